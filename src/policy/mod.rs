@@ -1,0 +1,5 @@
+//! The law as data: what is known of records, and who may have which of it.
+//!
+//! Nothing here reads a record, a clock or a network.
+
+pub mod reason;

@@ -1,0 +1,131 @@
+//! Why a record was not released: closed, static, and never a value.
+
+/// Why a whole record, or a record for one recipient, was not released.
+///
+/// The text of a reason is a metric label and stands in dead letters; it never
+/// carries anything of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    // Refused whole: a dead letter.
+    /// The bytes are not UTF-8.
+    NotUtf8,
+    /// The bytes are not one JSON value by RFC 8259.
+    NotJson,
+    /// The value is JSON, but no object.
+    NotAnObject,
+    /// A line of a directory source is no `{"key":...,"value":...}`.
+    NotAMessage,
+    /// The record, or an output made of it, is larger than its limit.
+    TooLarge,
+    /// Objects and lists stand in each other deeper than the limit.
+    TooDeep,
+    /// The record has more keys than the limit, all objects together.
+    TooManyKeys,
+    /// Patron id, library or the record's own id is missing or malformed.
+    Identifier,
+    /// The message's key is not the record's patron id.
+    Miskeyed,
+    /// A null value on a source where nothing can be erased.
+    NullValue,
+    /// The patron of the record is not known.
+    PatronUnknown,
+
+    // Withheld from one recipient.
+    /// A field that the recipient needs is malformed; a dead letter names it.
+    Malformed,
+    /// A condition of the recipient does not hold.
+    Condition,
+    /// The recipient does not serve the record's or the patron's library.
+    Library,
+    /// The record is of another library than its patron.
+    LibraryConflict,
+    /// The patron was erased.
+    PatronErased,
+    /// Nobody consented, as far as is known.
+    NoConsent,
+    /// The patron keeps no loan history.
+    LoanHistoryOff,
+}
+
+impl Reason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: &[Reason] = &[
+        Reason::NotUtf8,
+        Reason::NotJson,
+        Reason::NotAnObject,
+        Reason::NotAMessage,
+        Reason::TooLarge,
+        Reason::TooDeep,
+        Reason::TooManyKeys,
+        Reason::Identifier,
+        Reason::Miskeyed,
+        Reason::NullValue,
+        Reason::PatronUnknown,
+        Reason::Malformed,
+        Reason::Condition,
+        Reason::Library,
+        Reason::LibraryConflict,
+        Reason::PatronErased,
+        Reason::NoConsent,
+        Reason::LoanHistoryOff,
+    ];
+
+    /// The word that stands in metrics and dead letters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotUtf8 => "not_utf8",
+            Reason::NotJson => "not_json",
+            Reason::NotAnObject => "not_an_object",
+            Reason::NotAMessage => "not_a_message",
+            Reason::TooLarge => "too_large",
+            Reason::TooDeep => "too_deep",
+            Reason::TooManyKeys => "too_many_keys",
+            Reason::Identifier => "identifier",
+            Reason::Miskeyed => "miskeyed",
+            Reason::NullValue => "null_value",
+            Reason::PatronUnknown => "patron_unknown",
+            Reason::Malformed => "malformed",
+            Reason::Condition => "condition",
+            Reason::Library => "library",
+            Reason::LibraryConflict => "library_conflict",
+            Reason::PatronErased => "patron_erased",
+            Reason::NoConsent => "no_consent",
+            Reason::LoanHistoryOff => "loan_history_off",
+        }
+    }
+
+    /// What the reason means, in one sentence for an operator.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Reason::NotUtf8 => "the bytes are not UTF-8",
+            Reason::NotJson => "the bytes are not one JSON value",
+            Reason::NotAnObject => "the value is no JSON object",
+            Reason::NotAMessage => "the line is no {\"key\":...,\"value\":...}",
+            Reason::TooLarge => "the record or an output of it is over the size limit",
+            Reason::TooDeep => "objects and lists are nested deeper than the limit",
+            Reason::TooManyKeys => "the record has more keys than the limit",
+            Reason::Identifier => {
+                "patron id, library or the record's own id is missing or malformed"
+            }
+            Reason::Miskeyed => "the message's key is not the record's patron id",
+            Reason::NullValue => "a null on a source where nothing can be erased",
+            Reason::PatronUnknown => "the record's patron is not known",
+            Reason::Malformed => "a field that the recipient needs is malformed",
+            Reason::Condition => "a condition of the recipient does not hold",
+            Reason::Library => "the recipient does not serve this library",
+            Reason::LibraryConflict => "the record is of another library than its patron",
+            Reason::PatronErased => "the patron was erased",
+            Reason::NoConsent => "no consent is known",
+            Reason::LoanHistoryOff => "the patron keeps no loan history",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,367 @@
+//! The world: where records come from and where outputs go.
+//!
+//! A transport hands records to its worker in the right order (gate sources
+//! first), takes what was decided, and makes a batch happen whole or not at
+//! all. It knows nothing of policies, patrons or fields, and looks into no
+//! value.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::policy::reason::Reason;
+
+/// The place of a source in [`LanePlan::sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u16);
+
+/// The place of an output topic in [`LanePlan::outputs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OutputId(pub u16);
+
+/// What a lane reads and writes: all that a transport knows of a policy.
+#[derive(Clone, Debug)]
+pub struct LanePlan {
+    pub name: String,
+    pub sources: Vec<SourcePlan>,
+    pub outputs: Vec<OutputPlan>,
+    /// The policy version, as it stands in the headers of outputs.
+    pub policy_version: String,
+}
+
+/// One source of a lane.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    /// The topic's name without any prefix, and the file's in a directory.
+    pub topic: String,
+    /// A gate source is read to its known end before other sources go on.
+    pub gate: bool,
+    /// The source is read whole into the table when a partition is assigned.
+    pub rebuilt: bool,
+    /// The source's key is the patron id: it is joined, so it must have as
+    /// many partitions as the other joined sources, by the same partitioner.
+    pub joined: bool,
+}
+
+/// One output topic of a lane.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    pub topic: String,
+    /// Timestamps are cut to the UTC day (a pseudonymised recipient).
+    pub day_only: bool,
+}
+
+/// One input message, borrowed from its transport.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub source: SourceId,
+    pub partition: i32,
+    pub offset: i64,
+    /// When it was written, in milliseconds since 1970, where that is known.
+    pub timestamp_ms: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    pub payload: Payload<'a>,
+}
+
+/// The value of a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// Kafka's null, or a directory line whose value is `null`.
+    Null,
+    Bytes(&'a [u8]),
+    /// The transport itself could not read it (a torn line, an over-long one).
+    Refused(Reason),
+}
+
+/// What is to be published, in the order in which it was decided.
+///
+/// Keys and values lie in one buffer that is reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    output: OutputId,
+    partition: Option<i32>,
+    start: usize,
+    key_end: usize,
+    end: usize,
+    key: bool,
+    value: bool,
+}
+
+/// One message of an [`Outbox`].
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'a> {
+    pub output: OutputId,
+    /// The partition, where it is not left to the key.
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+impl Outbox {
+    /// Adds one message; `write` appends its value to the buffer.
+    pub fn push_with<E>(
+        &mut self,
+        output: OutputId,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        let key_end = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.entries.push(Entry {
+            output,
+            partition,
+            start,
+            key_end,
+            end: self.bytes.len(),
+            key: key.is_some(),
+            value: true,
+        });
+        Ok(())
+    }
+
+    /// Adds a tombstone.
+    pub fn push_null(&mut self, output: OutputId, partition: Option<i32>, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.entries.push(Entry {
+            output,
+            partition,
+            start,
+            key_end: end,
+            end,
+            key: true,
+            value: false,
+        });
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
+        self.entries.iter().map(|entry| Output {
+            output: entry.output,
+            partition: entry.partition,
+            key: entry
+                .key
+                .then(|| &self.bytes[entry.start..entry.key_end]),
+            value: entry
+                .value
+                .then(|| &self.bytes[entry.key_end..entry.end]),
+        })
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Keys and values together, in bytes.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}
+
+/// Whether a transport may hand out another record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    More,
+    /// The batch is full: the next record belongs to the next one.
+    Full,
+}
+
+/// One partition number that became this worker's, of every joined source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub partition: i32,
+    /// It returns exactly as this worker last committed it: what is kept of it
+    /// in memory still holds, and needs no rebuild.
+    pub returned: bool,
+}
+
+/// What a call of [`Transport::poll`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// This many records were handed out.
+    Records(usize),
+    /// Nothing came within the wait.
+    Idle,
+    /// These partitions are the worker's from now on (all it has, not only
+    /// the new ones). It calls [`Transport::rebuild`] for those that did not
+    /// return, then [`Transport::resume`]; before that no record is handed out.
+    Assigned(Vec<Assigned>),
+    /// All partitions are to be given up. The worker commits what it has, and
+    /// calls [`Transport::release`].
+    Revoked,
+    /// All partitions are gone already. The worker drops what it has
+    /// ([`Transport::rewind`]), and calls [`Transport::release`].
+    Lost,
+    /// All input is committed up to the end it had at the start (`until_end`).
+    End,
+}
+
+/// How a rebuild ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuilt {
+    Done,
+    /// A rebalance or a stop came in between; what was read is to be dropped.
+    Interrupted,
+}
+
+/// How far the worker is behind, per partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub source: SourceId,
+    pub partition: i32,
+    /// Records in Kafka, bytes in a directory.
+    pub behind: i64,
+}
+
+/// A fault of a transport: what the worker is to do about it.
+///
+/// The text is for an operator and never carries a record's value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The batch cannot be committed; [`Transport::rewind`], then again.
+    #[error("batch aborted: {0}")]
+    Abort(String),
+    /// The transport is of no more use; build it again.
+    #[error("transport lost: {0}")]
+    Rebuild(String),
+    /// Another process runs under the same name; exit 75.
+    #[error("another instance took over: {0}")]
+    Twin(String),
+    /// Going on would be wrong until an operator acts; the lane stops.
+    #[error("stopped: {0}")]
+    Stop(String),
+}
+
+/// Asks every worker of the process to finish its batch and end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Where one worker's records come from and its outputs go.
+///
+/// Records handed out since the last [`commit`](Transport::commit) or
+/// [`rewind`](Transport::rewind), and outputs published since then, are the
+/// batch. The transport remembers the positions of what it handed out.
+pub trait Transport {
+    /// Hands records to `take` until it says [`Flow::Full`], nothing more lies
+    /// ready, or something else has to be said. Waits at most `wait` for the
+    /// first one. The record for which `take` answered `Full` was taken.
+    ///
+    /// Gate sources come first: see DESIGN notes in ARCHITECTURE.md.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn poll(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault>;
+
+    /// Reads `partition` of a source from its beginning to the end that it has
+    /// when called, for the table. Has no influence on positions.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn rebuild(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault>;
+
+    /// Starts to hand out records of what was assigned.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn resume(&mut self) -> Result<(), Fault>;
+
+    /// Gives up what was revoked or lost.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn release(&mut self) -> Result<(), Fault>;
+
+    /// Publishes `outbox` as part of the batch. `now_ms` is the batch's time.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault>;
+
+    /// Commits the batch: outputs and positions together. Only when this
+    /// returns `Ok` did anything happen.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn commit(&mut self) -> Result<(), Fault>;
+
+    /// Whether positions moved since the last commit, with or without records.
+    fn uncommitted(&self) -> bool;
+
+    /// Drops the batch; its records will be handed out again.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn rewind(&mut self) -> Result<(), Fault>;
+
+    /// Waits without handing out records, and stays alive to the outside (a
+    /// paused consumer must still poll). May return early.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn pause(&mut self, wait: Duration) -> Result<(), Fault>;
+
+    /// How far the worker is behind, of what it owns.
+    fn lag(&mut self) -> Vec<Lag>;
+
+    /// Ends in an orderly way. With `leave` a group is left for good (the
+    /// nightly run); without, a static member keeps its place.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn close(&mut self, leave: bool) -> Result<(), Fault>;
+}
