@@ -1,0 +1,81 @@
+//! The catalogue: what is known of each kind of record, field by field.
+
+use super::form::Form;
+
+/// What a field is to the law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    Plain,
+    Personal,
+    Contact,
+    Identifier,
+    Financial,
+    NationalId,
+    Special,
+    FreeText,
+    Secret,
+}
+
+/// What a field's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A string; one that does not fit its form counts as missing.
+    Text(Option<Form>),
+    /// A string, and a national number where the card is one (RULES section 4):
+    /// then it is left out of every output.
+    CardNumber,
+    /// An integer as JSON writes it.
+    Integer,
+    Boolean,
+    /// A string or a number, copied as written.
+    TextOrNumber,
+}
+
+/// One known field of a kind.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its place: `surname`, `item.title`, `items[].due_on`, `interests[]`.
+    pub path: String,
+    pub kind: Type,
+    pub class: Class,
+    pub meaning: String,
+    /// The values that conditions may name, where the field has a closed list.
+    pub values: Vec<String>,
+}
+
+/// What a kind is to the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Fills the table; a null value erases.
+    Patron,
+    /// Decides over other records: read before them.
+    Gate,
+    Record,
+}
+
+/// One kind of record.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    pub name: String,
+    pub title: String,
+    /// The topic it comes from, without any prefix.
+    pub topic: String,
+    pub role: Role,
+    /// The path of the record's own id.
+    pub id: String,
+    /// The message key is the patron id.
+    pub keyed: bool,
+    /// A field beyond the list refuses the record.
+    pub closed: bool,
+    /// A record may be of another library than its patron's (ILL).
+    pub other_library: bool,
+    pub fields: Vec<Field>,
+}
+
+impl Kind {
+    /// The field at `path`.
+    #[must_use]
+    pub fn field(&self, path: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.path == path)
+    }
+}

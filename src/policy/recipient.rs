@@ -1,0 +1,174 @@
+//! A recipient, compiled: who gets which fields of which records, and when.
+
+use super::detect::Detectors;
+use super::mask::Mask;
+
+/// A field of the recipient's source, or of the record's patron.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldRef {
+    /// From the table, by the record's patron id (`patron.` before the path),
+    /// in a recipient whose source is another kind than patron.
+    pub joined: bool,
+    /// The catalogue's path, of the source's kind or of patron.
+    pub path: String,
+}
+
+/// A value that a condition compares with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Literal {
+    Text(String),
+    Boolean(bool),
+    Integer(i64),
+}
+
+/// What a condition asks of its field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test {
+    Is(Vec<Literal>),
+    Present,
+    Absent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub field: FieldRef,
+    pub test: Test,
+}
+
+/// How one value gets from a field into an output.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// `None` only for a constant.
+    pub from: Option<FieldRef>,
+    pub mask: Option<Mask>,
+    pub detect: Option<Detectors>,
+}
+
+/// A listed sub-field of an object or of a list's elements.
+#[derive(Clone, Debug)]
+pub struct SubField {
+    pub name: String,
+    /// The catalogue's full path, as `address.street` or `items[].title`.
+    pub path: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum OutputValue {
+    Scalar(Projection),
+    /// An object with listed sub-fields.
+    Object { from: FieldRef, fields: Vec<SubField> },
+    /// A list of objects with listed sub-fields; `from.path` ends in `[]`.
+    List { from: FieldRef, fields: Vec<SubField> },
+    /// A list of scalars; `from.path` ends in `[]`.
+    Scalars { from: FieldRef },
+    /// The printer's lines, made of other output fields by their places.
+    Slip { mark: usize, initial: usize, rest: Vec<usize> },
+}
+
+/// One field of an output, in profile order.
+#[derive(Clone, Debug)]
+pub struct OutputField {
+    pub name: String,
+    pub value: OutputValue,
+}
+
+/// Which libraries a recipient serves: the record's and the patron's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Libraries {
+    All,
+    Only(Vec<String>),
+}
+
+/// GDPR article 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LegalBasis {
+    Consent,
+    Contract,
+    LegalObligation,
+    Vital,
+    PublicTask,
+    LegitimateInterest,
+}
+
+/// The consent that a recipient needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentGate {
+    pub purpose: String,
+    /// An instant of the patron that counts as a digital grant.
+    pub implied_by: Option<FieldRef>,
+    /// Special categories: explicit and written.
+    pub explicit: bool,
+}
+
+/// What happens when a recipient's term is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum After {
+    Retract,
+    Forget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub term: Term,
+    pub from: FieldRef,
+    pub after: After,
+}
+
+/// An ISO 8601 period of years, months or days, as `P14D` or `P1Y`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub years: u16,
+    pub months: u16,
+    pub days: u16,
+}
+
+/// A processor's agreement (GDPR art. 28).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    pub reference: String,
+    pub clauses: Vec<String>,
+    pub from: String,
+    pub until: String,
+}
+
+/// Leave to have national numbers (GDPR art. 87).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorisation {
+    pub reference: String,
+    pub approved_by: String,
+    pub approved_on: String,
+    pub from: String,
+    pub until: String,
+    pub jurisdiction: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    pub name: String,
+    pub title: String,
+    pub topic: String,
+    /// The place of its source in the policy's kinds.
+    pub source: usize,
+    pub purpose: String,
+    pub purpose_text: String,
+    pub legal_basis: LegalBasis,
+    pub controller: String,
+    pub libraries: Libraries,
+    /// The output key is the pseudonym of this field.
+    pub key: FieldRef,
+    pub when: Vec<Condition>,
+    pub fields: Vec<OutputField>,
+    pub consent: Option<ConsentGate>,
+    pub retention: Retention,
+    /// Gets loan history: no returned loans of patrons who switched it off.
+    pub loan_history: bool,
+    pub marketing: bool,
+    pub pseudonymised: bool,
+    pub processor: bool,
+    pub agreement: Option<Agreement>,
+    pub authorisation: Option<Authorisation>,
+    /// Why card number and birth date or year go together unmasked (S05).
+    pub credential_reason: Option<String>,
+    /// The flow ids that the recipient serves.
+    pub flows: Vec<String>,
+}
