@@ -2,4 +2,6 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
+pub mod form;
 pub mod reason;
+pub mod text;
