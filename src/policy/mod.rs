@@ -3,5 +3,6 @@
 //! Nothing here reads a record, a clock or a network.
 
 pub mod form;
+pub mod mask;
 pub mod reason;
 pub mod text;
