@@ -3,6 +3,12 @@
 //! The rooms, from the ground up. A room uses only rooms listed before it
 //! (`tests/architecture.rs` holds this):
 
+pub mod json;
+
 pub mod policy;
 
 pub mod transport;
+
+pub mod engine;
+
+pub mod daemon;

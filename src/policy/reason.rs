@@ -28,6 +28,8 @@ pub enum Reason {
     Miskeyed,
     /// A null value on a source where nothing can be erased.
     NullValue,
+    /// A closed kind has a field beyond its list.
+    UnlistedField,
     /// The patron of the record is not known.
     PatronUnknown,
 
@@ -46,6 +48,8 @@ pub enum Reason {
     NoConsent,
     /// The patron keeps no loan history.
     LoanHistoryOff,
+    /// The field whose pseudonym is the output key is missing.
+    KeyMissing,
 }
 
 impl Reason {
@@ -61,6 +65,7 @@ impl Reason {
         Reason::Identifier,
         Reason::Miskeyed,
         Reason::NullValue,
+        Reason::UnlistedField,
         Reason::PatronUnknown,
         Reason::Malformed,
         Reason::Condition,
@@ -69,6 +74,7 @@ impl Reason {
         Reason::PatronErased,
         Reason::NoConsent,
         Reason::LoanHistoryOff,
+        Reason::KeyMissing,
     ];
 
     /// The word that stands in metrics and dead letters.
@@ -85,6 +91,7 @@ impl Reason {
             Reason::Identifier => "identifier",
             Reason::Miskeyed => "miskeyed",
             Reason::NullValue => "null_value",
+            Reason::UnlistedField => "unlisted_field",
             Reason::PatronUnknown => "patron_unknown",
             Reason::Malformed => "malformed",
             Reason::Condition => "condition",
@@ -93,6 +100,7 @@ impl Reason {
             Reason::PatronErased => "patron_erased",
             Reason::NoConsent => "no_consent",
             Reason::LoanHistoryOff => "loan_history_off",
+            Reason::KeyMissing => "key_missing",
         }
     }
 
@@ -112,6 +120,7 @@ impl Reason {
             }
             Reason::Miskeyed => "the message's key is not the record's patron id",
             Reason::NullValue => "a null on a source where nothing can be erased",
+            Reason::UnlistedField => "a closed kind of record has a field beyond its list",
             Reason::PatronUnknown => "the record's patron is not known",
             Reason::Malformed => "a field that the recipient needs is malformed",
             Reason::Condition => "a condition of the recipient does not hold",
@@ -120,6 +129,7 @@ impl Reason {
             Reason::PatronErased => "the patron was erased",
             Reason::NoConsent => "no consent is known",
             Reason::LoanHistoryOff => "the patron keeps no loan history",
+            Reason::KeyMissing => "the field that the output key is made of is missing",
         }
     }
 }
@@ -127,5 +137,17 @@ impl Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn stands_at_its_place() {
+        for (place, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place);
+        }
     }
 }

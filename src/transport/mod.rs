@@ -106,20 +106,40 @@ pub struct Output<'a> {
 
 impl Outbox {
     /// Adds one message; `write` appends its value to the buffer.
-    pub fn push_with<E>(
+    pub fn push(
         &mut self,
         output: OutputId,
         partition: Option<i32>,
         key: Option<&[u8]>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let added: Result<(), std::convert::Infallible> =
+            self.try_push(output, partition, key, |bytes| {
+                write(bytes);
+                Ok(())
+            });
+        match added {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// Adds one message, unless `write` fails: then the outbox is as it was.
+    ///
+    /// # Errors
+    ///
+    /// What `write` failed with.
+    pub fn try_push<T, E>(
+        &mut self,
+        output: OutputId,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.unwrap_or_default());
         let key_end = self.bytes.len();
-        if let Err(error) = write(&mut self.bytes) {
-            self.bytes.truncate(start);
-            return Err(error);
-        }
+        let written = write(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
         self.entries.push(Entry {
             output,
             partition,
@@ -129,7 +149,7 @@ impl Outbox {
             key: key.is_some(),
             value: true,
         });
-        Ok(())
+        Ok(written)
     }
 
     /// Adds a tombstone.

@@ -1,0 +1,417 @@
+//! Every metric of zeef, once: its name, its labels, and who may touch it.
+//!
+//! Labels are recipients, lanes, topics and closed words; never a value of a
+//! record. What a batch did is counted after its commit.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::engine::lane::Lane;
+use crate::engine::tally::Tally;
+use crate::policy::detect::DETECTORS;
+use crate::policy::reason::Reason;
+use crate::transport::Lag;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One row of the table of metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricDef {
+    pub name: &'static str,
+    pub sort: Sort,
+    pub labels: &'static str,
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($id:ident $sort:ident $name:literal [$labels:literal] $help:literal)*) => {
+        $(const $id: &str = $name;)*
+        /// Every metric that zeef has.
+        pub const METRICS: &[MetricDef] = &[$(MetricDef {
+            name: $name, sort: Sort::$sort, labels: $labels, help: $help,
+        }),*];
+    };
+}
+
+metrics_table! {
+    CONSUMED Counter "zeef_records_consumed_total" ["lane, topic"] "Records taken in and committed."
+    CONSUMED_BYTES Counter "zeef_consumed_bytes_total" ["lane, topic"] "Keys and values taken in and committed, in bytes."
+    APPLIED Counter "zeef_records_applied_total" ["lane, topic"] "Records that no recipient of the lane has as its source."
+    REFUSED Counter "zeef_records_refused_total" ["lane, topic, reason"] "Records refused whole."
+    UNFIT Counter "zeef_values_unfit_total" ["lane, topic"] "Strings that did not fit their form, and counted as missing."
+    RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
+    RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
+    WITHHELD Counter "zeef_records_withheld_total" ["recipient, reason"] "Records that a recipient may not have."
+    RECIPIENT_REFUSED Counter "zeef_recipient_records_refused_total" ["recipient"] "Records of the recipient's source that were refused whole."
+    DETECTED Counter "zeef_detector_hits_total" ["recipient, detector"] "Personal data found in free text, and replaced."
+    MASKED Counter "zeef_mask_limits_total" ["recipient, limit"] "Values of which a mask showed less than asked: short_name, short_card, national_card."
+    DEAD_LETTERS Counter "zeef_dead_letters_total" ["reason"] "Dead letters published."
+    BATCH_RECORDS Histogram "zeef_batch_records" ["lane"] "Records in a committed batch."
+    BATCH_SECONDS Histogram "zeef_batch_duration_seconds" ["lane"] "From a batch's first record to its commit."
+    TRANSACTION_SECONDS Histogram "zeef_transaction_duration_seconds" ["lane"] "From closing a batch to the end of its commit."
+    LATENCY_SECONDS Histogram "zeef_end_to_end_latency_seconds" ["lane"] "From a record's timestamp to the commit of what came of it."
+    ABORTED Counter "zeef_batches_aborted_total" ["lane"] "Batches that were dropped and done again."
+    PACED_SECONDS Histogram "zeef_rate_limit_wait_seconds" ["lane"] "Waits of a lane for a recipient's rate."
+    REBALANCES Counter "zeef_rebalances_total" ["lane"] "Times that partitions were given or taken."
+    TABLE_PATRONS Gauge "zeef_table_patrons" ["lane, worker"] "Patrons in the worker's table."
+    REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
+    LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: records on Kafka, bytes in a directory."
+    POLICY Gauge "zeef_policy_info" ["version"] "1, for the policy that is in force."
+    BUILD Gauge "zeef_build_info" ["version"] "1, for the version that runs."
+}
+
+/// Lags by lane, topic and partition: what is not owned is not there.
+type Lags = Arc<Mutex<BTreeMap<(String, usize), Vec<(String, i32, i64)>>>>;
+
+/// The registry of a process.
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    lags: Lags,
+}
+
+const METADATA: Metadata<'static> = Metadata::new("zeef", Level::INFO, None);
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+const RECORDS: &[f64] = &[
+    1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0,
+];
+
+impl Metrics {
+    /// Builds the registry.
+    ///
+    /// # Errors
+    ///
+    /// When the exporter refuses its buckets.
+    pub fn new(policy_version: &str) -> Result<Metrics, metrics_exporter_prometheus::BuildError> {
+        let mut builder = PrometheusBuilder::new();
+        for metric in METRICS
+            .iter()
+            .filter(|metric| metric.sort == Sort::Histogram)
+        {
+            let buckets = if metric.name == BATCH_RECORDS {
+                RECORDS
+            } else {
+                SECONDS
+            };
+            builder =
+                builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+        }
+        let recorder = builder.build_recorder();
+        for metric in METRICS.iter().filter(|metric| metric.name != LAG) {
+            let (name, help) = (metric.name.into(), metric.help.into());
+            match metric.sort {
+                Sort::Counter => recorder.describe_counter(name, None::<Unit>, help),
+                Sort::Gauge => recorder.describe_gauge(name, None, help),
+                Sort::Histogram => recorder.describe_histogram(name, None, help),
+            }
+        }
+        let handle = recorder.handle();
+        let metrics = Metrics {
+            recorder: Arc::new(recorder),
+            handle,
+            lags: Lags::default(),
+        };
+        metrics
+            .gauge(POLICY, &[("version", policy_version)])
+            .set(1.0);
+        metrics
+            .gauge(BUILD, &[("version", env!("CARGO_PKG_VERSION"))])
+            .set(1.0);
+        for reason in Reason::ALL {
+            metrics
+                .counter(DEAD_LETTERS, &[("reason", reason.as_str())])
+                .absolute(0);
+        }
+        Ok(metrics)
+    }
+
+    /// What `/metrics` answers, as Prometheus reads it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        let mut text = self.handle.render();
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        if lags.values().any(|lags| !lags.is_empty()) {
+            let help = METRICS
+                .iter()
+                .find(|metric| metric.name == LAG)
+                .map_or("", |metric| metric.help);
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# HELP {LAG} {help}\n# TYPE {LAG} gauge\n");
+        }
+        for ((lane, _), lags) in lags.iter() {
+            for (topic, partition, lag) in lags {
+                let _ = writeln!(
+                    text,
+                    "{LAG}{{lane=\"{lane}\",topic=\"{topic}\",partition=\"{partition}\"}} {lag}"
+                );
+            }
+        }
+        text
+    }
+
+    /// The handles of one worker.
+    #[must_use]
+    pub fn worker(&self, lane: &Lane, worker: usize) -> WorkerMetrics {
+        let name = lane.name.as_str();
+        let number = worker.to_string();
+        let lane_label = [("lane", name)];
+        let worker_labels = [("lane", name), ("worker", number.as_str())];
+        let recipients = lane.recipients.iter();
+        let sources = lane.sources.iter();
+        WorkerMetrics {
+            sources: sources
+                .map(|source| self.source(name, &source.kind.topic))
+                .collect(),
+            recipients: recipients
+                .map(|program| self.recipient(&program.name))
+                .collect(),
+            dead_letters: Reason::ALL
+                .iter()
+                .map(|reason| self.counter(DEAD_LETTERS, &[("reason", reason.as_str())]))
+                .collect(),
+            batch_records: self.histogram(BATCH_RECORDS, &lane_label),
+            batch_seconds: self.histogram(BATCH_SECONDS, &lane_label),
+            transaction_seconds: self.histogram(TRANSACTION_SECONDS, &lane_label),
+            latency_seconds: self.histogram(LATENCY_SECONDS, &lane_label),
+            aborted: self.counter(ABORTED, &lane_label),
+            paced: self.histogram(PACED_SECONDS, &lane_label),
+            rebalances: self.counter(REBALANCES, &lane_label),
+            patrons: self.gauge(TABLE_PATRONS, &worker_labels),
+            rebuild_seconds: self.gauge(REBUILD_SECONDS, &worker_labels),
+            topics: lane
+                .sources
+                .iter()
+                .map(|source| source.kind.topic.clone())
+                .collect(),
+            lags: Arc::clone(&self.lags),
+            place: (name.to_owned(), worker),
+        }
+    }
+
+    fn source(&self, lane: &str, topic: &str) -> SourceMetrics {
+        let labels = [("lane", lane), ("topic", topic)];
+        SourceMetrics {
+            consumed: self.counter(CONSUMED, &labels),
+            bytes: self.counter(CONSUMED_BYTES, &labels),
+            applied: self.counter(APPLIED, &labels),
+            unfit: self.counter(UNFIT, &labels),
+            refused: Reason::ALL
+                .iter()
+                .map(|reason| {
+                    let mut labels = labels.to_vec();
+                    labels.push(("reason", reason.as_str()));
+                    Lazy::new(self, REFUSED, &labels)
+                })
+                .collect(),
+        }
+    }
+
+    fn recipient(&self, recipient: &str) -> RecipientMetrics {
+        let label = ("recipient", recipient);
+        let lazily =
+            |name, key: &'static str, value: &str| Lazy::new(self, name, &[label, (key, value)]);
+        RecipientMetrics {
+            released: self.counter(RELEASED, &[label]),
+            bytes: self.counter(RELEASED_BYTES, &[label]),
+            refused: self.counter(RECIPIENT_REFUSED, &[label]),
+            withheld: Reason::ALL
+                .iter()
+                .map(|reason| lazily(WITHHELD, "reason", reason.as_str()))
+                .collect(),
+            detected: DETECTORS
+                .iter()
+                .map(|detector| lazily(DETECTED, "detector", detector.name))
+                .collect(),
+            limits: ["short_name", "short_card", "national_card"]
+                .map(|limit| lazily(MASKED, "limit", limit)),
+        }
+    }
+
+    fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+        let labels: Vec<Label> = labels
+            .iter()
+            .map(|&(key, value)| Label::new(key, value.to_owned()))
+            .collect();
+        Key::from_parts(name, labels)
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder
+            .register_counter(&Self::key(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder
+            .register_gauge(&Self::key(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder
+            .register_histogram(&Self::key(name, labels), &METADATA)
+    }
+}
+
+/// A counter that is shown once it has counted something.
+struct Lazy {
+    recorder: Arc<PrometheusRecorder>,
+    key: Key,
+    counter: Option<Counter>,
+}
+
+impl Lazy {
+    fn new(metrics: &Metrics, name: &'static str, labels: &[(&'static str, &str)]) -> Lazy {
+        Lazy {
+            recorder: Arc::clone(&metrics.recorder),
+            key: Metrics::key(name, labels),
+            counter: None,
+        }
+    }
+
+    fn add(&mut self, count: u64) {
+        if count > 0 {
+            self.counter
+                .get_or_insert_with(|| self.recorder.register_counter(&self.key, &METADATA))
+                .increment(count);
+        }
+    }
+}
+
+struct SourceMetrics {
+    consumed: Counter,
+    bytes: Counter,
+    applied: Counter,
+    unfit: Counter,
+    refused: Vec<Lazy>,
+}
+
+struct RecipientMetrics {
+    released: Counter,
+    bytes: Counter,
+    refused: Counter,
+    withheld: Vec<Lazy>,
+    detected: Vec<Lazy>,
+    limits: [Lazy; 3],
+}
+
+/// The handles that one worker holds.
+pub struct WorkerMetrics {
+    sources: Vec<SourceMetrics>,
+    recipients: Vec<RecipientMetrics>,
+    dead_letters: Vec<Counter>,
+    batch_records: Histogram,
+    batch_seconds: Histogram,
+    transaction_seconds: Histogram,
+    latency_seconds: Histogram,
+    aborted: Counter,
+    paced: Histogram,
+    rebalances: Counter,
+    patrons: Gauge,
+    rebuild_seconds: Gauge,
+    topics: Vec<String>,
+    lags: Lags,
+    place: (String, usize),
+}
+
+impl WorkerMetrics {
+    /// Counts a batch that has been committed.
+    pub fn committed(
+        &mut self,
+        tally: &Tally,
+        batch: Option<Duration>,
+        transaction: Duration,
+        committed_ms: i64,
+    ) {
+        self.transaction_seconds.record(transaction.as_secs_f64());
+        if let Some(batch) = batch {
+            self.batch_seconds.record(batch.as_secs_f64());
+            self.batch_records.record(tally.consumed() as f64);
+        }
+        for (metrics, tally) in self.sources.iter_mut().zip(&tally.sources) {
+            metrics.consumed.increment(tally.consumed);
+            metrics.bytes.increment(tally.bytes);
+            metrics.applied.increment(tally.applied);
+            metrics.unfit.increment(tally.unfit);
+            add_all(&mut metrics.refused, tally.refused);
+        }
+        for (metrics, tally) in self.recipients.iter_mut().zip(&tally.recipients) {
+            metrics.released.increment(tally.released);
+            metrics.bytes.increment(tally.bytes);
+            metrics.refused.increment(tally.refused);
+            add_all(&mut metrics.withheld, tally.withheld);
+            add_all(&mut metrics.detected, tally.detected.map(u64::from));
+            let limits = [
+                u64::from(tally.noticed.short_name),
+                u64::from(tally.noticed.short_card),
+                tally.national_cards,
+            ];
+            add_all(&mut metrics.limits, limits);
+        }
+        for (metrics, &count) in self.dead_letters.iter().zip(&tally.dead_letters) {
+            metrics.increment(count);
+        }
+        for &written in &tally.written_ms {
+            let late = committed_ms.saturating_sub(written).max(0);
+            self.latency_seconds.record(late as f64 / 1_000.0);
+        }
+    }
+
+    pub fn aborted(&self) {
+        self.aborted.increment(1);
+    }
+
+    /// The lane waited for a recipient's rate.
+    pub fn waited(&self, wait: Duration) {
+        self.paced.record(wait.as_secs_f64());
+    }
+
+    pub fn rebalanced(&self) {
+        self.rebalances.increment(1);
+    }
+
+    /// The table was built anew.
+    pub fn built(&self, patrons: usize, took: Duration) {
+        self.rebuild_seconds.set(took.as_secs_f64());
+        self.table(patrons);
+    }
+
+    pub fn table(&self, patrons: usize) {
+        self.patrons.set(patrons as f64);
+    }
+
+    /// Replaces the worker's lags: partitions that it no longer owns are gone.
+    pub fn lag(&self, lags: &[Lag]) {
+        let lags = lags
+            .iter()
+            .filter_map(|lag| {
+                let topic = self.topics.get(usize::from(lag.source.0))?;
+                Some((topic.clone(), lag.partition, lag.behind))
+            })
+            .collect();
+        self.lags
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(self.place.clone(), lags);
+    }
+}
+
+fn add_all(counters: &mut [Lazy], counts: impl IntoIterator<Item = u64>) {
+    for (counter, count) in counters.iter_mut().zip(counts) {
+        counter.add(count);
+    }
+}

@@ -1,0 +1,381 @@
+//! One worker: a thread that moves batches from its transport to its transport.
+//!
+//! It owns its transport, pipeline and outbox. It knows when a batch is full,
+//! when to wait, and what to do about a fault; what a record means it does not
+//! know.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::health::{Phase, Pulse};
+use super::metrics::WorkerMetrics;
+use crate::engine::meter::Meter;
+use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
+
+/// When a batch is closed: at whichever bound is reached first.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchBounds {
+    pub records: u64,
+    /// Of outputs, keys and values together.
+    pub bytes: u64,
+    pub wait: Duration,
+}
+
+impl Default for BatchBounds {
+    fn default() -> Self {
+        BatchBounds {
+            records: 20_000,
+            bytes: 64 << 20,
+            wait: Duration::from_millis(50),
+        }
+    }
+}
+
+/// A batch that was aborted this often for one cause stops the lane.
+const ABORTS_MAX: u32 = 5;
+/// How many records are decided before their outputs are handed on.
+const CHUNK_RECORDS: u64 = 1_000;
+/// How long a poll waits when no batch is open.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How often lag and table size are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How a worker ended in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// All input is committed up to its end.
+    AtEnd,
+}
+
+/// One worker.
+pub struct Worker<T> {
+    pub pipeline: Pipeline,
+    pub transport: T,
+    pub meter: Meter,
+    pub bounds: BatchBounds,
+    pub metrics: WorkerMetrics,
+    pub pulse: Pulse,
+    pub stop: Stop,
+    /// The time of day in milliseconds since 1970.
+    pub clock: fn() -> i64,
+    /// Partitions of each joined source, to share rates by; 0 where unknown.
+    pub partitions: usize,
+    batch: Batch,
+}
+
+/// What is open.
+#[derive(Default)]
+struct Batch {
+    outbox: Outbox,
+    /// When its first record was taken.
+    since: Option<Instant>,
+    records: u64,
+    /// Of outputs that were published already.
+    published_bytes: u64,
+    /// Partitions whose patrons are in the table.
+    built: HashSet<i32>,
+    aborts: u32,
+    last_abort: String,
+    reported: Option<Instant>,
+}
+
+impl<T: Transport> Worker<T> {
+    /// Puts a worker together; nothing runs yet.
+    #[must_use]
+    pub fn new(pipeline: Pipeline, transport: T, metrics: WorkerMetrics) -> Self {
+        let recipients = pipeline.lane().recipients.len();
+        Worker {
+            pipeline,
+            transport,
+            meter: Meter::new(vec![None; recipients]),
+            bounds: BatchBounds::default(),
+            metrics,
+            pulse: Pulse::new(),
+            stop: Stop::default(),
+            clock: super::clock::now_ms,
+            partitions: 0,
+            batch: Batch::default(),
+        }
+    }
+
+    /// Works until it is asked to stop, its input ends, or it cannot go on.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] that is not for the worker to mend: the transport is to be
+    /// built again, a twin runs, or the lane has to stop.
+    pub fn run(&mut self) -> Result<Ended, Fault> {
+        loop {
+            match self.turn() {
+                Ok(None) => {}
+                Ok(Some(ended)) => return Ok(ended),
+                Err(Fault::Abort(cause)) => self.aborted(cause)?,
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Polls once, and does what has to be done then.
+    fn turn(&mut self) -> Result<Option<Ended>, Fault> {
+        if self.stop.asked() {
+            self.finish()?;
+            self.transport.close(false)?;
+            return Ok(Some(Ended::Stopped));
+        }
+        self.report();
+        match self.poll()? {
+            Polled::Records(_) | Polled::Idle => {
+                if self.due() {
+                    self.commit()?;
+                } else if !self.meter.paces() && self.batch.outbox.len() as u64 >= CHUNK_RECORDS {
+                    self.publish()?;
+                }
+            }
+            Polled::Assigned(partitions) => self.assigned(&partitions)?,
+            Polled::Revoked => {
+                self.metrics.rebalanced();
+                self.finish()?;
+                self.transport.release()?;
+            }
+            Polled::Lost => {
+                self.metrics.rebalanced();
+                self.drop_batch()?;
+                self.transport.release()?;
+            }
+            Polled::End => {
+                self.finish()?;
+                self.transport.close(true)?;
+                return Ok(Some(Ended::AtEnd));
+            }
+        }
+        Ok(None)
+    }
+
+    fn poll(&mut self) -> Result<Polled, Fault> {
+        let wait = match self.batch.since {
+            Some(since) => self.bounds.wait.saturating_sub(since.elapsed()),
+            None => IDLE_WAIT,
+        };
+        let Worker {
+            pipeline,
+            transport,
+            meter,
+            bounds,
+            batch,
+            clock,
+            ..
+        } = self;
+        let paced = meter.paces();
+        let mut chunk = 0;
+        transport.poll(wait, &mut |input| {
+            if batch.since.is_none() {
+                batch.since = Some(Instant::now());
+                pipeline.begin(BatchTime::from_ms(clock()));
+            }
+            pipeline.decide(&input, &mut batch.outbox);
+            batch.records += 1;
+            chunk += 1;
+            let full = batch.is_full(bounds)
+                || (!paced && chunk >= CHUNK_RECORDS)
+                || (paced && full_for_meter(meter, pipeline));
+            if full { Flow::Full } else { Flow::More }
+        })
+    }
+
+    /// Whether the batch is to be committed now.
+    fn due(&self) -> bool {
+        let batch = &self.batch;
+        match batch.since {
+            Some(since) => {
+                batch.is_full(&self.bounds)
+                    || since.elapsed() >= self.bounds.wait
+                    || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
+            }
+            None => self.transport.uncommitted(),
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), Fault> {
+        let now_ms = self.pipeline.now().ms();
+        self.transport.publish(&self.batch.outbox, now_ms)?;
+        self.batch.published_bytes += self.batch.outbox.bytes_len() as u64;
+        self.batch.outbox.clear();
+        Ok(())
+    }
+
+    /// Commits what is open, if anything is.
+    fn finish(&mut self) -> Result<(), Fault> {
+        if self.batch.since.is_some() || self.transport.uncommitted() {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        if !self.pace()? {
+            return Ok(());
+        }
+        if self.batch.since.is_none() {
+            self.pipeline.begin(BatchTime::from_ms((self.clock)()));
+        }
+        let started = Instant::now();
+        self.publish()?;
+        self.transport.commit()?;
+        let committed_ms = (self.clock)();
+        self.metrics.committed(
+            self.pipeline.tally(),
+            self.batch.since.map(|since| since.elapsed()),
+            started.elapsed(),
+            committed_ms,
+        );
+        self.pipeline.merge();
+        self.batch.reset();
+        self.batch.aborts = 0;
+        Ok(())
+    }
+
+    /// Waits until every recipient's rate allows the batch. False when the wait
+    /// was broken off: the batch was dropped, and nothing is lost.
+    fn pace(&mut self) -> Result<bool, Fault> {
+        for recipient in 0..self.pipeline.tally().recipients.len() {
+            let outputs = self.pipeline.tally().recipients[recipient].released;
+            while let Err(wait) = self.meter.ask(recipient, outputs) {
+                if self.stop.asked() {
+                    self.drop_batch()?;
+                    return Ok(false);
+                }
+                let started = Instant::now();
+                self.transport.pause(wait.min(IDLE_WAIT))?;
+                self.metrics.waited(started.elapsed());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops the batch, in memory and outside.
+    fn drop_batch(&mut self) -> Result<(), Fault> {
+        self.pipeline.abandon();
+        self.batch.reset();
+        self.transport.rewind()
+    }
+
+    fn aborted(&mut self, cause: String) -> Result<(), Fault> {
+        tracing::warn!(lane = %self.pipeline.lane().name, %cause, "batch aborted, will be done again");
+        self.metrics.aborted();
+        self.drop_batch()?;
+        if self.batch.last_abort != cause {
+            self.batch.aborts = 0;
+        }
+        self.batch.aborts += 1;
+        if self.batch.aborts >= ABORTS_MAX {
+            return Err(Fault::Stop(format!(
+                "the same batch was aborted {ABORTS_MAX} times: {cause}"
+            )));
+        }
+        self.batch.last_abort = cause;
+        self.transport.pause(IDLE_WAIT)
+    }
+
+    /// Builds the table of what was assigned, then lets records come.
+    fn assigned(&mut self, partitions: &[Assigned]) -> Result<(), Fault> {
+        self.metrics.rebalanced();
+        self.pulse.set(Phase::Building);
+        let owned: HashSet<i32> = partitions.iter().map(|one| one.partition).collect();
+        self.pipeline
+            .table_mut()
+            .retain(|partition| owned.contains(&partition));
+        self.batch
+            .built
+            .retain(|partition| owned.contains(partition));
+        if self.partitions > 0 {
+            self.meter.share(owned.len(), self.partitions);
+        }
+        let started = Instant::now();
+        for one in partitions {
+            if one.returned && self.batch.built.contains(&one.partition) {
+                continue;
+            }
+            if !self.rebuild(one.partition)? {
+                return Ok(());
+            }
+        }
+        self.transport.resume()?;
+        let patrons = self.pipeline.table().len();
+        self.metrics.built(patrons, started.elapsed());
+        tracing::info!(
+            lane = %self.pipeline.lane().name,
+            partitions = owned.len(),
+            patrons,
+            seconds = started.elapsed().as_secs_f64(),
+            "ready"
+        );
+        self.pulse.set(Phase::Ready);
+        Ok(())
+    }
+
+    /// Reads the patrons of one partition; false when that was broken off.
+    fn rebuild(&mut self, partition: i32) -> Result<bool, Fault> {
+        self.batch.built.remove(&partition);
+        self.pipeline.table_mut().drop_partition(partition);
+        let Some(source) = self.pipeline.lane().patron_source() else {
+            return Ok(true);
+        };
+        let source = SourceId(u16::try_from(source).unwrap_or(u16::MAX));
+        let Worker {
+            pipeline,
+            transport,
+            ..
+        } = self;
+        let rebuilt =
+            transport.rebuild(source, partition, &mut |input| pipeline.restore(&input))?;
+        match rebuilt {
+            Rebuilt::Done => {
+                self.batch.built.insert(partition);
+                Ok(true)
+            }
+            Rebuilt::Interrupted => {
+                self.pipeline.table_mut().drop_partition(partition);
+                Ok(false)
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let due = self
+            .batch
+            .reported
+            .is_none_or(|last| last.elapsed() >= REPORT_EVERY);
+        if due {
+            self.batch.reported = Some(Instant::now());
+            self.metrics.lag(&self.transport.lag());
+            self.metrics.table(self.pipeline.table().len());
+        }
+    }
+}
+
+/// Whether some recipient's share of the batch is as large as its rate allows.
+fn full_for_meter(meter: &Meter, pipeline: &Pipeline) -> bool {
+    pipeline
+        .tally()
+        .recipients
+        .iter()
+        .enumerate()
+        .any(|(at, tally)| meter.batch_max(at).is_some_and(|max| tally.released >= max))
+}
+
+impl Batch {
+    fn is_full(&self, bounds: &BatchBounds) -> bool {
+        self.records >= bounds.records
+            || self.published_bytes + self.outbox.bytes_len() as u64 >= bounds.bytes
+    }
+
+    fn reset(&mut self) {
+        self.outbox.clear();
+        self.since = None;
+        self.records = 0;
+        self.published_bytes = 0;
+    }
+}

@@ -1,0 +1,115 @@
+//! Admit: may this recipient have this record at all?
+//!
+//! Default deny, with one closed reason. Conditions come first: where one does
+//! not hold, nothing else of the record is looked at.
+
+use super::lane::{Facts, Program, ROW_LIBRARY, Source};
+use super::value::Value;
+use crate::policy::form::Instant;
+use crate::policy::reason::Reason;
+use crate::policy::recipient::{Libraries, Literal, Test};
+
+/// Judges one record for one recipient.
+///
+/// # Errors
+///
+/// The first [`Reason`] against release.
+pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
+    libraries(facts, source, &program.libraries)?;
+    for (field, test) in &program.conditions {
+        condition(facts.value(*field), test)?;
+    }
+    let strides = source.shape.strides();
+    if program
+        .needs
+        .iter()
+        .any(|&need| facts.malformed(need, strides))
+    {
+        return Err(Reason::Malformed);
+    }
+    consent(facts, program)?;
+    loan_history(facts, program)
+}
+
+/// Tenants: the record's and the patron's library, and that they are one.
+fn libraries(facts: &Facts<'_>, source: &Source, served: &Libraries) -> Result<(), Reason> {
+    let own = source
+        .library
+        .map_or(Value::Missing, |slot| facts.record.value(slot));
+    let patrons = facts
+        .row
+        .map_or(Value::Missing, |row| row.value(ROW_LIBRARY));
+    let (own, patrons) = (own.as_text(), patrons.as_text());
+    if let Libraries::Only(list) = served {
+        let is_served = |library: &str| list.iter().any(|served| served == library);
+        if ![own, patrons].into_iter().flatten().all(is_served) || own.or(patrons).is_none() {
+            return Err(Reason::Library);
+        }
+    }
+    match (own, patrons) {
+        (Some(own), Some(patrons)) if own != patrons && !source.kind.other_library => {
+            Err(Reason::LibraryConflict)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn condition(value: Value<'_>, test: &Test) -> Result<(), Reason> {
+    if value.is_malformed() {
+        return Err(Reason::Malformed);
+    }
+    let holds = match test {
+        Test::Present => !value.is_missing(),
+        Test::Absent => value.is_missing(),
+        Test::Is(literals) => literals.iter().any(|literal| equals(value, literal)),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Reason::Condition)
+    }
+}
+
+fn equals(value: Value<'_>, literal: &Literal) -> bool {
+    match (value, literal) {
+        (Value::Text { text, .. }, Literal::Text(wanted)) => text == wanted,
+        (Value::Boolean(truth), Literal::Boolean(wanted)) => truth == *wanted,
+        (Value::Number(written), Literal::Integer(wanted)) => {
+            written.parse::<i64>().is_ok_and(|number| number == *wanted)
+        }
+        _ => false,
+    }
+}
+
+/// Until consent records decide, the event that implies consent alone does.
+fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
+    let Some(event) = program.implied_consent else {
+        return if program.consent_needed {
+            Err(Reason::NoConsent)
+        } else {
+            Ok(())
+        };
+    };
+    let granted = facts
+        .text(Some(event))
+        .and_then(Instant::parse)
+        .is_some_and(|at| at.unix_nanoseconds() <= i128::from(facts.now_ms) * 1_000_000);
+    if granted {
+        Ok(())
+    } else {
+        Err(Reason::NoConsent)
+    }
+}
+
+/// Loan history off: no returned loans (G11).
+fn loan_history(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
+    let Some((status, choice)) = program.loan_history else {
+        return Ok(());
+    };
+    let off = facts.value(choice) == Value::Boolean(false);
+    let returned = facts.text(Some(status)) == Some("returned");
+    if off && returned {
+        return Err(Reason::LoanHistoryOff);
+    }
+    Ok(())
+}

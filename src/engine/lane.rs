@@ -1,0 +1,938 @@
+//! A lane, compiled: per source the wanted paths, per recipient a program.
+//!
+//! Everything that can be looked up by name is looked up here, once. What the
+//! hot path gets are places.
+
+use super::record::{Limits, Record};
+use super::shape::{Place, Shape, ShapeError};
+use super::table::{Row, RowLayout};
+use super::value::Value;
+use crate::policy::Policy;
+use crate::policy::catalogue::{Kind, Role, Type};
+use crate::policy::detect::Detectors;
+use crate::policy::form::{Date, Form};
+use crate::policy::mask::{Mask, Need};
+use crate::policy::pseudonym::Pseudonymiser;
+use crate::policy::recipient::{
+    Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
+    Test,
+};
+use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
+
+/// Where a patron's library stands in its row.
+pub const ROW_LIBRARY: u16 = 0;
+
+/// Where the value of one field is found when a record is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ref {
+    /// In the patron's row, not in the record.
+    pub joined: bool,
+    pub place: Place,
+}
+
+/// One compiled lane.
+#[derive(Debug)]
+pub struct Lane {
+    pub name: String,
+    pub policy_version: String,
+    pub sources: Vec<Source>,
+    pub recipients: Vec<Program>,
+    pub layout: RowLayout,
+    pub limits: Limits,
+    pub output_bytes_max: usize,
+    pub dead_letters: OutputId,
+}
+
+/// One source of a lane.
+#[derive(Debug)]
+pub struct Source {
+    pub kind: Kind,
+    pub shape: Shape,
+    pub patron_id: Option<u16>,
+    pub library: Option<u16>,
+    /// The record's own id, where it is another field than the patron's id.
+    pub own_id: Option<u16>,
+    /// What the derived fact about the card is made of.
+    pub card: Option<CardFact>,
+    /// Slots that repeat another one, where its text fits a form.
+    pub checked: Vec<Checked>,
+    /// The recipients of this source, by their place in [`Lane::recipients`].
+    pub recipients: Vec<usize>,
+}
+
+/// From which slots of a patron record the fact about its card is derived.
+#[derive(Clone, Copy, Debug)]
+pub struct CardFact {
+    pub slot: u16,
+    pub card_number: u16,
+    pub card_kind: u16,
+    pub national_number: u16,
+}
+
+/// A slot that repeats `raw` where its text fits `form`.
+///
+/// A national number is compared with the card number as it stands, but shown
+/// only where it fits its form.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
+    pub raw: u16,
+    pub slot: u16,
+    pub form: Form,
+}
+
+/// One recipient, compiled.
+#[derive(Debug)]
+pub struct Program {
+    pub name: String,
+    pub source: usize,
+    pub output: OutputId,
+    pub libraries: Libraries,
+    pub conditions: Vec<(Ref, Test)>,
+    /// Every field whose malformedness refuses the record for this recipient.
+    pub needs: Vec<Ref>,
+    /// Nothing is released without consent.
+    pub consent_needed: bool,
+    /// An instant of the patron that implies consent.
+    pub implied_consent: Option<Ref>,
+    /// Status of the loan, and the patron's choice.
+    pub loan_history: Option<(Ref, Ref)>,
+    /// When national numbers may be given, in milliseconds since 1970.
+    pub authorised_ms: Option<(i64, i64)>,
+    /// Whether the patron's card number is a national number, where it is named.
+    pub card_fact: Option<Ref>,
+    pub key: PseudonymOf,
+    pub pseudonymiser: Pseudonymiser,
+    pub steps: Vec<Step>,
+}
+
+/// A value that is replaced by its pseudonym.
+#[derive(Clone, Debug)]
+pub struct PseudonymOf {
+    pub value: Ref,
+    pub card: bool,
+    pub kind: String,
+    pub field: String,
+    /// Whose library goes into it.
+    pub library: Option<Ref>,
+}
+
+/// How one output field is written.
+#[derive(Debug)]
+pub struct Step {
+    pub name: String,
+    /// `"name":`, as it stands in the output.
+    pub prefix: Box<[u8]>,
+    pub action: Action,
+    /// A later step needs the text that this one shows.
+    pub kept: bool,
+}
+
+#[derive(Debug)]
+pub enum Action {
+    Copy {
+        from: Ref,
+        card: bool,
+    },
+    Mask(Masked),
+    Pseudonym(PseudonymOf),
+    Object {
+        fields: Vec<Part>,
+    },
+    List {
+        joined: bool,
+        list: u16,
+        stride: u16,
+        fields: Vec<Part>,
+    },
+    Scalars {
+        joined: bool,
+        list: u16,
+        stride: u16,
+        card: bool,
+    },
+    Slip {
+        mark: usize,
+        initial: usize,
+        rest: Vec<usize>,
+    },
+}
+
+/// A value that a mask or detectors change.
+#[derive(Debug)]
+pub struct Masked {
+    pub from: Option<Ref>,
+    pub card: bool,
+    pub mask: Option<Mask>,
+    pub needs: Vec<Needed>,
+    pub detect: Option<Detectors>,
+    /// The record's own values, for detectors.
+    pub own: Vec<Ref>,
+}
+
+/// What a mask needs beside its input.
+#[derive(Clone, Copy, Debug)]
+pub enum Needed {
+    Field(Ref),
+    /// The country, or the library whose ISIL names it.
+    Country {
+        country: Option<Ref>,
+        library: Option<Ref>,
+    },
+}
+
+/// A sub-field of an object or of a list's elements.
+#[derive(Debug)]
+pub struct Part {
+    pub prefix: Box<[u8]>,
+    pub at: Ref,
+    pub card: bool,
+}
+
+/// Why a policy cannot be compiled into a lane.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    #[error("recipient {recipient}: unknown field `{path}`")]
+    UnknownField { recipient: String, path: String },
+    #[error("recipient {recipient}: `{path}` is part of a list and cannot stand alone")]
+    InList { recipient: String, path: String },
+    #[error("recipient {recipient} has no key: run `zeef keys new {recipient}`")]
+    NoKey { recipient: String },
+}
+
+/// What a lane is compiled with, beside the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub limits: Limits,
+    pub output_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            limits: Limits::default(),
+            output_bytes_max: 1_000_000,
+        }
+    }
+}
+
+impl Lane {
+    /// Compiles the recipients of `policy` that `wanted` names into a lane.
+    ///
+    /// # Errors
+    ///
+    /// A [`CompileError`] for what the loader should have refused, and for a
+    /// recipient without a key.
+    pub fn compile(
+        name: &str,
+        policy: &Policy,
+        wanted: impl Fn(&Recipient) -> bool,
+        pseudonymiser: impl Fn(&str) -> Option<Pseudonymiser>,
+        options: Options,
+    ) -> Result<Lane, CompileError> {
+        let recipients: Vec<&Recipient> = policy.recipients.iter().filter(|r| wanted(r)).collect();
+        let mut lane = Lane {
+            name: name.to_owned(),
+            policy_version: policy.version.clone(),
+            sources: sources(policy, &recipients)?,
+            recipients: Vec::with_capacity(recipients.len()),
+            layout: RowLayout::default(),
+            limits: options.limits,
+            output_bytes_max: options.output_bytes_max,
+            dead_letters: OutputId(u16::try_from(recipients.len()).unwrap_or(u16::MAX)),
+        };
+        if let Some(patron) = lane.patron_source()
+            && let Some(library) = lane.sources[patron].library
+        {
+            let lists = &lane.sources[patron].shape.lists;
+            lane.layout.keep(Place::Slot(library), lists);
+        }
+        for (index, recipient) in recipients.iter().enumerate() {
+            let kind = &policy.kinds[recipient.source];
+            let source = lane
+                .sources
+                .iter()
+                .position(|source| source.kind.name == kind.name)
+                .unwrap_or(0);
+            let key = pseudonymiser(&recipient.name).ok_or_else(|| CompileError::NoKey {
+                recipient: recipient.name.clone(),
+            })?;
+            let program = Compiler {
+                lane: &mut lane,
+                recipient,
+                source,
+                needs: Vec::new(),
+                card_fact: None,
+            }
+            .compile(index, key)?;
+            lane.sources[source].recipients.push(index);
+            lane.recipients.push(program);
+        }
+        lane.settle();
+        Ok(lane)
+    }
+
+    /// What a transport has to know of the lane.
+    #[must_use]
+    pub fn plan(&self, recipients: &[Recipient], dead_letters: &str) -> LanePlan {
+        let sources = self
+            .sources
+            .iter()
+            .map(|source| SourcePlan {
+                topic: source.kind.topic.clone(),
+                gate: source.kind.role != Role::Record,
+                rebuilt: source.kind.role == Role::Patron,
+                joined: source.kind.keyed,
+            })
+            .collect();
+        let mut outputs: Vec<OutputPlan> = self
+            .recipients
+            .iter()
+            .filter_map(|program| recipients.iter().find(|r| r.name == program.name))
+            .map(|recipient| OutputPlan {
+                topic: recipient.topic.clone(),
+                day_only: recipient.pseudonymised,
+            })
+            .collect();
+        outputs.push(OutputPlan {
+            topic: dead_letters.to_owned(),
+            day_only: false,
+        });
+        LanePlan {
+            name: self.name.clone(),
+            sources,
+            outputs,
+            policy_version: self.policy_version.clone(),
+        }
+    }
+
+    /// The source that a transport means by `id`.
+    #[must_use]
+    pub fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.get(usize::from(id.0))
+    }
+
+    /// The patron source, if the lane has one.
+    #[must_use]
+    pub fn patron_source(&self) -> Option<usize> {
+        self.sources
+            .iter()
+            .position(|source| source.kind.role == Role::Patron)
+    }
+
+    /// Whether some recipient may have national numbers, so that the table
+    /// keeps card numbers that are one.
+    #[must_use]
+    pub fn may_hold_national(&self) -> bool {
+        self.recipients
+            .iter()
+            .any(|program| program.authorised_ms.is_some())
+    }
+
+    /// Lists may have got further fields after their place was noted.
+    fn settle(&mut self) {
+        let Some(patron) = self.patron_source() else {
+            return;
+        };
+        self.layout.settle(&self.sources[patron].shape.lists);
+        for program in &mut self.recipients {
+            let strides = &self.sources[program.source].shape.lists;
+            for step in &mut program.steps {
+                if let Action::List {
+                    joined,
+                    list,
+                    stride,
+                    ..
+                }
+                | Action::Scalars {
+                    joined,
+                    list,
+                    stride,
+                    ..
+                } = &mut step.action
+                {
+                    *stride = if *joined {
+                        self.layout.stride(*list)
+                    } else {
+                        strides[usize::from(*list)]
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// The sources of a lane: gates first, then what its recipients read.
+fn sources(policy: &Policy, recipients: &[&Recipient]) -> Result<Vec<Source>, ShapeError> {
+    let used = |index: usize| recipients.iter().any(|r| r.source == index);
+    let keyed = recipients.iter().any(|r| policy.kinds[r.source].keyed);
+    let mut kinds: Vec<&Kind> = policy
+        .kinds
+        .iter()
+        .enumerate()
+        .filter(|&(index, kind)| used(index) || (keyed && kind.role != Role::Record))
+        .map(|(_, kind)| kind)
+        .collect();
+    kinds.sort_by_key(|kind| match kind.role {
+        Role::Patron => 0,
+        Role::Gate => 1,
+        Role::Record => 2,
+    });
+    kinds.into_iter().map(source).collect()
+}
+
+fn source(kind: &Kind) -> Result<Source, ShapeError> {
+    let mut shape = Shape::default();
+    let mut wanted = |path: &str| -> Result<Option<u16>, ShapeError> {
+        let Some(field) = kind.field(path) else {
+            return Ok(None);
+        };
+        Ok(match shape.want(path, field.kind)? {
+            Place::Slot(slot) => Some(slot),
+            Place::Element { .. } => None,
+        })
+    };
+    let patron_id = if kind.keyed {
+        wanted("patron_id")?
+    } else {
+        None
+    };
+    let library = wanted("library")?;
+    let own_id = if kind.id == "patron_id" {
+        None
+    } else {
+        wanted(&kind.id)?
+    };
+    if kind.closed {
+        for field in &kind.fields {
+            shape.want(&field.path, field.kind)?;
+        }
+    }
+    Ok(Source {
+        kind: kind.clone(),
+        shape,
+        patron_id,
+        library,
+        own_id,
+        card: None,
+        checked: Vec::new(),
+        recipients: Vec::new(),
+    })
+}
+
+/// Compiles one recipient, and wants its fields from the sources on the way.
+struct Compiler<'a> {
+    lane: &'a mut Lane,
+    recipient: &'a Recipient,
+    source: usize,
+    needs: Vec<Ref>,
+    card_fact: Option<Ref>,
+}
+
+impl Compiler<'_> {
+    fn compile(
+        mut self,
+        index: usize,
+        pseudonymiser: Pseudonymiser,
+    ) -> Result<Program, CompileError> {
+        let recipient = self.recipient;
+        let mut conditions = Vec::new();
+        for condition in &recipient.when {
+            conditions.push((self.field(&condition.field)?, condition.test.clone()));
+        }
+        let key = self.pseudonym_of(&recipient.key)?;
+        let implied = recipient
+            .consent
+            .as_ref()
+            .and_then(|consent| consent.implied_by.as_ref());
+        let implied_consent = implied.map(|field| self.field(field)).transpose()?;
+        let loan_history = if recipient.loan_history {
+            let status = FieldRef {
+                joined: false,
+                path: "status".to_owned(),
+            };
+            Some((
+                self.field(&status)?,
+                self.field(&self.patron_field("loan_history"))?,
+            ))
+        } else {
+            None
+        };
+        self.field(&recipient.retention.from)?;
+        let steps = self.steps(&recipient.fields)?;
+        let card_fact = self.card_fact;
+        let mut needs = self.needs;
+        needs.sort_unstable();
+        needs.dedup();
+        Ok(Program {
+            name: recipient.name.clone(),
+            source: self.source,
+            output: OutputId(u16::try_from(index).unwrap_or(u16::MAX)),
+            libraries: recipient.libraries.clone(),
+            conditions,
+            needs,
+            consent_needed: recipient.consent.is_some(),
+            implied_consent,
+            loan_history,
+            authorised_ms: recipient.authorisation.as_ref().map(in_force),
+            card_fact,
+            key,
+            pseudonymiser,
+            steps,
+        })
+    }
+
+    fn steps(&mut self, fields: &[OutputField]) -> Result<Vec<Step>, CompileError> {
+        let mut steps = Vec::with_capacity(fields.len());
+        for field in fields {
+            steps.push(Step {
+                name: field.name.clone(),
+                prefix: prefix(&field.name),
+                action: self.action(&field.value)?,
+                kept: false,
+            });
+        }
+        let shown: Vec<usize> = steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Slip {
+                    mark,
+                    initial,
+                    rest,
+                } => Some([*mark, *initial].into_iter().chain(rest.iter().copied())),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        for place in shown {
+            if let Some(step) = steps.get_mut(place) {
+                step.kept = true;
+            }
+        }
+        Ok(steps)
+    }
+
+    fn action(&mut self, value: &OutputValue) -> Result<Action, CompileError> {
+        Ok(match value {
+            OutputValue::Scalar(projection) => self.scalar(projection)?,
+            OutputValue::Object { from, fields } => Action::Object {
+                fields: self.parts(from, fields)?,
+            },
+            OutputValue::List { from, fields } => {
+                let fields = self.parts(from, fields)?;
+                let (joined, list) = self.list_of(fields.first().map(|part| part.at), from)?;
+                Action::List {
+                    joined,
+                    list,
+                    stride: 0,
+                    fields,
+                }
+            }
+            OutputValue::Scalars { from } => {
+                let card = self.catalogue_type(from)? == Type::CardNumber;
+                let at = self.field(from)?;
+                let (joined, list) = self.list_of(Some(at), from)?;
+                Action::Scalars {
+                    joined,
+                    list,
+                    stride: 0,
+                    card,
+                }
+            }
+            OutputValue::Slip {
+                mark,
+                initial,
+                rest,
+            } => Action::Slip {
+                mark: *mark,
+                initial: *initial,
+                rest: rest.clone(),
+            },
+        })
+    }
+
+    fn list_of(&self, at: Option<Ref>, from: &FieldRef) -> Result<(bool, u16), CompileError> {
+        match at {
+            Some(Ref {
+                joined,
+                place: Place::Element { list, .. },
+            }) => Ok((joined, list)),
+            _ => Err(self.unknown(&from.path)),
+        }
+    }
+
+    fn scalar(&mut self, projection: &Projection) -> Result<Action, CompileError> {
+        if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
+            return Ok(Action::Pseudonym(self.pseudonym_of(from)?));
+        }
+        let mut card = false;
+        let mut from = None;
+        if let Some(field) = &projection.from {
+            card = self.catalogue_type(field)? == Type::CardNumber;
+            from = Some(self.single(field)?);
+        }
+        if let (None, None, Some(from)) = (&projection.mask, &projection.detect, from) {
+            return Ok(Action::Copy { from, card });
+        }
+        let joined = projection.from.as_ref().is_some_and(|field| field.joined);
+        let mut needs = Vec::new();
+        for need in projection
+            .mask
+            .as_ref()
+            .map(Mask::needs)
+            .unwrap_or_default()
+        {
+            needs.push(self.need(need, joined)?);
+        }
+        let own = match &projection.detect {
+            Some(_) => self.own_values()?,
+            None => Vec::new(),
+        };
+        Ok(Action::Mask(Masked {
+            from,
+            card,
+            mask: projection.mask.clone(),
+            needs,
+            detect: projection.detect.clone(),
+            own,
+        }))
+    }
+
+    fn need(&mut self, need: Need, joined: bool) -> Result<Needed, CompileError> {
+        Ok(match need {
+            Need::Sibling(path) => {
+                let path = path.to_owned();
+                Needed::Field(self.single(&FieldRef { joined, path })?)
+            }
+            Need::Source(path) => {
+                let source = FieldRef {
+                    joined: false,
+                    path,
+                };
+                Needed::Field(self.single(&source)?)
+            }
+            Need::Country => {
+                let country = FieldRef {
+                    joined,
+                    path: "country".to_owned(),
+                };
+                let known = self
+                    .kind(joined)
+                    .is_some_and(|kind| kind.field("country").is_some());
+                Needed::Country {
+                    country: if known {
+                        Some(self.single(&country)?)
+                    } else {
+                        None
+                    },
+                    library: self.library(joined)?,
+                }
+            }
+        })
+    }
+
+    /// The values of the patron that a note may hold.
+    fn own_values(&mut self) -> Result<Vec<Ref>, CompileError> {
+        const OWN: [&str; 6] = [
+            "surname",
+            "given_name",
+            "email",
+            "phone",
+            "mobile",
+            "card_number",
+        ];
+        let mut own = Vec::new();
+        for path in OWN {
+            let field = self.patron_field(path);
+            let known = self
+                .kind(field.joined)
+                .is_some_and(|kind| kind.field(path).is_some());
+            if known {
+                own.push(self.single(&field)?);
+            }
+        }
+        Ok(own)
+    }
+
+    fn parts(&mut self, from: &FieldRef, fields: &[SubField]) -> Result<Vec<Part>, CompileError> {
+        let mut parts = Vec::with_capacity(fields.len());
+        for field in fields {
+            let path = FieldRef {
+                joined: from.joined,
+                path: field.path.clone(),
+            };
+            parts.push(Part {
+                prefix: prefix(&field.name),
+                card: self.catalogue_type(&path)? == Type::CardNumber,
+                at: self.field(&path)?,
+            });
+        }
+        Ok(parts)
+    }
+
+    fn pseudonym_of(&mut self, field: &FieldRef) -> Result<PseudonymOf, CompileError> {
+        let patron_id = field.path == "patron_id";
+        let of_patron = field.joined || patron_id || self.is_patron_source();
+        let kind = if of_patron {
+            "patron"
+        } else {
+            &self.lane.sources[self.source].kind.name
+        };
+        Ok(PseudonymOf {
+            kind: kind.to_owned(),
+            field: field.path.clone(),
+            card: self.catalogue_type(field)? == Type::CardNumber,
+            value: self.single(field)?,
+            library: self.library(of_patron && !self.is_patron_source())?,
+        })
+    }
+
+    /// A field of the record's patron, from the table or from the record.
+    fn patron_field(&self, path: &str) -> FieldRef {
+        FieldRef {
+            joined: !self.is_patron_source(),
+            path: path.to_owned(),
+        }
+    }
+
+    fn is_patron_source(&self) -> bool {
+        self.lane.sources[self.source].kind.role == Role::Patron
+    }
+
+    fn library(&mut self, joined: bool) -> Result<Option<Ref>, CompileError> {
+        let known = self
+            .kind(joined)
+            .is_some_and(|kind| kind.field("library").is_some());
+        if !known {
+            return Ok(None);
+        }
+        let library = FieldRef {
+            joined,
+            path: "library".to_owned(),
+        };
+        self.single(&library).map(Some)
+    }
+
+    /// A field that is one value of the record.
+    fn single(&mut self, field: &FieldRef) -> Result<Ref, CompileError> {
+        match self.field(field)? {
+            found @ Ref {
+                place: Place::Slot(_),
+                ..
+            } => Ok(found),
+            Ref { .. } => Err(CompileError::InList {
+                recipient: self.recipient.name.clone(),
+                path: field.path.clone(),
+            }),
+        }
+    }
+
+    /// Wants a field, and all that decides whether it may be shown.
+    fn field(&mut self, field: &FieldRef) -> Result<Ref, CompileError> {
+        let kind = self.catalogue_type(field)?;
+        let found = self.want(field.joined, &field.path, kind)?;
+        self.needs.push(found);
+        if kind == Type::CardNumber {
+            let fact = self.card_fact(field.joined)?;
+            self.needs.push(fact);
+            self.card_fact = Some(fact);
+        }
+        Ok(found)
+    }
+
+    fn want(&mut self, joined: bool, path: &str, kind: Type) -> Result<Ref, CompileError> {
+        let source = if joined {
+            self.patron().ok_or_else(|| self.unknown(path))?
+        } else {
+            self.source
+        };
+        let source = &mut self.lane.sources[source];
+        let mut place = match kind {
+            Type::Text(Some(form @ Form::Rijksregisternummer)) => checked(source, path, form)?,
+            _ => source.shape.want(path, kind)?,
+        };
+        if joined {
+            place = self.lane.layout.keep(place, &source.shape.lists);
+        }
+        Ok(Ref { joined, place })
+    }
+
+    /// The derived fact that the patron's card number is a national number.
+    fn card_fact(&mut self, joined: bool) -> Result<Ref, CompileError> {
+        let source = if joined {
+            self.patron().ok_or_else(|| self.unknown("card_number"))?
+        } else {
+            self.source
+        };
+        let slot = match self.lane.sources[source].card {
+            Some(fact) => fact.slot,
+            None => {
+                let fact = card_fact_of(&mut self.lane.sources[source])
+                    .ok_or_else(|| self.unknown("card_kind"))?;
+                self.lane.sources[source].card = Some(fact);
+                fact.slot
+            }
+        };
+        let place = Place::Slot(slot);
+        let place = if joined {
+            self.lane
+                .layout
+                .keep(place, &self.lane.sources[source].shape.lists)
+        } else {
+            place
+        };
+        Ok(Ref { joined, place })
+    }
+
+    fn patron(&self) -> Option<usize> {
+        self.lane.patron_source()
+    }
+
+    fn kind(&self, joined: bool) -> Option<&Kind> {
+        let source = if joined { self.patron()? } else { self.source };
+        Some(&self.lane.sources[source].kind)
+    }
+
+    fn catalogue_type(&self, field: &FieldRef) -> Result<Type, CompileError> {
+        self.kind(field.joined)
+            .and_then(|kind| kind.field(&field.path))
+            .map(|field| field.kind)
+            .ok_or_else(|| self.unknown(&field.path))
+    }
+
+    fn unknown(&self, path: &str) -> CompileError {
+        CompileError::UnknownField {
+            recipient: self.recipient.name.clone(),
+            path: path.to_owned(),
+        }
+    }
+}
+
+/// Wants `path` as it stands, and a slot beside it that checks its form.
+fn checked(source: &mut Source, path: &str, form: Form) -> Result<Place, ShapeError> {
+    let place = source.shape.want(path, Type::Text(None))?;
+    let Place::Slot(raw) = place else {
+        return Ok(place);
+    };
+    if let Some(known) = source.checked.iter().find(|checked| checked.raw == raw) {
+        return Ok(Place::Slot(known.slot));
+    }
+    let slot = source.shape.derived();
+    source.checked.push(Checked { raw, slot, form });
+    Ok(Place::Slot(slot))
+}
+
+fn card_fact_of(source: &mut Source) -> Option<CardFact> {
+    let mut slot = |path: &str| {
+        let kind = source.kind.field(path)?.kind;
+        // Digits are compared as they stand, whatever form the number has.
+        let kind = match kind {
+            Type::Text(_) => Type::Text(None),
+            other => other,
+        };
+        match source.shape.want(path, kind).ok()? {
+            Place::Slot(slot) => Some(slot),
+            Place::Element { .. } => None,
+        }
+    };
+    let card_number = slot("card_number")?;
+    let card_kind = slot("card_kind")?;
+    let national_number = slot("rijksregisternummer")?;
+    Some(CardFact {
+        slot: source.shape.derived(),
+        card_number,
+        card_kind,
+        national_number,
+    })
+}
+
+fn prefix(name: &str) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(name.len() + 3);
+    crate::json::write::string(&mut out, name);
+    out.push(b':');
+    out.into()
+}
+
+/// The first and the first later millisecond at which it holds.
+fn in_force(authorisation: &Authorisation) -> (i64, i64) {
+    const DAY_MS: i64 = 86_400_000;
+    let from = Date::parse(&authorisation.from).map_or(i64::MAX, |date| date.to_unix_ms());
+    let until = Date::parse(&authorisation.until).map_or(i64::MIN, |date| date.to_unix_ms());
+    (from, until.saturating_add(DAY_MS))
+}
+
+/// The record and its patron, as a program sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub lane: &'a Lane,
+    pub record: &'a Record,
+    pub row: Option<&'a Row>,
+    /// The batch's time, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl<'a> Facts<'a> {
+    /// The value of a field that is one value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self, at: Ref) -> Value<'a> {
+        match (at.place, at.joined) {
+            (Place::Slot(slot), false) => self.record.value(slot),
+            (Place::Slot(slot), true) => self.row.map_or(Value::Missing, |row| row.value(slot)),
+            (Place::Element { .. }, _) => Value::Missing,
+        }
+    }
+
+    #[must_use]
+    pub fn list_len(&self, joined: bool, list: u16) -> usize {
+        if joined {
+            self.row
+                .map_or(0, |row| row.list_len(&self.lane.layout, list))
+        } else {
+            self.record.list_len(list)
+        }
+    }
+
+    /// One value of one element of a list.
+    #[must_use]
+    pub fn element(&self, at: Ref, stride: u16, index: usize) -> Value<'a> {
+        let Place::Element { list, slot } = at.place else {
+            return Value::Missing;
+        };
+        if at.joined {
+            self.row.map_or(Value::Missing, |row| {
+                row.element(&self.lane.layout, list, index, slot)
+            })
+        } else {
+            self.record.element(list, stride, index, slot)
+        }
+    }
+
+    /// Whether a needed field is malformed, in any element where it is in a list.
+    #[must_use]
+    pub fn malformed(&self, at: Ref, strides: &[u16]) -> bool {
+        let Place::Element { list, .. } = at.place else {
+            return self.value(at).is_malformed();
+        };
+        let whole = if at.joined {
+            self.row
+                .is_some_and(|row| row.list_malformed(&self.lane.layout, list))
+        } else {
+            self.record.list_malformed(list)
+        };
+        let stride = if at.joined {
+            0
+        } else {
+            strides[usize::from(list)]
+        };
+        whole
+            || (0..self.list_len(at.joined, list))
+                .any(|index| self.element(at, stride, index).is_malformed())
+    }
+
+    #[must_use]
+    pub fn text(&self, at: Option<Ref>) -> Option<&'a str> {
+        at.and_then(|at| self.value(at).as_text())
+    }
+}

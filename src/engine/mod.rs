@@ -1,0 +1,16 @@
+//! The hot path: one record in, what each recipient gets out.
+//!
+//! Pure and synchronous: no clock, no I/O, no global. [`pipeline`] is the file
+//! to read first.
+
+pub mod admit;
+pub mod dead_letter;
+pub mod lane;
+pub mod meter;
+pub mod pipeline;
+pub mod project;
+pub mod record;
+pub mod shape;
+pub mod table;
+pub mod tally;
+pub mod value;

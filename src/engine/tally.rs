@@ -1,0 +1,79 @@
+//! What happened in a batch, in numbers: counted here, published after commit.
+
+use crate::policy::detect::DETECTORS;
+use crate::policy::mask::Noticed;
+use crate::policy::reason::Reason;
+
+/// The numbers of one source of the lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTally {
+    pub consumed: u64,
+    pub bytes: u64,
+    /// Refused whole, by reason.
+    pub refused: [u64; Reason::ALL.len()],
+    /// Records of a kind that no recipient of the lane has as its source.
+    pub applied: u64,
+    /// Strings that did not fit their form, and counted as missing.
+    pub unfit: u64,
+}
+
+/// The numbers of one recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipientTally {
+    pub released: u64,
+    pub bytes: u64,
+    pub withheld: [u64; Reason::ALL.len()],
+    /// The record was refused whole before the recipient's gate saw it.
+    pub refused: u64,
+    pub detected: [u32; DETECTORS.len()],
+    pub noticed: Noticed,
+    /// Card numbers left out because they are national numbers.
+    pub national_cards: u64,
+}
+
+impl RecipientTally {
+    /// Adds what projecting one output came to.
+    pub fn absorb(&mut self, draft: &RecipientTally) {
+        for (sum, hits) in self.detected.iter_mut().zip(draft.detected) {
+            *sum += hits;
+        }
+        self.noticed.short_name += draft.noticed.short_name;
+        self.noticed.short_card += draft.noticed.short_card;
+        self.national_cards += draft.national_cards;
+    }
+}
+
+/// The numbers of one batch.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub sources: Vec<SourceTally>,
+    pub recipients: Vec<RecipientTally>,
+    pub dead_letters: [u64; Reason::ALL.len()],
+    /// When the records of the batch were written, in milliseconds since 1970.
+    pub written_ms: Vec<i64>,
+}
+
+impl Tally {
+    #[must_use]
+    pub fn new(sources: usize, recipients: usize) -> Self {
+        Tally {
+            sources: vec![SourceTally::default(); sources],
+            recipients: vec![RecipientTally::default(); recipients],
+            ..Tally::default()
+        }
+    }
+
+    /// Records taken in, of all sources.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        self.sources.iter().map(|source| source.consumed).sum()
+    }
+
+    /// Starts the next batch at nought.
+    pub fn clear(&mut self) {
+        self.sources.fill(SourceTally::default());
+        self.recipients.fill(RecipientTally::default());
+        self.dead_letters.fill(0);
+        self.written_ms.clear();
+    }
+}

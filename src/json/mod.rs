@@ -1,0 +1,6 @@
+//! JSON, strictly by RFC 8259: reading in one pass, and writing as one form.
+//!
+//! Knows nothing of records or policies.
+
+pub mod scan;
+pub mod write;
