@@ -1,0 +1,21 @@
+//! What the broker tests stand on: brokers, topics, messages, and the program
+//! itself as a process.
+//!
+//! Nothing here knows what zeef decides. Nothing waits for a fixed time, and
+//! nothing outlives the test process, however that ends.
+
+mod broker;
+mod read;
+mod topics;
+mod wait;
+mod write;
+#[expect(dead_code, reason = "the suite of the pipeline uses it")]
+mod zeef;
+
+pub(crate) use broker::{Broker, Options};
+pub(crate) use read::{Isolation, Row};
+pub(crate) use topics::Topics;
+pub(crate) use wait::eventually;
+pub(crate) use write::{Partitioner, Record, Writer};
+#[expect(unused_imports, reason = "the suite of the pipeline uses it")]
+pub(crate) use zeef::Zeef;

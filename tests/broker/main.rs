@@ -1,0 +1,13 @@
+//! What is tested against a real Apache Kafka, as one program.
+//!
+//! A broker starts with the first test that wants one, through
+//! `deploy/dev/kafka`; `ZEEF_TEST_BROKERS` names another one. Where it cannot
+//! start, each test says what to install; with `CI=true` that fails the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as expected"
+)]
+
+mod facts;
+mod harness;
