@@ -1,0 +1,591 @@
+//! The eight core recipients of RULES section 2, each written out by hand.
+//!
+//! A path that begins with `patron.` is of the record's patron, any other of
+//! the record; for the source `patron` both are the same. A recipient reads
+//! only what its `needs` name: anything else is a fault of this model.
+
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::field::{Found, look, look_list};
+use super::form::{self, Moment};
+use super::json::{Node, quoted};
+use super::mask;
+
+/// One recipient.
+pub struct Recipient {
+    pub name: &'static str,
+    pub source: &'static str,
+    /// Everything its conditions, key, profile and gates name.
+    pub needs: &'static [&'static str],
+    /// Its conditions, in the order of the rules.
+    pub conditions: fn(&View) -> Result<(), &'static str>,
+    /// What stands between a fit record and its release.
+    pub gate: fn(&View) -> Result<(), &'static str>,
+    pub project: fn(&View) -> Output,
+}
+
+pub const RECIPIENTS: &[Recipient] = &[
+    Recipient {
+        name: "reservation-slip",
+        source: "reservation",
+        needs: &[
+            "reservation_id",
+            "library",
+            "status",
+            "item.title",
+            "pickup_branch",
+            "expires_on",
+            "patron.library",
+            "patron.country",
+            "patron.surname",
+            "patron.surname_prefix",
+            "patron.initials",
+            "patron.given_name",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+        ],
+        conditions: |view| view.is("status", &["ready_for_pickup"]),
+        gate: |_| Ok(()),
+        project: reservation_slip,
+    },
+    Recipient {
+        name: "ill-library",
+        source: "ill_request",
+        needs: &[
+            "request_id",
+            "library",
+            "status",
+            "supplying_library",
+            "item.title",
+            "item.author",
+            "item.isbn",
+            "item.issn",
+            "item.volume",
+            "item.pages",
+            "service",
+            "needed_by",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+        ],
+        conditions: |view| view.is("status", &["requested", "sent", "received"]),
+        gate: |_| Ok(()),
+        project: ill_library,
+    },
+    Recipient {
+        name: "ill-library-contact",
+        source: "ill_request",
+        needs: &[
+            "request_id",
+            "library",
+            "status",
+            "supplying_library",
+            "item.title",
+            "item.author",
+            "item.isbn",
+            "item.issn",
+            "item.volume",
+            "item.pages",
+            "service",
+            "needed_by",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+            "patron.email",
+            "patron.phone",
+        ],
+        conditions: |view| view.is("status", &["requested", "sent", "received"]),
+        gate: |_| Ok(()),
+        project: |view| {
+            let mut out = ill_library(view);
+            out.copy(view, "email", "patron.email");
+            out.copy(view, "phone", "patron.phone");
+            out
+        },
+    },
+    Recipient {
+        name: "kb-recognition",
+        source: "patron",
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.kind",
+            "patron.membership.status",
+            "patron.membership.id",
+            "patron.membership.type",
+            "patron.membership.starts_on",
+            "patron.membership.ends_on",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+            "patron.birth_date",
+        ],
+        conditions: recognised,
+        gate: |_| Ok(()),
+        project: |view| {
+            let mut out = recognition(view);
+            let year = view
+                .text("patron.birth_date")
+                .map(|date| date[..4].to_owned());
+            out.text("birth_year", year);
+            out
+        },
+    },
+    Recipient {
+        name: "kb-membership",
+        source: "patron",
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.kind",
+            "patron.membership.status",
+            "patron.membership.id",
+            "patron.membership.type",
+            "patron.membership.starts_on",
+            "patron.membership.ends_on",
+            "patron.membership.home_branch",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+            "patron.birth_date",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.email",
+            "patron.online_account.created_at",
+        ],
+        conditions: recognised,
+        gate: implied_consent,
+        project: |view| {
+            let mut out = recognition(view);
+            out.copy(view, "birth_date", "patron.birth_date");
+            out.copy(view, "initials", "patron.initials");
+            out.copy(view, "surname_prefix", "patron.surname_prefix");
+            out.copy(view, "surname", "patron.surname");
+            out.copy(view, "email", "patron.email");
+            out.copy(view, "home_branch", "patron.membership.home_branch");
+            out
+        },
+    },
+    Recipient {
+        name: "deurwaarder",
+        source: "debt",
+        needs: &[
+            "debt_id",
+            "library",
+            "stage",
+            "status",
+            "reminded_at",
+            "invoiced_at",
+            "kind",
+            "items[].title",
+            "items[].due_on",
+            "items[].amount_cents",
+            "amount_cents",
+            "currency",
+            "referred_at",
+            "patron.library",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.birth_date",
+            "patron.address.street",
+            "patron.address.house_number",
+            "patron.address.house_number_suffix",
+            "patron.address.postcode",
+            "patron.address.city",
+            "patron.address.country",
+            "patron.email",
+            "patron.phone",
+            "patron.card_number",
+            "patron.card_kind",
+            "patron.rijksregisternummer",
+        ],
+        conditions: |view| {
+            view.is("stage", &["collection"])?;
+            view.is("status", &["open"])?;
+            view.is_present("reminded_at")?;
+            view.is_present("invoiced_at")
+        },
+        gate: |_| Ok(()),
+        project: deurwaarder,
+    },
+    Recipient {
+        name: "service-message",
+        source: "loan",
+        needs: &[
+            "loan_id",
+            "library",
+            "status",
+            "item.title",
+            "due_on",
+            "branch",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.email",
+            "patron.mobile",
+        ],
+        conditions: |view| view.is("status", &["open", "overdue"]),
+        gate: |_| Ok(()),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            out.text("name", view.name());
+            out.copy(view, "email", "patron.email");
+            out.copy(view, "mobile", "patron.mobile");
+            out.copy(view, "title", "item.title");
+            out.copy(view, "due_on", "due_on");
+            out.copy(view, "branch", "branch");
+            out
+        },
+    },
+    Recipient {
+        name: "statistics",
+        source: "loan",
+        needs: &[
+            "loan_id",
+            "patron_id",
+            "library",
+            "branch",
+            "item.material",
+            "loaned_at",
+            "status",
+            "renewals",
+            "patron.library",
+            "patron.country",
+            "patron.kind",
+            "patron.loan_history",
+            "patron.birth_date",
+            "patron.address.postcode",
+            "patron.address.country",
+        ],
+        conditions: |view| view.is("patron.kind", &["person"]),
+        gate: loan_history,
+        project: statistics,
+    },
+];
+
+fn recognised(view: &View) -> Result<(), &'static str> {
+    view.is("patron.kind", &["person"])?;
+    view.is("patron.membership.status", &["active"])?;
+    view.is_present("patron.membership.id")
+}
+
+fn implied_consent(view: &View) -> Result<(), &'static str> {
+    let created = view.text("patron.online_account.created_at");
+    let created = created.as_deref().and_then(form::instant);
+    match created {
+        Some((_, at)) if at <= view.now => Ok(()),
+        _ => Err("no_consent"),
+    }
+}
+
+fn loan_history(view: &View) -> Result<(), &'static str> {
+    let off = view.find("patron.loan_history") == Found::Bool(false);
+    let returned = view.text("status").as_deref() == Some("returned");
+    if off && returned {
+        return Err("loan_history_off");
+    }
+    Ok(())
+}
+
+fn reservation_slip(view: &View) -> Output {
+    let mark = mask::shelf_mark(
+        view.text("patron.surname").as_deref(),
+        view.text("patron.surname_prefix").as_deref(),
+        &view.country(),
+    );
+    let initial = mask::initial(
+        view.text("patron.initials").as_deref(),
+        view.text("patron.given_name").as_deref(),
+    );
+    let suffix = view.card_number().and_then(|card| mask::card_suffix(&card));
+    let marks: Vec<String> = [mark.clone(), initial.clone()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let seen = |path| {
+        view.text(path)
+            .filter(|text| !mask::cleaned(text).is_empty())
+    };
+    let mut lines = vec![mark.clone().unwrap_or_default()];
+    lines.extend((!marks.is_empty()).then(|| marks.join(" ")));
+    lines.extend(suffix.clone());
+    lines.extend(seen("item.title"));
+    lines.extend(seen("pickup_branch"));
+    lines.extend(seen("expires_on"));
+    let lines: Vec<String> = lines.iter().map(|line| quoted(line)).collect();
+
+    let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+    out.text("shelf_mark", mark);
+    out.text("initial", initial);
+    out.text("card_suffix", suffix);
+    out.copy(view, "title", "item.title");
+    out.copy(view, "pickup_branch", "pickup_branch");
+    out.copy(view, "expires_on", "expires_on");
+    out.raw("slip", format!("[{}]", lines.join(",")));
+    out
+}
+
+fn ill_library(view: &View) -> Output {
+    let mut out = Output::keyed(view.pseudonym("ill_request", "request_id"));
+    out.copy(view, "request_id", "request_id");
+    out.text("name", view.name());
+    out.text("card_number", view.card_number());
+    out.copy(view, "supplying_library", "supplying_library");
+    out.copy(view, "title", "item.title");
+    out.copy(view, "author", "item.author");
+    out.copy(view, "isbn", "item.isbn");
+    out.copy(view, "issn", "item.issn");
+    out.copy(view, "volume", "item.volume");
+    out.copy(view, "pages", "item.pages");
+    out.copy(view, "service", "service");
+    out.copy(view, "needed_by", "needed_by");
+    out
+}
+
+/// The recognition set up to, and without, what it says of the birth.
+fn recognition(view: &View) -> Output {
+    let mut out = Output::keyed(view.pseudonym("patron", "patron.patron_id"));
+    out.copy(view, "member_ref", "patron.membership.id");
+    out.text("card_number", view.card_number());
+    out.copy(view, "library", "patron.library");
+    out.copy(view, "membership_type", "patron.membership.type");
+    out.copy(view, "valid_from", "patron.membership.starts_on");
+    out.copy(view, "valid_until", "patron.membership.ends_on");
+    out
+}
+
+fn deurwaarder(view: &View) -> Output {
+    let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+    out.text("name", view.name());
+    out.copy(view, "birth_date", "patron.birth_date");
+    let mut address = Output::default();
+    for field in [
+        "street",
+        "house_number",
+        "house_number_suffix",
+        "postcode",
+        "city",
+        "country",
+    ] {
+        address.copy(view, field, &format!("patron.address.{field}"));
+    }
+    if !address.fields.is_empty() {
+        out.raw("address", address.json());
+    }
+    out.copy(view, "email", "patron.email");
+    out.copy(view, "phone", "patron.phone");
+    out.text("card_number", view.card_number());
+    out.copy(view, "debt_id", "debt_id");
+    out.copy(view, "kind", "kind");
+    let rows = look_list(view.record, "items", ITEM_FIELDS).unwrap_or_default();
+    if !rows.is_empty() {
+        let rows: Vec<String> = rows.into_iter().map(item_json).collect();
+        out.raw("items", format!("[{}]", rows.join(",")));
+    }
+    out.copy(view, "amount_cents", "amount_cents");
+    out.copy(view, "currency", "currency");
+    out.copy(view, "referred_at", "referred_at");
+    out
+}
+
+/// The fields of a debt's items that anyone receives.
+pub const ITEM_FIELDS: &[&str] = &["title", "due_on", "amount_cents"];
+
+fn item_json(row: Vec<Found>) -> String {
+    let mut item = Output::default();
+    for (name, found) in ITEM_FIELDS.iter().zip(row) {
+        item.put(name, found);
+    }
+    item.json()
+}
+
+fn statistics(view: &View) -> Output {
+    let loan_ref = view.pseudonym("loan", "loan_id");
+    let loaned_at = view.text("loaned_at");
+    let loaned_on = loaned_at.as_deref().and_then(form::instant);
+    let birth = view.text("patron.birth_date");
+    let birth = birth.as_deref().and_then(form::date);
+    let band = match (birth, loaned_on) {
+        (Some(birth), Some((loaned_on, _))) => mask::age_band(birth, loaned_on),
+        _ => None,
+    };
+    let country = view
+        .text("patron.address.country")
+        .unwrap_or_else(|| view.country());
+    let area = view
+        .text("patron.address.postcode")
+        .and_then(|postcode| form::postcode_area(&postcode, &country));
+
+    let mut out = Output::keyed(loan_ref.clone());
+    out.text("loan_ref", Some(loan_ref));
+    out.text("patron_ref", Some(view.patron_pseudonym()));
+    out.copy(view, "library", "library");
+    out.copy(view, "branch", "branch");
+    out.copy(view, "material", "item.material");
+    out.text("loaned_month", loaned_at.map(|at| at[..7].to_owned()));
+    out.copy(view, "status", "status");
+    out.copy(view, "renewals", "renewals");
+    out.text("age_band", band.map(str::to_owned));
+    out.text("postcode_area", area);
+    out
+}
+
+/// One record and its patron, as one recipient may look at them.
+pub struct View<'a> {
+    pub record: &'a Node,
+    pub patron: &'a Node,
+    pub needs: &'static [&'static str],
+    pub key: &'a [u8],
+    pub now: Moment,
+}
+
+impl View<'_> {
+    /// Finds what stands at a path of the needs.
+    pub fn find(&self, path: &str) -> Found {
+        assert!(self.needs.contains(&path), "{path} is no need");
+        if path.contains("[]") {
+            let rows = look_list(
+                self.record,
+                "items",
+                &[path.rsplit('.').next().unwrap_or("")],
+            );
+            return rows.err().unwrap_or(Found::Missing);
+        }
+        match path.strip_prefix("patron.") {
+            Some(below) => look(self.patron, below),
+            None => look(self.record, path),
+        }
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        match self.find(path) {
+            Found::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn is(&self, path: &str, values: &[&str]) -> Result<(), &'static str> {
+        match self.find(path) {
+            Found::Malformed => Err("malformed"),
+            Found::Text(text) if values.contains(&text.as_str()) => Ok(()),
+            _ => Err("condition"),
+        }
+    }
+
+    fn is_present(&self, path: &str) -> Result<(), &'static str> {
+        match self.find(path) {
+            Found::Malformed => Err("malformed"),
+            Found::Missing => Err("condition"),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&self) -> Option<String> {
+        mask::full_name(&[
+            self.text("patron.initials"),
+            self.text("patron.surname_prefix"),
+            self.text("patron.surname"),
+        ])
+    }
+
+    /// The library's country: as named, else by its ISIL.
+    fn country(&self) -> String {
+        let library = self.text("patron.library").unwrap_or_default();
+        self.text("patron.country")
+            .unwrap_or_else(|| library.chars().take(2).collect())
+    }
+
+    /// The card number, unless it is a national number.
+    fn card_number(&self) -> Option<String> {
+        let kind = self.text("patron.card_kind");
+        let number = self.text("patron.rijksregisternummer");
+        self.text("patron.card_number")
+            .filter(|card| !mask::is_national(card, kind.as_deref(), number.as_deref()))
+    }
+
+    fn pseudonym(&self, kind: &str, path: &str) -> String {
+        let library = match path.strip_prefix("patron.") {
+            Some(_) => "patron.library",
+            None => "library",
+        };
+        let field = path.strip_prefix("patron.").unwrap_or(path);
+        let (library, value) = (self.text(library), self.text(path));
+        let (library, value) = (library.unwrap_or_default(), value.unwrap_or_default());
+        pseudonym(self.key, kind, field, &library, &value)
+    }
+
+    /// The pseudonym of the record's patron: always of the patron's library.
+    fn patron_pseudonym(&self) -> String {
+        let library = self.text("patron.library").unwrap_or_default();
+        let value = self.text("patron_id").unwrap_or_default();
+        pseudonym(self.key, "patron", "patron_id", &library, &value)
+    }
+}
+
+/// A keyed hash of one value, 22 characters.
+pub fn pseudonym(key: &[u8], kind: &str, field: &str, library: &str, value: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.update([kind, field, library, value].join("\0").as_bytes());
+    let hash = mac.finalize().into_bytes();
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&hash[..16])
+}
+
+/// An output in the making: names and their JSON, in order.
+#[derive(Default)]
+pub struct Output {
+    pub key: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Output {
+    fn keyed(key: String) -> Self {
+        Output {
+            key,
+            fields: Vec::new(),
+        }
+    }
+
+    fn raw(&mut self, name: &str, json: String) {
+        self.fields.push((name.to_owned(), json));
+    }
+
+    fn text(&mut self, name: &str, value: Option<String>) {
+        if let Some(value) = value {
+            self.raw(name, quoted(&value));
+        }
+    }
+
+    fn put(&mut self, name: &str, found: Found) {
+        match found {
+            Found::Missing | Found::Malformed => {}
+            Found::Text(text) => self.raw(name, quoted(&text)),
+            Found::Number(written) => self.raw(name, written),
+            Found::Bool(value) => self.raw(name, value.to_string()),
+        }
+    }
+
+    fn copy(&mut self, view: &View, name: &str, path: &str) {
+        self.put(name, view.find(path));
+    }
+
+    /// The object as compact JSON.
+    pub fn json(&self) -> String {
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .map(|(name, json)| format!("{}:{json}", quoted(name)))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    }
+}
