@@ -6,3 +6,5 @@
 pub mod policy;
 
 pub mod transport;
+
+pub mod sample;
