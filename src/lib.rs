@@ -11,4 +11,8 @@ pub mod transport;
 
 pub mod engine;
 
+pub mod sample;
+
 pub mod daemon;
+
+pub mod cli;
