@@ -39,32 +39,26 @@
 mod committed;
 mod disk;
 mod journal;
+mod lane;
 mod line;
+mod output;
 mod reader;
+mod source;
 mod store;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use committed::{Committed, Position};
+use committed::Committed;
 use disk::{Disk, Failure, RealDisk};
-use line::Line;
-use reader::{Found, Reader};
-use store::{Layout, Store, length_of};
+use reader::Reader;
+use store::{Layout, Store};
 
-use super::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, Polled, Rebuilt, SourceId,
-    SourcePlan, Stop, Transport,
-};
-use crate::policy::reason::Reason;
+pub use lane::DirectoryTransport;
 
-/// How long a wait goes on before it looks again.
-const NAP: Duration = Duration::from_millis(20);
+use super::{Fault, LanePlan, Stop};
 
 /// A directory has one partition of each source, with this number.
 const PARTITION: i32 = 0;
@@ -75,8 +69,8 @@ pub struct DirectorySettings {
     pub root: PathBuf,
     /// Goes on when the input ends, and picks up what is appended.
     pub follow: bool,
-    /// A longer line is refused as [`Reason::TooLarge`]: the limit of a record
-    /// and some room for its key.
+    /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge): the
+    /// limit of a record and some room for its key.
     pub line_bytes_max: usize,
 }
 
@@ -145,42 +139,13 @@ impl Directory {
             store.recover()?;
             store.positions(&plan.name)
         };
-        let (outputs, output_places) = output_files(plan);
-        let mut transport = DirectoryTransport {
-            directory: self.clone(),
-            lane: plan.name.clone(),
-            sources: self.sources(plan, &positions),
-            outputs,
-            output_places,
-            stop,
-            stage: Stage::New,
-            ends_known: false,
-        };
-        transport.look(|_| true)?;
-        Ok(transport)
+        DirectoryTransport::new(self.clone(), plan, &positions, stop)
     }
 
-    fn sources(&self, plan: &LanePlan, positions: &BTreeMap<String, Position>) -> Vec<Source> {
-        let number = |index: usize| SourceId(u16::try_from(index).unwrap_or(u16::MAX));
-        let sources = plan.sources.iter().enumerate();
-        let sources = sources.map(|(index, source)| {
-            let position = positions.get(&source.topic).copied();
-            self.source(number(index), source, position.unwrap_or_default())
-        });
-        sources.collect()
-    }
-
-    fn source(&self, id: SourceId, plan: &SourcePlan, committed: Position) -> Source {
-        let path = self.0.layout.source(&plan.topic);
-        Source {
-            id,
-            topic: plan.topic.clone(),
-            gate: plan.gate,
-            reader: Reader::new(path, self.0.settings.line_bytes_max, committed.offset),
-            committed,
-            end: 0,
-            done: false,
-        }
+    /// Makes a reader of a source, not opened yet.
+    fn reader(&self, topic: &str, offset: u64) -> Reader {
+        let path = self.0.layout.source(topic);
+        Reader::new(path, self.0.settings.line_bytes_max, offset)
     }
 
     /// The store. A lane that panicked while it had it may have left a commit
@@ -226,419 +191,8 @@ fn check_name(name: &str) -> Result<(), Fault> {
         "topic {name:?} cannot be a file: expected letters, digits, dots, underscores and hyphens, and no dot first"
     )))
 }
-
 fn stop(failure: Failure) -> Fault {
     Fault::Stop(failure.to_string())
-}
-
-/// One lane's records and outputs in a [`Directory`].
-///
-/// Without `follow` the run ends at the ends the sources have at the first
-/// [`poll`](Transport::poll) that hands out records; a gate source that grows
-/// is followed as long as other sources are not at their ends. Once nothing is
-/// left to be read `poll` does not wait: it says [`Polled::Idle`] at once while
-/// something is to be committed, then [`Polled::End`].
-pub struct DirectoryTransport {
-    directory: Directory,
-    lane: String,
-    sources: Vec<Source>,
-    outputs: Vec<OutputFile>,
-    /// The place in `outputs` for each output of the plan.
-    output_places: Vec<usize>,
-    stop: Stop,
-    stage: Stage,
-    ends_known: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    New,
-    Assigned,
-    Running,
-}
-
-struct Source {
-    id: SourceId,
-    topic: String,
-    gate: bool,
-    reader: Reader,
-    committed: Position,
-    /// So far it is read, as it was found; what is appended later waits.
-    end: u64,
-    /// No whole line is left before `end`.
-    done: bool,
-}
-
-/// The lines of the batch for one output.
-struct OutputFile {
-    topic: String,
-    lines: Vec<u8>,
-}
-
-/// The files of a plan's outputs, each once, and the place of each output's.
-fn output_files(plan: &LanePlan) -> (Vec<OutputFile>, Vec<usize>) {
-    let mut files: Vec<OutputFile> = Vec::new();
-    let mut place = |topic: &str| {
-        let known = files.iter().position(|file| file.topic == topic);
-        known.unwrap_or_else(|| {
-            files.push(OutputFile {
-                topic: topic.to_owned(),
-                lines: Vec::new(),
-            });
-            files.len() - 1
-        })
-    };
-    let places = plan
-        .outputs
-        .iter()
-        .map(|output| place(&output.topic))
-        .collect();
-    (files, places)
-}
-
-impl DirectoryTransport {
-    /// Takes a directory for one lane alone; see [`Directory::open`] and
-    /// [`Directory::transport`].
-    ///
-    /// # Errors
-    ///
-    /// As those.
-    pub fn open(settings: DirectorySettings, plan: &LanePlan, stop: Stop) -> Result<Self, Fault> {
-        Directory::open(settings)?.transport(plan, stop)
-    }
-
-    fn follows(&self) -> bool {
-        self.directory.0.settings.follow
-    }
-
-    /// Notes how far the sources go that `which` names.
-    fn look(&mut self, which: impl Fn(&Source) -> bool) -> Result<(), Fault> {
-        let sources = self.sources.iter_mut().filter(|source| which(source));
-        for source in sources {
-            source.look()?;
-        }
-        Ok(())
-    }
-
-    /// Notes ends where it is time to: of the gates when a batch starts, of
-    /// all when everything up to the ends known is handed out.
-    ///
-    /// Gates come last: whatever lay in a gate before a line of another source
-    /// was written is then read before that line.
-    fn note_ends(&mut self) -> Result<(), Fault> {
-        let left = self.sources.iter().any(|source| !source.done);
-        let left_others = self
-            .sources
-            .iter()
-            .any(|source| !source.done && !source.gate);
-        if !self.ends_known || (self.follows() && !left) {
-            self.look(|source| !source.gate)?;
-            self.look(|source| source.gate)?;
-            self.ends_known = true;
-        } else if !self.uncommitted() && (self.follows() || left_others) {
-            self.look(|source| source.gate)?;
-        }
-        Ok(())
-    }
-
-    /// Hands out what is known to be there, gates first.
-    fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<usize, Fault> {
-        let mut count = 0;
-        for gate in [true, false] {
-            let sources = self.sources.iter_mut();
-            for source in sources.filter(|source| source.gate == gate && !source.done) {
-                while source.read_one(&mut |input| {
-                    count += 1;
-                    match take(input) {
-                        Flow::More if !self.stop.asked() => Flow::More,
-                        _ => Flow::Full,
-                    }
-                })? == Flow::More
-                {}
-                if !source.done {
-                    return Ok(count);
-                }
-            }
-        }
-        Ok(count)
-    }
-}
-
-impl Source {
-    /// Notes how far the file goes now, and that it still is the same file.
-    fn look(&mut self) -> Result<(), Fault> {
-        let length = length_of(self.reader.path()).map_err(stop)?;
-        if length < self.reader.position().max(self.committed.offset) {
-            return Err(self.replaced(&format!("{length} bytes long")));
-        }
-        if length == self.end && (self.reader.is_open() || length == 0) {
-            return Ok(());
-        }
-        self.reader.open().map_err(stop)?;
-        let tail = self.reader.tail(self.committed.offset).map_err(stop)?;
-        if tail != Some(self.committed.tail) && self.committed.offset > 0 {
-            return Err(self.replaced("another file"));
-        }
-        self.end = length;
-        self.done = false;
-        Ok(())
-    }
-
-    fn replaced(&self, found: &str) -> Fault {
-        let path = self.reader.path().display();
-        let read = self.reader.position().max(self.committed.offset);
-        Fault::Stop(format!(
-            "{path} was read up to byte {read}, and now it is {found}: an input may only grow. \
-             Put the file back as it was and append to it; or, to read all input again from its \
-             beginning, stop zeef, move the out folder away and remove the .zeef folder beside it"
-        ))
-    }
-
-    /// Hands out the next line; [`Flow::Full`] also where there is none.
-    fn read_one(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<Flow, Fault> {
-        let found = self.reader.next(self.end);
-        let found = found.map_err(|failure| self.fault(failure))?;
-        let flow = hand_over(self.id, &self.reader, &found, take);
-        self.done = flow.is_none();
-        Ok(flow.unwrap_or(Flow::Full))
-    }
-
-    fn fault(&self, failure: Failure) -> Fault {
-        match failure.source.kind() {
-            ErrorKind::UnexpectedEof => self.replaced("shorter"),
-            _ => stop(failure),
-        }
-    }
-
-    fn moved(&self) -> bool {
-        self.reader.position() != self.committed.offset
-    }
-
-    fn rewind(&mut self) -> Result<(), Fault> {
-        if !self.moved() {
-            return Ok(());
-        }
-        self.done = false;
-        self.reader.seek(self.committed.offset).map_err(stop)
-    }
-}
-
-/// Hands `take` what a reader found; `None` where that is nothing.
-fn hand_over(
-    source: SourceId,
-    reader: &Reader,
-    found: &Found,
-    take: &mut dyn FnMut(Input<'_>) -> Flow,
-) -> Option<Flow> {
-    let (offset, line) = match found {
-        Found::End => return None,
-        Found::Line { offset, bytes } => (*offset, Line::read(reader.bytes(bytes))),
-        Found::TooLong { offset, key } => {
-            let key = key.as_deref().map(Into::into);
-            (*offset, Line::refused(Reason::TooLarge, key))
-        }
-    };
-    Some(take(Input {
-        source,
-        partition: PARTITION,
-        offset: i64::try_from(offset).unwrap_or(i64::MAX),
-        timestamp_ms: None,
-        key: line.key.as_deref().map(str::as_bytes),
-        payload: line.payload,
-    }))
-}
-
-impl Transport for DirectoryTransport {
-    fn poll(
-        &mut self,
-        wait: Duration,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Result<Polled, Fault> {
-        match self.stage {
-            Stage::New => {
-                self.stage = Stage::Assigned;
-                return Ok(Polled::Assigned(vec![Assigned {
-                    partition: PARTITION,
-                    returned: false,
-                }]));
-            }
-            Stage::Assigned => {
-                self.pause(wait)?;
-                return Ok(Polled::Idle);
-            }
-            Stage::Running => {}
-        }
-        let since = Instant::now();
-        loop {
-            if self.stop.asked() {
-                return Ok(Polled::Idle);
-            }
-            self.note_ends()?;
-            match self.hand_out(take)? {
-                0 if self.follows() => {}
-                0 if self.uncommitted() => return Ok(Polled::Idle),
-                0 => return Ok(Polled::End),
-                count => return Ok(Polled::Records(count)),
-            }
-            let left = wait.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                return Ok(Polled::Idle);
-            }
-            thread::sleep(left.min(NAP));
-        }
-    }
-
-    fn rebuild(
-        &mut self,
-        source: SourceId,
-        partition: i32,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let known = self.sources.get(usize::from(source.0));
-        let Some(known) = known.filter(|_| partition == PARTITION) else {
-            let number = source.0;
-            return Err(Fault::Stop(format!(
-                "source {number} has no partition {partition} in a directory"
-            )));
-        };
-        let path = known.reader.path().to_owned();
-        let end = length_of(&path).map_err(stop)?;
-        let mut reader = Reader::new(path, self.directory.0.settings.line_bytes_max, 0);
-        reader.open().map_err(stop)?;
-        loop {
-            if self.stop.asked() {
-                return Ok(Rebuilt::Interrupted);
-            }
-            let found = reader.next(end).map_err(stop)?;
-            let mut more = |input: Input<'_>| {
-                take(input);
-                Flow::More
-            };
-            if hand_over(source, &reader, &found, &mut more).is_none() {
-                return Ok(Rebuilt::Done);
-            }
-        }
-    }
-
-    fn resume(&mut self) -> Result<(), Fault> {
-        self.stage = Stage::Running;
-        Ok(())
-    }
-
-    /// Stops handing out; a directory is never taken away, so this only
-    /// happens when the worker itself ends.
-    fn release(&mut self) -> Result<(), Fault> {
-        self.stage = Stage::Assigned;
-        Ok(())
-    }
-
-    /// Adds lines to the batch; the time and the partition have no place here.
-    fn publish(&mut self, outbox: &Outbox, _now_ms: i64) -> Result<(), Fault> {
-        for output in outbox.iter() {
-            let number = output.output.0;
-            let place = self.output_places.get(usize::from(number));
-            let file = place.and_then(|place| self.outputs.get_mut(*place));
-            let file = file.ok_or_else(|| Fault::Stop(format!("there is no output {number}")))?;
-            write_line(&mut file.lines, &output).map_err(|problem| {
-                let topic = &file.topic;
-                Fault::Stop(format!("an output for {topic} cannot be a line: {problem}"))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<(), Fault> {
-        let mut positions = BTreeMap::new();
-        for source in &mut self.sources {
-            if source.moved() {
-                let position = source.reader.mark();
-                let position = position.map_err(|failure| source.fault(failure))?;
-                positions.insert(source.topic.clone(), position);
-            }
-        }
-        let written = self
-            .outputs
-            .iter()
-            .filter(|output| !output.lines.is_empty());
-        let mut written = written
-            .map(|output| (output.topic.as_str(), output.lines.as_slice()))
-            .peekable();
-        if positions.is_empty() && written.peek().is_none() {
-            return Ok(());
-        }
-        self.directory
-            .store()
-            .commit(&self.lane, positions.clone(), written)?;
-        for source in &mut self.sources {
-            if let Some(position) = positions.get(&source.topic) {
-                source.committed = *position;
-            }
-        }
-        self.outputs
-            .iter_mut()
-            .for_each(|output| output.lines.clear());
-        Ok(())
-    }
-
-    fn uncommitted(&self) -> bool {
-        self.sources.iter().any(Source::moved)
-    }
-
-    fn rewind(&mut self) -> Result<(), Fault> {
-        self.outputs
-            .iter_mut()
-            .for_each(|output| output.lines.clear());
-        self.sources.iter_mut().try_for_each(Source::rewind)
-    }
-
-    fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
-        let since = Instant::now();
-        while !self.stop.asked() {
-            let left = wait.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            thread::sleep(left.min(NAP));
-        }
-        Ok(())
-    }
-
-    /// Says how many bytes of each source are not committed.
-    fn lag(&mut self) -> Vec<Lag> {
-        let sources = self.sources.iter().map(|source| {
-            let length = length_of(source.reader.path()).unwrap_or(source.end);
-            let behind = length.saturating_sub(source.committed.offset);
-            Lag {
-                source: source.id,
-                partition: PARTITION,
-                behind: i64::try_from(behind).unwrap_or(i64::MAX),
-            }
-        });
-        sources.collect()
-    }
-
-    /// Drops what is not committed. The directory is free for another process
-    /// when its last transport is dropped.
-    fn close(&mut self, _leave: bool) -> Result<(), Fault> {
-        self.stage = Stage::Assigned;
-        self.rewind()
-    }
-}
-
-/// Appends `{"key":...,"value":...}` and a line end.
-fn write_line(line: &mut Vec<u8>, output: &Output<'_>) -> Result<(), &'static str> {
-    let key = output.key.map(std::str::from_utf8).transpose();
-    let key = key.map_err(|_| "its key is not UTF-8")?;
-    let value = output.value.unwrap_or(b"null");
-    if memchr::memchr(b'\n', value).is_some() {
-        return Err("its value holds a line end");
-    }
-    line.extend_from_slice(b"{\"key\":");
-    serde_json::to_writer(&mut *line, &key).map_err(|_| "its key is no text")?;
-    line.extend_from_slice(b",\"value\":");
-    line.extend_from_slice(value);
-    line.extend_from_slice(b"}\n");
-    Ok(())
 }
 
 #[cfg(test)]

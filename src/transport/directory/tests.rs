@@ -1,15 +1,19 @@
 //! The directory from outside, and a commit that dies after any of its steps.
 
-use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::disk::OpenFile;
 use super::*;
-use crate::transport::{OutputId, OutputPlan, Payload};
+use crate::transport::{
+    Assigned, Flow, Input, Lag, Outbox, OutputId, OutputPlan, Payload, Polled, Rebuilt, SourceId,
+    SourcePlan, Transport,
+};
 
 const LOAN: SourceId = SourceId(0);
 const PATRON: SourceId = SourceId(1);
