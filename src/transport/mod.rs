@@ -5,6 +5,9 @@
 //! all. It knows nothing of policies, patrons or fields, and looks into no
 //! value.
 
+pub mod directory;
+pub mod memory;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

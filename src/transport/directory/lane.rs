@@ -1,0 +1,287 @@
+//! The transport of one lane: the order of its records, and its batch.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::committed::Position;
+use super::output::Outputs;
+use super::source::{Source, hand_over};
+use super::store::length_of;
+use super::{Directory, DirectorySettings, PARTITION, stop};
+use crate::transport::{
+    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+};
+
+/// How long a wait goes on before it looks again.
+const NAP: Duration = Duration::from_millis(20);
+
+/// One lane's records and outputs in a [`Directory`].
+///
+/// Without `follow` the run ends at the ends the sources have at the first
+/// [`poll`](Transport::poll) that hands out records; a gate source that grows
+/// is followed as long as other sources are not at their ends. Once nothing is
+/// left to be read `poll` does not wait: it says [`Polled::Idle`] at once while
+/// something is to be committed, then [`Polled::End`].
+pub struct DirectoryTransport {
+    directory: Directory,
+    lane: String,
+    sources: Vec<Source>,
+    outputs: Outputs,
+    stop: Stop,
+    stage: Stage,
+    ends_known: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Assigned,
+    Running,
+}
+
+impl DirectoryTransport {
+    /// Takes a directory for one lane alone; see [`Directory::open`] and
+    /// [`Directory::transport`].
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn open(settings: DirectorySettings, plan: &LanePlan, stop: Stop) -> Result<Self, Fault> {
+        Directory::open(settings)?.transport(plan, stop)
+    }
+
+    /// Makes a lane that goes on at `positions`, by topic.
+    pub(super) fn new(
+        directory: Directory,
+        plan: &LanePlan,
+        positions: &BTreeMap<String, Position>,
+        stop: Stop,
+    ) -> Result<Self, Fault> {
+        let sources = (0_u16..)
+            .map(SourceId)
+            .zip(&plan.sources)
+            .map(|(id, source)| {
+                let committed = positions.get(&source.topic).copied().unwrap_or_default();
+                let reader = directory.reader(&source.topic, committed.offset);
+                Source::new(id, source, reader, committed)
+            });
+        let mut lane = Self {
+            lane: plan.name.clone(),
+            sources: sources.collect(),
+            outputs: Outputs::new(plan),
+            directory,
+            stop,
+            stage: Stage::New,
+            ends_known: false,
+        };
+        lane.look(|_| true)?;
+        Ok(lane)
+    }
+
+    fn follows(&self) -> bool {
+        self.directory.0.settings.follow
+    }
+
+    /// Notes how far the sources go that `which` names.
+    fn look(&mut self, which: impl Fn(&Source) -> bool) -> Result<(), Fault> {
+        let sources = self.sources.iter_mut().filter(|source| which(source));
+        for source in sources {
+            source.look()?;
+        }
+        Ok(())
+    }
+
+    /// Notes ends where it is time to: of the gates when a batch starts, of
+    /// all when everything up to the ends known is handed out.
+    ///
+    /// Gates come last: whatever lay in a gate before a line of another source
+    /// was written is then read before that line.
+    fn note_ends(&mut self) -> Result<(), Fault> {
+        let left = self.sources.iter().any(|source| !source.done);
+        let left_others = self
+            .sources
+            .iter()
+            .any(|source| !source.done && !source.gate);
+        if !self.ends_known || (self.follows() && !left) {
+            self.look(|source| !source.gate)?;
+            self.look(|source| source.gate)?;
+            self.ends_known = true;
+        } else if !self.uncommitted() && (self.follows() || left_others) {
+            self.look(|source| source.gate)?;
+        }
+        Ok(())
+    }
+
+    /// Hands out what is known to be there, gates first.
+    fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<usize, Fault> {
+        let mut count = 0;
+        for gate in [true, false] {
+            let sources = self.sources.iter_mut();
+            for source in sources.filter(|source| source.gate == gate && !source.done) {
+                while source.read_one(&mut |input| {
+                    count += 1;
+                    match take(input) {
+                        Flow::More if !self.stop.asked() => Flow::More,
+                        _ => Flow::Full,
+                    }
+                })? == Flow::More
+                {}
+                if !source.done {
+                    return Ok(count);
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl Transport for DirectoryTransport {
+    fn poll(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault> {
+        match self.stage {
+            Stage::New => {
+                self.stage = Stage::Assigned;
+                return Ok(Polled::Assigned(vec![Assigned {
+                    partition: PARTITION,
+                    returned: false,
+                }]));
+            }
+            Stage::Assigned => {
+                self.pause(wait)?;
+                return Ok(Polled::Idle);
+            }
+            Stage::Running => {}
+        }
+        let since = Instant::now();
+        loop {
+            if self.stop.asked() {
+                return Ok(Polled::Idle);
+            }
+            self.note_ends()?;
+            match self.hand_out(take)? {
+                0 if self.follows() => {}
+                0 if self.uncommitted() => return Ok(Polled::Idle),
+                0 => return Ok(Polled::End),
+                count => return Ok(Polled::Records(count)),
+            }
+            let left = wait.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Ok(Polled::Idle);
+            }
+            thread::sleep(left.min(NAP));
+        }
+    }
+
+    fn rebuild(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let known = self.sources.get(usize::from(source.0));
+        let Some(known) = known.filter(|_| partition == PARTITION) else {
+            let number = source.0;
+            return Err(Fault::Stop(format!(
+                "source {number} has no partition {partition} in a directory"
+            )));
+        };
+        let end = length_of(known.path()).map_err(stop)?;
+        let mut reader = self.directory.reader(&known.topic, 0);
+        reader.open().map_err(stop)?;
+        loop {
+            if self.stop.asked() {
+                return Ok(Rebuilt::Interrupted);
+            }
+            let found = reader.next(end).map_err(stop)?;
+            let mut more = |input: Input<'_>| {
+                take(input);
+                Flow::More
+            };
+            if hand_over(source, &reader, &found, &mut more).is_none() {
+                return Ok(Rebuilt::Done);
+            }
+        }
+    }
+
+    fn resume(&mut self) -> Result<(), Fault> {
+        self.stage = Stage::Running;
+        Ok(())
+    }
+
+    /// Stops handing out; a directory is never taken away, so this only
+    /// happens when the worker itself ends.
+    fn release(&mut self) -> Result<(), Fault> {
+        self.stage = Stage::Assigned;
+        Ok(())
+    }
+
+    /// Adds lines to the batch; the time and the partition have no place here.
+    fn publish(&mut self, outbox: &Outbox, _now_ms: i64) -> Result<(), Fault> {
+        self.outputs.publish(outbox)
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        let mut positions = BTreeMap::new();
+        for source in &mut self.sources {
+            if source.moved() {
+                positions.insert(source.topic.clone(), source.mark()?);
+            }
+        }
+        let mut written = self.outputs.written().peekable();
+        if positions.is_empty() && written.peek().is_none() {
+            return Ok(());
+        }
+        self.directory
+            .store()
+            .commit(&self.lane, positions.clone(), written)?;
+        for source in &mut self.sources {
+            if let Some(position) = positions.get(&source.topic) {
+                source.committed = *position;
+            }
+        }
+        self.outputs.clear();
+        Ok(())
+    }
+
+    fn uncommitted(&self) -> bool {
+        self.sources.iter().any(Source::moved)
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        self.outputs.clear();
+        self.sources.iter_mut().try_for_each(Source::rewind)
+    }
+
+    fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
+        let since = Instant::now();
+        while !self.stop.asked() {
+            let left = wait.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(NAP));
+        }
+        Ok(())
+    }
+
+    /// Says how many bytes of each source are not committed.
+    fn lag(&mut self) -> Vec<Lag> {
+        let sources = self.sources.iter().map(|source| Lag {
+            source: source.id,
+            partition: PARTITION,
+            behind: i64::try_from(source.behind()).unwrap_or(i64::MAX),
+        });
+        sources.collect()
+    }
+
+    /// Drops what is not committed. The directory is free for another process
+    /// when its last transport is dropped.
+    fn close(&mut self, _leave: bool) -> Result<(), Fault> {
+        self.stage = Stage::Assigned;
+        self.rewind()
+    }
+}

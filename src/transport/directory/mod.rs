@@ -1,0 +1,199 @@
+//! The world as a directory of NDJSON files, for a library without Kafka.
+//!
+//! ```text
+//! DIR/in/TOPIC.ndjson         a source: lines {"key":...,"value":...}
+//! DIR/out/TOPIC.ndjson        an output, in the same form
+//! DIR/.zeef/committed.json    lengths of the outputs, positions in the sources
+//! DIR/.zeef/journal           a commit that is being made
+//! DIR/.zeef/lock              held while a process works here
+//! ```
+//!
+//! **A commit** is one batch of one lane: what it appends to any number of
+//! outputs, and its positions.
+//!
+//! 1. The journal (all of that, with a checksum) is written as `journal.new`
+//!    and synced. Until here nothing happened; what is left of it is removed.
+//! 2. It is renamed to `journal`: from here on the batch is committed.
+//! 3. Each output is written from its length before, and synced.
+//! 4. `committed.json` is replaced.
+//! 5. The journal is removed.
+//!
+//! Whoever opens the directory, or commits next, first does what is left of
+//! steps 3 to 5. Writing the same bytes to the same place twice changes
+//! nothing, so that it does not matter where a process died, or how often.
+//!
+//! **What a reader sees in between.** Outputs only grow, and a byte once seen
+//! is never another: a `tail -f` is right at any time, but may see one output
+//! before another, and half a line. Who needs whole batches, over all files
+//! alike, reads `committed.json` first and then each output up to the length
+//! in its `outputs`. `committed.json` itself is always a whole one.
+//!
+//! **Moving outputs away.** An output may be moved away when its length is the
+//! committed one; it starts anew with the next batch. Inputs may only grow: a
+//! position is a number of bytes, and one that does not fit stops the lane.
+//!
+//! One process works in a directory at a time, with any number of lanes. They
+//! may share outputs: their commits are made one after the other. Headers and
+//! timestamps have no place in the files. Nothing here looks into a value.
+
+mod committed;
+mod disk;
+mod journal;
+mod lane;
+mod line;
+mod output;
+mod reader;
+mod source;
+mod store;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use committed::Committed;
+use disk::{Disk, Failure, RealDisk};
+use reader::Reader;
+use store::{Layout, Store};
+
+pub use lane::DirectoryTransport;
+
+use super::{Fault, LanePlan, Stop};
+
+/// A directory has one partition of each source, with this number.
+const PARTITION: i32 = 0;
+
+/// Where and how a directory is read.
+#[derive(Clone, Debug)]
+pub struct DirectorySettings {
+    pub root: PathBuf,
+    /// Goes on when the input ends, and picks up what is appended.
+    pub follow: bool,
+    /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge): the
+    /// limit of a record and some room for its key.
+    pub line_bytes_max: usize,
+}
+
+/// A directory that belongs to this process until the last clone is dropped.
+///
+/// The lanes of a process share one.
+#[derive(Clone)]
+pub struct Directory(Arc<Shared>);
+
+struct Shared {
+    settings: DirectorySettings,
+    layout: Layout,
+    store: Mutex<Store>,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes the directory, and finishes a commit that was broken off.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Twin`] where another process (or another [`Directory`]) has
+    /// it, [`Fault::Stop`] where it is no input directory, cannot be written,
+    /// or something in it is damaged.
+    pub fn open(settings: DirectorySettings) -> Result<Self, Fault> {
+        Self::open_on(settings, Box::new(RealDisk))
+    }
+
+    fn open_on(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
+        let layout = Layout::new(&settings.root);
+        if !layout.input.is_dir() {
+            let input = layout.input.display();
+            return Err(Fault::Stop(format!(
+                "{input} is no folder: expected it to hold one SOURCE.ndjson for each source"
+            )));
+        }
+        for folder in [&layout.output, &layout.own] {
+            let made = fs::create_dir_all(folder);
+            made.map_err(|error| stop(Failure::to("create", folder)(error)))?;
+        }
+        let lock = lock(&layout.lock(), &settings.root)?;
+        let store = Mutex::new(Store::open(layout.clone(), disk)?);
+        Ok(Self(Arc::new(Shared {
+            settings,
+            layout,
+            store,
+            _lock: lock,
+        })))
+    }
+
+    /// Makes the transport of one lane, at its committed positions.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where a name cannot be a file's, or a source is shorter
+    /// than its position or another file than it was.
+    pub fn transport(&self, plan: &LanePlan, stop: Stop) -> Result<DirectoryTransport, Fault> {
+        let sources = plan.sources.iter().map(|source| source.topic.as_str());
+        let outputs = plan.outputs.iter().map(|output| output.topic.as_str());
+        for name in sources.chain(outputs) {
+            check_name(name)?;
+        }
+        let positions = {
+            let mut store = self.store();
+            store.recover()?;
+            store.positions(&plan.name)
+        };
+        DirectoryTransport::new(self.clone(), plan, &positions, stop)
+    }
+
+    /// Makes a reader of a source, not opened yet.
+    fn reader(&self, topic: &str, offset: u64) -> Reader {
+        let path = self.0.layout.source(topic);
+        Reader::new(path, self.0.settings.line_bytes_max, offset)
+    }
+
+    /// The store. A lane that panicked while it had it may have left a commit
+    /// half done: the next one looks at the disk first.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.store.lock().unwrap_or_else(|poisoned| {
+            let mut store = poisoned.into_inner();
+            store.distrust();
+            self.0.store.clear_poison();
+            store
+        })
+    }
+}
+
+/// The committed length in bytes of each output below `root`, by topic: what
+/// lies before it is whole batches, in all outputs alike.
+///
+/// # Errors
+///
+/// [`Fault::Stop`] where it cannot be read.
+pub fn committed_lengths(root: &Path) -> Result<BTreeMap<String, u64>, Fault> {
+    Ok(Committed::read(&Layout::new(root).committed())?.outputs)
+}
+
+fn lock(path: &Path, root: &Path) -> Result<File, Fault> {
+    let file = File::create(path).map_err(|error| stop(Failure::to("create", path)(error)))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let root = root.display();
+            Err(Fault::Twin(format!("{root} is in use by another process")))
+        }
+        Err(TryLockError::Error(error)) => Err(stop(Failure::to("lock", path)(error))),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Fault::Stop(format!(
+        "topic {name:?} cannot be a file: expected letters, digits, dots, underscores and hyphens, and no dot first"
+    )))
+}
+fn stop(failure: Failure) -> Fault {
+    Fault::Stop(failure.to_string())
+}
+
+#[cfg(test)]
+mod tests;

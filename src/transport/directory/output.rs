@@ -1,0 +1,91 @@
+//! The lines of a batch, per output file.
+//!
+//! It writes values as they were given, and judges only that they are lines.
+
+use crate::transport::{Fault, LanePlan, Outbox, Output};
+
+/// What the batch adds to each output of a lane.
+pub(super) struct Outputs {
+    files: Vec<OutputFile>,
+    /// The place in `files` for each output of the plan: two outputs of one
+    /// topic are one file.
+    places: Vec<usize>,
+}
+
+struct OutputFile {
+    topic: String,
+    lines: Vec<u8>,
+}
+
+impl Outputs {
+    pub(super) fn new(plan: &LanePlan) -> Self {
+        let mut outputs = Self {
+            files: Vec::new(),
+            places: Vec::with_capacity(plan.outputs.len()),
+        };
+        for output in &plan.outputs {
+            let place = outputs.place_of(&output.topic);
+            outputs.places.push(place);
+        }
+        outputs
+    }
+
+    fn place_of(&mut self, topic: &str) -> usize {
+        let known = self.files.iter().position(|file| file.topic == topic);
+        known.unwrap_or_else(|| {
+            self.files.push(OutputFile {
+                topic: topic.to_owned(),
+                lines: Vec::new(),
+            });
+            self.files.len() - 1
+        })
+    }
+
+    /// Adds a line for each message.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where the plan has no such output, or a message cannot
+    /// be a line.
+    pub(super) fn publish(&mut self, outbox: &Outbox) -> Result<(), Fault> {
+        for output in outbox.iter() {
+            let number = output.output.0;
+            let place = self.places.get(usize::from(number));
+            let file = place.and_then(|place| self.files.get_mut(*place));
+            let file = file.ok_or_else(|| Fault::Stop(format!("there is no output {number}")))?;
+            write_line(&mut file.lines, &output).map_err(|problem| {
+                let topic = &file.topic;
+                Fault::Stop(format!("an output for {topic} cannot be a line: {problem}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Topic and lines of each file that the batch adds to.
+    pub(super) fn written(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let written = self.files.iter().filter(|file| !file.lines.is_empty());
+        written.map(|file| (file.topic.as_str(), file.lines.as_slice()))
+    }
+
+    pub(super) fn clear(&mut self) {
+        for file in &mut self.files {
+            file.lines.clear();
+        }
+    }
+}
+
+/// Appends `{"key":...,"value":...}` and a line end.
+fn write_line(line: &mut Vec<u8>, output: &Output<'_>) -> Result<(), &'static str> {
+    let key = output.key.map(std::str::from_utf8).transpose();
+    let key = key.map_err(|_| "its key is not UTF-8")?;
+    let value = output.value.unwrap_or(b"null");
+    if memchr::memchr(b'\n', value).is_some() {
+        return Err("its value holds a line end");
+    }
+    line.extend_from_slice(b"{\"key\":");
+    serde_json::to_writer(&mut *line, &key).map_err(|_| "its key is no text")?;
+    line.extend_from_slice(b",\"value\":");
+    line.extend_from_slice(value);
+    line.extend_from_slice(b"}\n");
+    Ok(())
+}

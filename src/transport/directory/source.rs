@@ -1,0 +1,150 @@
+//! One source of a lane: how far it is read, and that it is still the file it
+//! was.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::committed::Position;
+use super::disk::Failure;
+use super::line::Line;
+use super::reader::{Found, Reader};
+use super::store::length_of;
+use super::{PARTITION, stop};
+use crate::policy::reason::Reason;
+use crate::transport::{Fault, Flow, Input, SourceId, SourcePlan};
+
+/// One source of a lane.
+pub(super) struct Source {
+    pub(super) id: SourceId,
+    pub(super) topic: String,
+    pub(super) gate: bool,
+    pub(super) committed: Position,
+    reader: Reader,
+    /// So far it is read, as it was found; what is appended later waits.
+    end: u64,
+    /// No whole line is left before `end`.
+    pub(super) done: bool,
+}
+
+impl Source {
+    /// Makes a source that goes on at `committed`.
+    pub(super) fn new(
+        id: SourceId,
+        plan: &SourcePlan,
+        reader: Reader,
+        committed: Position,
+    ) -> Self {
+        Self {
+            id,
+            topic: plan.topic.clone(),
+            gate: plan.gate,
+            committed,
+            reader,
+            end: 0,
+            done: false,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.reader.path()
+    }
+
+    /// The present position, as it is committed.
+    pub(super) fn mark(&mut self) -> Result<Position, Fault> {
+        let position = self.reader.mark();
+        position.map_err(|failure| self.fault(failure))
+    }
+
+    /// How many bytes are not committed.
+    pub(super) fn behind(&self) -> u64 {
+        let length = length_of(self.path()).unwrap_or(self.end);
+        length.saturating_sub(self.committed.offset)
+    }
+
+    /// Notes how far the file goes now, and that it still is the same file.
+    pub(super) fn look(&mut self) -> Result<(), Fault> {
+        let length = length_of(self.reader.path()).map_err(stop)?;
+        if length < self.reader.position().max(self.committed.offset) {
+            return Err(self.replaced(&format!("{length} bytes long")));
+        }
+        if length == self.end && (self.reader.is_open() || length == 0) {
+            return Ok(());
+        }
+        self.reader.open().map_err(stop)?;
+        let tail = self.reader.tail(self.committed.offset).map_err(stop)?;
+        if tail != Some(self.committed.tail) && self.committed.offset > 0 {
+            return Err(self.replaced("another file"));
+        }
+        self.end = length;
+        self.done = false;
+        Ok(())
+    }
+
+    fn replaced(&self, found: &str) -> Fault {
+        let path = self.reader.path().display();
+        let read = self.reader.position().max(self.committed.offset);
+        Fault::Stop(format!(
+            "{path} was read up to byte {read}, and now it is {found}: an input may only grow. \
+             Put the file back as it was and append to it; or, to read all input again from its \
+             beginning, stop zeef, move the out folder away and remove the .zeef folder beside it"
+        ))
+    }
+
+    /// Hands out the next line; [`Flow::Full`] also where there is none.
+    pub(super) fn read_one(
+        &mut self,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Flow, Fault> {
+        let found = self.reader.next(self.end);
+        let found = found.map_err(|failure| self.fault(failure))?;
+        let flow = hand_over(self.id, &self.reader, &found, take);
+        self.done = flow.is_none();
+        Ok(flow.unwrap_or(Flow::Full))
+    }
+
+    fn fault(&self, failure: Failure) -> Fault {
+        match failure.source.kind() {
+            ErrorKind::UnexpectedEof => self.replaced("shorter"),
+            _ => stop(failure),
+        }
+    }
+
+    /// Whether the position is another than the committed one.
+    pub(super) fn moved(&self) -> bool {
+        self.reader.position() != self.committed.offset
+    }
+
+    /// Goes back to the committed position.
+    pub(super) fn rewind(&mut self) -> Result<(), Fault> {
+        if !self.moved() {
+            return Ok(());
+        }
+        self.done = false;
+        self.reader.seek(self.committed.offset).map_err(stop)
+    }
+}
+
+/// Hands `take` what a reader found; `None` where that is nothing.
+pub(super) fn hand_over(
+    source: SourceId,
+    reader: &Reader,
+    found: &Found,
+    take: &mut dyn FnMut(Input<'_>) -> Flow,
+) -> Option<Flow> {
+    let (offset, line) = match found {
+        Found::End => return None,
+        Found::Line { offset, bytes } => (*offset, Line::read(reader.bytes(bytes))),
+        Found::TooLong { offset, key } => {
+            let key = key.as_deref().map(Into::into);
+            (*offset, Line::refused(Reason::TooLarge, key))
+        }
+    };
+    Some(take(Input {
+        source,
+        partition: PARTITION,
+        offset: i64::try_from(offset).unwrap_or(i64::MAX),
+        timestamp_ms: None,
+        key: line.key.as_deref().map(str::as_bytes),
+        payload: line.payload,
+    }))
+}

@@ -1,0 +1,872 @@
+//! The directory from outside, and a commit that dies after any of its steps.
+
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::disk::OpenFile;
+use super::*;
+use crate::transport::{
+    Assigned, Flow, Input, Lag, Outbox, OutputId, OutputPlan, Payload, Polled, Rebuilt, SourceId,
+    SourcePlan, Transport,
+};
+
+const LOAN: SourceId = SourceId(0);
+const PATRON: SourceId = SourceId(1);
+const ALL: OutputId = OutputId(0);
+const ODD: OutputId = OutputId(1);
+const DEAD: OutputId = OutputId(2);
+
+/// More steps than any run here has.
+const STEPS_ENOUGH: usize = 100_000;
+
+/// A lane that writes `LANE.all`, `LANE.odd` and `zeef.dead-letters`.
+fn plan(lane: &str) -> LanePlan {
+    let source = |topic: &str, gate| SourcePlan {
+        topic: topic.to_owned(),
+        gate,
+        rebuilt: gate,
+        joined: true,
+    };
+    let output = |topic: String| OutputPlan {
+        topic,
+        day_only: false,
+    };
+    LanePlan {
+        name: lane.to_owned(),
+        sources: vec![source("loan", false), source("patron", true)],
+        outputs: vec![
+            output(format!("{lane}.all")),
+            output(format!("{lane}.odd")),
+            output("zeef.dead-letters".to_owned()),
+        ],
+        policy_version: "1".to_owned(),
+    }
+}
+
+struct World {
+    folder: TempDir,
+    follow: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("in")).unwrap();
+        Self {
+            folder,
+            follow: false,
+        }
+    }
+
+    fn following() -> Self {
+        Self {
+            follow: true,
+            ..Self::new()
+        }
+    }
+
+    fn settings(&self) -> DirectorySettings {
+        DirectorySettings {
+            root: self.folder.path().to_owned(),
+            follow: self.follow,
+            line_bytes_max: 200,
+        }
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::open(self.settings()).unwrap()
+    }
+
+    fn lane(&self) -> Result<DirectoryTransport, Fault> {
+        DirectoryTransport::open(self.settings(), &plan("main"), Stop::default())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn append(&self, source: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(&format!("in/{source}.ndjson"));
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.append(true).create(true).open(path).unwrap();
+        file.write_all(text.as_ref()).unwrap();
+    }
+
+    /// Numbered messages, with keys that differ per source.
+    fn fill(&self, source: &str, count: usize) {
+        let line = |number| format!("{{\"key\":\"{source}-{number}\",\"value\":{number}}}\n");
+        self.append(source, (0..count).map(line).collect::<String>());
+    }
+
+    fn output(&self, topic: &str) -> String {
+        fs::read_to_string(self.path(&format!("out/{topic}.ndjson"))).unwrap_or_default()
+    }
+
+    fn committed(&self) -> Committed {
+        Committed::read(&self.path(".zeef/committed.json")).unwrap()
+    }
+}
+
+/// What was handed out: source, offset, key and value.
+fn show(input: &Input<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let value = match input.payload {
+        Payload::Null => "null".to_owned(),
+        Payload::Bytes(bytes) => text(bytes),
+        Payload::Refused(reason) => format!("! {reason}"),
+    };
+    let source = if input.source == PATRON {
+        "patron"
+    } else {
+        "loan"
+    };
+    let key = input.key.map_or("-".to_owned(), text);
+    format!("{source} {} {key} {value}", input.offset)
+}
+
+/// A worker that copies: everything to `all`, odd values also to `odd`, a
+/// refused record as a pointer to the dead letters.
+fn copy(input: &Input<'_>, outbox: &mut Outbox) {
+    let mut push = |output, key: Option<&[u8]>, value: &[u8]| {
+        let pushed = outbox.push_with(output, None, key, |bytes| {
+            bytes.extend_from_slice(value);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(pushed, Ok(()));
+    };
+    match input.payload {
+        Payload::Bytes(value) => {
+            push(ALL, input.key, value);
+            if value.last().is_some_and(|digit| digit % 2 == 1) {
+                push(ODD, input.key, value);
+            }
+        }
+        Payload::Refused(_) => push(DEAD, None, input.offset.to_string().as_bytes()),
+        Payload::Null => outbox.push_null(ALL, None, input.key.unwrap_or_default()),
+    }
+}
+
+/// Polls once; what was handed out, and what it came to.
+fn poll(lane: &mut DirectoryTransport, most: usize) -> (Vec<String>, Result<Polled, Fault>) {
+    let mut shown = Vec::new();
+    let polled = lane.poll(Duration::ZERO, &mut |input| {
+        shown.push(show(&input));
+        if shown.len() >= most {
+            Flow::Full
+        } else {
+            Flow::More
+        }
+    });
+    (shown, polled)
+}
+
+fn start(lane: &mut DirectoryTransport) {
+    let assigned = Assigned {
+        partition: 0,
+        returned: false,
+    };
+    assert_eq!(
+        poll(lane, 9),
+        (vec![], Ok(Polled::Assigned(vec![assigned])))
+    );
+    assert_eq!(poll(lane, 9), (vec![], Ok(Polled::Idle)));
+    lane.resume().unwrap();
+}
+
+/// Runs the copying worker to the end of the input.
+fn run(lane: &mut DirectoryTransport, batch_records: usize) -> Result<(), Fault> {
+    let mut outbox = Outbox::default();
+    loop {
+        let mut taken = 0;
+        let polled = lane.poll(Duration::ZERO, &mut |input| {
+            copy(&input, &mut outbox);
+            taken += 1;
+            if taken >= batch_records {
+                Flow::Full
+            } else {
+                Flow::More
+            }
+        })?;
+        match polled {
+            Polled::Assigned(_) => lane.resume()?,
+            Polled::End => return Ok(()),
+            _ => {
+                lane.publish(&outbox, 0)?;
+                outbox.clear();
+                lane.commit()?;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn check_stop<T>(result: Result<T, Fault>, words: &[&str]) {
+    match result {
+        Err(Fault::Stop(text)) => {
+            let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
+            assert!(missing.is_empty(), "{missing:?} not in: {text}");
+        }
+        Err(fault) => panic!("expected a stop, found {fault:?}"),
+        Ok(_) => panic!("expected a stop, found none"),
+    }
+}
+
+#[test]
+fn gates_come_first_and_offsets_are_bytes() {
+    let world = World::new();
+    world.append(
+        "loan",
+        "{\"key\":\"p1\",\"value\":{\"a\": 1}}\r\n\r\n{\"key\":\"é\",\"value\":2}\n",
+    );
+    world.append(
+        "patron",
+        "{\"key\":\"p1\",\"value\":null}\n \t\n\n{\"key\":3",
+    );
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    let want = ["patron 0 p1 null", "loan 0 p1 {\"a\": 1}", "loan 33 é 2"];
+    let (shown, polled) = poll(&mut lane, 9);
+    assert_eq!(
+        (shown.as_slice(), polled),
+        (&want.map(String::from)[..], Ok(Polled::Records(3)))
+    );
+    assert!(lane.uncommitted());
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::Idle)));
+    lane.commit().unwrap();
+    assert!(!lane.uncommitted());
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::End)));
+    let behind = |source, behind| Lag {
+        source,
+        partition: 0,
+        behind,
+    };
+    assert_eq!(lane.lag(), [behind(LOAN, 0), behind(PATRON, 8)]);
+}
+
+#[test]
+fn lines_that_are_no_messages_are_handed_out_as_such() {
+    let world = World::new();
+    world.append("loan", "nonsense\n{\"key\":\"p1\",\"value\":[}\n");
+    world.append("loan", b"{\"key\":\"p2\",\"value\":\"\xff\"}\n");
+    world.append(
+        "loan",
+        format!("{{\"key\":\"p3\",\"value\":\"{}\"}}\n", "x".repeat(300)),
+    );
+    world.append("loan", "{\"key\":\"p4\",\"value\":4}\n");
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    let want = [
+        "loan 0 - ! not_a_message",
+        "loan 9 p1 ! not_a_message",
+        "loan 32 p2 ! not_utf8",
+        "loan 57 p3 ! too_large",
+        "loan 381 p4 4",
+    ];
+    assert_eq!(poll(&mut lane, 9).0, want);
+}
+
+#[test]
+fn a_batch_is_full_when_the_worker_says_so_and_can_be_rewound() {
+    let world = World::new();
+    world.fill("patron", 2);
+    world.fill("loan", 3);
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    let first = poll(&mut lane, 3);
+    assert_eq!((first.0.len(), &first.1), (3, &Ok(Polled::Records(3))));
+    let mut outbox = Outbox::default();
+    outbox.push_null(ALL, None, b"k1");
+    lane.publish(&outbox, 0).unwrap();
+    lane.rewind().unwrap();
+    assert!(!lane.uncommitted());
+    assert_eq!(poll(&mut lane, 3), first);
+    lane.commit().unwrap();
+    assert_eq!(world.output("main.all"), "");
+    assert_eq!(poll(&mut lane, 9).0.len(), 2);
+    drop(lane);
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    assert_eq!(poll(&mut lane, 9).0.len(), 2);
+}
+
+#[test]
+fn outputs_are_lines() {
+    let world = World::new();
+    let mut lane = world.lane().unwrap();
+    let mut outbox = Outbox::default();
+    outbox.push_null(ALL, None, b"k\"1");
+    let pushed = outbox.push_with(ALL, Some(3), None, |bytes| {
+        bytes.extend(b"{\"price\":12.50}");
+        Ok::<_, ()>(())
+    });
+    assert_eq!(pushed, Ok(()));
+    lane.publish(&outbox, 0).unwrap();
+    assert_eq!(world.output("main.all"), "");
+    lane.commit().unwrap();
+    let want = "{\"key\":\"k\\\"1\",\"value\":null}\n{\"key\":null,\"value\":{\"price\":12.50}}\n";
+    assert_eq!(world.output("main.all"), want);
+    let lengths = committed_lengths(world.folder.path()).unwrap();
+    assert_eq!(lengths["main.all"], want.len() as u64);
+    assert!(!world.path(".zeef/journal").exists());
+}
+
+#[test]
+fn an_output_that_is_no_line_stops() {
+    for (key, value) in [(&b"k\xff"[..], &b"1"[..]), (b"k", b"1\n2")] {
+        let world = World::new();
+        let mut lane = world.lane().unwrap();
+        let mut outbox = Outbox::default();
+        let pushed = outbox.push_with(ALL, None, Some(key), |bytes| {
+            bytes.extend(value);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(pushed, Ok(()));
+        check_stop(lane.publish(&outbox, 0), &["main.all"]);
+    }
+}
+
+#[test]
+fn two_outputs_of_one_topic_are_one_file() {
+    let world = World::new();
+    let mut plan = plan("main");
+    plan.outputs[1].topic = "main.all".to_owned();
+    let mut lane = world.directory().transport(&plan, Stop::default()).unwrap();
+    let mut outbox = Outbox::default();
+    for (output, key) in [(ALL, b"a"), (ODD, b"b"), (ALL, b"c")] {
+        outbox.push_null(output, None, key);
+    }
+    lane.publish(&outbox, 0).unwrap();
+    lane.commit().unwrap();
+    assert_eq!(world.output("main.all").lines().count(), 3);
+}
+
+#[test]
+fn a_run_that_follows_picks_up_lines_and_files() {
+    let world = World::following();
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::Idle)));
+    world.append("loan", "{\"key\":\"p1\",\"va");
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::Idle)));
+    assert!(!lane.uncommitted());
+    world.append("loan", "lue\":1}\n{\"key\"");
+    assert_eq!(poll(&mut lane, 9).0, ["loan 0 p1 1"]);
+    world.append("patron", "{\"key\":\"p2\",\"value\":2}\n");
+    world.append("loan", ":\"p2\",\"value\":3}\n");
+    assert_eq!(poll(&mut lane, 9).0, ["patron 0 p2 2", "loan 23 p2 3"]);
+    lane.commit().unwrap();
+    world.append("loan", "\n\n");
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::Idle)));
+    assert!(lane.uncommitted());
+    lane.commit().unwrap();
+    assert_eq!(world.committed().lanes["main"]["loan"].offset, 48);
+}
+
+#[test]
+fn a_poll_waits_for_what_comes() {
+    let world = World::following();
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    thread::scope(|scope| {
+        scope.spawn(|| world.fill("loan", 1));
+        let polled = lane.poll(Duration::from_secs(60), &mut |_| Flow::Full);
+        assert_eq!(polled, Ok(Polled::Records(1)));
+    });
+}
+
+#[test]
+fn a_stop_ends_every_wait() {
+    let world = World::following();
+    let stop = Stop::default();
+    let directory = world.directory();
+    let mut lane = directory.transport(&plan("main"), stop.clone()).unwrap();
+    start(&mut lane);
+    thread::scope(|scope| {
+        scope.spawn(|| stop.ask());
+        let polled = lane.poll(Duration::from_secs(3600), &mut |_| Flow::More);
+        assert_eq!(polled, Ok(Polled::Idle));
+    });
+    lane.pause(Duration::from_secs(3600)).unwrap();
+    world.fill("patron", 2);
+    assert_eq!(
+        lane.rebuild(PATRON, 0, &mut |_| ()),
+        Ok(Rebuilt::Interrupted)
+    );
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::Idle)));
+}
+
+#[test]
+fn a_gate_that_grew_goes_before_the_rest_of_the_others() {
+    for follow in [true, false] {
+        let world = World {
+            follow,
+            ..World::new()
+        };
+        world.fill("loan", 4);
+        let mut lane = world.lane().unwrap();
+        start(&mut lane);
+        assert_eq!(poll(&mut lane, 1).0, ["loan 0 loan-0 0"]);
+        world.fill("patron", 1);
+        assert_eq!(
+            poll(&mut lane, 1).0,
+            ["loan 27 loan-1 1"],
+            "not within the batch"
+        );
+        lane.commit().unwrap();
+        let next = poll(&mut lane, 9).0;
+        assert_eq!((next.len(), next[0].as_str()), (3, "patron 0 patron-0 0"));
+    }
+}
+
+#[test]
+fn a_run_ends_however_its_input_grows() {
+    let world = World::new();
+    world.fill("loan", 1);
+    world.fill("patron", 1);
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    assert_eq!(poll(&mut lane, 9).0.len(), 2);
+    world.fill("loan", 1);
+    world.fill("patron", 1);
+    lane.commit().unwrap();
+    assert_eq!(poll(&mut lane, 9), (vec![], Ok(Polled::End)));
+    drop(lane);
+    let mut lane = world.lane().unwrap();
+    run(&mut lane, 9).unwrap();
+    assert_eq!(world.output("main.all").lines().count(), 2);
+}
+
+#[test]
+fn a_rebuild_reads_all_and_moves_nothing() {
+    let world = World::new();
+    world.fill("patron", 2);
+    run(&mut world.lane().unwrap(), 9).unwrap();
+    world.append("patron", "broken\n{\"key\":\"p9\",\"val");
+    let mut lane = world.lane().unwrap();
+    let mut shown = Vec::new();
+    let rebuilt = lane.rebuild(PATRON, 0, &mut |input| shown.push(show(&input)));
+    assert_eq!(rebuilt, Ok(Rebuilt::Done));
+    let want = [
+        "patron 0 patron-0 0",
+        "patron 29 patron-1 1",
+        "patron 58 - ! not_a_message",
+    ];
+    assert_eq!(shown, want);
+    assert_eq!(
+        lane.rebuild(LOAN, 0, &mut |_| panic!("no loan")),
+        Ok(Rebuilt::Done)
+    );
+    assert!(!lane.uncommitted());
+    check_stop(lane.rebuild(PATRON, 1, &mut |_| ()), &["partition 1"]);
+}
+
+#[test]
+fn an_input_that_did_not_only_grow_stops() {
+    let line = "{\"key\":\"loan-0\",\"value\":7}\n";
+    let cases: [(&str, Option<String>); 4] = [
+        ("removed", None),
+        ("shorter", Some(line.to_owned())),
+        ("another of the same length", Some(line.repeat(3))),
+        ("another and longer", Some(line.repeat(9))),
+    ];
+    for (name, text) in cases {
+        for follow in [true, false] {
+            let world = World {
+                follow,
+                ..World::new()
+            };
+            world.fill("loan", 3);
+            let mut lane = world.lane().unwrap();
+            start(&mut lane);
+            assert_eq!(poll(&mut lane, 9).0.len(), 3);
+            lane.commit().unwrap();
+            let path = world.path("in/loan.ndjson");
+            fs::remove_file(&path).unwrap();
+            if let Some(text) = &text {
+                fs::write(&path, text).unwrap();
+            }
+            let words = ["in/loan.ndjson", "byte 81", "may only grow", ".zeef"];
+            if follow && !name.contains("same length") {
+                check_stop(poll(&mut lane, 9).1, &words);
+            }
+            drop(lane);
+            check_stop(world.lane(), &words);
+        }
+    }
+}
+
+#[test]
+fn an_input_may_be_replaced_by_itself_and_more() {
+    let world = World::following();
+    world.fill("loan", 3);
+    let mut lane = world.lane().unwrap();
+    start(&mut lane);
+    assert_eq!(poll(&mut lane, 9).0.len(), 3);
+    lane.commit().unwrap();
+    let (path, copy) = (world.path("in/loan.ndjson"), world.path("copy"));
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    world.append("loan", "{\"key\":\"p1\",\"value\":1}\n");
+    assert_eq!(poll(&mut lane, 9).0, ["loan 81 p1 1"]);
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let world = World::new();
+    let directory = world.directory();
+    assert!(matches!(world.lane(), Err(Fault::Twin(_))));
+    let lane = directory.transport(&plan("main"), Stop::default()).unwrap();
+    drop(directory);
+    assert!(matches!(world.lane(), Err(Fault::Twin(_))));
+    drop(lane);
+    assert!(world.lane().is_ok());
+}
+
+#[test]
+fn what_is_no_directory_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = DirectorySettings {
+        root: folder.path().join("nowhere"),
+        follow: false,
+        line_bytes_max: 9,
+    };
+    check_stop(Directory::open(settings), &["nowhere/in", "SOURCE.ndjson"]);
+    let world = World::new();
+    let mut plan = plan("main");
+    plan.outputs[0].topic = "../escaped".to_owned();
+    check_stop(
+        world.directory().transport(&plan, Stop::default()),
+        &["../escaped"],
+    );
+    fs::write(
+        world.path(".zeef/committed.json"),
+        "{\"format\":2,\"more\":1}",
+    )
+    .unwrap();
+    check_stop(world.lane(), &["committed.json", "format 2"]);
+    fs::write(world.path(".zeef/committed.json"), "{\"format\":1").unwrap();
+    check_stop(world.lane(), &["committed.json", "damaged"]);
+    fs::remove_file(world.path(".zeef/committed.json")).unwrap();
+    fs::write(world.path(".zeef/journal"), "half").unwrap();
+    check_stop(world.lane(), &["journal", "damaged"]);
+}
+
+#[test]
+fn an_output_that_was_moved_away_starts_anew() {
+    let world = World::following();
+    let mut lane = world.lane().unwrap();
+    let mut outbox = Outbox::default();
+    outbox.push_null(ALL, None, b"k1");
+    for _ in 0..2 {
+        lane.publish(&outbox, 0).unwrap();
+        lane.commit().unwrap();
+        assert_eq!(world.output("main.all").lines().count(), 1);
+        fs::rename(world.path("out/main.all.ndjson"), world.path("taken")).unwrap();
+    }
+}
+
+#[test]
+fn lanes_of_a_process_share_an_output() {
+    let world = World::new();
+    world.append("loan", "nonsense\n".repeat(40));
+    world.fill("patron", 40);
+    let directory = world.directory();
+    thread::scope(|scope| {
+        for (lane, batch) in [("first", 1), ("second", 3), ("third", 7)] {
+            let directory = &directory;
+            scope.spawn(move || {
+                let mut lane = directory.transport(&plan(lane), Stop::default()).unwrap();
+                run(&mut lane, batch).unwrap();
+            });
+        }
+    });
+    let mut dead: Vec<String> = world
+        .output("zeef.dead-letters")
+        .lines()
+        .map(String::from)
+        .collect();
+    dead.sort_unstable();
+    assert_eq!(dead.len(), 120);
+    dead.dedup();
+    assert_eq!(dead.len(), 40);
+    for lane in ["first", "second", "third"] {
+        assert_eq!(world.output(&format!("{lane}.all")).lines().count(), 40);
+        assert_eq!(world.committed().lanes[lane]["loan"].offset, 360);
+    }
+}
+
+#[test]
+fn a_lane_that_panicked_in_a_commit_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.fill("loan", 3);
+    let directory = world.directory();
+    let panicked = thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let _store = directory.store();
+            panic!("on purpose");
+        });
+        holder.join().is_err()
+    });
+    assert!(panicked);
+    let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
+    run(&mut lane, 2).unwrap();
+    assert_eq!(world.output("main.all").lines().count(), 3);
+}
+
+#[test]
+fn many_lines() {
+    let world = World::new();
+    world.fill("loan", 100_000);
+    run(&mut world.lane().unwrap(), 20_000).unwrap();
+    assert_eq!(world.output("main.all").lines().count(), 100_000);
+    assert_eq!(world.output("main.odd").lines().count(), 50_000);
+    assert_eq!(world.committed().commit, 5);
+}
+
+/// A disk on which the process dies after some steps: the next write is torn,
+/// any other step does not happen, and nothing after it does.
+struct DyingDisk {
+    left: Arc<AtomicUsize>,
+}
+
+impl DyingDisk {
+    fn step(&mut self) -> Result<(), Failure> {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        match left {
+            0 => Err(Failure::to("live", Path::new("here"))(
+                ErrorKind::Other.into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Disk for DyingDisk {
+    fn create(&mut self, path: &Path) -> Result<OpenFile, Failure> {
+        self.step()?;
+        RealDisk.create(path)
+    }
+
+    fn open(&mut self, path: &Path) -> Result<OpenFile, Failure> {
+        self.step()?;
+        RealDisk.open(path)
+    }
+
+    fn write(&mut self, file: &mut OpenFile, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+        if self.left.load(Ordering::Relaxed) == 1 {
+            RealDisk.write(file, offset, &bytes[..bytes.len() / 2])?;
+            self.step()?;
+        }
+        self.step()?;
+        RealDisk.write(file, offset, bytes)
+    }
+
+    fn set_length(&mut self, file: &OpenFile, length: u64) -> Result<(), Failure> {
+        self.step()?;
+        RealDisk.set_length(file, length)
+    }
+
+    // A process that dies takes nothing from the page cache: what is synced is
+    // of no matter here, and without it the tests are quick.
+    fn sync(&mut self, _file: &OpenFile) -> Result<(), Failure> {
+        self.step()
+    }
+
+    fn sync_folder(&mut self, _path: &Path) -> Result<(), Failure> {
+        self.step()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.step()?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<(), Failure> {
+        self.step()?;
+        RealDisk.remove(path)
+    }
+}
+
+impl World {
+    fn for_crashes() -> Self {
+        let world = Self::new();
+        world.fill("patron", 3);
+        world.append("loan", "nonsense\n");
+        world.fill("loan", 5);
+        world
+    }
+
+    /// Runs to the end, or until the process dies; `Ok` with the steps left.
+    fn run_for(&self, steps: usize, batch_records: usize) -> Result<usize, Fault> {
+        let left = Arc::new(AtomicUsize::new(steps));
+        let disk = Box::new(DyingDisk {
+            left: Arc::clone(&left),
+        });
+        let directory = Directory::open_on(self.settings(), disk)?;
+        run(
+            &mut directory.transport(&plan("main"), Stop::default())?,
+            batch_records,
+        )?;
+        Ok(left.load(Ordering::Relaxed))
+    }
+
+    fn outputs(&self) -> [String; 3] {
+        ["main.all", "main.odd", "zeef.dead-letters"].map(|topic| self.output(topic))
+    }
+
+    /// Holds that what is committed now is a whole number of batches.
+    #[track_caller]
+    fn check_between(&self, after_commit: &[Committed], outputs: &[String; 3]) {
+        let committed = self.committed();
+        let number = usize::try_from(committed.commit).unwrap();
+        assert_eq!(committed, after_commit[number]);
+        for (whole, found) in outputs.iter().zip(self.outputs()) {
+            assert!(whole.starts_with(&found), "a reader saw what does not stay");
+        }
+        for (topic, length) in &committed.outputs {
+            assert!(self.output(topic).len() as u64 >= *length);
+        }
+    }
+}
+
+/// What is committed after each batch of an undisturbed run, and its outputs.
+fn undisturbed(batch_records: usize) -> (Vec<Committed>, [String; 3]) {
+    let world = World::for_crashes();
+    let disk = DyingDisk {
+        left: Arc::new(AtomicUsize::new(STEPS_ENOUGH)),
+    };
+    let directory = Directory::open_on(world.settings(), Box::new(disk)).unwrap();
+    let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
+    let mut after_commit = vec![world.committed()];
+    lane.poll(Duration::ZERO, &mut |_| Flow::Full).unwrap();
+    lane.resume().unwrap();
+    let mut outbox = Outbox::default();
+    loop {
+        let mut taken = 0;
+        let polled = lane.poll(Duration::ZERO, &mut |input| {
+            copy(&input, &mut outbox);
+            taken += 1;
+            if taken >= batch_records {
+                Flow::Full
+            } else {
+                Flow::More
+            }
+        });
+        if polled == Ok(Polled::End) {
+            return (after_commit, world.outputs());
+        }
+        lane.publish(&outbox, 0).unwrap();
+        outbox.clear();
+        lane.commit().unwrap();
+        after_commit.push(world.committed());
+    }
+}
+
+#[test]
+fn a_process_may_die_after_any_step() {
+    let (after_commit, outputs) = undisturbed(4);
+    let steps = STEPS_ENOUGH - World::for_crashes().run_for(STEPS_ENOUGH, 4).unwrap();
+    assert!(steps > 40, "{steps}");
+    for first in 0..steps {
+        let world = World::for_crashes();
+        assert!(world.run_for(first, 4).is_err());
+        world.check_between(&after_commit, &outputs);
+        // It dies again, in the midst of mending.
+        assert!(world.run_for(first % 12, 4).is_err() || first + 12 > steps);
+        world.check_between(&after_commit, &outputs);
+        world.run_for(STEPS_ENOUGH, 4).unwrap();
+        assert_eq!(world.outputs(), outputs, "died after step {first}");
+        assert_eq!(world.committed(), after_commit[after_commit.len() - 1]);
+        for name in ["journal", "journal.new", "committed.json.new"] {
+            assert!(!world.path(".zeef").join(name).exists());
+        }
+    }
+}
+
+#[test]
+fn an_output_moved_away_in_the_midst_of_a_commit_loses_nothing() {
+    let (_, outputs) = undisturbed(4);
+    let steps = STEPS_ENOUGH - World::for_crashes().run_for(STEPS_ENOUGH, 4).unwrap();
+    let mut moved = 0;
+    for first in 0..steps {
+        for second in [STEPS_ENOUGH, 6, 10, 14] {
+            let world = World::for_crashes();
+            assert!(world.run_for(first, 4).is_err());
+            let (path, taken) = (world.path("out/main.all.ndjson"), world.path("taken"));
+            let committed = world.committed().outputs.get("main.all").copied();
+            let before = world.output("main.all");
+            if committed.is_none_or(|length| length != before.len() as u64) {
+                continue;
+            }
+            fs::rename(&path, &taken).unwrap();
+            moved += 1;
+            let _ = world.run_for(second, 4);
+            world.run_for(STEPS_ENOUGH, 4).unwrap();
+            let both = before + &world.output("main.all");
+            assert_eq!(
+                both, outputs[0],
+                "died after {first}, moved, died after {second}"
+            );
+            assert_eq!(world.outputs()[1..], outputs[1..]);
+        }
+    }
+    assert!(moved > 40, "{moved}");
+}
+
+#[test]
+fn a_lane_whose_commit_broke_off_is_mended_by_the_next() {
+    for steps in 0..60 {
+        let world = World::for_crashes();
+        let left = Arc::new(AtomicUsize::new(STEPS_ENOUGH));
+        let disk = Box::new(DyingDisk {
+            left: Arc::clone(&left),
+        });
+        let directory = Directory::open_on(world.settings(), disk).unwrap();
+        let lane = |name| directory.transport(&plan(name), Stop::default());
+        let mut first = lane("first").unwrap();
+        let mut second = lane("second").unwrap();
+        left.store(steps, Ordering::Relaxed);
+        let broken = run(&mut first, 4);
+        left.store(STEPS_ENOUGH, Ordering::Relaxed);
+        run(&mut second, 2).unwrap();
+        if let Err(fault) = broken {
+            match fault {
+                Fault::Abort(_) => first.rewind().unwrap(),
+                Fault::Rebuild(_) => first = lane("first").unwrap(),
+                other => panic!("{other:?}"),
+            }
+            run(&mut first, 4).unwrap();
+        }
+        assert_eq!(world.output("zeef.dead-letters").lines().count(), 2);
+        assert_eq!(world.output("first.all"), world.output("second.all"));
+        assert_eq!(world.output("first.all").lines().count(), 8);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn deaths_and_batch_sizes_change_nothing(
+        deaths in prop::collection::vec((0_usize..90, 1_usize..10), 0..6),
+        batch_records in 1_usize..10,
+    ) {
+        let (_, outputs) = undisturbed(4);
+        let world = World::for_crashes();
+        for (steps, batch_records) in deaths {
+            let _ = world.run_for(steps, batch_records);
+        }
+        world.run_for(STEPS_ENOUGH, batch_records).unwrap();
+        prop_assert_eq!(world.outputs(), outputs);
+        let lane = &world.committed().lanes["main"];
+        for source in ["loan", "patron"] {
+            let length = fs::metadata(world.path(&format!("in/{source}.ndjson"))).unwrap().len();
+            prop_assert_eq!(lane[source].offset, length);
+        }
+    }
+}

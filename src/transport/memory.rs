@@ -1,0 +1,564 @@
+//! The world in memory: for tests, properties and `zeef project`.
+//!
+//! It keeps to the order and the promises of the others, and checks that its
+//! worker does: who goes on after an abort without a rewind is stopped. It
+//! reads no clock and never waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{
+    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Payload, Polled, Rebuilt, SourceId,
+    Transport,
+};
+use crate::policy::reason::Reason;
+
+/// Messages in, outputs out. An offset is the message's place in its partition.
+#[derive(Clone, Debug)]
+pub struct MemoryTransport {
+    sources: Vec<Source>,
+    topics: Vec<String>,
+    partition_count: usize,
+    chunk_records: usize,
+    fail_every: Option<u32>,
+    /// Calls of commit that had something to commit.
+    attempts: u32,
+    batch: Vec<Published>,
+    committed: Vec<Published>,
+    batches: u32,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Assigned,
+    Running,
+    /// A batch was aborted; only a rewind helps.
+    Aborted,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    gate: bool,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Partition {
+    messages: Vec<Message>,
+    /// How many were handed out, and how many of those are committed.
+    next: usize,
+    committed: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    key: Option<Vec<u8>>,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Null,
+    Bytes(Vec<u8>),
+    Refused(Reason),
+}
+
+/// One committed output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub topic: String,
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    /// `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The number of the commit, from 1; aborted ones have none.
+    pub batch: u32,
+}
+
+impl MemoryTransport {
+    /// Makes an empty world of one partition.
+    #[must_use]
+    pub fn new(plan: &LanePlan) -> Self {
+        let sources = plan.sources.iter().map(|source| Source {
+            gate: source.gate,
+            partitions: vec![Partition::default()],
+        });
+        Self {
+            sources: sources.collect(),
+            topics: plan
+                .outputs
+                .iter()
+                .map(|output| output.topic.clone())
+                .collect(),
+            partition_count: 1,
+            chunk_records: usize::MAX,
+            fail_every: None,
+            attempts: 0,
+            batch: Vec::new(),
+            committed: Vec::new(),
+            batches: 0,
+            stage: Stage::New,
+        }
+    }
+
+    /// Gives every source so many partitions from the start.
+    #[must_use]
+    pub fn with_partitions(mut self, count: usize) -> Self {
+        self.grow(count);
+        self
+    }
+
+    /// Hands out at most so many records per poll.
+    #[must_use]
+    pub fn with_chunk(mut self, records: usize) -> Self {
+        self.chunk_records = records.max(1);
+        self
+    }
+
+    /// Aborts every n-th commit.
+    #[must_use]
+    pub fn with_fail_every(mut self, nth: Option<u32>) -> Self {
+        self.fail_every = nth.filter(|nth| *nth > 0);
+        self
+    }
+
+    /// Appends one message; also while a run goes on. A source the plan does
+    /// not have, or a partition below zero, is nowhere, and takes nothing.
+    pub fn push(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        key: Option<&[u8]>,
+        payload: Payload<'_>,
+    ) -> &mut Self {
+        let Ok(number) = usize::try_from(partition) else {
+            return self;
+        };
+        self.grow(number + 1);
+        if let Some(partition) = self.partition_mut(source, number) {
+            partition.messages.push(Message {
+                key: key.map(<[u8]>::to_vec),
+                value: Value::from(payload),
+            });
+        }
+        self
+    }
+
+    /// Everything that was committed, oldest first.
+    #[must_use]
+    pub fn published(&self) -> &[Published] {
+        &self.committed
+    }
+
+    /// What was committed to one topic, oldest first.
+    pub fn published_to(&self, topic: &str) -> impl Iterator<Item = &Published> {
+        self.committed
+            .iter()
+            .filter(move |output| output.topic == topic)
+    }
+
+    /// The last value per key of one topic: what its reader has in the end.
+    #[must_use]
+    pub fn last_values(&self, topic: &str) -> BTreeMap<&[u8], &[u8]> {
+        let mut values = BTreeMap::new();
+        for output in self.published_to(topic) {
+            let key = output.key.as_deref().unwrap_or_default();
+            match output.value.as_deref() {
+                Some(value) => values.insert(key, value),
+                None => values.remove(key),
+            };
+        }
+        values
+    }
+
+    /// The committed position of every partition of every source.
+    #[must_use]
+    pub fn positions(&self) -> Vec<(SourceId, i32, i64)> {
+        let all = self.partitions();
+        all.map(|(source, number, partition)| (source, number, to_offset(partition.committed)))
+            .collect()
+    }
+
+    /// How many batches were committed.
+    #[must_use]
+    pub fn batches(&self) -> u32 {
+        self.batches
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = (SourceId, i32, &Partition)> {
+        self.sources.iter().enumerate().flat_map(|(index, source)| {
+            let partitions = source.partitions.iter().enumerate();
+            partitions.map(move |(number, partition)| (to_id(index), to_number(number), partition))
+        })
+    }
+
+    fn partition_mut(&mut self, source: SourceId, number: usize) -> Option<&mut Partition> {
+        let source = self.sources.get_mut(usize::from(source.0))?;
+        source.partitions.get_mut(number)
+    }
+
+    fn grow(&mut self, count: usize) {
+        self.partition_count = self.partition_count.max(count);
+        for source in &mut self.sources {
+            source
+                .partitions
+                .resize_with(self.partition_count, Partition::default);
+        }
+    }
+
+    fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> usize {
+        let mut count = 0;
+        for gate in [true, false] {
+            let sources = self.sources.iter_mut().enumerate();
+            for (index, source) in sources.filter(|(_, source)| source.gate == gate) {
+                for (number, partition) in source.partitions.iter_mut().enumerate() {
+                    while count < self.chunk_records
+                        && let Some(message) = partition.messages.get(partition.next)
+                    {
+                        let offset = partition.next;
+                        partition.next += 1;
+                        count += 1;
+                        if take(message.input(index, number, offset)) == Flow::Full {
+                            return count;
+                        }
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    fn check_rewound(&self) -> Result<(), Fault> {
+        match self.stage {
+            Stage::Aborted => Err(Fault::Stop("an aborted batch was not rewound".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Message {
+    fn input(&self, source: usize, partition: usize, offset: usize) -> Input<'_> {
+        Input {
+            source: to_id(source),
+            partition: to_number(partition),
+            offset: to_offset(offset),
+            timestamp_ms: None,
+            key: self.key.as_deref(),
+            payload: match &self.value {
+                Value::Null => Payload::Null,
+                Value::Bytes(bytes) => Payload::Bytes(bytes),
+                Value::Refused(reason) => Payload::Refused(*reason),
+            },
+        }
+    }
+}
+
+impl From<Payload<'_>> for Value {
+    fn from(payload: Payload<'_>) -> Self {
+        match payload {
+            Payload::Null => Self::Null,
+            Payload::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+            Payload::Refused(reason) => Self::Refused(reason),
+        }
+    }
+}
+
+fn to_id(index: usize) -> SourceId {
+    SourceId(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
+fn to_number(partition: usize) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+fn to_offset(place: usize) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+impl Transport for MemoryTransport {
+    /// Says [`Polled::End`] whenever all that was pushed so far is committed,
+    /// and goes on when more is pushed after that.
+    fn poll(
+        &mut self,
+        _wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault> {
+        self.check_rewound()?;
+        match self.stage {
+            Stage::New => {
+                self.stage = Stage::Assigned;
+                let numbers = 0..to_number(self.partition_count);
+                let assigned = numbers.map(|partition| Assigned {
+                    partition,
+                    returned: false,
+                });
+                Ok(Polled::Assigned(assigned.collect()))
+            }
+            Stage::Assigned | Stage::Aborted => Ok(Polled::Idle),
+            Stage::Running => match self.hand_out(take) {
+                0 if self.uncommitted() => Ok(Polled::Idle),
+                0 => Ok(Polled::End),
+                count => Ok(Polled::Records(count)),
+            },
+        }
+    }
+
+    fn rebuild(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let index = usize::from(source.0);
+        let number = usize::try_from(partition).ok();
+        let found = number.and_then(|number| self.partition_mut(source, number));
+        let Some(found) = found else {
+            let number = source.0;
+            return Err(Fault::Stop(format!(
+                "source {number} has no partition {partition}"
+            )));
+        };
+        for (offset, message) in found.messages.iter().enumerate() {
+            take(message.input(index, number.unwrap_or_default(), offset));
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    fn resume(&mut self) -> Result<(), Fault> {
+        self.check_rewound()?;
+        self.stage = Stage::Running;
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Fault> {
+        self.stage = Stage::New;
+        self.rewind()
+    }
+
+    fn publish(&mut self, outbox: &Outbox, _now_ms: i64) -> Result<(), Fault> {
+        self.check_rewound()?;
+        for output in outbox.iter() {
+            let number = output.output.0;
+            let topic = self.topics.get(usize::from(number));
+            let topic = topic.ok_or_else(|| Fault::Stop(format!("there is no output {number}")))?;
+            self.batch.push(Published {
+                topic: topic.clone(),
+                partition: output.partition,
+                key: output.key.map(<[u8]>::to_vec),
+                value: output.value.map(<[u8]>::to_vec),
+                batch: self.batches + 1,
+            });
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        self.check_rewound()?;
+        if self.batch.is_empty() && !self.uncommitted() {
+            return Ok(());
+        }
+        self.attempts += 1;
+        if self
+            .fail_every
+            .is_some_and(|nth| self.attempts.is_multiple_of(nth))
+        {
+            self.stage = Stage::Aborted;
+            return Err(Fault::Abort("on purpose".to_owned()));
+        }
+        self.batches += 1;
+        self.committed.append(&mut self.batch);
+        for source in &mut self.sources {
+            for partition in &mut source.partitions {
+                partition.committed = partition.next;
+            }
+        }
+        Ok(())
+    }
+
+    fn uncommitted(&self) -> bool {
+        let mut partitions = self.partitions();
+        partitions.any(|(_, _, partition)| partition.next != partition.committed)
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        if self.stage == Stage::Aborted {
+            self.stage = Stage::Running;
+        }
+        self.batch.clear();
+        for source in &mut self.sources {
+            for partition in &mut source.partitions {
+                partition.next = partition.committed;
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, _wait: Duration) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Says how many messages of each partition are not committed.
+    fn lag(&mut self) -> Vec<Lag> {
+        let lag = |(source, number, partition): (SourceId, i32, &Partition)| Lag {
+            source,
+            partition: number,
+            behind: to_offset(partition.messages.len() - partition.committed),
+        };
+        self.partitions().map(lag).collect()
+    }
+
+    fn close(&mut self, _leave: bool) -> Result<(), Fault> {
+        self.release()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::transport::{OutputId, OutputPlan, SourcePlan};
+
+    const LOAN: SourceId = SourceId(0);
+    const PATRON: SourceId = SourceId(1);
+
+    fn plan() -> LanePlan {
+        let source = |topic: &str, gate| SourcePlan {
+            topic: topic.to_owned(),
+            gate,
+            rebuilt: gate,
+            joined: true,
+        };
+        LanePlan {
+            name: "main".to_owned(),
+            sources: vec![source("loan", false), source("patron", true)],
+            outputs: vec![OutputPlan {
+                topic: "out.all".to_owned(),
+                day_only: false,
+            }],
+            policy_version: "1".to_owned(),
+        }
+    }
+
+    fn world() -> MemoryTransport {
+        let mut world = MemoryTransport::new(&plan());
+        for number in 0..10_u8 {
+            let partition = i32::from(number % 2);
+            let key = Some(&b"p1"[..]);
+            world.push(LOAN, partition, key, Payload::Bytes(&[b'0' + number]));
+            world.push(PATRON, partition, key, Payload::Bytes(&[b'a' + number]));
+        }
+        world
+    }
+
+    /// Copies every input to the output, in batches of `batch_records`.
+    fn run(world: &mut MemoryTransport, batch_records: usize) -> String {
+        let mut outbox = Outbox::default();
+        loop {
+            let mut taken = 0;
+            let polled = world.poll(Duration::ZERO, &mut |input| {
+                let value = match input.payload {
+                    Payload::Bytes(bytes) => bytes.to_vec(),
+                    _ => Vec::new(),
+                };
+                let pushed = outbox.push_with(OutputId(0), None, input.key, |bytes| {
+                    bytes.extend(value);
+                    Ok::<_, ()>(())
+                });
+                assert_eq!(pushed, Ok(()));
+                taken += 1;
+                if taken >= batch_records {
+                    Flow::Full
+                } else {
+                    Flow::More
+                }
+            });
+            match polled.unwrap() {
+                Polled::Assigned(_) => world.resume().unwrap(),
+                Polled::End => break,
+                _ => {
+                    world.publish(&outbox, 0).unwrap();
+                    outbox.clear();
+                    if world.commit().is_err() {
+                        world.rewind().unwrap();
+                    }
+                }
+            }
+        }
+        let values = world.published_to("out.all");
+        let values = values.flat_map(|output| output.value.clone().unwrap_or_default());
+        String::from_utf8(values.collect()).unwrap()
+    }
+
+    #[test]
+    fn gates_come_first_and_partitions_in_turn() {
+        let mut world = world();
+        let assigned = world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
+        let assigned_one = |partition| Assigned {
+            partition,
+            returned: false,
+        };
+        assert_eq!(
+            assigned,
+            Polled::Assigned(vec![assigned_one(0), assigned_one(1)])
+        );
+        assert_eq!(
+            world.poll(Duration::ZERO, &mut |_| Flow::More),
+            Ok(Polled::Idle)
+        );
+        world.resume().unwrap();
+        assert_eq!(run(&mut world, 100), "acegibdfhj0246813579");
+        assert_eq!(world.batches(), 1);
+        let ends = [(LOAN, 0, 5), (LOAN, 1, 5), (PATRON, 0, 5), (PATRON, 1, 5)];
+        assert_eq!(world.positions(), ends);
+        assert!(world.lag().iter().all(|lag| lag.behind == 0));
+    }
+
+    #[test]
+    fn a_rebuild_moves_nothing() {
+        let mut world = world();
+        let mut offsets = Vec::new();
+        let rebuilt = world.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
+        assert_eq!((rebuilt, offsets), (Ok(Rebuilt::Done), vec![0, 1, 2, 3, 4]));
+        assert!(!world.uncommitted());
+        assert!(matches!(
+            world.rebuild(PATRON, 2, &mut |_| ()),
+            Err(Fault::Stop(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_pushed_after_the_end_is_read() {
+        let mut world = world();
+        run(&mut world, 3);
+        world.push(PATRON, 0, Some(b"p1"), Payload::Null);
+        assert!(run(&mut world, 3).len() == 20 && world.published().len() == 21);
+        assert!(world.last_values("out.all").contains_key(&b"p1"[..]));
+    }
+
+    #[test]
+    fn an_abort_asks_for_a_rewind() {
+        let mut world = world().with_fail_every(Some(1));
+        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
+        world.resume().unwrap();
+        world.poll(Duration::ZERO, &mut |_| Flow::Full).unwrap();
+        assert!(matches!(world.commit(), Err(Fault::Abort(_))));
+        assert!(matches!(world.commit(), Err(Fault::Stop(_))));
+        world.rewind().unwrap();
+        assert!(!world.uncommitted() && world.published().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn batches_chunks_and_aborts_change_nothing(
+            batch in 1_usize..30,
+            chunk in 1_usize..30,
+            fail in prop::option::of(2_u32..5),
+        ) {
+            let mut world = world().with_chunk(chunk).with_fail_every(fail);
+            prop_assert_eq!(run(&mut world, batch), "acegibdfhj0246813579");
+        }
+    }
+}
