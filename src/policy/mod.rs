@@ -2,4 +2,7 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
+pub mod form;
+pub mod mask;
 pub mod reason;
+pub mod text;

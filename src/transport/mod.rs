@@ -153,12 +153,8 @@ impl Outbox {
         self.entries.iter().map(|entry| Output {
             output: entry.output,
             partition: entry.partition,
-            key: entry
-                .key
-                .then(|| &self.bytes[entry.start..entry.key_end]),
-            value: entry
-                .value
-                .then(|| &self.bytes[entry.key_end..entry.end]),
+            key: entry.key.then(|| &self.bytes[entry.start..entry.key_end]),
+            value: entry.value.then(|| &self.bytes[entry.key_end..entry.end]),
         })
     }
 

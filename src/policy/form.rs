@@ -1,0 +1,869 @@
+//! The forms that some strings must have: dates, instants, numbers that check.
+//!
+//! A value that does not fit the form of its field counts as missing; nothing
+//! here repairs one, guesses at one, or looks at a clock.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+/// What a string must look like to be what its field says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Form {
+    /// A calendar date, `YYYY-MM-DD`.
+    Date,
+    /// A point in time by RFC 3339.
+    Instant,
+    /// An e-mail address.
+    Email,
+    /// A telephone number, however it is grouped.
+    Phone,
+    /// An international bank account number.
+    Iban,
+    /// A Dutch citizen service number.
+    Bsn,
+    /// A Belgian national register number.
+    Rijksregisternummer,
+    /// A library's identifier.
+    Isil,
+    /// A currency's code.
+    Currency,
+}
+
+impl Form {
+    /// Every form, in the order of the enum.
+    pub const ALL: &[Form] = &[
+        Form::Date,
+        Form::Instant,
+        Form::Email,
+        Form::Phone,
+        Form::Iban,
+        Form::Bsn,
+        Form::Rijksregisternummer,
+        Form::Isil,
+        Form::Currency,
+    ];
+
+    /// The word that a catalogue has for the form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::Date => "date",
+            Form::Instant => "instant",
+            Form::Email => "email",
+            Form::Phone => "phone",
+            Form::Iban => "iban",
+            Form::Bsn => "bsn",
+            Form::Rijksregisternummer => "rijksregisternummer",
+            Form::Isil => "isil",
+            Form::Currency => "currency",
+        }
+    }
+
+    /// Finds the form that a catalogue names.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Form> {
+        Form::ALL.iter().copied().find(|form| form.name() == name)
+    }
+
+    /// Tells whether a value has this form, from its first character to its last.
+    ///
+    /// BSN, rijksregisternummer and IBAN may be grouped by single spaces, dots
+    /// and hyphens (`85.07.30-033.28`, `NL91 ABNA 0417 1643 00`); an IBAN's
+    /// letters are capitals.
+    #[must_use]
+    pub fn fits(self, value: &str) -> bool {
+        match self {
+            Form::Date => Date::parse(value).is_some(),
+            Form::Instant => Instant::parse(value).is_some(),
+            Form::Email => is_email(value),
+            Form::Phone => is_phone(value),
+            Form::Iban => ungrouped(value, 34).is_some_and(|iban| is_iban(&iban)),
+            Form::Bsn => ungrouped(value, 9).is_some_and(|bsn| is_bsn(&bsn)),
+            Form::Rijksregisternummer => {
+                ungrouped(value, 11).is_some_and(|number| is_rijksregisternummer(&number))
+            }
+            Form::Isil => is_isil(value),
+            Form::Currency => value.len() == 3 && value.bytes().all(|b| b.is_ascii_uppercase()),
+        }
+    }
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A day of the Gregorian calendar, in the years 1 to 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Date {
+    /// 1 to 9999.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to the last day of the month.
+    pub day: u8,
+}
+
+impl Date {
+    /// Makes a date of its parts, if the calendar has it.
+    #[must_use]
+    pub fn new(year: i16, month: u8, day: u8) -> Option<Date> {
+        let real = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && day >= 1
+            && day <= days_in(year, month);
+        real.then_some(Date { year, month, day })
+    }
+
+    /// Reads `YYYY-MM-DD`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Date> {
+        Date::from_bytes(text.as_bytes().try_into().ok()?)
+    }
+
+    fn from_bytes(text: &[u8; 10]) -> Option<Date> {
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else {
+            return None;
+        };
+        let year = i16::from(two_digits(y1, y2)?) * 100 + i16::from(two_digits(y3, y4)?);
+        Date::new(year, two_digits(m1, m2)?, two_digits(d1, d2)?)
+    }
+
+    /// Counts the milliseconds from 1970 to 00:00 UTC of this day.
+    #[must_use]
+    pub fn to_unix_ms(self) -> i64 {
+        self.to_unix_days() * 86_400_000
+    }
+
+    /// Counts the days from 1970-01-01 by years that begin in March, so that a
+    /// leap day is the last of its year.
+    fn to_unix_days(self) -> i64 {
+        const DAYS_FROM_MARCH_OF_YEAR_0_TO_1970: i64 = 719_468;
+        let (year, month) = if self.month > 2 {
+            (i64::from(self.year), i64::from(self.month) - 3)
+        } else {
+            (i64::from(self.year) - 1, i64::from(self.month) + 9)
+        };
+        let leap_days = year / 4 - year / 100 + year / 400;
+        let day_of_year = (153 * month + 2) / 5 + i64::from(self.day) - 1;
+        365 * year + leap_days + day_of_year - DAYS_FROM_MARCH_OF_YEAR_0_TO_1970
+    }
+
+    /// Counts the full years from `birth` to this day; none before the birth.
+    ///
+    /// Who was born on 29 February is a year older on 1 March of common years.
+    #[must_use]
+    pub fn full_years_since(self, birth: Date) -> Option<u16> {
+        let had_birthday = (self.month, self.day) >= (birth.month, birth.day);
+        let years = self.year - birth.year - i16::from(!had_birthday);
+        u16::try_from(years).ok()
+    }
+}
+
+/// A point in time, and the day on which its writer saw it.
+///
+/// Compares by time alone, to the nanosecond; finer digits are cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct Instant {
+    unix_seconds: i64,
+    nanoseconds: u32,
+    date: Date,
+}
+
+impl Instant {
+    /// Reads an RFC 3339 date-time: capital `T`, capital `Z` or an offset, no
+    /// 60th second, any number of digits in the fraction.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Instant> {
+        let (date, text) = text.as_bytes().split_first_chunk::<10>()?;
+        let date = Date::from_bytes(date)?;
+        let (time, text) = text.split_first_chunk::<9>()?;
+        let [b'T', h1, h2, b':', m1, m2, b':', s1, s2] = *time else {
+            return None;
+        };
+        let time = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
+        let second = two_digits(s1, s2).filter(|&second| second < 60)?;
+        let (nanoseconds, text) = fraction(text)?;
+        Some(Instant {
+            unix_seconds: date.to_unix_days() * 86_400 + time + i64::from(second) - offset(text)?,
+            nanoseconds,
+            date,
+        })
+    }
+
+    /// Counts the milliseconds from 1970, rounded down.
+    #[must_use]
+    pub fn unix_ms(self) -> i64 {
+        self.unix_seconds * 1000 + i64::from(self.nanoseconds / 1_000_000)
+    }
+
+    /// Counts the nanoseconds from 1970.
+    #[must_use]
+    pub fn unix_nanoseconds(self) -> i128 {
+        i128::from(self.unix_seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
+
+    /// The date as it is written, whatever the offset.
+    #[must_use]
+    pub const fn date_as_written(self) -> Date {
+        self.date
+    }
+}
+
+impl PartialEq for Instant {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Instant {}
+
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Instant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.unix_seconds, self.nanoseconds).cmp(&(other.unix_seconds, other.nanoseconds))
+    }
+}
+
+impl Hash for Instant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.unix_seconds, self.nanoseconds).hash(state);
+    }
+}
+
+/// Reads the date of a date or of an instant, as it is written.
+#[must_use]
+pub fn date_of(text: &str) -> Option<Date> {
+    Date::parse(text).or_else(|| Instant::parse(text).map(Instant::date_as_written))
+}
+
+/// Tells whether 9 digits, or 8 that lack a leading zero, are a BSN.
+#[must_use]
+pub fn is_bsn(digits: &str) -> bool {
+    const WEIGHTS: [i32; 9] = [9, 8, 7, 6, 5, 4, 3, 2, -1];
+    let digits = digits.as_bytes();
+    let missing = match digits.len() {
+        9 => 0,
+        8 => 1,
+        _ => return false,
+    };
+    if !digits.iter().all(u8::is_ascii_digit) || digits.iter().all(|&b| b == b'0') {
+        return false;
+    }
+    let sum: i32 = digits
+        .iter()
+        .zip(&WEIGHTS[missing..])
+        .map(|(&b, weight)| i32::from(b - b'0') * weight)
+        .sum();
+    sum % 11 == 0
+}
+
+/// Tells whether 11 digits are a rijksregisternummer or a BIS number.
+///
+/// A month or day may be zero, where it is not known; a BIS number has 20 or 40
+/// added to its month.
+#[must_use]
+pub fn is_rijksregisternummer(digits: &str) -> bool {
+    let Some(digits) = <&[u8; 11]>::try_from(digits.as_bytes())
+        .ok()
+        .filter(|digits| digits.iter().all(u8::is_ascii_digit))
+    else {
+        return false;
+    };
+    let number = |part: &[u8]| {
+        part.iter()
+            .fold(0_u64, |sum, &b| sum * 10 + u64::from(b - b'0'))
+    };
+    let (month, day) = (number(&digits[2..4]), number(&digits[4..6]));
+    let (nine, check) = (number(&digits[..9]), number(&digits[9..]));
+    month < 60
+        && month % 20 <= 12
+        && day <= 31
+        && [nine, nine + 2_000_000_000]
+            .iter()
+            .any(|n| 97 - n % 97 == check)
+}
+
+/// Tells whether capitals and digits without separators are an IBAN.
+///
+/// Dutch ones have 18 characters, Belgian ones 16, others 15 to 34.
+#[must_use]
+pub fn is_iban(compact: &str) -> bool {
+    let text = compact.as_bytes();
+    let length_fits = match text.get(..2) {
+        Some(b"NL") => text.len() == 18,
+        Some(b"BE") => text.len() == 16,
+        Some(_) => (15..=34).contains(&text.len()),
+        None => false,
+    };
+    length_fits
+        && text[..2].iter().all(u8::is_ascii_uppercase)
+        && text[2..4].iter().all(u8::is_ascii_digit)
+        && text
+            .iter()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+        && iban_remainder(text) == 1
+}
+
+fn iban_remainder(text: &[u8]) -> u32 {
+    let (head, tail) = text.split_at(4);
+    tail.iter().chain(head).fold(0, |rest, &b| {
+        if b.is_ascii_digit() {
+            (rest * 10 + u32::from(b - b'0')) % 97
+        } else {
+            (rest * 100 + u32::from(b - b'A') + 10) % 97
+        }
+    })
+}
+
+/// Reads the four digits of a postcode that has its country's form.
+///
+/// Spaces around it do not count; of other countries than `NL` and `BE` nothing
+/// is read.
+#[must_use]
+pub fn postcode_digits<'a>(value: &'a str, country: &str) -> Option<&'a str> {
+    let value = value.trim();
+    let (digits, rest) = value.as_bytes().split_first_chunk::<4>()?;
+    let starts_well = matches!(digits[0], b'1'..=b'9') && digits.iter().all(u8::is_ascii_digit);
+    let fits = match country {
+        "NL" => is_postcode_letters(rest.strip_prefix(b" ").unwrap_or(rest)),
+        "BE" => rest.is_empty(),
+        _ => false,
+    };
+    if starts_well && fits {
+        value.get(..4)
+    } else {
+        None
+    }
+}
+
+/// Tells whether these are the two letters of a Dutch postcode, in any case.
+pub(crate) fn is_postcode_letters(letters: &[u8]) -> bool {
+    let [first, second] = letters else {
+        return false;
+    };
+    let pair = [first.to_ascii_uppercase(), second.to_ascii_uppercase()];
+    pair.iter().all(u8::is_ascii_uppercase) && !matches!(&pair, b"SA" | b"SD" | b"SS")
+}
+
+/// Takes out single spaces, dots and hyphens between letters and digits; no
+/// text where other characters stand, or more than `limit` are left.
+fn ungrouped(text: &str, limit: usize) -> Option<String> {
+    let mut out = String::with_capacity(limit);
+    let mut separated = true;
+    for b in text.bytes() {
+        match b {
+            b' ' | b'.' | b'-' if !separated => separated = true,
+            _ if b.is_ascii_alphanumeric() && out.len() < limit => {
+                out.push(char::from(b));
+                separated = false;
+            }
+            _ => return None,
+        }
+    }
+    (!separated).then_some(out)
+}
+
+fn is_email(value: &str) -> bool {
+    let Some((local, domain)) = value.split_once('@') else {
+        return false;
+    };
+    !local.is_empty()
+        && local.bytes().all(is_email_local)
+        && domain.contains('.')
+        && domain
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(is_email_label))
+}
+
+/// Tells whether a byte may stand before the `@` of an address.
+pub(crate) fn is_email_local(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_{|}~-".contains(&b)
+}
+
+/// Tells whether a byte may stand in a label after the `@` of an address.
+pub(crate) fn is_email_label(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-'
+}
+
+fn is_phone(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b" +()-./".contains(&b))
+        && value.bytes().filter(u8::is_ascii_digit).count() >= 6
+}
+
+fn is_isil(value: &str) -> bool {
+    value.split_once('-').is_some_and(|(prefix, unit)| {
+        (1..=4).contains(&prefix.len())
+            && prefix.bytes().all(|b| b.is_ascii_uppercase())
+            && (1..=11).contains(&unit.len())
+            && unit
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"/:-".contains(&b))
+    })
+}
+
+fn two_digits(tens: u8, ones: u8) -> Option<u8> {
+    (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| (tens - b'0') * 10 + (ones - b'0'))
+}
+
+fn days_in(year: i16, month: u8) -> u8 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Counts the seconds of hours and minutes.
+fn clock(hour: u8, minute: u8) -> Option<i64> {
+    (hour < 24 && minute < 60).then(|| i64::from(hour) * 3600 + i64::from(minute) * 60)
+}
+
+/// Reads the nanoseconds of a fraction, if there is one, and what follows it.
+fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+    let Some(text) = text.strip_prefix(b".") else {
+        return Some((0, text));
+    };
+    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    if length == 0 {
+        return None;
+    }
+    let (digits, rest) = text.split_at(length);
+    let nanoseconds = digits
+        .iter()
+        .chain(std::iter::repeat(&b'0'))
+        .take(9)
+        .fold(0, |sum, &b| sum * 10 + u32::from(b - b'0'));
+    Some((nanoseconds, rest))
+}
+
+/// Reads the seconds that a clock is ahead of UTC.
+fn offset(text: &[u8]) -> Option<i64> {
+    match *text {
+        [b'Z'] => Some(0),
+        [sign, h1, h2, b':', m1, m2] => {
+            let ahead = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
+            match sign {
+                b'+' => Some(ahead),
+                b'-' => Some(-ahead),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(form: Form, fits: &[&str], misfits: &[&str]) {
+        for value in fits {
+            assert!(form.fits(value), "{form}: {value:?}");
+        }
+        for value in misfits {
+            assert!(!form.fits(value), "{form}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for form in Form::ALL {
+            assert_eq!(Form::named(form.name()), Some(*form));
+        }
+        assert_eq!(Form::named("Date"), None);
+    }
+
+    #[test]
+    fn dates() {
+        check(
+            Form::Date,
+            &[
+                "2024-02-29",
+                "2000-02-29",
+                "0001-01-01",
+                "9999-12-31",
+                "1985-07-30",
+            ],
+            &[
+                "",
+                "2023-02-29",
+                "1900-02-29",
+                "0000-01-01",
+                "2024-13-01",
+                "2024-00-10",
+                "2024-04-31",
+                "2024-01-00",
+                "2024-1-01",
+                "24-01-01",
+                "20240101",
+                "2024-01-01 ",
+                "2024-01-01\n",
+                "+2024-01-01",
+                "2024\u{2010}01-01",
+                "\u{662}024-01-01",
+                "２０２４-01-01",
+                "2024-01-01T00:00:00Z",
+                "12024-01-01",
+            ],
+        );
+    }
+
+    #[test]
+    fn instants() {
+        check(
+            Form::Instant,
+            &[
+                "2024-02-29T23:59:59Z",
+                "2024-01-01T00:00:00.1Z",
+                "2024-01-01T00:00:00.123456789012345678901234567890Z",
+                "2024-01-01T00:00:00+00:00",
+                "2024-01-01T00:00:00-00:00",
+                "2024-01-01T12:34:56.7-23:59",
+                "0001-01-01T00:00:00+23:59",
+                "9999-12-31T23:59:59-23:59",
+            ],
+            &[
+                "2024-01-01",
+                "2024-01-01T00:00:00",
+                "2024-01-01t00:00:00Z",
+                "2024-01-01T00:00:00z",
+                "2024-01-01 00:00:00Z",
+                "2024-01-01T00:00Z",
+                "2024-01-01T00:00:60Z",
+                "2016-12-31T23:59:60Z",
+                "2024-01-01T24:00:00Z",
+                "2024-01-01T00:60:00Z",
+                "2024-01-01T00:00:00.Z",
+                "2024-01-01T00:00:00,5Z",
+                "2024-01-01T00:00:00+0100",
+                "2024-01-01T00:00:00+01",
+                "2024-01-01T00:00:00+24:00",
+                "2024-01-01T00:00:00+01:60",
+                "2024-01-01T00:00:00\u{2212}01:00",
+                "2024-01-01T00:00:00Z ",
+                "2024-01-01T00:00:00ZZ",
+                "2023-02-29T00:00:00Z",
+                "0000-01-01T00:00:00Z",
+                "2024-01-01T00:00:00.\u{661}Z",
+            ],
+        );
+    }
+
+    #[test]
+    fn contacts() {
+        check(
+            Form::Email,
+            &[
+                "jan@example.org",
+                "Jan.de+Vries@sub.example.org",
+                "o'brien@example.org",
+                "a@b.c",
+                ".@-.-",
+                "!#$%&'*+/=?^_{|}~-@example.org",
+            ],
+            &[
+                "",
+                "jan",
+                "@example.org",
+                "jan@localhost",
+                "jan@example.",
+                "jan@.org",
+                "jan@a..b",
+                "jan@@example.org",
+                "a@b@c.d",
+                "jan de@example.org",
+                "`a@example.org",
+                "jörg@example.org",
+                "jan@exämple.org",
+                "jan@example.org ",
+                "jan@example.o_g",
+                "\"jan\"@example.org",
+            ],
+        );
+        check(
+            Form::Phone,
+            &[
+                "0600000000",
+                "06-00000000",
+                "+31 (0)6 0000.0000",
+                "020/0000000",
+                "000000",
+                " 000 000 ",
+            ],
+            &[
+                "",
+                "00000",
+                "06-0000000x",
+                "tel 0600000000",
+                "06\u{A0}00000000",
+                "０６００００００００",
+                "06\t00000000",
+            ],
+        );
+    }
+
+    #[test]
+    fn national_numbers() {
+        check(
+            Form::Bsn,
+            &[
+                "111222333",
+                "1112.22.333",
+                "111 222 333",
+                "123456782",
+                "012345672",
+                "12345672",
+            ],
+            &[
+                "",
+                "111222334",
+                "000000000",
+                "00000000",
+                "1112223330",
+                "111--222333",
+                "-111222333",
+                "111222333 ",
+                "１１１222333",
+                "11122233A",
+            ],
+        );
+        check(
+            Form::Rijksregisternummer,
+            &[
+                "85073003328",
+                "85.07.30-033.28",
+                "17.07.30-033.84",
+                "850730 033 28",
+            ],
+            &[
+                "85073003329",
+                "17073003385",
+                "8507300332",
+                "850730033280",
+                "85.07.30--033.28",
+                "",
+            ],
+        );
+    }
+
+    /// Adds the check digits to nine digits, as people born before 2000 have them.
+    fn register_number(nine: u64) -> String {
+        format!("{nine:09}{:02}", 97 - nine % 97)
+    }
+
+    #[test]
+    fn register_numbers_with_other_months() {
+        for month in [0, 1, 12, 20, 21, 32, 40, 41, 52] {
+            assert!(is_rijksregisternummer(&register_number(
+                850_030_033 + month * 100_000
+            )));
+        }
+        for month in [13, 19, 33, 53, 60, 72, 99] {
+            assert!(!is_rijksregisternummer(&register_number(
+                850_030_033 + month * 100_000
+            )));
+        }
+        assert!(!is_rijksregisternummer(&register_number(850_732_033)));
+    }
+
+    #[test]
+    fn ibans() {
+        check(
+            Form::Iban,
+            &[
+                "NL91ABNA0417164300",
+                "NL91 ABNA 0417 1643 00",
+                "BE68539007547034",
+                "BE68 5390 0754 7034",
+                "DE89370400440532013000",
+                "GB82.WEST.1234.5698.7654.32",
+            ],
+            &[
+                "",
+                "NL",
+                "NL91ABNA0417164301",
+                "nl91abna0417164300",
+                "NL91ABNA041716430",
+                "BE685390075470340",
+                "NL91  ABNA 0417 1643 00",
+                "N191ABNA0417164300",
+                "NLA1ABNA0417164300",
+                "NL91ABNA0417164300 ",
+                "NL91ÄBNA0417164300",
+            ],
+        );
+    }
+
+    #[test]
+    fn identifiers_of_libraries_and_money() {
+        check(
+            Form::Isil,
+            &[
+                "NL-AmrBKW",
+                "BE-GNT00",
+                "ABCD-1",
+                "X-a/b:c-d",
+                "O-12345678901",
+            ],
+            &[
+                "",
+                "NL",
+                "NL-",
+                "-AmrBKW",
+                "nl-AmrBKW",
+                "ABCDE-1",
+                "NL-123456789012",
+                "NL-Amr BKW",
+                "NL-Amr_",
+            ],
+        );
+        check(Form::Currency, &["EUR"], &["eur", "EURO", "EU", "€", ""]);
+    }
+
+    #[track_caller]
+    fn check_postcode(value: &str, country: &str, want: Option<&str>) {
+        assert_eq!(
+            postcode_digits(value, country),
+            want,
+            "{value:?} in {country}"
+        );
+    }
+
+    #[test]
+    fn postcodes() {
+        check_postcode("1234 AB", "NL", Some("1234"));
+        check_postcode("1234AB", "NL", Some("1234"));
+        check_postcode(" 1234 ab\u{A0}", "NL", Some("1234"));
+        check_postcode("9000", "BE", Some("9000"));
+        check_postcode("\t9000\n", "BE", Some("9000"));
+        for value in [
+            "",
+            "1234",
+            "0234 AB",
+            "1234  AB",
+            "1234 SA",
+            "1234 sd",
+            "1234Ss",
+            "1234 ABC",
+            "1234 A",
+            "1234 A1",
+            "12345",
+            "é23 AB",
+            "1234-AB",
+            "1234\u{A0}AB",
+        ] {
+            check_postcode(value, "NL", None);
+        }
+        check_postcode("1234 SB", "NL", Some("1234"));
+        for value in ["0900", "900", "90000", "9000 AB", "B-9000", "９０００"] {
+            check_postcode(value, "BE", None);
+        }
+        check_postcode("1234 AB", "BE", None);
+        check_postcode("9000", "NL", None);
+        check_postcode("1234 AB", "nl", None);
+        check_postcode("1234 AB", "DE", None);
+    }
+
+    #[test]
+    fn an_instant_keeps_its_written_date() {
+        let late = Instant::parse("2024-01-01T00:30:00+01:00").expect("an instant");
+        let same = Instant::parse("2023-12-31T23:30:00.000Z").expect("an instant");
+        assert_eq!(late, same);
+        assert_eq!(
+            late.date_as_written(),
+            Date::new(2024, 1, 1).expect("a date")
+        );
+        assert_eq!(date_of("2024-01-01T00:30:00+01:00"), date_of("2024-01-01"));
+        assert_eq!(date_of("2024-01-01T"), None);
+        let before_1970 = Instant::parse("1969-12-31T23:59:59.9999Z").expect("an instant");
+        assert_eq!(before_1970.unix_ms(), -1);
+        assert_eq!(before_1970.unix_nanoseconds(), -100_000);
+    }
+
+    #[track_caller]
+    fn check_years(birth: &str, day: &str, want: Option<u16>) {
+        let (birth, day) = (Date::parse(birth), Date::parse(day));
+        assert_eq!(
+            day.expect("a date")
+                .full_years_since(birth.expect("a date")),
+            want
+        );
+    }
+
+    #[test]
+    fn full_years() {
+        check_years("2004-02-29", "2022-02-28", Some(17));
+        check_years("2004-02-29", "2022-03-01", Some(18));
+        check_years("2004-02-29", "2024-02-29", Some(20));
+        check_years("2004-02-29", "2024-02-28", Some(19));
+        check_years("2004-05-06", "2004-05-06", Some(0));
+        check_years("2004-05-06", "2004-05-05", None);
+        check_years("2004-05-06", "2003-12-31", None);
+        check_years("0001-01-01", "9999-12-31", Some(9998));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(value in any::<String>(), country in "NL|BE|.*") {
+            for form in Form::ALL {
+                let _ = form.fits(&value);
+            }
+            let _ = postcode_digits(&value, &country);
+            let _ = date_of(&value);
+        }
+
+        #[test]
+        fn dates_agree_with_jiff(year in 0_i16..=9999, month in 0_u8..=13, day in 0_u8..=32) {
+            let text = format!("{year:04}-{month:02}-{day:02}");
+            let theirs = i8::try_from(month).ok().zip(i8::try_from(day).ok())
+                .and_then(|(month, day)| jiff::civil::Date::new(year, month, day).ok())
+                .filter(|_| year > 0);
+            let ours = Date::parse(&text);
+            prop_assert_eq!(ours.is_some(), theirs.is_some());
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                let midnight = theirs.to_zoned(jiff::tz::TimeZone::UTC).expect("in range");
+                prop_assert_eq!(ours.to_unix_ms(), midnight.timestamp().as_millisecond());
+            }
+        }
+
+        #[test]
+        fn instants_agree_with_jiff(
+            year in 2_i16..=9998, month in 1_u8..=12, day in 1_u8..=31,
+            time in "(0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?",
+            offset in "Z|[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]",
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{time}{offset}");
+            let ours = Instant::parse(&text).map(Instant::unix_nanoseconds);
+            let theirs = text.parse::<jiff::Timestamp>().ok().map(|at| at.as_nanosecond());
+            prop_assert_eq!(ours, theirs);
+        }
+
+        #[test]
+        fn ages_agree_with_jiff(birth in -30_000_i32..30_000, later in 0_i32..40_000) {
+            let epoch = jiff::civil::date(1970, 1, 1);
+            let span = jiff::Span::new();
+            let birth = epoch.checked_add(span.days(birth)).expect("in range");
+            let day = birth.checked_add(span.days(later)).expect("in range");
+            prop_assume!(birth.month() != 2 || birth.day() != 29);
+            let years = birth.until((jiff::Unit::Year, day)).expect("a span").get_years();
+            let ours = |date: jiff::civil::Date| Date::parse(&date.to_string()).expect("a date");
+            prop_assert_eq!(
+                ours(day).full_years_since(ours(birth)).map(i16::try_from),
+                Some(Ok(years))
+            );
+        }
+    }
+}
