@@ -9,19 +9,18 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::catalogue::{Class, Kind, Role, Type};
-use super::detect::Detectors;
 use super::mask::{Mask, SurnameKey};
 use super::recipient::{
-    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, Projection,
-    Recipient, SubField, Term, Test,
+    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, Projection, Recipient,
+    SubField, Term, Test,
 };
 
 /// Stands first: another rendering makes other versions.
 const FORMAT: &str = "zeef policy 1\n";
 
 /// Renders kinds and enabled recipients, both sorted by name.
-pub(super) fn render(kinds: &[Kind], recipients: &[Recipient]) -> String {
-    let mut kinds: Vec<_> = kinds.iter().collect();
+pub(super) fn render(all: &[Kind], recipients: &[Recipient]) -> String {
+    let mut kinds: Vec<_> = all.iter().collect();
     kinds.sort_by(|a, b| a.name.cmp(&b.name));
     let mut sorted: Vec<_> = recipients.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
@@ -30,7 +29,8 @@ pub(super) fn render(kinds: &[Kind], recipients: &[Recipient]) -> String {
         push_kind(kind, &mut text);
     }
     for recipient in sorted {
-        push_recipient(recipient, &mut text);
+        let source = all.get(recipient.source).map_or("", |kind| &kind.name);
+        push_recipient(recipient, source, &mut text);
     }
     text
 }
@@ -135,15 +135,21 @@ fn path(field: &FieldRef) -> String {
     format!("{prefix}{}", field.path)
 }
 
-fn push_recipient(recipient: &Recipient, text: &mut String) {
+fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     push(text, format_args!("recipient {}\n", recipient.name));
     push(text, format_args!("  topic {}\n", recipient.topic));
-    push(text, format_args!("  source {}\n", recipient.source_name));
-    push(text, format_args!("  purpose {}\n", quoted(&recipient.purpose)));
+    push(text, format_args!("  source {source}\n"));
+    push(
+        text,
+        format_args!("  purpose {}\n", quoted(&recipient.purpose)),
+    );
     let basis = legal_basis_word(recipient.legal_basis);
     push(text, format_args!("  legal_basis {basis}\n"));
     push_libraries(&recipient.libraries, text);
-    push(text, format_args!("  key pseudonym {}\n", path(&recipient.key)));
+    push(
+        text,
+        format_args!("  key pseudonym {}\n", path(&recipient.key)),
+    );
     for condition in &recipient.when {
         push_condition(condition, text);
     }
@@ -202,7 +208,10 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
         After::Forget => "forget",
     };
     let (term, from) = (term(retention.term), path(&retention.from));
-    push(text, format_args!("  retention {term} from {from} {after}\n"));
+    push(
+        text,
+        format_args!("  retention {term} from {from} {after}\n"),
+    );
     for (flag, set) in [
         ("loan_history", recipient.loan_history),
         ("marketing", recipient.marketing),
@@ -232,7 +241,10 @@ fn push_papers(recipient: &Recipient, text: &mut String) {
         clauses.sort();
         let (reference, clauses) = (quoted(&paper.reference), quoted_list(clauses));
         let (from, until) = (&paper.from, &paper.until);
-        push(text, format_args!("  agreement {reference} {clauses} {from} {until}\n"));
+        push(
+            text,
+            format_args!("  agreement {reference} {clauses} {from} {until}\n"),
+        );
     }
     if let Some(paper) = &recipient.authorisation {
         push(
@@ -249,7 +261,10 @@ fn push_papers(recipient: &Recipient, text: &mut String) {
         );
     }
     if let Some(reason) = &recipient.credential_reason {
-        push(text, format_args!("  credential_reason {}\n", quoted(reason)));
+        push(
+            text,
+            format_args!("  credential_reason {}\n", quoted(reason)),
+        );
     }
 }
 
@@ -257,31 +272,48 @@ fn push_value(value: &OutputValue, text: &mut String) {
     match value {
         OutputValue::Scalar(projection) => push_projection(projection, text),
         OutputValue::Object { from, fields } => {
-            push(text, format_args!("object {} {}", path(from), sub_fields(fields)));
+            push(
+                text,
+                format_args!("object {} {}", path(from), sub_fields(fields)),
+            );
         }
         OutputValue::List { from, fields } => {
-            push(text, format_args!("list {} {}", path(from), sub_fields(fields)));
+            push(
+                text,
+                format_args!("list {} {}", path(from), sub_fields(fields)),
+            );
         }
         OutputValue::Scalars { from } => push(text, format_args!("values {}", path(from))),
-        OutputValue::Slip { mark, initial, rest } => {
+        OutputValue::Slip {
+            mark,
+            initial,
+            rest,
+        } => {
             push(text, format_args!("slip {mark} {initial} {rest:?}"));
         }
     }
 }
 
 fn sub_fields(fields: &[SubField]) -> String {
-    let names: Vec<_> = fields.iter().map(|field| format!("{}:{}", field.name, field.path)).collect();
+    let names: Vec<_> = fields
+        .iter()
+        .map(|field| format!("{}:{}", field.name, field.path))
+        .collect();
     format!("[{}]", names.join(","))
 }
 
 fn push_projection(projection: &Projection, text: &mut String) {
-    let from = projection.from.as_ref().map_or_else(|| "-".to_owned(), path);
+    let from = projection
+        .from
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), path);
     push(text, format_args!("value {from}"));
     if let Some(mask) = &projection.mask {
         push(text, format_args!(" mask {}", mask_text(mask)));
     }
     if let Some(detect) = &projection.detect {
-        push(text, format_args!(" detect {}", detectors(detect)));
+        let names: Vec<_> = detect.names().collect();
+        push(text, format_args!(" detect [{}]", names.join(",")));
     }
 }
 

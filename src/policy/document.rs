@@ -117,7 +117,9 @@ pub(super) fn read<T>(
         document.syntax(&errors);
         None
     };
-    mistakes.append(&mut document.mistakes.into_inner());
+    let mut found = document.mistakes.into_inner();
+    found.sort_by_key(|mistake| mistake.line);
+    mistakes.append(&mut found);
     read
 }
 
@@ -490,7 +492,12 @@ pub(super) fn near<'a>(
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let by_letters = candidates
         .clone()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&lower, &name.to_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min();
     if let Some((_, name)) = by_letters {
@@ -537,7 +544,10 @@ mod tests {
             "",
             &["a.toml:1: no `topic`, expected the topic that the partner reads"],
         );
-        check("topik = \"a\"", &["a.toml:1: unknown key `topik`: did you mean `topic`?"]);
+        check(
+            "topik = \"a\"",
+            &["a.toml:1: unknown key `topik`: did you mean `topic`?"],
+        );
         check(
             "topic = \"a\"\nwhatever = 1",
             &[
@@ -565,9 +575,10 @@ mod tests {
                 "a.toml:5: 7 in `when`, expected a list of tables: conditions",
             ],
         );
-        check("topic = \" \"", &[
-            "a.toml:1: `topic` is empty, expected the topic that the partner reads",
-        ]);
+        check(
+            "topic = \" \"",
+            &["a.toml:1: `topic` is empty, expected the topic that the partner reads"],
+        );
     }
 
     #[test]
@@ -581,11 +592,19 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_keyboard_finds_its_word() {
-        let words = ["patron.surname", "patron.address.street", "item.title", "interests[]"];
+        let words = [
+            "patron.surname",
+            "patron.address.street",
+            "item.title",
+            "interests[]",
+        ];
         let close = |word: &str| near(word, words.iter().copied());
         assert_eq!(close("patron.surnam").as_deref(), Some("patron.surname"));
         assert_eq!(close("Patron.Surname").as_deref(), Some("patron.surname"));
-        assert_eq!(close("patron.street").as_deref(), Some("patron.address.street"));
+        assert_eq!(
+            close("patron.street").as_deref(),
+            Some("patron.address.street")
+        );
         assert_eq!(close("title").as_deref(), Some("item.title"));
         assert_eq!(close("interests").as_deref(), Some("interests[]"));
         assert_eq!(close("zzz"), None);

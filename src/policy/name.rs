@@ -163,9 +163,21 @@ mod tests {
 
     #[test]
     fn each_form_takes_its_own() {
-        check(KEBAB, &["a", "ill-library", "f2"], &["", "A", "-a", "a-", "a--b", "2a", "a_b", "é"]);
-        check(SNAKE, &["a", "due_on", "f2"], &["", "A", "_a", "2a", "a-b", "a.b"]);
-        check(TOPIC, &["out.a", "A_b-c"], &["", ".", "..", "a/b", "a b", "ë"]);
+        check(
+            KEBAB,
+            &["a", "ill-library", "f2"],
+            &["", "A", "-a", "a-", "a--b", "2a", "a_b", "é"],
+        );
+        check(
+            SNAKE,
+            &["a", "due_on", "f2"],
+            &["", "A", "_a", "2a", "a-b", "a.b"],
+        );
+        check(
+            TOPIC,
+            &["out.a", "A_b-c"],
+            &["", ".", "..", "a/b", "a b", "ë"],
+        );
         check(
             ISIL,
             &["NL-AmrBKW", "BE-A", "NL-0800070000"],

@@ -243,7 +243,9 @@ impl KeyRing {
     fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, String> {
         let source = settings.source(recipient);
         let advice = format!("make one with `zeef keys new {recipient}`");
-        let secret = source.read().map_err(|error| format!("{error}; {advice}"))?;
+        let secret = source
+            .read()
+            .map_err(|error| format!("{error}; {advice}"))?;
         if let SecretSource::File(path) = &source {
             self.notes.extend(open_to_others(path));
         }
@@ -252,7 +254,10 @@ impl KeyRing {
             .ok_or(KeyError::Shape)
             .and_then(Key::parse)
             .map_err(|error| format!("{source}: {error}; {advice}"))?;
-        let twin = self.keys.iter().find(|(_, other)| other.secret == key.secret);
+        let twin = self
+            .keys
+            .iter()
+            .find(|(_, other)| other.secret == key.secret);
         match twin {
             Some((other, _)) => Err(format!(
                 "{source}: the same secret as that of `{other}`, so that the two could join their data; {advice}"
@@ -274,7 +279,9 @@ fn open_to_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
         let path = path.display();
-        format!("{path}: others than its owner have access to this key; `chmod 600 {path}` ends that")
+        format!(
+            "{path}: others than its owner have access to this key; `chmod 600 {path}` ends that"
+        )
     })
 }
 
@@ -341,11 +348,17 @@ mod tests {
         assert_eq!(Key::parse(LINE).unwrap().id(), "k1");
         assert!(Key::parse(&format!("{LINE}=\r\n")).is_ok());
         check("", KeyError::Shape);
-        check("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", KeyError::Shape);
+        check(
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+            KeyError::Shape,
+        );
         check(&format!("{LINE}\n{LINE}"), KeyError::Shape);
         check("K:AAEC", KeyError::Id);
         check("k:AA+/", KeyError::Encoding);
-        check("k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg", KeyError::Short);
+        check(
+            "k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg",
+            KeyError::Short,
+        );
         assert_eq!(Key::generate("").map(|_| ()), Err(KeyError::Id));
     }
 
@@ -373,7 +386,10 @@ mod tests {
         let mistakes = KeyRing::load(&settings, names).unwrap_err();
         let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(shown.len(), 3, "{shown:?}");
-        assert!(shown[0].contains("`twin`") && shown[0].contains("`good`"), "{shown:?}");
+        assert!(
+            shown[0].contains("`twin`") && shown[0].contains("`good`"),
+            "{shown:?}"
+        );
         assert!(shown[1].contains("fewer than 32 bytes"), "{shown:?}");
         assert!(shown[2].contains("zeef keys new absent"), "{shown:?}");
         let ring = KeyRing::load(&settings, ["good"]).unwrap();

@@ -352,7 +352,10 @@ impl Recipients<'_> {
         if self.knows(name) {
             return true;
         }
-        let close = near(name, self.enabled.iter().chain(self.others).map(String::as_str));
+        let close = near(
+            name,
+            self.enabled.iter().chain(self.others).map(String::as_str),
+        );
         let found = format!("unknown recipient `{name}`");
         let expected = match close {
             Some(_) => "",
@@ -369,7 +372,11 @@ pub(super) fn mask_defaults(root: &Table<'_>) -> MaskDefaults {
     let Some(table) = root.table("masks", "defaults of masks") else {
         return MaskDefaults::default();
     };
-    let keys = [("kernwoord", "kernwoord"), ("full", "full"), ("default", "default")];
+    let keys = [
+        ("kernwoord", "kernwoord"),
+        ("full", "full"),
+        ("default", "default"),
+    ];
     let key = table.choice("surname_key", &keys, "which part of a surname counts");
     let ij = [("IJ", "IJ"), ("I", "I")];
     let initial = table.choice("ij_initial", &ij, "what the initial of a name with IJ is");
@@ -435,7 +442,9 @@ fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
     };
     let brokers = "`host:port`, several separated by commas";
     let section = KafkaSection {
-        brokers: table.text("brokers", brokers).map_or(base.brokers, |at| at.value),
+        brokers: table
+            .text("brokers", brokers)
+            .map_or(base.brokers, |at| at.value),
         topic_prefix: prefix(&table),
         instance: named(&table, "instance", INSTANCE),
         transaction_timeout_ms: number(
@@ -490,7 +499,8 @@ fn named(table: &Table<'_>, key: &str, form: NameForm) -> Option<String> {
     None
 }
 
-const PROPERTY: &str = "a string, a number, true or false, { env = \"NAME\" } or { file = \"PATH\" }";
+const PROPERTY: &str =
+    "a string, a number, true or false, { env = \"NAME\" } or { file = \"PATH\" }";
 const BY_NAME: &str = "{ env = \"NAME\" } or { file = \"PATH\" }";
 
 /// Properties that are secrets: never inline.
@@ -551,7 +561,11 @@ fn property(
         return secret_source(&source, name, folder).map(Property::Secret);
     }
     if SECRET_PROPERTIES.contains(&name) {
-        table.mistake(key.line, format!("the secret `{name}` in the file itself"), BY_NAME);
+        table.mistake(
+            key.line,
+            format!("the secret `{name}` in the file itself"),
+            BY_NAME,
+        );
         return None;
     }
     match value.get_ref() {
@@ -575,7 +589,11 @@ fn secret_source(table: &Table<'_>, name: &str, folder: &Path) -> Option<SecretS
     let neither = !table.has("env") && !table.has("file");
     table.finish();
     if both || neither {
-        let count = if both { "both `env` and `file`" } else { "neither `env` nor `file`" };
+        let count = if both {
+            "both `env` and `file`"
+        } else {
+            "neither `env` nor `file`"
+        };
         table.mistake(table.line(), format!("{count} for `{name}`"), BY_NAME);
         return None;
     }
@@ -626,7 +644,10 @@ fn lane(
         table.need("recipients", expected, None);
     }
     let mut own = Vec::new();
-    for at in table.texts("recipients", expected).map_or(Vec::new(), |at| at.value) {
+    for at in table
+        .texts("recipients", expected)
+        .map_or(Vec::new(), |at| at.value)
+    {
         if !recipients.check(table, &at.value, at.line) {
             continue;
         }
@@ -685,7 +706,13 @@ fn rates(root: &Table<'_>, recipients: &Recipients<'_>) -> BTreeMap<String, Rate
         };
         inner.need("records_per_s", "how many records a second", None);
         let bounds = 1..=1_000_000;
-        let speed = number(&inner, "records_per_s", bounds.clone(), 1, "how many records a second");
+        let speed = number(
+            &inner,
+            "records_per_s",
+            bounds.clone(),
+            1,
+            "how many records a second",
+        );
         let burst = number(&inner, "burst", bounds, speed, "how many records at once");
         inner.finish();
         let rate = Rate {
@@ -705,10 +732,34 @@ fn limits(root: &Table<'_>) -> Limits {
         return base;
     };
     let limits = Limits {
-        record_bytes: number(&table, "record_bytes", BYTES, base.record_bytes, "bytes of a record"),
-        depth: number(&table, "depth", 1..=512, base.depth, "objects and lists in each other"),
-        keys: number(&table, "keys", 1..=1_000_000, base.keys, "keys of a record in all"),
-        output_bytes: number(&table, "output_bytes", BYTES, base.output_bytes, "bytes of an output"),
+        record_bytes: number(
+            &table,
+            "record_bytes",
+            BYTES,
+            base.record_bytes,
+            "bytes of a record",
+        ),
+        depth: number(
+            &table,
+            "depth",
+            1..=512,
+            base.depth,
+            "objects and lists in each other",
+        ),
+        keys: number(
+            &table,
+            "keys",
+            1..=1_000_000,
+            base.keys,
+            "keys of a record in all",
+        ),
+        output_bytes: number(
+            &table,
+            "output_bytes",
+            BYTES,
+            base.output_bytes,
+            "bytes of an output",
+        ),
     };
     table.finish();
     limits
@@ -721,9 +772,21 @@ fn batch(root: &Table<'_>) -> Batch {
     };
     let bytes = 1_024..=1_073_741_824;
     let batch = Batch {
-        records: number(&table, "records", 1..=1_000_000, base.records, "records of a batch"),
+        records: number(
+            &table,
+            "records",
+            1..=1_000_000,
+            base.records,
+            "records of a batch",
+        ),
         bytes: number(&table, "bytes", bytes, base.bytes, "bytes of a batch"),
-        wait_ms: number(&table, "wait_ms", 1..=60_000, base.wait_ms, "milliseconds of a batch"),
+        wait_ms: number(
+            &table,
+            "wait_ms",
+            1..=60_000,
+            base.wait_ms,
+            "milliseconds of a batch",
+        ),
     };
     table.finish();
     batch
@@ -777,15 +840,37 @@ fn topics(root: &Table<'_>) -> TopicSettings {
         && least > all
     {
         let found = format!("`min_insync_replicas` is {least}");
-        table.mistake(line, found, format!("no more than `replication`, which is {all}"));
+        table.mistake(
+            line,
+            found,
+            format!("no more than `replication`, which is {all}"),
+        );
     }
     let days = 1..=3_650;
     let settings = TopicSettings {
-        partitions: number(&table, "partitions", 1..=10_000, base.partitions, "partitions of a new topic"),
+        partitions: number(
+            &table,
+            "partitions",
+            1..=10_000,
+            base.partitions,
+            "partitions of a new topic",
+        ),
         replication: replication.map(|(count, _)| count),
         min_insync_replicas: insync.map(|(count, _)| count),
-        outage_days: number(&table, "outage_days", days.clone(), base.outage_days, "days a partner may be away"),
-        dead_letter_days: number(&table, "dead_letter_days", days, base.dead_letter_days, "days a dead letter is kept"),
+        outage_days: number(
+            &table,
+            "outage_days",
+            days.clone(),
+            base.outage_days,
+            "days a partner may be away",
+        ),
+        dead_letter_days: number(
+            &table,
+            "dead_letter_days",
+            days,
+            base.dead_letter_days,
+            "days a dead letter is kept",
+        ),
     };
     table.finish();
     settings
@@ -813,10 +898,10 @@ fn keys(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> KeySett
                     None
                 }
             };
-            keys.recipients.extend(source.map(|source| (name.value, source)));
+            keys.recipients
+                .extend(source.map(|source| (name.value, source)));
         }
     }
     table.finish();
     keys
 }
-

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::path::{Found, Paths, Shape};
 use crate::policy::catalogue::{Field, Type};
-use crate::policy::detect::Detectors;
+use crate::policy::detect::{DETECTORS, Detectors};
 use crate::policy::document::{At, Mistake, Table, Value, kind_of, listed, near, whole};
 use crate::policy::form::Form;
 use crate::policy::mask::{ArgProblem, ArgValue, MASKS, Mask, MaskDef, Need};
@@ -41,7 +41,12 @@ pub(super) fn read(table: &Table<'_>, paths: &Paths<'_>, defaults: &MaskDefaults
             inner.mistake(name.line, found, SNAKE.expected);
         }
         if let Some(entry) = inner.as_table(value, name.line) {
-            let reader = Reader { table: &entry, name: &name.value, paths, defaults };
+            let reader = Reader {
+                table: &entry,
+                name: &name.value,
+                paths,
+                defaults,
+            };
             let value = reader.output(&profile);
             entry.finish();
             if let Some(value) = value {
@@ -79,7 +84,11 @@ impl Reader<'_> {
         let fields = self.table.texts("fields", "the sub-fields that are kept");
         let detect = self.table.value("detect");
         match &mask {
-            Masked::Mask(Mask::ShelfSlip { mark, initial, lines }) => {
+            Masked::Mask(Mask::ShelfSlip {
+                mark,
+                initial,
+                lines,
+            }) => {
                 self.alone(&["from", "fields", "detect"]);
                 return self.slip(before, mark, initial, lines);
             }
@@ -118,7 +127,8 @@ impl Reader<'_> {
             if self.table.has(key) {
                 let found = format!("`{key}` in field `{}`", self.name);
                 let line = self.table.line_of(key);
-                self.table.mistake(line, found, "none: it says nothing of such a field");
+                self.table
+                    .mistake(line, found, "none: it says nothing of such a field");
             }
         }
     }
@@ -138,7 +148,10 @@ impl Reader<'_> {
         fields: Option<At<Vec<At<String>>>>,
     ) -> Option<OutputValue> {
         let known = found.children();
-        let expected = format!("`fields`, the sub-fields that are kept, of {}", listed(&known));
+        let expected = format!(
+            "`fields`, the sub-fields that are kept, of {}",
+            listed(&known)
+        );
         let listed_fields = match fields {
             Some(fields) if !fields.value.is_empty() => fields.value,
             _ => {
@@ -151,7 +164,10 @@ impl Reader<'_> {
         for field in listed_fields {
             if known.contains(&field.value) {
                 let path = format!("{}.{}", found.at.path, field.value);
-                kept.push(SubField { name: field.value, path });
+                kept.push(SubField {
+                    name: field.value,
+                    path,
+                });
             } else {
                 let close = near(&field.value, known.iter().map(String::as_str));
                 let found = format!("unknown sub-field `{}` of `{}`", field.value, from.value);
@@ -173,7 +189,10 @@ impl Reader<'_> {
         mask: Masked,
         detect: Option<At<&Value<'_>>>,
     ) -> Option<OutputValue> {
-        let field = from.as_ref().and_then(Found::field);
+        let field = from
+            .as_ref()
+            .filter(|found| found.typed)
+            .and_then(Found::field);
         let detect = match detect {
             None => None,
             Some(at) => Some(self.detectors(at, field)?),
@@ -227,7 +246,8 @@ impl Reader<'_> {
                         mistaken = true;
                         let kind = kind_of(at.value.get_ref());
                         let found = format!("`{}` is {kind}", argument.name);
-                        self.table.mistake(at.line, found, argument.allowed.to_string());
+                        self.table
+                            .mistake(at.line, found, argument.allowed.to_string());
                     }
                 },
                 None => {
@@ -252,16 +272,27 @@ impl Reader<'_> {
             let (argument, found, expected) = match problem {
                 ArgProblem::Unknown { argument, known } => {
                     let expected = format!("one of {}", known.join(", "));
-                    (argument.as_str(), format!("unknown key `{argument}`"), expected)
+                    (
+                        argument.as_str(),
+                        format!("unknown key `{argument}`"),
+                        expected,
+                    )
                 }
                 ArgProblem::Missing { argument, expected } => {
                     (*argument, format!("no `{argument}`"), expected.to_string())
                 }
-                ArgProblem::Wrong { argument, found, expected } => {
-                    (*argument, format!("`{argument}` is {found}"), expected.to_string())
-                }
+                ArgProblem::Wrong {
+                    argument,
+                    found,
+                    expected,
+                } => (
+                    *argument,
+                    format!("`{argument}` is {found}"),
+                    expected.to_string(),
+                ),
             };
-            self.table.mistake(self.table.line_of(argument), found, expected);
+            self.table
+                .mistake(self.table.line_of(argument), found, expected);
         }
     }
 
@@ -270,9 +301,12 @@ impl Reader<'_> {
         let Some(field) = found.field() else {
             return;
         };
-        if let Err(expected) = suits(mask, field.kind) {
+        if found.typed
+            && let Err(expected) = suits(mask, field.kind)
+        {
             let found = format!("this mask on `{}`", found.written);
-            self.table.mistake(self.table.line_of("mask"), found, expected);
+            self.table
+                .mistake(self.table.line_of("mask"), found, expected);
         }
         for need in mask.needs() {
             match need {
@@ -288,7 +322,8 @@ impl Reader<'_> {
         if found.kind.field(path).is_none() || parent(path) != parent(&found.at.path) {
             let expected = format!("a field that has `{path}` beside it");
             let found = format!("this mask on `{}`", found.written);
-            self.table.mistake(self.table.line_of("mask"), found, expected);
+            self.table
+                .mistake(self.table.line_of("mask"), found, expected);
         }
     }
 
@@ -298,10 +333,11 @@ impl Reader<'_> {
         let Some(found) = self.paths.resolve(self.table, line, path) else {
             return;
         };
-        let dated = found.field().is_some_and(|field| is_dated(field.kind));
+        let dated = found.is(|field| is_dated(field.kind));
         if found.at.joined || !dated {
             let found = format!("`at` is \"{path}\"");
-            self.table.mistake(line, found, "a date or an instant of the source itself");
+            self.table
+                .mistake(line, found, "a date or an instant of the source itself");
         }
     }
 
@@ -309,11 +345,12 @@ impl Reader<'_> {
         const EXPECTED: &str = "\"all\", or a list of names that `zeef list detectors` shows";
         if field.is_some_and(|field| !matches!(field.kind, Type::Text(_))) {
             let found = format!("`detect` on `{}`, which is no text", self.name);
-            self.table.mistake(at.line, found, "a field that holds text");
+            self.table
+                .mistake(at.line, found, "a field that holds text");
             return None;
         }
         if at.value.get_ref().as_str() == Some("all") {
-            return Some(Detectors::all());
+            return Detectors::new(DETECTORS.iter().map(|def| def.name)).ok();
         }
         if !at.value.get_ref().is_array() {
             let found = format!("`detect` is {}", kind_of(at.value.get_ref()));
@@ -322,10 +359,24 @@ impl Reader<'_> {
         }
         let names = self.table.texts("detect", EXPECTED)?;
         if names.value.is_empty() {
-            self.table.mistake(at.line, "no detector in `detect`", EXPECTED);
+            self.table
+                .mistake(at.line, "no detector in `detect`", EXPECTED);
             return None;
         }
         self.named_detectors(&names.value)
+    }
+
+    fn named_detectors(&self, names: &[At<String>]) -> Option<Detectors> {
+        for at in names {
+            if DETECTORS.iter().all(|def| def.name != at.value) {
+                let close = near(&at.value, DETECTORS.iter().map(|def| def.name));
+                let found = format!("unknown detector `{}`", at.value);
+                let expected = "one of those that `zeef list detectors` shows";
+                let mistake = Mistake::new(self.table.file(), at.line, found, expected);
+                self.table.push(mistake.near(close));
+            }
+        }
+        Detectors::new(names.iter().map(|at| at.value.as_str())).ok()
     }
 
     fn slip(
@@ -337,7 +388,10 @@ impl Reader<'_> {
     ) -> Option<OutputValue> {
         let mark = self.place(before, "mark", mark);
         let initial = self.place(before, "initial", initial);
-        let rest: Vec<_> = lines.iter().map(|line| self.place(before, "lines", line)).collect();
+        let rest: Vec<_> = lines
+            .iter()
+            .map(|line| self.place(before, "lines", line))
+            .collect();
         Some(OutputValue::Slip {
             mark: mark?,
             initial: initial?,
@@ -362,7 +416,8 @@ impl Reader<'_> {
         let found = format!("`{key}` names `{name}`");
         let expected = "an output field above this one, of one value";
         let line = self.table.line_of(key);
-        self.table.push(Mistake::new(self.table.file(), line, found, expected).near(close));
+        self.table
+            .push(Mistake::new(self.table.file(), line, found, expected).near(close));
         None
     }
 }
@@ -398,10 +453,9 @@ pub(super) fn is_dated(kind: Type) -> bool {
 /// Whether a mask can make something of a type; what it takes, where not.
 fn suits(mask: &Mask, kind: Type) -> Result<(), &'static str> {
     let (fine, expected) = match mask {
-        Mask::FirstLetters { .. }
-        | Mask::Initial { .. }
-        | Mask::FullName
-        | Mask::PostcodeArea => (kind == Type::Text(None), "a field of type `text`"),
+        Mask::FirstLetters { .. } | Mask::Initial { .. } | Mask::FullName | Mask::PostcodeArea => {
+            (kind == Type::Text(None), "a field of type `text`")
+        }
         Mask::Lowercase => (matches!(kind, Type::Text(_)), "a field that holds text"),
         Mask::LastDigits { .. } | Mask::Pseudonym => (
             matches!(kind, Type::Text(_) | Type::CardNumber),

@@ -11,6 +11,8 @@ pub(super) struct KindDraft {
     pub(super) file: String,
     pub(super) topic_line: usize,
     pub(super) role_line: usize,
+    /// Paths of fields whose type or class is mistaken.
+    pub(super) untyped: Vec<String>,
 }
 
 const ROLES: &[(&str, Role)] = &[
@@ -44,16 +46,27 @@ pub(super) fn read(table: &Table<'_>, stem: &str) -> KindDraft {
         table.mistake(at.line, found, format!("\"{stem}\", as the file is called"));
     }
     let title = table.need_text("title", "the kind's name in Dutch, for people");
-    let topic = checked(table, "topic", TOPIC, "the topic that the records come from");
+    let topic = checked(
+        table,
+        "topic",
+        TOPIC,
+        "the topic that the records come from",
+    );
     let role = table.choice("role", ROLES, "what the kind is to the pipeline");
     let id = table.need_text("id", "the path of the record's own id");
     let keyed = table.choice("key", KEYS, "what a message's key is");
-    let closed = table.switch("closed", false, "whether a field beyond the list refuses the record");
+    let closed = table.switch(
+        "closed",
+        false,
+        "whether a field beyond the list refuses the record",
+    );
     let other = table.switch(
         "other_library",
         false,
         "whether a record may be of another library than its patron's",
     );
+    let mut untyped = Vec::new();
+    let fields = fields(table, &mut untyped);
     let kind = Kind {
         name: stem.to_owned(),
         title: title.map_or_else(String::new, |at| at.value),
@@ -63,13 +76,14 @@ pub(super) fn read(table: &Table<'_>, stem: &str) -> KindDraft {
         keyed: keyed.is_none_or(|at| at.value),
         closed,
         other_library: other,
-        fields: fields(table),
+        fields,
     };
-    identifiers(table, &kind);
+    identifiers(table, &kind, &untyped);
     KindDraft {
         topic_line: table.line_of("topic"),
         role_line: table.line_of("role"),
         file: table.file().to_owned(),
+        untyped,
         kind,
     }
 }
@@ -89,7 +103,7 @@ pub(super) fn checked(
     Some(text)
 }
 
-fn fields(table: &Table<'_>) -> Vec<Field> {
+fn fields(table: &Table<'_>, untyped: &mut Vec<String>) -> Vec<Field> {
     let expected = "the fields by their paths";
     table.need("fields", expected, None);
     let Some(inner) = table.table("fields", expected) else {
@@ -97,12 +111,19 @@ fn fields(table: &Table<'_>) -> Vec<Field> {
     };
     let mut fields: Vec<Field> = Vec::new();
     for (path, value) in inner.entries() {
-        let Some(field) = field(&inner, &path, value) else {
+        let Some(field) = field(&inner, &path, value, untyped) else {
             continue;
         };
-        if let Some(clash) = fields.iter().find(|other| clashes(&other.path, &field.path)) {
+        if let Some(clash) = fields
+            .iter()
+            .find(|other| clashes(&other.path, &field.path))
+        {
             let found = format!("`{}` beside `{}`", field.path, clash.path);
-            inner.mistake(path.line, found, "a path that is one value, one object or one list");
+            inner.mistake(
+                path.line,
+                found,
+                "a path that is one value, one object or one list",
+            );
         }
         fields.push(field);
     }
@@ -120,7 +141,12 @@ fn clashes(one: &str, other: &str) -> bool {
     into(one, other) || into(other, one)
 }
 
-fn field(table: &Table<'_>, path: &At<String>, value: &Value<'_>) -> Option<Field> {
+fn field(
+    table: &Table<'_>,
+    path: &At<String>,
+    value: &Value<'_>,
+    untyped: &mut Vec<String>,
+) -> Option<Field> {
     if !(PATH.fits)(&path.value) {
         let found = format!("path `{}`", path.value);
         table.mistake(path.line, found, PATH.expected);
@@ -132,14 +158,21 @@ fn field(table: &Table<'_>, path: &At<String>, value: &Value<'_>) -> Option<Fiel
     };
     if !entry.has("type") && !entry.has("class") && nested(&entry) {
         let found = format!("fields under `{}` without quotes", path.value);
-        let expected = format!("the whole path in quotes, as \"{}.name\" = {{ ... }}", path.value);
+        let expected = format!(
+            "the whole path in quotes, as \"{}.name\" = {{ ... }}",
+            path.value
+        );
         table.mistake(path.line, found, expected);
         return None;
     }
+    let (kind, class) = (kind(&entry), class(&entry));
+    if kind.is_none() || class.is_none() {
+        untyped.push(path.value.clone());
+    }
     let field = Field {
         path: path.value.clone(),
-        kind: kind(&entry).unwrap_or(Type::Text(None)),
-        class: class(&entry).unwrap_or(Class::Plain),
+        kind: kind.unwrap_or(Type::Text(None)),
+        class: class.unwrap_or(Class::Plain),
         meaning: meaning(&entry),
         values: values(&entry),
     };
@@ -179,7 +212,13 @@ fn type_named(word: &str) -> Option<Type> {
 }
 
 fn type_words() -> Vec<String> {
-    let own = ["text", "card_number", "integer", "boolean", "text_or_number"];
+    let own = [
+        "text",
+        "card_number",
+        "integer",
+        "boolean",
+        "text_or_number",
+    ];
     own.into_iter()
         .chain(Form::ALL.iter().map(|form| form.name()))
         .map(str::to_owned)
@@ -200,11 +239,13 @@ fn meaning(table: &Table<'_>) -> String {
 
 fn values(table: &Table<'_>) -> Vec<String> {
     let texts = table.texts("values", "the values that conditions may name");
-    texts.map_or_else(Vec::new, |at| at.value.into_iter().map(|text| text.value).collect())
+    texts.map_or_else(Vec::new, |at| {
+        at.value.into_iter().map(|text| text.value).collect()
+    })
 }
 
 /// Checks that the fields which every record must have are in the catalogue.
-fn identifiers(table: &Table<'_>, kind: &Kind) {
+fn identifiers(table: &Table<'_>, kind: &Kind, untyped: &[String]) {
     let mut needed = vec![(kind.id.as_str(), "id", Class::Identifier)];
     if kind.keyed {
         needed.push(("patron_id", "key", Class::Identifier));
@@ -221,11 +262,18 @@ fn identifiers(table: &Table<'_>, kind: &Kind) {
             table.push(Mistake::new(table.file(), line, found, expected).near(close));
             continue;
         };
+        if untyped.contains(&field.path) {
+            continue;
+        }
         if !matches!(field.kind, Type::Text(_)) || field.path.contains("[]") {
             table.mistake(line, format!("`{path}` is no text"), "one string");
         }
         if class == Class::Identifier && field.class != class {
-            table.mistake(line, format!("`{path}` has another class"), "the class `identifier`");
+            table.mistake(
+                line,
+                format!("`{path}` has another class"),
+                "the class `identifier`",
+            );
         }
     }
     if kind.role == Role::Patron && kind.id != "patron_id" && !kind.id.is_empty() {
@@ -233,6 +281,10 @@ fn identifiers(table: &Table<'_>, kind: &Kind) {
         table.mistake(table.line_of("id"), found, "\"patron_id\"");
     }
     if kind.role == Role::Patron && !kind.keyed {
-        table.mistake(table.line_of("key"), "patrons without a key", "`key = \"patron\"`");
+        table.mistake(
+            table.line_of("key"),
+            "patrons without a key",
+            "`key = \"patron\"`",
+        );
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Paths<'a> {
     pub(super) patron: Option<&'a Kind>,
     /// The catalogue's file of patrons cannot be read.
     pub(super) patron_unread: bool,
+    /// Kind and path of fields whose type or class is mistaken.
+    pub(super) untyped: &'a [(String, String)],
 }
 
 /// What a path stands for.
@@ -32,6 +34,8 @@ pub(super) struct Found<'a> {
     pub(super) shape: Shape<'a>,
     /// As the file has it.
     pub(super) written: String,
+    /// Its type and class are known: what does not suit them is a mistake.
+    pub(super) typed: bool,
 }
 
 impl<'a> Found<'a> {
@@ -41,6 +45,12 @@ impl<'a> Found<'a> {
             Shape::Value(field) | Shape::Values(field) => Some(field),
             Shape::Object | Shape::List => None,
         }
+    }
+
+    /// Whether it is a field for which `test` holds; assumed where its type is
+    /// not known.
+    pub(super) fn is(&self, test: impl FnOnce(&Field) -> bool) -> bool {
+        self.field().is_some_and(|field| !self.typed || test(field))
     }
 
     /// The names of the values right below an object or a list.
@@ -77,12 +87,13 @@ impl<'a> Paths<'a> {
             return self.joined(table, line, written, path);
         }
         match shape(source, written) {
-            Some(shape) => Some(Found {
-                at: FieldRef { joined: false, path: written.to_owned() },
-                kind: source,
-                shape,
-                written: written.to_owned(),
-            }),
+            Some(shape) => {
+                let at = FieldRef {
+                    joined: false,
+                    path: written.to_owned(),
+                };
+                Some(self.found(at, source, shape, written))
+            }
             None => self.unknown(table, line, written, &source.name),
         }
     }
@@ -102,15 +113,29 @@ impl<'a> Paths<'a> {
         if self.patron_unread {
             return None;
         }
-        let found = self.patron.and_then(|kind| Some((kind, shape(kind, path)?)));
+        let found = self
+            .patron
+            .and_then(|kind| Some((kind, shape(kind, path)?)));
         match found {
-            Some((kind, shape)) => Some(Found {
-                at: FieldRef { joined: true, path: path.to_owned() },
-                kind,
-                shape,
-                written: written.to_owned(),
-            }),
+            Some((kind, shape)) => {
+                let at = FieldRef {
+                    joined: true,
+                    path: path.to_owned(),
+                };
+                Some(self.found(at, kind, shape, written))
+            }
             None => self.unknown(table, line, written, "patron"),
+        }
+    }
+
+    fn found(&self, at: FieldRef, kind: &'a Kind, shape: Shape<'a>, written: &str) -> Found<'a> {
+        let mistaken = |(name, path): &(String, String)| *name == kind.name && *path == at.path;
+        Found {
+            typed: !self.untyped.iter().any(mistaken),
+            at,
+            kind,
+            shape,
+            written: written.to_owned(),
         }
     }
 
@@ -184,7 +209,10 @@ fn shape<'a>(kind: &'a Kind, path: &str) -> Option<Shape<'a>> {
         });
     }
     let start = format!("{path}.");
-    let below = kind.fields.iter().any(|field| field.path.starts_with(&start));
+    let below = kind
+        .fields
+        .iter()
+        .any(|field| field.path.starts_with(&start));
     match (below, path.ends_with("[]")) {
         (true, true) => Some(Shape::List),
         (true, false) => Some(Shape::Object),

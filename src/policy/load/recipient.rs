@@ -21,6 +21,8 @@ pub(super) struct Law<'a> {
     pub(super) kinds: &'a [Kind],
     /// Kinds whose files could not be read: what names them is not judged.
     pub(super) unread: &'a [String],
+    /// Kind and path of fields whose type or class is mistaken.
+    pub(super) untyped: &'a [(String, String)],
     pub(super) masks: &'a MaskDefaults,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Draft {
     pub(crate) file: String,
     /// The source is known, so that `recipient.source` can be relied on.
     pub(crate) resolved: bool,
+    /// Every condition could be read.
+    pub(crate) conditions_whole: bool,
     pub(crate) lines: Lines,
 }
 
@@ -71,11 +75,21 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
     let paths = Paths {
         source: source.and_then(|place| law.kinds.get(place)),
         patron: law.kinds.iter().find(|kind| kind.role == Role::Patron),
+        untyped: law.untyped,
         patron_unread: law.unread.iter().any(|name| name == "patron"),
     };
     let profile = field::read(table, &paths, law.masks);
-    let text = |key, expected| table.text(key, expected).map_or_else(String::new, |at| at.value);
-    let need = |key, expected| table.need_text(key, expected).map_or_else(String::new, |at| at.value);
+    let text = |key, expected| {
+        table
+            .text(key, expected)
+            .map_or_else(String::new, |at| at.value)
+    };
+    let need = |key, expected| {
+        table
+            .need_text(key, expected)
+            .map_or_else(String::new, |at| at.value)
+    };
+    let (when, conditions_whole) = conditions(table, &paths);
     let recipient = Recipient {
         name: stem.to_owned(),
         title: need("title", "what the recipient is called, for people"),
@@ -94,13 +108,17 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         },
         libraries: libraries(table),
         key: key(table, &paths),
-        when: conditions(table, &paths),
+        when,
         fields: profile.fields,
         consent: consent(table, &paths),
         retention: retention(table, &paths),
         loan_history: table.switch("loan_history", false, "whether it gets returned loans"),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
-        pseudonymised: table.switch("pseudonymised", false, "whether nothing in it names a person"),
+        pseudonymised: table.switch(
+            "pseudonymised",
+            false,
+            "whether nothing in it names a person",
+        ),
         processor: table
             .choice("role", ROLES, "what the recipient is to the law")
             .is_some_and(|at| at.value),
@@ -116,6 +134,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         enabled: table.switch("enabled", true, "whether it is served"),
         file: table.file().to_owned(),
         resolved,
+        conditions_whole,
         lines: lines(table, profile.lines),
     }
 }
@@ -137,7 +156,12 @@ fn lines(table: &Table<'_>, fields: Vec<usize>) -> Lines {
 }
 
 fn name(table: &Table<'_>, stem: &str) {
-    let name = checked(table, "name", KEBAB, "the recipient's name, which is the file's");
+    let name = checked(
+        table,
+        "name",
+        KEBAB,
+        "the recipient's name, which is the file's",
+    );
     if let Some(at) = name
         && at.value != stem
     {
@@ -174,7 +198,11 @@ fn purpose(table: &Table<'_>) -> String {
 fn purpose_id(table: &Table<'_>, expected: &str) -> Option<String> {
     let at = table.text("purpose", expected)?;
     if !(KEBAB.fits)(&at.value) {
-        table.mistake(at.line, format!("`purpose` is \"{}\"", at.value), KEBAB.expected);
+        table.mistake(
+            at.line,
+            format!("`purpose` is \"{}\"", at.value),
+            KEBAB.expected,
+        );
     }
     Some(at.value)
 }
@@ -197,27 +225,41 @@ fn libraries(table: &Table<'_>) -> Libraries {
         DeValue::String(word) if word == "all" => return Libraries::All,
         DeValue::Array(_) => {}
         other => {
-            table.mistake(at.line, format!("`libraries` is {}", described(other)), EXPECTED);
+            table.mistake(
+                at.line,
+                format!("`libraries` is {}", described(other)),
+                EXPECTED,
+            );
             return Libraries::All;
         }
     }
-    let texts = table.texts("libraries", EXPECTED).map_or_else(Vec::new, |at| at.value);
+    let texts = table
+        .texts("libraries", EXPECTED)
+        .map_or_else(Vec::new, |at| at.value);
     if texts.is_empty() {
         table.mistake(at.line, "no library in `libraries`", EXPECTED);
     }
     for text in texts.iter().filter(|text| !(ISIL.fits)(&text.value)) {
-        table.mistake(text.line, format!("library \"{}\"", text.value), ISIL.expected);
+        table.mistake(
+            text.line,
+            format!("library \"{}\"", text.value),
+            ISIL.expected,
+        );
     }
     Libraries::Only(texts.into_iter().map(|text| text.value).collect())
 }
 
 /// What stands in for a path that is not known.
 fn nowhere() -> FieldRef {
-    FieldRef { joined: false, path: String::new() }
+    FieldRef {
+        joined: false,
+        path: String::new(),
+    }
 }
 
 fn key(table: &Table<'_>, paths: &Paths<'_>) -> FieldRef {
-    const EXPECTED: &str = "{ pseudonym = \"PATH\" }, of the identifier that the output key is made of";
+    const EXPECTED: &str =
+        "{ pseudonym = \"PATH\" }, of the identifier that the output key is made of";
     table.need("key", EXPECTED, None);
     let Some(inner) = table.table("key", EXPECTED) else {
         return nowhere();
@@ -241,8 +283,8 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
     let Shape::Value(field) = found.shape else {
         return Err("one identifier");
     };
-    let text = matches!(field.kind, Type::Text(_) | Type::CardNumber);
-    if !text || field.class != Class::Identifier {
+    let text = |field: &Field| matches!(field.kind, Type::Text(_) | Type::CardNumber);
+    if !found.is(|field| text(field) && field.class == Class::Identifier) {
         return Err("a field of the class `identifier`");
     }
     if found.at.joined || (found.kind.role != Role::Patron && field.path == "patron_id") {
@@ -251,17 +293,26 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> Vec<Condition> {
+/// The conditions, and whether all of them could be read.
+fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
     let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
     let tables = table.tables("when", expected);
-    tables.iter().filter_map(|inner| condition(inner, paths)).collect()
+    let read: Vec<_> = tables
+        .iter()
+        .filter_map(|inner| condition(inner, paths))
+        .collect();
+    let whole = read.len() == tables.len() && (!read.is_empty() || !table.has("when"));
+    (read, whole)
 }
 
 fn condition(table: &Table<'_>, paths: &Paths<'_>) -> Option<Condition> {
     let path = table.need_text("field", "the path of a field");
     let is = table.value("is");
     let present = table.boolean("present", "whether there must be a value");
-    let found = path.as_ref().and_then(|at| paths.resolve(table, at.line, &at.value));
+    let found = path
+        .as_ref()
+        .and_then(|at| paths.resolve(table, at.line, &at.value));
+    let typed = found.as_ref().is_some_and(|found| found.typed);
     let field = found.as_ref().and_then(|found| match found.shape {
         Shape::Value(field) => Some(field),
         _ => {
@@ -271,13 +322,21 @@ fn condition(table: &Table<'_>, paths: &Paths<'_>) -> Option<Condition> {
         }
     });
     let test = match (is, present, table.has("present")) {
-        (Some(is), None, false) => is_test(table, is, field),
+        (Some(is), None, false) => is_test(table, is, field.filter(|_| typed)),
         (None, Some(at), _) if at.value => Some(Test::Present),
         (None, Some(_), _) => Some(Test::Absent),
         (None, None, true) => None,
         (both, ..) => {
-            let count = if both.is_some() { "both `is` and `present`" } else { "neither `is` nor `present`" };
-            table.mistake(table.line(), format!("{count} in a condition"), "one of the two");
+            let count = if both.is_some() {
+                "both `is` and `present`"
+            } else {
+                "neither `is` nor `present`"
+            };
+            table.mistake(
+                table.line(),
+                format!("{count} in a condition"),
+                "one of the two",
+            );
             None
         }
     };
@@ -305,7 +364,11 @@ fn is_test(table: &Table<'_>, is: At<&Value<'_>>, field: Option<&Field>) -> Opti
         let line = table.line_at(item);
         match literal(item.get_ref(), field) {
             Ok(literal) if literals.contains(&literal) => {
-                table.mistake(line, format!("{} twice in `is`", described(item.get_ref())), "it once");
+                table.mistake(
+                    line,
+                    format!("{} twice in `is`", described(item.get_ref())),
+                    "it once",
+                );
             }
             Ok(literal) => literals.push(literal),
             Err((expected, near)) => {
@@ -314,7 +377,7 @@ fn is_test(table: &Table<'_>, is: At<&Value<'_>>, field: Option<&Field>) -> Opti
             }
         }
     }
-    Some(Test::Is(literals))
+    (literals.len() == items.len()).then_some(Test::Is(literals))
 }
 
 /// A value that a field can have; what it can have, where not.
@@ -378,7 +441,7 @@ fn implied_by(table: &Table<'_>, paths: &Paths<'_>) -> Option<FieldRef> {
     };
     let found = paths.resolve(table, at.line, path)?;
     let of_patron = own || found.at.joined;
-    let instant = found.field().is_some_and(|field| field.kind == Type::Text(Some(Form::Instant)));
+    let instant = found.is(|field| field.kind == Type::Text(Some(Form::Instant)));
     if !(of_patron && instant) {
         let text = format!("`implied_by` is \"{}\"", at.value);
         table.mistake(at.line, text, "an instant of the patron");
@@ -390,7 +453,11 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     const EXPECTED: &str = "{ term = \"P1Y\", from = \"PATH\", after = \"retract\" }";
     table.need("retention", EXPECTED, Some(lint::NO_RETENTION));
     let mut retention = Retention {
-        term: Term { years: 0, months: 0, days: 0 },
+        term: Term {
+            years: 0,
+            months: 0,
+            days: 0,
+        },
         from: nowhere(),
         after: After::Retract,
     };
@@ -410,13 +477,21 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     if let Some(at) = inner.need_text("from", "the path of a date or an instant")
         && let Some(found) = paths.resolve(&inner, at.line, &at.value)
     {
-        if !found.field().is_some_and(|field| is_dated(field.kind)) {
-            inner.mistake(at.line, format!("a term from `{}`", at.value), "a date or an instant");
+        if !found.is(|field| is_dated(field.kind)) {
+            inner.mistake(
+                at.line,
+                format!("a term from `{}`", at.value),
+                "a date or an instant",
+            );
         }
         retention.from = found.at;
     }
     let after = "what happens then";
-    inner.need("after", "`retract` (it is taken back) or `forget` (the partner may keep it)", None);
+    inner.need(
+        "after",
+        "`retract` (it is taken back) or `forget` (the partner may keep it)",
+        None,
+    );
     if let Some(at) = inner.choice("after", AFTERS, after) {
         retention.after = at.value;
     }
@@ -435,10 +510,17 @@ impl Term {
             };
             let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
             rest = after;
-            number.parse::<u16>().ok().filter(|number| digits && *number <= 9_999)
+            number
+                .parse::<u16>()
+                .ok()
+                .filter(|number| digits && *number <= 9_999)
         };
         let [years, months, weeks, days] = [part('Y')?, part('M')?, part('W')?, part('D')?];
-        let term = Term { years, months, days: weeks.checked_mul(7)?.checked_add(days)? };
+        let term = Term {
+            years,
+            months,
+            days: weeks.checked_mul(7)?.checked_add(days)?,
+        };
         let whole = rest.is_empty() && (term.years, term.months, term.days) != (0, 0, 0);
         whole.then_some(term)
     }
@@ -466,10 +548,17 @@ impl Paper<'_> {
             other => described(other),
         };
         if Date::parse(&text).is_some() {
-            return Some(At { value: text, line: at.line });
+            return Some(At {
+                value: text,
+                line: at.line,
+            });
         }
         let expected = format!("a date, as \"2026-01-31\": {expected}");
-        self.table.mistake(at.line, format!("`{key}` is {}", described(at.value.get_ref())), expected);
+        self.table.mistake(
+            at.line,
+            format!("`{key}` is {}", described(at.value.get_ref())),
+            expected,
+        );
         None
     }
 
@@ -480,7 +569,8 @@ impl Paper<'_> {
         let (from, until) = (from?, until?);
         if until.value < from.value {
             let found = format!("`until` is {}", until.value);
-            self.table.mistake(until.line, found, format!("no day before {}", from.value));
+            self.table
+                .mistake(until.line, found, format!("no day before {}", from.value));
         }
         Some((from.value, until.value))
     }
@@ -530,7 +620,9 @@ fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
 
 fn flows(table: &Table<'_>) -> Vec<String> {
     const EXPECTED: &str = "ids of flows, as F01";
-    let texts = table.texts("flows", EXPECTED).map_or_else(Vec::new, |at| at.value);
+    let texts = table
+        .texts("flows", EXPECTED)
+        .map_or_else(Vec::new, |at| at.value);
     for at in &texts {
         let digits = at.value.strip_prefix('F').unwrap_or_default();
         if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -556,7 +648,10 @@ mod tests {
         check("P18M", Some((0, 18, 0)));
         check("P1Y6M3D", Some((1, 6, 3)));
         check("P2W", Some((0, 0, 14)));
-        for wrong in ["", "P", "14D", "P0D", "PD", "P-1D", "P+1D", "P1D1Y", "P1DT1H", "PT1H", "P1d", "P99999D"] {
+        for wrong in [
+            "", "P", "14D", "P0D", "PD", "P-1D", "P+1D", "P1D1Y", "P1DT1H", "PT1H", "P1d",
+            "P99999D",
+        ] {
             check(wrong, None);
         }
     }
