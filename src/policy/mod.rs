@@ -2,8 +2,60 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
+pub mod canonical;
+pub mod catalogue;
 pub mod detect;
+mod document;
 pub mod form;
+pub mod lint;
+mod load;
 pub mod mask;
+pub mod name;
+pub mod pseudonym;
 pub mod reason;
+pub mod recipient;
+pub mod settings;
 pub mod text;
+
+pub use document::Mistake;
+pub use load::Loaded;
+
+use catalogue::{Kind, Role};
+use recipient::Recipient;
+
+/// What is released to whom: compiled, and valid as it stands.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The SHA-256 of [`Policy::canonical`], in lower-case hex.
+    pub version: String,
+    /// All that decides what is released, as one text.
+    pub canonical: String,
+    /// By name.
+    pub kinds: Vec<Kind>,
+    /// Those that are enabled, by name.
+    pub recipients: Vec<Recipient>,
+    /// Those that are switched off, by name: checked, and never served.
+    pub disabled: Vec<Recipient>,
+}
+
+impl Policy {
+    /// The kind of this name.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.kinds.iter().find(|kind| kind.name == name)
+    }
+
+    /// The kind that fills the table.
+    #[must_use]
+    pub fn patron(&self) -> Option<&Kind> {
+        self.kinds.iter().find(|kind| kind.role == Role::Patron)
+    }
+
+    /// The enabled recipient of this name.
+    #[must_use]
+    pub fn recipient(&self, name: &str) -> Option<&Recipient> {
+        self.recipients
+            .iter()
+            .find(|recipient| recipient.name == name)
+    }
+}

@@ -56,13 +56,25 @@ pub struct SubField {
 pub enum OutputValue {
     Scalar(Projection),
     /// An object with listed sub-fields.
-    Object { from: FieldRef, fields: Vec<SubField> },
+    Object {
+        from: FieldRef,
+        fields: Vec<SubField>,
+    },
     /// A list of objects with listed sub-fields; `from.path` ends in `[]`.
-    List { from: FieldRef, fields: Vec<SubField> },
+    List {
+        from: FieldRef,
+        fields: Vec<SubField>,
+    },
     /// A list of scalars; `from.path` ends in `[]`.
-    Scalars { from: FieldRef },
+    Scalars {
+        from: FieldRef,
+    },
     /// The printer's lines, made of other output fields by their places.
-    Slip { mark: usize, initial: usize, rest: Vec<usize> },
+    Slip {
+        mark: usize,
+        initial: usize,
+        rest: Vec<usize>,
+    },
 }
 
 /// One field of an output, in profile order.
@@ -142,6 +154,17 @@ pub struct Authorisation {
     pub jurisdiction: String,
 }
 
+/// What the record of processing (GDPR art. 30) says beside the controller;
+/// empty where the file does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Register {
+    pub contact: String,
+    /// Categories of persons.
+    pub persons: String,
+    pub transfers: String,
+    pub security: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Recipient {
     pub name: String,
@@ -153,6 +176,7 @@ pub struct Recipient {
     pub purpose_text: String,
     pub legal_basis: LegalBasis,
     pub controller: String,
+    pub register: Register,
     pub libraries: Libraries,
     /// The output key is the pseudonym of this field.
     pub key: FieldRef,

@@ -1,0 +1,658 @@
+//! A file of `config/recipients`: one recipient, resolved against the catalogue.
+
+use toml::de::DeValue;
+
+use super::field::{self, is_dated};
+use super::kind::checked;
+use super::path::{Found, Paths, Shape};
+use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
+use crate::policy::document::{At, Mistake, Table, Value, described, listed, near, whole};
+use crate::policy::form::{Date, Form};
+use crate::policy::lint;
+use crate::policy::name::{ISIL, KEBAB, TOPIC};
+use crate::policy::recipient::{
+    After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
+    Literal, Recipient, Register, Retention, Term, Test,
+};
+use crate::policy::settings::MaskDefaults;
+
+/// What is known when recipients are read.
+pub(super) struct Law<'a> {
+    pub(super) kinds: &'a [Kind],
+    /// Kinds whose files could not be read: what names them is not judged.
+    pub(super) unread: &'a [String],
+    /// Kind and path of fields whose type or class is mistaken.
+    pub(super) untyped: &'a [(String, String)],
+    pub(super) masks: &'a MaskDefaults,
+}
+
+/// A recipient, and where its parts stand in its file.
+pub(crate) struct Draft {
+    pub(crate) recipient: Recipient,
+    pub(crate) enabled: bool,
+    pub(crate) file: String,
+    /// The source is known, so that `recipient.source` can be relied on.
+    pub(crate) resolved: bool,
+    /// Every condition could be read.
+    pub(crate) conditions_whole: bool,
+    pub(crate) lines: Lines,
+}
+
+/// Lines of a recipient's file, for whoever judges it later.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub(crate) topic: usize,
+    pub(crate) key: usize,
+    pub(crate) purpose: usize,
+    pub(crate) legal_basis: usize,
+    pub(crate) consent: usize,
+    pub(crate) retention: usize,
+    pub(crate) role: usize,
+    pub(crate) agreement: Option<usize>,
+    pub(crate) authorisation: Option<usize>,
+    pub(crate) source: usize,
+    /// Of the output fields, place by place.
+    pub(crate) fields: Vec<usize>,
+}
+
+const BASES: &[(&str, LegalBasis)] = &[
+    ("consent", LegalBasis::Consent),
+    ("contract", LegalBasis::Contract),
+    ("legal_obligation", LegalBasis::LegalObligation),
+    ("vital", LegalBasis::Vital),
+    ("public_task", LegalBasis::PublicTask),
+    ("legitimate_interest", LegalBasis::LegitimateInterest),
+];
+
+const AFTERS: &[(&str, After)] = &[("retract", After::Retract), ("forget", After::Forget)];
+
+const ROLES: &[(&str, bool)] = &[("processor", true), ("controller", false)];
+
+/// Reads one recipient, with stand-ins where a part is mistaken.
+pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
+    name(table, stem);
+    let (source, resolved) = source(table, law);
+    let paths = Paths {
+        source: source.and_then(|place| law.kinds.get(place)),
+        patron: law.kinds.iter().find(|kind| kind.role == Role::Patron),
+        untyped: law.untyped,
+        patron_unread: law.unread.iter().any(|name| name == "patron"),
+    };
+    let profile = field::read(table, &paths, law.masks);
+    let text = |key, expected| {
+        table
+            .text(key, expected)
+            .map_or_else(String::new, |at| at.value)
+    };
+    let need = |key, expected| {
+        table
+            .need_text(key, expected)
+            .map_or_else(String::new, |at| at.value)
+    };
+    let (when, conditions_whole) = conditions(table, &paths);
+    let recipient = Recipient {
+        name: stem.to_owned(),
+        title: need("title", "what the recipient is called, for people"),
+        topic: checked(table, "topic", TOPIC, "the topic that it is published on")
+            .map_or_else(String::new, |at| at.value),
+        source: source.unwrap_or_default(),
+        purpose: purpose(table),
+        purpose_text: need("purpose_text", "the purpose, in a sentence for people"),
+        legal_basis: legal_basis(table),
+        controller: need("controller", "who answers for it (GDPR art. 30)"),
+        register: Register {
+            contact: text("contact", "how to reach who answers for it"),
+            persons: text("persons", "the categories of persons"),
+            transfers: text("transfers", "transfers to other countries"),
+            security: text("security", "how it is secured"),
+        },
+        libraries: libraries(table),
+        key: key(table, &paths),
+        when,
+        fields: profile.fields,
+        consent: consent(table, &paths),
+        retention: retention(table, &paths),
+        loan_history: table.switch("loan_history", false, "whether it gets returned loans"),
+        marketing: table.switch("marketing", false, "whether its purpose is marketing"),
+        pseudonymised: table.switch(
+            "pseudonymised",
+            false,
+            "whether nothing in it names a person",
+        ),
+        processor: table
+            .choice("role", ROLES, "what the recipient is to the law")
+            .is_some_and(|at| at.value),
+        agreement: agreement(table),
+        authorisation: authorisation(table),
+        credential_reason: table
+            .text("credential_reason", "why card number and birth go together")
+            .map(|at| at.value),
+        flows: flows(table),
+    };
+    Draft {
+        recipient,
+        enabled: table.switch("enabled", true, "whether it is served"),
+        file: table.file().to_owned(),
+        resolved,
+        conditions_whole,
+        lines: lines(table, profile.lines),
+    }
+}
+
+fn lines(table: &Table<'_>, fields: Vec<usize>) -> Lines {
+    Lines {
+        topic: table.line_of("topic"),
+        key: table.line_of("key"),
+        purpose: table.line_of("purpose"),
+        legal_basis: table.line_of("legal_basis"),
+        consent: table.line_of("consent"),
+        retention: table.line_of("retention"),
+        role: table.line_of("role"),
+        agreement: table.value("agreement").map(|at| at.line),
+        authorisation: table.value("authorisation").map(|at| at.line),
+        source: table.line_of("source"),
+        fields,
+    }
+}
+
+fn name(table: &Table<'_>, stem: &str) {
+    let name = checked(
+        table,
+        "name",
+        KEBAB,
+        "the recipient's name, which is the file's",
+    );
+    if let Some(at) = name
+        && at.value != stem
+    {
+        let found = format!("`name` is \"{}\"", at.value);
+        table.mistake(at.line, found, format!("\"{stem}\", as the file is called"));
+    }
+}
+
+/// The place of the source among the kinds, and whether it is known.
+fn source(table: &Table<'_>, law: &Law<'_>) -> (Option<usize>, bool) {
+    let Some(at) = table.need_text("source", "the kind of record that it is made of") else {
+        return (None, false);
+    };
+    if law.unread.contains(&at.value) {
+        return (None, false);
+    }
+    if let Some(place) = law.kinds.iter().position(|kind| kind.name == at.value) {
+        return (Some(place), true);
+    }
+    let names: Vec<_> = law.kinds.iter().map(|kind| kind.name.clone()).collect();
+    let close = near(&at.value, names.iter().map(String::as_str));
+    let found = format!("unknown kind of record `{}`", at.value);
+    let expected = format!("one of {}", listed(&names));
+    table.push(Mistake::new(table.file(), at.line, found, expected).near(close));
+    (None, false)
+}
+
+fn purpose(table: &Table<'_>) -> String {
+    const EXPECTED: &str = "the id of the purpose, as consents and objections carry it";
+    table.need("purpose", EXPECTED, Some(lint::NO_PURPOSE));
+    purpose_id(table, EXPECTED).unwrap_or_default()
+}
+
+fn purpose_id(table: &Table<'_>, expected: &str) -> Option<String> {
+    let at = table.text("purpose", expected)?;
+    if !(KEBAB.fits)(&at.value) {
+        table.mistake(
+            at.line,
+            format!("`purpose` is \"{}\"", at.value),
+            KEBAB.expected,
+        );
+    }
+    Some(at.value)
+}
+
+fn legal_basis(table: &Table<'_>) -> LegalBasis {
+    const EXPECTED: &str = "the legal basis (GDPR art. 6)";
+    table.need("legal_basis", EXPECTED, Some(lint::NO_LEGAL_BASIS));
+    table
+        .choice("legal_basis", BASES, EXPECTED)
+        .map_or(LegalBasis::Contract, |at| at.value)
+}
+
+fn libraries(table: &Table<'_>) -> Libraries {
+    const EXPECTED: &str = "\"all\", or a list of ISILs";
+    table.need("libraries", EXPECTED, None);
+    let Some(at) = table.value("libraries") else {
+        return Libraries::All;
+    };
+    match at.value.get_ref() {
+        DeValue::String(word) if word == "all" => return Libraries::All,
+        DeValue::Array(_) => {}
+        other => {
+            table.mistake(
+                at.line,
+                format!("`libraries` is {}", described(other)),
+                EXPECTED,
+            );
+            return Libraries::All;
+        }
+    }
+    let texts = table
+        .texts("libraries", EXPECTED)
+        .map_or_else(Vec::new, |at| at.value);
+    if texts.is_empty() {
+        table.mistake(at.line, "no library in `libraries`", EXPECTED);
+    }
+    for text in texts.iter().filter(|text| !(ISIL.fits)(&text.value)) {
+        table.mistake(
+            text.line,
+            format!("library \"{}\"", text.value),
+            ISIL.expected,
+        );
+    }
+    Libraries::Only(texts.into_iter().map(|text| text.value).collect())
+}
+
+/// What stands in for a path that is not known.
+fn nowhere() -> FieldRef {
+    FieldRef {
+        joined: false,
+        path: String::new(),
+    }
+}
+
+fn key(table: &Table<'_>, paths: &Paths<'_>) -> FieldRef {
+    const EXPECTED: &str =
+        "{ pseudonym = \"PATH\" }, of the identifier that the output key is made of";
+    table.need("key", EXPECTED, None);
+    let Some(inner) = table.table("key", EXPECTED) else {
+        return nowhere();
+    };
+    let at = inner.need_text("pseudonym", "the path of an identifier");
+    inner.finish();
+    let Some(at) = at else {
+        return nowhere();
+    };
+    let Some(found) = paths.resolve(&inner, at.line, &at.value) else {
+        return nowhere();
+    };
+    if let Err(expected) = is_key(&found) {
+        inner.mistake(at.line, format!("a key of `{}`", at.value), expected);
+    }
+    found.at
+}
+
+/// A key names one output of the recipient, and lasts as long as it.
+fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
+    let Shape::Value(field) = found.shape else {
+        return Err("one identifier");
+    };
+    let text = |field: &Field| matches!(field.kind, Type::Text(_) | Type::CardNumber);
+    if !found.is(|field| text(field) && field.class == Class::Identifier) {
+        return Err("a field of the class `identifier`");
+    }
+    if found.at.joined || (found.kind.role != Role::Patron && field.path == "patron_id") {
+        return Err("the record's own id: two records of one patron would have one key");
+    }
+    Ok(())
+}
+
+/// The conditions, and whether all of them could be read.
+fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
+    let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
+    let tables = table.tables("when", expected);
+    let read: Vec<_> = tables
+        .iter()
+        .filter_map(|inner| condition(inner, paths))
+        .collect();
+    let whole = read.len() == tables.len() && (!read.is_empty() || !table.has("when"));
+    (read, whole)
+}
+
+fn condition(table: &Table<'_>, paths: &Paths<'_>) -> Option<Condition> {
+    let path = table.need_text("field", "the path of a field");
+    let is = table.value("is");
+    let present = table.boolean("present", "whether there must be a value");
+    let found = path
+        .as_ref()
+        .and_then(|at| paths.resolve(table, at.line, &at.value));
+    let typed = found.as_ref().is_some_and(|found| found.typed);
+    let field = found.as_ref().and_then(|found| match found.shape {
+        Shape::Value(field) => Some(field),
+        _ => {
+            let text = format!("a condition on `{}`", found.written);
+            table.mistake(table.line(), text, "a field that is one value");
+            None
+        }
+    });
+    let test = match (is, present, table.has("present")) {
+        (Some(is), None, false) => is_test(table, is, field.filter(|_| typed)),
+        (None, Some(at), _) if at.value => Some(Test::Present),
+        (None, Some(_), _) => Some(Test::Absent),
+        (None, None, true) => None,
+        (both, ..) => {
+            let count = if both.is_some() {
+                "both `is` and `present`"
+            } else {
+                "neither `is` nor `present`"
+            };
+            table.mistake(
+                table.line(),
+                format!("{count} in a condition"),
+                "one of the two",
+            );
+            None
+        }
+    };
+    table.finish();
+    Some(Condition {
+        field: found.filter(|_| field.is_some())?.at,
+        test: test?,
+    })
+}
+
+fn is_test(table: &Table<'_>, is: At<&Value<'_>>, field: Option<&Field>) -> Option<Test> {
+    const EXPECTED: &str = "a list of values, as [\"open\", \"overdue\"]";
+    let DeValue::Array(items) = is.value.get_ref() else {
+        let found = format!("`is` is {}", described(is.value.get_ref()));
+        table.mistake(is.line, found, EXPECTED);
+        return None;
+    };
+    if items.is_empty() {
+        table.mistake(is.line, "an empty list in `is`", EXPECTED);
+        return None;
+    }
+    let field = field?;
+    let mut literals = Vec::new();
+    for item in items.iter() {
+        let line = table.line_at(item);
+        match literal(item.get_ref(), field) {
+            Ok(literal) if literals.contains(&literal) => {
+                table.mistake(
+                    line,
+                    format!("{} twice in `is`", described(item.get_ref())),
+                    "it once",
+                );
+            }
+            Ok(literal) => literals.push(literal),
+            Err((expected, near)) => {
+                let found = format!("`{}` is {}", field.path, described(item.get_ref()));
+                table.push(Mistake::new(table.file(), line, found, expected).near(near));
+            }
+        }
+    }
+    (literals.len() == items.len()).then_some(Test::Is(literals))
+}
+
+/// A value that a field can have; what it can have, where not.
+fn literal(value: &DeValue<'_>, field: &Field) -> Result<Literal, (String, Option<String>)> {
+    let unlike = |expected: &str| Err((expected.to_owned(), None));
+    match (field.kind, value) {
+        (Type::Boolean, DeValue::Boolean(value)) => Ok(Literal::Boolean(*value)),
+        (Type::Boolean, _) => unlike("true or false"),
+        (Type::Integer, _) => match whole(value) {
+            Some(number) => Ok(Literal::Integer(number)),
+            None => unlike("a whole number"),
+        },
+        (Type::Text(form), DeValue::String(text)) => text_literal(text, form, field),
+        (Type::CardNumber | Type::TextOrNumber, DeValue::String(text)) => {
+            text_literal(text, None, field)
+        }
+        _ => unlike("a string"),
+    }
+}
+
+fn text_literal(
+    text: &str,
+    form: Option<Form>,
+    field: &Field,
+) -> Result<Literal, (String, Option<String>)> {
+    if text.is_empty() {
+        return Err(("a value: `present = false` asks for none".to_owned(), None));
+    }
+    if !field.values.is_empty() && !field.values.iter().any(|value| value == text) {
+        let close = near(text, field.values.iter().map(String::as_str));
+        return Err((format!("one of {}", listed(&field.values)), close));
+    }
+    match form {
+        Some(form) if !form.fits(text) => Err((format!("a value of type `{}`", form.name()), None)),
+        _ => Ok(Literal::Text(text.to_owned())),
+    }
+}
+
+fn consent(table: &Table<'_>, paths: &Paths<'_>) -> Option<ConsentGate> {
+    let inner = table.table("consent", "the consent that is needed: `purpose`")?;
+    const EXPECTED: &str = "the purpose that the consent is for";
+    inner.need("purpose", EXPECTED, None);
+    let gate = ConsentGate {
+        purpose: purpose_id(&inner, EXPECTED).unwrap_or_default(),
+        implied_by: implied_by(&inner, paths),
+        explicit: inner.switch("explicit", false, "whether it must be explicit and written"),
+    };
+    inner.finish();
+    Some(gate)
+}
+
+/// The event is always of the patron, so that `patron.` may stand before it
+/// also where patrons are the source.
+fn implied_by(table: &Table<'_>, paths: &Paths<'_>) -> Option<FieldRef> {
+    let at = table.text("implied_by", "the path of an instant of the patron")?;
+    let source = paths.source?;
+    let own = source.role == Role::Patron;
+    let path = match at.value.strip_prefix("patron.") {
+        Some(path) if own => path,
+        _ => &at.value,
+    };
+    let found = paths.resolve(table, at.line, path)?;
+    let of_patron = own || found.at.joined;
+    let instant = found.is(|field| field.kind == Type::Text(Some(Form::Instant)));
+    if !(of_patron && instant) {
+        let text = format!("`implied_by` is \"{}\"", at.value);
+        table.mistake(at.line, text, "an instant of the patron");
+    }
+    Some(found.at)
+}
+
+fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
+    const EXPECTED: &str = "{ term = \"P1Y\", from = \"PATH\", after = \"retract\" }";
+    table.need("retention", EXPECTED, Some(lint::NO_RETENTION));
+    let mut retention = Retention {
+        term: Term {
+            years: 0,
+            months: 0,
+            days: 0,
+        },
+        from: nowhere(),
+        after: After::Retract,
+    };
+    let Some(inner) = table.table("retention", EXPECTED) else {
+        return retention;
+    };
+    if let Some(at) = inner.need_text("term", "an ISO 8601 period, as P14D, P18M or P1Y") {
+        match Term::parse(&at.value) {
+            Some(term) => retention.term = term,
+            None => inner.mistake(
+                at.line,
+                format!("`term` is \"{}\"", at.value),
+                "an ISO 8601 period of years, months, weeks or days, as P14D, P18M or P1Y",
+            ),
+        }
+    }
+    if let Some(at) = inner.need_text("from", "the path of a date or an instant")
+        && let Some(found) = paths.resolve(&inner, at.line, &at.value)
+    {
+        if !found.is(|field| is_dated(field.kind)) {
+            inner.mistake(
+                at.line,
+                format!("a term from `{}`", at.value),
+                "a date or an instant",
+            );
+        }
+        retention.from = found.at;
+    }
+    let after = "what happens then";
+    inner.need(
+        "after",
+        "`retract` (it is taken back) or `forget` (the partner may keep it)",
+        None,
+    );
+    if let Some(at) = inner.choice("after", AFTERS, after) {
+        retention.after = at.value;
+    }
+    inner.finish();
+    retention
+}
+
+impl Term {
+    /// Reads an ISO 8601 period of years, months, weeks or days, at least a day.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Term> {
+        let mut rest = text.strip_prefix('P')?;
+        let mut part = |unit: char| {
+            let Some((number, after)) = rest.split_once(unit) else {
+                return Some(0);
+            };
+            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            rest = after;
+            number
+                .parse::<u16>()
+                .ok()
+                .filter(|number| digits && *number <= 9_999)
+        };
+        let [years, months, weeks, days] = [part('Y')?, part('M')?, part('W')?, part('D')?];
+        let term = Term {
+            years,
+            months,
+            days: weeks.checked_mul(7)?.checked_add(days)?,
+        };
+        let whole = rest.is_empty() && (term.years, term.months, term.days) != (0, 0, 0);
+        whole.then_some(term)
+    }
+}
+
+/// A paper that must be whole: each of its missing parts breaks `rule`.
+struct Paper<'a> {
+    table: Table<'a>,
+    rule: &'static str,
+}
+
+impl Paper<'_> {
+    fn text(&self, key: &str, expected: &str) -> Option<String> {
+        self.table.need(key, expected, Some(self.rule));
+        self.table.text(key, expected).map(|at| at.value)
+    }
+
+    /// A date, in quotes or without.
+    fn date(&self, key: &str, expected: &str) -> Option<At<String>> {
+        self.table.need(key, expected, Some(self.rule));
+        let at = self.table.value(key)?;
+        let text = match at.value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(date) => date.to_string(),
+            other => described(other),
+        };
+        if Date::parse(&text).is_some() {
+            return Some(At {
+                value: text,
+                line: at.line,
+            });
+        }
+        let expected = format!("a date, as \"2026-01-31\": {expected}");
+        self.table.mistake(
+            at.line,
+            format!("`{key}` is {}", described(at.value.get_ref())),
+            expected,
+        );
+        None
+    }
+
+    /// From when until when the paper is in force.
+    fn term(&self) -> Option<(String, String)> {
+        let from = self.date("from", "the first day on which it is in force");
+        let until = self.date("until", "the last day on which it is in force");
+        let (from, until) = (from?, until?);
+        if until.value < from.value {
+            let found = format!("`until` is {}", until.value);
+            self.table
+                .mistake(until.line, found, format!("no day before {}", from.value));
+        }
+        Some((from.value, until.value))
+    }
+}
+
+fn agreement(table: &Table<'_>) -> Option<Agreement> {
+    let paper = Paper {
+        table: table.table("agreement", "the agreement with a processor")?,
+        rule: lint::PROCESSOR,
+    };
+    let reference = paper.text("reference", "where the agreement is kept");
+    let clauses = "the clauses it has, among them `use`, `security` and `confidentiality`";
+    paper.table.need("clauses", clauses, Some(paper.rule));
+    let clauses = paper.table.texts("clauses", clauses);
+    let term = paper.term();
+    paper.table.finish();
+    let (from, until) = term?;
+    Some(Agreement {
+        reference: reference?,
+        clauses: clauses?.value.into_iter().map(|at| at.value).collect(),
+        from,
+        until,
+    })
+}
+
+fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
+    let paper = Paper {
+        table: table.table("authorisation", "the authorisation for national numbers")?,
+        rule: lint::NATIONAL_NUMBER,
+    };
+    let reference = paper.text("reference", "the authorisation's reference");
+    let approved_by = paper.text("approved_by", "who approved it");
+    let approved_on = paper.date("approved_on", "when it was approved");
+    let term = paper.term();
+    let jurisdiction = paper.table.text("jurisdiction", "where it is valid");
+    paper.table.finish();
+    let (from, until) = term?;
+    Some(Authorisation {
+        reference: reference?,
+        approved_by: approved_by?,
+        approved_on: approved_on?.value,
+        from,
+        until,
+        jurisdiction: jurisdiction.map_or_else(String::new, |at| at.value),
+    })
+}
+
+fn flows(table: &Table<'_>) -> Vec<String> {
+    const EXPECTED: &str = "ids of flows, as F01";
+    let texts = table
+        .texts("flows", EXPECTED)
+        .map_or_else(Vec::new, |at| at.value);
+    for at in &texts {
+        let digits = at.value.strip_prefix('F').unwrap_or_default();
+        if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            table.mistake(at.line, format!("flow \"{}\"", at.value), EXPECTED);
+        }
+    }
+    texts.into_iter().map(|at| at.value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_is_a_period() {
+        #[track_caller]
+        fn check(text: &str, want: Option<(u16, u16, u16)>) {
+            let term = Term::parse(text).map(|term| (term.years, term.months, term.days));
+            assert_eq!(term, want, "{text}");
+        }
+        check("P14D", Some((0, 0, 14)));
+        check("P1Y", Some((1, 0, 0)));
+        check("P18M", Some((0, 18, 0)));
+        check("P1Y6M3D", Some((1, 6, 3)));
+        check("P2W", Some((0, 0, 14)));
+        for wrong in [
+            "", "P", "14D", "P0D", "PD", "P-1D", "P+1D", "P1D1Y", "P1DT1H", "PT1H", "P1d",
+            "P99999D",
+        ] {
+            check(wrong, None);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Pseudonyms: keyed hashes, with a key of each recipient's own.
+//!
+//! Two recipients can never join what they have, as their keys differ; who has
+//! no key can make nothing of a pseudonym. Nothing here prints a key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::name::{KEY_ID, Secret};
+use super::settings::{KeySettings, SecretSource};
+
+/// The least that a key's secret holds, in bytes.
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// The length of a pseudonym, in characters.
+pub const PSEUDONYM_LENGTH: usize = 22;
+
+/// Why a text is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    #[error("not one line `ID:SECRET`")]
+    Shape,
+    #[error("the id before the colon is not 1 to 32 lower-case letters, digits and hyphens")]
+    Id,
+    #[error("the secret after the colon is not base64url")]
+    Encoding,
+    #[error("the secret has fewer than 32 bytes")]
+    Short,
+    #[error("the system gave no random bytes")]
+    Random,
+}
+
+/// A key of one recipient.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    id: String,
+    secret: Secret,
+}
+
+impl Key {
+    /// Reads one line `ID:SECRET`, the secret in base64url of at least 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], which never quotes the line.
+    pub fn parse(line: &str) -> Result<Key, KeyError> {
+        let line = line.trim_end_matches(['\r', '\n']);
+        let (id, secret) = line.split_once(':').ok_or(KeyError::Shape)?;
+        if secret.contains(['\n', ':']) {
+            return Err(KeyError::Shape);
+        }
+        if !(KEY_ID.fits)(id) {
+            return Err(KeyError::Id);
+        }
+        let bytes = URL_SAFE_NO_PAD
+            .decode(secret.trim_end_matches('='))
+            .map_err(|_| KeyError::Encoding)?;
+        if bytes.len() < SECRET_BYTES_MIN {
+            return Err(KeyError::Short);
+        }
+        Ok(Key {
+            id: id.to_owned(),
+            secret: Secret::new(bytes),
+        })
+    }
+
+    /// Makes a new key of 32 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// The id has not its form, or the system gave no random bytes.
+    pub fn generate(id: &str) -> Result<Key, KeyError> {
+        if !(KEY_ID.fits)(id) {
+            return Err(KeyError::Id);
+        }
+        let mut bytes = vec![0; SECRET_BYTES_MIN];
+        getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
+        Ok(Key {
+            id: id.to_owned(),
+            secret: Secret::new(bytes),
+        })
+    }
+
+    /// The key's name: no secret.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The line that [`Key::parse`] reads, without its newline: a secret, to be
+    /// written into the key's file and nowhere else.
+    #[must_use]
+    pub fn line(&self) -> Secret {
+        let text = URL_SAFE_NO_PAD.encode(self.secret.expose());
+        Secret::new(format!("{}:{text}", self.id).into_bytes())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, ..)", self.id)
+    }
+}
+
+/// Makes the pseudonyms of one key.
+#[derive(Clone)]
+pub struct Pseudonymiser {
+    keyed: Hmac<Sha256>,
+}
+
+impl fmt::Debug for Pseudonymiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonymiser(..)")
+    }
+}
+
+impl Pseudonymiser {
+    /// Prepares `key`, so that each pseudonym costs only its own bytes.
+    #[must_use]
+    pub fn new(key: &Key) -> Pseudonymiser {
+        let secret = key.secret.expose();
+        let mut block = [0; 64];
+        if let Some(start) = block.get_mut(..secret.len()) {
+            start.copy_from_slice(secret);
+        } else {
+            block[..32].copy_from_slice(&Sha256::digest(secret));
+        }
+        Pseudonymiser {
+            keyed: Hmac::new(&block.into()),
+        }
+    }
+
+    /// Writes the pseudonym of `value` to `out`: base64url of the first 16
+    /// bytes of HMAC-SHA-256 over kind, field, library and value, with one zero
+    /// byte between each two.
+    ///
+    /// `field` is the catalogue's path, never an output's name.
+    pub fn pseudonym(
+        &self,
+        kind: &str,
+        field: &str,
+        library: &str,
+        value: &str,
+        out: &mut [u8; PSEUDONYM_LENGTH],
+    ) {
+        let mut mac = self.keyed.clone();
+        for part in [kind, field, library] {
+            mac.update(part.as_bytes());
+            mac.update(&[0]);
+        }
+        mac.update(value.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest[..16]);
+        encode(&first, out);
+    }
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// 16 bytes in base64url: 22 characters, whose last holds two bits.
+fn encode(bytes: &[u8; 16], out: &mut [u8; PSEUDONYM_LENGTH]) {
+    let bits = u128::from_be_bytes(*bytes);
+    for (place, character) in out.iter_mut().enumerate() {
+        let end = 128 - 6 * (place as u32 + 1).min(21);
+        let six = if place == 21 { bits << 4 } else { bits >> end };
+        *character = ALPHABET[(six & 63) as usize];
+    }
+}
+
+/// A recipient's key that cannot be had, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMistake {
+    pub recipient: String,
+    pub text: String,
+}
+
+impl fmt::Display for KeyMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key of recipient `{}`: {}", self.recipient, self.text)
+    }
+}
+
+/// The keys of all recipients.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing {
+    keys: BTreeMap<String, Key>,
+    /// What an operator should know, as a key file that others may read.
+    pub notes: Vec<String>,
+}
+
+impl KeyRing {
+    /// Reads the key of each of `recipients` from where `settings` say.
+    ///
+    /// # Errors
+    ///
+    /// Every key that cannot be had, at once; a secret is never quoted.
+    pub fn load<'a>(
+        settings: &KeySettings,
+        recipients: impl IntoIterator<Item = &'a str>,
+    ) -> Result<KeyRing, Vec<KeyMistake>> {
+        let mut ring = KeyRing::default();
+        let mut mistakes = Vec::new();
+        for recipient in recipients {
+            match ring.read(settings, recipient) {
+                Ok(key) => {
+                    ring.keys.insert(recipient.to_owned(), key);
+                }
+                Err(text) => mistakes.push(KeyMistake {
+                    recipient: recipient.to_owned(),
+                    text,
+                }),
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(ring)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// Makes a ring of keys that are at hand, as of a demonstration.
+    #[must_use]
+    pub fn of(keys: impl IntoIterator<Item = (String, Key)>) -> KeyRing {
+        KeyRing {
+            keys: keys.into_iter().collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The key of `recipient`.
+    #[must_use]
+    pub fn key(&self, recipient: &str) -> Option<&Key> {
+        self.keys.get(recipient)
+    }
+
+    fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, String> {
+        let source = settings.source(recipient);
+        let advice = format!("make one with `zeef keys new {recipient}`");
+        let secret = source
+            .read()
+            .map_err(|error| format!("{error}; {advice}"))?;
+        if let SecretSource::File(path) = &source {
+            self.notes.extend(open_to_others(path));
+        }
+        let key = secret
+            .expose_text()
+            .ok_or(KeyError::Shape)
+            .and_then(Key::parse)
+            .map_err(|error| format!("{source}: {error}; {advice}"))?;
+        let twin = self
+            .keys
+            .iter()
+            .find(|(_, other)| other.secret == key.secret);
+        match twin {
+            Some((other, _)) => Err(format!(
+                "{source}: the same secret as that of `{other}`, so that the two could join their data; {advice}"
+            )),
+            None => Ok(key),
+        }
+    }
+}
+
+/// The file of a recipient's key in a folder of keys.
+#[must_use]
+pub fn key_file(directory: &Path, recipient: &str) -> PathBuf {
+    directory.join(format!("{recipient}.key"))
+}
+
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| {
+        let path = path.display();
+        format!(
+            "{path}: others than its owner have access to this key; `chmod 600 {path}` ends that"
+        )
+    })
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    fn pseudonym(key: &Key, parts: [&str; 4]) -> String {
+        let mut out = [0; PSEUDONYM_LENGTH];
+        let [kind, field, library, value] = parts;
+        Pseudonymiser::new(key).pseudonym(kind, field, library, value, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The same, the long way round.
+    fn expected(secret: &[u8], parts: [&str; 4]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+        mac.update(parts.join("\0").as_bytes());
+        URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
+    }
+
+    #[test]
+    fn a_pseudonym_is_the_hmac_of_its_parts() {
+        let parts = ["patron", "patron_id", "NL-AmrBKW", "P-1"];
+        for length in [32, 63, 64, 65, 200] {
+            let secret: Vec<u8> = (0..length).collect();
+            let line = format!("a:{}", URL_SAFE_NO_PAD.encode(&secret));
+            let key = Key::parse(&line).unwrap();
+            assert_eq!(pseudonym(&key, parts), expected(&secret, parts));
+        }
+        let key = Key::parse(LINE).unwrap();
+        // Computed with Python's hmac and base64.
+        assert_eq!(pseudonym(&key, parts), "fO7YVJRFVIBpNkQKWiG2Fg");
+    }
+
+    #[test]
+    fn every_part_makes_a_difference() {
+        let key = Key::parse(LINE).unwrap();
+        let base = ["loan", "loan_id", "NL-A", "1"];
+        for place in 0..4 {
+            let mut other = base;
+            other[place] = "x";
+            assert_ne!(pseudonym(&key, base), pseudonym(&key, other));
+        }
+        assert_ne!(
+            pseudonym(&key, base),
+            pseudonym(&Key::generate("b").unwrap(), base)
+        );
+    }
+
+    #[test]
+    fn a_key_is_one_line() {
+        #[track_caller]
+        fn check(line: &str, want: KeyError) {
+            assert_eq!(Key::parse(line).map(|key| key.id), Err(want));
+        }
+        assert_eq!(Key::parse(LINE).unwrap().id(), "k1");
+        assert!(Key::parse(&format!("{LINE}=\r\n")).is_ok());
+        check("", KeyError::Shape);
+        check(
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+            KeyError::Shape,
+        );
+        check(&format!("{LINE}\n{LINE}"), KeyError::Shape);
+        check("K:AAEC", KeyError::Id);
+        check("k:AA+/", KeyError::Encoding);
+        check(
+            "k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg",
+            KeyError::Short,
+        );
+        assert_eq!(Key::generate("").map(|_| ()), Err(KeyError::Id));
+    }
+
+    #[test]
+    fn a_new_key_can_be_read_back_and_does_not_print() {
+        let key = Key::generate("2026-a").unwrap();
+        let line = key.line();
+        let text = line.expose_text().unwrap();
+        assert_eq!(Key::parse(text).unwrap(), key);
+        assert_eq!(format!("{key:?}"), "Key(2026-a, ..)");
+        assert!(!format!("{key:?} {line:?}").contains(&text[7..]));
+    }
+
+    #[test]
+    fn a_ring_tells_all_that_is_wrong_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = KeySettings {
+            directory: folder.path().to_owned(),
+            recipients: BTreeMap::new(),
+        };
+        std::fs::write(key_file(folder.path(), "good"), LINE).unwrap();
+        std::fs::write(key_file(folder.path(), "twin"), LINE.replace("k1", "k2")).unwrap();
+        std::fs::write(key_file(folder.path(), "short"), "a:AAEC").unwrap();
+        let names = ["good", "twin", "short", "absent"];
+        let mistakes = KeyRing::load(&settings, names).unwrap_err();
+        let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        assert!(
+            shown[0].contains("`twin`") && shown[0].contains("`good`"),
+            "{shown:?}"
+        );
+        assert!(shown[1].contains("fewer than 32 bytes"), "{shown:?}");
+        assert!(shown[2].contains("zeef keys new absent"), "{shown:?}");
+        let ring = KeyRing::load(&settings, ["good"]).unwrap();
+        assert_eq!(ring.key("good").map(Key::id), Some("k1"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_may_read_is_noted() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let settings = KeySettings {
+            directory: folder.path().to_owned(),
+            recipients: BTreeMap::new(),
+        };
+        let path = key_file(folder.path(), "a");
+        std::fs::write(&path, LINE).unwrap();
+        for (mode, notes) in [(0o600, 0), (0o640, 1)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(KeyRing::load(&settings, ["a"]).unwrap().notes.len(), notes);
+        }
+    }
+}

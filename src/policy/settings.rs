@@ -1,0 +1,907 @@
+//! `zeef.toml`: how the daemon runs. Nothing here decides what is released,
+//! but for the defaults of masks.
+//!
+//! Everything has a default, every number has bounds. Secrets are named by
+//! file or environment; they are read when they are needed, and never shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::document::{At, Mistake, Table, Value, kind_of, near};
+use super::mask::ArgValue;
+use super::name::{ENVIRONMENT, KEBAB, NameForm, Secret};
+
+/// The lane of every recipient that no lane names.
+pub const MAIN_LANE: &str = "main";
+
+/// How the daemon runs: plain data, valid as it stands.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonSettings {
+    pub kafka: KafkaSection,
+    /// At least one recipient each; every enabled recipient is in one of them.
+    pub lanes: Vec<Lane>,
+    /// By recipient.
+    pub rates: BTreeMap<String, Rate>,
+    pub limits: Limits,
+    pub batch: Batch,
+    pub admin: Admin,
+    pub log: Log,
+    pub topics: TopicSettings,
+    pub keys: KeySettings,
+    pub masks: MaskDefaults,
+}
+
+/// How to reach Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSection {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Stands before every topic, group and transactional id; may be empty.
+    pub topic_prefix: String,
+    /// Names the process; the host's name where it is `None`.
+    pub instance: Option<String>,
+    pub transaction_timeout_ms: u64,
+    pub session_timeout_ms: u64,
+    /// librdkafka's own properties, by their names.
+    pub properties: BTreeMap<String, Property>,
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        KafkaSection {
+            brokers: "127.0.0.1:9092".to_owned(),
+            topic_prefix: String::new(),
+            instance: None,
+            transaction_timeout_ms: 10_000,
+            session_timeout_ms: 10_000,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// A property of librdkafka.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Property {
+    Plain(String),
+    Secret(SecretSource),
+}
+
+impl Property {
+    /// The property's value: read now, where it is a secret.
+    ///
+    /// # Errors
+    ///
+    /// The secret cannot be read.
+    pub fn resolve(&self) -> Result<Secret, SecretError> {
+        match self {
+            Property::Plain(text) => Ok(Secret::new(text.clone().into_bytes())),
+            Property::Secret(source) => source.read(),
+        }
+    }
+}
+
+/// Shows no value: a plain one may hold a secret that was put there by mistake.
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Property::Plain(_) => f.write_str("Plain(..)"),
+            Property::Secret(source) => write!(f, "Secret({source})"),
+        }
+    }
+}
+
+/// Where a secret lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    Environment(String),
+    File(PathBuf),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretSource::Environment(name) => write!(f, "environment variable {name}"),
+            SecretSource::File(path) => write!(f, "file {}", path.display()),
+        }
+    }
+}
+
+/// Why a secret cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("environment variable {0} is not set")]
+    Unset(String),
+    #[error("environment variable {0} is no UTF-8 text")]
+    Encoding(String),
+    #[error("file {path} cannot be read: {reason}", path = .0.display(), reason = .1)]
+    File(PathBuf, std::io::Error),
+    #[error("{0} is empty")]
+    Empty(SecretSource),
+}
+
+impl SecretSource {
+    /// Reads the secret, without the newline at its end.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, cannot be read, or is empty.
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        let mut bytes = match self {
+            SecretSource::Environment(name) => from_environment(name)?,
+            SecretSource::File(path) => {
+                std::fs::read(path).map_err(|error| SecretError::File(path.clone(), error))?
+            }
+        };
+        while bytes.last().is_some_and(|last| b"\r\n".contains(last)) {
+            bytes.pop();
+        }
+        if bytes.is_empty() {
+            return Err(SecretError::Empty(self.clone()));
+        }
+        Ok(Secret::new(bytes))
+    }
+}
+
+fn from_environment(name: &str) -> Result<Vec<u8>, SecretError> {
+    match std::env::var(name) {
+        Ok(text) => Ok(text.into_bytes()),
+        Err(std::env::VarError::NotPresent) => Err(SecretError::Unset(name.to_owned())),
+        Err(std::env::VarError::NotUnicode(_)) => Err(SecretError::Encoding(name.to_owned())),
+    }
+}
+
+/// Recipients that move together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    pub name: String,
+    /// Enabled recipients, by name, sorted.
+    pub recipients: Vec<String>,
+    pub workers: usize,
+}
+
+/// How fast a recipient may be given records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub records_per_s: u32,
+    /// How many at once after a pause.
+    pub burst: u32,
+}
+
+/// What a record may be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub record_bytes: usize,
+    pub depth: usize,
+    pub keys: usize,
+    pub output_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            record_bytes: 1 << 20,
+            depth: 64,
+            keys: 4096,
+            output_bytes: 1 << 20,
+        }
+    }
+}
+
+/// When a batch closes: at the first of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub records: usize,
+    pub bytes: usize,
+    pub wait_ms: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch {
+            records: 20_000,
+            bytes: 32 << 20,
+            wait_ms: 50,
+        }
+    }
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// What is logged at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    const ALL: &[(&str, LogLevel)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+
+    /// The word in the config and in log filters.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+/// What `zeef topics` plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Of a topic that does not exist yet.
+    pub partitions: u32,
+    /// `None`: as the broker has it by default.
+    pub replication: Option<u16>,
+    /// `None`: as the broker has it by default.
+    pub min_insync_replicas: Option<u16>,
+    /// The longest time for which a partner may be away and still see what
+    /// was taken back (`delete.retention.ms`).
+    pub outage_days: u32,
+    /// How long dead letters are kept.
+    pub dead_letter_days: u32,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        TopicSettings {
+            partitions: 4,
+            replication: None,
+            min_insync_replicas: None,
+            outage_days: 30,
+            dead_letter_days: 90,
+        }
+    }
+}
+
+/// Where the keys of pseudonyms lie.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeySettings {
+    /// Already joined with the config folder.
+    pub directory: PathBuf,
+    /// Those that do not lie in the directory, by recipient.
+    pub recipients: BTreeMap<String, SecretSource>,
+}
+
+impl KeySettings {
+    /// Where the key of `recipient` lies: `NAME.key` in the directory, where
+    /// nothing else is said.
+    #[must_use]
+    pub fn source(&self, recipient: &str) -> SecretSource {
+        match self.recipients.get(recipient) {
+            Some(source) => source.clone(),
+            None => SecretSource::File(super::pseudonym::key_file(&self.directory, recipient)),
+        }
+    }
+}
+
+/// What masks do where a field does not say it; part of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskDefaults(BTreeMap<String, ArgValue>);
+
+impl MaskDefaults {
+    /// The default of a mask's argument.
+    #[must_use]
+    pub fn argument(&self, name: &str) -> Option<&ArgValue> {
+        self.0.get(name)
+    }
+}
+
+/// The recipients that settings may name.
+pub(super) struct Recipients<'a> {
+    pub(super) enabled: &'a [String],
+    /// Switched off, or in a file with mistakes: known, but in no lane.
+    pub(super) others: &'a [String],
+}
+
+impl Recipients<'_> {
+    fn knows(&self, name: &str) -> bool {
+        self.enabled.iter().any(|other| other == name) || self.is_off(name)
+    }
+
+    fn is_off(&self, name: &str) -> bool {
+        self.others.iter().any(|other| other == name)
+    }
+
+    /// Whether `name` is one; a mistake at `line` where it is not.
+    fn check(&self, table: &Table<'_>, name: &str, line: usize) -> bool {
+        if self.knows(name) {
+            return true;
+        }
+        let close = near(
+            name,
+            self.enabled.iter().chain(self.others).map(String::as_str),
+        );
+        let found = format!("unknown recipient `{name}`");
+        let expected = match close {
+            Some(_) => "",
+            None => "the name of a file in `recipients`",
+        };
+        table.push(Mistake::new(table.file(), line, found, expected).near(close));
+        false
+    }
+}
+
+/// The defaults of masks: read first, as recipients are compiled with them.
+pub(super) fn mask_defaults(root: &Table<'_>) -> MaskDefaults {
+    let mut defaults = BTreeMap::new();
+    let Some(table) = root.table("masks", "defaults of masks") else {
+        return MaskDefaults::default();
+    };
+    let keys = [
+        ("kernwoord", "kernwoord"),
+        ("full", "full"),
+        ("default", "default"),
+    ];
+    let key = table.choice("surname_key", &keys, "which part of a surname counts");
+    let ij = [("IJ", "IJ"), ("I", "I")];
+    let initial = table.choice("ij_initial", &ij, "what the initial of a name with IJ is");
+    for (name, choice) in [("surname_key", key), ("ij_initial", initial)] {
+        if let Some(word) = choice {
+            defaults.insert(name.to_owned(), ArgValue::Text(word.value.to_owned()));
+        }
+    }
+    let hidden = "digits that stay hidden at least";
+    if let Some(number) = table.integer("min_hidden", 1..=20, hidden) {
+        defaults.insert("min_hidden".to_owned(), ArgValue::Integer(number.value));
+    }
+    table.finish();
+    MaskDefaults(defaults)
+}
+
+/// Reads the whole of `zeef.toml` but for the defaults of masks.
+pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
+    DaemonSettings {
+        kafka: kafka(root, folder),
+        lanes: lanes(root, recipients),
+        rates: rates(root, recipients),
+        limits: limits(root),
+        batch: batch(root),
+        admin: admin(root),
+        log: log(root),
+        topics: topics(root),
+        keys: keys(root, folder, recipients),
+        masks: MaskDefaults::default(),
+    }
+}
+
+/// The settings of a folder without `zeef.toml`.
+pub(super) fn defaults(folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
+    DaemonSettings {
+        lanes: spread(Vec::new(), recipients),
+        keys: KeySettings {
+            directory: folder.join("keys"),
+            recipients: BTreeMap::new(),
+        },
+        ..DaemonSettings::default()
+    }
+}
+
+/// A number within bounds, or the default.
+fn number<T: TryFrom<i64>>(
+    table: &Table<'_>,
+    key: &str,
+    bounds: RangeInclusive<i64>,
+    default: T,
+    expected: &str,
+) -> T {
+    table
+        .integer(key, bounds, expected)
+        .and_then(|at| T::try_from(at.value).ok())
+        .unwrap_or(default)
+}
+
+fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
+    let base = KafkaSection::default();
+    let Some(table) = root.table("kafka", "how to reach Kafka") else {
+        return base;
+    };
+    let brokers = "`host:port`, several separated by commas";
+    let section = KafkaSection {
+        brokers: table
+            .text("brokers", brokers)
+            .map_or(base.brokers, |at| at.value),
+        topic_prefix: prefix(&table),
+        instance: named(&table, "instance", INSTANCE),
+        transaction_timeout_ms: number(
+            &table,
+            "transaction_timeout_ms",
+            1_000..=900_000,
+            base.transaction_timeout_ms,
+            "how long a transaction may be open",
+        ),
+        session_timeout_ms: number(
+            &table,
+            "session_timeout_ms",
+            6_000..=1_800_000,
+            base.session_timeout_ms,
+            "how long a silent process keeps its partitions",
+        ),
+        properties: properties(&table, folder),
+    };
+    table.finish();
+    section
+}
+
+const INSTANCE: NameForm = NameForm {
+    expected: "letters, digits, `.`, `_` and `-`, 100 at most",
+    fits: |name| name.len() <= 100 && (super::name::TOPIC.fits)(name),
+};
+
+const PREFIX: NameForm = NameForm {
+    expected: "letters, digits, `.`, `_` and `-`, 40 at most",
+    fits: |name| name.len() <= 40 && (super::name::TOPIC.fits)(name),
+};
+
+/// The prefix may be empty: that is its default.
+fn prefix(table: &Table<'_>) -> String {
+    let empty = table
+        .value("topic_prefix")
+        .is_some_and(|at| at.value.get_ref().as_str() == Some(""));
+    if empty {
+        return String::new();
+    }
+    named(table, "topic_prefix", PREFIX).unwrap_or_default()
+}
+
+/// A string of the form `form`.
+fn named(table: &Table<'_>, key: &str, form: NameForm) -> Option<String> {
+    let text = table.text(key, form.expected)?;
+    if (form.fits)(&text.value) {
+        return Some(text.value);
+    }
+    let found = format!("`{key}` is \"{}\"", text.value);
+    table.mistake(text.line, found, form.expected);
+    None
+}
+
+const PROPERTY: &str =
+    "a string, a number, true or false, { env = \"NAME\" } or { file = \"PATH\" }";
+const BY_NAME: &str = "{ env = \"NAME\" } or { file = \"PATH\" }";
+
+/// Properties that are secrets: never inline.
+const SECRET_PROPERTIES: &[&str] = &[
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
+
+fn properties(kafka: &Table<'_>, folder: &Path) -> BTreeMap<String, Property> {
+    let mut all = BTreeMap::new();
+    if let Some(table) = kafka.table("properties", "properties of librdkafka") {
+        flatten("", &table, folder, &mut all);
+    }
+    all
+}
+
+/// Reads `a.b = 1` with and without quotes alike: TOML makes tables of the one.
+fn flatten(above: &str, table: &Table<'_>, folder: &Path, all: &mut BTreeMap<String, Property>) {
+    for (key, value) in table.entries() {
+        let name = format!("{above}{}", key.value);
+        match table.as_table(value, key.line) {
+            Some(inner) if !names_a_secret(&inner) => {
+                flatten(&format!("{name}."), &inner, folder, all);
+            }
+            _ => {
+                let Some(property) = property(&name, table, &key, value, folder) else {
+                    continue;
+                };
+                if all.insert(name.clone(), property).is_some() {
+                    table.mistake(key.line, format!("property `{name}` twice"), "it once");
+                }
+            }
+        }
+    }
+}
+
+fn names_a_secret(table: &Table<'_>) -> bool {
+    let entries = table.entries();
+    matches!(entries.as_slice(), [(key, _)] if ["env", "file"].contains(&key.value.as_str()))
+}
+
+fn property(
+    name: &str,
+    table: &Table<'_>,
+    key: &At<String>,
+    value: &Value<'_>,
+    folder: &Path,
+) -> Option<Property> {
+    use toml::de::DeValue;
+    if let Some(source) = table.as_table(value, key.line) {
+        return secret_source(&source, name, folder).map(Property::Secret);
+    }
+    if SECRET_PROPERTIES.contains(&name) {
+        table.mistake(
+            key.line,
+            format!("the secret `{name}` in the file itself"),
+            BY_NAME,
+        );
+        return None;
+    }
+    match value.get_ref() {
+        DeValue::String(text) => Some(Property::Plain(text.to_string())),
+        DeValue::Integer(number) => Some(Property::Plain(number.to_string())),
+        DeValue::Float(number) => Some(Property::Plain(number.to_string())),
+        DeValue::Boolean(value) => Some(Property::Plain(value.to_string())),
+        other => {
+            let found = format!("property `{name}` is {}", kind_of(other));
+            table.mistake(key.line, found, PROPERTY);
+            None
+        }
+    }
+}
+
+/// `{ env = "NAME" }` or `{ file = "PATH" }`, the path beside the config.
+fn secret_source(table: &Table<'_>, name: &str, folder: &Path) -> Option<SecretSource> {
+    let environment = environment_name(table);
+    let file = table.text("file", "the path of a file that holds the secret");
+    let both = table.has("env") && table.has("file");
+    let neither = !table.has("env") && !table.has("file");
+    table.finish();
+    if both || neither {
+        let count = if both {
+            "both `env` and `file`"
+        } else {
+            "neither `env` nor `file`"
+        };
+        table.mistake(table.line(), format!("{count} for `{name}`"), BY_NAME);
+        return None;
+    }
+    environment
+        .map(SecretSource::Environment)
+        .or_else(|| file.map(|path| SecretSource::File(folder.join(path.value))))
+}
+
+/// Never quotes what stands there: it may be the secret itself.
+fn environment_name(table: &Table<'_>) -> Option<String> {
+    let name = table.text("env", ENVIRONMENT.expected)?;
+    if (ENVIRONMENT.fits)(&name.value) {
+        return Some(name.value);
+    }
+    table.mistake(name.line, "`env` names no variable", ENVIRONMENT.expected);
+    None
+}
+
+fn lanes(root: &Table<'_>, recipients: &Recipients<'_>) -> Vec<Lane> {
+    let mut lanes = Vec::new();
+    let mut taken = BTreeSet::new();
+    if let Some(table) = root.table("lanes", "lanes by name") {
+        for (name, value) in table.entries() {
+            if !(KEBAB.fits)(&name.value) {
+                let found = format!("lane `{}`", name.value);
+                table.mistake(name.line, found, KEBAB.expected);
+            }
+            match table.as_table(value, name.line) {
+                Some(inner) => lanes.push(lane(name, &inner, recipients, &mut taken)),
+                None => {
+                    let found = format!("lane `{}` is {}", name.value, kind_of(value.get_ref()));
+                    table.mistake(name.line, found, "a table: `recipients` and `workers`");
+                }
+            }
+        }
+    }
+    spread(lanes, recipients)
+}
+
+fn lane(
+    name: At<String>,
+    table: &Table<'_>,
+    recipients: &Recipients<'_>,
+    taken: &mut BTreeSet<String>,
+) -> Lane {
+    let expected = "names of recipients";
+    if name.value != MAIN_LANE {
+        table.need("recipients", expected, None);
+    }
+    let mut own = Vec::new();
+    for at in table
+        .texts("recipients", expected)
+        .map_or(Vec::new(), |at| at.value)
+    {
+        if !recipients.check(table, &at.value, at.line) {
+            continue;
+        }
+        if !taken.insert(at.value.clone()) {
+            let found = format!("recipient `{}` in two lanes", at.value);
+            table.mistake(at.line, found, "it in one");
+        } else if !recipients.is_off(&at.value) {
+            own.push(at.value);
+        }
+    }
+    let workers = number(table, "workers", 1..=256, 1, "how many threads");
+    table.finish();
+    Lane {
+        name: name.value,
+        recipients: own,
+        workers,
+    }
+}
+
+/// Puts every recipient that no lane names into the main lane, and drops lanes
+/// without any.
+fn spread(mut lanes: Vec<Lane>, recipients: &Recipients<'_>) -> Vec<Lane> {
+    let rest: Vec<String> = recipients
+        .enabled
+        .iter()
+        .filter(|name| lanes.iter().all(|lane| !lane.recipients.contains(*name)))
+        .cloned()
+        .collect();
+    match lanes.iter_mut().find(|lane| lane.name == MAIN_LANE) {
+        Some(main) => main.recipients.extend(rest),
+        None => lanes.push(Lane {
+            name: MAIN_LANE.to_owned(),
+            recipients: rest,
+            workers: 1,
+        }),
+    }
+    lanes.retain(|lane| !lane.recipients.is_empty());
+    for lane in &mut lanes {
+        lane.recipients.sort();
+    }
+    lanes.sort_by(|a, b| a.name.cmp(&b.name));
+    lanes
+}
+
+fn rates(root: &Table<'_>, recipients: &Recipients<'_>) -> BTreeMap<String, Rate> {
+    let mut rates = BTreeMap::new();
+    let Some(table) = root.table("rates", "rates by recipient") else {
+        return rates;
+    };
+    for (name, value) in table.entries() {
+        recipients.check(&table, &name.value, name.line);
+        let Some(inner) = table.as_table(value, name.line) else {
+            let found = format!("`{}` is {}", name.value, kind_of(value.get_ref()));
+            table.mistake(name.line, found, "a table: { records_per_s = 100 }");
+            continue;
+        };
+        inner.need("records_per_s", "how many records a second", None);
+        let bounds = 1..=1_000_000;
+        let speed = number(
+            &inner,
+            "records_per_s",
+            bounds.clone(),
+            1,
+            "how many records a second",
+        );
+        let burst = number(&inner, "burst", bounds, speed, "how many records at once");
+        inner.finish();
+        let rate = Rate {
+            records_per_s: speed,
+            burst,
+        };
+        rates.insert(name.value, rate);
+    }
+    rates
+}
+
+const BYTES: RangeInclusive<i64> = 1_024..=67_108_864;
+
+fn limits(root: &Table<'_>) -> Limits {
+    let base = Limits::default();
+    let Some(table) = root.table("limits", "what a record may be at most") else {
+        return base;
+    };
+    let limits = Limits {
+        record_bytes: number(
+            &table,
+            "record_bytes",
+            BYTES,
+            base.record_bytes,
+            "bytes of a record",
+        ),
+        depth: number(
+            &table,
+            "depth",
+            1..=512,
+            base.depth,
+            "objects and lists in each other",
+        ),
+        keys: number(
+            &table,
+            "keys",
+            1..=1_000_000,
+            base.keys,
+            "keys of a record in all",
+        ),
+        output_bytes: number(
+            &table,
+            "output_bytes",
+            BYTES,
+            base.output_bytes,
+            "bytes of an output",
+        ),
+    };
+    table.finish();
+    limits
+}
+
+fn batch(root: &Table<'_>) -> Batch {
+    let base = Batch::default();
+    let Some(table) = root.table("batch", "when a batch closes") else {
+        return base;
+    };
+    let bytes = 1_024..=1_073_741_824;
+    let batch = Batch {
+        records: number(
+            &table,
+            "records",
+            1..=1_000_000,
+            base.records,
+            "records of a batch",
+        ),
+        bytes: number(&table, "bytes", bytes, base.bytes, "bytes of a batch"),
+        wait_ms: number(
+            &table,
+            "wait_ms",
+            1..=60_000,
+            base.wait_ms,
+            "milliseconds of a batch",
+        ),
+    };
+    table.finish();
+    batch
+}
+
+fn admin(root: &Table<'_>) -> Admin {
+    let base = Admin::default();
+    let Some(table) = root.table("admin", "where metrics and health are served") else {
+        return base;
+    };
+    let expected = "an address and port, as \"127.0.0.1:9464\", or \"none\"";
+    let listen = match table.text("listen", expected) {
+        None => base.listen,
+        Some(at) if at.value == "none" => None,
+        Some(at) => at.value.parse().ok().or_else(|| {
+            let found = format!("`listen` is \"{}\"", at.value);
+            table.mistake(at.line, found, expected);
+            base.listen
+        }),
+    };
+    table.finish();
+    Admin { listen }
+}
+
+fn log(root: &Table<'_>) -> Log {
+    let Some(table) = root.table("log", "how the log looks") else {
+        return Log::default();
+    };
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = table.choice("format", &formats, "how a log line looks");
+    let level = table.choice("level", LogLevel::ALL, "what is logged at least");
+    table.finish();
+    Log {
+        format: format.map_or_else(LogFormat::default, |at| at.value),
+        level: level.map_or_else(LogLevel::default, |at| at.value),
+    }
+}
+
+fn topics(root: &Table<'_>) -> TopicSettings {
+    let base = TopicSettings::default();
+    let Some(table) = root.table("topics", "what `zeef topics` plans") else {
+        return base;
+    };
+    let copies = |key, expected| {
+        let at = table.integer(key, 1..=32, expected)?;
+        Some((u16::try_from(at.value).ok()?, at.line))
+    };
+    let replication = copies("replication", "copies of each partition");
+    let insync = copies("min_insync_replicas", "copies that must have a record");
+    if let (Some((all, _)), Some((least, line))) = (replication, insync)
+        && least > all
+    {
+        let found = format!("`min_insync_replicas` is {least}");
+        table.mistake(
+            line,
+            found,
+            format!("no more than `replication`, which is {all}"),
+        );
+    }
+    let days = 1..=3_650;
+    let settings = TopicSettings {
+        partitions: number(
+            &table,
+            "partitions",
+            1..=10_000,
+            base.partitions,
+            "partitions of a new topic",
+        ),
+        replication: replication.map(|(count, _)| count),
+        min_insync_replicas: insync.map(|(count, _)| count),
+        outage_days: number(
+            &table,
+            "outage_days",
+            days.clone(),
+            base.outage_days,
+            "days a partner may be away",
+        ),
+        dead_letter_days: number(
+            &table,
+            "dead_letter_days",
+            days,
+            base.dead_letter_days,
+            "days a dead letter is kept",
+        ),
+    };
+    table.finish();
+    settings
+}
+
+fn keys(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> KeySettings {
+    let mut keys = KeySettings {
+        directory: folder.join("keys"),
+        recipients: BTreeMap::new(),
+    };
+    let Some(table) = root.table("keys", "where the keys lie") else {
+        return keys;
+    };
+    if let Some(at) = table.text("directory", "a folder, from the config folder") {
+        keys.directory = folder.join(at.value);
+    }
+    if let Some(inner) = table.table("recipients", "keys by recipient") {
+        for (name, value) in inner.entries() {
+            recipients.check(&inner, &name.value, name.line);
+            let source = match inner.as_table(value, name.line) {
+                Some(source) => secret_source(&source, &name.value, folder),
+                None => {
+                    let found = format!("the key of `{}` in the file itself", name.value);
+                    inner.mistake(name.line, found, BY_NAME);
+                    None
+                }
+            };
+            keys.recipients
+                .extend(source.map(|source| (name.value, source)));
+        }
+    }
+    table.finish();
+    keys
+}
