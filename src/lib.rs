@@ -15,4 +15,3 @@ pub mod sample;
 
 pub mod daemon;
 
-pub mod cli;

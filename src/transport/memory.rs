@@ -463,7 +463,7 @@ mod tests {
                     Payload::Bytes(bytes) => bytes.to_vec(),
                     _ => Vec::new(),
                 };
-                let pushed = outbox.push_with(OutputId(0), None, input.key, |bytes| {
+                let pushed = outbox.try_push(OutputId(0), None, input.key, |bytes| {
                     bytes.extend(value);
                     Ok::<_, ()>(())
                 });

@@ -9,5 +9,7 @@
     reason = "a test ends where something is not as expected"
 )]
 
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
 mod facts;
 mod harness;

@@ -133,7 +133,7 @@ fn show(input: &Input<'_>) -> String {
 /// refused record as a pointer to the dead letters.
 fn copy(input: &Input<'_>, outbox: &mut Outbox) {
     let mut push = |output, key: Option<&[u8]>, value: &[u8]| {
-        let pushed = outbox.push_with(output, None, key, |bytes| {
+        let pushed = outbox.try_push(output, None, key, |bytes| {
             bytes.extend_from_slice(value);
             Ok::<_, ()>(())
         });
@@ -300,7 +300,7 @@ fn outputs_are_lines() {
     let mut lane = world.lane().unwrap();
     let mut outbox = Outbox::default();
     outbox.push_null(ALL, None, b"k\"1");
-    let pushed = outbox.push_with(ALL, Some(3), None, |bytes| {
+    let pushed = outbox.try_push(ALL, Some(3), None, |bytes| {
         bytes.extend(b"{\"price\":12.50}");
         Ok::<_, ()>(())
     });
@@ -321,7 +321,7 @@ fn an_output_that_is_no_line_stops() {
         let world = World::new();
         let mut lane = world.lane().unwrap();
         let mut outbox = Outbox::default();
-        let pushed = outbox.push_with(ALL, None, Some(key), |bytes| {
+        let pushed = outbox.try_push(ALL, None, Some(key), |bytes| {
             bytes.extend(value);
             Ok::<_, ()>(())
         });
