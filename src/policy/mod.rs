@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
+pub mod detect;
 pub mod form;
 pub mod mask;
 pub mod reason;
