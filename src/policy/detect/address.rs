@@ -1,0 +1,262 @@
+//! What begins with a letter or ends in one: e-mail, IBAN, postcode, month.
+//!
+//! Judges from one place on; each function yields the end of what it found.
+
+use super::number::{calendar, count, is_alphanumeric};
+use crate::policy::form::{is_email_label, is_email_local, is_iban, is_postcode_letters};
+
+/// Finds the end of an e-mail address; letters of any script count.
+pub(super) fn email(text: &[u8], at: usize) -> Option<usize> {
+    let local = count(text, at, usize::MAX, is_local);
+    if local == 0 || text.get(at + local) != Some(&b'@') {
+        return None;
+    }
+    let label = |at: usize| count(text, at, usize::MAX, |b| is_email_label(b) || !b.is_ascii());
+    let domain = at + local + 1;
+    let first = domain + label(domain);
+    let mut end = first;
+    while text.get(end) == Some(&b'.') && label(end + 1) > 0 {
+        end += 1 + label(end + 1);
+    }
+    (first > domain && end > first).then_some(end)
+}
+
+pub(super) fn is_local(b: u8) -> bool {
+    is_email_local(b) || !b.is_ascii()
+}
+
+/// How long an IBAN is, by country.
+const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"CH", 21),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DK", 18),
+    (b"EE", 20),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GR", 27),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MT", 31),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"PL", 28),
+    (b"PT", 25),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"SA", 24),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"UA", 29),
+    (b"VA", 22),
+    (b"XK", 20),
+];
+
+/// Finds the end of an IBAN, in any case of letters, with a space, dot or
+/// hyphen between its characters.
+pub(super) fn iban(text: &[u8], at: usize) -> Option<usize> {
+    let country = [text.get(at)?, text.get(at + 1)?].map(u8::to_ascii_uppercase);
+    let (_, length) = IBAN_LENGTHS.iter().find(|(name, _)| **name == country)?;
+    let mut compact = String::with_capacity(*length);
+    let mut end = at;
+    while compact.len() < *length {
+        if !compact.is_empty() {
+            end += count(text, end, 1, |b| b" .-".contains(&b));
+        }
+        let b = *text.get(end).filter(|b| b.is_ascii_alphanumeric())?;
+        compact.push(char::from(b.to_ascii_uppercase()));
+        end += 1;
+    }
+    is_iban(&compact).then_some(end)
+}
+
+/// Dutch words of two letters that may follow a number.
+const TWO_LETTER_WORDS: &[&[u8; 2]] = &[
+    b"al", b"de", b"en", b"er", b"ik", b"in", b"is", b"je", b"me", b"na", b"nu", b"of", b"om",
+    b"op", b"te", b"uw", b"we", b"ze", b"zo",
+];
+
+/// Finds the end of a Dutch postcode.
+fn dutch_postcode(text: &[u8], at: usize) -> Option<usize> {
+    let letters = at + belgian_postcode(text, at)?;
+    let spaces = count(text, letters, 2, |b| b == b' ');
+    let start = letters + spaces;
+    let pair: &[u8; 2] = text.get(start..start + 2)?.try_into().ok()?;
+    let is_word = spaces > 0 && TWO_LETTER_WORDS.contains(&pair);
+    let goes_on = text.get(start + 2).is_some_and(|&b| is_letter(b));
+    (is_postcode_letters(pair) && !is_word && !goes_on).then_some(start + 2)
+}
+
+/// Measures four digits, the first no zero.
+fn belgian_postcode(text: &[u8], at: usize) -> Option<usize> {
+    let digits = count(text, at, 5, |b| b.is_ascii_digit());
+    (digits == 4 && text.get(at) != Some(&b'0')).then_some(digits)
+}
+
+/// Finds the end of a house number with what is added to it: `12`, `12a`,
+/// `12-3`, `12 bus 4`.
+fn house_number(text: &[u8], at: usize) -> Option<usize> {
+    let digits = count(text, at, 6, |b| b.is_ascii_digit());
+    if digits == 0 || digits > 5 {
+        return None;
+    }
+    let end = at + digits;
+    let hyphen = count(text, end, 1, |b| b == b'-' || b == b'/');
+    let added = count(text, end + hyphen, 5, is_alphanumeric);
+    let end = match added {
+        1..=4 => end + hyphen + added,
+        _ => end,
+    };
+    Some(box_number(text, end).unwrap_or(end))
+}
+
+fn box_number(text: &[u8], at: usize) -> Option<usize> {
+    let start = at + count(text, at, 2, |b| b == b' ' || b == b',');
+    let word = text.get(start..start + 3)?;
+    let number = start + 3 + count(text, start + 3, 1, |b| b == b' ');
+    let length = count(text, number, 5, is_alphanumeric);
+    (word.eq_ignore_ascii_case(b"bus") && (1..=4).contains(&length)).then_some(number + length)
+}
+
+/// Finds the end of a Dutch postcode and a house number, in either order, or of
+/// a house number, a comma and a Belgian postcode with its town.
+pub(super) fn postcode_house_number(text: &[u8], at: usize) -> Option<usize> {
+    postcode_first(text, at)
+        .into_iter()
+        .chain(house_number_first(text, at))
+        .max()
+}
+
+fn postcode_first(text: &[u8], at: usize) -> Option<usize> {
+    let postcode = dutch_postcode(text, at)?;
+    let start = postcode + count(text, postcode, 3, is_between_lines);
+    let word = count(text, start, 11, |b| is_letter(b) || b == b'.');
+    let named = [
+        &b"nr"[..],
+        b"nr.",
+        b"no",
+        b"no.",
+        b"huisnr",
+        b"huisnr.",
+        b"huisnummer",
+    ]
+    .iter()
+    .any(|name| name.eq_ignore_ascii_case(&text[start..start + word]));
+    let number = if named {
+        start + word + count(text, start + word, 2, |b| b == b' ' || b == b':')
+    } else {
+        start
+    };
+    house_number(text, number)
+}
+
+fn house_number_first(text: &[u8], at: usize) -> Option<usize> {
+    let number = house_number(text, at)?;
+    let digits = at + count(text, at, 5, |b| b.is_ascii_digit());
+    // What looks like an addition may be the next line: 12-1234 AB.
+    [number, digits].into_iter().find_map(|end| {
+        let between = count(text, end, 4, is_between_lines);
+        let start = end + between;
+        let parted = text[end..start].iter().any(|b| b",;\r\n".contains(b));
+        let dutch = (between > 0).then(|| dutch_postcode(text, start)).flatten();
+        dutch.or_else(|| parted.then(|| belgian_town(text, start)).flatten())
+    })
+}
+
+fn belgian_town(text: &[u8], at: usize) -> Option<usize> {
+    let prefixed = text
+        .get(at..at + 2)
+        .is_some_and(|two| two.eq_ignore_ascii_case(b"B-"));
+    let start = at + if prefixed { 2 } else { 0 };
+    let end = start + belgian_postcode(text, start)?;
+    let town = text.get(end) == Some(&b' ')
+        && text
+            .get(end + 1)
+            .is_some_and(|&b| b.is_ascii_uppercase() || !b.is_ascii());
+    town.then_some(end)
+}
+
+fn is_between_lines(b: u8) -> bool {
+    b.is_ascii_whitespace() || b",;-".contains(&b)
+}
+
+pub(super) fn is_letter(b: u8) -> bool {
+    b.is_ascii_alphabetic() || !b.is_ascii()
+}
+
+/// The months in Dutch, French, German and English, without accents.
+const MONTHS: [&[&str]; 12] = [
+    &["januari", "jan", "janvier", "janv", "januar", "january"],
+    &[
+        "februari", "feb", "febr", "fevrier", "fev", "februar", "february",
+    ],
+    &["maart", "mrt", "mars", "marz", "march", "mar"],
+    &["april", "apr", "avril", "avr"],
+    &["mei", "mai", "may"],
+    &["juni", "jun", "juin", "june"],
+    &["juli", "jul", "juillet", "juil", "july"],
+    &["augustus", "aug", "aout", "august"],
+    &["september", "sep", "sept", "septembre"],
+    &["oktober", "okt", "octobre", "oct", "october"],
+    &["november", "nov", "novembre"],
+    &["december", "dec", "decembre", "dezember", "dez"],
+];
+
+/// Finds the end of a date with its month in letters, as `12 maart 1985`.
+pub(super) fn written_date(text: &[u8], at: usize) -> Option<usize> {
+    let day = count(text, at, 3, |b| b.is_ascii_digit());
+    let month_start = at + day + count(text, at + day, 3, is_between_date);
+    let month = count(text, month_start, 10, is_letter);
+    let word = &text[month_start..month_start + month];
+    let named = (1..=12_u8)
+        .zip(MONTHS)
+        .find(|(_, names)| {
+            names
+                .iter()
+                .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+        })?
+        .0;
+    let year_start = month_start + month;
+    let year_start = year_start + count(text, year_start, 3, is_between_date);
+    let year = count(text, year_start, 5, |b| b.is_ascii_digit());
+    let real = (1..=2).contains(&day)
+        && year == 4
+        && calendar(
+            &text[year_start..year_start + 4],
+            &[b'0' + named / 10, b'0' + named % 10],
+            &text[at..at + day],
+        );
+    real.then_some(year_start + year)
+}
+
+fn is_between_date(b: u8) -> bool {
+    b.is_ascii_whitespace() || b".-/,".contains(&b)
+}

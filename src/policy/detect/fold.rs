@@ -1,0 +1,130 @@
+//! Text made comparable: one plain alphabet, with the way back.
+//!
+//! Never used as output; what is replaced is replaced in the text itself.
+
+use unicode_normalization::char::decompose_compatible;
+
+use crate::policy::text::{decimal_digit, is_format, is_mark};
+
+/// What stands for a character that is neither letter, digit, space, dash nor
+/// apostrophe.
+const OTHER: char = '\u{1}';
+
+/// A text in which every script's digits, spaces, dashes and apostrophes are
+/// ASCII, and letters have lost their marks.
+///
+/// ASCII text stands as it is, capitals too. Other letters are in lower case.
+pub(super) struct Folded<'a> {
+    text: &'a str,
+    folded: Option<(String, Vec<usize>)>,
+}
+
+impl<'a> Folded<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let folded = (!text.is_ascii()).then(|| fold_with_places(text));
+        Folded { text, folded }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.folded {
+            Some((folded, _)) => folded.as_bytes(),
+            None => self.text.as_bytes(),
+        }
+    }
+
+    /// Finds the bytes of the text that became these bytes, whole characters
+    /// with the marks that follow them.
+    pub(super) fn original(&self, start: usize, end: usize) -> (usize, usize) {
+        let Some((_, places)) = &self.folded else {
+            return (start, end);
+        };
+        let place = |at: usize| places.get(at).copied().unwrap_or(self.text.len());
+        let last = place(end.saturating_sub(1));
+        let after = (end..places.len()).find(|&at| place(at) != last);
+        (place(start), after.map_or(self.text.len(), place))
+    }
+}
+
+/// Folds a value to compare a text with, all in lower case.
+pub(super) fn fold(value: &str) -> String {
+    let (mut folded, _) = fold_with_places(value);
+    folded.make_ascii_lowercase();
+    folded
+}
+
+fn fold_with_places(text: &str) -> (String, Vec<usize>) {
+    let mut folded = String::with_capacity(text.len());
+    let mut places = Vec::with_capacity(text.len());
+    for (place, c) in text.char_indices() {
+        if c.is_ascii() {
+            folded.push(c);
+        } else if c.is_numeric() {
+            let digit = decimal_digit(c).map(|digit| char::from(b'0' + digit));
+            folded.push(digit.unwrap_or(OTHER));
+        } else {
+            decompose_compatible(c, |part| push(part, &mut folded));
+        }
+        places.resize(folded.len(), place);
+    }
+    (folded, places)
+}
+
+fn push(c: char, folded: &mut String) {
+    match c {
+        '\u{2018}' | '\u{2019}' | '\u{2BB}' | '\u{2BC}' | '\u{B4}' => folded.push('\''),
+        'ß' => folded.push_str("ss"),
+        'æ' | 'Æ' => folded.push_str("ae"),
+        'œ' | 'Œ' => folded.push_str("oe"),
+        'ø' | 'Ø' => folded.push('o'),
+        'ł' | 'Ł' => folded.push('l'),
+        'đ' | 'Đ' => folded.push('d'),
+        'ı' => folded.push('i'),
+        // A sign such as U+33E0 is no number, although one stands in it.
+        _ if c.is_ascii_digit() => folded.push(OTHER),
+        _ if c.is_ascii() => folded.push(c),
+        _ if is_mark(c) || is_format(c) => {}
+        _ if c.is_whitespace() => folded.push(' '),
+        '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' => folded.push('-'),
+        _ if c.is_alphanumeric() => folded.extend(c.to_lowercase().filter(|&c| !is_mark(c))),
+        _ => folded.push(OTHER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: &str) {
+        assert_eq!(
+            std::str::from_utf8(Folded::new(text).bytes()).expect("UTF-8"),
+            want
+        );
+    }
+
+    #[test]
+    fn folding() {
+        check("O'Brien 12", "O'Brien 12");
+        check("\u{D6}zdemir S\u{327}eyma", "Ozdemir Seyma");
+        check("Иванов", "иванов");
+        check("O\u{2019}Brien \u{2013} \u{132}", "O'Brien - IJ");
+        check("１２\u{A0}\u{661}", "12 1");
+        check("a\u{200B}b€", "ab\u{1}");
+        check("½²\u{33E0}\u{1D7D9}", "\u{1}\u{1}\u{1}日1");
+        check("jan＠example．org", "jan@example.org");
+        check("Straße Øst", "Strasse ost");
+    }
+
+    #[test]
+    fn the_way_back() {
+        let text = "x e\u{301}\u{200B}a\u{132}z";
+        let folded = Folded::new(text);
+        assert_eq!(folded.bytes(), b"x eaIJz");
+        assert_eq!(folded.original(2, 3), (2, 8));
+        assert_eq!(folded.original(3, 4), (8, 9));
+        assert_eq!(folded.original(4, 5), (9, 11));
+        assert_eq!(folded.original(6, 7), (11, 12));
+        let plain = Folded::new("abc");
+        assert_eq!(plain.original(1, 2), (1, 2));
+    }
+}
