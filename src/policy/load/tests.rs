@@ -632,7 +632,7 @@ fn each_mistake_in_the_catalogue_is_told() {
     let folder = Folder::new();
     folder.change(file, "key   = \"patron\"", "key = \"none\"");
     let told = folder.told();
-    assert_eq!(told.len(), 5, "{told:#?}");
+    assert_eq!(told.len(), 6, "{told:#?}");
     assert!(
         told.iter()
             .all(|line| line.contains("on a source whose records have no patron"))
@@ -907,4 +907,31 @@ fn a_complete_paper_opens_what_it_is_for() {
         "fields.card = { from = \"patron.card_number\", mask = \"last_digits\", count = 5 }\n\
          fields.born = { from = \"patron.birth_date\" }",
     );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    /// Whatever is cut out of a file, the answer is a policy or mistakes that
+    /// say where.
+    #[test]
+    fn no_cut_breaks_the_reading(file in 0_usize..16, start in 0.0..1.0_f64, length in 1_usize..40) {
+        let folder = Folder::new();
+        let below = |name: &str| list(&folder.0.path().join(name)).unwrap();
+        let mut files = [below("records"), below("recipients")].concat();
+        files.push(folder.0.path().join("zeef.toml"));
+        files.sort();
+        let mut bytes = std::fs::read(&files[file]).unwrap();
+        let start = (start * bytes.len() as f64) as usize;
+        let end = (start + length).min(bytes.len());
+        bytes.drain(start..end);
+        std::fs::write(&files[file], &bytes).unwrap();
+        for mistake in folder.mistakes() {
+            assert!(mistake.line > 0, "{mistake}");
+        }
+    }
 }
