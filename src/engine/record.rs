@@ -313,13 +313,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over a value that is no container of the kind that is wanted;
-    /// true when it counts as missing: null, or an empty string.
+    /// Passes over a value of another type than is wanted; true when it counts
+    /// as missing all the same, as null or an empty list does.
     fn absent(&mut self, cursor: &mut Cursor<'_>, depth: u32) -> Result<bool, ScanError> {
         let start = cursor.position();
         cursor.skip(depth)?;
-        let written = &self.text[start..cursor.position()];
-        Ok(written == "null" || written == "\"\"")
+        Ok(scan::is_blank(&self.text[start..cursor.position()]))
     }
 
     fn list(
@@ -460,8 +459,11 @@ impl Reader<'_> {
                 });
             }
             b'{' | b'[' => {
-                cursor.skip(depth)?;
-                return Ok(Slot::MALFORMED);
+                return Ok(if self.absent(cursor, depth)? {
+                    Slot::MISSING
+                } else {
+                    Slot::MALFORMED
+                });
             }
             _ => cursor.number()?,
         }

@@ -359,6 +359,40 @@ fn special_bytes(word: u64) -> u64 {
     found & HIGHS
 }
 
+/// Whether a JSON value holds nothing: null, an empty string, or containers of
+/// nothing but those. Keys do not count. `value` is known to be JSON.
+#[must_use]
+pub fn is_blank(value: &str) -> bool {
+    let bounds = Bounds {
+        depth: DEPTH_MAX,
+        keys: u32::MAX,
+    };
+    let mut cursor = Cursor::new(value, bounds);
+    loop {
+        match cursor.peek() {
+            0 => return true,
+            b'"' => {
+                let Ok(token) = cursor.string() else {
+                    return false;
+                };
+                cursor.space();
+                if cursor.peek() != b':' && token.start != token.end {
+                    return false;
+                }
+            }
+            b'n' => {
+                if cursor.literal(b"null").is_err() {
+                    return false;
+                }
+            }
+            b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
+                cursor.advance();
+            }
+            _ => return false,
+        }
+    }
+}
+
 /// Appends the meaning of a string's inside to `out`.
 ///
 /// Returns false, with `out` as it was, where a surrogate stands alone.
@@ -526,6 +560,16 @@ mod tests {
         let wide = |n: usize| format!("{{{}}}", vec!["\"a\":0"; n].join(","));
         assert_eq!(scan(&wide(4096)), Ok(()));
         assert_eq!(scan(&wide(4097)), Err(ScanError::TooManyKeys));
+    }
+
+    #[test]
+    fn knows_what_holds_nothing() {
+        for blank in ["null", "\"\"", "{}", "[]", "[null,\"\"]", "{\"a\":null}", "[ {\"a\" : [ ] } ]"] {
+            assert!(is_blank(blank), "{blank}");
+        }
+        for held in ["0", "true", "false", "\" \"", "[0]", "{\"a\":\"b\"}", "[\"a\"]", "-1"] {
+            assert!(!is_blank(held), "{held}");
+        }
     }
 
     #[test]
