@@ -7,6 +7,8 @@ pub mod admin;
 pub mod clock;
 pub mod health;
 pub mod metrics;
+pub mod run;
+pub mod topics;
 
 
 pub mod worker;
