@@ -8,5 +8,4 @@ pub mod clock;
 pub mod health;
 pub mod metrics;
 
-
 pub mod worker;
