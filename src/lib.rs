@@ -15,3 +15,4 @@ pub mod sample;
 
 pub mod daemon;
 
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `zeef`: all of it is in the library's room `cli`.
+
+fn main() -> std::process::ExitCode {
+    zeef::cli::main()
+}

@@ -117,7 +117,9 @@ fn model_says(verdicts: &[Verdict]) -> Vec<String> {
     let mut said: Vec<String> = verdicts
         .iter()
         .map(|verdict| {
-            let who = verdict.recipient.map_or(String::new(), |name| format!("{name} "));
+            let who = verdict
+                .recipient
+                .map_or(String::new(), |name| format!("{name} "));
             match &verdict.outcome {
                 Outcome::Released { key, value } => {
                     format!("{who}released {key} {}", String::from_utf8_lossy(value))

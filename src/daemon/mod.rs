@@ -10,5 +10,4 @@ pub mod metrics;
 pub mod run;
 pub mod topics;
 
-
 pub mod worker;

@@ -564,10 +564,27 @@ mod tests {
 
     #[test]
     fn knows_what_holds_nothing() {
-        for blank in ["null", "\"\"", "{}", "[]", "[null,\"\"]", "{\"a\":null}", "[ {\"a\" : [ ] } ]"] {
+        for blank in [
+            "null",
+            "\"\"",
+            "{}",
+            "[]",
+            "[null,\"\"]",
+            "{\"a\":null}",
+            "[ {\"a\" : [ ] } ]",
+        ] {
             assert!(is_blank(blank), "{blank}");
         }
-        for held in ["0", "true", "false", "\" \"", "[0]", "{\"a\":\"b\"}", "[\"a\"]", "-1"] {
+        for held in [
+            "0",
+            "true",
+            "false",
+            "\" \"",
+            "[0]",
+            "{\"a\":\"b\"}",
+            "[\"a\"]",
+            "-1",
+        ] {
             assert!(!is_blank(held), "{held}");
         }
     }

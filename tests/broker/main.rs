@@ -8,7 +8,6 @@
     clippy::expect_used,
     reason = "a test ends where something is not as expected"
 )]
-
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod facts;

@@ -1,0 +1,397 @@
+//! The words after `zeef`: every command's arguments, with help that teaches.
+//!
+//! Nothing is read or done here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::policy::settings::LogLevel;
+
+/// The folder with the policy.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArguments {
+    /// Folder with zeef.toml, records/ and recipients/
+    #[arg(long, value_name = "DIR", default_value = "config")]
+    pub config: PathBuf,
+}
+
+/// Where Kafka is.
+#[derive(Args, Clone, Debug)]
+pub struct BrokerArguments {
+    /// Kafka's brokers, as host:port,host:port; overrides zeef.toml
+    #[arg(long, value_name = "LIST", env = "ZEEF_BROKERS")]
+    pub brokers: Option<String>,
+}
+
+/// What is logged.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LogArguments {
+    /// What is logged to stderr at least; overrides zeef.toml and RUST_LOG
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevelArgument>,
+}
+
+/// Give each recipient its records: the daemon
+///
+/// Reads records from Kafka, decides for each recipient, and publishes what it
+/// may see; each batch is one transaction. With --directory the same is done
+/// with files: DIR/in/SOURCE.ndjson in, DIR/out/TOPIC.ndjson out.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef run                                  from and to the Kafka of config/zeef.toml
+  zeef run --brokers kafka-1:9092           another Kafka
+  zeef run --until-end                      the nightly run: ends when all is committed
+  zeef run --directory /srv/zeef            files instead of Kafka; ends with its input
+  zeef run --directory /srv/zeef --follow   files that grow
+
+Exit codes: 0 ended in good order, 1 failed, 70 a lane stopped and needs you,
+75 another instance took over (do not restart), 78 the config is wrong.")]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// Read DIR/in/SOURCE.ndjson and write DIR/out/TOPIC.ndjson instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// With --directory: go on when the input ends, and pick up new lines
+    #[arg(long, requires = "directory", conflicts_with = "until_end")]
+    pub follow: bool,
+    /// Stop with exit 0 once all is committed that was there at the start;
+    /// what --directory does unless it is told to --follow
+    #[arg(long)]
+    pub until_end: bool,
+    /// Names the process, the same after a restart; by default the host's name
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Where metrics and health are served, as 127.0.0.1:9464, or none
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<AdminAddress>,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    Nowhere,
+    At(SocketAddr),
+}
+
+impl FromStr for AdminAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(AdminAddress::Nowhere),
+            _ => text.parse().map(AdminAddress::At).map_err(|_| {
+                "expected an address and a port, as 127.0.0.1:9464, or none".to_owned()
+            }),
+        }
+    }
+}
+
+impl AdminAddress {
+    /// The address, where there is one.
+    #[must_use]
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            AdminAddress::Nowhere => None,
+            AdminAddress::At(address) => Some(address),
+        }
+    }
+}
+
+/// Show which topics should exist on Kafka, and which do
+///
+/// Compares partitions, compaction, retention and replication with what the
+/// policy needs, and lists the rights that zeef and each recipient need.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef topics                     the plan beside what is there
+  zeef topics --apply             create what is missing; changes nothing that is there
+  zeef topics --brokers kafka-1:9092
+
+Exit codes: 0 all is as planned, 1 something is missing or differs, 78 the config
+is wrong.")]
+pub struct TopicsArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// Create the topics that are missing
+    #[arg(long)]
+    pub apply: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Check the config: every mistake of every file, or what the policy says
+///
+/// Connects to nothing. Each mistake comes with its file and line, what was
+/// found and what was expected.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef check
+  zeef check --config /etc/zeef
+
+Exit codes: 0 the config is fine, 78 it is not.")]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// Show what there is: recipients, fields, masks, detectors, rules
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef list recipients            who gets what, and why
+  zeef list fields patron         the fields of one kind of record
+  zeef list masks                 what can be done to a value, with examples
+  zeef list rules --json          for a program")]
+pub struct ListArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// What to list
+    #[arg(value_name = "WHAT")]
+    pub what: Listing,
+    /// With fields: the kind of record
+    #[arg(value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// Who gets what of which records, for what and on which legal basis
+    Recipients,
+    /// Named functions from one value to a poorer value, with examples
+    Masks,
+    /// Named finders of personal data in free text, with examples
+    Detectors,
+    /// Every known field of every kind of record: its type and its class
+    Fields,
+    /// What a policy may not say, and why
+    Rules,
+}
+
+/// Show what each recipient would get: records on stdin, outputs on stdout
+///
+/// Reads lines {"source":...,"key":...,"value":...} and writes lines
+/// {"topic":...,"key":...,"value":...}. Touches neither Kafka nor files. As in a
+/// run, patrons, consents and objections are read before all other lines. A
+/// summary goes to stderr, without any value.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef generate --patrons 10 --stdout | zeef project
+  zeef project --recipient statistics < records.ndjson
+  zeef project --at 2026-01-15T12:00:00Z --quiet < records.ndjson > outputs.ndjson
+
+A line that cannot be read is told of with its number, as a dead letter, and does
+not stop the others.
+
+Exit codes: 0 fine, 2 a source or recipient that does not exist, 78 the config is
+wrong.")]
+pub struct ProjectArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Only this recipient; may be given several times
+    #[arg(long = "recipient", value_name = "NAME")]
+    pub recipients: Vec<String>,
+    #[command(flatten)]
+    pub at: AtArguments,
+    /// Write no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// When records are decided.
+#[derive(Args, Clone, Debug)]
+pub struct AtArguments {
+    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<jiff::Timestamp>,
+}
+
+/// Show why a recipient gets a record, field by field, or why it does not
+///
+/// Reads the same lines as `zeef project`, from FILE or stdin, and explains the
+/// last one of the recipient's source: each gate, then each output field with
+/// where it comes from, its mask and its outcome. It shows values: use it where
+/// you may see the record itself.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef explain reservation-slip record.ndjson
+  zeef generate --patrons 1 --stdout | zeef explain kb-recognition
+
+Exit codes: 0 explained, whether released or withheld, 1 no record of the
+recipient's source, 2 no such recipient, 78 the config is wrong.")]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The recipient
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// Lines as `zeef project` reads them; by default stdin
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub at: AtArguments,
+    /// Also show the output as it would be published
+    #[arg(long)]
+    pub output: bool,
+}
+
+/// Make up records of a library that does not exist
+///
+/// All kinds of record, always the same for the same seed and day. Nobody in
+/// them exists: numbers come from ranges that nobody holds, mail goes to
+/// example.org.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef generate --patrons 1000 --directory /tmp/library
+  zeef generate --patrons 1 --seed 42 --stdout
+  zeef generate --patrons 100000 --brokers localhost:9092
+  zeef run --directory /tmp/library            what to do with the first")]
+#[command(group = clap::ArgGroup::new("target").required(true))]
+pub struct GenerateArguments {
+    /// How many patrons; each has about six other records
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub patrons: u64,
+    /// The same seed gives the same records
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The day that due dates and ages are counted from, as 2026-01-15; by default today
+    #[arg(long, value_name = "DATE")]
+    pub today: Option<jiff::civil::Date>,
+    /// Add records that must not pass, one of each sort
+    #[arg(long)]
+    pub poison: bool,
+    /// Write DIR/in/SOURCE.ndjson, as `zeef run --directory DIR` reads it
+    #[arg(long, value_name = "DIR", group = "target")]
+    pub directory: Option<PathBuf>,
+    /// Publish to Kafka, to the topics of the sources
+    #[arg(long, value_name = "LIST", group = "target")]
+    pub brokers: Option<String>,
+    /// Write lines as `zeef project` reads them
+    #[arg(long, group = "target")]
+    pub stdout: bool,
+    /// With --directory: add to files that are there
+    #[arg(long, requires = "directory", conflicts_with = "force")]
+    pub append: bool,
+    /// With --directory: replace files that are there
+    #[arg(long, requires = "directory")]
+    pub force: bool,
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// Make and list the keys of pseudonyms
+#[derive(Args, Clone, Debug)]
+pub struct KeysArguments {
+    #[command(subcommand)]
+    pub command: KeysCommand,
+}
+
+/// What can be done with keys.
+#[derive(Subcommand, Clone, Debug)]
+pub enum KeysCommand {
+    /// Make a key of 32 random bytes, in a file of its own
+    ///
+    /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of
+    /// zeef.toml; only its owner may read it. A key that is there is never
+    /// replaced: with another key all pseudonyms of a recipient change.
+    #[command(after_help = "Examples:
+  zeef keys new statistics
+  zeef keys new --all             one for each recipient that has none")]
+    New(KeysNewArguments),
+    /// Show each recipient's key: its id and where it lies; never the key
+    List(KeysListArguments),
+}
+
+/// Whose key is made.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("whose").required(true))]
+pub struct KeysNewArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The recipient
+    #[arg(value_name = "NAME", group = "whose")]
+    pub recipient: Option<String>,
+    /// Every enabled recipient that has no key yet
+    #[arg(long, group = "whose")]
+    pub all: bool,
+}
+
+/// Which config's keys are listed.
+#[derive(Args, Clone, Debug)]
+pub struct KeysListArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// Show all of it at work, in a folder of its own, with invented people
+///
+/// Makes up a library, runs the shipped config over it, and shows one patron's
+/// full record beside what each partner got of it. Needs nothing installed.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef demo
+  zeef demo --patrons 20000 --seed 7
+  zeef demo --config config       with your own policy
+
+The folder is kept: its path is told at the end.")]
+pub struct DemoArguments {
+    /// How many patrons
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub patrons: u64,
+    /// The same seed gives the same people
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Folder with another config than the shipped one
+    #[arg(long, value_name = "DIR")]
+    pub config: Option<PathBuf>,
+    /// A folder that does not exist yet; by default a new one for temporary files
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// Write a script that completes zeef's words in your shell
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef completions bash > ~/.local/share/bash-completion/completions/zeef
+  zeef completions zsh > ~/.zfunc/_zeef
+  zeef completions fish > ~/.config/fish/completions/zeef.fish")]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The word of a log level on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevelArgument {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevelArgument> for LogLevel {
+    fn from(level: LogLevelArgument) -> LogLevel {
+        match level {
+            LogLevelArgument::Error => LogLevel::Error,
+            LogLevelArgument::Warn => LogLevel::Warn,
+            LogLevelArgument::Info => LogLevel::Info,
+            LogLevelArgument::Debug => LogLevel::Debug,
+            LogLevelArgument::Trace => LogLevel::Trace,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The keys that a command works with: those of the config, or throwaway ones.
+//!
+//! Never prints a secret.
+
+use std::io::ErrorKind;
+
+use crate::policy::pseudonym::{Key, KeyMistake, KeyRing, Pseudonymiser};
+use crate::policy::settings::{KeySettings, SecretError};
+
+use super::exit::Failure;
+use super::screen::{self, Tone};
+
+/// What was found of the keys of some recipients.
+pub(super) struct Keys {
+    pub(super) ring: KeyRing,
+    /// Recipients whose key is not there.
+    pub(super) missing: Vec<String>,
+    /// Keys that are there and cannot be used.
+    pub(super) broken: Vec<KeyMistake>,
+}
+
+impl Keys {
+    /// Looks for the key of each of `recipients`.
+    pub(super) fn find(settings: &KeySettings, recipients: &[&str]) -> Keys {
+        let load = |some: &[&str]| KeyRing::load(settings, some.iter().copied());
+        let mistakes = match load(recipients) {
+            Ok(ring) => {
+                return Keys {
+                    ring,
+                    missing: Vec::new(),
+                    broken: Vec::new(),
+                };
+            }
+            Err(mistakes) => mistakes,
+        };
+        let sound: Vec<&str> = recipients
+            .iter()
+            .copied()
+            .filter(|name| mistakes.iter().all(|mistake| mistake.recipient != *name))
+            .collect();
+        let (missing, broken): (Vec<_>, Vec<_>) = mistakes
+            .into_iter()
+            .partition(|mistake| is_missing(settings, &mistake.recipient));
+        Keys {
+            ring: load(&sound).unwrap_or_default(),
+            missing: missing.into_iter().map(|one| one.recipient).collect(),
+            broken,
+        }
+    }
+
+    /// A pseudonymiser for every recipient; those without a key get a new one,
+    /// and the operator is told.
+    ///
+    /// # Errors
+    ///
+    /// A key is there and cannot be used, or no new one could be made.
+    pub(super) fn or_throwaway(self) -> anyhow::Result<impl Fn(&str) -> Option<Pseudonymiser>> {
+        if !self.broken.is_empty() {
+            return Err(Failure::Keys(self.broken).into());
+        }
+        if !self.missing.is_empty() {
+            screen::note(Tone::Warning, &throwaway_note(&self.missing));
+        }
+        let mut spare = Vec::new();
+        for name in self.missing {
+            spare.push((name, Key::generate("throwaway")?));
+        }
+        let spare = KeyRing::of(spare);
+        let ring = self.ring;
+        Ok(move |name: &str| {
+            let key = ring.key(name).or_else(|| spare.key(name));
+            key.map(Pseudonymiser::new)
+        })
+    }
+}
+
+fn throwaway_note(missing: &[String]) -> String {
+    let (keys, theirs, make) = match missing {
+        [one] => ("no key", "its", format!("zeef keys new {one}")),
+        _ => ("no keys", "their", "zeef keys new --all".to_owned()),
+    };
+    format!(
+        "{keys} for {}: {theirs} pseudonyms are made with a throwaway key, and differ each time; \
+         make lasting ones with `{make}`",
+        missing.join(", ")
+    )
+}
+
+/// Whether nothing lies where the recipient's key should.
+pub(super) fn is_missing(settings: &KeySettings, recipient: &str) -> bool {
+    match settings.source(recipient).read() {
+        Err(SecretError::Unset(_)) => true,
+        Err(SecretError::File(_, error)) => error.kind() == ErrorKind::NotFound,
+        Ok(_) | Err(_) => false,
+    }
+}

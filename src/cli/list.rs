@@ -1,0 +1,385 @@
+//! `zeef list`: what there is, as tables for people or as JSON for programs.
+//!
+//! Masks, detectors and rules are shown as their tables have them; nothing is
+//! written down twice.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::policy::canonical::{class_word, legal_basis_word, type_word};
+use crate::policy::catalogue::{Kind, Role};
+use crate::policy::detect::{DETECTORS, DetectorDef};
+use crate::policy::lint::LINTS;
+use crate::policy::mask::{Example, MASKS, MaskDef};
+use crate::policy::recipient::{OutputField, OutputValue, Recipient};
+use crate::policy::{Loaded, Policy};
+
+use super::arguments::{ListArguments, Listing};
+use super::config::{load, unknown};
+use super::exit::{Exit, Failure};
+use super::phrase;
+use super::screen::{FAINT, HEADING, NAME, Screen, styled};
+use super::table::{Cell, Table, wrap};
+
+pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+    if arguments.kind.is_some() && arguments.what != Listing::Fields {
+        let text = "only `list fields` takes a kind of record".to_owned();
+        return Err(Failure::Usage(text).into());
+    }
+    let config = || load(&arguments.config.config);
+    if arguments.json {
+        let value = match arguments.what {
+            Listing::Recipients => recipients_json(&config()?),
+            Listing::Fields => fields_json(kinds(&config()?, arguments.kind.as_deref())?),
+            Listing::Masks => MASKS.iter().map(mask_json).collect(),
+            Listing::Detectors => DETECTORS.iter().map(detector_json).collect(),
+            Listing::Rules => rules_json(),
+        };
+        serde_json::to_writer_pretty(&mut *screen, &value)?;
+        writeln!(screen)?;
+        return Ok(Exit::Fine);
+    }
+    match arguments.what {
+        Listing::Recipients => recipients(&config()?, screen)?,
+        Listing::Fields => fields(kinds(&config()?, arguments.kind.as_deref())?, screen)?,
+        Listing::Masks => masks(screen)?,
+        Listing::Detectors => detectors(screen)?,
+        Listing::Rules => rules(screen)?,
+    }
+    Ok(Exit::Fine)
+}
+
+/// A heading, and what it means below it.
+fn heading(screen: &mut Screen, name: &str, text: &str) -> anyhow::Result<()> {
+    writeln!(screen, "{}", styled(NAME.bold(), name))?;
+    paragraph(screen, text)
+}
+
+fn paragraph(screen: &mut Screen, text: &str) -> anyhow::Result<()> {
+    for line in wrap(text, screen.text_width() - 2) {
+        writeln!(screen, "  {line}")?;
+    }
+    Ok(())
+}
+
+fn write_table(screen: &mut Screen, table: &Table) -> anyhow::Result<()> {
+    let width = screen.width();
+    Ok(table.write(screen, width)?)
+}
+
+fn source_of<'a>(policy: &'a Policy, recipient: &Recipient) -> &'a str {
+    let kind = policy.kinds.get(recipient.source);
+    kind.map_or("", |kind| kind.name.as_str())
+}
+
+fn recipients(loaded: &Loaded, screen: &mut Screen) -> anyhow::Result<()> {
+    let policy = &loaded.policy;
+    let enabled = policy.recipients.iter().map(|one| (one, true));
+    let disabled = policy.disabled.iter().map(|one| (one, false));
+    for (at, (recipient, on)) in enabled.chain(disabled).enumerate() {
+        if at > 0 {
+            writeln!(screen)?;
+        }
+        let off = if on { "" } else { " (switched off)" };
+        heading(
+            screen,
+            &format!("{}{off}", recipient.name),
+            &recipient.title,
+        )?;
+        let mut table = Table::new(&[]).indented(2);
+        for (name, text) in phrase::recipient(recipient, source_of(policy, recipient)) {
+            table.row([Cell::styled(FAINT, name), text.into()]);
+        }
+        write_table(screen, &table)?;
+        let mut table = Table::new(&[]).indented(4);
+        for field in &recipient.fields {
+            let (from, mask) = phrase::field(field, &recipient.fields);
+            table.row([
+                field.name.clone().into(),
+                from.into(),
+                Cell::styled(FAINT, mask),
+            ]);
+        }
+        write_table(screen, &table)?;
+    }
+    Ok(())
+}
+
+fn recipients_json(loaded: &Loaded) -> Value {
+    let policy = &loaded.policy;
+    let enabled = policy.recipients.iter().map(|one| (one, true));
+    let disabled = policy.disabled.iter().map(|one| (one, false));
+    let one = |(recipient, enabled): (&Recipient, bool)| {
+        json!({
+            "name": recipient.name,
+            "title": recipient.title,
+            "enabled": enabled,
+            "topic": recipient.topic,
+            "source": source_of(policy, recipient),
+            "purpose": recipient.purpose,
+            "purpose_text": recipient.purpose_text,
+            "legal_basis": legal_basis_word(recipient.legal_basis),
+            "flows": recipient.flows,
+            "when": recipient.when.iter().map(phrase::condition).collect::<Vec<_>>(),
+            "consent": recipient.consent.as_ref().map(phrase::consent),
+            "retention": phrase::retention(&recipient.retention),
+            "key": phrase::path(&recipient.key),
+            "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
+        })
+    };
+    enabled.chain(disabled).map(one).collect()
+}
+
+fn field_json(field: &OutputField, recipient: &Recipient) -> Value {
+    let (from, _) = phrase::field(field, &recipient.fields);
+    let mask = match &field.value {
+        OutputValue::Scalar(projection) => projection.mask.as_ref().map(phrase::mask_name),
+        OutputValue::Slip { .. } => Some("shelf_slip"),
+        OutputValue::Object { .. } | OutputValue::List { .. } | OutputValue::Scalars { .. } => None,
+    };
+    json!({ "name": field.name, "from": from, "mask": mask })
+}
+
+/// The kinds to be listed.
+fn kinds<'a>(loaded: &'a Loaded, name: Option<&str>) -> Result<Vec<&'a Kind>, Failure> {
+    let policy = &loaded.policy;
+    match name {
+        None => Ok(policy.kinds.iter().collect()),
+        Some(name) => match policy.kind(name) {
+            Some(kind) => Ok(vec![kind]),
+            None => {
+                let names = policy.kinds.iter().map(|kind| kind.name.as_str());
+                Err(Failure::Usage(unknown("kind of record", name, names)))
+            }
+        },
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Patron => "fills the table that other records are joined with",
+        Role::Gate => "decides over other records",
+        Role::Record => "decided for each recipient",
+    }
+}
+
+fn fields(kinds: Vec<&Kind>, screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, kind) in kinds.into_iter().enumerate() {
+        if at > 0 {
+            writeln!(screen)?;
+        }
+        let about = format!(
+            "{}; topic {}; {}",
+            kind.title,
+            kind.topic,
+            role_word(kind.role)
+        );
+        heading(screen, &kind.name, &about)?;
+        let mut table = Table::new(&["FIELD", "TYPE", "CLASS", "MEANING"]).indented(2);
+        for field in &kind.fields {
+            let values = match field.values.is_empty() {
+                true => String::new(),
+                false => format!(": {}", field.values.join(", ")),
+            };
+            table.row([
+                field.path.clone().into(),
+                type_word(field.kind).into(),
+                class_word(field.class).into(),
+                format!("{}{values}", field.meaning).into(),
+            ]);
+        }
+        write_table(screen, &table)?;
+    }
+    Ok(())
+}
+
+fn fields_json(kinds: Vec<&Kind>) -> Value {
+    let field = |field: &crate::policy::catalogue::Field| {
+        json!({
+            "path": field.path,
+            "type": type_word(field.kind),
+            "class": class_word(field.class),
+            "meaning": field.meaning,
+            "values": field.values,
+        })
+    };
+    let kind = |kind: &Kind| {
+        json!({
+            "kind": kind.name,
+            "title": kind.title,
+            "topic": kind.topic,
+            "fields": kind.fields.iter().map(field).collect::<Vec<_>>(),
+        })
+    };
+    kinds.into_iter().map(kind).collect()
+}
+
+fn masks(screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, mask) in MASKS.iter().enumerate() {
+        if at > 0 {
+            writeln!(screen)?;
+        }
+        heading(screen, mask.name, mask.does)?;
+        let mut table = Table::new(&[]).indented(4);
+        for argument in mask.arguments {
+            let default = match argument.default {
+                Some(default) => format!("default {default}"),
+                None => "must be given".to_owned(),
+            };
+            table.row([
+                argument.name.into(),
+                format!("{}; {}", argument.allowed, default).into(),
+                Cell::styled(FAINT, argument.meaning),
+            ]);
+        }
+        write_table(screen, &table)?;
+        let mut table = Table::new(&["INPUT", "BESIDE IT", "SETTINGS", "OUTPUT"]).indented(4);
+        for example in mask.examples {
+            table.row(mask_example(example));
+        }
+        write_table(screen, &table)?;
+    }
+    Ok(())
+}
+
+fn mask_example(example: &Example) -> [Cell; 4] {
+    let needs = example.needs.iter().map(|need| phrase::quoted(*need));
+    let settings = example.arguments.iter();
+    let settings = settings.map(|(name, value)| format!("{name} = {value}"));
+    let output = match example.output {
+        Some(output) => Cell::from(phrase::visible(output)),
+        None => Cell::styled(FAINT, "(left out)"),
+    };
+    [
+        phrase::quoted(example.input).into(),
+        needs.collect::<Vec<_>>().join(", ").into(),
+        settings.collect::<Vec<_>>().join(", ").into(),
+        output,
+    ]
+}
+
+fn mask_json(mask: &MaskDef) -> Value {
+    let argument = |argument: &crate::policy::mask::ArgDef| {
+        json!({
+            "name": argument.name,
+            "meaning": argument.meaning,
+            "allowed": argument.allowed.to_string(),
+            "default": argument.default.map(|default| default.to_string()),
+        })
+    };
+    let example = |example: &Example| {
+        let settings: Vec<_> = example
+            .arguments
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        json!({
+            "input": example.input,
+            "needs": example.needs,
+            "settings": settings,
+            "output": example.output,
+        })
+    };
+    json!({
+        "name": mask.name,
+        "does": mask.does,
+        "settings": mask.arguments.iter().map(argument).collect::<Vec<_>>(),
+        "examples": mask.examples.iter().map(example).collect::<Vec<_>>(),
+    })
+}
+
+fn detectors(screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, detector) in DETECTORS.iter().enumerate() {
+        if at > 0 {
+            writeln!(screen)?;
+        }
+        heading(screen, detector.name, detector.finds)?;
+        if !detector.own.is_empty() {
+            let own: Vec<_> = detector
+                .own
+                .iter()
+                .map(|own| phrase::visible(own))
+                .collect();
+            let about = format!(
+                "in the examples the record's own values are: {}",
+                own.join(", ")
+            );
+            paragraph(screen, &about)?;
+        }
+        let mut table = Table::new(&["TEXT", "BECOMES"]).indented(4);
+        for (text, becomes) in detector.hits {
+            table.row([
+                phrase::visible(text).into(),
+                phrase::visible(becomes).into(),
+            ]);
+        }
+        for text in detector.misses {
+            table.row([phrase::visible(text).into(), Cell::styled(FAINT, "(stays)")]);
+        }
+        write_table(screen, &table)?;
+    }
+    Ok(())
+}
+
+fn detector_json(detector: &DetectorDef) -> Value {
+    let hit = |(text, becomes): &(&str, &str)| json!({ "text": text, "becomes": becomes });
+    json!({
+        "name": detector.name,
+        "finds": detector.finds,
+        "own_values": detector.own,
+        "hits": detector.hits.iter().map(hit).collect::<Vec<_>>(),
+        "misses": detector.misses,
+    })
+}
+
+fn rules(screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, rule) in LINTS.iter().enumerate() {
+        if at > 0 {
+            writeln!(screen)?;
+        }
+        heading(screen, rule.name, &format!("forbids {}", rule.forbids))?;
+        let mut table = Table::new(&[]).indented(2);
+        let label = |text: &str| Cell::styled(FAINT, text);
+        table.row([label("why"), rule.why.into()]);
+        let example = match rule.example {
+            "" => "a file without that key",
+            example => example,
+        };
+        table.row([label("example"), example.into()]);
+        table.row([label("wrong"), rule.wrong.into()]);
+        if rule.paper {
+            table.row([
+                label("but"),
+                "a recipient that is switched off may still wait for its papers".into(),
+            ]);
+        }
+        write_table(screen, &table)?;
+    }
+    writeln!(screen)?;
+    writeln!(
+        screen,
+        "{}",
+        styled(
+            HEADING,
+            "`zeef check` holds every rule, and so does every start."
+        )
+    )?;
+    Ok(())
+}
+
+fn rules_json() -> Value {
+    LINTS
+        .iter()
+        .map(|rule| {
+            json!({
+                "name": rule.name,
+                "forbids": rule.forbids,
+                "why": rule.why,
+                "example": rule.example_text(),
+                "wrong": rule.wrong,
+                "paper": rule.paper,
+            })
+        })
+        .collect()
+}

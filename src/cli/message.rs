@@ -1,0 +1,292 @@
+//! Lines `{"source":...,"key":...,"value":...}`: a message of any source.
+//!
+//! Keeps the value as it stands, byte for byte, also where it is no JSON: what
+//! is wrong with a record is the engine's to say.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::policy::reason::Reason;
+use crate::transport::Payload;
+
+/// One line that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Counted from 1.
+    pub(super) line: usize,
+    pub(super) source: String,
+    pub(super) key: Option<String>,
+    pub(super) value: Value,
+}
+
+/// The value of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Null,
+    Bytes(Vec<u8>),
+    Refused(Reason),
+}
+
+impl Message {
+    /// The value, as a transport hands it out.
+    pub(super) fn payload(&self) -> Payload<'_> {
+        match &self.value {
+            Value::Null => Payload::Null,
+            Value::Bytes(bytes) => Payload::Bytes(bytes),
+            Value::Refused(reason) => Payload::Refused(*reason),
+        }
+    }
+}
+
+/// What stands in some lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) messages: Vec<Message>,
+    /// Numbers of lines whose source cannot be read.
+    pub(super) unreadable: Vec<usize>,
+}
+
+impl Lines {
+    /// Reads all lines; empty ones count for nothing but their number.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the reader: a line that is no message is no error.
+    pub(super) fn read(mut reader: impl BufRead) -> io::Result<Lines> {
+        let mut lines = Lines::default();
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            if reader.read_until(b'\n', &mut bytes)? == 0 {
+                break;
+            }
+            let line = bytes.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            match message(line) {
+                Some((source, key, value)) => lines.messages.push(Message {
+                    line: number,
+                    source,
+                    key,
+                    value,
+                }),
+                None => lines.unreadable.push(number),
+            }
+        }
+        Ok(lines)
+    }
+}
+
+type Parts = (String, Option<String>, Value);
+
+/// Reads one line; `None` where it does not even say of which source it is.
+fn message(line: &[u8]) -> Option<Parts> {
+    let whole = std::str::from_utf8(line)
+        .ok()
+        .and_then(|text| serde_json::from_str::<Members<'_>>(text).ok());
+    match whole {
+        Some(members) => whole_line(&members),
+        None => broken_line(line),
+    }
+}
+
+fn whole_line(members: &Members<'_>) -> Option<Parts> {
+    let source = serde_json::from_str(members.source?.get()).ok()?;
+    let key = members.key.map(RawValue::get);
+    let key = key.and_then(|raw| serde_json::from_str(raw).ok());
+    let value = match members.value.map(RawValue::get) {
+        Some(_) | None if members.twins => Value::Refused(Reason::NotAMessage),
+        None => Value::Refused(Reason::NotAMessage),
+        Some("null") => Value::Null,
+        Some(text) => Value::Bytes(text.as_bytes().to_vec()),
+    };
+    Some((source, key, value))
+}
+
+/// A line that is no JSON, often because its value is none: where source and
+/// key come first, the rest is the value.
+fn broken_line(line: &[u8]) -> Option<Parts> {
+    let mut rest = token(line, b"{")?;
+    let mut source = None;
+    let mut key = None;
+    while let Some((name, after)) = text(rest) {
+        let after = token(after, b":")?;
+        match (name.as_ref(), text(after)) {
+            ("value", _) => {
+                let inner = after.trim_ascii().strip_suffix(b"}");
+                let value = match inner {
+                    Some(bytes) => Value::Bytes(bytes.trim_ascii().to_vec()),
+                    None => Value::Refused(Reason::NotAMessage),
+                };
+                return Some((source?, key, value));
+            }
+            ("source", Some((found, after))) => {
+                source = Some(found.into_owned());
+                rest = after;
+            }
+            ("key", Some((found, after))) => {
+                key = Some(found.into_owned());
+                rest = after;
+            }
+            _ => break,
+        }
+        let Some(after) = token(rest, b",") else {
+            break;
+        };
+        rest = after;
+    }
+    Some((source?, key, Value::Refused(Reason::NotAMessage)))
+}
+
+fn token<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
+    bytes.trim_ascii_start().strip_prefix(token)
+}
+
+/// The JSON string at the start of `bytes`, and what follows it.
+fn text(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    let bytes = bytes.trim_ascii_start();
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            let (string, rest) = bytes.split_at(at + 1);
+            let string = serde_json::from_slice::<String>(string).ok()?;
+            return Some((Cow::Owned(string), rest));
+        }
+        at += 2;
+    }
+}
+
+/// The members of a line that is one JSON object.
+#[derive(Default)]
+struct Members<'a> {
+    source: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
+    value: Option<&'a RawValue>,
+    /// One of them stands there twice; the first was kept.
+    twins: bool,
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Source,
+    Key,
+    Value,
+    #[serde(other)]
+    Other,
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(member) = map.next_key::<Member>()? {
+            let slot = match member {
+                Member::Source => &mut members.source,
+                Member::Key => &mut members.key,
+                Member::Value => &mut members.value,
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            let raw = map.next_value::<&'de RawValue>()?;
+            members.twins |= slot.is_some();
+            slot.get_or_insert(raw);
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: impl AsRef<[u8]>, want: &str) {
+        let lines = Lines::read(line.as_ref()).unwrap();
+        let found: Vec<_> = lines.messages.iter().map(shown).collect();
+        let lost = lines.unreadable.iter().map(|line| format!("{line}: lost"));
+        let found: Vec<_> = found.into_iter().chain(lost).collect();
+        assert_eq!(found.join("; "), want);
+    }
+
+    fn shown(message: &Message) -> String {
+        let value = match &message.value {
+            Value::Null => "null".to_owned(),
+            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Refused(reason) => format!("refused {reason}"),
+        };
+        let key = message.key.as_deref().unwrap_or("-");
+        format!("{}: {} {key} {value}", message.line, message.source)
+    }
+
+    #[test]
+    fn a_value_is_kept_as_it_stands() {
+        check(
+            r#"{"source":"loan","key":"p1","value":{"a": 1.50, "a":"\u0041"}}"#,
+            r#"1: loan p1 {"a": 1.50, "a":"\u0041"}"#,
+        );
+        check(
+            "\n {\"value\":[1] , \"key\":\"p\\u0031\",\"source\":\"loan\"}\r\n\n{\"source\":\"patron\",\"key\":\"p\",\"value\":null}",
+            "2: loan p1 [1]; 4: patron p null",
+        );
+        check(r#"{"source":"loan","value":1}"#, "1: loan - 1");
+        check(r#"{"source":"loan","key":null,"value":1}"#, "1: loan - 1");
+    }
+
+    #[test]
+    fn what_is_no_json_keeps_its_source() {
+        check(
+            r#"{"source":"loan","key":"p1","value":{"a":}}"#,
+            r#"1: loan p1 {"a":}"#,
+        );
+        check(
+            b"{\"source\":\"loan\",\"key\":\"p1\",\"value\":\"\xff\"}",
+            "1: loan p1 \"\u{fffd}\"",
+        );
+        check(
+            r#"{"source":"loan","key":"p1","value":{"a":1"#,
+            "1: loan p1 refused not_a_message",
+        );
+        check(
+            r#"{"source":"loan","key":"p1"}"#,
+            "1: loan p1 refused not_a_message",
+        );
+        check(
+            r#"{"source":"loan","key":"p1","value":1,"value":2}"#,
+            "1: loan p1 refused not_a_message",
+        );
+        check(r#"{"source":"loan""#, "1: loan - refused not_a_message");
+    }
+
+    #[test]
+    fn what_has_no_source_is_lost() {
+        check(
+            "nonsense\n[1]\n{}\n{\"source\":7}\n",
+            "1: lost; 2: lost; 3: lost; 4: lost",
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The people: one small file per command.
+//!
+//! Parses the command line, calls the rooms below, and shows what they say.
+//! What a record may become is decided elsewhere.
+
+pub mod arguments;
+mod check;
+mod completions;
+mod config;
+mod exit;
+mod key;
+mod keys;
+mod lane;
+mod list;
+pub mod logging;
+mod message;
+mod phrase;
+mod project;
+mod screen;
+mod summary;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use arguments::{
+    CheckArguments, CompletionsArguments, KeysArguments, ListArguments, ProjectArguments,
+};
+pub use config::load;
+pub use exit::{Exit, Failure};
+use screen::Screen;
+
+/// Gives each partner of a public library exactly the fields it may see
+///
+/// zeef (Dutch: sieve) reads the patron and loan records that a library system
+/// puts on Kafka or in files, and gives every partner what it may see, on a
+/// topic of its own. What a recipient's file does not name is not sent.
+#[derive(Parser, Debug)]
+#[command(
+    name = "zeef",
+    version,
+    max_term_width = 100,
+    after_help = "Start with:
+  zeef demo                       all of it at work, with invented people
+  zeef check                      is my config right, and what does it say?
+  zeef explain RECIPIENT FILE     why does this recipient get this record?
+  zeef run                        the daemon
+
+Exit codes:
+   0  fine
+   1  failed
+   2  the command line is wrong
+  70  a lane stopped: going on would be wrong until somebody acts
+  75  another instance took over: do not start this one again
+  78  the config is wrong: nothing was started"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Check(CheckArguments),
+    List(ListArguments),
+    Project(ProjectArguments),
+    Keys(KeysArguments),
+    Completions(CompletionsArguments),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // Where nobody reads, nothing is left to be said.
+            let _ = error.print();
+            return if wrong { Exit::Usage } else { Exit::Fine }.into();
+        }
+    };
+    let outcome = dispatch(&cli.command);
+    outcome.unwrap_or_else(|error| exit::tell(&error)).into()
+}
+
+fn dispatch(command: &Command) -> anyhow::Result<Exit> {
+    let mut screen = Screen::stdout();
+    let exit = match command {
+        Command::Check(arguments) => check::run(arguments, &mut screen),
+        Command::List(arguments) => list::run(arguments, &mut screen),
+        Command::Project(arguments) => project::run(arguments),
+        Command::Keys(arguments) => keys::run(arguments, &mut screen),
+        Command::Completions(arguments) => completions::run(arguments, &mut screen),
+    }?;
+    screen.flush()?;
+    Ok(exit)
+}

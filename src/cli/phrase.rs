@@ -1,0 +1,282 @@
+//! The policy in words: a condition, a field, a term, as people read them.
+//!
+//! Words of the config are kept as they stand there.
+
+use crate::policy::canonical::legal_basis_word;
+use crate::policy::mask::{Mask, Need, SurnameKey};
+use crate::policy::recipient::{
+    After, Condition, ConsentGate, FieldRef, Libraries, Literal, OutputField, OutputValue,
+    Projection, Recipient, Retention, SubField, Term, Test,
+};
+
+/// A path as a recipient's file has it.
+pub(super) fn path(field: &FieldRef) -> String {
+    let prefix = if field.joined { "patron." } else { "" };
+    format!("{prefix}{}", field.path)
+}
+
+/// A condition as a sentence.
+pub(super) fn condition(condition: &Condition) -> String {
+    let path = path(&condition.field);
+    match &condition.test {
+        Test::Present => format!("{path} is present"),
+        Test::Absent => format!("{path} is absent"),
+        Test::Is(literals) => {
+            let words: Vec<_> = literals.iter().map(literal).collect();
+            format!("{path} is {}", words.join(" or "))
+        }
+    }
+}
+
+fn literal(literal: &Literal) -> String {
+    match literal {
+        Literal::Text(text) => text.clone(),
+        Literal::Boolean(truth) => truth.to_string(),
+        Literal::Integer(number) => number.to_string(),
+    }
+}
+
+/// A consent gate as a sentence.
+pub(super) fn consent(gate: &ConsentGate) -> String {
+    let explicit = if gate.explicit { "explicit " } else { "" };
+    let implied = match &gate.implied_by {
+        Some(event) => format!(", implied by {}", path(event)),
+        None => String::new(),
+    };
+    format!("{explicit}consent for {}{implied}", gate.purpose)
+}
+
+/// A retention as a sentence.
+pub(super) fn retention(retention: &Retention) -> String {
+    let after = match retention.after {
+        After::Retract => "then it is taken back",
+        After::Forget => "then zeef forgets it",
+    };
+    format!(
+        "{} from {}, {after}",
+        term(retention.term),
+        path(&retention.from)
+    )
+}
+
+fn term(term: Term) -> String {
+    let parts: Vec<_> = [
+        (term.years, "year"),
+        (term.months, "month"),
+        (term.days, "day"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, unit)| super::exit::counted(usize::from(number), unit))
+    .collect();
+    parts.join(" and ")
+}
+
+/// What is said of a recipient, line by line: a word, and its text.
+pub(super) fn recipient(recipient: &Recipient, source: &str) -> Vec<(&'static str, String)> {
+    let basis = legal_basis_word(recipient.legal_basis);
+    let mut lines = vec![
+        ("topic", recipient.topic.clone()),
+        (
+            "for",
+            format!("{} ({})", recipient.purpose_text, recipient.purpose),
+        ),
+        ("basis", format!("{basis}{}", flows(recipient))),
+        ("of", records(recipient, source)),
+    ];
+    if let Libraries::Only(libraries) = &recipient.libraries {
+        lines.push(("libraries", libraries.join(", ")));
+    }
+    if let Some(gate) = &recipient.consent {
+        lines.push(("behind", consent(gate)));
+    }
+    lines.push(("kept", retention(&recipient.retention)));
+    lines.push(("key", format!("pseudonym of {}", path(&recipient.key))));
+    if let Some(reason) = &recipient.credential_reason {
+        lines.push(("reason", reason.clone()));
+    }
+    lines.push(("gets", String::new()));
+    lines
+}
+
+fn flows(recipient: &Recipient) -> String {
+    match recipient.flows.as_slice() {
+        [] => String::new(),
+        flows => format!(" (flow {})", flows.join(", ")),
+    }
+}
+
+fn records(recipient: &Recipient, source: &str) -> String {
+    let conditions: Vec<_> = recipient.when.iter().map(condition).collect();
+    match conditions.as_slice() {
+        [] => format!("every {source}"),
+        conditions => format!("each {source} where {}", conditions.join(" and ")),
+    }
+}
+
+/// Where an output field comes from, and what is done to it.
+pub(super) fn field(field: &OutputField, all: &[OutputField]) -> (String, String) {
+    match &field.value {
+        OutputValue::Scalar(projection) => (scalar_from(projection), scalar_done(projection)),
+        OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
+            (path(from), format!("only {}", names(fields)))
+        }
+        OutputValue::Scalars { from } => (path(from), String::new()),
+        OutputValue::Slip {
+            mark,
+            initial,
+            rest,
+        } => {
+            let places = [*mark, *initial].into_iter().chain(rest.iter().copied());
+            let names = places.filter_map(|place| all.get(place));
+            let names: Vec<_> = names.map(|field| field.name.as_str()).collect();
+            (names.join(", "), "shelf_slip".to_owned())
+        }
+    }
+}
+
+fn names(fields: &[SubField]) -> String {
+    let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn scalar_from(projection: &Projection) -> String {
+    projection.from.as_ref().map(path).unwrap_or_default()
+}
+
+fn scalar_done(projection: &Projection) -> String {
+    let mut done = projection.mask.as_ref().map(mask).unwrap_or_default();
+    if let Some(detectors) = &projection.detect {
+        let names: Vec<_> = detectors.names().collect();
+        let comma = if done.is_empty() { "" } else { ", " };
+        done = format!("{done}{comma}without {}", names.join(", "));
+    }
+    done
+}
+
+/// What a mask looks at beside its input, in words.
+pub(super) fn needs(projection: &Projection) -> Vec<String> {
+    let joined = projection.from.as_ref().is_some_and(|from| from.joined);
+    let needs = projection
+        .mask
+        .as_ref()
+        .map(Mask::needs)
+        .unwrap_or_default();
+    needs
+        .into_iter()
+        .map(|need| match need {
+            Need::Source(path) => path,
+            Need::Sibling(path) => self::path(&FieldRef {
+                joined,
+                path: path.to_owned(),
+            }),
+            Need::Country => "country or library".to_owned(),
+        })
+        .collect()
+}
+
+/// A mask with the settings that it has.
+pub(super) fn mask(mask: &Mask) -> String {
+    let name = mask_name(mask);
+    let settings = match mask {
+        Mask::FirstLetters { count, key } => match key {
+            SurnameKey::ByCountry => count.to_string(),
+            SurnameKey::Kernwoord => format!("{count}, kernwoord"),
+            SurnameKey::Full => format!("{count}, full"),
+        },
+        Mask::Initial { ij_is_one: false } => "I for IJ".to_owned(),
+        Mask::LastDigits { count, min_hidden } => format!("{count}, {min_hidden} hidden at least"),
+        Mask::AgeBand { at, .. } => format!("on {at}"),
+        Mask::Constant { value } => format!("\"{value}\""),
+        Mask::Initial { .. }
+        | Mask::FullName
+        | Mask::Year
+        | Mask::Month
+        | Mask::PostcodeArea
+        | Mask::Present
+        | Mask::Lowercase
+        | Mask::Pseudonym
+        | Mask::ShelfSlip { .. } => String::new(),
+    };
+    if settings.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name} ({settings})")
+    }
+}
+
+/// A mask's name in a recipient's file.
+pub(super) fn mask_name(mask: &Mask) -> &'static str {
+    match mask {
+        Mask::FirstLetters { .. } => "first_letters",
+        Mask::Initial { .. } => "initial",
+        Mask::LastDigits { .. } => "last_digits",
+        Mask::FullName => "full_name",
+        Mask::Year => "year",
+        Mask::Month => "month",
+        Mask::AgeBand { .. } => "age_band",
+        Mask::PostcodeArea => "postcode_area",
+        Mask::Present => "present",
+        Mask::Constant { .. } => "constant",
+        Mask::Lowercase => "lowercase",
+        Mask::Pseudonym => "pseudonym",
+        Mask::ShelfSlip { .. } => "shelf_slip",
+    }
+}
+
+/// A text between quotes, or that there is none.
+pub(super) fn quoted(text: Option<&str>) -> String {
+    text.map_or_else(
+        || "(none)".to_owned(),
+        |text| format!("\"{}\"", visible(text)),
+    )
+}
+
+/// A text on one line, in which characters that cannot be seen can be told.
+pub(super) fn visible(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        ' ' => " ".to_owned(),
+        hidden if is_hidden(hidden) => format!("\\u{{{:X}}}", u32::from(hidden)),
+        seen => seen.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+fn is_hidden(character: char) -> bool {
+    use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+    let group = character.general_category_group();
+    matches!(
+        group,
+        GeneralCategoryGroup::Other | GeneralCategoryGroup::Separator | GeneralCategoryGroup::Mark
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::mask::MASKS;
+
+    #[test]
+    fn hidden_characters_can_be_told() {
+        assert_eq!(visible("a\u{AD}b\u{A0}c d"), "a\\u{AD}b\\u{A0}c d");
+        assert_eq!(quoted(None), "(none)");
+    }
+
+    #[test]
+    fn every_mask_has_the_name_of_its_row() {
+        for def in MASKS {
+            for example in def.examples.iter().take(1) {
+                let given = example
+                    .arguments
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+                    .collect();
+                if let Ok(mask) = def.build(&given) {
+                    assert_eq!(mask_name(&mask), def.name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `zeef project`: what each recipient would get, without Kafka.
+//!
+//! Writes outputs and nothing else to stdout; no value ever gets to stderr.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use crate::daemon::clock;
+use crate::engine::lane::Lane;
+use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::engine::tally::Tally;
+use crate::json::write;
+use crate::policy::catalogue::{Kind, Role};
+use crate::policy::reason::Reason;
+use crate::policy::recipient::Recipient;
+use crate::policy::{Loaded, Policy};
+use crate::transport::{Input, LanePlan, Outbox, Output, SourceId};
+
+use super::arguments::{AtArguments, ProjectArguments};
+use super::config::{self, check_recipient, load};
+use super::exit::{Exit, Failure, counted};
+use super::key::Keys;
+use super::message::{Lines, Message};
+use super::screen::{self, Tone};
+use super::{lane, summary};
+
+pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
+    let loaded = load(&arguments.config.config)?;
+    for name in &arguments.recipients {
+        check_recipient(&loaded.policy, name)?;
+    }
+    let wanted = |name: &str| {
+        arguments.recipients.is_empty() || arguments.recipients.iter().any(|one| one == name)
+    };
+    let names: Vec<&str> = names(&loaded.policy).filter(|name| wanted(name)).collect();
+    let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway()?;
+    let lane = Arc::new(lane::compile("project", &loaded, wanted, keys)?);
+    let lines = Lines::read(io::stdin().lock())?;
+    check_sources(&loaded.policy, &lines.messages)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut run = Run::new(&lane, &loaded, batch_time(&arguments.at));
+    run.decide(&lines.messages, |topic, output| {
+        write_output(&mut out, topic, output)
+    })?;
+    out.flush()?;
+    run.dead
+        .entry(NO_SOURCE)
+        .or_default()
+        .extend(&lines.unreadable);
+    if !arguments.quiet {
+        run.tell()?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// What a line without a readable source is a dead letter for.
+const NO_SOURCE: &str = "no_source";
+
+fn names(policy: &Policy) -> impl Iterator<Item = &str> {
+    policy.recipients.iter().map(|one| one.name.as_str())
+}
+
+/// The one time at which everything is decided.
+pub(super) fn batch_time(arguments: &AtArguments) -> BatchTime {
+    let asked = arguments.at.map(jiff::Timestamp::as_millisecond);
+    BatchTime::from_ms(asked.unwrap_or_else(clock::now_ms))
+}
+
+/// The kind that a line's source names: by its name or its topic.
+pub(super) fn kind_of<'a>(policy: &'a Policy, source: &str) -> Option<&'a Kind> {
+    let by_topic = || policy.kinds.iter().find(|kind| kind.topic == source);
+    policy.kind(source).or_else(by_topic)
+}
+
+/// Refuses lines of a source that no kind of record has.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] for the first of them.
+pub(super) fn check_sources(policy: &Policy, messages: &[Message]) -> Result<(), Failure> {
+    let known = |message: &&Message| kind_of(policy, &message.source).is_none();
+    let Some(wrong) = messages.iter().find(known) else {
+        return Ok(());
+    };
+    let kinds = policy.kinds.iter();
+    let names = kinds.flat_map(|kind| [kind.name.as_str(), kind.topic.as_str()]);
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    let text = config::unknown("source", &shortened(&wrong.source), names);
+    Err(Failure::Usage(format!("line {}: {text}", wrong.line)))
+}
+
+/// A source's name, as far as one may be shown that is no name.
+fn shortened(source: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match source.chars().all(plain) && source.len() <= 64 {
+        true => source.to_owned(),
+        false => "...".to_owned(),
+    }
+}
+
+/// Records decided in the order of a run: first those that fill the table and
+/// those that decide over others, then the rest, each in the order of its lines.
+pub(super) struct Run<'a> {
+    lane: &'a Arc<Lane>,
+    policy: &'a Policy,
+    plan: LanePlan,
+    pipeline: Pipeline,
+    /// Lines that became dead letters, by reason.
+    dead: BTreeMap<&'static str, Vec<usize>>,
+    /// Lines of a kind that no recipient wants.
+    spare: usize,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(lane: &'a Arc<Lane>, loaded: &'a Loaded, now: BatchTime) -> Run<'a> {
+        let recipients: &[Recipient] = &loaded.policy.recipients;
+        let mut pipeline = Pipeline::new(Arc::clone(lane));
+        pipeline.begin(now);
+        Run {
+            lane,
+            policy: &loaded.policy,
+            plan: lane.plan(recipients, ""),
+            pipeline,
+            dead: BTreeMap::new(),
+            spare: 0,
+        }
+    }
+
+    /// Decides `messages`, and hands each output with its topic to `take`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `take`.
+    pub(super) fn decide(
+        &mut self,
+        messages: &[Message],
+        mut take: impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let placed: Vec<(&Message, Option<usize>)> = messages
+            .iter()
+            .map(|message| (message, self.source_of(message)))
+            .collect();
+        self.spare += placed.iter().filter(|(_, at)| at.is_none()).count();
+        let placed = || {
+            placed
+                .iter()
+                .filter_map(|&(message, at)| Some((message, at?)))
+        };
+        for (message, at) in placed().filter(|(_, at)| Some(*at) == self.lane.patron_source()) {
+            self.pipeline.restore(&input(message, at));
+        }
+        let mut outbox = Outbox::default();
+        for gate in [true, false] {
+            let is_gate = |at: usize| self.lane.sources[at].kind.role != Role::Record;
+            for (message, at) in placed().filter(|(_, at)| is_gate(*at) == gate) {
+                let before = self.pipeline.tally().dead_letters;
+                self.pipeline.decide(&input(message, at), &mut outbox);
+                note_dead(&mut self.dead, &before, self.pipeline.tally(), message.line);
+                for output in outbox.iter() {
+                    if output.output != self.lane.dead_letters {
+                        take(
+                            &self.plan.outputs[usize::from(output.output.0)].topic,
+                            &output,
+                        )?;
+                    }
+                }
+                outbox.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn source_of(&self, message: &Message) -> Option<usize> {
+        let kind = kind_of(self.policy, &message.source)?;
+        let mut sources = self.lane.sources.iter();
+        sources.position(|source| source.kind.name == kind.name)
+    }
+
+    /// Tells on stderr what became of the lines.
+    fn tell(&self) -> io::Result<()> {
+        let mut err = anstream::stderr();
+        let width = terminal_size::terminal_size_of(io::stderr());
+        let width = width.map(|(width, _)| usize::from(width.0));
+        summary::recipients(&mut err, &[(self.lane, self.pipeline.tally())], width)?;
+        if self.spare > 0 {
+            let lines = counted(self.spare, "line");
+            writeln!(err, "{lines} of a kind that none of these recipients reads")?;
+        }
+        for (reason, lines) in self.dead.iter().filter(|(_, lines)| !lines.is_empty()) {
+            screen::note(Tone::Warning, &dead_text(reason, lines));
+        }
+        Ok(())
+    }
+}
+
+/// A message of a lane's source; the number of its line is its offset.
+pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
+    Input {
+        source: SourceId(u16::try_from(source).unwrap_or(u16::MAX)),
+        partition: 0,
+        offset: i64::try_from(message.line).unwrap_or(i64::MAX),
+        timestamp_ms: None,
+        key: message.key.as_deref().map(str::as_bytes),
+        payload: message.payload(),
+    }
+}
+
+fn note_dead(
+    dead: &mut BTreeMap<&'static str, Vec<usize>>,
+    before: &[u64; Reason::ALL.len()],
+    after: &Tally,
+    line: usize,
+) {
+    for (at, reason) in Reason::ALL.iter().enumerate() {
+        if after.dead_letters[at] > before[at] {
+            dead.entry(reason.as_str()).or_default().push(line);
+        }
+    }
+}
+
+/// How many lines are named at most.
+const LINES_NAMED_MAX: usize = 10;
+
+fn dead_text(reason: &str, lines: &[usize]) -> String {
+    let named = Reason::ALL.iter().find(|one| one.as_str() == reason);
+    let meaning = named.map_or(
+        "the line is no {\"source\":...,\"key\":...,\"value\":...}",
+        |one| one.meaning(),
+    );
+    let mut text = format!(
+        "{} refused as {reason} ({meaning}): line",
+        counted(lines.len(), "record")
+    );
+    for (at, line) in lines.iter().take(LINES_NAMED_MAX).enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma} {line}");
+    }
+    if lines.len() > LINES_NAMED_MAX {
+        let _ = write!(text, " and {} more", lines.len() - LINES_NAMED_MAX);
+    }
+    text
+}
+
+/// Writes `{"topic":...,"key":...,"value":...}`, the value as it would be published.
+fn write_output(out: &mut impl Write, topic: &str, output: &Output<'_>) -> io::Result<()> {
+    let mut line = b"{\"topic\":".to_vec();
+    write::string(&mut line, topic);
+    line.extend_from_slice(b",\"key\":");
+    match output.key.and_then(|key| std::str::from_utf8(key).ok()) {
+        Some(key) => write::string(&mut line, key),
+        None => line.extend_from_slice(b"null"),
+    }
+    line.extend_from_slice(b",\"value\":");
+    line.extend_from_slice(output.value.unwrap_or(b"null"));
+    line.extend_from_slice(b"}\n");
+    out.write_all(&line)
+}
