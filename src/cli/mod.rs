@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod config;
 mod exit;
+mod kafka;
 mod key;
 mod keys;
 mod lane;
@@ -16,9 +17,11 @@ pub mod logging;
 mod message;
 mod phrase;
 mod project;
+mod run;
 mod screen;
 mod summary;
 mod table;
+mod topics;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -27,6 +30,7 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     CheckArguments, CompletionsArguments, KeysArguments, ListArguments, ProjectArguments,
+    RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -63,6 +67,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(RunArguments),
+    Topics(TopicsArguments),
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
@@ -89,6 +95,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let mut screen = Screen::stdout();
     let exit = match command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Topics(arguments) => topics::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),
         Command::Project(arguments) => project::run(arguments),
