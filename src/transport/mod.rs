@@ -5,6 +5,8 @@
 //! all. It knows nothing of policies, patrons or fields, and looks into no
 //! value.
 
+pub mod kafka;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -153,12 +155,8 @@ impl Outbox {
         self.entries.iter().map(|entry| Output {
             output: entry.output,
             partition: entry.partition,
-            key: entry
-                .key
-                .then(|| &self.bytes[entry.start..entry.key_end]),
-            value: entry
-                .value
-                .then(|| &self.bytes[entry.key_end..entry.end]),
+            key: entry.key.then(|| &self.bytes[entry.start..entry.key_end]),
+            value: entry.value.then(|| &self.bytes[entry.key_end..entry.end]),
         })
     }
 
