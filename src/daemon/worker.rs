@@ -132,7 +132,9 @@ impl<T: Transport> Worker<T> {
         }
         self.report();
         match self.poll()? {
-            Polled::Records(_) | Polled::Idle => {
+            // Nothing more came in time: what is there need not wait.
+            Polled::Idle => self.finish()?,
+            Polled::Records(_) => {
                 if self.due() {
                     self.commit()?;
                 } else if !self.meter.paces() && self.batch.outbox.len() as u64 >= CHUNK_RECORDS {
@@ -193,14 +195,11 @@ impl<T: Transport> Worker<T> {
     /// Whether the batch is to be committed now.
     fn due(&self) -> bool {
         let batch = &self.batch;
-        match batch.since {
-            Some(since) => {
-                batch.is_full(&self.bounds)
-                    || since.elapsed() >= self.bounds.wait
-                    || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
-            }
-            None => self.transport.uncommitted(),
-        }
+        batch.is_full(&self.bounds)
+            || batch
+                .since
+                .is_some_and(|since| since.elapsed() >= self.bounds.wait)
+            || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
     }
 
     fn publish(&mut self) -> Result<(), Fault> {

@@ -19,6 +19,8 @@ use crate::policy::recipient::{
 };
 use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
+/// The topic of dead letters, without any prefix.
+pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
 

@@ -185,7 +185,7 @@ impl Default for Limits {
             record_bytes: 1 << 20,
             depth: 64,
             keys: 4096,
-            output_bytes: 1 << 20,
+            output_bytes: 1_000_000,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! value.
 
 pub mod directory;
+pub mod kafka;
 pub mod memory;
 
 use std::sync::Arc;

@@ -1,0 +1,386 @@
+//! The order of a run: lanes are compiled, workers start, and all of them end.
+//!
+//! A worker that loses its transport gets a new one; a twin ends the process;
+//! a lane that cannot go on stops, says so, and leaves the others alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::admin::{self, Shown};
+use super::health::{Health, Phase, Pulse};
+use super::metrics::Metrics;
+use super::worker::{BatchBounds, Ended, Worker};
+use crate::engine::lane::{CompileError, DEAD_LETTERS_TOPIC, Lane, Options};
+use crate::engine::meter::{Meter, Rate};
+use crate::engine::pipeline::Pipeline;
+use crate::engine::record::Limits;
+use crate::json::scan::Bounds;
+use crate::policy::Loaded;
+use crate::policy::pseudonym::{KeyRing, Pseudonymiser};
+use crate::policy::settings::DaemonSettings;
+use crate::transport::directory::{Directory, DirectorySettings};
+use crate::transport::kafka::{KafkaSettings, KafkaTransport};
+use crate::transport::{Fault, LanePlan, Stop, Transport};
+
+/// Where a run reads and writes.
+#[derive(Clone)]
+pub enum World {
+    Kafka {
+        settings: KafkaSettings,
+        /// Partitions of each joined source, to share rates by.
+        partitions: usize,
+    },
+    Directory(Directory),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to stop, and everything taken in is committed.
+    Stopped,
+    /// All input is committed up to its end.
+    AtEnd,
+    /// Another instance took over.
+    Twin(String),
+    /// At least one lane could not go on.
+    LaneStopped(String),
+}
+
+/// A lane with what a transport has to know of it.
+#[derive(Clone, Debug)]
+pub struct LaneRun {
+    pub lane: Arc<Lane>,
+    pub plan: LanePlan,
+    pub workers: usize,
+    pub rates: Vec<Option<Rate>>,
+}
+
+/// Compiles every lane of a config.
+///
+/// # Errors
+///
+/// A [`CompileError`], as for a recipient without a key.
+pub fn lanes(loaded: &Loaded, keys: &KeyRing) -> Result<Vec<LaneRun>, CompileError> {
+    let daemon = &loaded.daemon;
+    daemon
+        .lanes
+        .iter()
+        .map(|settings| {
+            let lane = Lane::compile(
+                &settings.name,
+                &loaded.policy,
+                |recipient| settings.recipients.contains(&recipient.name),
+                |recipient| keys.key(recipient).map(Pseudonymiser::new),
+                options(daemon),
+            )?;
+            let rates = lane
+                .recipients
+                .iter()
+                .map(|program| {
+                    daemon.rates.get(&program.name).map(|rate| Rate {
+                        records_per_s: f64::from(rate.records_per_s),
+                        burst: rate.burst,
+                    })
+                })
+                .collect();
+            let plan = lane.plan(&loaded.policy.recipients, DEAD_LETTERS_TOPIC);
+            Ok(LaneRun {
+                lane: Arc::new(lane),
+                plan,
+                workers: settings.workers,
+                rates,
+            })
+        })
+        .collect()
+}
+
+/// What lanes are compiled with.
+#[must_use]
+pub fn options(daemon: &DaemonSettings) -> Options {
+    let limits = daemon.limits;
+    Options {
+        limits: Limits {
+            bytes: limits.record_bytes,
+            bounds: Bounds {
+                depth: u32::try_from(limits.depth).unwrap_or(u32::MAX),
+                keys: u32::try_from(limits.keys).unwrap_or(u32::MAX),
+            },
+        },
+        output_bytes_max: limits.output_bytes,
+    }
+}
+
+/// When batches close.
+#[must_use]
+pub fn bounds(daemon: &DaemonSettings) -> BatchBounds {
+    BatchBounds {
+        records: daemon.batch.records as u64,
+        bytes: daemon.batch.bytes as u64,
+        wait: Duration::from_millis(daemon.batch.wait_ms),
+    }
+}
+
+/// Opens the directory transport of a run.
+///
+/// # Errors
+///
+/// [`Fault::Twin`] where another process uses the directory.
+pub fn open_directory(
+    root: &std::path::Path,
+    follow: bool,
+    daemon: &DaemonSettings,
+) -> Result<Directory, Fault> {
+    /// A line is a record with its key and the words around them.
+    const SLACK: usize = 64 << 10;
+    Directory::open(DirectorySettings {
+        root: root.to_owned(),
+        follow,
+        line_bytes_max: daemon.limits.record_bytes + SLACK,
+    })
+}
+
+/// All that the threads of a run share.
+struct Shared {
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    bounds: BatchBounds,
+}
+
+/// Runs all lanes until they are asked to stop, or their input ends.
+///
+/// # Errors
+///
+/// Where the process cannot even start: no runtime, no thread, no port.
+pub fn run(
+    loaded: &Loaded,
+    lanes: Vec<LaneRun>,
+    world: &World,
+    admin: Option<SocketAddr>,
+    stop: Stop,
+) -> anyhow::Result<Outcome> {
+    let metrics = Arc::new(Metrics::new(&loaded.policy.version)?);
+    let shared = Arc::new(Shared {
+        metrics: Arc::clone(&metrics),
+        stop: stop.clone(),
+        bounds: bounds(&loaded.daemon),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let listener = admin
+        .map(|address| runtime.block_on(listen(address)))
+        .transpose()?;
+    let mut health = Health::default();
+    let mut workers = Vec::new();
+    for lane in lanes {
+        let count = match world {
+            World::Kafka { .. } => lane.workers,
+            World::Directory(_) => 1,
+        };
+        for number in 0..count {
+            let pulse = Pulse::new();
+            health
+                .workers
+                .push((lane.lane.name.clone(), number, pulse.clone()));
+            let worker = spawn(&shared, lane.clone(), number, pulse, world)?;
+            workers.push(worker);
+        }
+    }
+    let (ended, wait_for_end) = oneshot::channel::<()>();
+    if let Some(listener) = listener {
+        let shown = Shown { metrics, health };
+        let shutdown = async {
+            let _ = wait_for_end.await;
+        };
+        runtime.spawn(admin::serve(listener, shown, shutdown));
+    }
+    runtime.spawn(signals(stop));
+    let outcome = join(workers);
+    let _ = ended.send(());
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(outcome)
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("failed to listen on {address}: choose another with --admin, or --admin none")
+    })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics and health");
+    }
+    Ok(listener)
+}
+
+/// The first signal asks for a stop, the second one does not wait for it.
+async fn signals(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be heard");
+        return;
+    };
+    for times in 1.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if times > 1 {
+            std::process::exit(130);
+        }
+        tracing::info!("asked to stop: the batch is finished first");
+        stop.ask();
+    }
+}
+
+type WorkerThread = (String, Pulse, JoinHandle<Result<Ended, Fault>>);
+
+fn spawn(
+    shared: &Arc<Shared>,
+    lane: LaneRun,
+    number: usize,
+    pulse: Pulse,
+    world: &World,
+) -> anyhow::Result<WorkerThread> {
+    let shared = Arc::clone(shared);
+    let world = world.clone();
+    let name = format!("{}/{number}", lane.lane.name);
+    let seat = Seat {
+        shared,
+        lane,
+        number,
+        pulse: pulse.clone(),
+    };
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || seat.sit(&world))
+        .context("failed to start a worker")?;
+    Ok((name, pulse, thread))
+}
+
+/// Waits for all workers, and sums up.
+fn join(workers: Vec<WorkerThread>) -> Outcome {
+    let mut outcome = Outcome::AtEnd;
+    for (name, pulse, thread) in workers {
+        let ended = thread.join().unwrap_or_else(|_| {
+            pulse.set(Phase::Stopped);
+            Err(Fault::Stop("the worker broke down".to_owned()))
+        });
+        match ended {
+            Ok(Ended::AtEnd) => {}
+            Ok(Ended::Stopped) => {
+                if outcome == Outcome::AtEnd {
+                    outcome = Outcome::Stopped;
+                }
+            }
+            Err(Fault::Twin(why)) => outcome = Outcome::Twin(why),
+            Err(fault) => {
+                if !matches!(outcome, Outcome::Twin(_)) {
+                    outcome = Outcome::LaneStopped(format!("{name}: {fault}"));
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// One worker's place: what it needs to start, and to start again.
+struct Seat {
+    shared: Arc<Shared>,
+    lane: LaneRun,
+    number: usize,
+    pulse: Pulse,
+}
+
+impl Seat {
+    fn sit(&self, world: &World) -> Result<Ended, Fault> {
+        let stop = &self.shared.stop;
+        let ended = match world {
+            World::Kafka {
+                settings,
+                partitions,
+            } => self.work(*partitions, || {
+                KafkaTransport::open(
+                    settings.clone(),
+                    self.lane.plan.clone(),
+                    self.number,
+                    stop.clone(),
+                )
+            }),
+            World::Directory(directory) => {
+                self.work(0, || directory.transport(&self.lane.plan, stop.clone()))
+            }
+        };
+        match &ended {
+            Ok(_) => self.pulse.set(Phase::Ended),
+            Err(fault) => {
+                self.pulse.set(Phase::Stopped);
+                tracing::error!(lane = %self.lane.lane.name, worker = self.number, %fault, "worker stopped");
+                if matches!(fault, Fault::Twin(_)) {
+                    stop.ask();
+                }
+            }
+        }
+        ended
+    }
+
+    /// Works, with a new transport as often as one is lost.
+    fn work<T: Transport>(
+        &self,
+        partitions: usize,
+        open: impl Fn() -> Result<T, Fault>,
+    ) -> Result<Ended, Fault> {
+        const WAIT_MIN: Duration = Duration::from_millis(200);
+        const WAIT_MAX: Duration = Duration::from_secs(10);
+        let mut wait = WAIT_MIN;
+        loop {
+            let started = Instant::now();
+            self.pulse.set(Phase::Joining);
+            let ended = open().and_then(|transport| self.worker(partitions, transport).run());
+            let Err(Fault::Rebuild(cause)) = ended else {
+                return ended;
+            };
+            if started.elapsed() > WAIT_MAX {
+                wait = WAIT_MIN;
+            }
+            tracing::warn!(lane = %self.lane.lane.name, worker = self.number, %cause, "transport lost, will be built again");
+            if !self.sleep(wait) {
+                return Ok(Ended::Stopped);
+            }
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    }
+
+    fn worker<T: Transport>(&self, partitions: usize, transport: T) -> Worker<T> {
+        let metrics = self.shared.metrics.worker(&self.lane.lane, self.number);
+        let pipeline = Pipeline::new(Arc::clone(&self.lane.lane));
+        let mut worker = Worker::new(pipeline, transport, metrics);
+        worker.meter = Meter::new(self.lane.rates.clone());
+        worker.bounds = self.shared.bounds;
+        worker.pulse = self.pulse.clone();
+        worker.stop = self.shared.stop.clone();
+        worker.partitions = partitions;
+        worker
+    }
+
+    /// Waits; false when it was asked to stop meanwhile.
+    fn sleep(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if self.shared.stop.asked() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+}

@@ -1,0 +1,406 @@
+//! What topics there should be, against what there is.
+//!
+//! A source that forgets too early, or an output that never forgets, breaks
+//! what zeef promises: such a topic is refused at the start, by name.
+
+use std::collections::BTreeMap;
+
+use crate::engine::lane::DEAD_LETTERS_TOPIC;
+use crate::policy::Loaded;
+use crate::policy::catalogue::{Kind, Role};
+use crate::policy::recipient::{Recipient, Term};
+use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
+use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::KafkaSettings;
+
+const DAY_MS: i64 = 86_400_000;
+/// Kafka's word for no bound.
+const FOREVER: i64 = -1;
+/// A topic of outputs is rolled every hour, so that what is taken back goes.
+const SEGMENT_MS: i64 = 3_600_000;
+/// How many keys of each joined source are looked at.
+const SAMPLE: usize = 2_000;
+
+/// What a setting of a topic must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    Is(&'static str),
+    AtMost(i64),
+    /// [`FOREVER`] is more than any number.
+    AtLeast(i64),
+}
+
+impl Rule {
+    fn holds(&self, found: &str) -> bool {
+        let number = found.parse::<i64>();
+        match self {
+            Rule::Is(wanted) => found == *wanted,
+            Rule::AtMost(most) => number.is_ok_and(|n| n != FOREVER && n <= *most),
+            Rule::AtLeast(FOREVER) => number == Ok(FOREVER),
+            Rule::AtLeast(least) => number.is_ok_and(|n| n == FOREVER || n >= *least),
+        }
+    }
+
+    /// The value that a new topic gets.
+    fn value(&self) -> String {
+        match self {
+            Rule::Is(wanted) => (*wanted).to_owned(),
+            Rule::AtMost(number) | Rule::AtLeast(number) => number.to_string(),
+        }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Rule::Is(wanted) => write!(f, "{wanted}"),
+            Rule::AtMost(most) => write!(f, "at most {most}"),
+            Rule::AtLeast(FOREVER) => write!(f, "-1 (for ever)"),
+            Rule::AtLeast(least) => write!(f, "at least {least}"),
+        }
+    }
+}
+
+/// One topic as it should be.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub name: String,
+    /// What it is for, in a few words.
+    pub role: &'static str,
+    /// The keys are patron ids: it needs as many partitions as the others.
+    pub joined: bool,
+    /// Settings without which a run is refused, and why.
+    pub rules: Vec<(&'static str, Rule, &'static str)>,
+}
+
+/// The topics of a config, sources first.
+#[must_use]
+pub fn plan(loaded: &Loaded) -> Vec<Planned> {
+    let policy = &loaded.policy;
+    let fed = |kind: &Kind| -> Vec<&Recipient> {
+        policy
+            .recipients
+            .iter()
+            .filter(|recipient| policy.kinds[recipient.source].name == kind.name)
+            .collect()
+    };
+    let keyed = policy
+        .recipients
+        .iter()
+        .any(|recipient| policy.kinds[recipient.source].keyed);
+    let mut planned: Vec<Planned> = policy
+        .kinds
+        .iter()
+        .filter(|kind| !fed(kind).is_empty() || (keyed && kind.role != Role::Record))
+        .map(|kind| source(kind, &fed(kind)))
+        .collect();
+    let outage_ms = i64::from(loaded.daemon.topics.outage_days) * DAY_MS;
+    planned.extend(policy.recipients.iter().map(|recipient| Planned {
+        name: recipient.topic.clone(),
+        role: "output",
+        joined: false,
+        rules: vec![
+            ("cleanup.policy", Rule::Is("compact"), "what is taken back has to go"),
+            ("segment.ms", Rule::AtMost(SEGMENT_MS), "an old segment is not compacted"),
+            ("max.compaction.lag.ms", Rule::AtMost(DAY_MS), "what is taken back goes within a day"),
+            (
+                "delete.retention.ms",
+                Rule::AtLeast(outage_ms),
+                "a partner that was away has to see what was taken back",
+            ),
+        ],
+    }));
+    let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
+    planned.push(Planned {
+        name: DEAD_LETTERS_TOPIC.to_owned(),
+        role: "dead letters",
+        joined: false,
+        rules: vec![
+            ("cleanup.policy", Rule::Is("delete"), "dead letters have no keys"),
+            ("retention.ms", Rule::AtLeast(kept_ms), "somebody has to look at them"),
+        ],
+    });
+    planned
+}
+
+fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
+    let forever = Rule::AtLeast(FOREVER);
+    let (role, rules) = match kind.role {
+        Role::Patron => (
+            "source: patrons",
+            vec![(
+                "cleanup.policy",
+                Rule::Is("compact"),
+                "the last record of every patron is needed, and no more",
+            )],
+        ),
+        Role::Gate => (
+            "source: gate",
+            vec![
+                ("cleanup.policy", Rule::Is("delete"), "compaction would keep only the last one"),
+                ("retention.ms", forever.clone(), "what was granted or refused is never forgotten"),
+                ("retention.bytes", forever, "what was granted or refused is never forgotten"),
+            ],
+        ),
+        Role::Record => {
+            let longest = fed.iter().map(|r| term_ms(r.retention.term)).max();
+            let why = "a correction is decided again from the source, as long as a partner holds it";
+            (
+                "source",
+                vec![
+                    ("cleanup.policy", Rule::Is("delete"), "the key is the patron's, not the record's"),
+                    ("retention.ms", Rule::AtLeast(longest.unwrap_or(0)), why),
+                    ("retention.bytes", forever, why),
+                ],
+            )
+        }
+    };
+    Planned {
+        name: kind.topic.clone(),
+        role,
+        joined: kind.keyed,
+        rules,
+    }
+}
+
+/// A term at its longest, in milliseconds.
+fn term_ms(term: Term) -> i64 {
+    let days = i64::from(term.years) * 366 + i64::from(term.months) * 31 + i64::from(term.days);
+    days * DAY_MS
+}
+
+impl Planned {
+    /// What has to be created where the topic is missing.
+    #[must_use]
+    pub fn wish(&self, loaded: &Loaded, partitions: i32) -> TopicWish {
+        let settings = loaded.daemon.topics;
+        let mut configs: BTreeMap<String, String> = self
+            .rules
+            .iter()
+            .map(|(name, rule, _)| ((*name).to_owned(), rule.value()))
+            .collect();
+        if let Some(replicas) = settings.min_insync_replicas {
+            configs.insert("min.insync.replicas".to_owned(), replicas.to_string());
+        }
+        TopicWish {
+            name: self.name.clone(),
+            partitions,
+            replication: settings.replication.map(i32::from),
+            configs,
+        }
+    }
+
+    /// What is wrong with the topic as it was found.
+    #[must_use]
+    pub fn differences(&self, loaded: &Loaded, found: &TopicFound) -> Vec<String> {
+        let settings = loaded.daemon.topics;
+        let mut differences: Vec<String> = self
+            .rules
+            .iter()
+            .filter_map(|(name, rule, why)| {
+                let value = found.configs.get(*name).map_or("unset", String::as_str);
+                (!rule.holds(value))
+                    .then(|| format!("`{name}` is {value}, expected {rule}: {why}"))
+            })
+            .collect();
+        if let Some(wanted) = settings.replication.map(i32::from)
+            && found.replication < wanted
+        {
+            differences.push(format!(
+                "it has {} replicas, expected {wanted}",
+                found.replication
+            ));
+        }
+        if let Some(wanted) = settings.min_insync_replicas.map(i64::from) {
+            let value = found.configs.get("min.insync.replicas");
+            let value = value.and_then(|value| value.parse::<i64>().ok()).unwrap_or(1);
+            if value < wanted {
+                differences.push(format!(
+                    "`min.insync.replicas` is {value}, expected at least {wanted}"
+                ));
+            }
+        }
+        differences
+    }
+}
+
+/// The topics of a config, as they are found.
+#[derive(Debug)]
+pub struct Survey {
+    pub topics: Vec<(Planned, Option<TopicFound>)>,
+}
+
+impl Survey {
+    /// Looks up every topic of the config.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn look(settings: &KafkaSettings, loaded: &Loaded) -> Result<Survey, TopicError> {
+        let planned = plan(loaded);
+        let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
+        let mut found = topics::describe(settings, &names)?;
+        let topics = planned
+            .into_iter()
+            .map(|topic| {
+                let found = found.remove(&topic.name).flatten();
+                (topic, found)
+            })
+            .collect();
+        Ok(Survey { topics })
+    }
+
+    /// What has to be created.
+    #[must_use]
+    pub fn missing(&self, loaded: &Loaded) -> Vec<TopicWish> {
+        let joined = self.partitions();
+        self.topics
+            .iter()
+            .filter(|(_, found)| found.is_none())
+            .map(|(planned, _)| {
+                let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
+                let partitions = if planned.joined { joined.unwrap_or(default) } else { default };
+                planned.wish(loaded, partitions)
+            })
+            .collect()
+    }
+
+    /// How many partitions the joined sources have that exist.
+    #[must_use]
+    pub fn partitions(&self) -> Option<i32> {
+        self.topics
+            .iter()
+            .filter(|(planned, _)| planned.joined)
+            .filter_map(|(_, found)| found.as_ref().map(|found| found.partitions))
+            .max()
+    }
+
+    /// Everything for which a run is refused: missing topics, settings that
+    /// would lose or keep too much, and sources that cannot be joined.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn refusals(
+        &self,
+        settings: &KafkaSettings,
+        loaded: &Loaded,
+    ) -> Result<Vec<String>, TopicError> {
+        let mut refusals = Vec::new();
+        let mut joined = Vec::new();
+        for (planned, found) in &self.topics {
+            let name = settings.topic(&planned.name);
+            let Some(found) = found else {
+                refusals.push(format!(
+                    "topic `{name}` ({}) does not exist: create it, or let `zeef topics --apply` do it",
+                    planned.role
+                ));
+                continue;
+            };
+            let differences = planned.differences(loaded, found);
+            refusals.extend(
+                differences
+                    .into_iter()
+                    .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
+            );
+            if planned.joined {
+                let keys =
+                    topics::sample_keys(settings, &planned.name, found.partitions, SAMPLE)?;
+                joined.push(JoinedTopic {
+                    name,
+                    partitions: found.partitions,
+                    fits: fits(&keys, found.partitions),
+                });
+            }
+        }
+        if let Err(mismatch) = co_partitioned(&joined) {
+            refusals.push(mismatch);
+        }
+        Ok(refusals)
+    }
+}
+
+/// What each party has to be allowed, as `kafka-acls` takes it.
+#[must_use]
+pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<String>)> {
+    let allow = |principal: &str, what: String| {
+        format!("kafka-acls --add --allow-principal User:{principal} {what}")
+    };
+    let mut own = Vec::new();
+    for planned in plan(loaded) {
+        let operation = if planned.role.starts_with("source") { "Read" } else { "Write" };
+        let topic = settings.topic(&planned.name);
+        own.push(allow(
+            "zeef",
+            format!("--operation {operation} --operation Describe --operation DescribeConfigs --topic {topic}"),
+        ));
+    }
+    // Transactional ids begin as the groups do.
+    let prefix = settings.group("");
+    own.push(allow(
+        "zeef",
+        format!("--operation Read --group {prefix} --resource-pattern-type prefixed"),
+    ));
+    own.push(allow(
+        "zeef",
+        format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
+    ));
+    let mut parties = vec![("zeef itself".to_owned(), own)];
+    for recipient in &loaded.policy.recipients {
+        let name = &recipient.name;
+        let topic = settings.topic(&recipient.topic);
+        parties.push((
+            name.clone(),
+            vec![
+                allow(name, format!("--operation Read --operation Describe --topic {topic}")),
+                allow(
+                    name,
+                    format!("--operation Read --group {name} --resource-pattern-type prefixed"),
+                ),
+            ],
+        ));
+    }
+    parties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use std::path::Path;
+
+    #[track_caller]
+    fn check(rule: &Rule, found: &str, holds: bool) {
+        assert_eq!(rule.holds(found), holds, "{rule} of {found}");
+    }
+
+    #[test]
+    fn a_rule_holds_or_does_not() {
+        check(&Rule::Is("compact"), "compact", true);
+        check(&Rule::Is("compact"), "compact,delete", false);
+        check(&Rule::AtLeast(FOREVER), "-1", true);
+        check(&Rule::AtLeast(FOREVER), "604800000", false);
+        check(&Rule::AtLeast(5), "-1", true);
+        check(&Rule::AtLeast(5), "4", false);
+        check(&Rule::AtMost(5), "5", true);
+        check(&Rule::AtMost(5), "6", false);
+        check(&Rule::AtMost(5), "-1", false);
+        check(&Rule::AtMost(5), "unset", false);
+    }
+
+    #[test]
+    fn the_shipped_config_plans_every_topic() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let planned = plan(&loaded);
+        let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
+        for name in ["patron", "loan", "consent", "out.statistics", "zeef.dead-letters"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        let retention = |name: &str| {
+            let topic = planned.iter().find(|topic| topic.name == name).unwrap();
+            topic.rules.iter().find(|(key, ..)| *key == "retention.ms").unwrap().1.clone()
+        };
+        assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
+        assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
+    }
+}

@@ -1,0 +1,522 @@
+//! The group's member: its partitions, in the order that gates demand.
+//!
+//! It commits nothing by itself, but for the first offsets of a new group.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::fault;
+use super::log::Logged;
+use super::member::{Bell, Event, Member};
+use super::partition::{Part, Place};
+use super::settings::KafkaSettings;
+use crate::transport::{Fault, Flow, Input, Lag, LanePlan, SourceId, Stop};
+
+/// How many records one partition hands out before it is the next one's turn.
+const CHUNK: usize = 256;
+/// How long the bell is waited for at a time.
+const NAP: Duration = Duration::from_millis(20);
+const CALL: Duration = Duration::from_secs(5);
+/// How long the ends of gates are waited for: the group must be served soon.
+const GATES: Duration = Duration::from_secs(1);
+/// How long offsets without records may stay uncommitted.
+const LAZY: Duration = Duration::from_secs(1);
+
+/// One source of the plan, on Kafka.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub id: SourceId,
+    pub topic: String,
+    pub gate: bool,
+    pub joined: bool,
+    /// How many partitions it had when the transport was opened.
+    pub partitions: i32,
+}
+
+/// Records in.
+pub(super) struct Intake {
+    parts: Vec<Part>,
+    /// Queues of partitions that are not owned now. They are kept: librdkafka
+    /// then never puts a record of these partitions into the common queue.
+    queues: HashMap<Place, PartitionQueue<Member>>,
+    pub consumer: Arc<BaseConsumer<Member>>,
+    stable: Arc<BaseConsumer<Logged>>,
+    bell: Arc<Bell>,
+    pub sources: Vec<Source>,
+    /// The group's metadata at the assignment, never fetched again.
+    pub group: Option<ConsumerGroupMetadata>,
+    /// Whose turn it is.
+    turn: usize,
+    /// All gates reached the ends that this batch noted.
+    open: bool,
+    /// How many statistics were looked at.
+    received: u64,
+    /// A source was reported missing; to be looked into.
+    pub doubted: bool,
+    until_end: bool,
+    stop: Stop,
+}
+
+impl Intake {
+    pub(super) fn open(
+        settings: &KafkaSettings,
+        plan: &LanePlan,
+        worker: usize,
+        sources: Vec<Source>,
+        stable: Arc<BaseConsumer<Logged>>,
+        stop: Stop,
+    ) -> Result<Self, Fault> {
+        let mut consumer: BaseConsumer<Member> = BaseConsumer::from_config_and_context(
+            &settings.member(plan, worker),
+            Member::default(),
+        )
+        .map_err(|error| Fault::Stop(format!("consumer: {error}")))?;
+        let bell = Arc::new(Bell::default());
+        let ring = Arc::clone(&bell);
+        consumer.set_nonempty_callback(move || ring.ring());
+        let topics: Vec<&str> = sources.iter().map(|source| &*source.topic).collect();
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| Fault::Stop(format!("subscribe: {error}")))?;
+        Ok(Self {
+            parts: Vec::new(),
+            queues: HashMap::new(),
+            consumer: Arc::new(consumer),
+            stable,
+            bell,
+            sources,
+            group: None,
+            turn: 0,
+            open: false,
+            received: 0,
+            doubted: false,
+            until_end: settings.until_end,
+            stop,
+        })
+    }
+
+    /// Serves the group's events; waits at most `wait` for the first one.
+    pub(super) fn serve(&mut self, wait: Duration) -> Result<(), Fault> {
+        let mut wait = wait;
+        loop {
+            let before = self.consumer.context().recorded().calls;
+            match self.consumer.poll(wait) {
+                None if self.consumer.context().recorded().calls == before => break,
+                None => {}
+                Some(Ok(_)) => {
+                    return Err(Fault::Rebuild(
+                        "consumer: a record came outside of its partition's queue".to_owned(),
+                    ));
+                }
+                Some(Err(error)) => self.judge(&error)?,
+            }
+            if self.has_event() {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        self.observe()
+    }
+
+    fn judge(&mut self, error: &KafkaError) -> Result<(), Fault> {
+        let fatal = self.consumer.client().fatal_error();
+        let lapsed = self.consumer.context().recorded().lapsed;
+        if let Some(fault) = fault::of_consumer(error, fatal, lapsed) {
+            return Err(fault);
+        }
+        self.doubted |= matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+        );
+        Ok(())
+    }
+
+    /// Looks at statistics that came since the last time.
+    fn observe(&mut self) -> Result<(), Fault> {
+        let recorded = self.consumer.context().recorded();
+        if recorded.received == self.received {
+            return Ok(());
+        }
+        self.received = recorded.received;
+        for part in &mut self.parts {
+            let found = recorded.statistics.topics.get(&part.topic);
+            if let Some(found) = found.and_then(|topic| topic.partitions.get(&part.place.1)) {
+                part.observe(*found);
+            }
+        }
+        for source in &self.sources {
+            let Some(found) = recorded.statistics.topics.get(&source.topic) else {
+                continue;
+            };
+            let last = found.partitions.keys().copied().max().unwrap_or(-1);
+            check_count(source, last + 1)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_event(&self) -> bool {
+        !self.consumer.context().recorded().events.is_empty()
+    }
+
+    pub(super) fn next_event(&self) -> Option<Event> {
+        self.consumer.context().recorded().events.pop_front()
+    }
+
+    /// Takes partitions on, from the offsets given.
+    pub(super) fn assign(&mut self, starts: &HashMap<Place, i64>) -> Result<(), Fault> {
+        self.give_back();
+        let mut places: Vec<_> = starts
+            .iter()
+            .map(|(place, start)| (*place, *start))
+            .collect();
+        places.sort_unstable();
+        for (place, start) in places {
+            let queue = self.queue(place)?;
+            let Some(source) = self.source(place.0) else {
+                continue;
+            };
+            let (gate, joined) = (source.gate, source.joined);
+            let topic = source.topic.clone();
+            self.parts
+                .push(Part::new(place, &topic, gate, joined, queue, start));
+        }
+        self.turn = 0;
+        self.open = false;
+        self.assign_parts()
+    }
+
+    fn assign_parts(&self) -> Result<(), Fault> {
+        let list = self.list(|part| Some(part.committed))?;
+        self.consumer
+            .assign(&list)
+            .map_err(|error| Fault::Rebuild(format!("assign: {error}")))
+    }
+
+    /// Answers the coordinator before the start offsets are known: an unanswered
+    /// assignment would hold up the next rebalance.
+    pub(super) fn assign_nothing(&mut self) -> Result<(), Fault> {
+        self.give_back();
+        self.consumer
+            .assign(&TopicPartitionList::new())
+            .map_err(|error| Fault::Rebuild(format!("assign: {error}")))
+    }
+
+    /// Gives all partitions up.
+    pub(super) fn unassign(&mut self) -> Result<(), Fault> {
+        self.give_back();
+        self.group = None;
+        self.consumer
+            .unassign()
+            .map_err(|error| Fault::Rebuild(format!("unassign: {error}")))
+    }
+
+    /// Forgets the partitions, but keeps their queues.
+    fn give_back(&mut self) {
+        for part in self.parts.drain(..) {
+            self.queues.insert(part.place, part.queue);
+        }
+    }
+
+    /// The partition's own queue, split off before anything is fetched.
+    fn queue(&mut self, place: Place) -> Result<PartitionQueue<Member>, Fault> {
+        if let Some(queue) = self.queues.remove(&place) {
+            return Ok(queue);
+        }
+        let topic = self.source(place.0).map(|source| source.topic.clone());
+        let mut queue = topic
+            .and_then(|topic| self.consumer.split_partition_queue(&topic, place.1))
+            .ok_or_else(|| Fault::Rebuild("consumer: no queue for a partition".to_owned()))?;
+        let ring = Arc::clone(&self.bell);
+        queue.set_nonempty_callback(move || ring.ring());
+        Ok(queue)
+    }
+
+    pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.get(usize::from(id.0))
+    }
+
+    /// Finds the source of a topic on Kafka.
+    pub(super) fn place(&self, topic: &str, partition: i32) -> Option<Place> {
+        let source = self.sources.iter().find(|source| source.topic == topic)?;
+        Some((source.id, partition))
+    }
+
+    /// Hands out what lies ready; waits at most `wait` for the first record.
+    pub(super) fn hand_out(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<usize, Fault> {
+        let deadline = Instant::now() + wait;
+        let mut handed = 0;
+        loop {
+            let (count, flow) = self.round(take)?;
+            handed += count;
+            self.serve(Duration::ZERO)?;
+            if flow == Flow::Full || self.has_event() {
+                return Ok(handed);
+            }
+            if count > 0 {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if handed > 0 || left.is_zero() || self.stop.asked() {
+                return Ok(handed);
+            }
+            self.bell.wait(left.min(NAP));
+        }
+    }
+
+    /// One chunk of each partition that may go on.
+    fn round(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<(usize, Flow), Fault> {
+        if !self.open {
+            self.look_at_gates()?;
+        }
+        let mut handed = 0;
+        let parts = self.parts.len();
+        for _ in 0..parts {
+            let index = self.turn % parts;
+            self.turn = (index + 1) % parts;
+            if !self.may_go_on(index) {
+                continue;
+            }
+            let Some(part) = self.parts.get_mut(index) else {
+                continue;
+            };
+            let (count, flow) = part.hand_out(CHUNK, self.consumer.context(), take)?;
+            handed += count;
+            if flow == Flow::Full {
+                return Ok((handed, Flow::Full));
+            }
+        }
+        Ok((handed, Flow::More))
+    }
+
+    /// Notes the ends of the gates once per batch, when the first record that
+    /// must wait for them lies ready.
+    fn look_at_gates(&mut self) -> Result<(), Fault> {
+        if !self.parts.iter().any(|part| part.gate) {
+            self.open = true;
+            return Ok(());
+        }
+        let noted = self.parts.iter().any(|part| part.mark.is_some());
+        if !noted {
+            let mut waiting = false;
+            for part in self.parts.iter_mut().filter(|part| !part.gate) {
+                waiting = waiting || part.look(self.consumer.context())?;
+            }
+            if !waiting || !self.note_gates()? {
+                return Ok(());
+            }
+        }
+        self.open = self
+            .parts
+            .iter()
+            .all(|part| !part.gate || part.reached_mark());
+        Ok(())
+    }
+
+    /// Asks for the stable ends of all gates: one request to each leader.
+    /// Where there is no answer, the records behind the gates go on waiting.
+    fn note_gates(&mut self) -> Result<bool, Fault> {
+        let list = self.gate_list()?;
+        let ends = match self.stable.offsets_for_times(list, GATES) {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::warn!(error = %error, "kafka: the ends of the gates are not known yet");
+                return Ok(false);
+            }
+        };
+        let mut marks = Vec::new();
+        for part in self.parts.iter().filter(|part| part.gate) {
+            let end = ends
+                .find_partition(&part.topic, part.place.1)
+                .filter(|end| end.error().is_ok());
+            match end.map(|end| end.offset()) {
+                Some(Offset::Offset(end)) => marks.push((part.place, end)),
+                _ => return Ok(false),
+            }
+        }
+        for (place, end) in marks {
+            if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
+                part.mark = Some(end);
+            }
+        }
+        Ok(true)
+    }
+
+    fn gate_list(&self) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.iter().filter(|part| part.gate) {
+            list.add_partition_offset(&part.topic, part.place.1, Offset::End)
+                .map_err(|error| Fault::Rebuild(format!("ends of gates: {error}")))?;
+        }
+        Ok(list)
+    }
+
+    /// Gates always may. Others wait for the gates of their own partition
+    /// number where both are joined, else for all.
+    fn may_go_on(&self, index: usize) -> bool {
+        let Some(part) = self.parts.get(index) else {
+            return false;
+        };
+        if part.gate || self.open {
+            return true;
+        }
+        self.parts.iter().filter(|gate| gate.gate).all(|gate| {
+            let unrelated = part.joined && gate.joined && part.place.1 != gate.place.1;
+            gate.reached_mark() || (unrelated && gate.mark.is_some())
+        })
+    }
+
+    pub(super) fn is_uncommitted(&self) -> bool {
+        let patience = if self.until_end { Duration::ZERO } else { LAZY };
+        self.parts.iter().any(|part| part.is_uncommitted(patience))
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.parts.iter().any(Part::has_moved)
+    }
+
+    /// The offsets that go with the batch: of all partitions that moved, or
+    /// where none did of all, so that a stale worker is refused in any case.
+    pub(super) fn offsets(&self) -> Result<TopicPartitionList, Fault> {
+        let any = self.has_moved();
+        self.list(|part| (part.has_moved() || !any).then_some(part.position))
+    }
+
+    fn list(&self, offset: impl Fn(&Part) -> Option<i64>) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::new();
+        for part in &self.parts {
+            if let Some(offset) = offset(part) {
+                list.add_partition_offset(&part.topic, part.place.1, Offset::Offset(offset))
+                    .map_err(|error| Fault::Rebuild(format!("offsets: {error}")))?;
+            }
+        }
+        Ok(list)
+    }
+
+    /// The batch was committed.
+    pub(super) fn settle(&mut self) {
+        self.parts.iter_mut().for_each(Part::settle);
+        self.open = false;
+    }
+
+    /// Back to the last commit.
+    pub(super) fn rewind(&mut self) -> Result<(), Fault> {
+        self.open = false;
+        let mut list = TopicPartitionList::new();
+        for part in &mut self.parts {
+            if part.rewind() {
+                list.add_partition_offset(
+                    &part.topic,
+                    part.place.1,
+                    Offset::Offset(part.committed),
+                )
+                .map_err(|error| Fault::Rebuild(format!("rewind: {error}")))?;
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let sought = self.consumer.seek_partitions(list, CALL);
+        let done = sought.is_ok_and(|list| {
+            list.elements()
+                .iter()
+                .all(|element| element.error().is_ok())
+        });
+        if done {
+            return Ok(());
+        }
+        // A partition that is not fetching yet cannot be sought in.
+        let starts = self.committed();
+        self.assign(&starts)
+    }
+
+    pub(super) fn committed(&self) -> HashMap<Place, i64> {
+        self.parts
+            .iter()
+            .map(|part| (part.place, part.committed))
+            .collect()
+    }
+
+    pub(super) fn lag(&self) -> Vec<Lag> {
+        self.parts
+            .iter()
+            .filter_map(|part| {
+                Some(Lag {
+                    source: part.place.0,
+                    partition: part.place.1,
+                    behind: part.stable?.saturating_sub(part.position).max(0),
+                })
+            })
+            .collect()
+    }
+
+    /// Leaves the group for good: a static member, too.
+    pub(super) fn leave(&mut self, patience: Duration) {
+        let before = self.received;
+        let deadline = Instant::now() + patience;
+        self.consumer.unsubscribe();
+        while Instant::now() < deadline && !self.has_left(before) {
+            self.serve_closing();
+        }
+    }
+
+    /// Whether the member's state, reported after `before`, is that of one who
+    /// left. Two statistics must have come: the first may have been on its way.
+    fn has_left(&self, before: u64) -> bool {
+        let recorded = self.consumer.context().recorded();
+        let group = recorded.statistics.cgrp.as_ref();
+        recorded.received >= before + 2 && group.is_none_or(|group| group.join_state == "init")
+    }
+
+    /// Closes the consumer; nothing is left for its drop to wait for.
+    pub(super) fn close(&mut self, patience: Duration) {
+        if self.consumer.closed() {
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::debug!(error = %error, "kafka: close");
+            return;
+        }
+        while !self.consumer.closed() && Instant::now() < deadline {
+            self.serve_closing();
+        }
+        self.consumer.context().give_up();
+        self.give_back();
+        self.queues.clear();
+    }
+
+    /// Answers each rebalance with giving up all partitions.
+    fn serve_closing(&mut self) {
+        if let Err(fault) = self.serve(Duration::from_millis(20)) {
+            tracing::debug!(%fault, "kafka: while closing");
+        }
+        while self.next_event().is_some() {
+            if let Err(fault) = self.unassign() {
+                tracing::debug!(%fault, "kafka: while closing");
+            }
+        }
+    }
+}
+
+/// Stops where a source has another number of partitions than at the start.
+pub(super) fn check_count(source: &Source, partitions: i32) -> Result<(), Fault> {
+    if partitions <= source.partitions {
+        return Ok(());
+    }
+    Err(Fault::Stop(format!(
+        "topic `{}` has {partitions} partitions, had {}: stop all workers, then start with `run \
+         --accept-partitions`",
+        source.topic, source.partitions
+    )))
+}

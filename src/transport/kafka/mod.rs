@@ -1,0 +1,561 @@
+//! Kafka as a transport: one consumer and one transactional producer per
+//! worker, exactly once. The only folder that names rdkafka.
+//!
+//! It looks into no value, and logs no key.
+
+mod consumer;
+mod ends;
+mod fault;
+mod log;
+mod member;
+mod partition;
+pub mod partitioner;
+mod producer;
+mod reader;
+mod settings;
+mod start;
+pub mod topics;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+pub use settings::{FIXED, KafkaSettings};
+
+use consumer::{Intake, Source, check_count};
+use ends::Ends;
+use log::Logged;
+use member::Event;
+use partition::Place;
+use producer::Outlet;
+use reader::Reader;
+use start::Start;
+
+use super::{
+    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+};
+
+/// How long the first contact may take before the transport is given up.
+const CONTACT: Duration = Duration::from_secs(60);
+const CALL: Duration = Duration::from_secs(5);
+/// How long a close may wait for the coordinator.
+const CLOSE: Duration = Duration::from_secs(10);
+/// How long it is waited between two looks at offsets that another worker is
+/// to commit.
+const STARTS: Duration = Duration::from_millis(100);
+
+/// Where the worker stands with its group.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is assigned.
+    Out,
+    /// Assigned, but the start offsets are not known yet.
+    Starting(BTreeSet<Place>),
+    /// The worker was told of its partitions and rebuilds.
+    Rebuilding,
+    Running,
+    /// The worker was told that they go, or went.
+    Leaving(Polled),
+    Closed,
+}
+
+/// A worker's connection to Kafka.
+pub struct KafkaTransport {
+    intake: Intake,
+    outlet: Outlet,
+    /// Sees the ends beyond open transactions.
+    observer: BaseConsumer<Logged>,
+    /// Sees the stable ends.
+    stable: Arc<BaseConsumer<Logged>>,
+    reader: Option<Reader>,
+    ends: Option<Ends>,
+    stage: Stage,
+    /// What this worker committed last, of partitions that it had without a
+    /// break: their tables still hold.
+    kept: HashMap<Place, i64>,
+    settings: KafkaSettings,
+    group: String,
+    stop: Stop,
+}
+
+impl KafkaTransport {
+    /// Connects worker `worker` of a lane, and joins its group.
+    ///
+    /// Blocks until Kafka answers, [`Stop`] is asked, or a minute has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] for wrong settings, a source that does not exist or
+    /// access that is refused; [`Fault::Rebuild`] where Kafka gave no answer.
+    pub fn open(
+        settings: KafkaSettings,
+        plan: LanePlan,
+        worker: usize,
+        stop: Stop,
+    ) -> Result<Self, Fault> {
+        settings
+            .check()
+            .map_err(|mistakes| Fault::Stop(mistakes.join("; ")))?;
+        let observer = asking(&settings, false)?;
+        let stable = Arc::new(asking(&settings, true)?);
+        let sources = sources(&observer, &settings, &plan, &stop)?;
+        let ends = if settings.until_end {
+            Some(contact(&observer, &stop, || {
+                Ends::capture(&observer, &sources)
+            })?)
+        } else {
+            None
+        };
+        // First the producer: it ends what a dead predecessor left open, so
+        // that the group's offsets are settled when they are asked for.
+        let outlet = Outlet::open(&settings, &plan, worker, &stop)?;
+        let intake = Intake::open(
+            &settings,
+            &plan,
+            worker,
+            sources,
+            Arc::clone(&stable),
+            stop.clone(),
+        )?;
+        tracing::info!(lane = plan.name, worker, "kafka: connected");
+        Ok(Self {
+            intake,
+            outlet,
+            observer,
+            stable,
+            reader: None,
+            ends,
+            stage: Stage::Out,
+            kept: HashMap::new(),
+            group: settings.group(&plan.name),
+            settings,
+            stop,
+        })
+    }
+
+    /// Serves the group; looks into what was reported missing.
+    fn serve(&mut self, wait: Duration) -> Result<(), Fault> {
+        self.intake.serve(wait)?;
+        // The other clients say nothing, but their logs must be fetched.
+        let _ = self.observer.poll(Duration::ZERO);
+        let _ = self.stable.poll(Duration::ZERO);
+        if let Some(reader) = &self.reader {
+            reader.serve();
+        }
+        if std::mem::take(&mut self.intake.doubted) {
+            for source in &self.intake.sources {
+                if let Found::Absent = look_up(&self.observer, &source.topic) {
+                    return Err(absent(&source.topic));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Acts on one event of the group; says what the worker must know of it.
+    fn act(&mut self, event: Event) -> Result<Option<Polled>, Fault> {
+        match event {
+            Event::Assigned(partitions) => {
+                self.intake.group = self.intake.consumer.group_metadata();
+                let owned = self.places(&partitions)?;
+                tracing::info!(partitions = owned.len(), "kafka: assigned");
+                self.stage = Stage::Starting(owned);
+                self.start()
+            }
+            Event::Revoked | Event::Lost => {
+                let lost = event == Event::Lost;
+                tracing::info!(lost, "kafka: partitions taken away");
+                if let Stage::Rebuilding | Stage::Running | Stage::Leaving(_) = self.stage {
+                    let polled = if lost { Polled::Lost } else { Polled::Revoked };
+                    self.stage = Stage::Leaving(polled.clone());
+                    return Ok(Some(polled));
+                }
+                self.intake.unassign()?;
+                self.stage = Stage::Out;
+                Ok(None)
+            }
+        }
+    }
+
+    fn places(&self, partitions: &[(String, i32)]) -> Result<BTreeSet<Place>, Fault> {
+        let mut places = BTreeSet::new();
+        for (topic, partition) in partitions {
+            let Some(place) = self.intake.place(topic, *partition) else {
+                return Err(Fault::Stop(format!(
+                    "the group assigned topic `{topic}`, which is none of this lane's sources: \
+                     another policy runs under the same lane name"
+                )));
+            };
+            places.insert(place);
+        }
+        for source in &self.intake.sources {
+            let of_source = places.iter().filter(|place| place.0 == source.id);
+            let last = of_source.map(|place| place.1).max().unwrap_or(-1);
+            check_count(source, last + 1)?;
+        }
+        self.check_joined(&places)?;
+        Ok(places)
+    }
+
+    /// The range assignor gives a worker the same partitions of all joined
+    /// sources, as long as all members have the same subscription.
+    fn check_joined(&self, places: &BTreeSet<Place>) -> Result<(), Fault> {
+        let numbers = |source: &Source| -> BTreeSet<i32> {
+            let of_source = places.iter().filter(|place| place.0 == source.id);
+            of_source.map(|place| place.1).collect()
+        };
+        let mut joined = self.intake.sources.iter().filter(|source| source.joined);
+        let Some(first) = joined.next() else {
+            return Ok(());
+        };
+        let want = numbers(first);
+        match joined.find(|source| numbers(source) != want) {
+            None => Ok(()),
+            Some(other) => Err(Fault::Stop(format!(
+                "topics `{}` and `{}` are joined, but this worker was assigned different \
+                 partitions of them: they need the same number of partitions, and all members of \
+                 the group the same sources",
+                first.topic, other.topic
+            ))),
+        }
+    }
+
+    /// Takes the partitions on as soon as their start offsets are known.
+    fn start(&mut self) -> Result<Option<Polled>, Fault> {
+        let Stage::Starting(owned) = &self.stage else {
+            return Ok(None);
+        };
+        let found = start::find(
+            &self.intake.consumer,
+            &self.intake.sources,
+            owned,
+            self.settings.accept_partitions,
+        )?;
+        match found {
+            Start::Wait => {
+                self.intake.assign_nothing()?;
+                Ok(None)
+            }
+            Start::Ready(starts) => {
+                self.intake.assign(&starts)?;
+                self.kept
+                    .retain(|place, offset| starts.get(place) == Some(offset));
+                self.stage = Stage::Rebuilding;
+                Ok(Some(Polled::Assigned(self.assigned(&starts))))
+            }
+        }
+    }
+
+    fn assigned(&mut self, starts: &HashMap<Place, i64>) -> Vec<Assigned> {
+        let joined: BTreeSet<SourceId> = self
+            .intake
+            .sources
+            .iter()
+            .filter(|source| source.joined)
+            .map(|source| source.id)
+            .collect();
+        let numbers: BTreeSet<i32> = starts
+            .keys()
+            .filter(|place| joined.contains(&place.0))
+            .map(|place| place.1)
+            .collect();
+        let assigned: Vec<Assigned> = numbers
+            .into_iter()
+            .map(|partition| Assigned {
+                partition,
+                returned: joined
+                    .iter()
+                    .all(|source| self.kept.contains_key(&(*source, partition))),
+            })
+            .collect();
+        for one in assigned.iter().filter(|one| !one.returned) {
+            self.kept.retain(|place, _| place.1 != one.partition);
+        }
+        assigned
+    }
+
+    /// Hands out records, or says that the end is reached.
+    fn run(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault> {
+        let handed = self.intake.hand_out(wait, take)?;
+        self.outlet.serve();
+        if handed > 0 {
+            return Ok(Polled::Records(handed));
+        }
+        if let Some(ends) = &mut self.ends
+            && !self.intake.is_uncommitted()
+            && ends.reached(
+                &self.intake.consumer,
+                &self.intake.sources,
+                &self.intake.committed(),
+            )?
+        {
+            return Ok(Polled::End);
+        }
+        Ok(Polled::Idle)
+    }
+
+    fn shut(&mut self, leave: bool) {
+        if let Stage::Closed = self.stage {
+            return;
+        }
+        self.stage = Stage::Closed;
+        if leave {
+            self.intake.leave(CLOSE);
+        }
+        self.intake.close(CLOSE);
+    }
+}
+
+impl Transport for KafkaTransport {
+    fn poll(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault> {
+        let until = Instant::now() + wait;
+        self.serve(Duration::ZERO)?;
+        loop {
+            while let Some(event) = self.intake.next_event() {
+                if let Some(polled) = self.act(event)? {
+                    return Ok(polled);
+                }
+            }
+            match &self.stage {
+                Stage::Running => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let polled = self.run(left, take)?;
+                    if polled != Polled::Idle || !self.intake.has_event() {
+                        return Ok(polled);
+                    }
+                    continue;
+                }
+                Stage::Leaving(polled) => return Ok(polled.clone()),
+                Stage::Starting(_) => {
+                    if let Some(polled) = self.start()? {
+                        return Ok(polled);
+                    }
+                }
+                Stage::Out | Stage::Rebuilding | Stage::Closed => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stop.asked() {
+                return Ok(Polled::Idle);
+            }
+            self.serve(left.min(STARTS))?;
+        }
+    }
+
+    fn rebuild(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let Some(topic) = self.intake.source(source).map(|s| s.topic.clone()) else {
+            return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
+        };
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.settings, &self.group)?,
+        };
+        let (intake, stop) = (&mut self.intake, &self.stop);
+        let mut go_on = || {
+            intake.serve(Duration::ZERO)?;
+            Ok(!intake.has_event() && !stop.asked())
+        };
+        let place = (source, partition);
+        let rebuilt = reader.read(
+            &self.observer,
+            &self.stable,
+            &topic,
+            place,
+            &mut go_on,
+            take,
+        );
+        self.reader = Some(reader);
+        rebuilt
+    }
+
+    fn resume(&mut self) -> Result<(), Fault> {
+        if let Stage::Rebuilding = self.stage {
+            self.kept = self.intake.committed();
+            self.stage = Stage::Running;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Fault> {
+        self.intake.unassign()?;
+        self.stage = Stage::Out;
+        Ok(())
+    }
+
+    fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault> {
+        self.outlet.publish(outbox, now_ms)
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        if !self.outlet.is_open() && !self.intake.has_moved() {
+            return Ok(());
+        }
+        let offsets = self.intake.offsets()?;
+        let Some(group) = &self.intake.group else {
+            return Err(Fault::Abort("no partitions are assigned".to_owned()));
+        };
+        self.outlet.commit(&offsets, group)?;
+        self.intake.settle();
+        let committed = self.intake.committed();
+        for (place, kept) in &mut self.kept {
+            if let Some(offset) = committed.get(place) {
+                *kept = *offset;
+            }
+        }
+        Ok(())
+    }
+
+    fn uncommitted(&self) -> bool {
+        self.intake.is_uncommitted()
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        self.outlet.abort()?;
+        if let Stage::Leaving(Polled::Lost) = self.stage {
+            return Ok(());
+        }
+        self.intake.rewind()
+    }
+
+    fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
+        let until = Instant::now() + wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            self.serve(left.min(STARTS))?;
+            self.outlet.serve();
+            if left.is_zero() || self.stop.asked() || self.intake.has_event() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lag(&mut self) -> Vec<Lag> {
+        self.intake.lag()
+    }
+
+    fn close(&mut self, leave: bool) -> Result<(), Fault> {
+        let aborted = self.outlet.abort();
+        self.shut(leave);
+        aborted
+    }
+}
+
+impl Drop for KafkaTransport {
+    /// Closes the consumer by its own loop: librdkafka would wait for an answer
+    /// to the last revocation.
+    fn drop(&mut self) {
+        self.shut(false);
+    }
+}
+
+fn asking(settings: &KafkaSettings, stable: bool) -> Result<BaseConsumer<Logged>, Fault> {
+    let config = settings.observer(stable);
+    BaseConsumer::from_config_and_context(&config, Logged::new("observer"))
+        .map_err(|error| Fault::Stop(format!("client: {error}")))
+}
+
+/// What is known of a topic.
+enum Found {
+    Partitions(i32),
+    Absent,
+    Refused(String),
+    Unknown(String),
+}
+
+fn look_up(observer: &BaseConsumer<Logged>, topic: &str) -> Found {
+    let metadata = match observer.fetch_metadata(Some(topic), CALL) {
+        Ok(metadata) => metadata,
+        Err(error) => return Found::Unknown(error.to_string()),
+    };
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Found::Absent;
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Found::Absent
+        }
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => Found::Refused(code.to_string()),
+        Some(code) => Found::Unknown(code.to_string()),
+        None => Found::Partitions(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
+    }
+}
+
+fn absent(topic: &str) -> Fault {
+    Fault::Stop(format!(
+        "topic `{topic}` does not exist: `zeef topics --apply` creates it"
+    ))
+}
+
+/// The sources of the plan, with their numbers of partitions.
+fn sources(
+    observer: &BaseConsumer<Logged>,
+    settings: &KafkaSettings,
+    plan: &LanePlan,
+    stop: &Stop,
+) -> Result<Vec<Source>, Fault> {
+    let mut sources = Vec::new();
+    for (index, source) in plan.sources.iter().enumerate() {
+        let topic = settings.topic(&source.topic);
+        let found = contact(observer, stop, || match look_up(observer, &topic) {
+            Found::Unknown(text) => Err(text),
+            known => Ok(known),
+        })?;
+        let partitions = match found {
+            Found::Partitions(partitions) => partitions,
+            Found::Refused(text) => return Err(Fault::Stop(format!("topic `{topic}`: {text}"))),
+            Found::Absent | Found::Unknown(_) => return Err(absent(&topic)),
+        };
+        let Ok(index) = u16::try_from(index) else {
+            return Err(Fault::Stop("a lane has too many sources".to_owned()));
+        };
+        sources.push(Source {
+            id: SourceId(index),
+            topic,
+            gate: source.gate,
+            joined: source.joined,
+            partitions,
+        });
+    }
+    Ok(sources)
+}
+
+/// Asks until Kafka answers.
+fn contact<T>(
+    observer: &BaseConsumer<Logged>,
+    stop: &Stop,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> Result<T, Fault> {
+    let deadline = Instant::now() + CONTACT;
+    loop {
+        let text = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(text) => text,
+        };
+        // Serves the log and the errors of the client.
+        let _ = observer.poll(Duration::ZERO);
+        if let Some(reason) = observer.context().unauthenticated() {
+            return Err(Fault::Stop(format!("kafka refuses the login: {reason}")));
+        }
+        if stop.asked() || Instant::now() >= deadline {
+            return Err(Fault::Rebuild(format!("no answer from kafka: {text}")));
+        }
+        tracing::warn!("kafka: no answer yet: {text}");
+        let _ = observer.poll(Duration::from_millis(200));
+    }
+}

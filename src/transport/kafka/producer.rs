@@ -1,0 +1,328 @@
+//! Outputs and offsets in one transaction, one transaction at a time.
+//!
+//! It never fetches group metadata: it is given that of the assignment.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext,
+};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::fault::{self, Opened, Step};
+use super::log;
+use super::settings::KafkaSettings;
+use crate::transport::{Fault, LanePlan, Outbox, Stop};
+
+/// How long one call may take before it is repeated.
+const CALL: Duration = Duration::from_secs(5);
+/// How long one abort may take: it ends only once its failed deliveries are
+/// polled, which happens between the calls.
+const ABORT_CALL: Duration = Duration::from_millis(250);
+/// How long a call is repeated before the producer is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// One poll of a producer that is being drained: shorter ones cost twice the
+/// processor, `flush` half the throughput.
+const DRAIN: Duration = Duration::from_millis(10);
+/// How long outputs may take to arrive before their transaction is aborted.
+const SETTLE: Duration = Duration::from_secs(1);
+const DAY_MS: i64 = 86_400_000;
+
+/// Keeps the first failed delivery of a transaction.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
+}
+
+impl Deliveries {
+    fn take(&self) -> Option<(String, RDKafkaErrorCode)> {
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log::line("producer", level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log::error("producer", &error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else {
+            return;
+        };
+        let code = error
+            .rdkafka_error_code()
+            .unwrap_or(RDKafkaErrorCode::Unknown);
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| (message.topic().to_owned(), code));
+    }
+}
+
+struct Topic {
+    name: String,
+    day_only: bool,
+}
+
+/// The transactional producer of one worker.
+pub(super) struct Outlet {
+    producer: BaseProducer<Deliveries>,
+    topics: Vec<Topic>,
+    headers: OwnedHeaders,
+    timeout: Duration,
+    /// When the open transaction began.
+    opened: Option<Instant>,
+}
+
+impl Outlet {
+    /// Connects, fences whoever had the transactional id before, and ends what
+    /// that one left open.
+    pub(super) fn open(
+        settings: &KafkaSettings,
+        plan: &LanePlan,
+        worker: usize,
+        stop: &Stop,
+    ) -> Result<Self, Fault> {
+        let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
+            BaseProducer::from_config_and_context(
+                &settings.producer(plan, worker),
+                Deliveries::default(),
+            )
+            .map_err(|error| Fault::Stop(format!("producer: {error}")))?;
+        let outlet = Self {
+            producer,
+            topics: plan
+                .outputs
+                .iter()
+                .map(|output| Topic {
+                    name: settings.topic(&output.topic),
+                    day_only: output.day_only,
+                })
+                .collect(),
+            headers: headers(&plan.policy_version),
+            timeout: settings.transaction_timeout,
+            opened: None,
+        };
+        outlet.repeat("start transactions", Some(stop), |producer| {
+            producer.init_transactions(CALL)
+        })?;
+        Ok(outlet)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    /// Produces each output; begins a transaction where none is open.
+    pub(super) fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault> {
+        if outbox.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        let day_ms = now_ms - now_ms.rem_euclid(DAY_MS);
+        for output in outbox.iter() {
+            let Some(topic) = self.topics.get(usize::from(output.output.0)) else {
+                return Err(Fault::Stop("an output has no topic in the plan".to_owned()));
+            };
+            let mut record = BaseRecord::<[u8], [u8]>::to(&topic.name)
+                .timestamp(if topic.day_only { day_ms } else { now_ms })
+                .headers(self.headers.clone());
+            record.partition = output.partition;
+            record.key = output.key;
+            record.payload = output.value;
+            self.send(record)?;
+        }
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Hands one record to librdkafka; waits while its queue is full.
+    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {
+        let mut deadline = None;
+        loop {
+            let (error, back) = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            record = back;
+            match self.judge(&format!("produce to `{}`", record.topic), &error) {
+                Step::Retry(text) => {
+                    let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    if Instant::now() >= until {
+                        return Err(Fault::Abort(text));
+                    }
+                    self.producer.poll(DRAIN);
+                }
+                Step::Fail(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Commits what was published, and `offsets`, together. A commit of
+    /// unknown outcome is repeated, never taken for done.
+    pub(super) fn commit(
+        &mut self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Fault> {
+        self.begin()?;
+        self.repeat("send offsets to the transaction", None, |producer| {
+            producer.send_offsets_to_transaction(offsets, group, CALL)
+        })?;
+        self.drain()?;
+        self.repeat("commit", None, |producer| producer.commit_transaction(CALL))?;
+        self.opened = None;
+        Ok(())
+    }
+
+    /// Aborts the open transaction, if there is one.
+    pub(super) fn abort(&mut self) -> Result<(), Fault> {
+        if self.opened.is_none() {
+            return Ok(());
+        }
+        self.settle();
+        self.repeat("abort", None, |producer| {
+            producer.abort_transaction(ABORT_CALL)
+        })?;
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().take();
+        self.opened = None;
+        Ok(())
+    }
+
+    /// Lets what is on its way arrive: a broker refuses to end a transaction of
+    /// which it has seen nothing. What does not arrive soon is purged.
+    fn settle(&self) {
+        let deadline = Instant::now() + SETTLE;
+        while self.producer.in_flight_count() > 0
+            && Instant::now() < deadline
+            && self.producer.client().fatal_error().is_none()
+        {
+            self.producer.poll(DRAIN);
+        }
+    }
+
+    /// Serves librdkafka's events, without waiting.
+    pub(super) fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.opened.is_some() {
+            return Ok(());
+        }
+        self.producer.context().take();
+        self.repeat("begin", None, Producer::begin_transaction)?;
+        self.opened = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Waits until all that was produced is acknowledged: a commit is fast only
+    /// on a drained producer.
+    fn drain(&self) -> Result<(), Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.producer.in_flight_count() > 0 {
+            if let Some(fatal) = self.producer.client().fatal_error() {
+                let error = KafkaError::Flush(RDKafkaErrorCode::Fatal);
+                return Err(self.fail("drain", &error, Some(fatal)));
+            }
+            if Instant::now() >= deadline {
+                return Err(Fault::Rebuild("drain: outputs got no answer".to_owned()));
+            }
+            self.producer.poll(DRAIN);
+        }
+        match self.producer.context().take() {
+            None => Ok(()),
+            Some((topic, RDKafkaErrorCode::MessageSizeTooLarge)) => Err(Fault::Stop(format!(
+                "topic `{topic}` takes no message of this size: raise its `max.message.bytes` or \
+                 lower the size limit of outputs"
+            ))),
+            Some((topic, code)) => {
+                let error = KafkaError::MessageProduction(code);
+                let fatal = self.producer.client().fatal_error();
+                Err(self.fail(&format!("deliver to `{topic}`"), &error, fatal))
+            }
+        }
+    }
+
+    fn fail(
+        &self,
+        doing: &str,
+        error: &KafkaError,
+        fatal: Option<(RDKafkaErrorCode, String)>,
+    ) -> Fault {
+        match fault::of_producer(doing, error, fatal, self.since()) {
+            Step::Retry(text) => Fault::Abort(text),
+            Step::Fail(fault) => fault,
+        }
+    }
+
+    fn since(&self) -> Opened {
+        Opened {
+            since: self.opened.map(|opened| opened.elapsed()),
+            timeout: self.timeout,
+        }
+    }
+
+    fn judge(&self, doing: &str, error: &KafkaError) -> Step {
+        let fatal = self.producer.client().fatal_error();
+        fault::of_producer(doing, error, fatal, self.since())
+    }
+
+    /// Repeats one call until it succeeds, fails for good, or takes too long.
+    fn repeat(
+        &self,
+        doing: &str,
+        stop: Option<&Stop>,
+        call: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>,
+    ) -> Result<(), Fault> {
+        let start = Instant::now();
+        loop {
+            let Err(error) = call(&self.producer) else {
+                return Ok(());
+            };
+            match self.judge(doing, &error) {
+                Step::Fail(fault) => return Err(fault),
+                Step::Retry(text) => {
+                    let stopped = stop.is_some_and(Stop::asked);
+                    if stopped || start.elapsed() >= PATIENCE {
+                        return Err(Fault::Rebuild(text));
+                    }
+                    if start.elapsed() >= CALL {
+                        tracing::warn!(step = doing, error = %error, "kafka: trying again");
+                    }
+                    self.producer.poll(DRAIN);
+                }
+            }
+        }
+    }
+}
+
+fn headers(policy_version: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(2)
+        .insert(Header {
+            key: "content-type",
+            value: Some("application/json"),
+        })
+        .insert(Header {
+            key: "zeef-policy-version",
+            value: Some(policy_version),
+        })
+}

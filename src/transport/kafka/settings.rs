@@ -1,0 +1,463 @@
+//! What an operator sets, and what is fixed because correctness rests on it.
+//!
+//! Nothing here connects to anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::transport::LanePlan;
+
+/// How often librdkafka reports stable ends and its state in the group: the
+/// measure of how old a lag may be.
+const STATISTICS_MS: &str = "200";
+
+/// How to reach Kafka, and as whom.
+#[derive(Clone)]
+pub struct KafkaSettings {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// librdkafka's own properties, secrets already resolved.
+    pub properties: BTreeMap<String, String>,
+    /// Stands before every topic name, group id and transactional id.
+    pub topic_prefix: String,
+    /// Names the process in group and transactions: stable across restarts.
+    pub instance: String,
+    pub transaction_timeout: Duration,
+    pub session_timeout: Duration,
+    /// Partitions that appeared since the last run are taken on.
+    pub accept_partitions: bool,
+    /// The run ends at the end that its sources have at its start.
+    pub until_end: bool,
+}
+
+/// Shows no property's value: some are secrets.
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("properties", &self.properties.keys())
+            .field("topic_prefix", &self.topic_prefix)
+            .field("instance", &self.instance)
+            .field("transaction_timeout", &self.transaction_timeout)
+            .field("session_timeout", &self.session_timeout)
+            .field("accept_partitions", &self.accept_partitions)
+            .field("until_end", &self.until_end)
+            .finish()
+    }
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            properties: BTreeMap::new(),
+            topic_prefix: String::new(),
+            instance: String::new(),
+            transaction_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(10),
+            accept_partitions: false,
+            until_end: false,
+        }
+    }
+}
+
+/// Properties that an operator may not set, each with the reason.
+pub const FIXED: &[(&str, &str)] = &[
+    ("acks", "outputs count only when all replicas have them"),
+    ("allow.auto.create.topics", "topics come from `zeef topics`"),
+    ("auto.commit.enable", "offsets go with the transaction"),
+    ("auto.commit.interval.ms", "offsets go with the transaction"),
+    (
+        "auto.offset.reset",
+        "a missing offset is an error, never a guess",
+    ),
+    (
+        "bootstrap.servers",
+        "set the brokers in their own setting or with --brokers",
+    ),
+    ("consume.callback.max.messages", "no callbacks are used"),
+    ("enable.auto.commit", "offsets go with the transaction"),
+    (
+        "enable.auto.offset.store",
+        "offsets go with the transaction",
+    ),
+    (
+        "enable.gapless.guarantee",
+        "the transaction already guarantees it",
+    ),
+    (
+        "enable.idempotence",
+        "a transactional producer is idempotent",
+    ),
+    (
+        "enable.partition.eof",
+        "ends are found by the transport itself",
+    ),
+    ("group.id", "it is made of the prefix and the lane"),
+    (
+        "group.instance.id",
+        "it is made of lane, instance and worker",
+    ),
+    (
+        "group.protocol",
+        "assignment is by range, by the classic protocol",
+    ),
+    (
+        "group.protocol.type",
+        "assignment is by range, by the classic protocol",
+    ),
+    ("group.remote.assignor", "assignment is by range"),
+    ("isolation.level", "aborted records must stay unseen"),
+    (
+        "log.queue",
+        "librdkafka's messages go to the process's own log",
+    ),
+    (
+        "metadata.broker.list",
+        "set the brokers in their own setting or with --brokers",
+    ),
+    (
+        "partition.assignment.strategy",
+        "joined sources need the range assignment",
+    ),
+    (
+        "partitioner",
+        "outputs are spread as Java clients do: murmur2",
+    ),
+    (
+        "plugin.library.paths",
+        "no foreign code is loaded into the process",
+    ),
+    ("queuing.strategy", "the order per key would be lost"),
+    (
+        "request.required.acks",
+        "outputs count only when all replicas have them",
+    ),
+    ("session.timeout.ms", "it is a setting of its own"),
+    (
+        "statistics.interval.ms",
+        "ends and lag come from the statistics",
+    ),
+    (
+        "test.mock.num.brokers",
+        "a mocked broker stores no transactions",
+    ),
+    ("transaction.timeout.ms", "it is a setting of its own"),
+    (
+        "transactional.id",
+        "it is made of group, instance and worker",
+    ),
+];
+
+impl KafkaSettings {
+    /// Finds all that is wrong with the settings, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// One text for each mistake; none quotes a property's value.
+    pub fn check(&self) -> Result<(), Vec<String>> {
+        let mut mistakes = Vec::new();
+        if self.brokers.trim().is_empty() {
+            mistakes.push("no brokers: expected host:port, several separated by commas".to_owned());
+        }
+        check_name("instance", &self.instance, false, &mut mistakes);
+        check_name("topic prefix", &self.topic_prefix, true, &mut mistakes);
+        check_duration(
+            "transaction timeout",
+            self.transaction_timeout,
+            &mut mistakes,
+        );
+        check_duration("session timeout", self.session_timeout, &mut mistakes);
+        for (name, value) in &self.properties {
+            if let Some(mistake) = property_mistake(name, value) {
+                mistakes.push(mistake);
+            }
+        }
+        if mistakes.is_empty() {
+            let all = self.base("check").create_native_config();
+            if let Err(KafkaError::ClientConfig(_, _, name, _)) = all {
+                mistakes.push(format!("property `{name}` is not accepted by librdkafka"));
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// The topic's name on Kafka.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.topic_prefix)
+    }
+
+    /// The consumer group of a lane.
+    #[must_use]
+    pub fn group(&self, lane: &str) -> String {
+        format!("{}zeef.{lane}", self.topic_prefix)
+    }
+
+    /// The transactional id of a worker of a lane.
+    #[must_use]
+    pub fn transactional_id(&self, lane: &str, worker: usize) -> String {
+        format!("{}-{}-{worker}", self.group(lane), self.instance)
+    }
+
+    /// What all clients have in common.
+    pub(super) fn base(&self, role: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", format!("zeef-{}-{role}", self.instance))
+            .set("log.connection.close", "false")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("socket.keepalive.enable", "true")
+            .set("topic.metadata.refresh.interval.ms", "5000");
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set_log_level(RDKafkaLogLevel::Info);
+        config
+    }
+
+    /// A member of the lane's group.
+    pub(super) fn member(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
+        let mut config = self.base(&format!("{}-{worker}", plan.name));
+        // A queue of each partition: small, and refilled without long pauses.
+        // A fetch of idle partitions only must not hold up a busy one.
+        self.unless_set(
+            &mut config,
+            &[
+                ("heartbeat.interval.ms", "1000"),
+                ("queued.max.messages.kbytes", "4096"),
+                ("fetch.queue.backoff.ms", "10"),
+                ("fetch.wait.max.ms", "50"),
+            ],
+        );
+        config
+            .set("group.id", self.group(&plan.name))
+            .set(
+                "group.instance.id",
+                format!("{}-{}-{worker}", plan.name, self.instance),
+            )
+            .set("group.protocol", "classic")
+            .set(
+                "session.timeout.ms",
+                self.session_timeout.as_millis().to_string(),
+            )
+            .set("partition.assignment.strategy", "range")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("statistics.interval.ms", STATISTICS_MS);
+        config
+    }
+
+    /// A reader that joins no group. It carries the lane's group id only
+    /// because librdkafka assigns nothing without one.
+    pub(super) fn reader(&self, group: &str) -> ClientConfig {
+        let mut config = self.base("reader");
+        self.unless_set(&mut config, &[("fetch.wait.max.ms", "50")]);
+        config
+            .set("group.id", group)
+            .set("group.protocol", "classic")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("statistics.interval.ms", "0");
+        config
+    }
+
+    /// A client that only asks: for metadata, and for the ends that are stable,
+    /// or those beyond open transactions. It never fetches: an answer on a
+    /// connection comes after that to a fetch that waits for records.
+    pub(super) fn observer(&self, stable: bool) -> ClientConfig {
+        let mut config = self.base("observer");
+        let isolation = if stable {
+            "read_committed"
+        } else {
+            "read_uncommitted"
+        };
+        config
+            .set("isolation.level", isolation)
+            .set("allow.auto.create.topics", "false")
+            .set("statistics.interval.ms", "0");
+        config
+    }
+
+    /// The transactional producer of a worker.
+    pub(super) fn producer(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
+        let mut config = self.base(&format!("{}-{worker}", plan.name));
+        self.unless_set(
+            &mut config,
+            &[
+                ("compression.type", "lz4"),
+                ("linger.ms", "5"),
+                ("queue.buffering.max.messages", "1000000"),
+                ("queue.buffering.max.kbytes", "262144"),
+            ],
+        );
+        config
+            .set(
+                "transactional.id",
+                self.transactional_id(&plan.name, worker),
+            )
+            .set(
+                "transaction.timeout.ms",
+                self.transaction_timeout.as_millis().to_string(),
+            )
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .set("statistics.interval.ms", "0");
+        config
+    }
+
+    /// Sets what the operator left open; librdkafka's aliases count as set.
+    fn unless_set(&self, config: &mut ClientConfig, defaults: &[(&str, &str)]) {
+        for (name, value) in defaults {
+            let alias = ALIASES
+                .iter()
+                .find_map(|(one, other)| (one == name).then_some(*other));
+            let set = self.properties.contains_key(*name)
+                || alias.is_some_and(|alias| self.properties.contains_key(alias));
+            if !set {
+                config.set(*name, *value);
+            }
+        }
+    }
+}
+
+/// Second names of the properties that have a default here.
+const ALIASES: &[(&str, &str)] = &[
+    ("compression.type", "compression.codec"),
+    ("linger.ms", "queue.buffering.max.ms"),
+];
+
+fn check_name(what: &str, name: &str, may_be_empty: bool, mistakes: &mut Vec<String>) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() && !may_be_empty {
+        mistakes.push(format!(
+            "no {what}: expected letters, digits, `.`, `_`, `-`"
+        ));
+    } else if !name.bytes().all(fits) || name.len() > 100 {
+        mistakes.push(format!(
+            "{what} `{name}`: expected at most 100 letters, digits, `.`, `_`, `-`"
+        ));
+    }
+}
+
+fn check_duration(what: &str, value: Duration, mistakes: &mut Vec<String>) {
+    if value < Duration::from_secs(1) || value > Duration::from_secs(900) {
+        mistakes.push(format!(
+            "{what} of {} s: expected 1 to 900 s",
+            value.as_secs_f32()
+        ));
+    }
+}
+
+/// What is wrong with one property; the value is never quoted.
+fn property_mistake(name: &str, value: &str) -> Option<String> {
+    if let Some((_, reason)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
+        return Some(format!("property `{name}` cannot be set: {reason}"));
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_) => None,
+        Err(KafkaError::ClientConfig(code, ..)) => Some(match code {
+            rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
+                format!("property `{name}` is unknown to librdkafka")
+            }
+            _ => format!("property `{name}` has a value that librdkafka does not accept"),
+        }),
+        Err(_) => Some(format!("property `{name}` is not accepted by librdkafka")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> KafkaSettings {
+        KafkaSettings {
+            brokers: "127.0.0.1:9092".into(),
+            instance: "one".into(),
+            ..KafkaSettings::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(name: &str, value: &str, want: Option<&str>) {
+        let mut settings = settings();
+        settings.properties.insert(name.into(), value.into());
+        match (settings.check(), want) {
+            (Ok(()), None) => {}
+            (Err(mistakes), Some(part)) => {
+                assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+                assert!(mistakes[0].contains(part), "{mistakes:?}");
+                assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+            }
+            (found, want) => panic!("{name}: {found:?}, expected {want:?}"),
+        }
+    }
+
+    #[test]
+    fn properties() {
+        check("security.protocol", "sasl_ssl", None);
+        check("sasl.password", "s3cret", None);
+        check("linger.ms", "20", None);
+        check("compression.type", "zstd", None);
+        check("isolation.level", "read_uncommitted", Some("cannot be set"));
+        check("transactional.id", "mine", Some("cannot be set"));
+        check("group.id", "mine", Some("cannot be set"));
+        check("sasl.pasword", "s3cret", Some("unknown"));
+        check("linger.ms", "s3cret", Some("does not accept"));
+    }
+
+    #[test]
+    fn every_fixed_property_is_refused() {
+        for (name, reason) in FIXED {
+            check(name, "s3cret", Some(reason));
+        }
+    }
+
+    #[test]
+    fn all_mistakes_at_once() {
+        let mut settings = settings();
+        settings.brokers.clear();
+        settings.instance = "a b".into();
+        settings.session_timeout = Duration::ZERO;
+        settings.properties.insert("nonsense".into(), "1".into());
+        assert_eq!(settings.check().map_err(|m| m.len()), Err(4));
+    }
+
+    #[test]
+    fn names() {
+        let mut settings = settings();
+        settings.topic_prefix = "test-".into();
+        assert_eq!(settings.topic("patron"), "test-patron");
+        assert_eq!(settings.group("main"), "test-zeef.main");
+        assert_eq!(settings.transactional_id("main", 2), "test-zeef.main-one-2");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut settings = settings();
+        settings
+            .properties
+            .insert("sasl.password".into(), "s3cret".into());
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,297 @@
+//! What holds for every record, whatever it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use zeef::daemon::metrics::Metrics;
+use zeef::daemon::worker::{BatchBounds, Ended, Worker};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
+use zeef::engine::pipeline::{BatchTime, Pipeline};
+use zeef::policy::pseudonym::{Key, Pseudonymiser};
+use zeef::policy::{Loaded, Policy};
+use zeef::sample::{Library, Settings};
+use zeef::transport::memory::MemoryTransport;
+use zeef::transport::{Input, Outbox, Payload, SourceId};
+
+const NOW_MS: i64 = 1_768_478_400_000;
+const DAY: jiff::civil::Date = jiff::civil::date(2026, 1, 15);
+
+static LOADED: LazyLock<Loaded> = LazyLock::new(|| Policy::load(Path::new("config")).unwrap());
+static LANE: LazyLock<Arc<Lane>> = LazyLock::new(|| Arc::new(lane(|_| true)));
+static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::new(Settings::new(11, 400, DAY)));
+
+fn lane(wanted: impl Fn(&str) -> bool) -> Lane {
+    let key = Key::parse(&format!("test:{}", "A".repeat(43))).unwrap();
+    Lane::compile(
+        "main",
+        &LOADED.policy,
+        |recipient| wanted(&recipient.name),
+        |_| Some(Pseudonymiser::new(&key)),
+        Options::default(),
+    )
+    .unwrap()
+}
+
+fn source_of(lane: &Lane, name: &str) -> SourceId {
+    let at = lane.sources.iter().position(|source| source.kind.name == name);
+    SourceId(u16::try_from(at.unwrap()).unwrap())
+}
+
+fn pipeline(lane: &Arc<Lane>) -> Pipeline {
+    let mut pipeline = Pipeline::new(Arc::clone(lane));
+    pipeline.begin(BatchTime::from_ms(NOW_MS));
+    pipeline
+}
+
+/// What came of one message, per recipient: its key and value, or the numbers.
+fn outcome(pipeline: &mut Pipeline, source: &str, key: &[u8], value: &[u8]) -> Vec<String> {
+    let lane = Arc::clone(&LANE);
+    let mut outbox = Outbox::default();
+    let input = Input {
+        source: source_of(&lane, source),
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        key: Some(key),
+        payload: Payload::Bytes(value),
+    };
+    pipeline.decide(&input, &mut outbox);
+    let tally = pipeline.tally().recipients.clone();
+    let mut said: Vec<String> = tally.iter().map(|tally| format!("{:?}", tally.withheld)).collect();
+    for output in outbox.iter().filter(|output| output.output != lane.dead_letters) {
+        let place = usize::from(output.output.0);
+        said[place] += &format!(
+            "{} {}",
+            String::from_utf8_lossy(output.key.unwrap()),
+            String::from_utf8_lossy(output.value.unwrap())
+        );
+    }
+    pipeline.merge();
+    said
+}
+
+/// A pipeline that knows the patron of every message of `index`, and those.
+fn with_patron(index: u64) -> (Pipeline, Vec<(String, String, String)>) {
+    let mut pipeline = pipeline(&LANE);
+    let mut messages = Vec::new();
+    for message in LIBRARY.messages_of(index) {
+        let Some(value) = message.value else { continue };
+        if message.source == "patron" {
+            outcome(&mut pipeline, "patron", message.key.as_bytes(), value.as_bytes());
+        }
+        messages.push((message.source.to_owned(), message.key, value));
+    }
+    (pipeline, messages)
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-zA-Z0-9@. ]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-z_]{1,8}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Adds `name` to the record and to every object in it.
+fn sprinkle(value: &mut Value, name: &str, added: &Value) {
+    match value {
+        Value::Object(map) => {
+            for inner in map.values_mut() {
+                sprinkle(inner, name, added);
+            }
+            map.insert(name.to_owned(), added.clone());
+        }
+        Value::Array(list) => list.iter_mut().for_each(|inner| sprinkle(inner, name, added)),
+        _ => {}
+    }
+}
+
+/// Sets the value at a catalogue's path; lists are replaced whole.
+fn set(record: &mut Map<String, Value>, path: &str, value: Value) {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let name = first.trim_end_matches("[]").to_owned();
+    if rest.is_empty() || first.ends_with("[]") {
+        record.insert(name, value);
+        return;
+    }
+    let inner = record.entry(name).or_insert_with(|| json!({}));
+    if let Some(inner) = inner.as_object_mut() {
+        set(inner, rest, value);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Invariant 1, for what no catalogue knows.
+    #[test]
+    fn an_unknown_field_changes_nothing(index in 0u64..400, name in "x_[a-z]{1,8}", added in any_json()) {
+        let (mut pipeline, messages) = with_patron(index);
+        for (source, key, value) in messages {
+            let before = outcome(&mut pipeline, &source, key.as_bytes(), value.as_bytes());
+            // Twins and odd numbers would not survive a parser.
+            let Ok(mut parsed) = serde_json::from_str::<Value>(&value) else { continue };
+            let plain = serde_json::to_string(&parsed).unwrap();
+            let plainly = outcome(&mut pipeline, &source, key.as_bytes(), plain.as_bytes());
+            sprinkle(&mut parsed, &name, &added);
+            let after = serde_json::to_string(&parsed).unwrap();
+            let after = outcome(&mut pipeline, &source, key.as_bytes(), after.as_bytes());
+            prop_assert_eq!(&plainly, &after, "{} of {}", name, source);
+            prop_assert_eq!(before.len(), after.len());
+        }
+    }
+
+    /// Invariant 1, for what the catalogue knows and a recipient does not need.
+    #[test]
+    fn a_field_that_a_recipient_does_not_need_changes_nothing_for_it(
+        index in 0u64..400, picked in any::<prop::sample::Index>(), added in any_json()
+    ) {
+        let (mut pipeline, messages) = with_patron(index);
+        for (source, key, value) in messages {
+            let Ok(Value::Object(parsed)) = serde_json::from_str(&value) else { continue };
+            let place = source_of(&LANE, &source);
+            let compiled = LANE.source(place).unwrap();
+            let field = &compiled.kind.fields[picked.index(compiled.kind.fields.len())];
+            let identifiers = ["patron_id", "library", compiled.kind.id.as_str()];
+            if identifiers.contains(&field.path.as_str()) {
+                continue;
+            }
+            let mut changed = parsed.clone();
+            set(&mut changed, &field.path, added.clone());
+            let plain = serde_json::to_string(&parsed).unwrap();
+            let changed = serde_json::to_string(&changed).unwrap();
+            let before = outcome(&mut pipeline, &source, key.as_bytes(), plain.as_bytes());
+            let after = outcome(&mut pipeline, &source, key.as_bytes(), changed.as_bytes());
+            // A container that is replaced takes its other fields with it.
+            let root = field.path.split(['.', '[']).next().unwrap();
+            for &recipient in &compiled.recipients {
+                let program = &LANE.recipients[recipient];
+                let needed = compiled.kind.fields.iter().any(|other| {
+                    other.path.split(['.', '[']).next() == Some(root)
+                        && needs(program, compiled, &other.path)
+                });
+                if !needed {
+                    prop_assert_eq!(&before[recipient], &after[recipient], "{} {}", program.name, field.path);
+                }
+            }
+            // The table has to be as it was for the next message.
+            outcome(&mut pipeline, &source, key.as_bytes(), value.as_bytes());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json in "[\\[\\]{}:,\"\\\\a-z0-9 .]{0,80}") {
+        let mut pipeline = pipeline(&LANE);
+        for source in ["patron", "loan", "debt", "consent"] {
+            outcome(&mut pipeline, source, b"p", &bytes);
+            outcome(&mut pipeline, source, b"p", json.as_bytes());
+        }
+    }
+}
+
+/// Whether a program needs a field, itself or by what is derived from it.
+fn needs(
+    program: &zeef::engine::lane::Program,
+    source: &zeef::engine::lane::Source,
+    path: &str,
+) -> bool {
+    let derived = ["card_number", "card_kind", "rijksregisternummer"].contains(&path);
+    source.shape.place(path).is_some_and(|place| {
+        program
+            .needs
+            .iter()
+            .any(|need| !need.joined && (need.place == place || derived))
+    })
+}
+
+/// Runs a library through the real worker, and says what was published per
+/// topic, in order, without the time that dead letters carry.
+fn run(lane: Lane, records: u64, chunk: usize, fail_every: Option<u32>) -> BTreeMap<String, Vec<(String, String)>> {
+    let lane = Arc::new(lane);
+    let plan = lane.plan(&LOADED.policy.recipients, DEAD_LETTERS_TOPIC);
+    let mut transport = MemoryTransport::new(&plan)
+        .with_chunk(chunk)
+        .with_fail_every(fail_every);
+    for message in LIBRARY.messages() {
+        let Some(at) = lane.sources.iter().position(|s| s.kind.name == message.source) else { continue };
+        let Some(value) = message.value else { continue };
+        let source = SourceId(u16::try_from(at).unwrap());
+        transport.push(source, 0, Some(message.key.as_bytes()), Payload::Bytes(value.as_bytes()));
+    }
+    let metrics = Metrics::new("test").unwrap();
+    let handles = metrics.worker(&lane, 0);
+    let mut worker = Worker::new(Pipeline::new(lane), transport, handles);
+    worker.clock = || NOW_MS;
+    worker.bounds = BatchBounds { records, bytes: 1 << 20, wait: Duration::from_secs(5) };
+    assert_eq!(worker.run().unwrap(), Ended::AtEnd);
+    let mut published: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for message in worker.transport.published() {
+        let text = |bytes: &Option<Vec<u8>>| {
+            String::from_utf8(bytes.clone().unwrap_or_default()).unwrap()
+        };
+        let entry = (text(&message.key), text(&message.value));
+        published.entry(message.topic.clone()).or_default().push(entry);
+    }
+    counters_add_up(&metrics.render());
+    published
+}
+
+/// Invariant 4: every record of its source is one of the outcomes, for every
+/// recipient; and every record of a lane was released to none, some or all.
+fn counters_add_up(text: &str) {
+    let sum = |name: &str, label: &str| -> f64 {
+        text.lines()
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    };
+    for recipient in &LOADED.policy.recipients {
+        let of = format!("recipient=\"{}\"", recipient.name);
+        let kind = &LOADED.policy.kinds[recipient.source];
+        let outcomes = sum("zeef_records_released_total{", &of)
+            + sum("zeef_records_withheld_total{", &of)
+            + sum("zeef_recipient_records_refused_total{", &of);
+        if !text.contains(&of) {
+            continue;
+        }
+        let topic = format!("topic=\"{}\"", kind.topic);
+        let consumed = sum("zeef_records_consumed_total{", &topic);
+        assert!((outcomes - consumed).abs() < 0.5, "{}: {outcomes} of {consumed}", recipient.name);
+    }
+}
+
+#[test]
+fn any_batch_size_and_any_abort_publish_the_same_bytes() {
+    let whole = run(lane(|_| true), 1_000_000, 1_000_000, None);
+    assert!(whole.len() > 7, "{:?}", whole.keys());
+    for (records, chunk, fail_every) in [(1, 1, None), (7, 3, None), (100, 1_000, Some(3)), (1_000, 10, Some(2))] {
+        let other = run(lane(|_| true), records, chunk, fail_every);
+        assert_eq!(other, whole, "{records} {chunk} {fail_every:?}");
+    }
+}
+
+#[test]
+fn how_recipients_are_spread_over_lanes_changes_nothing() {
+    let whole = run(lane(|_| true), 500, 100, None);
+    let mut spread = BTreeMap::new();
+    for finance in [true, false] {
+        let mut part = run(lane(|name| (name == "deurwaarder") == finance), 500, 100, None);
+        part.remove(DEAD_LETTERS_TOPIC);
+        spread.extend(part);
+    }
+    let mut whole = whole;
+    whole.remove(DEAD_LETTERS_TOPIC);
+    assert_eq!(spread, whole);
+}
