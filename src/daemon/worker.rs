@@ -11,6 +11,7 @@ use super::health::{Phase, Pulse};
 use super::metrics::WorkerMetrics;
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::engine::tally::Tally;
 use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -63,6 +64,8 @@ pub struct Worker<T> {
     pub clock: fn() -> i64,
     /// Partitions of each joined source, to share rates by; 0 where unknown.
     pub partitions: usize,
+    /// The numbers of all batches that were committed.
+    pub totals: Tally,
     batch: Batch,
 }
 
@@ -87,6 +90,7 @@ impl<T: Transport> Worker<T> {
     #[must_use]
     pub fn new(pipeline: Pipeline, transport: T, metrics: WorkerMetrics) -> Self {
         let recipients = pipeline.lane().recipients.len();
+        let totals = Tally::new(pipeline.lane().sources.len(), recipients);
         Worker {
             pipeline,
             transport,
@@ -97,6 +101,7 @@ impl<T: Transport> Worker<T> {
             stop: Stop::default(),
             clock: super::clock::now_ms,
             partitions: 0,
+            totals,
             batch: Batch::default(),
         }
     }
@@ -230,6 +235,7 @@ impl<T: Transport> Worker<T> {
             started.elapsed(),
             committed_ms,
         );
+        self.totals.add(self.pipeline.tally());
         self.pipeline.merge();
         self.batch.reset();
         self.batch.aborts = 0;

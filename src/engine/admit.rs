@@ -19,20 +19,27 @@ pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<()
     for (field, test) in &program.conditions {
         condition(facts.value(*field), test)?;
     }
-    let strides = source.shape.strides();
-    if program
-        .needs
-        .iter()
-        .any(|&need| facts.malformed(need, strides))
-    {
-        return Err(Reason::Malformed);
-    }
+    needs(facts, source, program)?;
     consent(facts, program)?;
     loan_history(facts, program)
 }
 
+/// Every field that the recipient needs is well formed, used or not.
+pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
+    let strides = source.shape.strides();
+    let mut needs = program.needs.iter();
+    if needs.any(|&need| facts.malformed(need, strides)) {
+        return Err(Reason::Malformed);
+    }
+    Ok(())
+}
+
 /// Tenants: the record's and the patron's library, and that they are one.
-fn libraries(facts: &Facts<'_>, source: &Source, served: &Libraries) -> Result<(), Reason> {
+pub(super) fn libraries(
+    facts: &Facts<'_>,
+    source: &Source,
+    served: &Libraries,
+) -> Result<(), Reason> {
     let own = source
         .library
         .map_or(Value::Missing, |slot| facts.record.value(slot));
@@ -54,7 +61,7 @@ fn libraries(facts: &Facts<'_>, source: &Source, served: &Libraries) -> Result<(
     }
 }
 
-fn condition(value: Value<'_>, test: &Test) -> Result<(), Reason> {
+pub(super) fn condition(value: Value<'_>, test: &Test) -> Result<(), Reason> {
     if value.is_malformed() {
         return Err(Reason::Malformed);
     }
@@ -82,7 +89,7 @@ fn equals(value: Value<'_>, literal: &Literal) -> bool {
 }
 
 /// Until consent records decide, the event that implies consent alone does.
-fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
+pub(super) fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
     let Some(event) = program.implied_consent else {
         return if program.consent_needed {
             Err(Reason::NoConsent)
@@ -102,7 +109,7 @@ fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
 }
 
 /// Loan history off: no returned loans (G11).
-fn loan_history(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
+pub(super) fn loan_history(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
     let Some((status, choice)) = program.loan_history else {
         return Ok(());
     };

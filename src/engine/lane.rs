@@ -92,6 +92,8 @@ pub struct Program {
     pub conditions: Vec<(Ref, Test)>,
     /// Every field whose malformedness refuses the record for this recipient.
     pub needs: Vec<Ref>,
+    /// The fields behind the places, by their paths, for explanations only.
+    pub names: Vec<(Ref, FieldRef)>,
     /// Nothing is released without consent.
     pub consent_needed: bool,
     /// An instant of the patron that implies consent.
@@ -265,6 +267,7 @@ impl Lane {
                 recipient,
                 source,
                 needs: Vec::new(),
+                names: Vec::new(),
                 card_fact: None,
             }
             .compile(index, key)?;
@@ -429,6 +432,7 @@ struct Compiler<'a> {
     recipient: &'a Recipient,
     source: usize,
     needs: Vec<Ref>,
+    names: Vec<(Ref, FieldRef)>,
     card_fact: Option<Ref>,
 }
 
@@ -474,6 +478,7 @@ impl Compiler<'_> {
             libraries: recipient.libraries.clone(),
             conditions,
             needs,
+            names: self.names,
             consent_needed: recipient.consent.is_some(),
             implied_consent,
             loan_history,
@@ -735,6 +740,7 @@ impl Compiler<'_> {
         let kind = self.catalogue_type(field)?;
         let found = self.want(field.joined, &field.path, kind)?;
         self.needs.push(found);
+        self.names.push((found, field.clone()));
         if kind == Type::CardNumber {
             let fact = self.card_fact(field.joined)?;
             self.needs.push(fact);

@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod dead_letter;
+pub mod explain;
 pub mod lane;
 pub mod meter;
 pub mod pipeline;

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use super::admit::admit;
 use super::dead_letter::DeadLetter;
+use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
 use super::project::{Projector, output_key};
 use super::record::Record;
-use super::table::{Known, Table};
+use super::table::{Known, Row, Table};
 use super::tally::{RecipientTally, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
@@ -148,6 +149,33 @@ impl Pipeline {
             Ok(Read::Erasure) => self.erase(source, input),
             Ok(Read::Record) => self.decide_record(&lane, source, input, outbox),
         }
+    }
+
+    /// Tells how one record is decided for one recipient of its source. Nothing
+    /// is counted, published or kept of it.
+    pub fn explain(&mut self, input: &Input<'_>, recipient: usize) -> Option<Explanation> {
+        let lane = Arc::clone(&self.lane);
+        let source = lane.source(input.source)?;
+        let program = lane.recipients.get(recipient)?;
+        let reason = match self.read(input, source) {
+            Err(reason) => Some(reason),
+            Ok(Read::Erasure) => Some(Reason::PatronErased),
+            Ok(Read::Record) => None,
+        };
+        if let Some(reason) = reason {
+            return Some(Explanation::refused(reason));
+        }
+        let row = match patron_of(&self.table, source, input) {
+            Ok(row) => row,
+            Err(reason) => return Some(Explanation::refused(reason)),
+        };
+        let facts = Facts {
+            lane: &lane,
+            record: &self.record,
+            row,
+            now_ms: self.now.ms,
+        };
+        Some(explain(&facts, source, program, &mut self.projector))
     }
 
     fn count_input(&mut self, at: usize, input: &Input<'_>) {
@@ -312,18 +340,13 @@ impl Pipeline {
                     self.table.put(input.partition, id, known, input.offset);
                 }
             }
-            Role::Record if source.kind.keyed => {
-                let found = key_text(input).and_then(|id| self.table.find(input.partition, id));
-                match found {
-                    Some(Known::Patron(_)) => {}
-                    Some(Known::Erased) => {
-                        return self.withhold_all(source, input, Reason::PatronErased);
-                    }
-                    Some(Known::Unreadable) | None => {
-                        return self.refuse(lane, source, input, Reason::PatronUnknown, outbox);
-                    }
+            Role::Record if source.kind.keyed => match patron_of(&self.table, source, input) {
+                Ok(_) => {}
+                Err(reason @ Reason::PatronErased) => {
+                    return self.withhold_all(source, input, reason);
                 }
-            }
+                Err(reason) => return self.refuse(lane, source, input, reason, outbox),
+            },
             Role::Gate | Role::Record => {}
         }
         if source.recipients.is_empty() {
@@ -352,19 +375,10 @@ impl Pipeline {
         input: &Input<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Reason> {
-        let row = match source.kind.role {
-            Role::Record => key_text(input)
-                .and_then(|id| self.table.find(input.partition, id))
-                .and_then(|known| match known {
-                    Known::Patron(row) => Some(row),
-                    Known::Erased | Known::Unreadable => None,
-                }),
-            Role::Patron | Role::Gate => None,
-        };
         let facts = Facts {
             lane,
             record: &self.record,
-            row,
+            row: patron_of(&self.table, source, input).unwrap_or(None),
             now_ms: self.now.ms,
         };
         admit(&facts, source, program)?;
@@ -387,6 +401,22 @@ impl Pipeline {
         tally.bytes += (bytes + key.len()) as u64;
         tally.absorb(&draft);
         Ok(())
+    }
+}
+
+/// The row of a record's patron; none where a kind is not joined.
+fn patron_of<'a>(
+    table: &'a Table,
+    source: &Source,
+    input: &Input<'_>,
+) -> Result<Option<&'a Row>, Reason> {
+    if source.kind.role != Role::Record || !source.kind.keyed {
+        return Ok(None);
+    }
+    match key_text(input).and_then(|id| table.find(input.partition, id)) {
+        Some(Known::Patron(row)) => Ok(Some(row)),
+        Some(Known::Erased) => Err(Reason::PatronErased),
+        Some(Known::Unreadable) | None => Err(Reason::PatronUnknown),
     }
 }
 

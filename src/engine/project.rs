@@ -39,8 +39,7 @@ impl Projector {
         out: &mut Vec<u8>,
         tally: &mut RecipientTally,
     ) {
-        self.shown.clear();
-        self.shown.resize(program.steps.len(), None);
+        self.begin(program);
         let hidden = card_hidden(facts, program, program.card_fact);
         out.push(b'{');
         let start = out.len();
@@ -62,6 +61,36 @@ impl Projector {
             }
         }
         out.push(b'}');
+    }
+
+    fn begin(&mut self, program: &Program) {
+        self.shown.clear();
+        self.shown.resize(program.steps.len(), None);
+    }
+
+    /// Projects each step by itself, in order: its value as JSON, where it
+    /// shows one, and what was counted on the way.
+    pub fn each(
+        &mut self,
+        facts: &Facts<'_>,
+        program: &Program,
+    ) -> Vec<(Option<Vec<u8>>, RecipientTally)> {
+        self.begin(program);
+        let hidden = card_hidden(facts, program, program.card_fact);
+        let mut all = Vec::with_capacity(program.steps.len());
+        for (index, step) in program.steps.iter().enumerate() {
+            let (mut out, mut tally) = (Vec::new(), RecipientTally::default());
+            let mut pen = Pen {
+                facts,
+                program,
+                hidden,
+                out: &mut out,
+                tally: &mut tally,
+            };
+            let shown = self.step(&mut pen, index, step);
+            all.push((shown.then_some(out), tally));
+        }
+        all
     }
 
     /// Writes one value; false where there is none, and `out` is then to be cut.

@@ -63,6 +63,25 @@ impl Tally {
         }
     }
 
+    /// Adds the numbers of another batch of the same lane, but not its times.
+    pub fn add(&mut self, other: &Tally) {
+        for (sum, more) in self.sources.iter_mut().zip(&other.sources) {
+            sum.consumed += more.consumed;
+            sum.bytes += more.bytes;
+            add_all(&mut sum.refused, &more.refused);
+            sum.applied += more.applied;
+            sum.unfit += more.unfit;
+        }
+        for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
+            sum.released += more.released;
+            sum.bytes += more.bytes;
+            add_all(&mut sum.withheld, &more.withheld);
+            sum.refused += more.refused;
+            sum.absorb(more);
+        }
+        add_all(&mut self.dead_letters, &other.dead_letters);
+    }
+
     /// Records taken in, of all sources.
     #[must_use]
     pub fn consumed(&self) -> u64 {
@@ -75,5 +94,11 @@ impl Tally {
         self.recipients.fill(RecipientTally::default());
         self.dead_letters.fill(0);
         self.written_ms.clear();
+    }
+}
+
+fn add_all(sums: &mut [u64], more: &[u64]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }

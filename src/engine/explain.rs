@@ -1,0 +1,101 @@
+//! Explain: why a recipient has what it has of one record, step by step.
+//!
+//! Asks the same gates and writes with the same projector as the hot path; it
+//! decides nothing itself.
+
+use super::admit::{admit, condition, consent, libraries, loan_history, needs};
+use super::lane::{Facts, Program, Source};
+use super::project::{Projector, output_key};
+use super::tally::RecipientTally;
+use crate::policy::pseudonym::PSEUDONYM_LENGTH;
+use crate::policy::reason::Reason;
+use crate::policy::recipient::FieldRef;
+
+/// How one record was decided for one recipient.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Why it is not released; none where it is.
+    pub verdict: Option<Reason>,
+    /// What the gates say; none where the record was refused before them.
+    pub gates: Option<Gates>,
+    /// The output key, where it can be made.
+    pub key: Option<String>,
+    /// What each output field came to, in profile order.
+    pub fields: Vec<Outcome>,
+}
+
+/// What each gate says, whether or not an earlier one decided already.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    pub libraries: Result<(), Reason>,
+    /// In the order of the recipient's file.
+    pub conditions: Vec<Result<(), Reason>>,
+    pub needs: Result<(), Reason>,
+    /// The fields that are malformed.
+    pub malformed: Vec<FieldRef>,
+    pub consent: Result<(), Reason>,
+    pub loan_history: Result<(), Reason>,
+}
+
+/// What one output field came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// As JSON; none where the field is left out.
+    pub value: Option<Vec<u8>>,
+    /// What a mask or a detector counted on the way.
+    pub counted: RecipientTally,
+}
+
+impl Explanation {
+    /// A record that no gate saw.
+    pub(super) fn refused(reason: Reason) -> Explanation {
+        Explanation {
+            verdict: Some(reason),
+            gates: None,
+            key: None,
+            fields: Vec::new(),
+        }
+    }
+}
+
+/// Goes through all gates and all fields.
+pub(super) fn explain(
+    facts: &Facts<'_>,
+    source: &Source,
+    program: &Program,
+    projector: &mut Projector,
+) -> Explanation {
+    let mut key = [0; PSEUDONYM_LENGTH];
+    let keyed = output_key(facts, program, &mut key);
+    let verdict = admit(facts, source, program).err();
+    let fields = projector.each(facts, program).into_iter();
+    Explanation {
+        verdict: verdict.or_else(|| (!keyed).then_some(Reason::KeyMissing)),
+        gates: Some(gates(facts, source, program)),
+        key: keyed.then(|| String::from_utf8_lossy(&key).into_owned()),
+        fields: fields
+            .map(|(value, counted)| Outcome { value, counted })
+            .collect(),
+    }
+}
+
+fn gates(facts: &Facts<'_>, source: &Source, program: &Program) -> Gates {
+    let conditions = program.conditions.iter();
+    let malformed = program.names.iter();
+    let mut malformed: Vec<FieldRef> = malformed
+        .filter(|(at, _)| facts.malformed(*at, source.shape.strides()))
+        .map(|(_, field)| field.clone())
+        .collect();
+    malformed.sort();
+    malformed.dedup();
+    Gates {
+        libraries: libraries(facts, source, &program.libraries),
+        conditions: conditions
+            .map(|(field, test)| condition(facts.value(*field), test))
+            .collect(),
+        needs: needs(facts, source, program),
+        malformed,
+        consent: consent(facts, program),
+        loan_history: loan_history(facts, program),
+    }
+}
