@@ -5,13 +5,9 @@
 //! all. It knows nothing of policies, patrons or fields, and looks into no
 //! value.
 
-<<<<<<< HEAD
 pub mod directory;
 pub mod kafka;
 pub mod memory;
-=======
-pub mod kafka;
->>>>>>> kafka
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
