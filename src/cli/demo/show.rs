@@ -241,7 +241,7 @@ fn without_places(path: &str) -> String {
     text
 }
 
-/// The paths of a kind of which some output shows something.
+/// The paths of a kind of which some output or its key shows something.
 fn used(policy: &Policy, source: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for recipient in &policy.recipients {
@@ -255,6 +255,9 @@ fn used(policy: &Policy, source: &str) -> BTreeSet<String> {
 }
 
 fn collect(recipient: &Recipient, counts: impl Fn(&FieldRef) -> bool, used: &mut BTreeSet<String>) {
+    if counts(&recipient.key) {
+        used.insert(recipient.key.path.clone());
+    }
     for field in &recipient.fields {
         match &field.value {
             OutputValue::Scalar(projection) => {
