@@ -13,9 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::json::write;
 use crate::sample::{Library, Settings, Source};
+use crate::transport::kafka::publish::Publisher;
 
 use super::arguments::GenerateArguments;
+use super::config;
 use super::exit::{Exit, Failure};
+use super::kafka;
 use super::screen::{self, Tone};
 use super::table::grouped;
 
@@ -58,8 +61,8 @@ pub(super) fn today() -> jiff::civil::Date {
 
 /// The sink that the command line asks for.
 fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
-    Ok(match &arguments.directory {
-        Some(directory) => {
+    Ok(match (&arguments.directory, &arguments.brokers) {
+        (Some(directory), _) => {
             let existing = match (arguments.append, arguments.force) {
                 (true, _) => Existing::Append,
                 (_, true) => Existing::Replace,
@@ -67,7 +70,8 @@ fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
             };
             Box::new(DirectorySink::open(directory, existing)?)
         }
-        None => Box::new(LineSink {
+        (None, Some(brokers)) => Box::new(KafkaSink::open(arguments, brokers)?),
+        (None, None) => Box::new(LineSink {
             out: BufWriter::new(io::stdout()),
             line: Vec::new(),
         }),
@@ -191,6 +195,53 @@ impl Sink for DirectorySink {
             file.get_ref().sync_all()?;
         }
         Ok(format!("in {}", self.folder.display()))
+    }
+}
+
+/// The topics of the sources, by the names that the config gives them.
+struct KafkaSink {
+    publisher: Publisher,
+    topics: BTreeMap<&'static str, String>,
+    brokers: String,
+}
+
+impl KafkaSink {
+    /// Connects; every source that the config knows must have its topic.
+    fn open(arguments: &GenerateArguments, brokers: &str) -> anyhow::Result<KafkaSink> {
+        let loaded = config::load(&arguments.config.config)?;
+        let settings = kafka::settings(&loaded, Some(brokers), None)?;
+        let sources = Source::ALL.iter().map(|source| source.as_str());
+        let topics: BTreeMap<&'static str, String> = sources
+            .filter_map(|name| {
+                let kinds = &loaded.policy.kinds;
+                let kind = kinds.iter().find(|kind| kind.name == name)?;
+                Some((name, kind.topic.clone()))
+            })
+            .collect();
+        let names = topics.values().map(String::as_str).collect();
+        Ok(KafkaSink {
+            publisher: Publisher::open(settings, &names)?,
+            topics,
+            brokers: brokers.to_owned(),
+        })
+    }
+}
+
+impl Sink for KafkaSink {
+    fn put(
+        &mut self,
+        source: &'static str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<()> {
+        let topic = self.topics.get(source);
+        let topic = topic.with_context(|| format!("the config has no kind `{source}`"))?;
+        Ok(self.publisher.send(topic, key, value)?)
+    }
+
+    fn finish(&mut self) -> anyhow::Result<String> {
+        self.publisher.finish()?;
+        Ok(format!("on {}", self.brokers))
     }
 }
 

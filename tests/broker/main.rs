@@ -12,3 +12,4 @@
 
 mod facts;
 mod harness;
+mod operations;

@@ -11,6 +11,7 @@ mod member;
 mod partition;
 pub mod partitioner;
 mod producer;
+pub mod publish;
 mod reader;
 mod settings;
 mod start;

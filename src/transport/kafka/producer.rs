@@ -41,7 +41,7 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    fn take(&self) -> Option<(String, RDKafkaErrorCode)> {
+    pub(super) fn take(&self) -> Option<(String, RDKafkaErrorCode)> {
         self.failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -326,6 +326,21 @@ impl KafkaSettings {
         config
     }
 
+    /// A producer without transactions, for records of sources.
+    pub(super) fn publisher(&self) -> ClientConfig {
+        let mut config = self.base("publisher");
+        self.unless_set(
+            &mut config,
+            &[("compression.type", "lz4"), ("linger.ms", "5")],
+        );
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .set("statistics.interval.ms", "0");
+        config
+    }
+
     /// Sets what the operator left open; librdkafka's aliases count as set.
     fn unless_set(&self, config: &mut ClientConfig, defaults: &[(&str, &str)]) {
         for (name, value) in defaults {

@@ -9,7 +9,6 @@ mod read;
 mod topics;
 mod wait;
 mod write;
-#[expect(dead_code, reason = "the suite of the pipeline uses it")]
 mod zeef;
 
 pub(crate) use broker::{Broker, Options};
@@ -17,5 +16,4 @@ pub(crate) use read::{Isolation, Row};
 pub(crate) use topics::Topics;
 pub(crate) use wait::eventually;
 pub(crate) use write::{Partitioner, Record, Writer};
-#[expect(unused_imports, reason = "the suite of the pipeline uses it")]
 pub(crate) use zeef::Zeef;

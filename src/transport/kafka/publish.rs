@@ -1,0 +1,130 @@
+//! Records to sources, for `zeef generate`: without transactions, in the order
+//! given, each where a Java client would put it.
+//!
+//! Never part of a run: outputs go through the worker's transaction.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
+
+use super::producer::Deliveries;
+use super::settings::KafkaSettings;
+use super::topics::{self, TopicError};
+
+/// How long the last records may take to arrive.
+const FLUSH: Duration = Duration::from_secs(60);
+/// How long it is waited for room in the queue at a time.
+const ROOM: Duration = Duration::from_millis(10);
+
+/// Why records could not be published. Never carries a key.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error("topic `{0}` does not exist: `zeef topics --apply` creates it")]
+    Absent(String),
+    #[error("failed to publish to `{topic}`: {code}")]
+    Refused {
+        topic: String,
+        code: RDKafkaErrorCode,
+    },
+    #[error("failed to {doing}")]
+    Kafka {
+        doing: &'static str,
+        #[source]
+        source: KafkaError,
+    },
+    #[error("failed to publish: {0} records did not arrive in time")]
+    Late(i32),
+}
+
+/// An idempotent producer.
+pub struct Publisher {
+    producer: BaseProducer<Deliveries>,
+    settings: KafkaSettings,
+}
+
+impl Publisher {
+    /// Connects, and makes sure that `topics` exist; their names have no prefix.
+    ///
+    /// # Errors
+    ///
+    /// A topic that does not exist, or a Kafka that does not answer.
+    pub fn open(settings: KafkaSettings, topics: &BTreeSet<&str>) -> Result<Self, PublishError> {
+        let names: Vec<&str> = topics.iter().copied().collect();
+        let found = topics::describe(&settings, &names)?;
+        if let Some((name, _)) = found.iter().find(|(_, found)| found.is_none()) {
+            return Err(PublishError::Absent(settings.topic(name)));
+        }
+        let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
+            BaseProducer::from_config_and_context(&settings.publisher(), Deliveries::default())
+                .map_err(|source| PublishError::Kafka {
+                    doing: "build a producer",
+                    source,
+                })?;
+        Ok(Self { producer, settings })
+    }
+
+    /// Hands one record over; waits while librdkafka's queue is full.
+    ///
+    /// # Errors
+    ///
+    /// The first record, of those before, that Kafka did not take.
+    pub fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), PublishError> {
+        let topic = self.settings.topic(topic);
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic);
+        record.key = key;
+        record.payload = value;
+        loop {
+            self.delivered()?;
+            match self.producer.send(record) {
+                Ok(()) => {
+                    self.producer.poll(Duration::ZERO);
+                    return Ok(());
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(ROOM);
+                }
+                Err((source, _)) => {
+                    return Err(PublishError::Kafka {
+                        doing: "publish",
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits until Kafka has all records.
+    ///
+    /// # Errors
+    ///
+    /// The first record that did not arrive.
+    pub fn finish(&self) -> Result<(), PublishError> {
+        let deadline = Instant::now() + FLUSH;
+        while self.producer.in_flight_count() > 0 {
+            self.delivered()?;
+            if Instant::now() >= deadline {
+                return Err(PublishError::Late(self.producer.in_flight_count()));
+            }
+            let _ = self.producer.flush(Duration::from_millis(200));
+        }
+        self.delivered()
+    }
+
+    fn delivered(&self) -> Result<(), PublishError> {
+        match self.producer.context().take() {
+            Some((topic, code)) => Err(PublishError::Refused { topic, code }),
+            None => Ok(()),
+        }
+    }
+}

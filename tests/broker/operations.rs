@@ -1,0 +1,19 @@
+//! What operators and partners see of zeef on a real Kafka: commands, refusals,
+//! the nightly run, health and pace.
+//!
+//! What is released to whom is told elsewhere; here it only has to arrive.
+
+mod admin;
+mod gates;
+mod generate;
+mod idle;
+mod login;
+mod partitions;
+mod partner;
+mod rate;
+mod refusals;
+mod site;
+mod topics;
+mod until_end;
+
+use site::{Options, Site, loan, patron};

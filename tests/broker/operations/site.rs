@@ -1,0 +1,279 @@
+//! One deployment of zeef: a config of its own, under a prefix of its own, on
+//! a broker that may be shared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::harness::{Broker, Isolation, Record, Row, Topics, Zeef, eventually};
+
+/// Longer than any step should take on a busy machine.
+pub(super) const WAIT: Duration = Duration::from_secs(60);
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+
+/// How a site differs from the shipped config.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options<'a> {
+    /// The shipped recipients that it has; their sources follow.
+    pub(super) recipients: &'a [&'a str],
+    pub(super) partitions: usize,
+    /// Lines of `[kafka]`.
+    pub(super) kafka: &'a str,
+    /// Further tables of `zeef.toml`.
+    pub(super) tables: &'a str,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            recipients: &["service-message", "statistics"],
+            partitions: 2,
+            kafka: "",
+            tables: "",
+        }
+    }
+}
+
+/// A config in a folder, and the topics that it means.
+pub(super) struct Site<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) topics: Topics<'a>,
+    folder: TempDir,
+}
+
+impl Site<'static> {
+    /// A site on the shared broker, its topics created; `None` without one.
+    #[track_caller]
+    pub(super) fn new(test: &str, options: Options<'_>) -> Option<Self> {
+        let site = Self::bare(test, options)?;
+        site.apply();
+        Some(site)
+    }
+
+    /// As [`new`](Self::new), without any topic.
+    #[track_caller]
+    pub(super) fn bare(test: &str, options: Options<'_>) -> Option<Self> {
+        Some(Self::on(Broker::shared()?, test, options))
+    }
+}
+
+impl<'a> Site<'a> {
+    /// Writes the config; there are no topics yet.
+    #[track_caller]
+    pub(super) fn on(broker: &'a Broker, test: &str, options: Options<'_>) -> Self {
+        let site = Site {
+            broker,
+            topics: Topics::new(broker, test),
+            folder: TempDir::with_prefix("zeef-site-").unwrap(),
+        };
+        site.write_config(options);
+        let mut keys = Zeef::start(&["keys", "new", "--all", "--config", site.config()], &[]);
+        assert_eq!(keys.wait_exit(WAIT), 0, "{}", keys.stderr());
+        site
+    }
+
+    /// Replaces `zeef.toml`, the recipients and the records; keys stay.
+    pub(super) fn write_config(&self, options: Options<'_>) {
+        let to = self.folder.path();
+        fs::create_dir_all(to.join("recipients")).unwrap();
+        fs::create_dir_all(to.join("records")).unwrap();
+        for entry in fs::read_dir(Path::new(CONFIG).join("records")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join("records").join(entry.file_name())).unwrap();
+        }
+        for name in options.recipients {
+            let file = format!("recipients/{name}.toml");
+            fs::copy(Path::new(CONFIG).join(&file), to.join(&file)).unwrap();
+        }
+        let text = format!(
+            "[kafka]\ntopic_prefix = \"{}\"\n{}\n[topics]\npartitions = {}\n{}\n",
+            self.topics.prefix(),
+            options.kafka,
+            options.partitions,
+            options.tables
+        );
+        fs::write(to.join("zeef.toml"), text).unwrap();
+    }
+
+    /// The folder of the config.
+    pub(super) fn config(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    /// The consumer group of a lane.
+    pub(super) fn group(&self, lane: &str) -> String {
+        self.topics.name(&format!("zeef.{lane}"))
+    }
+
+    /// Starts a command on this config and broker.
+    pub(super) fn zeef(&self, args: &[&str]) -> Zeef {
+        Zeef::start(&self.with_place(args), &[])
+    }
+
+    /// Runs `zeef topics --apply`, which must be content.
+    #[track_caller]
+    pub(super) fn apply(&self) {
+        let mut zeef = self.zeef(&["topics", "--apply"]);
+        let code = zeef.wait_exit(WAIT);
+        assert_eq!(code, 0, "{}{}", zeef.stdout(), zeef.stderr());
+    }
+
+    /// Starts `zeef run`, as instance `one` unless `args` name another.
+    pub(super) fn run(&self, args: &[&str]) -> Zeef {
+        self.run_with(args, &[])
+    }
+
+    pub(super) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Zeef {
+        let instance: &[&str] = if args.contains(&"--instance") {
+            &[]
+        } else {
+            &["--instance", "one"]
+        };
+        let args = [args, instance].concat();
+        Zeef::run(&self.with_place(&args), env)
+    }
+
+    fn with_place<'b>(&'b self, args: &[&'b str]) -> Vec<&'b str> {
+        let place = [
+            "--config",
+            self.config(),
+            "--brokers",
+            self.broker.bootstrap(),
+        ];
+        [args, &place].concat()
+    }
+
+    /// Starts `zeef run` and waits until it is ready.
+    #[track_caller]
+    pub(super) fn ready(&self, args: &[&str]) -> Zeef {
+        let mut zeef = self.run(args);
+        eventually("zeef is ready", WAIT, || {
+            assert_eq!(zeef.exited(), None, "{}", zeef.stderr());
+            zeef.ready().then_some(())
+        });
+        zeef
+    }
+
+    /// Runs until the end of what lies on Kafka, which must go well.
+    #[track_caller]
+    pub(super) fn until_end(&self, args: &[&str]) -> Zeef {
+        let mut zeef = self.run(&[args, &["--until-end"]].concat());
+        let code = zeef.wait_exit(WAIT);
+        assert_eq!(code, 0, "{}", zeef.stderr());
+        zeef
+    }
+
+    /// Runs, and expects that it ends with `code`; yields what it said.
+    #[track_caller]
+    pub(super) fn refused(&self, args: &[&str], code: i32) -> String {
+        let mut zeef = self.run(args);
+        let found = zeef.wait_exit(WAIT);
+        let said = zeef.stderr();
+        assert_eq!(found, code, "{said}");
+        said
+    }
+
+    /// Waits until `zeef` has committed `count` records of `topic` in `lane`.
+    #[track_caller]
+    pub(super) fn consumed(&self, zeef: &Zeef, lane: &str, topic: &str, count: usize) {
+        let labels = [("lane", lane), ("topic", topic)];
+        let mut found = None;
+        eventually(&format!("{count} records of {topic}"), WAIT, || {
+            found = zeef.metric("zeef_records_consumed_total", &labels);
+            (found? >= count as f64).then_some(())
+        });
+        assert_eq!(found, Some(count as f64), "{topic}");
+    }
+
+    /// What a recipient's topic shows to a partner.
+    #[track_caller]
+    pub(super) fn outputs(&self, recipient: &str) -> Vec<Row> {
+        self.topics.committed(&format!("out.{recipient}"))
+    }
+
+    /// The values of one field of all outputs of a recipient, sorted.
+    #[track_caller]
+    pub(super) fn fields(&self, recipient: &str, field: &str) -> Vec<String> {
+        let mut found: Vec<String> = self
+            .outputs(recipient)
+            .iter()
+            .map(|row| member(row, field))
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Expects that each of these loans reached the service-message partner
+    /// exactly once.
+    #[track_caller]
+    pub(super) fn check_loans(&self, ids: impl IntoIterator<Item = String>) {
+        let mut want: Vec<String> = ids.into_iter().collect();
+        want.sort();
+        assert_eq!(self.fields("service-message", "title"), want);
+    }
+
+    /// Expects that `group` has committed all of `sources`, to their very ends.
+    #[track_caller]
+    pub(super) fn check_committed(&self, group: &str, sources: &[&str]) {
+        for source in sources {
+            let topic = self.topics.name(source);
+            for (partition, offset) in self.broker.group_offsets(group, &topic) {
+                let (_, end) = self
+                    .broker
+                    .watermarks(&topic, partition, Isolation::Uncommitted);
+                assert_eq!(offset, Some(end), "{topic} {partition}");
+            }
+        }
+    }
+
+    /// The dead letters, as JSON objects.
+    #[track_caller]
+    pub(super) fn dead_letters(&self) -> Vec<serde_json::Value> {
+        self.topics
+            .committed("zeef.dead-letters")
+            .iter()
+            .map(|row| serde_json::from_str(row.text().unwrap()).unwrap())
+            .collect()
+    }
+}
+
+/// One text field of an output.
+#[track_caller]
+pub(super) fn member(row: &Row, field: &str) -> String {
+    let value: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(row.text().expect("expected a value")).unwrap();
+    value[field].as_str().unwrap().to_owned()
+}
+
+/// A patron who holds nothing back, as somebody's name tells them apart.
+pub(super) fn patron(id: &str, surname: &str) -> Record {
+    let value = format!(
+        concat!(
+            r#"{{"patron_id":"{id}","library":"NL-AmrBKW","kind":"person","#,
+            r#""surname":"{surname}","email":"someone@example.org","birth_date":"1980-02-03","#,
+            r#""card_number":"20013004567890","#,
+            r#""membership":{{"id":"M-{id}","type":"adult","status":"active"}}}}"#
+        ),
+        id = id,
+        surname = surname
+    );
+    Record::new(id, value)
+}
+
+/// An open loan, with its id as its title.
+pub(super) fn loan(id: &str, patron: &str) -> Record {
+    let value = format!(
+        concat!(
+            r#"{{"loan_id":"{id}","patron_id":"{patron}","library":"NL-AmrBKW","#,
+            r#""item":{{"title":"{id}","material":"book"}},"branch":"Centrum","#,
+            r#""loaned_at":"2026-01-05T10:00:00Z","due_on":"2026-01-26","status":"open","#,
+            r#""renewals":0}}"#
+        ),
+        id = id,
+        patron = patron
+    );
+    Record::new(patron, value)
+}

@@ -1,0 +1,135 @@
+//! `zeef topics`: the plan, and what it creates.
+
+use super::site::WAIT;
+use super::{Options, Site};
+
+const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
+const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
+const DEAD_LETTERS: &str = "zeef.dead-letters";
+
+#[test]
+fn topics_are_planned_created_and_then_left_alone() {
+    let options = Options {
+        partitions: 3,
+        tables: "outage_days = 7",
+        ..Options::default()
+    };
+    let Some(site) = Site::bare("topics", options) else {
+        return;
+    };
+    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS]].concat();
+
+    let mut planned = site.zeef(&["topics"]);
+    assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());
+    let text = planned.stdout();
+    for topic in &all {
+        let name = site.topics.name(topic);
+        let line = text.lines().find(|line| line.trim().starts_with(&name));
+        assert!(line.is_some_and(|line| line.contains("missing")), "{text}");
+    }
+    check_rights(&site, &text);
+
+    let mut applied = site.zeef(&["topics", "--apply"]);
+    assert_eq!(applied.wait_exit(WAIT), 0, "{}", applied.stderr());
+    let created = applied.stdout().matches("created ").count();
+    assert_eq!(created, all.len(), "{}", applied.stdout());
+    for topic in &all {
+        let count = site.broker.partitions(&site.topics.name(topic)).len();
+        assert_eq!(count, 3, "{topic}");
+    }
+    check_settings(&site);
+
+    let before: Vec<_> = all.iter().map(|topic| settings(&site, topic)).collect();
+    let mut again = site.zeef(&["topics", "--apply"]);
+    assert_eq!(again.wait_exit(WAIT), 0, "{}", again.stderr());
+    let text = again.stdout();
+    assert!(!text.contains("created"), "{text}");
+    assert!(text.contains("all topics are as they have to be"), "{text}");
+    let after: Vec<_> = all.iter().map(|topic| settings(&site, topic)).collect();
+    assert_eq!(before, after);
+}
+
+/// Each right that a strict broker asks for is there, under the prefix.
+#[track_caller]
+fn check_rights(site: &Site<'_>, text: &str) {
+    let prefix = site.topics.prefix();
+    for want in [
+        format!(
+            "User:zeef --operation Read --operation Describe --operation DescribeConfigs --topic {prefix}loan"
+        ),
+        format!(
+            "--operation Write --operation Describe --operation DescribeConfigs --topic {prefix}out.statistics"
+        ),
+        format!("--topic {prefix}{DEAD_LETTERS}"),
+        format!("--operation Read --group {prefix}zeef. --resource-pattern-type prefixed"),
+        format!("--transactional-id {prefix}zeef. --resource-pattern-type prefixed"),
+        format!(
+            "User:statistics --operation Read --operation Describe --topic {prefix}out.statistics"
+        ),
+        "read_committed".to_owned(),
+    ] {
+        assert!(text.contains(&want), "expected {want} in {text}");
+    }
+}
+
+fn settings(site: &Site<'_>, topic: &str) -> Vec<(String, String)> {
+    let mut settings = site.topics.settings(topic);
+    settings.sort();
+    settings
+}
+
+/// The settings themselves, and as Kafka's own tool shows them.
+#[track_caller]
+fn check_settings(site: &Site<'_>) {
+    let day_ms = 86_400_000_i64;
+    let forever = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+    ];
+    let kept_years = |years: i64| {
+        let [policy, bytes, _] = forever.clone();
+        vec![
+            policy,
+            bytes,
+            ("retention.ms", (years * 366 * day_ms).to_string()),
+        ]
+    };
+    let output = vec![
+        ("cleanup.policy", "compact".to_owned()),
+        ("delete.retention.ms", (7 * day_ms).to_string()),
+        ("max.compaction.lag.ms", day_ms.to_string()),
+        ("segment.ms", "3600000".to_owned()),
+    ];
+    let dead = vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", (90 * day_ms).to_string()),
+    ];
+    for (topic, want) in [
+        ("patron", vec![("cleanup.policy", "compact".to_owned())]),
+        ("consent", forever.to_vec()),
+        ("objection", forever.to_vec()),
+        // Statistics keep a loan for two years, messages for one.
+        ("loan", kept_years(2)),
+        ("out.service-message", output.clone()),
+        ("out.statistics", output),
+        (DEAD_LETTERS, dead),
+    ] {
+        let want: Vec<(String, String)> = want
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        assert_eq!(settings(site, topic), want, "{topic}");
+    }
+    let name = site.topics.name("out.statistics");
+    let shown = site
+        .broker
+        .tool("topics", &["--describe", "--topic", &name]);
+    for want in [
+        "PartitionCount: 3",
+        "cleanup.policy=compact",
+        "segment.ms=3600000",
+    ] {
+        assert!(shown.contains(want), "expected {want} in {shown}");
+    }
+}
