@@ -37,7 +37,10 @@ fn lane(wanted: impl Fn(&str) -> bool) -> Lane {
 }
 
 fn source_of(lane: &Lane, name: &str) -> SourceId {
-    let at = lane.sources.iter().position(|source| source.kind.name == name);
+    let at = lane
+        .sources
+        .iter()
+        .position(|source| source.kind.name == name);
     SourceId(u16::try_from(at.unwrap()).unwrap())
 }
 
@@ -61,8 +64,14 @@ fn outcome(pipeline: &mut Pipeline, source: &str, key: &[u8], value: &[u8]) -> V
     };
     pipeline.decide(&input, &mut outbox);
     let tally = pipeline.tally().recipients.clone();
-    let mut said: Vec<String> = tally.iter().map(|tally| format!("{:?}", tally.withheld)).collect();
-    for output in outbox.iter().filter(|output| output.output != lane.dead_letters) {
+    let mut said: Vec<String> = tally
+        .iter()
+        .map(|tally| format!("{:?}", tally.withheld))
+        .collect();
+    for output in outbox
+        .iter()
+        .filter(|output| output.output != lane.dead_letters)
+    {
         let place = usize::from(output.output.0);
         said[place] += &format!(
             "{} {}",
@@ -81,7 +90,12 @@ fn with_patron(index: u64) -> (Pipeline, Vec<(String, String, String)>) {
     for message in LIBRARY.messages_of(index) {
         let Some(value) = message.value else { continue };
         if message.source == "patron" {
-            outcome(&mut pipeline, "patron", message.key.as_bytes(), value.as_bytes());
+            outcome(
+                &mut pipeline,
+                "patron",
+                message.key.as_bytes(),
+                value.as_bytes(),
+            );
         }
         messages.push((message.source.to_owned(), message.key, value));
     }
@@ -113,7 +127,9 @@ fn sprinkle(value: &mut Value, name: &str, added: &Value) {
             }
             map.insert(name.to_owned(), added.clone());
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| sprinkle(inner, name, added)),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|inner| sprinkle(inner, name, added)),
         _ => {}
     }
 }
@@ -218,31 +234,53 @@ fn needs(
 
 /// Runs a library through the real worker, and says what was published per
 /// topic, in order, without the time that dead letters carry.
-fn run(lane: Lane, records: u64, chunk: usize, fail_every: Option<u32>) -> BTreeMap<String, Vec<(String, String)>> {
+fn run(
+    lane: Lane,
+    records: u64,
+    chunk: usize,
+    fail_every: Option<u32>,
+) -> BTreeMap<String, Vec<(String, String)>> {
     let lane = Arc::new(lane);
     let plan = lane.plan(&LOADED.policy.recipients, DEAD_LETTERS_TOPIC);
     let mut transport = MemoryTransport::new(&plan)
         .with_chunk(chunk)
         .with_fail_every(fail_every);
     for message in LIBRARY.messages() {
-        let Some(at) = lane.sources.iter().position(|s| s.kind.name == message.source) else { continue };
+        let Some(at) = lane
+            .sources
+            .iter()
+            .position(|s| s.kind.name == message.source)
+        else {
+            continue;
+        };
         let Some(value) = message.value else { continue };
         let source = SourceId(u16::try_from(at).unwrap());
-        transport.push(source, 0, Some(message.key.as_bytes()), Payload::Bytes(value.as_bytes()));
+        transport.push(
+            source,
+            0,
+            Some(message.key.as_bytes()),
+            Payload::Bytes(value.as_bytes()),
+        );
     }
     let metrics = Metrics::new("test").unwrap();
     let handles = metrics.worker(&lane, 0);
     let mut worker = Worker::new(Pipeline::new(lane), transport, handles);
     worker.clock = || NOW_MS;
-    worker.bounds = BatchBounds { records, bytes: 1 << 20, wait: Duration::from_secs(5) };
+    worker.bounds = BatchBounds {
+        records,
+        bytes: 1 << 20,
+        wait: Duration::from_secs(5),
+    };
     assert_eq!(worker.run().unwrap(), Ended::AtEnd);
     let mut published: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for message in worker.transport.published() {
-        let text = |bytes: &Option<Vec<u8>>| {
-            String::from_utf8(bytes.clone().unwrap_or_default()).unwrap()
-        };
+        let text =
+            |bytes: &Option<Vec<u8>>| String::from_utf8(bytes.clone().unwrap_or_default()).unwrap();
         let entry = (text(&message.key), text(&message.value));
-        published.entry(message.topic.clone()).or_default().push(entry);
+        published
+            .entry(message.topic.clone())
+            .or_default()
+            .push(entry);
     }
     counters_add_up(&metrics.render());
     published
@@ -268,7 +306,11 @@ fn counters_add_up(text: &str) {
         }
         let topic = format!("topic=\"{}\"", kind.topic);
         let consumed = sum("zeef_records_consumed_total{", &topic);
-        assert!((outcomes - consumed).abs() < 0.5, "{}: {outcomes} of {consumed}", recipient.name);
+        assert!(
+            (outcomes - consumed).abs() < 0.5,
+            "{}: {outcomes} of {consumed}",
+            recipient.name
+        );
     }
 }
 
@@ -276,7 +318,12 @@ fn counters_add_up(text: &str) {
 fn any_batch_size_and_any_abort_publish_the_same_bytes() {
     let whole = run(lane(|_| true), 1_000_000, 1_000_000, None);
     assert!(whole.len() > 7, "{:?}", whole.keys());
-    for (records, chunk, fail_every) in [(1, 1, None), (7, 3, None), (100, 1_000, Some(3)), (1_000, 10, Some(2))] {
+    for (records, chunk, fail_every) in [
+        (1, 1, None),
+        (7, 3, None),
+        (100, 1_000, Some(3)),
+        (1_000, 10, Some(2)),
+    ] {
         let other = run(lane(|_| true), records, chunk, fail_every);
         assert_eq!(other, whole, "{records} {chunk} {fail_every:?}");
     }
@@ -287,7 +334,12 @@ fn how_recipients_are_spread_over_lanes_changes_nothing() {
     let whole = run(lane(|_| true), 500, 100, None);
     let mut spread = BTreeMap::new();
     for finance in [true, false] {
-        let mut part = run(lane(|name| (name == "deurwaarder") == finance), 500, 100, None);
+        let mut part = run(
+            lane(|name| (name == "deurwaarder") == finance),
+            500,
+            100,
+            None,
+        );
         part.remove(DEAD_LETTERS_TOPIC);
         spread.extend(part);
     }

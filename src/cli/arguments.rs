@@ -260,7 +260,6 @@ pub struct ExplainArguments {
 #[command(after_help = "Examples:
   zeef generate --patrons 1000 --directory /tmp/library
   zeef generate --patrons 1 --seed 42 --stdout
-  zeef generate --patrons 100000 --brokers localhost:9092
   zeef run --directory /tmp/library            what to do with the first")]
 #[command(group = clap::ArgGroup::new("target").required(true))]
 pub struct GenerateArguments {
@@ -279,9 +278,6 @@ pub struct GenerateArguments {
     /// Write DIR/in/SOURCE.ndjson, as `zeef run --directory DIR` reads it
     #[arg(long, value_name = "DIR", group = "target")]
     pub directory: Option<PathBuf>,
-    /// Publish to Kafka, to the topics of the sources
-    #[arg(long, value_name = "LIST", group = "target")]
-    pub brokers: Option<String>,
     /// Write lines as `zeef project` reads them
     #[arg(long, group = "target")]
     pub stdout: bool,
@@ -291,8 +287,6 @@ pub struct GenerateArguments {
     /// With --directory: replace files that are there
     #[arg(long, requires = "directory")]
     pub force: bool,
-    #[command(flatten)]
-    pub config: ConfigArguments,
 }
 
 /// Make and list the keys of pseudonyms

@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 
-use crate::policy::pseudonym::{Key, KeyMistake, KeyRing, Pseudonymiser};
+use crate::policy::pseudonym::{Key, KeyMistake, KeyRing};
 use crate::policy::settings::{KeySettings, SecretError};
 
 use super::exit::Failure;
@@ -48,29 +48,28 @@ impl Keys {
         }
     }
 
-    /// A pseudonymiser for every recipient; those without a key get a new one,
-    /// and the operator is told.
+    /// The keys that there are, and a new one for each recipient without; the
+    /// operator is told of those.
     ///
     /// # Errors
     ///
     /// A key is there and cannot be used, or no new one could be made.
-    pub(super) fn or_throwaway(self) -> anyhow::Result<impl Fn(&str) -> Option<Pseudonymiser>> {
+    pub(super) fn or_throwaway(self, recipients: &[&str]) -> anyhow::Result<KeyRing> {
         if !self.broken.is_empty() {
             return Err(Failure::Keys(self.broken).into());
         }
         if !self.missing.is_empty() {
             screen::note(Tone::Warning, &throwaway_note(&self.missing));
         }
-        let mut spare = Vec::new();
-        for name in self.missing {
-            spare.push((name, Key::generate("throwaway")?));
+        let mut keys = Vec::with_capacity(recipients.len());
+        for name in recipients {
+            let key = match self.ring.key(name) {
+                Some(key) => key.clone(),
+                None => Key::generate("throwaway")?,
+            };
+            keys.push(((*name).to_owned(), key));
         }
-        let spare = KeyRing::of(spare);
-        let ring = self.ring;
-        Ok(move |name: &str| {
-            let key = ring.key(name).or_else(|| spare.key(name));
-            key.map(Pseudonymiser::new)
-        })
+        Ok(KeyRing::of(keys))
     }
 }
 

@@ -1,10 +1,9 @@
 //! A lane for a command that decides records without a daemon.
 
-use crate::engine::lane::{Lane, Options};
-use crate::engine::record;
-use crate::json::scan::Bounds;
-use crate::policy::pseudonym::Pseudonymiser;
-use crate::policy::{Loaded, settings};
+use crate::daemon::run::options;
+use crate::engine::lane::Lane;
+use crate::policy::Loaded;
+use crate::policy::pseudonym::{KeyRing, Pseudonymiser};
 
 use super::exit::Failure;
 
@@ -17,27 +16,14 @@ pub(super) fn compile(
     name: &str,
     loaded: &Loaded,
     wanted: impl Fn(&str) -> bool,
-    pseudonymiser: impl Fn(&str) -> Option<Pseudonymiser>,
+    keys: &KeyRing,
 ) -> Result<Lane, Failure> {
     Lane::compile(
         name,
         &loaded.policy,
         |recipient| wanted(&recipient.name),
-        pseudonymiser,
-        options(&loaded.daemon.limits),
+        |recipient| keys.key(recipient).map(Pseudonymiser::new),
+        options(&loaded.daemon),
     )
     .map_err(|error| Failure::Config(error.to_string()))
-}
-
-fn options(limits: &settings::Limits) -> Options {
-    Options {
-        limits: record::Limits {
-            bytes: limits.record_bytes,
-            bounds: Bounds {
-                depth: limits.depth.try_into().unwrap_or(u32::MAX),
-                keys: limits.keys.try_into().unwrap_or(u32::MAX),
-            },
-        },
-        output_bytes_max: limits.output_bytes,
-    }
 }

@@ -7,8 +7,12 @@ pub mod arguments;
 mod check;
 mod completions;
 mod config;
+mod demo;
 mod exit;
 mod kafka;
+mod explain;
+mod flat;
+mod generate;
 mod key;
 mod keys;
 mod lane;
@@ -29,8 +33,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use arguments::{
-    CheckArguments, CompletionsArguments, KeysArguments, ListArguments, ProjectArguments,
-    RunArguments, TopicsArguments,
+    CheckArguments, CompletionsArguments, DemoArguments, ExplainArguments, GenerateArguments,
+    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -72,6 +76,9 @@ enum Command {
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
+    Explain(ExplainArguments),
+    Generate(GenerateArguments),
+    Demo(DemoArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
@@ -100,6 +107,9 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),
         Command::Project(arguments) => project::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments, &mut screen),
+        Command::Generate(arguments) => generate::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments, &mut screen),
         Command::Keys(arguments) => keys::run(arguments, &mut screen),
         Command::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;

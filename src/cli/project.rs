@@ -35,8 +35,8 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
         arguments.recipients.is_empty() || arguments.recipients.iter().any(|one| one == name)
     };
     let names: Vec<&str> = names(&loaded.policy).filter(|name| wanted(name)).collect();
-    let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway()?;
-    let lane = Arc::new(lane::compile("project", &loaded, wanted, keys)?);
+    let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
+    let lane = Arc::new(lane::compile("project", &loaded, wanted, &keys)?);
     let lines = Lines::read(io::stdin().lock())?;
     check_sources(&loaded.policy, &lines.messages)?;
     let mut out = BufWriter::new(io::stdout().lock());
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
 /// What a line without a readable source is a dead letter for.
 const NO_SOURCE: &str = "no_source";
 
-fn names(policy: &Policy) -> impl Iterator<Item = &str> {
+pub(super) fn names(policy: &Policy) -> impl Iterator<Item = &str> {
     policy.recipients.iter().map(|one| one.name.as_str())
 }
 

@@ -9,9 +9,9 @@ use crate::engine::lane::DEAD_LETTERS_TOPIC;
 use crate::policy::Loaded;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::{Recipient, Term};
+use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
 use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
-use crate::transport::kafka::KafkaSettings;
 
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
@@ -100,9 +100,21 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         role: "output",
         joined: false,
         rules: vec![
-            ("cleanup.policy", Rule::Is("compact"), "what is taken back has to go"),
-            ("segment.ms", Rule::AtMost(SEGMENT_MS), "an old segment is not compacted"),
-            ("max.compaction.lag.ms", Rule::AtMost(DAY_MS), "what is taken back goes within a day"),
+            (
+                "cleanup.policy",
+                Rule::Is("compact"),
+                "what is taken back has to go",
+            ),
+            (
+                "segment.ms",
+                Rule::AtMost(SEGMENT_MS),
+                "an old segment is not compacted",
+            ),
+            (
+                "max.compaction.lag.ms",
+                Rule::AtMost(DAY_MS),
+                "what is taken back goes within a day",
+            ),
             (
                 "delete.retention.ms",
                 Rule::AtLeast(outage_ms),
@@ -116,8 +128,16 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         role: "dead letters",
         joined: false,
         rules: vec![
-            ("cleanup.policy", Rule::Is("delete"), "dead letters have no keys"),
-            ("retention.ms", Rule::AtLeast(kept_ms), "somebody has to look at them"),
+            (
+                "cleanup.policy",
+                Rule::Is("delete"),
+                "dead letters have no keys",
+            ),
+            (
+                "retention.ms",
+                Rule::AtLeast(kept_ms),
+                "somebody has to look at them",
+            ),
         ],
     });
     planned
@@ -137,18 +157,35 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
         Role::Gate => (
             "source: gate",
             vec![
-                ("cleanup.policy", Rule::Is("delete"), "compaction would keep only the last one"),
-                ("retention.ms", forever.clone(), "what was granted or refused is never forgotten"),
-                ("retention.bytes", forever, "what was granted or refused is never forgotten"),
+                (
+                    "cleanup.policy",
+                    Rule::Is("delete"),
+                    "compaction would keep only the last one",
+                ),
+                (
+                    "retention.ms",
+                    forever.clone(),
+                    "what was granted or refused is never forgotten",
+                ),
+                (
+                    "retention.bytes",
+                    forever,
+                    "what was granted or refused is never forgotten",
+                ),
             ],
         ),
         Role::Record => {
             let longest = fed.iter().map(|r| term_ms(r.retention.term)).max();
-            let why = "a correction is decided again from the source, as long as a partner holds it";
+            let why =
+                "a correction is decided again from the source, as long as a partner holds it";
             (
                 "source",
                 vec![
-                    ("cleanup.policy", Rule::Is("delete"), "the key is the patron's, not the record's"),
+                    (
+                        "cleanup.policy",
+                        Rule::Is("delete"),
+                        "the key is the patron's, not the record's",
+                    ),
                     ("retention.ms", Rule::AtLeast(longest.unwrap_or(0)), why),
                     ("retention.bytes", forever, why),
                 ],
@@ -199,8 +236,7 @@ impl Planned {
             .iter()
             .filter_map(|(name, rule, why)| {
                 let value = found.configs.get(*name).map_or("unset", String::as_str);
-                (!rule.holds(value))
-                    .then(|| format!("`{name}` is {value}, expected {rule}: {why}"))
+                (!rule.holds(value)).then(|| format!("`{name}` is {value}, expected {rule}: {why}"))
             })
             .collect();
         if let Some(wanted) = settings.replication.map(i32::from)
@@ -213,7 +249,9 @@ impl Planned {
         }
         if let Some(wanted) = settings.min_insync_replicas.map(i64::from) {
             let value = found.configs.get("min.insync.replicas");
-            let value = value.and_then(|value| value.parse::<i64>().ok()).unwrap_or(1);
+            let value = value
+                .and_then(|value| value.parse::<i64>().ok())
+                .unwrap_or(1);
             if value < wanted {
                 differences.push(format!(
                     "`min.insync.replicas` is {value}, expected at least {wanted}"
@@ -259,7 +297,11 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.joined { joined.unwrap_or(default) } else { default };
+                let partitions = if planned.joined {
+                    joined.unwrap_or(default)
+                } else {
+                    default
+                };
                 planned.wish(loaded, partitions)
             })
             .collect()
@@ -304,8 +346,7 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             if planned.joined {
-                let keys =
-                    topics::sample_keys(settings, &planned.name, found.partitions, SAMPLE)?;
+                let keys = topics::sample_keys(settings, &planned.name, found.partitions, SAMPLE)?;
                 joined.push(JoinedTopic {
                     name,
                     partitions: found.partitions,
@@ -328,7 +369,11 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     };
     let mut own = Vec::new();
     for planned in plan(loaded) {
-        let operation = if planned.role.starts_with("source") { "Read" } else { "Write" };
+        let operation = if planned.role.starts_with("source") {
+            "Read"
+        } else {
+            "Write"
+        };
         let topic = settings.topic(&planned.name);
         own.push(allow(
             "zeef",
@@ -352,7 +397,10 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         parties.push((
             name.clone(),
             vec![
-                allow(name, format!("--operation Read --operation Describe --topic {topic}")),
+                allow(
+                    name,
+                    format!("--operation Read --operation Describe --topic {topic}"),
+                ),
                 allow(
                     name,
                     format!("--operation Read --group {name} --resource-pattern-type prefixed"),
@@ -393,12 +441,24 @@ mod tests {
         let loaded = Policy::load(Path::new("config")).unwrap();
         let planned = plan(&loaded);
         let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
-        for name in ["patron", "loan", "consent", "out.statistics", "zeef.dead-letters"] {
+        for name in [
+            "patron",
+            "loan",
+            "consent",
+            "out.statistics",
+            "zeef.dead-letters",
+        ] {
             assert!(names.contains(&name), "{names:?}");
         }
         let retention = |name: &str| {
             let topic = planned.iter().find(|topic| topic.name == name).unwrap();
-            topic.rules.iter().find(|(key, ..)| *key == "retention.ms").unwrap().1.clone()
+            topic
+                .rules
+                .iter()
+                .find(|(key, ..)| *key == "retention.ms")
+                .unwrap()
+                .1
+                .clone()
         };
         assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
         assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));

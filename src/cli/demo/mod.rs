@@ -1,0 +1,144 @@
+//! `zeef demo`: all of it at work on a machine with nothing installed.
+//!
+//! Uses the real directory transport and the real worker, in a folder of its
+//! own that is kept. Everybody in it is invented.
+
+mod patron;
+mod shipped;
+mod show;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+
+use crate::daemon::metrics::Metrics;
+use crate::daemon::run::{LaneRun, bounds, lanes, open_directory};
+use crate::daemon::worker::Worker;
+use crate::engine::lane::Lane;
+use crate::engine::pipeline::Pipeline;
+use crate::engine::tally::Tally;
+use crate::policy::Loaded;
+use crate::policy::pseudonym::{KeyRing, key_file};
+use crate::sample::{Library, Settings};
+use crate::transport::Stop;
+
+use super::arguments::DemoArguments;
+use super::config::load;
+use super::exit::{Exit, Failure};
+use super::generate::{DirectorySink, Existing, Sink, fill, today};
+use super::key::Keys;
+use super::keys::{new_key, write_new};
+use super::logging;
+use super::project::names;
+use super::screen::Screen;
+
+pub(super) fn run(arguments: &DemoArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+    logging::quiet();
+    let folder = new_folder(arguments.directory.as_deref())?;
+    let (loaded, config, keys) = policy(arguments, &folder)?;
+    let library = Library::new(Settings::new(arguments.seed, arguments.patrons, today()));
+    let mut sink = DirectorySink::open(&folder, Existing::Refuse)?;
+    let records = fill(&library, true, &mut sink)?;
+    sink.finish()?;
+    let started = Instant::now();
+    let lanes = work(&loaded, &keys, &folder)?;
+    let done = Done {
+        records,
+        took: started.elapsed(),
+        lanes,
+        poison: library.poison().count(),
+        seed: arguments.seed,
+        folder,
+        config,
+    };
+    let chosen = patron::choose(&library, &loaded, &keys, &done.folder)?;
+    show::all(screen, &loaded, &library, chosen.as_ref(), &done)?;
+    Ok(Exit::Fine)
+}
+
+/// What the demo did.
+pub(super) struct Done {
+    records: u64,
+    took: Duration,
+    lanes: Vec<(Arc<Lane>, Tally)>,
+    /// How many records were made that must not pass.
+    poison: usize,
+    seed: u64,
+    folder: PathBuf,
+    config: PathBuf,
+}
+
+/// Makes the folder that everything happens in; it must not be there yet.
+fn new_folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = wanted {
+        if folder.exists() {
+            let folder = folder.display();
+            let text = format!("{folder} is there already: the demo wants a folder of its own");
+            return Err(Failure::Usage(text).into());
+        }
+        create(folder)?;
+        return Ok(folder.to_owned());
+    }
+    let root = std::env::temp_dir();
+    let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    for number in 1..100 {
+        let more = if number == 1 {
+            String::new()
+        } else {
+            format!("-{number}")
+        };
+        let folder = root.join(format!("zeef-demo-{stamp}{more}"));
+        if !folder.exists() {
+            create(&folder)?;
+            return Ok(folder);
+        }
+    }
+    anyhow::bail!("no folder for the demo could be made in {}", root.display())
+}
+
+fn create(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))
+}
+
+/// The policy of the demo, where its files are, and its keys.
+fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, PathBuf, KeyRing)> {
+    if let Some(config) = &arguments.config {
+        let loaded = load(config)?;
+        let names: Vec<&str> = names(&loaded.policy).collect();
+        let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
+        return Ok((loaded, config.clone(), keys));
+    }
+    let config = folder.join("config");
+    shipped::write(&config).with_context(|| format!("{} cannot be made", config.display()))?;
+    let loaded = load(&config)?;
+    let mut keys = Vec::new();
+    for name in names(&loaded.policy) {
+        let key = new_key()?;
+        write_new(&key_file(&loaded.daemon.keys.directory, name), &key)?;
+        keys.push((name.to_owned(), key));
+    }
+    Ok((loaded, config, KeyRing::of(keys)))
+}
+
+/// Runs every lane to the end of its input, one after the other.
+fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
+    let metrics = Metrics::new(&loaded.policy.version)?;
+    let directory = open_directory(folder, false, &loaded.daemon)?;
+    let spinner = ProgressBar::new_spinner().with_message("deciding");
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let mut done = Vec::new();
+    for LaneRun { lane, plan, .. } in lanes(loaded, keys)? {
+        let transport = directory.transport(&plan, Stop::default())?;
+        let pipeline = Pipeline::new(Arc::clone(&lane));
+        let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
+        worker.bounds = bounds(&loaded.daemon);
+        worker.run()?;
+        done.push((lane, worker.totals));
+    }
+    spinner.finish_and_clear();
+    Ok(done)
+}

@@ -1,0 +1,382 @@
+//! `zeef explain`: why a recipient gets a record, field by field, or why not.
+//!
+//! The one command that shows a record's values beside what becomes of them.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::engine::explain::{Explanation, Gates, Outcome};
+use crate::engine::lane::Lane;
+use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::policy::canonical::type_word;
+use crate::policy::catalogue::{Kind, Type};
+use crate::policy::mask::Mask;
+use crate::policy::reason::Reason;
+use crate::policy::recipient::{FieldRef, OutputField, OutputValue, Recipient};
+use crate::policy::{Loaded, Policy};
+
+use super::arguments::ExplainArguments;
+use super::config::{check_recipient, load};
+use super::exit::Exit;
+use super::flat;
+use super::key::Keys;
+use super::lane;
+use super::message::{Lines, Message, Value};
+use super::phrase;
+use super::project::{batch_time, check_sources, input, kind_of};
+use super::screen::{BAD, FAINT, GOOD, HEADING, NAME, Screen, styled};
+use super::table::{Cell, Table};
+
+pub(super) fn run(arguments: &ExplainArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+    let loaded = load(&arguments.config.config)?;
+    let name = arguments.recipient.as_str();
+    check_recipient(&loaded.policy, name)?;
+    let recipient = loaded.policy.recipient(name).context("no such recipient")?;
+    let keys = Keys::find(&loaded.daemon.keys, &[name]).or_throwaway(&[name])?;
+    let lane = lane::compile("explain", &loaded, |one| one == name, &keys)?;
+    let lines = match &arguments.file {
+        Some(path) => {
+            let file =
+                File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            Lines::read(BufReader::new(file))?
+        }
+        None => Lines::read(io::stdin().lock())?,
+    };
+    check_sources(&loaded.policy, &lines.messages)?;
+    let case = Case::find(&loaded, recipient, &lines.messages)?;
+    let explanation = case
+        .explain(lane, batch_time(&arguments.at))
+        .context("the recipient has no program")?;
+    case.show(&explanation, screen)?;
+    if arguments.output {
+        case.show_output(&explanation, screen)?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// The record that is explained, and what decides over it.
+struct Case<'a> {
+    policy: &'a Policy,
+    recipient: &'a Recipient,
+    source: &'a Kind,
+    message: &'a Message,
+    /// The last record of its patron, where the source is another kind.
+    patron: Option<&'a Message>,
+    messages: &'a [Message],
+}
+
+impl<'a> Case<'a> {
+    fn find(
+        loaded: &'a Loaded,
+        recipient: &'a Recipient,
+        messages: &'a [Message],
+    ) -> anyhow::Result<Case<'a>> {
+        let policy = &loaded.policy;
+        let source = &policy.kinds[recipient.source];
+        let of_kind = |message: &Message, name: &str| {
+            kind_of(policy, &message.source).is_some_and(|kind| kind.name == name)
+        };
+        let mut newest = messages.iter().rev();
+        let message = newest.find(|message| of_kind(message, &source.name));
+        let message = message.with_context(|| {
+            format!(
+                "no line is a {}, and that is what {} gets something of",
+                source.name, recipient.name
+            )
+        })?;
+        let patron = policy.patron().filter(|kind| kind.name != source.name);
+        let patron = patron.and_then(|kind| {
+            let mut newest = messages.iter().rev();
+            newest.find(|one| of_kind(one, &kind.name) && one.key == message.key)
+        });
+        Ok(Case {
+            policy,
+            recipient,
+            source,
+            message,
+            patron,
+            messages,
+        })
+    }
+
+    /// Lets the engine explain, with the patrons of all lines in its table.
+    fn explain(&self, lane: Lane, now: BatchTime) -> Option<Explanation> {
+        let place = |message: &Message| {
+            let kind = kind_of(self.policy, &message.source)?;
+            let mut sources = lane.sources.iter();
+            sources.position(|source| source.kind.name == kind.name)
+        };
+        let (patrons, at) = (lane.patron_source(), place(self.message)?);
+        let patrons: Vec<(&Message, usize)> = self
+            .messages
+            .iter()
+            .filter_map(|message| Some((message, place(message)?)))
+            .filter(|(_, at)| Some(*at) == patrons)
+            .collect();
+        let mut pipeline = Pipeline::new(Arc::new(lane));
+        pipeline.begin(now);
+        for (message, at) in patrons {
+            pipeline.restore(&input(message, at));
+        }
+        pipeline.explain(&input(self.message, at), 0)
+    }
+
+    fn show(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
+        let (recipient, source) = (self.recipient, &self.source.name);
+        let name = styled(NAME.bold(), &recipient.name);
+        writeln!(screen, "{name}  {}", recipient.title)?;
+        writeln!(screen, "explains line {}, a {source}\n", self.message.line)?;
+        match explanation.verdict {
+            None => writeln!(screen, "{}", styled(GOOD.bold(), "RELEASED"))?,
+            Some(reason) => {
+                let verdict = styled(BAD.bold(), "WITHHELD");
+                writeln!(screen, "{verdict}  {reason}: {}", reason.meaning())?;
+            }
+        }
+        match &explanation.gates {
+            Some(gates) => self.show_gates(gates, explanation, screen)?,
+            None => writeln!(
+                screen,
+                "No gate was asked: the record is not decided for anybody."
+            )?,
+        }
+        if explanation.gates.is_some() {
+            self.show_fields(explanation, screen)?;
+        }
+        Ok(())
+    }
+
+    fn show_gates(
+        &self,
+        gates: &Gates,
+        explanation: &Explanation,
+        screen: &mut Screen,
+    ) -> anyhow::Result<()> {
+        writeln!(screen, "\n{}", styled(HEADING, "GATES"))?;
+        let mut table = Table::new(&[]).indented(2);
+        let mut open = true;
+        let mut row = |text: String, outcome: Result<(), Reason>, detail: String| {
+            let word = match outcome {
+                Ok(()) => Cell::styled(GOOD, "yes"),
+                Err(_) => Cell::styled(BAD, "no"),
+            };
+            // What comes after the gate that decided was not asked for.
+            let style = if open { anstyle::Style::new() } else { FAINT };
+            open &= outcome.is_ok();
+            table.row([word, Cell::styled(style, text), Cell::styled(FAINT, detail)]);
+        };
+        let libraries = gates.libraries;
+        row(
+            "the library is served, and is the patron's".to_owned(),
+            libraries,
+            meaning(libraries),
+        );
+        let conditions = self.recipient.when.iter().zip(&gates.conditions);
+        for (condition, outcome) in conditions {
+            let found = self.found(&condition.field);
+            row(phrase::condition(condition), *outcome, found);
+        }
+        let malformed: Vec<_> = gates.malformed.iter().map(phrase::path).collect();
+        row(
+            "every field that it needs is well formed".to_owned(),
+            gates.needs,
+            malformed.join(", "),
+        );
+        if let Some(gate) = &self.recipient.consent {
+            let event = gate.implied_by.as_ref().map(|event| self.found(event));
+            row(
+                phrase::consent(gate),
+                gates.consent,
+                event.unwrap_or_default(),
+            );
+        }
+        if self.recipient.loan_history {
+            let outcome = gates.loan_history;
+            row(
+                "returned loans only with loan history".to_owned(),
+                outcome,
+                meaning(outcome),
+            );
+        }
+        let key = match &explanation.key {
+            Some(_) => Ok(()),
+            None => Err(Reason::KeyMissing),
+        };
+        let of = format!(
+            "the output key can be made of {}",
+            phrase::path(&self.recipient.key)
+        );
+        row(of, key, explanation.key.clone().unwrap_or_default());
+        let width = screen.width();
+        Ok(table.write(screen, width)?)
+    }
+
+    /// The record's own value of a field, as people read it.
+    fn found(&self, field: &FieldRef) -> String {
+        match self.raw(field) {
+            None => "it is not in the record".to_owned(),
+            Some(raw) => format!("it is {raw}"),
+        }
+    }
+
+    /// What stands in the record, or the patron's, at a field; as JSON.
+    fn raw(&self, field: &FieldRef) -> Option<&'a str> {
+        let message = if field.joined {
+            self.patron?
+        } else {
+            self.message
+        };
+        match &message.value {
+            Value::Bytes(bytes) => flat::find(std::str::from_utf8(bytes).ok()?, &field.path),
+            Value::Null | Value::Refused(_) => None,
+        }
+    }
+
+    fn show_fields(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
+        let heading = match explanation.verdict {
+            None => "FIELDS",
+            Some(_) => "FIELDS, IF IT WERE RELEASED",
+        };
+        writeln!(screen, "\n{}", styled(HEADING, heading))?;
+        let mut table = Table::new(&["FIELD", "FROM", "MASK", "OUTCOME"]).indented(2);
+        let fields = self.recipient.fields.iter();
+        for (field, outcome) in fields.zip(&explanation.fields) {
+            let (from, mask) = phrase::field(field, &self.recipient.fields);
+            table.row([
+                field.name.clone().into(),
+                format!("{from}{}", beside(field)).into(),
+                mask.into(),
+                self.outcome(field, outcome),
+            ]);
+        }
+        let width = screen.width();
+        Ok(table.write(screen, width)?)
+    }
+
+    fn outcome(&self, field: &OutputField, outcome: &Outcome) -> Cell {
+        match &outcome.value {
+            Some(value) => {
+                let value = String::from_utf8_lossy(value).into_owned();
+                Cell::from(format!("{value}{}", noticed(outcome)))
+            }
+            None => Cell::styled(
+                BAD,
+                format!("left out: {}", self.why_left_out(field, outcome)),
+            ),
+        }
+    }
+
+    fn why_left_out(&self, field: &OutputField, outcome: &Outcome) -> String {
+        let counted = &outcome.counted;
+        if counted.national_cards > 0 {
+            return "the card number is a national number".to_owned();
+        }
+        if counted.noticed.short_card > 0 {
+            return "too few digits would stay hidden".to_owned();
+        }
+        match &field.value {
+            OutputValue::Scalar(projection) => match &projection.from {
+                Some(from) => self.why_missing(from, projection.mask.as_ref()),
+                None => "there is nothing to show".to_owned(),
+            },
+            OutputValue::Object { .. } => "none of its fields is there".to_owned(),
+            OutputValue::List { .. } | OutputValue::Scalars { .. } => {
+                "the list has nothing to show".to_owned()
+            }
+            OutputValue::Slip { .. } => "there is nothing to print".to_owned(),
+        }
+    }
+
+    fn why_missing(&self, from: &FieldRef, mask: Option<&Mask>) -> String {
+        let whose = if from.joined {
+            "patron's record"
+        } else {
+            "record"
+        };
+        let raw = self.raw(from);
+        if raw.is_none_or(|raw| raw == "null") {
+            return format!("not in the {whose}");
+        }
+        let text = raw.and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        if text.as_deref() == Some("") {
+            return format!("empty in the {whose}");
+        }
+        if let (Some(Type::Text(Some(form))), Some(text)) = (self.type_of(from), &text)
+            && !form.fits(text)
+        {
+            let word = type_word(Type::Text(Some(form)));
+            return format!("not of the form of a field of type {word}");
+        }
+        match mask {
+            Some(mask) => format!("{} makes nothing of it", phrase::mask_name(mask)),
+            None => "there is nothing to show".to_owned(),
+        }
+    }
+
+    fn type_of(&self, field: &FieldRef) -> Option<Type> {
+        let kind = if field.joined {
+            self.policy.patron()?
+        } else {
+            self.source
+        };
+        kind.field(&field.path).map(|field| field.kind)
+    }
+
+    /// The output as it would be published.
+    fn show_output(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
+        if explanation.verdict.is_some() {
+            return Ok(());
+        }
+        let mut value = String::from("{");
+        let names = self.recipient.fields.iter().map(|field| &field.name);
+        let shown = names.zip(&explanation.fields);
+        for (name, bytes) in
+            shown.filter_map(|(name, outcome)| Some((name, outcome.value.as_ref()?)))
+        {
+            let comma = if value.len() > 1 { "," } else { "" };
+            value.push_str(&format!(
+                "{comma}\"{name}\":{}",
+                String::from_utf8_lossy(bytes)
+            ));
+        }
+        value.push('}');
+        writeln!(screen, "\n{}", styled(HEADING, "OUTPUT"))?;
+        Ok(writeln!(screen, "{value}")?)
+    }
+}
+
+/// What a mask looks at beside the field itself.
+fn beside(field: &OutputField) -> String {
+    let OutputValue::Scalar(projection) = &field.value else {
+        return String::new();
+    };
+    match phrase::needs(projection).as_slice() {
+        [] => String::new(),
+        needs => format!(" (+ {})", needs.join(", ")),
+    }
+}
+
+/// What was counted on the way to a value.
+fn noticed(outcome: &Outcome) -> String {
+    let mut notes = Vec::new();
+    if outcome.counted.noticed.short_name > 0 {
+        notes.push("a short name: its first letter only".to_owned());
+    }
+    let hits: u32 = outcome.counted.detected.iter().sum();
+    if hits > 0 {
+        notes.push(super::exit::counted(hits as usize, "detector hit"));
+    }
+    match notes.as_slice() {
+        [] => String::new(),
+        notes => format!("  ({})", notes.join("; ")),
+    }
+}
+
+fn meaning(outcome: Result<(), Reason>) -> String {
+    outcome
+        .err()
+        .map_or_else(String::new, |reason| reason.meaning().to_owned())
+}

@@ -1,0 +1,240 @@
+//! `zeef generate`: records of a library that does not exist.
+//!
+//! Decides what goes where; the records themselves are made in the room
+//! `sample`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::json::write;
+use crate::sample::{Library, Settings, Source};
+
+use super::arguments::GenerateArguments;
+use super::exit::{Exit, Failure};
+use super::screen::{self, Tone};
+use super::table::grouped;
+
+/// Where generated messages go.
+pub(super) trait Sink {
+    /// Takes one message; a value of `None` is a null.
+    fn put(
+        &mut self,
+        source: &'static str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<()>;
+
+    /// Makes sure that everything arrived; says where, for people.
+    fn finish(&mut self) -> anyhow::Result<String>;
+}
+
+pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Exit> {
+    let library = Library::new(Settings::new(
+        arguments.seed,
+        arguments.patrons,
+        arguments.today.unwrap_or_else(today),
+    ));
+    let mut sink = sink(arguments)?;
+    let count = fill(&library, arguments.poison, sink.as_mut())?;
+    let place = sink.finish()?;
+    let people = grouped(arguments.patrons);
+    let text = format!(
+        "{} records of {people} invented patrons {place}",
+        grouped(count)
+    );
+    screen::note(Tone::Plain, &text);
+    Ok(Exit::Fine)
+}
+
+/// The day that it is here.
+pub(super) fn today() -> jiff::civil::Date {
+    jiff::Zoned::now().date()
+}
+
+/// The sink that the command line asks for.
+fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(match &arguments.directory {
+        Some(directory) => {
+            let existing = match (arguments.append, arguments.force) {
+                (true, _) => Existing::Append,
+                (_, true) => Existing::Replace,
+                _ => Existing::Refuse,
+            };
+            Box::new(DirectorySink::open(directory, existing)?)
+        }
+        None => Box::new(LineSink {
+            out: BufWriter::new(io::stdout()),
+            line: Vec::new(),
+        }),
+    })
+}
+
+/// Puts all messages of a library into a sink; says how many there were.
+///
+/// # Errors
+///
+/// Those of the sink.
+pub(super) fn fill(
+    library: &Library,
+    poison: bool,
+    sink: &mut (impl Sink + ?Sized),
+) -> anyhow::Result<u64> {
+    let bar = progress(library.messages_about());
+    let mut count = 0;
+    for message in library.messages() {
+        let value = message.value.as_deref().map(str::as_bytes);
+        sink.put(message.source, Some(message.key.as_bytes()), value)?;
+        count += 1;
+        bar.set_position(count);
+    }
+    if poison {
+        for message in library.poison() {
+            sink.put(
+                message.source,
+                message.key.as_deref(),
+                message.value.as_deref(),
+            )?;
+            count += 1;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(count)
+}
+
+/// A bar on stderr, where that is a terminal.
+fn progress(about: u64) -> ProgressBar {
+    let bar = ProgressBar::new(about);
+    let template = "{bar:40} {human_pos} records, {per_sec}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// What becomes of files that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    Refuse,
+    Append,
+    Replace,
+}
+
+/// Files `DIR/in/SOURCE.ndjson`, as the directory transport reads them.
+pub(super) struct DirectorySink {
+    folder: PathBuf,
+    files: BTreeMap<&'static str, BufWriter<File>>,
+    line: Vec<u8>,
+}
+
+impl DirectorySink {
+    /// Opens a file for every source.
+    ///
+    /// # Errors
+    ///
+    /// A file is there that may not be touched, or cannot be written.
+    pub(super) fn open(directory: &Path, existing: Existing) -> anyhow::Result<DirectorySink> {
+        let folder = directory.join("in");
+        let path = |source: &Source| folder.join(format!("{}.ndjson", source.as_str()));
+        let taken = Source::ALL.iter().map(path).find(|path| path.exists());
+        if let Some(taken) = taken.filter(|_| existing == Existing::Refuse) {
+            let text = format!(
+                "{} is there already: add to what is there with --append, or replace it with --force",
+                taken.display()
+            );
+            return Err(Failure::Usage(text).into());
+        }
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("{} cannot be made", folder.display()))?;
+        let mut files = BTreeMap::new();
+        for source in Source::ALL {
+            let path = path(source);
+            let file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .append(existing == Existing::Append)
+                .truncate(existing != Existing::Append)
+                .open(&path)
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+            files.insert(source.as_str(), BufWriter::new(file));
+        }
+        Ok(DirectorySink {
+            folder,
+            files,
+            line: Vec::new(),
+        })
+    }
+}
+
+impl Sink for DirectorySink {
+    fn put(
+        &mut self,
+        source: &'static str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<()> {
+        self.line.clear();
+        self.line.push(b'{');
+        push_message(&mut self.line, key, value);
+        let file = self.files.get_mut(source);
+        let file = file.with_context(|| format!("there is no file for {source}"))?;
+        Ok(file.write_all(&self.line)?)
+    }
+
+    fn finish(&mut self) -> anyhow::Result<String> {
+        for file in self.files.values_mut() {
+            file.flush()?;
+            file.get_ref().sync_all()?;
+        }
+        Ok(format!("in {}", self.folder.display()))
+    }
+}
+
+/// Lines `{"source":...,"key":...,"value":...}`, as `zeef project` reads them.
+struct LineSink {
+    out: BufWriter<io::Stdout>,
+    line: Vec<u8>,
+}
+
+impl Sink for LineSink {
+    fn put(
+        &mut self,
+        source: &'static str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<()> {
+        self.line.clear();
+        self.line.extend_from_slice(b"{\"source\":");
+        write::string(&mut self.line, source);
+        self.line.push(b',');
+        push_message(&mut self.line, key, value);
+        Ok(self.out.write_all(&self.line)?)
+    }
+
+    fn finish(&mut self) -> anyhow::Result<String> {
+        self.out.flush()?;
+        Ok("on stdout".to_owned())
+    }
+}
+
+/// Appends `"key":...,"value":...}` and a line end; a key that is no text
+/// stands there as it is, and makes the line one that cannot be read.
+fn push_message(line: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    line.extend_from_slice(b"\"key\":");
+    match key.map(std::str::from_utf8) {
+        Some(Ok(key)) => write::string(line, key),
+        Some(Err(_)) => {
+            line.push(b'"');
+            line.extend_from_slice(key.unwrap_or_default());
+            line.push(b'"');
+        }
+        None => line.extend_from_slice(b"null"),
+    }
+    line.extend_from_slice(b",\"value\":");
+    line.extend_from_slice(value.unwrap_or(b"null"));
+    line.extend_from_slice(b"}\n");
+}
