@@ -21,7 +21,8 @@ pub fn quiet() {
 }
 
 fn filter(asked: Option<LogLevel>, otherwise: LogLevel) -> EnvFilter {
-    let named = |level: LogLevel| EnvFilter::new(level.as_str());
+    // What librdkafka says comes through the transport, which knows what to leave out.
+    let named = |level: LogLevel| EnvFilter::new(format!("{},rdkafka=off", level.as_str()));
     match asked {
         Some(level) => named(level),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| named(otherwise)),

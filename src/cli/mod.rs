@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod demo;
 mod exit;
+mod kafka;
 mod explain;
 mod flat;
 mod generate;
@@ -20,9 +21,11 @@ pub mod logging;
 mod message;
 mod phrase;
 mod project;
+mod run;
 mod screen;
 mod summary;
 mod table;
+mod topics;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,7 +34,7 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     CheckArguments, CompletionsArguments, DemoArguments, ExplainArguments, GenerateArguments,
-    KeysArguments, ListArguments, ProjectArguments,
+    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -68,6 +71,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(RunArguments),
+    Topics(TopicsArguments),
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
@@ -97,6 +102,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let mut screen = Screen::stdout();
     let exit = match command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Topics(arguments) => topics::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),
         Command::Project(arguments) => project::run(arguments),

@@ -265,7 +265,9 @@ impl KafkaSettings {
     /// because librdkafka assigns nothing without one.
     pub(super) fn reader(&self, group: &str) -> ClientConfig {
         let mut config = self.base("reader");
-        self.unless_set(&mut config, &[("fetch.wait.max.ms", "50")]);
+        // It reads one partition after the other; the first fetch of the next
+        // comes after the last of the one before.
+        self.unless_set(&mut config, &[("fetch.wait.max.ms", "10")]);
         config
             .set("group.id", group)
             .set("group.protocol", "classic")

@@ -1,0 +1,68 @@
+//! From the config and the command line to the settings of a Kafka client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::exit::Failure;
+use crate::policy::Loaded;
+use crate::policy::settings::Property;
+use crate::transport::kafka::KafkaSettings;
+
+/// Resolves secrets, and checks what librdkafka would only find later.
+///
+/// # Errors
+///
+/// [`Failure::Config`] with every mistake; none quotes a value.
+pub(super) fn settings(
+    loaded: &Loaded,
+    brokers: Option<&str>,
+    instance: Option<&str>,
+) -> Result<KafkaSettings, Failure> {
+    let section = &loaded.daemon.kafka;
+    let mut mistakes = Vec::new();
+    let mut properties = BTreeMap::new();
+    for (name, property) in &section.properties {
+        match resolve(property) {
+            Ok(value) => {
+                properties.insert(name.clone(), value);
+            }
+            Err(why) => mistakes.push(format!("kafka.properties.\"{name}\": {why}")),
+        }
+    }
+    let settings = KafkaSettings {
+        brokers: brokers.unwrap_or(&section.brokers).to_owned(),
+        properties,
+        topic_prefix: section.topic_prefix.clone(),
+        instance: instance
+            .or(section.instance.as_deref())
+            .map_or_else(host_name, str::to_owned),
+        transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
+        session_timeout: Duration::from_millis(section.session_timeout_ms),
+        accept_partitions: false,
+        until_end: false,
+    };
+    if let Err(found) = settings.check() {
+        mistakes.extend(found);
+    }
+    if mistakes.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Failure::Config(mistakes.join("\n")))
+    }
+}
+
+fn resolve(property: &Property) -> Result<String, String> {
+    let secret = property.resolve().map_err(|error| error.to_string())?;
+    secret
+        .expose_text()
+        .map(str::to_owned)
+        .ok_or_else(|| "expected text".to_owned())
+}
+
+fn host_name() -> String {
+    hostname::get()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "zeef".to_owned())
+}

@@ -1,0 +1,96 @@
+//! `zeef run`: the daemon, and the nightly run.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+
+use super::arguments::RunArguments;
+use super::config;
+use super::exit::{Exit, Failure};
+use super::kafka;
+use super::logging;
+use crate::daemon::run::{self, Outcome, World};
+use crate::daemon::topics::Survey;
+use crate::policy::Loaded;
+use crate::policy::pseudonym::KeyRing;
+use crate::transport::Stop;
+use crate::transport::kafka::KafkaSettings;
+
+/// Runs until it is asked to stop, or its input ends.
+///
+/// # Errors
+///
+/// Everything that has to be right before anything connects, at once.
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    let loaded = config::load(&arguments.config.config)?;
+    logging::start(loaded.daemon.log, arguments.log);
+    let names = loaded.policy.recipients.iter().map(|r| r.name.as_str());
+    let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(Failure::Keys)?;
+    for note in loaded.notes.iter().chain(&keys.notes) {
+        tracing::warn!("{note}");
+    }
+    let lanes = run::lanes(&loaded, &keys)
+        .map_err(|error| Failure::Config(format!("the policy cannot be compiled: {error}")))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        policy = %loaded.policy.version,
+        lanes = lanes.len(),
+        recipients = loaded.policy.recipients.len(),
+        "zeef starts"
+    );
+    let stop = Stop::default();
+    let world = match &arguments.directory {
+        Some(root) => World::Directory(
+            run::open_directory(root, arguments.follow, &loaded.daemon)
+                .with_context(|| format!("failed to open {}", root.display()))?,
+        ),
+        None => on_kafka(arguments, &loaded)?,
+    };
+    let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
+    Ok(match outcome {
+        Outcome::Stopped | Outcome::AtEnd => Exit::Fine,
+        Outcome::Twin(why) => {
+            tracing::error!(%why, "another instance took over: do not start this one again");
+            Exit::TakenOver
+        }
+        Outcome::LaneStopped(why) => {
+            tracing::error!(%why, "a lane stopped");
+            Exit::Stopped
+        }
+    })
+}
+
+/// A nightly run over files opens no port unless it is told to.
+fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
+    match arguments.admin {
+        Some(admin) => admin.address(),
+        None if arguments.directory.is_some() && !arguments.follow => None,
+        None => loaded.daemon.admin.listen,
+    }
+}
+
+fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> {
+    let settings = KafkaSettings {
+        until_end: arguments.until_end,
+        accept_partitions: arguments.accept_partitions,
+        ..kafka::settings(
+            loaded,
+            arguments.brokers.brokers.as_deref(),
+            arguments.instance.as_deref(),
+        )?
+    };
+    let survey = Survey::look(&settings, loaded)?;
+    let refusals = survey.refusals(&settings, loaded)?;
+    if !refusals.is_empty() {
+        return Err(Failure::Config(format!(
+            "{}\nthe topics are not as they have to be: see `zeef topics`",
+            refusals.join("\n")
+        ))
+        .into());
+    }
+    let partitions = survey.partitions().and_then(|count| count.try_into().ok());
+    Ok(World::Kafka {
+        settings,
+        partitions: partitions.unwrap_or(0),
+    })
+}
