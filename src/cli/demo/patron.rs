@@ -20,7 +20,7 @@ use super::super::project::{Order, Run};
 /// Among so many patrons one is chosen.
 const PATRONS_MAX: u64 = 2_000;
 /// More records than these do not fit a screen.
-const RECORDS_MAX: usize = 5;
+const RECORDS_MAX: usize = 7;
 
 /// A patron: all records, and what every partner received of them.
 pub(super) struct Chosen {

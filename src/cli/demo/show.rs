@@ -64,7 +64,10 @@ fn heading(screen: &mut Screen, title: &str, text: &str) -> anyhow::Result<()> {
     for line in wrap(text, width) {
         writeln!(screen, "{line}")?;
     }
-    Ok(writeln!(screen)?)
+    if !text.is_empty() {
+        writeln!(screen)?;
+    }
+    Ok(())
 }
 
 /// One line of a column.
@@ -132,7 +135,9 @@ fn records(policy: &Policy, chosen: &Chosen, width: usize) -> Vec<Line> {
         };
         lines.push(line(message.source, NAME.bold()));
         let used = used(policy, message.source);
-        let flat = flatten(value);
+        let mut flat = flatten(value);
+        // A null is nothing that the library knows.
+        flat.retain(|(_, value)| value != "null");
         let names = name_width(&flat);
         for (path, value) in &flat {
             let goes = used.contains(&without_places(path));

@@ -1,0 +1,244 @@
+//! Invariant 5: no value of a record in anything the process says of itself.
+//!
+//! A marked patron's values go through every way a record can take, good and
+//! bad; then everything that the process wrote, but for the outputs, is
+//! searched for the marks.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A word that stands in every value of the marked records.
+const CANARY: &str = "kanarie7Q";
+
+/// Lines per source; each carries the mark, some cannot be read.
+fn sources() -> Vec<(&'static str, Vec<String>)> {
+    let patron = format!(
+        r#"{{"patron_id":"{CANARY}-p","library":"NL-AmrBKW","kind":"person","card_number":"2001{CANARY}300456789","surname":"{CANARY}berg","given_name":"{CANARY}a","initials":"{CANARY}","email":"{CANARY}@example.org","birth_date":"1980-01-02","note":"{CANARY} belt","membership":{{"id":"{CANARY}-m","status":"active"}},"online_account":{{"created_at":"2024-01-01T00:00:00Z"}}}}"#
+    );
+    let key = format!("{CANARY}-p");
+    let line = |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{value}}}"#);
+    let loan = |extra: &str| {
+        format!(
+            r#"{{"loan_id":"{CANARY}-l","patron_id":"{CANARY}-p","library":"NL-AmrBKW","status":"open","loaned_at":"2026-01-01T10:00:00Z","item":{{"title":"{CANARY} titel"}}{extra}}}"#
+        )
+    };
+    let bad_patron = format!(
+        r#"{{"patron_id":"{CANARY}-q","library":"NL-AmrBKW","surname":{{"{CANARY}":"{CANARY}"}},"kind":"person","membership":{{"id":"{CANARY}","status":"active"}}}}"#
+    );
+    vec![
+        (
+            "patron",
+            vec![
+                line(&key, &patron),
+                line(&format!("{CANARY}-q"), &bad_patron),
+                line(&format!("{CANARY}-x"), &patron),
+                line(&format!("{CANARY}-y"), "[1]"),
+                format!("{CANARY} no json"),
+                line(&format!("{CANARY}-z"), &format!(r#"{{"{CANARY}":"#)),
+            ],
+        ),
+        (
+            "loan",
+            vec![
+                line(&key, &loan("")),
+                line(&key, &loan(&format!(r#","due_on":["{CANARY}"]"#))),
+                line(
+                    &key,
+                    &loan(&format!(r#","branch":"{CANARY}","branch":"{CANARY}""#)),
+                ),
+                line(
+                    &format!("{CANARY}-nobody"),
+                    &loan("").replace("-p", "-nobody"),
+                ),
+                line(&key, "null"),
+                line(&key, &format!("\"{CANARY}\"")),
+                line(
+                    &key,
+                    &format!("{}\"{CANARY}\"{}", "[".repeat(70), "]".repeat(70)),
+                ),
+                format!(r#"{{"key":"{key}","value":"{CANARY}","value":1}}"#),
+                format!(r#"{{"key":"{key}"}}"#),
+                format!(r#"{{"key":["{CANARY}"],"value":{}}}"#, loan("")),
+                format!(r#"{{"key":"{key}","value":{{"{CANARY}":tru}}}}"#),
+            ],
+        ),
+        (
+            "consent",
+            vec![line(&key, &format!(r#"{{"consent_id":"{CANARY}"}}"#))],
+        ),
+    ]
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn zeef(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
+    command.args(arguments);
+    command
+}
+
+fn fetch(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[track_caller]
+fn check(what: &str, text: &str) {
+    if let Some(at) = text.find(CANARY) {
+        let start = text[..at].rfind('\n').map_or(0, |line| line + 1);
+        let end = text[at..].find('\n').map_or(text.len(), |line| at + line);
+        panic!("{what} carries a value of a record: {}", &text[start..end]);
+    }
+}
+
+#[test]
+fn nothing_the_process_says_carries_a_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let config = root.join("config");
+    copy(Path::new("config"), &config);
+    let config = config.to_str().unwrap();
+    let keys = zeef(&["keys", "new", "--all", "--config", config])
+        .output()
+        .unwrap();
+    assert!(
+        keys.status.success(),
+        "{}",
+        String::from_utf8_lossy(&keys.stderr)
+    );
+    fs::create_dir(root.join("in")).unwrap();
+    let mut all = String::new();
+    for (source, lines) in sources() {
+        for line in &lines {
+            all += &format!(
+                "{{\"source\":\"{source}\",{}\n",
+                line.get(1..).unwrap_or_default()
+            );
+        }
+        let mut text = lines.join("\n").into_bytes();
+        text.extend_from_slice(b"\n\xff");
+        text.extend_from_slice(CANARY.as_bytes());
+        text.push(b'\n');
+        fs::write(root.join(format!("in/{source}.ndjson")), text).unwrap();
+    }
+
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let log = fs::File::create(root.join("log")).unwrap();
+    let child = zeef(&[
+        "run",
+        "--follow",
+        "--log-level",
+        "trace",
+        "--config",
+        config,
+    ])
+    .args([
+        "--directory",
+        root.to_str().unwrap(),
+        "--admin",
+        &format!("127.0.0.1:{port}"),
+    ])
+    .env("RUST_BACKTRACE", "1")
+    .stdout(log.try_clone().unwrap())
+    .stderr(log)
+    .stdin(Stdio::null())
+    .spawn()
+    .unwrap();
+    let running = Running(child);
+    let taken = |metrics: &str| -> f64 {
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("zeef_records_consumed_total{"))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    };
+    let wanted: usize = sources().iter().map(|(_, lines)| lines.len() + 1).sum();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let metrics = loop {
+        let metrics = fetch(port, "/metrics").unwrap_or_default();
+        if taken(&metrics) >= wanted as f64 {
+            break metrics;
+        }
+        let log = fs::read_to_string(root.join("log")).unwrap_or_default();
+        assert!(
+            Instant::now() < deadline,
+            "{wanted} records were not taken in: {metrics} {log}"
+        );
+        std::thread::yield_now();
+    };
+    let health = fetch(port, "/health/ready").unwrap();
+    drop(running);
+
+    let log = fs::read_to_string(root.join("log")).unwrap();
+    assert!(log.contains("zeef starts"), "{log}");
+    check("the log", &log);
+    check("/metrics", &metrics);
+    check("/health/ready", &health);
+    let letters = fs::read_to_string(root.join("out/zeef.dead-letters.ndjson")).unwrap();
+    assert!(letters.lines().count() > 12, "{letters}");
+    check("a dead letter", &letters);
+    let slips = fs::read_to_string(root.join("out/out.service-message.ndjson")).unwrap();
+    assert!(slips.contains(CANARY), "the canary never sang: {slips}");
+    for entry in fs::read_dir(root.join(".zeef")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            check(
+                "the transport's own file",
+                &String::from_utf8_lossy(&fs::read(path).unwrap()),
+            );
+        }
+    }
+
+    let mut project = zeef(&["project", "--config", config])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    project
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(all.as_bytes())
+        .unwrap();
+    let said = project.wait_with_output().unwrap();
+    check(
+        "what project says on stderr",
+        &String::from_utf8_lossy(&said.stderr),
+    );
+}
