@@ -26,7 +26,9 @@ fn sources() -> Vec<(&'static str, Vec<String>)> {
             r#"{{"loan_id":"{CANARY}-l","patron_id":"{CANARY}-p","library":"NL-AmrBKW","status":"open","loaned_at":"2026-01-01T10:00:00Z","item":{{"title":"{CANARY} titel"}}{extra}}}"#
         )
     };
-    let bad_patron = format!(r#"{{"patron_id":"{CANARY}-q","library":"NL-AmrBKW","surname":{{"{CANARY}":"{CANARY}"}},"kind":"person","membership":{{"id":"{CANARY}","status":"active"}}}}"#);
+    let bad_patron = format!(
+        r#"{{"patron_id":"{CANARY}-q","library":"NL-AmrBKW","surname":{{"{CANARY}":"{CANARY}"}},"kind":"person","membership":{{"id":"{CANARY}","status":"active"}}}}"#
+    );
     vec![
         (
             "patron",
@@ -44,18 +46,30 @@ fn sources() -> Vec<(&'static str, Vec<String>)> {
             vec![
                 line(&key, &loan("")),
                 line(&key, &loan(&format!(r#","due_on":["{CANARY}"]"#))),
-                line(&key, &loan(&format!(r#","branch":"{CANARY}","branch":"{CANARY}""#))),
-                line(&format!("{CANARY}-nobody"), &loan("").replace("-p", "-nobody")),
+                line(
+                    &key,
+                    &loan(&format!(r#","branch":"{CANARY}","branch":"{CANARY}""#)),
+                ),
+                line(
+                    &format!("{CANARY}-nobody"),
+                    &loan("").replace("-p", "-nobody"),
+                ),
                 line(&key, "null"),
                 line(&key, &format!("\"{CANARY}\"")),
-                line(&key, &format!("{}\"{CANARY}\"{}", "[".repeat(70), "]".repeat(70))),
+                line(
+                    &key,
+                    &format!("{}\"{CANARY}\"{}", "[".repeat(70), "]".repeat(70)),
+                ),
                 format!(r#"{{"key":"{key}","value":"{CANARY}","value":1}}"#),
                 format!(r#"{{"key":"{key}"}}"#),
                 format!(r#"{{"key":["{CANARY}"],"value":{}}}"#, loan("")),
                 format!(r#"{{"key":"{key}","value":{{"{CANARY}":tru}}}}"#),
             ],
         ),
-        ("consent", vec![line(&key, &format!(r#"{{"consent_id":"{CANARY}"}}"#))]),
+        (
+            "consent",
+            vec![line(&key, &format!(r#"{{"consent_id":"{CANARY}"}}"#))],
+        ),
     ]
 }
 
@@ -76,7 +90,11 @@ fn zeef(arguments: &[&str]) -> Command {
 
 fn fetch(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
@@ -111,13 +129,22 @@ fn nothing_the_process_says_carries_a_value() {
     let config = root.join("config");
     copy(Path::new("config"), &config);
     let config = config.to_str().unwrap();
-    let keys = zeef(&["keys", "new", "--all", "--config", config]).output().unwrap();
-    assert!(keys.status.success(), "{}", String::from_utf8_lossy(&keys.stderr));
+    let keys = zeef(&["keys", "new", "--all", "--config", config])
+        .output()
+        .unwrap();
+    assert!(
+        keys.status.success(),
+        "{}",
+        String::from_utf8_lossy(&keys.stderr)
+    );
     fs::create_dir(root.join("in")).unwrap();
     let mut all = String::new();
     for (source, lines) in sources() {
         for line in &lines {
-            all += &format!("{{\"source\":\"{source}\",{}\n", line.get(1..).unwrap_or_default());
+            all += &format!(
+                "{{\"source\":\"{source}\",{}\n",
+                line.get(1..).unwrap_or_default()
+            );
         }
         let mut text = lines.join("\n").into_bytes();
         text.extend_from_slice(b"\n\xff");
@@ -126,16 +153,32 @@ fn nothing_the_process_says_carries_a_value() {
         fs::write(root.join(format!("in/{source}.ndjson")), text).unwrap();
     }
 
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let log = fs::File::create(root.join("log")).unwrap();
-    let child = zeef(&["run", "--follow", "--log-level", "trace", "--config", config])
-        .args(["--directory", root.to_str().unwrap(), "--admin", &format!("127.0.0.1:{port}")])
-        .env("RUST_BACKTRACE", "1")
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child = zeef(&[
+        "run",
+        "--follow",
+        "--log-level",
+        "trace",
+        "--config",
+        config,
+    ])
+    .args([
+        "--directory",
+        root.to_str().unwrap(),
+        "--admin",
+        &format!("127.0.0.1:{port}"),
+    ])
+    .env("RUST_BACKTRACE", "1")
+    .stdout(log.try_clone().unwrap())
+    .stderr(log)
+    .stdin(Stdio::null())
+    .spawn()
+    .unwrap();
     let running = Running(child);
     let taken = |metrics: &str| -> f64 {
         metrics
@@ -152,7 +195,10 @@ fn nothing_the_process_says_carries_a_value() {
             break metrics;
         }
         let log = fs::read_to_string(root.join("log")).unwrap_or_default();
-        assert!(Instant::now() < deadline, "{wanted} records were not taken in: {metrics} {log}");
+        assert!(
+            Instant::now() < deadline,
+            "{wanted} records were not taken in: {metrics} {log}"
+        );
         std::thread::yield_now();
     };
     let health = fetch(port, "/health/ready").unwrap();
@@ -171,7 +217,10 @@ fn nothing_the_process_says_carries_a_value() {
     for entry in fs::read_dir(root.join(".zeef")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
-            check("the transport's own file", &String::from_utf8_lossy(&fs::read(path).unwrap()));
+            check(
+                "the transport's own file",
+                &String::from_utf8_lossy(&fs::read(path).unwrap()),
+            );
         }
     }
 
@@ -181,7 +230,15 @@ fn nothing_the_process_says_carries_a_value() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    project.stdin.take().unwrap().write_all(all.as_bytes()).unwrap();
+    project
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(all.as_bytes())
+        .unwrap();
     let said = project.wait_with_output().unwrap();
-    check("what project says on stderr", &String::from_utf8_lossy(&said.stderr));
+    check(
+        "what project says on stderr",
+        &String::from_utf8_lossy(&said.stderr),
+    );
 }

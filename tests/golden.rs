@@ -2,6 +2,12 @@
 //!
 //! What is fixed for all cases says `tests/golden/README.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of tests are tests too"
+)]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 #![allow(
     dead_code,

@@ -209,6 +209,10 @@ pub struct ProjectArguments {
     pub recipients: Vec<String>,
     #[command(flatten)]
     pub at: AtArguments,
+    /// Decide each line when it comes, by what was read before it, instead of
+    /// reading patrons, consents and objections first
+    #[arg(long)]
+    pub in_order: bool,
     /// Write no summary
     #[arg(long, short)]
     pub quiet: bool,

@@ -249,23 +249,28 @@ impl<'a> Case<'a> {
                 field.name.clone().into(),
                 format!("{from}{}", beside(field)).into(),
                 mask.into(),
-                self.outcome(field, outcome),
+                self.outcome(field, outcome, explanation),
             ]);
         }
         let width = screen.width();
         Ok(table.write(screen, width)?)
     }
 
-    fn outcome(&self, field: &OutputField, outcome: &Outcome) -> Cell {
+    fn outcome(&self, field: &OutputField, outcome: &Outcome, all: &Explanation) -> Cell {
         match &outcome.value {
             Some(value) => {
                 let value = String::from_utf8_lossy(value).into_owned();
                 Cell::from(format!("{value}{}", noticed(outcome)))
             }
-            None => Cell::styled(
-                BAD,
-                format!("left out: {}", self.why_left_out(field, outcome)),
-            ),
+            None => {
+                let malformed = all.gates.iter().flat_map(|gates| &gates.malformed);
+                let why = if malformed.into_iter().any(|one| reads(field, one)) {
+                    "malformed".to_owned()
+                } else {
+                    self.why_left_out(field, outcome)
+                };
+                Cell::styled(BAD, format!("left out: {why}"))
+            }
         }
     }
 
@@ -345,6 +350,18 @@ impl<'a> Case<'a> {
         value.push('}');
         writeln!(screen, "\n{}", styled(HEADING, "OUTPUT"))?;
         Ok(writeln!(screen, "{value}")?)
+    }
+}
+
+/// Whether an output field shows something of `field`.
+fn reads(output: &OutputField, field: &FieldRef) -> bool {
+    match &output.value {
+        OutputValue::Scalar(projection) => projection.from.as_ref() == Some(field),
+        OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
+            from.joined == field.joined && fields.iter().any(|sub| sub.path == field.path)
+        }
+        OutputValue::Scalars { from } => from == field,
+        OutputValue::Slip { .. } => false,
     }
 }
 

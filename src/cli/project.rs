@@ -41,7 +41,11 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     check_sources(&loaded.policy, &lines.messages)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut run = Run::new(&lane, &loaded, batch_time(&arguments.at));
-    run.decide(&lines.messages, |topic, output| {
+    let order = match arguments.in_order {
+        true => Order::AsTheyCome,
+        false => Order::GatesFirst,
+    };
+    run.decide(&lines.messages, order, |topic, output| {
         write_output(&mut out, topic, output)
     })?;
     out.flush()?;
@@ -101,8 +105,17 @@ fn shortened(source: &str) -> String {
     }
 }
 
-/// Records decided in the order of a run: first those that fill the table and
-/// those that decide over others, then the rest, each in the order of its lines.
+/// In which order lines are decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As in a run: first what fills the table and decides over other records,
+    /// then the rest, each in the order of its lines.
+    GatesFirst,
+    /// Line by line, as if each came alone.
+    AsTheyCome,
+}
+
+/// Records decided without a transport, all in one batch.
 pub(super) struct Run<'a> {
     lane: &'a Arc<Lane>,
     policy: &'a Policy,
@@ -137,39 +150,51 @@ impl<'a> Run<'a> {
     pub(super) fn decide(
         &mut self,
         messages: &[Message],
+        order: Order,
         mut take: impl FnMut(&str, &Output<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let placed: Vec<(&Message, Option<usize>)> = messages
+        let placed: Vec<(&Message, usize)> = messages
             .iter()
-            .map(|message| (message, self.source_of(message)))
+            .filter_map(|message| Some((message, self.source_of(message)?)))
             .collect();
-        self.spare += placed.iter().filter(|(_, at)| at.is_none()).count();
-        let placed = || {
-            placed
-                .iter()
-                .filter_map(|&(message, at)| Some((message, at?)))
-        };
-        for (message, at) in placed().filter(|(_, at)| Some(*at) == self.lane.patron_source()) {
-            self.pipeline.restore(&input(message, at));
-        }
+        self.spare += messages.len() - placed.len();
         let mut outbox = Outbox::default();
+        if order == Order::AsTheyCome {
+            return placed.iter().try_for_each(|(message, at)| {
+                self.decide_one(message, *at, &mut outbox, &mut take)
+            });
+        }
+        let patrons = self.lane.patron_source();
+        for (message, at) in placed.iter().filter(|(_, at)| Some(*at) == patrons) {
+            self.pipeline.restore(&input(message, *at));
+        }
         for gate in [true, false] {
-            let is_gate = |at: usize| self.lane.sources[at].kind.role != Role::Record;
-            for (message, at) in placed().filter(|(_, at)| is_gate(*at) == gate) {
-                let before = self.pipeline.tally().dead_letters;
-                self.pipeline.decide(&input(message, at), &mut outbox);
-                note_dead(&mut self.dead, &before, self.pipeline.tally(), message.line);
-                for output in outbox.iter() {
-                    if output.output != self.lane.dead_letters {
-                        take(
-                            &self.plan.outputs[usize::from(output.output.0)].topic,
-                            &output,
-                        )?;
-                    }
-                }
-                outbox.clear();
+            let lane = Arc::clone(self.lane);
+            let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
+            for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
+                self.decide_one(message, *at, &mut outbox, &mut take)?;
             }
         }
+        Ok(())
+    }
+
+    fn decide_one(
+        &mut self,
+        message: &Message,
+        at: usize,
+        outbox: &mut Outbox,
+        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let before = self.pipeline.tally().dead_letters;
+        self.pipeline.decide(&input(message, at), outbox);
+        note_dead(&mut self.dead, &before, self.pipeline.tally(), message.line);
+        for output in outbox.iter() {
+            if output.output != self.lane.dead_letters {
+                let plan = &self.plan.outputs[usize::from(output.output.0)];
+                take(&plan.topic, &output)?;
+            }
+        }
+        outbox.clear();
         Ok(())
     }
 
@@ -225,6 +250,8 @@ fn note_dead(
 const LINES_NAMED_MAX: usize = 10;
 
 fn dead_text(reason: &str, lines: &[usize]) -> String {
+    let mut lines = lines.to_vec();
+    lines.sort_unstable();
     let named = Reason::ALL.iter().find(|one| one.as_str() == reason);
     let meaning = named.map_or(
         "the line is no {\"source\":...,\"key\":...,\"value\":...}",

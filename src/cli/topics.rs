@@ -27,7 +27,11 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
         topics::create(&settings, &missing)?;
         for wish in &missing {
             let topic = settings.topic(&wish.name);
-            writeln!(screen, "created {topic} with {} partitions", wish.partitions)?;
+            writeln!(
+                screen,
+                "created {topic} with {} partitions",
+                wish.partitions
+            )?;
         }
         survey = Survey::look(&settings, &loaded)?;
     }
@@ -35,7 +39,11 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
     let refusals = survey.refusals(&settings, &loaded)?;
     writeln!(screen)?;
     if refusals.is_empty() {
-        writeln!(screen, "{}", styled(GOOD, "all topics are as they have to be"))?;
+        writeln!(
+            screen,
+            "{}",
+            styled(GOOD, "all topics are as they have to be")
+        )?;
     }
     for refusal in &refusals {
         writeln!(screen, "{} {refusal}", styled(BAD, "not as it has to be:"))?;

@@ -15,7 +15,7 @@ use crate::sample::{self, Library};
 
 use super::super::lane;
 use super::super::message::{Message, Value};
-use super::super::project::Run;
+use super::super::project::{Order, Run};
 
 /// Among so many patrons one is chosen.
 const PATRONS_MAX: u64 = 2_000;
@@ -46,7 +46,8 @@ pub(super) fn choose(
     for index in 0..library.settings().patrons.min(PATRONS_MAX) {
         let messages = read(&library.messages_of(index));
         let mut outputs = Keys::new();
-        Run::new(&lane, loaded, now.clone()).decide(&messages, |topic, output| {
+        let mut run = Run::new(&lane, loaded, now.clone());
+        run.decide(&messages, Order::GatesFirst, |topic, output| {
             let key = String::from_utf8_lossy(output.key.unwrap_or_default());
             outputs.insert((topic.to_owned(), key.into_owned()));
             Ok(())

@@ -64,7 +64,10 @@ fn heading(screen: &mut Screen, title: &str, text: &str) -> anyhow::Result<()> {
     for line in wrap(text, width) {
         writeln!(screen, "{line}")?;
     }
-    Ok(writeln!(screen)?)
+    if !text.is_empty() {
+        writeln!(screen)?;
+    }
+    Ok(())
 }
 
 /// One line of a column.
@@ -132,7 +135,9 @@ fn records(policy: &Policy, chosen: &Chosen, width: usize) -> Vec<Line> {
         };
         lines.push(line(message.source, NAME.bold()));
         let used = used(policy, message.source);
-        let flat = flatten(value);
+        let mut flat = flatten(value);
+        // A null is nothing that the library knows.
+        flat.retain(|(_, value)| value != "null");
         let names = name_width(&flat);
         for (path, value) in &flat {
             let goes = used.contains(&without_places(path));
@@ -241,7 +246,7 @@ fn without_places(path: &str) -> String {
     text
 }
 
-/// The paths of a kind of which some output shows something.
+/// The paths of a kind of which some output or its key shows something.
 fn used(policy: &Policy, source: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for recipient in &policy.recipients {
@@ -255,6 +260,9 @@ fn used(policy: &Policy, source: &str) -> BTreeSet<String> {
 }
 
 fn collect(recipient: &Recipient, counts: impl Fn(&FieldRef) -> bool, used: &mut BTreeSet<String>) {
+    if counts(&recipient.key) {
+        used.insert(recipient.key.path.clone());
+    }
     for field in &recipient.fields {
         match &field.value {
             OutputValue::Scalar(projection) => {

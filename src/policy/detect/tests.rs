@@ -1,3 +1,5 @@
+//! Every row of the table of detectors, and what no row can say.
+
 use proptest::prelude::*;
 
 use super::*;

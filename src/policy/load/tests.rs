@@ -1,3 +1,5 @@
+//! The loader on the shipped config, and on every wrong one.
+
 use std::path::Path;
 
 use tempfile::TempDir;

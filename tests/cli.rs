@@ -1,0 +1,551 @@
+//! The commands, as people start them: the built binary, its words and its exit codes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of tests are tests too"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// How a command ended, and what it said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Said {
+        code: output.status.code().expect("an exit code"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+fn zeef() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("RUST_LOG")
+        .env_remove("COLUMNS")
+        .env_remove("ZEEF_BROKERS");
+    command
+}
+
+fn run(arguments: &[&str]) -> Said {
+    said(zeef().args(arguments).output().expect("zeef runs"))
+}
+
+fn run_with(arguments: &[&str], input: &[u8]) -> Said {
+    let mut child = zeef()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("zeef runs");
+    let mut stdin = child.stdin.take().expect("stdin");
+    // A command that refuses its arguments reads nothing.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    said(child.wait_with_output().expect("zeef ends"))
+}
+
+#[track_caller]
+fn check(said: &Said, code: i32, want: &[&str]) {
+    let all = format!("{}{}", said.out, said.err);
+    assert_eq!(said.code, code, "{all}");
+    for want in want {
+        assert!(all.contains(want), "no {want:?} in:\n{all}");
+    }
+}
+
+/// A copy of the shipped config.
+fn config() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for below in ["", "records", "recipients"] {
+        fs::create_dir_all(folder.path().join(below)).unwrap();
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                let name = path.file_name().unwrap();
+                fs::copy(&path, folder.path().join(below).join(name)).unwrap();
+            }
+        }
+    }
+    folder
+}
+
+fn path(folder: &TempDir) -> &str {
+    folder.path().to_str().expect("a path")
+}
+
+fn edit(folder: &TempDir, file: &str, from: &str, to: &str) {
+    let path = folder.path().join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{file} has no {from}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn help_teaches_and_a_wrong_word_is_exit_2() {
+    check(
+        &run(&["--help"]),
+        0,
+        &["Exit codes", "75  another instance", "zeef demo"],
+    );
+    check(&run(&["nonsense"]), 2, &["unrecognized subcommand"]);
+    check(&run(&["chekc"]), 2, &["similar", "check"]);
+    check(&run(&[]), 2, &["Usage"]);
+    check(&run(&["--version"]), 0, &["zeef 0."]);
+    for command in [
+        "check",
+        "list",
+        "project",
+        "explain",
+        "generate",
+        "demo",
+        "keys",
+        "completions",
+    ] {
+        check(&run(&[command, "--help"]), 0, &["Usage: zeef"]);
+    }
+    check(&run(&["completions", "bash"]), 0, &["complete", "zeef"]);
+}
+
+#[test]
+fn check_tells_what_the_shipped_policy_says() {
+    let said = run(&["check"]);
+    check(
+        &said,
+        0,
+        &[
+            "config is fine",
+            "policy  ",
+            "lane    main",
+            "kb-membership",
+            "consent",
+            "F05",
+        ],
+    );
+    assert!(!said.out.contains('\u{1b}'), "colours in a pipe");
+    let folder = config();
+    check(
+        &run(&["check", "--config", path(&folder)]),
+        0,
+        &["zeef keys new --all"],
+    );
+}
+
+#[test]
+fn check_tells_every_mistake_of_every_file() {
+    let folder = config();
+    edit(
+        &folder,
+        "recipients/reservation-slip.toml",
+        "patron.surname",
+        "patron.surnam",
+    );
+    edit(
+        &folder,
+        "recipients/statistics.toml",
+        "legal_basis",
+        "legal_bases",
+    );
+    edit(&folder, "zeef.toml", "[batch]", "[batches]");
+    let said = run(&["check", "--config", path(&folder)]);
+    check(
+        &said,
+        78,
+        &[
+            "recipients/reservation-slip.toml:",
+            "did you mean `patron.surname`?",
+            "recipients/statistics.toml:",
+            "did you mean `legal_basis`?",
+            "zeef.toml:",
+            "did you mean `batch`?",
+            "mistakes in the config",
+        ],
+    );
+    assert_eq!(said.out, "");
+    check(
+        &run(&["check", "--config", "/nowhere"]),
+        78,
+        &["/nowhere/records"],
+    );
+    for command in [
+        "list recipients",
+        "keys list",
+        "explain statistics",
+        "project",
+    ] {
+        let words: Vec<_> = command.split(' ').chain(["--config", "/nowhere"]).collect();
+        check(&run_with(&words, b""), 78, &["mistakes in the config"]);
+    }
+}
+
+#[test]
+fn lists_are_tables_for_people_and_json_for_programs() {
+    for (what, want) in [
+        ("recipients", "kb-recognition"),
+        ("masks", "first_letters"),
+        ("detectors", "rijksregisternummer"),
+        ("fields", "items[].due_on"),
+        ("rules", "consent-gate"),
+    ] {
+        let table = run(&["list", what]);
+        check(&table, 0, &[want]);
+        let json = run(&["list", what, "--json"]);
+        check(&json, 0, &[want]);
+        let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+        assert!(json.as_array().is_some_and(|list| list.len() > 3), "{what}");
+        let narrow = said(
+            zeef()
+                .args(["list", what])
+                .env("COLUMNS", "80")
+                .output()
+                .unwrap(),
+        );
+        let widest = narrow.out.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{what} is {widest:?} wide");
+    }
+    let fields = run(&["list", "fields", "consent"]);
+    check(&fields, 0, &["consent_id", "CLASS", "MEANING"]);
+    assert!(!fields.out.contains("loan_id"));
+    check(
+        &run(&["list", "fields", "patrn"]),
+        2,
+        &["did you mean `patron`?"],
+    );
+    check(
+        &run(&["list", "masks", "patron"]),
+        2,
+        &["only `list fields`"],
+    );
+}
+
+#[test]
+fn keys_are_made_once_and_never_shown() {
+    let folder = config();
+    let keys = |words: &[&str]| {
+        let words: Vec<_> = ["keys"].iter().chain(words).copied().collect();
+        run(&[&words[..], &["--config", path(&folder)]].concat())
+    };
+    check(&keys(&["list"]), 1, &["statistics", "missing"]);
+    check(
+        &keys(&["new", "statistics"]),
+        0,
+        &["statistics: new key in"],
+    );
+    let file = folder.path().join("keys/statistics.key");
+    let key = fs::read_to_string(&file).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(mode(&folder.path().join("keys")), 0o700);
+    }
+    check(&keys(&["new", "statistics"]), 1, &["never replaced"]);
+    check(&keys(&["new", "--all"]), 0, &["kb-membership: new key in"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), key);
+    let list = keys(&["list"]);
+    check(&list, 0, &["statistics.key"]);
+    let secret = key.trim().split_once(':').expect("ID:SECRET").1;
+    assert!(!list.out.contains(secret));
+    check(&keys(&["new", "--all"]), 0, &["has a key already"]);
+    check(
+        &keys(&["new", "statistcs"]),
+        2,
+        &["did you mean `statistics`?"],
+    );
+    check(&keys(&["new"]), 2, &["Usage"]);
+    fs::write(&file, "rubbish\n").unwrap();
+    let broken = run(&["check", "--config", path(&folder)]);
+    check(&broken, 78, &["statistics", "1 key cannot be had"]);
+    assert!(!broken.err.contains("rubbish"));
+}
+
+/// Gives a recipient the key of the golden cases.
+fn golden_key(folder: &TempDir, recipient: &str) {
+    use base64::Engine;
+    let secret =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("zeef-golden-key-0123456789abcdef");
+    let keys = folder.path().join("keys");
+    fs::create_dir_all(&keys).unwrap();
+    fs::write(
+        keys.join(format!("{recipient}.key")),
+        format!("golden:{secret}\n"),
+    )
+    .unwrap();
+}
+
+/// The files of a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let read = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = read.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn project_gives_what_the_golden_cases_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut count = 0;
+    for folder in files(&root).into_iter().filter(|path| path.is_dir()) {
+        let recipient = folder.file_name().unwrap().to_str().unwrap();
+        let config = config();
+        golden_key(&config, recipient);
+        let start = [
+            "project",
+            "--in-order",
+            "--quiet",
+            "--at",
+            "2026-01-15T12:00:00Z",
+        ];
+        let words = [
+            &start[..],
+            &["--recipient", recipient, "--config", path(&config)],
+        ]
+        .concat();
+        for input in files(&folder) {
+            let Some(case) = input.to_str().unwrap().strip_suffix(".in.ndjson") else {
+                continue;
+            };
+            let want = fs::read_to_string(format!("{case}.out.ndjson")).unwrap();
+            let said = run_with(&words, &fs::read(&input).unwrap());
+            check(&said, 0, &[]);
+            assert_eq!(said.out, want, "{case}");
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} cases");
+}
+
+const PATRON: &str = r#"{"source":"patron","key":"p1","value":{"patron_id":"p1","library":"NL-AmrBKW","kind":"person","surname":"Zwijgerman","initials":"Q.","membership":{"id":"M1","status":"active"}}}"#;
+const LOAN: &str = r#"{"source":"loan","key":"p1","value":{"loan_id":"l1","patron_id":"p1","library":"NL-AmrBKW","status":"open","branch":"west"}}"#;
+
+#[test]
+fn project_reads_patrons_first_and_tells_bad_lines() {
+    let input = format!(
+        "{LOAN}\nnonsense\n{{\"source\":\"loan\",\"key\":\"p1\",\"value\":{{\"a\":}}}}\n{PATRON}\n"
+    );
+    let said = run_with(&["project"], input.as_bytes());
+    check(
+        &said,
+        0,
+        &[
+            "throwaway",
+            "1 record refused as not_json",
+            "line 3",
+            "no_source",
+            "line 2",
+        ],
+    );
+    let topics: Vec<_> = said
+        .out
+        .lines()
+        .filter_map(|line| line.split('"').nth(3))
+        .collect();
+    assert_eq!(
+        topics,
+        [
+            "out.kb-recognition",
+            "out.service-message",
+            "out.statistics"
+        ]
+    );
+    assert!(!said.err.contains("Zwijgerman"), "{}", said.err);
+    assert!(said.out.contains("Q. Zwijgerman"), "{}", said.out);
+    let quiet = run_with(&["project", "--quiet"], input.as_bytes());
+    assert!(!quiet.err.contains("RELEASED"), "{}", quiet.err);
+}
+
+#[test]
+fn project_refuses_what_does_not_exist() {
+    let line = LOAN.replace("\"loan\"", "\"laon\"");
+    let said = run_with(&["project"], line.as_bytes());
+    check(
+        &said,
+        2,
+        &["line 1: unknown source `laon`: did you mean `loan`?"],
+    );
+    let said = run_with(&["project", "--recipient", "statistic"], b"");
+    check(&said, 2, &["did you mean `statistics`?"]);
+    check(&run(&["project", "--at", "yesterday"]), 2, &["--at"]);
+}
+
+#[test]
+fn explain_tells_every_gate_and_field() {
+    let input = format!("{PATRON}\n{LOAN}\n");
+    let said = run_with(
+        &["explain", "service-message", "--output"],
+        input.as_bytes(),
+    );
+    check(
+        &said,
+        0,
+        &[
+            "RELEASED",
+            "status is open or overdue",
+            "full_name",
+            "\"Q. Zwijgerman\"",
+            "left out: not in the record",
+            "OUTPUT",
+        ],
+    );
+    let returned = input.replace("\"open\"", "\"returned\"");
+    let said = run_with(&["explain", "service-message"], returned.as_bytes());
+    check(
+        &said,
+        0,
+        &[
+            "WITHHELD  condition",
+            "IF IT WERE RELEASED",
+            "it is \"returned\"",
+        ],
+    );
+    let said = run_with(&["explain", "service-message"], LOAN.as_bytes());
+    check(&said, 0, &["WITHHELD  patron_unknown", "No gate was asked"]);
+    check(
+        &run_with(&["explain", "deurwaarder"], input.as_bytes()),
+        1,
+        &["no line is a debt"],
+    );
+    check(
+        &run_with(&["explain", "nobody"], b""),
+        2,
+        &["unknown recipient `nobody`"],
+    );
+}
+
+fn generate(folder: &Path, words: &[&str]) -> Said {
+    let folder = folder.to_str().unwrap();
+    let start = [
+        "generate",
+        "--patrons",
+        "20",
+        "--today",
+        "2026-01-15",
+        "--directory",
+        folder,
+    ];
+    run(&[&start[..], words].concat())
+}
+
+#[test]
+fn generate_makes_the_same_records_for_the_same_seed() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let read = |at: usize, source: &str| -> Vec<u8> {
+        fs::read(folders[at].path().join(format!("in/{source}.ndjson"))).unwrap()
+    };
+    check(
+        &generate(folders[0].path(), &["--seed", "7"]),
+        0,
+        &["20 invented patrons"],
+    );
+    check(&generate(folders[1].path(), &["--seed", "7"]), 0, &[]);
+    for source in [
+        "patron",
+        "loan",
+        "debt",
+        "consent",
+        "objection",
+        "reservation",
+        "ill_request",
+    ] {
+        assert_eq!(read(0, source), read(1, source), "{source}");
+    }
+    check(
+        &generate(folders[1].path(), &["--seed", "8"]),
+        2,
+        &["--append", "--force"],
+    );
+    assert_eq!(read(0, "patron"), read(1, "patron"));
+    check(
+        &generate(folders[1].path(), &["--seed", "8", "--force"]),
+        0,
+        &[],
+    );
+    assert_ne!(read(0, "patron"), read(1, "patron"));
+    let before = read(1, "patron").len();
+    check(
+        &generate(folders[1].path(), &["--append", "--poison"]),
+        0,
+        &[],
+    );
+    assert!(read(1, "patron").len() > before);
+    check(
+        &run(&["generate", "--patrons", "1"]),
+        2,
+        &["--directory", "--stdout"],
+    );
+}
+
+#[test]
+fn what_is_generated_can_be_projected() {
+    let words = [
+        "generate",
+        "--patrons",
+        "30",
+        "--poison",
+        "--today",
+        "2026-01-15",
+        "--stdout",
+    ];
+    let made = zeef().args(words).output().unwrap();
+    let said = run_with(&["project", "--at", "2026-01-15T12:00:00Z"], &made.stdout);
+    check(&said, 0, &["statistics", "not_utf8", "too_deep"]);
+    assert!(said.out.lines().count() > 50);
+}
+
+#[test]
+fn demo_shows_one_patron_all_counts_and_where_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let folder: PathBuf = root.path().join("demo");
+    let words = [
+        "demo",
+        "--patrons",
+        "300",
+        "--directory",
+        folder.to_str().unwrap(),
+    ];
+    for columns in ["80", "160"] {
+        let shown = said(zeef().args(words).env("COLUMNS", columns).output().unwrap());
+        check(
+            &shown,
+            0,
+            &[
+                "invented",
+                "WHAT THE LIBRARY HAS",
+                "WHAT EACH PARTNER RECEIVED",
+                "EVERYBODY",
+                "records a second",
+                "DEAD LETTERS",
+                "not_an_object",
+                "WHERE IT IS",
+                "WHAT TO TRY",
+            ],
+        );
+        let (main, _) = shown.out.split_once("WHERE IT IS").unwrap();
+        let columns: usize = columns.parse().unwrap();
+        for line in main.lines() {
+            assert!(
+                unicode_width::UnicodeWidthStr::width(line) <= columns,
+                "{line}"
+            );
+        }
+        assert!(folder.join("out/out.statistics.ndjson").exists());
+        assert!(folder.join("config/keys/statistics.key").exists());
+        check(&run(&words), 2, &["is there already"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
