@@ -1,5 +1,12 @@
 //! The house rules that a compiler does not hold.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,16 @@
 //! The engine against the independent model, on nasty streams of records.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod reference;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,6 +145,7 @@ fn agree(messages: &[nasty::Message]) {
     thread_local! { static LANE: Arc<Lane> = lane(); }
     let mut model = Model::with_key(golden::KEY, golden::NOW_MS);
     let mut engine = Engine::new(LANE.with(Arc::clone));
+    let mut patrons: BTreeMap<Vec<u8>, String> = BTreeMap::new();
     for message in messages {
         let (key, value) = (message.key.as_deref(), message.value.as_deref());
         let wanted = model_says(&model.offer(message.source, key, value));
@@ -145,11 +153,16 @@ fn agree(messages: &[nasty::Message]) {
         assert_eq!(
             found,
             wanted,
-            "left is the engine, right the model, on {} {:?} {}",
+            "left is the engine, right the model, on {} {:?} {} of {:?}",
             message.source,
             key.map(String::from_utf8_lossy),
-            value.map_or("(null)".into(), String::from_utf8_lossy)
+            value.map_or("(null)".into(), String::from_utf8_lossy),
+            patrons.get(key.unwrap_or_default())
         );
+        if message.source == "patron" {
+            let text = value.map_or(String::new(), |value| String::from_utf8_lossy(value).into());
+            patrons.insert(key.unwrap_or_default().to_vec(), text);
+        }
     }
 }
 

@@ -1,5 +1,11 @@
 //! The independent model of the rules, held against the rules' own examples.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod reference;

@@ -10,7 +10,6 @@ use super::value::Value;
 use crate::json::write;
 use crate::policy::mask;
 use crate::policy::pseudonym::PSEUDONYM_LENGTH;
-use crate::policy::text;
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -224,7 +223,6 @@ fn needed<'a>(facts: &Facts<'a>, need: Needed) -> Option<&'a str> {
         Needed::Field(at) => facts.text(Some(at)),
         Needed::Country { country, library } => facts
             .text(country)
-            .filter(|country| !text::clean(country).is_empty())
             .or_else(|| facts.text(library).and_then(|isil| isil.get(..2))),
     }
 }

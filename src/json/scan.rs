@@ -152,7 +152,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.to_special();
+            self.reach_special();
             match self.peek() {
                 b'"' => {
                     let end = self.at;
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
 
     /// Goes to the next quote, backslash or control character, or the end.
     #[inline]
-    fn to_special(&mut self) {
+    fn reach_special(&mut self) {
         while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
             let special = special_bytes(u64::from_le_bytes(*chunk));
             if special != 0 {

@@ -223,7 +223,7 @@ mod tests {
     fn known_numbers_come_out_as_known() {
         assert_eq!(eleven_sum(11_122_233) % 11, 3);
         // The ISBN and ISSN of the standards' own examples.
-        assert_eq!(eleven_sum(378_595) % 11, (11 - 5) % 11);
+        assert_eq!(eleven_sum(378_595) % 11, 6);
         assert_eq!(ninety_seven("WEST12345698765432GB82"), 1);
         assert_eq!(dotted("85073003328"), "85.07.30-033.28");
         assert_eq!(grouped("NL00ZEEF0123456789"), "NL00 ZEEF 0123 4567 89");

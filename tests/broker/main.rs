@@ -6,6 +6,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
     reason = "a test ends where something is not as expected"
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
