@@ -264,6 +264,7 @@ pub struct ExplainArguments {
 #[command(after_help = "Examples:
   zeef generate --patrons 1000 --directory /tmp/library
   zeef generate --patrons 1 --seed 42 --stdout
+  zeef generate --patrons 1000 --brokers 127.0.0.1:9092
   zeef run --directory /tmp/library            what to do with the first")]
 #[command(group = clap::ArgGroup::new("target").required(true))]
 pub struct GenerateArguments {
@@ -282,6 +283,9 @@ pub struct GenerateArguments {
     /// Write DIR/in/SOURCE.ndjson, as `zeef run --directory DIR` reads it
     #[arg(long, value_name = "DIR", group = "target")]
     pub directory: Option<PathBuf>,
+    /// Publish to Kafka, as host:port,host:port, to the topics of the sources
+    #[arg(long, value_name = "LIST", group = "target")]
+    pub brokers: Option<String>,
     /// Write lines as `zeef project` reads them
     #[arg(long, group = "target")]
     pub stdout: bool,
@@ -291,6 +295,9 @@ pub struct GenerateArguments {
     /// With --directory: replace files that are there
     #[arg(long, requires = "directory")]
     pub force: bool,
+    /// With --brokers: folder with zeef.toml, which names topics and properties
+    #[arg(long, value_name = "DIR", default_value = "config")]
+    pub config: PathBuf,
 }
 
 /// Make and list the keys of pseudonyms

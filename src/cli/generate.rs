@@ -208,7 +208,7 @@ struct KafkaSink {
 impl KafkaSink {
     /// Connects; every source that the config knows must have its topic.
     fn open(arguments: &GenerateArguments, brokers: &str) -> anyhow::Result<KafkaSink> {
-        let loaded = config::load(&arguments.config.config)?;
+        let loaded = config::load(&arguments.config)?;
         let settings = kafka::settings(&loaded, Some(brokers), None)?;
         let sources = Source::ALL.iter().map(|source| source.as_str());
         let topics: BTreeMap<&'static str, String> = sources
