@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::json::write;
 use crate::sample::{Library, Settings, Source};
-use crate::transport::kafka::publish::Publisher;
+use crate::transport::kafka::publish::{PublishError, Publisher};
 
 use super::arguments::GenerateArguments;
 use super::config;
@@ -203,6 +203,8 @@ struct KafkaSink {
     publisher: Publisher,
     topics: BTreeMap<&'static str, String>,
     brokers: String,
+    /// Poison that is too large for Kafka itself.
+    left_out: u64,
 }
 
 impl KafkaSink {
@@ -223,6 +225,7 @@ impl KafkaSink {
             publisher: Publisher::open(settings, &names)?,
             topics,
             brokers: brokers.to_owned(),
+            left_out: 0,
         })
     }
 }
@@ -236,12 +239,22 @@ impl Sink for KafkaSink {
     ) -> anyhow::Result<()> {
         let topic = self.topics.get(source);
         let topic = topic.with_context(|| format!("the config has no kind `{source}`"))?;
-        Ok(self.publisher.send(topic, key, value)?)
+        match self.publisher.send(topic, key, value) {
+            Err(PublishError::TooLarge) => self.left_out += 1,
+            sent => sent?,
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> anyhow::Result<String> {
         self.publisher.finish()?;
-        Ok(format!("on {}", self.brokers))
+        Ok(match self.left_out {
+            0 => format!("on {}", self.brokers),
+            more => format!(
+                "on {}, but for {more} that Kafka takes from no producer: too large",
+                self.brokers
+            ),
+        })
     }
 }
 

@@ -32,27 +32,48 @@ impl Partitioner {
     /// The partition of `key` among `partitions`, which are at least one.
     #[must_use]
     pub fn partition(self, key: &[u8], partitions: u32) -> u32 {
-        let hash = match self {
+        self.hash(key) % partitions.max(1)
+    }
+
+    fn hash(self, key: &[u8]) -> u32 {
+        match self {
             Partitioner::Murmur2 => murmur2(key) & 0x7fff_ffff,
             Partitioner::Crc32 => crc32fast::hash(key),
             Partitioner::Fnv1a => fnv1a(key),
-        };
-        hash % partitions.max(1)
+        }
+    }
+
+    /// Whether each key lies where this puts it among `count` partitions.
+    ///
+    /// A topic that was given partitions still holds what was written before:
+    /// such a key lies where it does among some smaller number, the same for
+    /// all of them.
+    fn fits(self, keys: &[(i32, Vec<u8>)], count: u32) -> bool {
+        let lies = |found: i32, hash: u32, count: u32| u32::try_from(found) == Ok(hash % count);
+        let before: Vec<(i32, u32)> = keys
+            .iter()
+            .map(|(found, key)| (*found, self.hash(key)))
+            .filter(|(found, hash)| !lies(*found, *hash, count))
+            .collect();
+        before.is_empty()
+            || (1..count).any(|fewer| {
+                before
+                    .iter()
+                    .all(|(found, hash)| lies(*found, *hash, fewer))
+            })
     }
 }
 
-/// Which partitioners may have put each key where it was found.
+/// Which partitioners may have put each key where it was found, also before
+/// the topic was given its last partitions.
 ///
 /// Without keys, or with one partition only, all of them fit.
 #[must_use]
 pub fn fits(keys: &[(i32, Vec<u8>)], partitions: i32) -> BTreeSet<Partitioner> {
-    let count = u32::try_from(partitions).unwrap_or(1);
+    let count = u32::try_from(partitions).unwrap_or(1).max(1);
     Partitioner::ALL
         .into_iter()
-        .filter(|partitioner| {
-            keys.iter()
-                .all(|(found, key)| u32::try_from(*found) == Ok(partitioner.partition(key, count)))
-        })
+        .filter(|partitioner| partitioner.fits(keys, count))
         .collect()
 }
 
@@ -193,6 +214,26 @@ mod tests {
         assert_eq!(fits(&[], 6).len(), 3);
         assert_eq!(fits(&keys(Partitioner::Crc32, 1), 1).len(), 3);
         assert!(fits(&[(-1, b"a".to_vec())], 6).is_empty());
+    }
+
+    #[test]
+    fn partitions_that_were_added_keep_the_partitioner() {
+        for partitioner in Partitioner::ALL {
+            let mut written = keys(partitioner, 4);
+            written.extend((0..200).map(|n| {
+                let key = format!("later-{n}").into_bytes();
+                (partitioner.partition(&key, 6).cast_signed(), key)
+            }));
+            assert_eq!(fits(&written, 6), BTreeSet::from([partitioner]));
+            assert_eq!(
+                fits(&keys(partitioner, 4), 6),
+                BTreeSet::from([partitioner])
+            );
+        }
+        // Two of them in one topic are none.
+        let mut both = keys(Partitioner::Murmur2, 6);
+        both.extend(keys(Partitioner::Crc32, 6));
+        assert!(fits(&both, 6).is_empty());
     }
 
     #[track_caller]

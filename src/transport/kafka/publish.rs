@@ -24,8 +24,10 @@ const ROOM: Duration = Duration::from_millis(10);
 pub enum PublishError {
     #[error(transparent)]
     Topic(#[from] TopicError),
-    #[error("topic `{0}` does not exist: `zeef topics --apply` creates it")]
+    #[error("topics that do not exist: {0}; `zeef topics --apply` creates them")]
     Absent(String),
+    #[error("a record is larger than a producer may send")]
+    TooLarge,
     #[error("failed to publish to `{topic}`: {code}")]
     Refused {
         topic: String,
@@ -56,8 +58,13 @@ impl Publisher {
     pub fn open(settings: KafkaSettings, topics: &BTreeSet<&str>) -> Result<Self, PublishError> {
         let names: Vec<&str> = topics.iter().copied().collect();
         let found = topics::describe(&settings, &names)?;
-        if let Some((name, _)) = found.iter().find(|(_, found)| found.is_none()) {
-            return Err(PublishError::Absent(settings.topic(name)));
+        let absent: Vec<String> = found
+            .iter()
+            .filter(|(_, found)| found.is_none())
+            .map(|(name, _)| format!("`{}`", settings.topic(name)))
+            .collect();
+        if !absent.is_empty() {
+            return Err(PublishError::Absent(absent.join(", ")));
         }
         let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
             BaseProducer::from_config_and_context(&settings.publisher(), Deliveries::default())
@@ -72,7 +79,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// The first record, of those before, that Kafka did not take.
+    /// [`PublishError::TooLarge`] for this record, which is then left out; else
+    /// the first record, of those before, that Kafka did not take.
     pub fn send(
         &self,
         topic: &str,
@@ -93,6 +101,9 @@ impl Publisher {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
                     self.producer.poll(ROOM);
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    return Err(PublishError::TooLarge);
                 }
                 Err((source, _)) => {
                     return Err(PublishError::Kafka {

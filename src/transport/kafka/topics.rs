@@ -27,6 +27,8 @@ use super::log::Logged;
 use super::settings::KafkaSettings;
 
 const CALL: Duration = Duration::from_secs(15);
+/// How long it is waited for the reason of a failure.
+const REPORT: Duration = Duration::from_millis(500);
 
 /// A topic that should exist. Its name has no prefix yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,9 +252,7 @@ pub fn sample_keys(
     let mut heads = BTreeMap::new();
     let mut tails = BTreeMap::new();
     for partition in 0..partitions {
-        let (low, high) = consumer
-            .fetch_watermarks(&topic, partition, CALL)
-            .map_err(|error| unanswered(&consumer, "read the ends of a topic", error))?;
+        let (low, high) = watermarks(&consumer, &topic, partition)?;
         if low < high {
             heads.insert(partition, (low, high));
             tails.insert(partition, ((high - share).max(low), high));
@@ -263,6 +263,36 @@ pub fn sample_keys(
         read_keys(&consumer, &topic, &ranges, limit, &mut keys)?;
     }
     Ok(keys.into_iter().collect())
+}
+
+/// Asks for the ends of a partition. One that was just created, or moves, has
+/// no leader yet: it is asked again.
+fn watermarks(
+    consumer: &BaseConsumer<Logged>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), TopicError> {
+    use RDKafkaErrorCode as Code;
+    let deadline = Instant::now() + CALL;
+    loop {
+        let error = match consumer.fetch_watermarks(topic, partition, CALL) {
+            Ok(ends) => return Ok(ends),
+            Err(error) => error,
+        };
+        let passing = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::UnknownTopicOrPartition
+                    | Code::UnknownPartition
+            )
+        );
+        if !passing || Instant::now() >= deadline {
+            return Err(unanswered(consumer, "read the ends of a topic", error));
+        }
+        let _ = consumer.poll(Duration::from_millis(50));
+    }
 }
 
 /// Reads at most `limit` keys of each partition, within its range.
@@ -331,9 +361,13 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(CALL))
 }
 
-/// A refused login is the cause of a missing answer, where it is one.
+/// A refused login is the cause of a missing answer, where it is one: that is
+/// reported behind other events, and somewhat later.
 fn unanswered(client: &BaseConsumer<Logged>, doing: &str, source: KafkaError) -> TopicError {
-    let _ = client.poll(Duration::ZERO);
+    let deadline = Instant::now() + REPORT;
+    while client.context().unauthenticated().is_none() && Instant::now() < deadline {
+        let _ = client.poll(Duration::from_millis(20));
+    }
     match client.context().unauthenticated() {
         Some(reason) => TopicError::Login(reason),
         None => failed(doing)(source),

@@ -8,8 +8,8 @@ use crate::harness::{Partitioner, Writer};
 use super::site::member;
 use super::{Options, Site, loan, patron};
 
-const PATRONS: usize = 8;
-const ROUNDS: usize = 60;
+const PATRONS: usize = 6;
+const ROUNDS: usize = 30;
 
 #[test]
 fn a_patron_that_lay_there_before_a_loan_is_never_overtaken() {

@@ -19,6 +19,9 @@ const EVERYONE: &[&str] = &[
     "statistics",
 ];
 
+/// librdkafka's own limit of a message.
+const LARGE: usize = 1_000_000;
+
 type PerKey = BTreeMap<Option<Vec<u8>>, Vec<Option<Vec<u8>>>>;
 
 fn per_key(messages: impl Iterator<Item = (Option<Vec<u8>>, Option<Vec<u8>>)>) -> PerKey {
@@ -56,6 +59,12 @@ fn generated_records_lie_where_a_run_can_join_them() {
         generate.stderr()
     );
 
+    assert!(
+        generate
+            .stderr()
+            .contains("1 that Kafka takes from no producer")
+    );
+
     let today = jiff::civil::date(2026, 1, 15);
     let library = Library::new(Settings::new(7, patrons, today));
     for source in Source::ALL {
@@ -68,6 +77,8 @@ fn generated_records_lie_where_a_run_can_join_them() {
         let poison = library
             .poison()
             .filter(|message| message.source == source.as_str())
+            // What no producer may send is left out.
+            .filter(|message| message.value.as_ref().is_none_or(|v| v.len() < LARGE))
             .map(|message| (message.key, message.value));
         let rows = site.topics.committed(source.as_str());
         let found = rows.into_iter().map(|row: Row| (row.key, row.value));

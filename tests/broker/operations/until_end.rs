@@ -144,7 +144,7 @@ fn what_lies_in_an_open_transaction_is_waited_for() {
 
 #[test]
 fn a_plain_run_keeps_its_seat_in_the_group() {
-    let Some(site) = Site::new("seat", options_of_a_session(60_000)) else {
+    let Some(site) = Site::new("seat", with("session_timeout_ms = 60000")) else {
         return;
     };
     site.topics.write("patron", &[patron("P1", "Berg")]);
@@ -165,19 +165,17 @@ fn a_plain_run_keeps_its_seat_in_the_group() {
     check_left(&site);
 }
 
-fn options_of_a_session(session_ms: u32) -> Options<'static> {
+/// A site with this line in `[kafka]`.
+fn with(kafka: &str) -> Options<'_> {
     Options {
-        kafka: match session_ms {
-            60_000 => "session_timeout_ms = 60000",
-            _ => "session_timeout_ms = 3000",
-        },
+        kafka,
         ..Options::default()
     }
 }
 
 #[test]
 fn partitions_of_a_dead_member_are_done_too() {
-    let Some(site) = Site::new("dead", options_of_a_session(3_000)) else {
+    let Some(site) = Site::new("dead", with("session_timeout_ms = 6000")) else {
         return;
     };
     let people: Vec<_> = ids("P", 20).iter().map(|id| patron(id, "Berg")).collect();
