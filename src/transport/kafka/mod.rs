@@ -14,6 +14,7 @@ mod producer;
 pub mod publish;
 mod reader;
 mod settings;
+mod stale;
 mod start;
 pub mod topics;
 
@@ -162,6 +163,7 @@ impl KafkaTransport {
         match event {
             Event::Assigned(partitions) => {
                 self.intake.group = self.intake.consumer.group_metadata();
+                self.check_fresh(&partitions)?;
                 let owned = self.places(&partitions)?;
                 tracing::info!(partitions = owned.len(), "kafka: assigned");
                 self.stage = Stage::Starting(owned);
@@ -180,6 +182,22 @@ impl KafkaTransport {
                 Ok(None)
             }
         }
+    }
+
+    /// Gives up the seat that an assignment came with from before partitions
+    /// were added: only then does the group share out anew.
+    fn check_fresh(&mut self, partitions: &[(String, i32)]) -> Result<(), Fault> {
+        let (consumer, sources) = (&self.intake.consumer, &self.intake.sources);
+        let found = stale::forgotten(consumer, &self.group, sources, partitions);
+        let Some((topic, partition)) = found else {
+            return Ok(());
+        };
+        // An assignment that nobody answers would hold up the leaving.
+        self.intake.assign_nothing()?;
+        self.shut(true);
+        Err(Fault::Rebuild(format!(
+            "topic `{topic}` partition {partition} is assigned to nobody: the group shares out anew"
+        )))
     }
 
     fn places(&self, partitions: &[(String, i32)]) -> Result<BTreeSet<Place>, Fault> {
