@@ -28,7 +28,7 @@ fn a_patron_that_lay_there_before_a_loan_is_never_overtaken() {
         // Each write returns when the broker has it. In each round another
         // patron's records lie between, and loans come in other numbers.
         for turn in 0..PATRONS {
-            let id = format!("P{}", (turn * 3 + round) % PATRONS);
+            let id = format!("P{}", (turn * 5 + round) % PATRONS);
             writer.write(&patrons, &[patron(&id, &format!("V{round:03}"))]);
             let number = 1 + (turn + round) % 3;
             let records: Vec<_> = (0..number)

@@ -1,5 +1,7 @@
 //! Partitions that are added to sources while zeef runs.
 
+use rustix::process::Signal;
+
 use crate::harness::eventually;
 
 use super::site::WAIT;
@@ -84,4 +86,31 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
         };
         site.check_committed(&site.group(lane), sources);
     }
+}
+
+/// A static member that is back within its session is given what it had.
+#[test]
+fn partitions_added_while_nothing_ran_are_not_overlooked() {
+    let options = Options {
+        kafka: "session_timeout_ms = 60000",
+        ..Options::default()
+    };
+    let Some(site) = Site::new("added-between", options) else {
+        return;
+    };
+    let mut want = write(&site, 0..20);
+    let mut zeef = site.ready(&[]);
+    site.consumed(&zeef, "main", "loan", 20);
+    zeef.signal(Signal::TERM);
+    assert_eq!(zeef.wait_exit(WAIT), 0, "{}", zeef.stderr());
+
+    for source in SOURCES {
+        site.topics.add_partitions(source, 4);
+    }
+    want.extend(write(&site, 20..60));
+    let said = site.refused(&[], 70);
+    assert!(said.contains("--accept-partitions"), "{said}");
+    site.until_end(&["--accept-partitions"]);
+    site.check_loans(want);
+    site.check_committed(&site.group("main"), &SOURCES);
 }
