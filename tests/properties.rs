@@ -248,7 +248,7 @@ fn run(
     fail_every: Option<u32>,
 ) -> BTreeMap<String, Vec<(String, String)>> {
     let lane = Arc::new(lane);
-    let plan = lane.plan(&LOADED.policy.recipients, DEAD_LETTERS_TOPIC);
+    let plan = lane.plan();
     let mut transport = MemoryTransport::new(&plan)
         .with_chunk(chunk)
         .with_fail_every(fail_every);
@@ -353,4 +353,63 @@ fn how_recipients_are_spread_over_lanes_changes_nothing() {
     let mut whole = whole;
     whole.remove(DEAD_LETTERS_TOPIC);
     assert_eq!(spread, whole);
+}
+
+/// A recipient with a topic per receiving party: what is not listed goes nowhere.
+#[test]
+fn a_record_goes_to_the_topic_of_its_receiving_party() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipients = folder.path().join("recipients");
+    std::fs::create_dir_all(&recipients).unwrap();
+    std::fs::create_dir(folder.path().join("records")).unwrap();
+    for entry in std::fs::read_dir("config/records").unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(
+            entry.path(),
+            folder.path().join("records").join(entry.file_name()),
+        )
+        .unwrap();
+    }
+    let text = std::fs::read_to_string("config/recipients/ill-library.toml").unwrap();
+    let each = r#"{ by = "supplying_library", of = { "BE-GtB01" = "out.ill.gent", "NL-AmrBKW" = "out.ill.kennemer" } }"#;
+    let text = text.replace("\"out.ill-library\"", each);
+    std::fs::write(recipients.join("ill-library.toml"), text).unwrap();
+    let loaded = Policy::load(folder.path()).unwrap();
+    let key = Key::parse(&format!("test:{}", "A".repeat(43))).unwrap();
+    let keyed = |_: &str| Some(Pseudonymiser::new(&key));
+    let lane = Lane::compile("main", &loaded.policy, |_| true, keyed, Options::default()).unwrap();
+    let lane = Arc::new(lane);
+    let mut pipeline = pipeline(&lane);
+    let mut outbox = Outbox::default();
+    let mut offer = |source: &str, value: String| {
+        let input = Input {
+            source: source_of(&lane, source),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            key: Some(b"p"),
+            payload: Payload::Bytes(value.as_bytes()),
+        };
+        pipeline.decide(&input, &mut outbox);
+    };
+    let base = r#""patron_id":"p","library":"NL-AmrBKW""#;
+    offer("patron", format!("{{{base},\"surname\":\"Berg\"}}"));
+    for supplier in ["BE-GtB01", "NL-AmrBKW", "NL-Other", ""] {
+        offer(
+            "ill_request",
+            format!(
+                r#"{{{base},"request_id":"r","status":"sent","supplying_library":"{supplier}"}}"#
+            ),
+        );
+    }
+    let topics: Vec<String> = outbox
+        .iter()
+        .map(|output| lane.outputs[usize::from(output.output.0)].topic.clone())
+        .collect();
+    assert_eq!(topics, ["out.ill.gent", "out.ill.kennemer"]);
+    let withheld = pipeline.tally().recipients[0].withheld;
+    assert_eq!(
+        withheld[zeef::policy::reason::Reason::ReceiverUnlisted as usize],
+        2
+    );
 }

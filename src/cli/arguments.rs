@@ -313,8 +313,9 @@ pub enum KeysCommand {
     /// Make a key of 32 random bytes, in a file of its own
     ///
     /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of
-    /// zeef.toml; only its owner may read it. A key that is there is never
-    /// replaced: with another key all pseudonyms of a recipient change.
+    /// zeef.toml; only its owner may read it. It holds one line, ID:SECRET, with
+    /// the secret in base64url. A key that is there is never replaced: with
+    /// another key all pseudonyms of a recipient change.
     #[command(after_help = "Examples:
   zeef keys new statistics
   zeef keys new --all             one for each recipient that has none")]

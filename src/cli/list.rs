@@ -115,7 +115,7 @@ fn recipients_json(loaded: &Loaded) -> Value {
             "name": recipient.name,
             "title": recipient.title,
             "enabled": enabled,
-            "topic": recipient.topic,
+            "topic": recipient.topics.to_string(),
             "source": source_of(policy, recipient),
             "purpose": recipient.purpose,
             "purpose_text": recipient.purpose_text,

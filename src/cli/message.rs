@@ -3,13 +3,11 @@
 //! Keeps the value as it stands, byte for byte, also where it is no JSON: what
 //! is wrong with a record is the engine's to say.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json::members::{self, Members, after, leading_string};
 use crate::policy::reason::Reason;
 use crate::transport::Payload;
 
@@ -88,18 +86,19 @@ type Parts = (String, Option<String>, Value);
 fn message(line: &[u8]) -> Option<Parts> {
     let whole = std::str::from_utf8(line)
         .ok()
-        .and_then(|text| serde_json::from_str::<Members<'_>>(text).ok());
+        .and_then(|text| members::read(text, ["source", "key", "value"]));
     match whole {
-        Some(members) => whole_line(&members),
+        Some(members) => whole_line(members),
         None => broken_line(line),
     }
 }
 
-fn whole_line(members: &Members<'_>) -> Option<Parts> {
-    let source = serde_json::from_str(members.source?.get()).ok()?;
-    let key = members.key.map(RawValue::get);
+fn whole_line(members: Members<'_, 3>) -> Option<Parts> {
+    let [source, key, value] = members.found;
+    let source = serde_json::from_str(source?.get()).ok()?;
+    let key = key.map(RawValue::get);
     let key = key.and_then(|raw| serde_json::from_str(raw).ok());
-    let value = match members.value.map(RawValue::get) {
+    let value = match value.map(RawValue::get) {
         Some(_) | None if members.twins => Value::Refused(Reason::NotAMessage),
         None => Value::Refused(Reason::NotAMessage),
         Some("null") => Value::Null,
@@ -111,113 +110,36 @@ fn whole_line(members: &Members<'_>) -> Option<Parts> {
 /// A line that is no JSON, often because its value is none: where source and
 /// key come first, the rest is the value.
 fn broken_line(line: &[u8]) -> Option<Parts> {
-    let mut rest = token(line, b"{")?;
+    let mut rest = after(line, b"{")?;
     let mut source = None;
     let mut key = None;
-    while let Some((name, after)) = text(rest) {
-        let after = token(after, b":")?;
-        match (name.as_ref(), text(after)) {
+    while let Some((name, written)) = leading_string(rest) {
+        let written = after(written, b":")?;
+        match (name.as_str(), leading_string(written)) {
             ("value", _) => {
-                let inner = after.trim_ascii().strip_suffix(b"}");
+                let inner = written.trim_ascii().strip_suffix(b"}");
                 let value = match inner {
                     Some(bytes) => Value::Bytes(bytes.trim_ascii().to_vec()),
                     None => Value::Refused(Reason::NotAMessage),
                 };
                 return Some((source?, key, value));
             }
-            ("source", Some((found, after))) => {
-                source = Some(found.into_owned());
-                rest = after;
+            ("source", Some((found, next))) => {
+                source = Some(found);
+                rest = next;
             }
-            ("key", Some((found, after))) => {
-                key = Some(found.into_owned());
-                rest = after;
+            ("key", Some((found, next))) => {
+                key = Some(found);
+                rest = next;
             }
             _ => break,
         }
-        let Some(after) = token(rest, b",") else {
+        let Some(next) = after(rest, b",") else {
             break;
         };
-        rest = after;
+        rest = next;
     }
     Some((source?, key, Value::Refused(Reason::NotAMessage)))
-}
-
-fn token<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
-    bytes.trim_ascii_start().strip_prefix(token)
-}
-
-/// The JSON string at the start of `bytes`, and what follows it.
-fn text(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
-    let bytes = bytes.trim_ascii_start();
-    if bytes.first() != Some(&b'"') {
-        return None;
-    }
-    let mut at = 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            let (string, rest) = bytes.split_at(at + 1);
-            let string = serde_json::from_slice::<String>(string).ok()?;
-            return Some((Cow::Owned(string), rest));
-        }
-        at += 2;
-    }
-}
-
-/// The members of a line that is one JSON object.
-#[derive(Default)]
-struct Members<'a> {
-    source: Option<&'a RawValue>,
-    key: Option<&'a RawValue>,
-    value: Option<&'a RawValue>,
-    /// One of them stands there twice; the first was kept.
-    twins: bool,
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Member {
-    Source,
-    Key,
-    Value,
-    #[serde(other)]
-    Other,
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
-        while let Some(member) = map.next_key::<Member>()? {
-            let slot = match member {
-                Member::Source => &mut members.source,
-                Member::Key => &mut members.key,
-                Member::Value => &mut members.value,
-                Member::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            let raw = map.next_value::<&'de RawValue>()?;
-            members.twins |= slot.is_some();
-            slot.get_or_insert(raw);
-        }
-        Ok(members)
-    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn term(term: Term) -> String {
 pub(super) fn recipient(recipient: &Recipient, source: &str) -> Vec<(&'static str, String)> {
     let basis = legal_basis_word(recipient.legal_basis);
     let mut lines = vec![
-        ("topic", recipient.topic.clone()),
+        ("topic", recipient.topics.to_string()),
         (
             "for",
             format!("{} ({})", recipient.purpose_text, recipient.purpose),

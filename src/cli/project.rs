@@ -14,7 +14,6 @@ use crate::engine::tally::Tally;
 use crate::json::write;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::reason::Reason;
-use crate::policy::recipient::Recipient;
 use crate::policy::{Loaded, Policy};
 use crate::transport::{Input, LanePlan, Outbox, Output, SourceId};
 
@@ -129,13 +128,12 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(lane: &'a Arc<Lane>, loaded: &'a Loaded, now: BatchTime) -> Run<'a> {
-        let recipients: &[Recipient] = &loaded.policy.recipients;
         let mut pipeline = Pipeline::new(Arc::clone(lane));
         pipeline.begin(now);
         Run {
             lane,
             policy: &loaded.policy,
-            plan: lane.plan(recipients, ""),
+            plan: lane.plan(),
             pipeline,
             dead: BTreeMap::new(),
             spare: 0,

@@ -79,7 +79,8 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
             arguments.instance.as_deref(),
         )?
     };
-    let survey = Survey::look(&settings, loaded)?;
+    let survey = Survey::look(&settings, loaded)
+        .with_context(|| format!("no good answer from Kafka at {}", settings.brokers))?;
     let refusals = survey.refusals(&settings, loaded)?;
     if !refusals.is_empty() {
         return Err(Failure::Config(format!(

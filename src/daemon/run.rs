@@ -16,7 +16,7 @@ use super::admin::{self, Shown};
 use super::health::{Health, Phase, Pulse};
 use super::metrics::Metrics;
 use super::worker::{BatchBounds, Ended, Worker};
-use crate::engine::lane::{CompileError, DEAD_LETTERS_TOPIC, Lane, Options};
+use crate::engine::lane::{CompileError, Lane, Options};
 use crate::engine::meter::{Meter, Rate};
 use crate::engine::pipeline::Pipeline;
 use crate::engine::record::Limits;
@@ -89,7 +89,7 @@ pub fn lanes(loaded: &Loaded, keys: &KeyRing) -> Result<Vec<LaneRun>, CompileErr
                     })
                 })
                 .collect();
-            let plan = lane.plan(&loaded.policy.recipients, DEAD_LETTERS_TOPIC);
+            let plan = lane.plan();
             Ok(LaneRun {
                 lane: Arc::new(lane),
                 plan,

@@ -95,8 +95,12 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         .map(|kind| source(kind, &fed(kind)))
         .collect();
     let outage_ms = i64::from(loaded.daemon.topics.outage_days) * DAY_MS;
-    planned.extend(policy.recipients.iter().map(|recipient| Planned {
-        name: recipient.topic.clone(),
+    let outputs = policy
+        .recipients
+        .iter()
+        .flat_map(|recipient| recipient.topics.names());
+    planned.extend(outputs.map(|topic| Planned {
+        name: topic.to_owned(),
         role: "output",
         joined: false,
         rules: vec![
@@ -393,20 +397,18 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut parties = vec![("zeef itself".to_owned(), own)];
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
-        let topic = settings.topic(&recipient.topic);
-        parties.push((
-            name.clone(),
-            vec![
-                allow(
-                    name,
-                    format!("--operation Read --operation Describe --topic {topic}"),
-                ),
-                allow(
-                    name,
-                    format!("--operation Read --group {name} --resource-pattern-type prefixed"),
-                ),
-            ],
-        ));
+        let read = recipient.topics.names().map(|topic| {
+            let topic = settings.topic(topic);
+            allow(
+                name,
+                format!("--operation Read --operation Describe --topic {topic}"),
+            )
+        });
+        let group = allow(
+            name,
+            format!("--operation Read --group {name} --resource-pattern-type prefixed"),
+        );
+        parties.push((name.clone(), read.chain([group]).collect()));
     }
     parties
 }

@@ -3,11 +3,12 @@
 //! Default deny, with one closed reason. Conditions come first: where one does
 //! not hold, nothing else of the record is looked at.
 
-use super::lane::{Facts, Program, ROW_LIBRARY, Source};
+use super::lane::{Facts, Program, ROW_LIBRARY, Route, Source};
 use super::value::Value;
 use crate::policy::form::Instant;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Libraries, Literal, Test};
+use crate::transport::OutputId;
 
 /// Judges one record for one recipient.
 ///
@@ -58,6 +59,24 @@ pub(super) fn libraries(
             Err(Reason::LibraryConflict)
         }
         _ => Ok(()),
+    }
+}
+
+/// The topic that the record's output goes to.
+///
+/// # Errors
+///
+/// [`Reason::ReceiverUnlisted`] where the record's receiving party has none.
+pub(super) fn route(facts: &Facts<'_>, route: &Route) -> Result<OutputId, Reason> {
+    match route {
+        Route::One(output) => Ok(*output),
+        Route::Each { by, of } => {
+            let party = facts.text(Some(*by));
+            of.iter()
+                .find(|(listed, _)| Some(listed.as_str()) == party)
+                .map(|&(_, output)| output)
+                .ok_or(Reason::ReceiverUnlisted)
+        }
     }
 }
 

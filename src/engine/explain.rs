@@ -3,7 +3,7 @@
 //! Asks the same gates and writes with the same projector as the hot path; it
 //! decides nothing itself.
 
-use super::admit::{admit, condition, consent, libraries, loan_history, needs};
+use super::admit::{admit, condition, consent, libraries, loan_history, needs, route};
 use super::lane::{Facts, Program, Source};
 use super::project::{Projector, output_key};
 use super::tally::RecipientTally;
@@ -67,7 +67,9 @@ pub(super) fn explain(
 ) -> Explanation {
     let mut key = [0; PSEUDONYM_LENGTH];
     let keyed = output_key(facts, program, &mut key);
-    let verdict = admit(facts, source, program).err();
+    let verdict = admit(facts, source, program)
+        .and_then(|()| route(facts, &program.route))
+        .err();
     let fields = projector.each(facts, program).into_iter();
     Explanation {
         verdict: verdict.or_else(|| (!keyed).then_some(Reason::KeyMissing)),

@@ -15,7 +15,7 @@ use crate::policy::mask::{Mask, Need};
 use crate::policy::pseudonym::Pseudonymiser;
 use crate::policy::recipient::{
     Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
-    Test,
+    Test, Topics,
 };
 use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
@@ -43,6 +43,8 @@ pub struct Lane {
     pub limits: Limits,
     pub output_bytes_max: usize,
     pub dead_letters: OutputId,
+    /// What is published on, the dead letters last.
+    pub outputs: Vec<OutputPlan>,
 }
 
 /// One source of a lane.
@@ -87,7 +89,7 @@ pub struct Checked {
 pub struct Program {
     pub name: String,
     pub source: usize,
-    pub output: OutputId,
+    pub route: Route,
     pub libraries: Libraries,
     pub conditions: Vec<(Ref, Test)>,
     /// Every field whose malformedness refuses the record for this recipient.
@@ -107,6 +109,17 @@ pub struct Program {
     pub key: PseudonymOf,
     pub pseudonymiser: Pseudonymiser,
     pub steps: Vec<Step>,
+}
+
+/// Where the outputs of a recipient go.
+#[derive(Clone, Debug)]
+pub enum Route {
+    One(OutputId),
+    /// By the value of a field; what is not listed goes nowhere.
+    Each {
+        by: Ref,
+        of: Vec<(String, OutputId)>,
+    },
 }
 
 /// A value that is replaced by its pseudonym.
@@ -244,7 +257,8 @@ impl Lane {
             layout: RowLayout::default(),
             limits: options.limits,
             output_bytes_max: options.output_bytes_max,
-            dead_letters: OutputId(u16::try_from(recipients.len()).unwrap_or(u16::MAX)),
+            dead_letters: OutputId(0),
+            outputs: Vec::new(),
         };
         if let Some(patron) = lane.patron_source()
             && let Some(library) = lane.sources[patron].library
@@ -270,17 +284,18 @@ impl Lane {
                 names: Vec::new(),
                 card_fact: None,
             }
-            .compile(index, key)?;
+            .compile(key)?;
             lane.sources[source].recipients.push(index);
             lane.recipients.push(program);
         }
         lane.settle();
+        lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, false);
         Ok(lane)
     }
 
     /// What a transport has to know of the lane.
     #[must_use]
-    pub fn plan(&self, recipients: &[Recipient], dead_letters: &str) -> LanePlan {
+    pub fn plan(&self) -> LanePlan {
         let sources = self
             .sources
             .iter()
@@ -291,25 +306,20 @@ impl Lane {
                 joined: source.kind.keyed,
             })
             .collect();
-        let mut outputs: Vec<OutputPlan> = self
-            .recipients
-            .iter()
-            .filter_map(|program| recipients.iter().find(|r| r.name == program.name))
-            .map(|recipient| OutputPlan {
-                topic: recipient.topic.clone(),
-                day_only: recipient.pseudonymised,
-            })
-            .collect();
-        outputs.push(OutputPlan {
-            topic: dead_letters.to_owned(),
-            day_only: false,
-        });
         LanePlan {
             name: self.name.clone(),
             sources,
-            outputs,
+            outputs: self.outputs.clone(),
             policy_version: self.policy_version.clone(),
         }
+    }
+
+    fn output(&mut self, topic: &str, day_only: bool) -> OutputId {
+        self.outputs.push(OutputPlan {
+            topic: topic.to_owned(),
+            day_only,
+        });
+        OutputId(u16::try_from(self.outputs.len() - 1).unwrap_or(u16::MAX))
     }
 
     /// The source that a transport means by `id`.
@@ -437,17 +447,14 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn compile(
-        mut self,
-        index: usize,
-        pseudonymiser: Pseudonymiser,
-    ) -> Result<Program, CompileError> {
+    fn compile(mut self, pseudonymiser: Pseudonymiser) -> Result<Program, CompileError> {
         let recipient = self.recipient;
         let mut conditions = Vec::new();
         for condition in &recipient.when {
             conditions.push((self.field(&condition.field)?, condition.test.clone()));
         }
         let key = self.pseudonym_of(&recipient.key)?;
+        let route = self.route(&recipient.topics)?;
         let implied = recipient
             .consent
             .as_ref()
@@ -474,7 +481,7 @@ impl Compiler<'_> {
         Ok(Program {
             name: recipient.name.clone(),
             source: self.source,
-            output: OutputId(u16::try_from(index).unwrap_or(u16::MAX)),
+            route,
             libraries: recipient.libraries.clone(),
             conditions,
             needs,
@@ -487,6 +494,20 @@ impl Compiler<'_> {
             key,
             pseudonymiser,
             steps,
+        })
+    }
+
+    fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
+        let day_only = self.recipient.pseudonymised;
+        Ok(match topics {
+            Topics::One(topic) => Route::One(self.lane.output(topic, day_only)),
+            Topics::Each { by, of } => Route::Each {
+                by: self.single(by)?,
+                of: of
+                    .iter()
+                    .map(|(party, topic)| (party.clone(), self.lane.output(topic, day_only)))
+                    .collect(),
+            },
         })
     }
 

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::admit::admit;
+use super::admit::{admit, route};
 use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
@@ -382,6 +382,7 @@ impl Pipeline {
             now_ms: self.now.ms,
         };
         admit(&facts, source, program)?;
+        let output = route(&facts, &program.route)?;
         let mut key = [0; PSEUDONYM_LENGTH];
         if !output_key(&facts, program, &mut key) {
             return Err(Reason::KeyMissing);
@@ -389,7 +390,7 @@ impl Pipeline {
         let tally = &mut self.tally.recipients[index];
         let mut draft = RecipientTally::default();
         let projector = &mut self.projector;
-        let bytes = outbox.try_push(program.output, None, Some(&key), |out| {
+        let bytes = outbox.try_push(output, None, Some(&key), |out| {
             let start = out.len();
             projector.project(&facts, program, out, &mut draft);
             if out.len() - start > lane.output_bytes_max {

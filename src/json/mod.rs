@@ -2,5 +2,6 @@
 //!
 //! Knows nothing of records or policies.
 
+pub mod members;
 pub mod scan;
 pub mod write;

@@ -137,7 +137,7 @@ fn path(field: &FieldRef) -> String {
 
 fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     push(text, format_args!("recipient {}\n", recipient.name));
-    push(text, format_args!("  topic {}\n", recipient.topic));
+    push(text, format_args!("  topic {}\n", recipient.topics));
     push(text, format_args!("  source {source}\n"));
     push(
         text,

@@ -690,41 +690,42 @@ fn open_only(view: &View<'_>) -> bool {
 fn shared_topic(view: &View<'_>, all: &[Draft]) -> Vec<Breach> {
     let own = &view.draft.recipient;
     all.iter()
-        .filter(|other| other.recipient.topic == own.topic && !own.topic.is_empty())
         .filter(|other| other.recipient.name < own.name)
-        .take(1)
-        .map(|other| {
-            let found = format!("the topic `{}` of `{}`", own.topic, other.recipient.name);
-            breach(view.draft.lines.topic, found, "a topic of its own")
+        .filter_map(|other| {
+            let mut topics = own.topics.names().filter(|topic| !topic.is_empty());
+            let shared =
+                topics.find(|topic| other.recipient.topics.names().any(|t| t == *topic))?;
+            let found = format!("the topic `{shared}` of `{}`", other.recipient.name);
+            Some(breach(view.draft.lines.topic, found, "a topic of its own"))
         })
+        .take(1)
         .collect()
 }
 
 fn source_topic(view: &View<'_>) -> Vec<Breach> {
-    let topic = &view.draft.recipient.topic;
-    let source = view.kinds.iter().find(|kind| kind.topic == *topic);
-    let line = view.draft.lines.topic;
-    source
-        .map(|kind| {
+    let topics = view.draft.recipient.topics.names();
+    topics
+        .filter_map(|topic| {
+            let kind = view.kinds.iter().find(|kind| kind.topic == topic)?;
             let found = format!(
                 "the topic `{topic}`, which is the source of `{}`",
                 kind.name
             );
-            breach(line, found, "a topic of its own")
+            Some(breach(view.draft.lines.topic, found, "a topic of its own"))
         })
-        .into_iter()
         .collect()
 }
 
 fn own_topic(view: &View<'_>) -> Vec<Breach> {
-    let topic = &view.draft.recipient.topic;
-    if !topic.starts_with(OWN_TOPICS) {
-        return Vec::new();
-    }
-    let found = format!("the topic `{topic}`");
-    vec![breach(
-        view.draft.lines.topic,
-        found,
-        "a topic that does not begin with `zeef.`",
-    )]
+    let topics = view.draft.recipient.topics.names();
+    topics
+        .filter(|topic| topic.starts_with(OWN_TOPICS))
+        .map(|topic| {
+            breach(
+                view.draft.lines.topic,
+                format!("the topic `{topic}`"),
+                "a topic that does not begin with `zeef.`",
+            )
+        })
+        .collect()
 }

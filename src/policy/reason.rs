@@ -50,6 +50,8 @@ pub enum Reason {
     LoanHistoryOff,
     /// The field whose pseudonym is the output key is missing.
     KeyMissing,
+    /// The receiving party is none of those that the recipient lists.
+    ReceiverUnlisted,
 }
 
 impl Reason {
@@ -75,6 +77,7 @@ impl Reason {
         Reason::NoConsent,
         Reason::LoanHistoryOff,
         Reason::KeyMissing,
+        Reason::ReceiverUnlisted,
     ];
 
     /// The word that stands in metrics and dead letters.
@@ -101,6 +104,7 @@ impl Reason {
             Reason::NoConsent => "no_consent",
             Reason::LoanHistoryOff => "loan_history_off",
             Reason::KeyMissing => "key_missing",
+            Reason::ReceiverUnlisted => "receiver_unlisted",
         }
     }
 
@@ -129,6 +133,7 @@ impl Reason {
             Reason::PatronErased => "the patron was erased",
             Reason::NoConsent => "no consent is known",
             Reason::LoanHistoryOff => "the patron keeps no loan history",
+            Reason::ReceiverUnlisted => "the receiving party is none of those that are listed",
             Reason::KeyMissing => "the field that the output key is made of is missing",
         }
     }

@@ -84,6 +84,44 @@ pub struct OutputField {
     pub value: OutputValue,
 }
 
+/// Where a recipient's outputs go. A record never names a topic itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topics {
+    One(String),
+    /// A topic for each receiving party: the values of a field that are listed,
+    /// each with its topic. A record of another party goes nowhere.
+    Each {
+        by: FieldRef,
+        of: Vec<(String, String)>,
+    },
+}
+
+impl Topics {
+    /// Every topic, in the order written.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, each) = match self {
+            Topics::One(topic) => (Some(topic.as_str()), &[][..]),
+            Topics::Each { of, .. } => (None, of.as_slice()),
+        };
+        one.into_iter()
+            .chain(each.iter().map(|(_, topic)| topic.as_str()))
+    }
+}
+
+impl std::fmt::Display for Topics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Topics::One(topic) => f.write_str(topic),
+            Topics::Each { by, of } => {
+                let prefix = if by.joined { "patron." } else { "" };
+                write!(f, "by {prefix}{}", by.path)?;
+                of.iter()
+                    .try_for_each(|(party, topic)| write!(f, ", {party}: {topic}"))
+            }
+        }
+    }
+}
+
 /// Which libraries a recipient serves: the record's and the patron's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Libraries {
@@ -169,7 +207,7 @@ pub struct Register {
 pub struct Recipient {
     pub name: String,
     pub title: String,
-    pub topic: String,
+    pub topics: Topics,
     /// The place of its source in the policy's kinds.
     pub source: usize,
     pub purpose: String,

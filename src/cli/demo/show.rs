@@ -168,7 +168,7 @@ fn partners(policy: &Policy, chosen: &Chosen, width: usize) -> Vec<Line> {
         let received = chosen
             .received
             .iter()
-            .filter(|(topic, _)| *topic == recipient.topic);
+            .filter(|(topic, _)| recipient.topics.names().any(|name| name == topic));
         let received: Vec<&String> = received.map(|(_, value)| value).collect();
         if received.is_empty() {
             without.push(recipient.name.as_str());

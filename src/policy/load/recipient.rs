@@ -12,7 +12,7 @@ use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
-    Literal, Recipient, Register, Retention, Term, Test,
+    Literal, Recipient, Register, Retention, Term, Test, Topics,
 };
 use crate::policy::settings::MaskDefaults;
 
@@ -93,8 +93,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
     let recipient = Recipient {
         name: stem.to_owned(),
         title: need("title", "what the recipient is called, for people"),
-        topic: checked(table, "topic", TOPIC, "the topic that it is published on")
-            .map_or_else(String::new, |at| at.value),
+        topics: topics(table, &paths),
         source: source.unwrap_or_default(),
         purpose: purpose(table),
         purpose_text: need("purpose_text", "the purpose, in a sentence for people"),
@@ -136,6 +135,53 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         resolved,
         conditions_whole,
         lines: lines(table, profile.lines),
+    }
+}
+
+/// One topic, or one for each receiving party.
+fn topics(table: &Table<'_>, paths: &Paths<'_>) -> Topics {
+    const EXPECTED: &str =
+        "the topic that it is published on, or { by = \"PATH\", of = { \"PARTY\" = \"TOPIC\" } }";
+    let inner = table
+        .value("topic")
+        .and_then(|at| table.as_table(at.value, at.line));
+    let Some(inner) = inner else {
+        let topic = checked(table, "topic", TOPIC, EXPECTED);
+        return Topics::One(topic.map_or_else(String::new, |at| at.value));
+    };
+    let by = inner.need_text("by", "the path of the field that names the receiving party");
+    inner.need("of", "each receiving party and its topic", None);
+    let parties = inner.table("of", "each receiving party and its topic");
+    inner.finish();
+    let mut of = Vec::new();
+    if let Some(parties) = &parties {
+        for (party, _) in parties.entries() {
+            let topic = checked(parties, &party.value, TOPIC, "the topic of this party");
+            of.extend(topic.map(|topic| (party.value, topic.value)));
+        }
+        if of.is_empty() {
+            parties.mistake(
+                parties.line(),
+                "no topic that can be used",
+                "at least one party",
+            );
+        }
+    }
+    let found = by.and_then(|by| {
+        let found = paths.resolve(&inner, by.line, &by.value)?;
+        let named = found.is(|field| matches!(field.kind, Type::Text(_)));
+        if !named || !matches!(found.shape, Shape::Value(_)) {
+            inner.mistake(
+                by.line,
+                format!("topics by `{}`", by.value),
+                "one field of text",
+            );
+        }
+        Some(found.at)
+    });
+    Topics::Each {
+        by: found.unwrap_or_else(nowhere),
+        of,
     }
 }
 

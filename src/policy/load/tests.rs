@@ -105,7 +105,10 @@ fn the_shipped_config_has_no_mistake() {
     assert_eq!(loaded.daemon.lanes[0].recipients, names);
     assert_eq!(loaded.policy.version.len(), 64);
     for recipient in &loaded.policy.recipients {
-        assert_eq!(recipient.topic, format!("out.{}", recipient.name));
+        assert_eq!(
+            recipient.topics.to_string(),
+            format!("out.{}", recipient.name)
+        );
     }
 }
 

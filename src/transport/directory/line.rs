@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
+use crate::json::members::{self, Members};
 use crate::policy::reason::Reason;
 use crate::transport::Payload;
 
@@ -28,9 +25,9 @@ impl<'a> Line<'a> {
         let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
             return Self::refused(Reason::NotUtf8, leading_key(bytes));
         };
-        match serde_json::from_str::<Members<'a>>(text) {
-            Ok(members) => Self::from_members(&members),
-            Err(_) => Self::refused(Reason::NotAMessage, leading_key(bytes)),
+        match members::read(text, ["key", "value"]) {
+            Some(members) => Self::from_members(members),
+            None => Self::refused(Reason::NotAMessage, leading_key(bytes)),
         }
     }
 
@@ -41,13 +38,14 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn from_members(members: &Members<'a>) -> Self {
-        let key = match members.key.map(|raw| text_of(raw.get())) {
+    fn from_members(members: Members<'a, 2>) -> Self {
+        let [key, value] = members.found;
+        let key = match key.map(|raw| text_of(raw.get())) {
             Some(Text::Unreadable) => return Self::refused(Reason::NotAMessage, None),
             Some(Text::Is(key)) => Some(key),
             Some(Text::None) | None => None,
         };
-        let Some(value) = members.value.filter(|_| !members.twins) else {
+        let Some(value) = value.filter(|_| !members.twins) else {
             return Self::refused(Reason::NotAMessage, key);
         };
         let payload = match value.get() {
@@ -55,58 +53,6 @@ impl<'a> Line<'a> {
             text => Payload::Bytes(text.as_bytes()),
         };
         Self { key, payload }
-    }
-}
-
-/// The members of a line that is one JSON object.
-#[derive(Default)]
-struct Members<'a> {
-    key: Option<&'a RawValue>,
-    value: Option<&'a RawValue>,
-    /// One of them stands there twice; the first was kept.
-    twins: bool,
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Member {
-    Key,
-    Value,
-    #[serde(other)]
-    Other,
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
-        while let Some(member) = map.next_key::<Member>()? {
-            let slot = match member {
-                Member::Key => &mut members.key,
-                Member::Value => &mut members.value,
-                Member::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            let raw = map.next_value::<&'de RawValue>()?;
-            members.twins |= slot.is_some();
-            slot.get_or_insert(raw);
-        }
-        Ok(members)
     }
 }
 
@@ -137,31 +83,10 @@ fn text_of(json: &str) -> Text<'_> {
 
 /// The key of a broken or cut line, where `"key":"..."` is its first member.
 pub(super) fn leading_key(line: &[u8]) -> Option<Cow<'_, str>> {
-    let rest = token(line, b"{")?;
-    let rest = token(rest, b"\"key\"")?;
-    let rest = token(rest, b":")?.trim_ascii_start();
-    let end = string_end(rest)?;
-    let json = std::str::from_utf8(&rest[..end]).ok()?;
-    serde_json::from_str(json).ok().map(Cow::Owned)
-}
-
-fn token<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
-    bytes.trim_ascii_start().strip_prefix(token)
-}
-
-/// The length of the JSON string at the start of `bytes`, quotes included.
-fn string_end(bytes: &[u8]) -> Option<usize> {
-    if bytes.first() != Some(&b'"') {
-        return None;
-    }
-    let mut at = 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
+    let rest = members::after(line, b"{")?;
+    let rest = members::after(rest, b"\"key\"")?;
+    let rest = members::after(rest, b":")?;
+    members::leading_string(rest).map(|(key, _)| Cow::Owned(key))
 }
 
 #[cfg(test)]

@@ -1,0 +1,123 @@
+//! The directory transport under kill -9, as a process: what is in `out/` at
+//! the end is what an undisturbed run writes, to the byte.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as expected"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn zeef(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    command
+}
+
+fn run(config: &str, root: &Path) -> Command {
+    zeef(&[
+        "run",
+        "--config",
+        config,
+        "--directory",
+        root.to_str().unwrap(),
+    ])
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Every output but the dead letters, which carry the time of their batch.
+fn outputs(root: &Path) -> BTreeMap<String, String> {
+    fs::read_dir(root.join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
+        .filter(|(name, _)| name.starts_with("out."))
+        .map(|(name, path)| (name, fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn dead_letters(root: &Path) -> usize {
+    let path = root.join("out/zeef.dead-letters.ndjson");
+    fs::read_to_string(path).unwrap().lines().count()
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    copy(Path::new("config"), &config);
+    let text = fs::read_to_string(config.join("zeef.toml")).unwrap();
+    let text = text.replace("# records = 20000", "records = 40");
+    fs::write(config.join("zeef.toml"), text).unwrap();
+    let config = config.to_str().unwrap();
+    assert!(
+        zeef(&["keys", "new", "--all", "--config", config])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (calm, killed) = (folder.path().join("calm"), folder.path().join("killed"));
+    for root in [&calm, &killed] {
+        let root = root.to_str().unwrap();
+        let made = zeef(&[
+            "generate",
+            "--patrons",
+            "400",
+            "--poison",
+            "--today",
+            "2026-01-15",
+        ])
+        .args(["--directory", root])
+        .status()
+        .unwrap();
+        assert!(made.success());
+    }
+    assert!(run(config, &calm).status().unwrap().success());
+
+    let mut kills = 0;
+    for round in 0_u64.. {
+        let mut child = run(config, &killed).spawn().unwrap();
+        let until = Instant::now() + Duration::from_millis(20 + round * 7 % 90);
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if round < 60 && Instant::now() > until {
+                break None;
+            }
+            std::thread::yield_now();
+        };
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+        kills += 1;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 3, "killed {kills} times");
+    assert_eq!(outputs(&killed), outputs(&calm), "after {kills} kills");
+    assert_eq!(dead_letters(&killed), dead_letters(&calm));
+    assert!(outputs(&calm).len() > 7);
+}
