@@ -27,8 +27,8 @@ use super::log::Logged;
 use super::settings::KafkaSettings;
 
 const CALL: Duration = Duration::from_secs(15);
-/// How long it is waited for the reason of a failure.
-const REPORT: Duration = Duration::from_millis(500);
+/// How long it is waited for a partition's leader between two looks.
+const LEADER: Duration = Duration::from_millis(50);
 
 /// A topic that should exist. Its name has no prefix yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,10 +252,13 @@ pub fn sample_keys(
     let mut heads = BTreeMap::new();
     let mut tails = BTreeMap::new();
     for partition in 0..partitions {
-        let (low, high) = watermarks(&consumer, &topic, partition)?;
+        let (low, high) = edges(&consumer, &topic, partition)?;
         if low < high {
             heads.insert(partition, (low, high));
-            tails.insert(partition, ((high - share).max(low), high));
+            // A short partition is read whole by then.
+            if high - share > low {
+                tails.insert(partition, (high - share, high));
+            }
         }
     }
     let limit = usize::try_from(share).unwrap_or(1);
@@ -265,34 +268,34 @@ pub fn sample_keys(
     Ok(keys.into_iter().collect())
 }
 
-/// Asks for the ends of a partition. One that was just created, or moves, has
-/// no leader yet: it is asked again.
-fn watermarks(
+/// The first offset and the end of a partition; a topic that was created just
+/// now, or whose broker comes back, has no leader yet.
+fn edges(
     consumer: &BaseConsumer<Logged>,
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), TopicError> {
-    use RDKafkaErrorCode as Code;
     let deadline = Instant::now() + CALL;
     loop {
-        let error = match consumer.fetch_watermarks(topic, partition, CALL) {
-            Ok(ends) => return Ok(ends),
-            Err(error) => error,
-        };
-        let passing = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                Code::NotLeaderForPartition
-                    | Code::LeaderNotAvailable
-                    | Code::UnknownTopicOrPartition
-                    | Code::UnknownPartition
-            )
-        );
-        if !passing || Instant::now() >= deadline {
-            return Err(unanswered(consumer, "read the ends of a topic", error));
+        match consumer.fetch_watermarks(topic, partition, CALL) {
+            Ok(edges) => return Ok(edges),
+            Err(error) if is_leaderless(&error) && Instant::now() < deadline => {
+                let _ = consumer.poll(LEADER);
+            }
+            Err(error) => return Err(unanswered(consumer, "read the ends of a topic", error)),
         }
-        let _ = consumer.poll(Duration::from_millis(50));
     }
+}
+
+fn is_leaderless(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
 }
 
 /// Reads at most `limit` keys of each partition, within its range.
@@ -364,6 +367,7 @@ fn options() -> AdminOptions {
 /// A refused login is the cause of a missing answer, where it is one: that is
 /// reported behind other events, and somewhat later.
 fn unanswered(client: &BaseConsumer<Logged>, doing: &str, source: KafkaError) -> TopicError {
+    const REPORT: Duration = Duration::from_millis(500);
     let deadline = Instant::now() + REPORT;
     while client.context().unauthenticated().is_none() && Instant::now() < deadline {
         let _ = client.poll(Duration::from_millis(20));
