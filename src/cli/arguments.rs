@@ -65,7 +65,9 @@ pub struct RunArguments {
     /// what --directory does unless it is told to --follow
     #[arg(long)]
     pub until_end: bool,
-    /// Take on partitions that were added to a source while nothing ran
+    /// Take on partitions that were added to a source while nothing ran. A
+    /// patron whose old record lies in another partition than its new ones is
+    /// unknown there until it is written again
     #[arg(long, conflicts_with = "directory")]
     pub accept_partitions: bool,
     /// Names the process, the same after a restart; by default the host's name

@@ -29,7 +29,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     for note in loaded.notes.iter().chain(&keys.notes) {
         tracing::warn!("{note}");
     }
-    let lanes = run::lanes(&loaded, &keys)
+    let prefix = match arguments.directory {
+        Some(_) => "",
+        None => loaded.daemon.kafka.topic_prefix.as_str(),
+    };
+    let lanes = run::lanes(&loaded, &keys, prefix)
         .map_err(|error| Failure::Config(format!("the policy cannot be compiled: {error}")))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

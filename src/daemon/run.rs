@@ -61,24 +61,30 @@ pub struct LaneRun {
     pub rates: Vec<Option<Rate>>,
 }
 
-/// Compiles every lane of a config.
+/// Compiles every lane of a config. Dead letters name the sources' topics with
+/// `topic_prefix`.
 ///
 /// # Errors
 ///
 /// A [`CompileError`], as for a recipient without a key.
-pub fn lanes(loaded: &Loaded, keys: &KeyRing) -> Result<Vec<LaneRun>, CompileError> {
+pub fn lanes(
+    loaded: &Loaded,
+    keys: &KeyRing,
+    topic_prefix: &str,
+) -> Result<Vec<LaneRun>, CompileError> {
     let daemon = &loaded.daemon;
     daemon
         .lanes
         .iter()
         .map(|settings| {
-            let lane = Lane::compile(
+            let mut lane = Lane::compile(
                 &settings.name,
                 &loaded.policy,
                 |recipient| settings.recipients.contains(&recipient.name),
                 |recipient| keys.key(recipient).map(Pseudonymiser::new),
                 options(daemon),
             )?;
+            lane.prefix_topics(topic_prefix);
             let rates = lane
                 .recipients
                 .iter()

@@ -51,6 +51,8 @@ pub struct Lane {
 #[derive(Debug)]
 pub struct Source {
     pub kind: Kind,
+    /// The topic as dead letters name it.
+    pub topic: String,
     pub shape: Shape,
     pub patron_id: Option<u16>,
     pub library: Option<u16>,
@@ -293,6 +295,13 @@ impl Lane {
         Ok(lane)
     }
 
+    /// Has dead letters name topics as they are called outside.
+    pub fn prefix_topics(&mut self, prefix: &str) {
+        for source in &mut self.sources {
+            source.topic = format!("{prefix}{}", source.kind.topic);
+        }
+    }
+
     /// What a transport has to know of the lane.
     #[must_use]
     pub fn plan(&self) -> LanePlan {
@@ -426,6 +435,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
     }
     Ok(Source {
         kind: kind.clone(),
+        topic: kind.topic.clone(),
         shape,
         patron_id,
         library,

@@ -297,7 +297,7 @@ impl Pipeline {
         self.tally.dead_letters[reason as usize] += 1;
         let letter = DeadLetter {
             lane: &lane.name,
-            topic: &source.kind.topic,
+            topic: &source.topic,
             partition: input.partition,
             offset: input.offset,
             reason,

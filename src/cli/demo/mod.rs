@@ -131,7 +131,7 @@ fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(A
     let spinner = ProgressBar::new_spinner().with_message("deciding");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let mut done = Vec::new();
-    for LaneRun { lane, plan, .. } in lanes(loaded, keys)? {
+    for LaneRun { lane, plan, .. } in lanes(loaded, keys, "")? {
         let transport = directory.transport(&plan, Stop::default())?;
         let pipeline = Pipeline::new(Arc::clone(&lane));
         let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));

@@ -188,7 +188,7 @@ fn a_dead_letter_points_and_tells_no_value() {
             (&letter["format"], &letter["lane"]),
             (&1.into(), &"main".into())
         );
-        assert_eq!(letter["topic"], "loan");
+        assert_eq!(letter["topic"], site.topics.name("loan"));
         let pointed = inputs.iter().find(|input| {
             letter["partition"] == input.partition && letter["offset"] == input.offset
         });
