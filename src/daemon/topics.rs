@@ -4,6 +4,8 @@
 //! what zeef promises: such a topic is refused at the start, by name.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::engine::lane::DEAD_LETTERS_TOPIC;
 use crate::policy::Loaded;
@@ -350,19 +352,43 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             if planned.joined {
-                let keys = topics::sample_keys(settings, &planned.name, found.partitions, SAMPLE)?;
-                joined.push(JoinedTopic {
-                    name,
-                    partitions: found.partitions,
-                    fits: fits(&keys, found.partitions),
-                });
+                joined.push((planned.name.as_str(), found.partitions));
             }
         }
+        let joined = sample(settings, &joined)?;
         if let Err(mismatch) = co_partitioned(&joined) {
             refusals.push(mismatch);
         }
         Ok(refusals)
     }
+}
+
+/// Looks at the keys of all joined sources side by side: a look waits more
+/// than it works, and a restart has to be quick.
+fn sample(
+    settings: &KafkaSettings,
+    joined: &[(&str, i32)],
+) -> Result<Vec<JoinedTopic>, TopicError> {
+    thread::scope(|scope| {
+        let looks: Vec<_> = joined
+            .iter()
+            .map(|&(topic, partitions)| {
+                let look = move || topics::sample_keys(settings, topic, partitions, SAMPLE);
+                (topic, partitions, scope.spawn(look))
+            })
+            .collect();
+        looks
+            .into_iter()
+            .map(|(topic, partitions, look)| {
+                let keys = look.join().unwrap_or_else(|cause| resume_unwind(cause))?;
+                Ok(JoinedTopic {
+                    name: settings.topic(topic),
+                    partitions,
+                    fits: fits(&keys, partitions),
+                })
+            })
+            .collect()
+    })
 }
 
 /// What each party has to be allowed, as `kafka-acls` takes it.

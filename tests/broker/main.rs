@@ -12,6 +12,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod exactly_once;
 mod facts;
 mod harness;
 mod operations;

@@ -81,7 +81,7 @@ impl Broker {
     #[track_caller]
     fn read(&self, topic: &str, isolation: Isolation) -> Vec<Row> {
         let reader = self.reader(isolation);
-        let mut open = self.partitions(topic);
+        let mut open = partitions(&reader, topic);
         let mut list = TopicPartitionList::new();
         for partition in &open {
             list.add_partition_offset(topic, *partition, Offset::Beginning)
@@ -123,6 +123,8 @@ impl Broker {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
+            // The end is told with the answer to a fetch that finds nothing.
+            .set("fetch.wait.max.ms", "10")
             .create()
             .unwrap()
     }
@@ -130,19 +132,7 @@ impl Broker {
     /// The partitions of `topic`, waited for while it has none.
     #[track_caller]
     pub(crate) fn partitions(&self, topic: &str) -> BTreeSet<i32> {
-        let reader = self.reader(Isolation::Committed);
-        eventually(&format!("partitions of {topic}"), WAIT, || {
-            let metadata = reader
-                .fetch_metadata(Some(topic), Duration::from_secs(5))
-                .ok()?;
-            let partitions: BTreeSet<i32> = metadata
-                .topics()
-                .iter()
-                .flat_map(|found| found.partitions())
-                .map(|partition| partition.id())
-                .collect();
-            (!partitions.is_empty()).then_some(partitions)
-        })
+        partitions(&self.reader(Isolation::Committed), topic)
     }
 
     /// First offset and end of a partition. The end for `Committed` is that of
@@ -197,6 +187,22 @@ impl Broker {
             .map(|found| found.members().len())
             .sum()
     }
+}
+
+#[track_caller]
+fn partitions(reader: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
+    eventually(&format!("partitions of {topic}"), WAIT, || {
+        let metadata = reader
+            .fetch_metadata(Some(topic), Duration::from_secs(5))
+            .ok()?;
+        let partitions: BTreeSet<i32> = metadata
+            .topics()
+            .iter()
+            .flat_map(|found| found.partitions())
+            .map(|partition| partition.id())
+            .collect();
+        (!partitions.is_empty()).then_some(partitions)
+    })
 }
 
 /// Whether librdkafka goes on by itself after this error.

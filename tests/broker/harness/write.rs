@@ -13,6 +13,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::Broker;
 
 const WAIT: Duration = Duration::from_secs(30);
+/// What the broker takes is for the topic to say.
+pub(crate) const LARGE_BYTES: usize = 4 << 20;
 
 /// A message to be written.
 #[derive(Clone, Debug, Default)]
@@ -126,7 +128,9 @@ impl Writer {
 
     fn with(broker: &Broker, properties: &[(&str, &str)]) -> Self {
         let mut config = broker.client();
-        config.set("linger.ms", "1");
+        config
+            .set("linger.ms", "1")
+            .set("message.max.bytes", LARGE_BYTES.to_string());
         for (name, value) in properties {
             config.set(*name, *value);
         }
