@@ -247,8 +247,10 @@ impl<'a> Scene<'a> {
             .iter()
             .map(|row| {
                 let mut letter = Letter::read(row.value.as_deref().unwrap());
-                let name = letter.topic.strip_prefix(self.topics.prefix());
-                letter.topic = name.unwrap().to_owned();
+                // A worker inside the test knows of no prefix.
+                if let Some(name) = letter.topic.strip_prefix(self.topics.prefix()) {
+                    letter.topic = name.to_owned();
+                }
                 letter
             })
             .collect();

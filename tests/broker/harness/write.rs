@@ -130,6 +130,9 @@ impl Writer {
         let mut config = broker.client();
         config
             .set("linger.ms", "1")
+            // A broker that was killed is found again at once.
+            .set("socket.timeout.ms", "10000")
+            .set("reconnect.backoff.max.ms", "500")
             .set("message.max.bytes", LARGE_BYTES.to_string());
         for (name, value) in properties {
             config.set(*name, *value);
