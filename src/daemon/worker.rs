@@ -11,7 +11,7 @@ use super::health::{Phase, Pulse};
 use super::metrics::WorkerMetrics;
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::Tally;
+use crate::engine::tally::{RecipientTally, Tally};
 use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -116,11 +116,28 @@ impl<T: Transport> Worker<T> {
         loop {
             match self.turn() {
                 Ok(None) => {}
-                Ok(Some(ended)) => return Ok(ended),
+                Ok(Some(ended)) => {
+                    self.sum_up();
+                    return Ok(ended);
+                }
                 Err(Fault::Abort(cause)) => self.aborted(cause)?,
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    /// Says what was done since the worker started.
+    fn sum_up(&self) {
+        let sum =
+            |of: fn(&RecipientTally) -> u64| -> u64 { self.totals.recipients.iter().map(of).sum() };
+        tracing::info!(
+            lane = %self.pipeline.lane().name,
+            consumed = self.totals.consumed(),
+            released = sum(|recipient| recipient.released),
+            withheld = sum(|recipient| recipient.withheld.iter().sum()),
+            dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
+            "done"
+        );
     }
 
     /// Polls once, and does what has to be done then.
