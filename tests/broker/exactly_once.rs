@@ -586,14 +586,22 @@ impl Drop for Done<'_> {
 fn write_until(scene: &Scene<'_>, library: &Library, done: &AtomicBool) {
     const RECORDS: usize = 40;
     const PACE: Duration = Duration::from_millis(20);
-    let writer = Writer::new(scene.broker, Partitioner::Murmur2);
+    // A client that was in the middle of a request may hang long after its
+    // broker is back: a new one writes the same again.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut writer = Writer::new(scene.broker, Partitioner::Murmur2);
     let topic = scene.topics.name(Source::Loan.as_str());
     for number in 0.. {
         for records in version(library, number).chunks(RECORDS) {
             if done.load(Ordering::Acquire) {
                 return;
             }
-            writer.write(&topic, records);
+            while writer.write_within(PATIENCE, &topic, records).is_err() {
+                if done.load(Ordering::Acquire) {
+                    return;
+                }
+                writer = Writer::new(scene.broker, Partitioner::Murmur2);
+            }
             thread::sleep(PACE);
         }
     }

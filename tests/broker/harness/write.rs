@@ -131,7 +131,6 @@ impl Writer {
         config
             .set("linger.ms", "1")
             // A broker that was killed is found again at once.
-            .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.max.ms", "500")
             .set("message.max.bytes", LARGE_BYTES.to_string());
         for (name, value) in properties {
@@ -157,10 +156,20 @@ impl Writer {
 
     /// As [`write`](Self::write), where refusal is what a test expects.
     pub(crate) fn try_write(&self, topic: &str, records: &[Record]) -> KafkaResult<()> {
+        self.write_within(WAIT, topic, records)
+    }
+
+    /// As [`try_write`](Self::try_write), with a deadline of its own.
+    pub(crate) fn write_within(
+        &self,
+        deadline: Duration,
+        topic: &str,
+        records: &[Record],
+    ) -> KafkaResult<()> {
         for record in records {
             self.send(topic, record)?;
         }
-        self.0.flush(WAIT)?;
+        self.0.flush(deadline)?;
         match self.0.context().0.lock().unwrap().take() {
             Some(error) => Err(error),
             None => Ok(()),
