@@ -354,11 +354,11 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.refused.increment(tally.refused);
             add_all(&mut metrics.withheld, tally.withheld);
-            add_all(&mut metrics.detected, tally.detected.map(u64::from));
+            add_all(&mut metrics.detected, tally.seen.detected.map(u64::from));
             let limits = [
-                u64::from(tally.noticed.short_name),
-                u64::from(tally.noticed.short_card),
-                tally.national_cards,
+                u64::from(tally.seen.noticed.short_name),
+                u64::from(tally.seen.noticed.short_card),
+                tally.seen.national_cards,
             ];
             add_all(&mut metrics.limits, limits);
         }

@@ -28,8 +28,12 @@ pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<()
 /// Every field that the recipient needs is well formed, used or not.
 pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
     let strides = source.shape.strides();
-    let mut needs = program.needs.iter();
-    if needs.any(|&need| facts.malformed(need, strides)) {
+    // Mostly the record has nothing malformed at all.
+    let needs = match facts.record.malformed() {
+        true => &program.needs,
+        false => &program.joined_needs,
+    };
+    if needs.iter().any(|&need| facts.malformed(need, strides)) {
         return Err(Reason::Malformed);
     }
     Ok(())

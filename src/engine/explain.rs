@@ -6,7 +6,7 @@
 use super::admit::{admit, condition, consent, libraries, loan_history, needs, route};
 use super::lane::{Facts, Program, Source};
 use super::project::{Projector, output_key};
-use super::tally::RecipientTally;
+use super::tally::Seen;
 use crate::policy::pseudonym::PSEUDONYM_LENGTH;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::FieldRef;
@@ -43,7 +43,7 @@ pub struct Outcome {
     /// As JSON; none where the field is left out.
     pub value: Option<Vec<u8>>,
     /// What a mask or a detector counted on the way.
-    pub counted: RecipientTally,
+    pub counted: Seen,
 }
 
 impl Explanation {
@@ -70,7 +70,7 @@ pub(super) fn explain(
     let verdict = admit(facts, source, program)
         .and_then(|()| route(facts, &program.route))
         .err();
-    let fields = projector.each(facts, program).into_iter();
+    let fields = projector.each(facts, program, keyed.then_some(&key)).into_iter();
     Explanation {
         verdict: verdict.or_else(|| (!keyed).then_some(Reason::KeyMissing)),
         gates: Some(gates(facts, source, program)),

@@ -3,16 +3,17 @@
 //! Everything that can be looked up by name is looked up here, once. What the
 //! hot path gets are places.
 
-use super::record::{Limits, Record};
+use super::record::{Limits, Reading};
 use super::shape::{Place, Shape, ShapeError};
 use super::table::{Row, RowLayout};
 use super::value::Value;
+use crate::json::page::Label;
 use crate::policy::Policy;
 use crate::policy::catalogue::{Kind, Role, Type};
 use crate::policy::detect::Detectors;
 use crate::policy::form::{Date, Form};
 use crate::policy::mask::{Mask, Need};
-use crate::policy::pseudonym::Pseudonymiser;
+use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::recipient::{
     Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
     Test, Topics,
@@ -96,6 +97,8 @@ pub struct Program {
     pub conditions: Vec<(Ref, Test)>,
     /// Every field whose malformedness refuses the record for this recipient.
     pub needs: Vec<Ref>,
+    /// Those of them that are in the patron's row.
+    pub joined_needs: Vec<Ref>,
     /// The fields behind the places, by their paths, for explanations only.
     pub names: Vec<(Ref, FieldRef)>,
     /// Nothing is released without consent.
@@ -111,6 +114,8 @@ pub struct Program {
     pub key: PseudonymOf,
     pub pseudonymiser: Pseudonymiser,
     pub steps: Vec<Step>,
+    /// Some step makes lines of what others show.
+    pub has_slip: bool,
 }
 
 /// Where the outputs of a recipient go.
@@ -125,12 +130,11 @@ pub enum Route {
 }
 
 /// A value that is replaced by its pseudonym.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PseudonymOf {
     pub value: Ref,
     pub card: bool,
-    pub kind: String,
-    pub field: String,
+    pub meaning: Meaning,
     /// Whose library goes into it.
     pub library: Option<Ref>,
 }
@@ -139,8 +143,7 @@ pub struct PseudonymOf {
 #[derive(Debug)]
 pub struct Step {
     pub name: String,
-    /// `"name":`, as it stands in the output.
-    pub prefix: Box<[u8]>,
+    pub label: Label,
     pub action: Action,
     /// A later step needs the text that this one shows.
     pub kept: bool,
@@ -148,12 +151,16 @@ pub struct Step {
 
 #[derive(Debug)]
 pub enum Action {
+    /// A value of the record, as it stands there: what most fields are.
+    CopySlot(u16),
     Copy {
         from: Ref,
         card: bool,
     },
     Mask(Masked),
     Pseudonym(PseudonymOf),
+    /// The pseudonym that is the output's key, which is at hand.
+    OutputKey,
     Object {
         fields: Vec<Part>,
     },
@@ -202,7 +209,7 @@ pub enum Needed {
 /// A sub-field of an object or of a list's elements.
 #[derive(Debug)]
 pub struct Part {
-    pub prefix: Box<[u8]>,
+    pub label: Label,
     pub at: Ref,
     pub card: bool,
 }
@@ -285,6 +292,7 @@ impl Lane {
                 needs: Vec::new(),
                 names: Vec::new(),
                 card_fact: None,
+                key: None,
             }
             .compile(key)?;
             lane.sources[source].recipients.push(index);
@@ -454,6 +462,8 @@ struct Compiler<'a> {
     needs: Vec<Ref>,
     names: Vec<(Ref, FieldRef)>,
     card_fact: Option<Ref>,
+    /// What the output's key is made of.
+    key: Option<PseudonymOf>,
 }
 
 impl Compiler<'_> {
@@ -464,6 +474,7 @@ impl Compiler<'_> {
             conditions.push((self.field(&condition.field)?, condition.test.clone()));
         }
         let key = self.pseudonym_of(&recipient.key)?;
+        self.key = Some(key.clone());
         let route = self.route(&recipient.topics)?;
         let implied = recipient
             .consent
@@ -494,6 +505,7 @@ impl Compiler<'_> {
             route,
             libraries: recipient.libraries.clone(),
             conditions,
+            joined_needs: needs.iter().copied().filter(|need| need.joined).collect(),
             needs,
             names: self.names,
             consent_needed: recipient.consent.is_some(),
@@ -503,6 +515,7 @@ impl Compiler<'_> {
             card_fact,
             key,
             pseudonymiser,
+            has_slip: steps.iter().any(|step| step.kept),
             steps,
         })
     }
@@ -526,7 +539,7 @@ impl Compiler<'_> {
         for field in fields {
             steps.push(Step {
                 name: field.name.clone(),
-                prefix: prefix(&field.name),
+                label: Label::new(&field.name),
                 action: self.action(&field.value)?,
                 kept: false,
             });
@@ -546,6 +559,13 @@ impl Compiler<'_> {
         for place in shown {
             if let Some(step) = steps.get_mut(place) {
                 step.kept = true;
+            }
+        }
+        for step in steps.iter_mut().filter(|step| !step.kept) {
+            if let Action::Copy { from, card: false } = step.action
+                && let (Place::Slot(slot), false) = (from.place, from.joined)
+            {
+                step.action = Action::CopySlot(slot);
             }
         }
         Ok(steps)
@@ -602,7 +622,9 @@ impl Compiler<'_> {
 
     fn scalar(&mut self, projection: &Projection) -> Result<Action, CompileError> {
         if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
-            return Ok(Action::Pseudonym(self.pseudonym_of(from)?));
+            let of = self.pseudonym_of(from)?;
+            let is_key = self.key.as_ref() == Some(&of);
+            return Ok(if is_key { Action::OutputKey } else { Action::Pseudonym(of) });
         }
         let mut card = false;
         let mut from = None;
@@ -624,8 +646,8 @@ impl Compiler<'_> {
             needs.push(self.need(need, joined)?);
         }
         let own = match &projection.detect {
-            Some(_) => self.own_values()?,
-            None => Vec::new(),
+            Some(detect) if detect.needs_own_values() => self.own_values()?,
+            _ => Vec::new(),
         };
         Ok(Action::Mask(Masked {
             from,
@@ -701,7 +723,7 @@ impl Compiler<'_> {
                 path: field.path.clone(),
             };
             parts.push(Part {
-                prefix: prefix(&field.name),
+                label: Label::new(&field.name),
                 card: self.catalogue_type(&path)? == Type::CardNumber,
                 at: self.field(&path)?,
             });
@@ -718,8 +740,7 @@ impl Compiler<'_> {
             &self.lane.sources[self.source].kind.name
         };
         Ok(PseudonymOf {
-            kind: kind.to_owned(),
-            field: field.path.clone(),
+            meaning: Meaning::new(kind, &field.path),
             card: self.catalogue_type(field)? == Type::CardNumber,
             value: self.single(field)?,
             library: self.library(of_patron && !self.is_patron_source())?,
@@ -886,13 +907,6 @@ fn card_fact_of(source: &mut Source) -> Option<CardFact> {
     })
 }
 
-fn prefix(name: &str) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(name.len() + 3);
-    crate::json::write::string(&mut out, name);
-    out.push(b':');
-    out.into()
-}
-
 /// The first and the first later millisecond at which it holds.
 fn in_force(authorisation: &Authorisation) -> (i64, i64) {
     const DAY_MS: i64 = 86_400_000;
@@ -905,7 +919,7 @@ fn in_force(authorisation: &Authorisation) -> (i64, i64) {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub lane: &'a Lane,
-    pub record: &'a Record,
+    pub record: Reading<'a>,
     pub row: Option<&'a Row>,
     /// The batch's time, in milliseconds since 1970.
     pub now_ms: i64,

@@ -6,10 +6,12 @@
 pub mod admit;
 pub mod dead_letter;
 pub mod explain;
+mod keys;
 pub mod lane;
 pub mod meter;
 pub mod pipeline;
 pub mod project;
+mod reader;
 pub mod record;
 pub mod shape;
 pub mod table;

@@ -16,9 +16,9 @@ use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
 use super::project::{Projector, output_key};
-use super::record::Record;
+use super::record::{Reading, Record};
 use super::table::{Known, Row, Table};
-use super::tally::{RecipientTally, Tally};
+use super::tally::{RecipientTally, Seen, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::PSEUDONYM_LENGTH;
@@ -30,7 +30,8 @@ use crate::transport::{Input, Outbox, Payload};
 #[derive(Debug)]
 pub struct Pipeline {
     lane: Arc<Lane>,
-    record: Record,
+    /// One for each source of the lane, as each has keys of its own.
+    records: Vec<Record>,
     table: Table,
     projector: Projector,
     tally: Tally,
@@ -65,9 +66,10 @@ impl Pipeline {
     #[must_use]
     pub fn new(lane: Arc<Lane>) -> Self {
         let tally = Tally::new(lane.sources.len(), lane.recipients.len());
+        let shapes = lane.sources.iter().map(|source| &source.shape);
         Pipeline {
+            records: shapes.map(Record::new).collect(),
             lane,
-            record: Record::default(),
             table: Table::default(),
             projector: Projector::default(),
             tally,
@@ -126,7 +128,7 @@ impl Pipeline {
         };
         let known = match self.read(input, source) {
             Ok(Read::Erasure) => Known::Erased,
-            Ok(Read::Record) => self.row(source),
+            Ok(Read::Record(text)) => self.row(source, self.reading(input, text)),
             Err(_) => Known::Unreadable,
         };
         if let Some(id) = key_text(input) {
@@ -143,11 +145,11 @@ impl Pipeline {
         };
         self.count_input(at, input);
         let outcome = self.read(input, source);
-        self.tally.sources[at].unfit += u64::from(self.record.unfit());
+        self.tally.sources[at].unfit += u64::from(self.records[at].unfit());
         match outcome {
             Err(reason) => self.refuse(&lane, source, input, reason, outbox),
             Ok(Read::Erasure) => self.erase(source, input),
-            Ok(Read::Record) => self.decide_record(&lane, source, input, outbox),
+            Ok(Read::Record(text)) => self.decide_record(&lane, source, input, text, outbox),
         }
     }
 
@@ -157,21 +159,18 @@ impl Pipeline {
         let lane = Arc::clone(&self.lane);
         let source = lane.source(input.source)?;
         let program = lane.recipients.get(recipient)?;
-        let reason = match self.read(input, source) {
-            Err(reason) => Some(reason),
-            Ok(Read::Erasure) => Some(Reason::PatronErased),
-            Ok(Read::Record) => None,
+        let text = match self.read(input, source) {
+            Err(reason) => return Some(Explanation::refused(reason)),
+            Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
+            Ok(Read::Record(text)) => text,
         };
-        if let Some(reason) = reason {
-            return Some(Explanation::refused(reason));
-        }
         let row = match patron_of(&self.table, source, input) {
             Ok(row) => row,
             Err(reason) => return Some(Explanation::refused(reason)),
         };
         let facts = Facts {
             lane: &lane,
-            record: &self.record,
+            record: self.records[usize::from(input.source.0)].reading(text),
             row,
             now_ms: self.now.ms,
         };
@@ -188,9 +187,9 @@ impl Pipeline {
         self.tally.written_ms.extend(input.timestamp_ms);
     }
 
-    /// Reads a message into `self.record`, and checks what holds for every
+    /// Reads a message into its source's record, and checks what holds for every
     /// recipient alike.
-    fn read(&mut self, input: &Input<'_>, source: &Source) -> Result<Read, Reason> {
+    fn read<'a>(&mut self, input: &Input<'a>, source: &Source) -> Result<Read<'a>, Reason> {
         let bytes = match input.payload {
             Payload::Refused(reason) => return Err(reason),
             Payload::Bytes(bytes) if !is_null(bytes) => bytes,
@@ -202,64 +201,41 @@ impl Pipeline {
                 };
             }
         };
-        self.record.read(bytes, &source.shape, &self.lane.limits)?;
-        if source.kind.closed && self.record.unlisted() {
+        let record = &mut self.records[usize::from(input.source.0)];
+        let text = record.read(bytes, &self.lane.limits)?;
+        if source.kind.closed && record.unlisted() {
             return Err(Reason::UnlistedField);
         }
-        let identifiers = [source.patron_id, source.library, source.own_id];
+        let reading = record.reading(text);
+        let identifiers = [source.library, source.own_id];
         for slot in identifiers.into_iter().flatten() {
-            if self.record.value(slot).as_text().is_none() {
+            if reading.value(slot).as_text().is_none() {
                 return Err(Reason::Identifier);
             }
         }
         if let Some(slot) = source.patron_id {
-            let patron_id = self.record.value(slot).as_text().unwrap_or_default();
+            let patron_id = reading.value(slot).as_text().ok_or(Reason::Identifier)?;
             if input.key != Some(patron_id.as_bytes()) {
                 return Err(Reason::Miskeyed);
             }
         }
-        self.derive(source);
-        Ok(Read::Record)
+        derive(record, text, source);
+        Ok(Read::Record(text))
     }
 
-    /// Fills the slots that no path of the record fills.
-    fn derive(&mut self, source: &Source) {
-        for checked in &source.checked {
-            let raw = self.record.slot(checked.raw);
-            let fits = match self.record.value(checked.raw) {
-                Value::Text { text, .. } => checked.form.fits(text),
-                _ => true,
-            };
-            let slot = if fits { raw } else { Slot::MISSING };
-            self.record.derive(checked.slot, slot);
-        }
-        if let Some(card) = source.card {
-            let number = self.record.value(card.card_number);
-            let kind = self.record.value(card.card_kind);
-            let national = self.record.value(card.national_number);
-            let fact = if [number, kind, national]
-                .iter()
-                .any(|value| value.is_malformed())
-            {
-                Slot::MALFORMED
-            } else {
-                Slot::boolean(
-                    kind.as_text() == Some("eid")
-                        || same_digits(number.as_text(), national.as_text()),
-                )
-            };
-            self.record.derive(card.slot, fact);
-        }
+    /// What was just read of an input's `text`.
+    fn reading<'a>(&'a self, input: &Input<'_>, text: &'a str) -> Reading<'a> {
+        self.records[usize::from(input.source.0)].reading(text)
     }
 
     /// What the table keeps of the patron record that was just read.
-    fn row(&self, source: &Source) -> Known {
+    fn row(&self, source: &Source, record: Reading<'_>) -> Known {
         let national = source
             .card
-            .filter(|card| self.record.slot(card.slot).state == State::True)
+            .filter(|card| record.slot(card.slot).state() == State::True)
             .filter(|_| !self.lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
-        Known::Patron(self.lane.layout.row(&self.record, dropped.as_slice()))
+        Known::Patron(self.lane.layout.row(record, dropped.as_slice()))
     }
 
     /// A record refused whole: a dead letter; no recipient sees anything of it.
@@ -282,30 +258,8 @@ impl Pipeline {
         for &recipient in &source.recipients {
             self.tally.recipients[recipient].refused += 1;
         }
-        self.dead_letter(lane, source, input, reason, None, outbox);
-    }
-
-    fn dead_letter(
-        &mut self,
-        lane: &Lane,
-        source: &Source,
-        input: &Input<'_>,
-        reason: Reason,
-        recipient: Option<&str>,
-        outbox: &mut Outbox,
-    ) {
-        self.tally.dead_letters[reason as usize] += 1;
-        let letter = DeadLetter {
-            lane: &lane.name,
-            topic: &source.topic,
-            partition: input.partition,
-            offset: input.offset,
-            reason,
-            recipient,
-            policy_version: &lane.policy_version,
-            time: &self.now.text,
-        };
-        outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+        let letters = &mut self.tally.dead_letters;
+        letter(lane, source, &self.now, input, (reason, None), letters, outbox);
     }
 
     /// A null on the patron source: the patron is erased.
@@ -331,77 +285,134 @@ impl Pipeline {
         lane: &Lane,
         source: &Source,
         input: &Input<'_>,
+        text: &str,
         outbox: &mut Outbox,
     ) {
-        match source.kind.role {
-            Role::Patron => {
-                let known = self.row(source);
-                if let Some(id) = key_text(input) {
-                    self.table.put(input.partition, id, known, input.offset);
-                }
+        if source.kind.role == Role::Patron
+            && let Some(id) = key_text(input)
+        {
+            let known = self.row(source, self.reading(input, text));
+            self.table.put(input.partition, id, known, input.offset);
+        }
+        let row = match patron_of(&self.table, source, input) {
+            Ok(row) => row,
+            Err(reason @ Reason::PatronErased) => {
+                return self.withhold_all(source, input, reason);
             }
-            Role::Record if source.kind.keyed => match patron_of(&self.table, source, input) {
-                Ok(_) => {}
-                Err(reason @ Reason::PatronErased) => {
-                    return self.withhold_all(source, input, reason);
-                }
-                Err(reason) => return self.refuse(lane, source, input, reason, outbox),
-            },
-            Role::Gate | Role::Record => {}
-        }
+            Err(reason) => return self.refuse(lane, source, input, reason, outbox),
+        };
+        let at = usize::from(input.source.0);
         if source.recipients.is_empty() {
-            self.tally.sources[usize::from(input.source.0)].applied += 1;
+            self.tally.sources[at].applied += 1;
         }
+        let facts = Facts {
+            lane,
+            record: self.records[at].reading(text),
+            row,
+            now_ms: self.now.ms,
+        };
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
                 continue;
             };
-            if let Err(reason) = self.offer(lane, source, program, index, input, outbox) {
-                self.tally.recipients[index].withheld[reason as usize] += 1;
+            let tally = &mut self.tally.recipients[index];
+            let offered = offer(&facts, source, program, &mut self.projector, tally, outbox);
+            if let Err(reason) = offered {
+                tally.withheld[reason as usize] += 1;
                 if matches!(reason, Reason::Malformed | Reason::TooLarge) {
-                    self.dead_letter(lane, source, input, reason, Some(&program.name), outbox);
+                    let why = (reason, Some(program.name.as_str()));
+                    let letters = &mut self.tally.dead_letters;
+                    letter(lane, source, &self.now, input, why, letters, outbox);
                 }
             }
         }
     }
+}
 
-    /// Decides the record for one recipient.
-    fn offer(
-        &mut self,
-        lane: &Lane,
-        source: &Source,
-        program: &Program,
-        index: usize,
-        input: &Input<'_>,
-        outbox: &mut Outbox,
-    ) -> Result<(), Reason> {
-        let facts = Facts {
-            lane,
-            record: &self.record,
-            row: patron_of(&self.table, source, input).unwrap_or(None),
-            now_ms: self.now.ms,
-        };
-        admit(&facts, source, program)?;
-        let output = route(&facts, &program.route)?;
-        let mut key = [0; PSEUDONYM_LENGTH];
-        if !output_key(&facts, program, &mut key) {
-            return Err(Reason::KeyMissing);
+/// Decides a record for one recipient.
+fn offer(
+    facts: &Facts<'_>,
+    source: &Source,
+    program: &Program,
+    projector: &mut Projector,
+    tally: &mut RecipientTally,
+    outbox: &mut Outbox,
+) -> Result<(), Reason> {
+    admit(facts, source, program)?;
+    let output = route(facts, &program.route)?;
+    let mut key = [0; PSEUDONYM_LENGTH];
+    if !output_key(facts, program, &mut key) {
+        return Err(Reason::KeyMissing);
+    }
+    let mut seen = Seen::default();
+    let bytes = outbox.write(output, None, Some(&key), |page, start| {
+        let end = projector.project(facts, program, &key, (page, start), &mut seen);
+        if end - start > facts.lane.output_bytes_max {
+            return Err(Reason::TooLarge);
         }
-        let tally = &mut self.tally.recipients[index];
-        let mut draft = RecipientTally::default();
-        let projector = &mut self.projector;
-        let bytes = outbox.try_push(output, None, Some(&key), |out| {
-            let start = out.len();
-            projector.project(&facts, program, out, &mut draft);
-            if out.len() - start > lane.output_bytes_max {
-                return Err(Reason::TooLarge);
-            }
-            Ok(out.len() - start)
-        })?;
-        tally.released += 1;
-        tally.bytes += (bytes + key.len()) as u64;
-        tally.absorb(&draft);
-        Ok(())
+        Ok(end)
+    })?;
+    tally.released += 1;
+    tally.bytes += (bytes + key.len()) as u64;
+    tally.seen.absorb(&seen);
+    Ok(())
+}
+
+/// Writes a dead letter, for a recipient or for all, and counts it.
+fn letter(
+    lane: &Lane,
+    source: &Source,
+    now: &BatchTime,
+    input: &Input<'_>,
+    (reason, recipient): (Reason, Option<&str>),
+    count: &mut [u64],
+    outbox: &mut Outbox,
+) {
+    count[reason as usize] += 1;
+    let letter = DeadLetter {
+        lane: &lane.name,
+        topic: &source.topic,
+        partition: input.partition,
+        offset: input.offset,
+        reason,
+        recipient,
+        policy_version: &lane.policy_version,
+        time: &now.text,
+    };
+    outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+}
+
+/// Fills the slots that no path of the record fills.
+fn derive(record: &mut Record, text: &str, source: &Source) {
+    for checked in &source.checked {
+        let reading = record.reading(text);
+        let fits = match reading.value(checked.raw) {
+            Value::Text { text, .. } => checked.form.fits(text),
+            _ => true,
+        };
+        let slot = if fits {
+            reading.slot(checked.raw)
+        } else {
+            Slot::MISSING
+        };
+        record.derive(checked.slot, slot);
+    }
+    if let Some(card) = source.card {
+        let reading = record.reading(text);
+        let number = reading.value(card.card_number);
+        let kind = reading.value(card.card_kind);
+        let national = reading.value(card.national_number);
+        let malformed = [number, kind, national]
+            .iter()
+            .any(|value| value.is_malformed());
+        let fact = if malformed {
+            Slot::MALFORMED
+        } else {
+            Slot::boolean(
+                kind.as_text() == Some("eid") || same_digits(number.as_text(), national.as_text()),
+            )
+        };
+        record.derive(card.slot, fact);
     }
 }
 
@@ -422,8 +433,9 @@ fn patron_of<'a>(
 }
 
 /// What a message turned out to be.
-enum Read {
-    Record,
+enum Read<'a> {
+    /// A record, and its text.
+    Record(&'a str),
     Erasure,
 }
 

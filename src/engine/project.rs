@@ -5,11 +5,14 @@
 
 use super::lane::{Action, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
 use super::shape::Place;
-use super::tally::RecipientTally;
-use super::value::Value;
-use crate::json::write;
+use super::tally::Seen;
+use super::value::{State, Value};
+use crate::json::page::Page;
 use crate::policy::mask;
 use crate::policy::pseudonym::PSEUDONYM_LENGTH;
+
+/// The text of one pseudonym.
+pub type Token = [u8; PSEUDONYM_LENGTH];
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -17,136 +20,181 @@ pub struct Projector {
     masked: String,
     cleaned: String,
     /// What the steps show that a later step needs, by step.
-    shown: Vec<Option<String>>,
+    shown: Vec<Shown>,
+}
+
+/// The text that a step shows, if it shows any.
+#[derive(Debug, Default)]
+struct Shown {
+    there: bool,
+    text: String,
+}
+
+impl Shown {
+    fn keep(&mut self, text: &str) {
+        self.there = true;
+        self.text.clear();
+        self.text.push_str(text);
+    }
 }
 
 /// Whether a patron's card is a national number that `program` may not have.
-fn card_hidden(facts: &Facts<'_>, program: &Program, fact: Option<Ref>) -> bool {
-    let national = fact.is_some_and(|fact| facts.value(fact) == Value::Boolean(true));
-    let authorised = program
-        .authorised_ms
-        .is_some_and(|(from, until)| (from..until).contains(&facts.now_ms));
-    national && !authorised
+fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
+    let national = program
+        .card_fact
+        .is_some_and(|fact| facts.value(fact) == Value::Boolean(true));
+    let authorised = || {
+        program
+            .authorised_ms
+            .is_some_and(|(from, until)| (from..until).contains(&facts.now_ms))
+    };
+    national && !authorised()
 }
 
 impl Projector {
-    /// Appends what `program` shows of a record to `out`, as one JSON object.
+    /// Writes what `program` shows of a record onto `page` at `start`, as one
+    /// JSON object; says where it ends. `key` is the output's key.
     pub fn project(
         &mut self,
         facts: &Facts<'_>,
         program: &Program,
-        out: &mut Vec<u8>,
-        tally: &mut RecipientTally,
-    ) {
+        key: &Token,
+        (page, start): (&mut Page, usize),
+        seen: &mut Seen,
+    ) -> usize {
         self.begin(program);
-        let hidden = card_hidden(facts, program, program.card_fact);
-        out.push(b'{');
-        let start = out.len();
+        let mut pen = Pen {
+            facts,
+            program,
+            key: Some(key),
+            hidden: card_hidden(facts, program),
+            page,
+            seen,
+        };
+        let mut at = start;
         for (index, step) in program.steps.iter().enumerate() {
-            let before = out.len();
-            if before > start {
-                out.push(b',');
-            }
-            out.extend_from_slice(&step.prefix);
-            let mut pen = Pen {
-                facts,
-                program,
-                hidden,
-                out,
-                tally,
-            };
-            if !self.step(&mut pen, index, step) {
-                out.truncate(before);
-            }
+            at = self.step(&mut pen, at, index, step);
         }
-        out.push(b'}');
+        match page.close_object(start, at) {
+            Some(end) => end,
+            None => page.bytes(start, b"{}"),
+        }
     }
 
     fn begin(&mut self, program: &Program) {
-        self.shown.clear();
-        self.shown.resize(program.steps.len(), None);
+        if program.has_slip {
+            self.shown.resize_with(program.steps.len(), Shown::default);
+            self.shown.iter_mut().for_each(|shown| shown.there = false);
+        }
     }
 
     /// Projects each step by itself, in order: its value as JSON, where it
-    /// shows one, and what was counted on the way.
+    /// shows one, and what it met with on the way. `key` is the output's key,
+    /// if it has one.
     pub fn each(
         &mut self,
         facts: &Facts<'_>,
         program: &Program,
-    ) -> Vec<(Option<Vec<u8>>, RecipientTally)> {
+        key: Option<&Token>,
+    ) -> Vec<(Option<Vec<u8>>, Seen)> {
         self.begin(program);
-        let hidden = card_hidden(facts, program, program.card_fact);
         let mut all = Vec::with_capacity(program.steps.len());
         for (index, step) in program.steps.iter().enumerate() {
-            let (mut out, mut tally) = (Vec::new(), RecipientTally::default());
+            let (mut page, mut seen) = (Page::default(), Seen::default());
             let mut pen = Pen {
                 facts,
                 program,
-                hidden,
-                out: &mut out,
-                tally: &mut tally,
+                key,
+                hidden: card_hidden(facts, program),
+                page: &mut page,
+                seen: &mut seen,
             };
-            let shown = self.step(&mut pen, index, step);
-            all.push((shown.then_some(out), tally));
+            let end = self.step(&mut pen, 0, index, step);
+            let value = step.label.after(page.written(0, end)).map(<[u8]>::to_vec);
+            all.push((value, seen));
         }
         all
     }
 
-    /// Writes one value; false where there is none, and `out` is then to be cut.
-    fn step(&mut self, pen: &mut Pen<'_>, index: usize, step: &Step) -> bool {
+    /// Writes one member at `at`, or nothing where there is no value; says where
+    /// the next one goes.
+    #[inline(always)]
+    fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         match &step.action {
+            Action::CopySlot(slot) => pen.copy(at, step, *slot),
+            Action::OutputKey => match pen.key {
+                Some(key) => pen.token(at, step, key),
+                None => at,
+            },
+            _ => self.rarer(pen, at, index, step),
+        }
+    }
+
+    #[inline(never)]
+    fn rarer(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
+        let (facts, hidden) = (pen.facts, pen.hidden);
+        match &step.action {
+            Action::CopySlot(_) | Action::OutputKey => at,
             Action::Copy { from, card } => {
                 let value = pen.see(*from, *card);
-                if step.kept {
-                    self.shown[index] = value.as_text().map(str::to_owned);
+                if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
+                    && let Some(text) = value.as_text()
+                {
+                    shown.keep(text);
                 }
-                scalar(pen.out, value)
+                pen.member(at, step, |page, at| scalar(page, at, value))
             }
-            Action::Mask(masked) => self.masked(pen, index, step.kept, masked),
             Action::Pseudonym(of) => {
                 let mut token = [0; PSEUDONYM_LENGTH];
-                let found = pen.pseudonym(of, &mut token);
-                if found {
-                    pen.out.push(b'"');
-                    pen.out.extend_from_slice(&token);
-                    pen.out.push(b'"');
+                match pen.pseudonym(of, &mut token) {
+                    true => pen.token(at, step, &token),
+                    false => at,
                 }
-                found
             }
-            Action::Object { fields } => {
-                let (facts, hidden) = (pen.facts, pen.hidden);
-                object(pen.out, fields, hidden, |part| facts.value(part.at))
-            }
+            Action::Mask(masked) => match self.masked(pen, index, step.kept, masked) {
+                true => pen.member(at, step, |page, at| Some(page.string(at, &self.masked))),
+                false => at,
+            },
+            Action::Object { fields } => pen.member(at, step, |page, at| {
+                object(page, at, fields, hidden, |part| facts.value(part.at))
+            }),
             Action::List {
                 joined,
                 list,
                 stride,
                 fields,
-            } => pen.list(*joined, *list, |pen, index| {
-                let (facts, hidden) = (pen.facts, pen.hidden);
-                object(pen.out, fields, hidden, |part| {
-                    facts.element(part.at, *stride, index)
+            } => {
+                let length = facts.list_len(*joined, *list);
+                pen.member(at, step, |page, at| {
+                    elements(page, at, length, |page, at, index| {
+                        object(page, at, fields, hidden, |part| {
+                            facts.element(part.at, *stride, index)
+                        })
+                    })
                 })
-            }),
+            }
             Action::Scalars {
                 joined,
                 list,
                 stride,
                 card,
             } => {
-                let at = Ref {
+                if *card && hidden {
+                    pen.seen.national_cards += 1;
+                    return at;
+                }
+                let from = Ref {
                     joined: *joined,
                     place: Place::Element {
                         list: *list,
                         slot: 0,
                     },
                 };
-                if *card && pen.hidden {
-                    pen.tally.national_cards += 1;
-                    return false;
-                }
-                pen.list(*joined, *list, |pen, index| {
-                    scalar(pen.out, pen.facts.element(at, *stride, index))
+                let length = facts.list_len(*joined, *list);
+                pen.member(at, step, |page, at| {
+                    elements(page, at, length, |page, at, index| {
+                        scalar(page, at, facts.element(from, *stride, index))
+                    })
                 })
             }
             Action::Slip {
@@ -154,17 +202,25 @@ impl Projector {
                 initial,
                 rest,
             } => {
-                let shown = |place: &usize| self.shown.get(*place).and_then(Option::as_deref);
-                let rest: Vec<Option<&str>> = rest.iter().map(shown).collect();
-                slip(
-                    pen.out,
-                    &mask::slip_lines(shown(mark), shown(initial), &rest),
-                );
-                true
+                let shown = |place: &usize| {
+                    let shown = self.shown.get(*place).filter(|shown| shown.there);
+                    shown.map(|shown| shown.text.as_str())
+                };
+                let rest = rest.iter().map(shown);
+                pen.member(at, step, |page, start| {
+                    let mut at = start;
+                    mask::slip_lines(shown(mark), shown(initial), rest, |line| {
+                        at = page.byte(at, b',');
+                        at = page.joined_string(at, line);
+                    });
+                    page.close_list(start, at)
+                })
             }
         }
     }
 
+    /// Puts what a mask and detectors make of a value into `self.masked`; false
+    /// where nothing is to be shown.
     fn masked(&mut self, pen: &mut Pen<'_>, index: usize, kept: bool, masked: &Masked) -> bool {
         let facts = pen.facts;
         let value = masked
@@ -186,31 +242,26 @@ impl Projector {
                     *place = needed(facts, *need);
                 }
                 let needs = &needs[..masked.needs.len().min(NEEDS_MAX)];
-                if !mask.apply(input, needs, &mut self.masked, &mut pen.tally.noticed) {
+                if !mask.apply(input, needs, &mut self.masked, &mut pen.seen.noticed) {
                     return false;
                 }
             }
         }
         if let Some(detect) = &masked.detect {
-            let own: Vec<&str> = masked
-                .own
-                .iter()
-                .filter_map(|&at| facts.value(at).as_text())
-                .collect();
+            let own = masked.own.iter().filter_map(|&at| facts.value(at).as_text());
             self.cleaned.clear();
             if detect.apply(
                 &self.masked,
-                &own,
+                own,
                 &mut self.cleaned,
-                &mut pen.tally.detected,
+                &mut pen.seen.detected,
             ) {
                 std::mem::swap(&mut self.masked, &mut self.cleaned);
             }
         }
-        if kept {
-            self.shown[index] = Some(self.masked.clone());
+        if let Some(shown) = self.shown.get_mut(index).filter(|_| kept) {
+            shown.keep(&self.masked);
         }
-        write::string(pen.out, &self.masked);
         true
     }
 }
@@ -231,58 +282,73 @@ fn needed<'a>(facts: &Facts<'a>, need: Needed) -> Option<&'a str> {
 struct Pen<'a> {
     facts: &'a Facts<'a>,
     program: &'a Program,
+    /// The output's key.
+    key: Option<&'a Token>,
     /// The patron's card number is a national number, and not to be shown.
     hidden: bool,
-    out: &'a mut Vec<u8>,
-    tally: &'a mut RecipientTally,
+    page: &'a mut Page,
+    seen: &'a mut Seen,
 }
 
 impl<'a> Pen<'a> {
     /// The value of a field, unless it is a card number that must not be seen.
     fn see(&mut self, at: Ref, card: bool) -> Value<'a> {
         if card && self.hidden {
-            self.tally.national_cards += 1;
+            self.seen.national_cards += 1;
             return Value::Missing;
         }
         self.facts.value(at)
     }
 
-    fn pseudonym(&mut self, of: &PseudonymOf, token: &mut [u8; PSEUDONYM_LENGTH]) -> bool {
+    fn pseudonym(&mut self, of: &PseudonymOf, token: &mut Token) -> bool {
         let value = self.see(of.value, of.card);
         write_pseudonym(self.facts, self.program, of, value, token)
     }
 
-    /// Writes a list of what `write` writes per element; false where it is empty.
-    fn list(
+    /// Writes a member whose value `write` writes; nothing where that has none.
+    #[inline]
+    fn member(
         &mut self,
-        joined: bool,
-        list: u16,
-        mut write: impl FnMut(&mut Self, usize) -> bool,
-    ) -> bool {
-        self.out.push(b'[');
-        let start = self.out.len();
-        for index in 0..self.facts.list_len(joined, list) {
-            let before = self.out.len();
-            if before > start {
-                self.out.push(b',');
+        at: usize,
+        step: &Step,
+        write: impl FnOnce(&mut Page, usize) -> Option<usize>,
+    ) -> usize {
+        let value = self.page.label(at, &step.label);
+        write(self.page, value).unwrap_or(at)
+    }
+
+    /// Writes a member as it stands in the record.
+    #[inline(always)]
+    fn copy(&mut self, at: usize, step: &Step, slot: u16) -> usize {
+        let record = self.facts.record;
+        let found = record.slot(slot);
+        match found.state() {
+            State::Plain | State::Number => {
+                let at = self.page.label(at, &step.label);
+                let text = record.text_of(State::Plain).as_bytes();
+                self.page.span(at, text, found.start(), found.end())
             }
-            if !write(self, index) {
-                self.out.truncate(before);
+            State::Missing | State::Malformed => at,
+            State::Decoded | State::True | State::False => {
+                let value = record.value(slot);
+                self.member(at, step, |page, at| scalar(page, at, value))
             }
         }
-        self.out.push(b']');
-        self.out.len() > start + 1
+    }
+
+    #[inline]
+    fn token(&mut self, at: usize, step: &Step, token: &Token) -> usize {
+        let at = self.page.label(at, &step.label);
+        let mut quoted = [b'"'; PSEUDONYM_LENGTH + 2];
+        quoted[1..=PSEUDONYM_LENGTH].copy_from_slice(token);
+        self.page.bytes(at, &quoted)
     }
 }
 
 /// The output key of a record for a recipient; false where its field is missing.
-pub fn output_key(
-    facts: &Facts<'_>,
-    program: &Program,
-    token: &mut [u8; PSEUDONYM_LENGTH],
-) -> bool {
+pub fn output_key(facts: &Facts<'_>, program: &Program, token: &mut Token) -> bool {
     let of = &program.key;
-    if of.card && card_hidden(facts, program, program.card_fact) {
+    if of.card && card_hidden(facts, program) {
         return false;
     }
     write_pseudonym(facts, program, of, facts.value(of.value), token)
@@ -293,7 +359,7 @@ fn write_pseudonym(
     program: &Program,
     of: &PseudonymOf,
     value: Value<'_>,
-    token: &mut [u8; PSEUDONYM_LENGTH],
+    token: &mut Token,
 ) -> bool {
     let Some(value) = value.as_text() else {
         return false;
@@ -301,51 +367,52 @@ fn write_pseudonym(
     let library = facts.text(of.library).unwrap_or_default();
     program
         .pseudonymiser
-        .pseudonym(&of.kind, &of.field, library, value, token);
+        .pseudonym(&of.meaning, library, value, token);
     true
 }
 
-fn scalar(out: &mut Vec<u8>, value: Value<'_>) -> bool {
-    match value {
-        Value::Missing | Value::Malformed => return false,
-        Value::Text { text, plain: true } => write::plain_string(out, text),
-        Value::Text { text, plain: false } => write::string(out, text),
-        Value::Number(written) => out.extend_from_slice(written.as_bytes()),
-        Value::Boolean(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
-    }
-    true
+/// Writes a scalar; says where it ends, if there is one.
+#[inline]
+fn scalar(page: &mut Page, at: usize, value: Value<'_>) -> Option<usize> {
+    Some(match value {
+        Value::Missing | Value::Malformed => return None,
+        Value::Text { text, plain: true } => page.plain_string(at, text),
+        Value::Text { text, plain: false } => page.string(at, text),
+        Value::Number(written) => page.bytes(at, written.as_bytes()),
+        Value::Boolean(true) => page.bytes(at, b"true"),
+        Value::Boolean(false) => page.bytes(at, b"false"),
+    })
 }
 
-/// Writes an object of listed sub-fields; false where it has none of them.
+/// Writes an object of listed sub-fields, if it has any of them.
 fn object<'a>(
-    out: &mut Vec<u8>,
+    page: &mut Page,
+    start: usize,
     fields: &[Part],
     hidden: bool,
     value: impl Fn(&Part) -> Value<'a>,
-) -> bool {
-    out.push(b'{');
-    let start = out.len();
+) -> Option<usize> {
+    let mut at = start;
     for part in fields {
-        let before = out.len();
-        if before > start {
-            out.push(b',');
-        }
-        out.extend_from_slice(&part.prefix);
-        if (part.card && hidden) || !scalar(out, value(part)) {
-            out.truncate(before);
+        if !(part.card && hidden) {
+            let after = page.label(at, &part.label);
+            at = scalar(page, after, value(part)).unwrap_or(at);
         }
     }
-    out.push(b'}');
-    out.len() > start + 1
+    page.close_object(start, at)
 }
 
-fn slip<S: AsRef<str>>(out: &mut Vec<u8>, lines: &[S]) {
-    out.push(b'[');
-    for (index, line) in lines.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write::string(out, line.as_ref());
+/// Writes a list of what `write` writes per element, if there is any.
+fn elements(
+    page: &mut Page,
+    start: usize,
+    length: usize,
+    mut write: impl FnMut(&mut Page, usize, usize) -> Option<usize>,
+) -> Option<usize> {
+    let mut at = start;
+    for index in 0..length {
+        let after = page.byte(at, b',');
+        at = write(page, after, index).unwrap_or(at);
     }
-    out.push(b']');
+    page.close_list(start, at)
 }

@@ -37,7 +37,7 @@ pub(super) struct Member {
 pub(super) struct Node {
     pub(super) members: Vec<Member>,
     /// Its slots belong to a list's element.
-    in_element: bool,
+    pub(super) in_element: bool,
 }
 
 /// The wanted paths of one kind.

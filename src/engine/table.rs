@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::record::Record;
+use super::record::Reading;
 use super::shape::Place;
 use super::value::{State, Value};
 
@@ -82,7 +82,7 @@ impl RowLayout {
     /// Makes the row of a patron record; `dropped` are slots of the record
     /// whose values must not rest in the table.
     #[must_use]
-    pub fn row(&self, record: &Record, dropped: &[u16]) -> Row {
+    pub fn row(&self, record: Reading<'_>, dropped: &[u16]) -> Row {
         let mut text = String::new();
         let mut words = Vec::with_capacity(self.slots.len() + self.lists.len());
         for &slot in &self.slots {

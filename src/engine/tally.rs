@@ -25,21 +25,27 @@ pub struct RecipientTally {
     pub withheld: [u64; Reason::ALL.len()],
     /// The record was refused whole before the recipient's gate saw it.
     pub refused: u64,
+    pub seen: Seen,
+}
+
+/// What projecting outputs met with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
     pub detected: [u32; DETECTORS.len()],
     pub noticed: Noticed,
     /// Card numbers left out because they are national numbers.
     pub national_cards: u64,
 }
 
-impl RecipientTally {
-    /// Adds what projecting one output came to.
-    pub fn absorb(&mut self, draft: &RecipientTally) {
-        for (sum, hits) in self.detected.iter_mut().zip(draft.detected) {
+impl Seen {
+    /// Adds what another output, or batch, met with.
+    pub fn absorb(&mut self, more: &Seen) {
+        for (sum, hits) in self.detected.iter_mut().zip(more.detected) {
             *sum += hits;
         }
-        self.noticed.short_name += draft.noticed.short_name;
-        self.noticed.short_card += draft.noticed.short_card;
-        self.national_cards += draft.national_cards;
+        self.noticed.short_name += more.noticed.short_name;
+        self.noticed.short_card += more.noticed.short_card;
+        self.national_cards += more.national_cards;
     }
 }
 
@@ -77,7 +83,7 @@ impl Tally {
             sum.bytes += more.bytes;
             add_all(&mut sum.withheld, &more.withheld);
             sum.refused += more.refused;
-            sum.absorb(more);
+            sum.seen.absorb(&more.seen);
         }
         add_all(&mut self.dead_letters, &other.dead_letters);
     }

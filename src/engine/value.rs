@@ -39,13 +39,17 @@ impl<'a> Value<'a> {
     }
 }
 
-/// How a value is kept: a span in the text that its owner holds.
+/// How a value is kept: a span in the text that its owner holds, and what it is.
+///
+/// One number, as it is written and read for every value of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub start: u32,
-    pub end: u32,
-    pub state: State,
-}
+pub struct Slot(u64);
+
+/// The largest end of a span; no record is larger.
+pub const SPAN_MAX: usize = (1 << SPAN_BITS) - 1;
+
+const SPAN_BITS: u32 = 28;
+const STATE_BITS: u32 = 8;
 
 /// What a [`Slot`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub struct Slot {
 pub enum State {
     Missing,
     Malformed,
-    /// A string without escapes, in the record's text.
+    /// A string without escapes, in the record's text, with its quotes.
     Plain,
     /// A string that had escapes, in the decoded text.
     Decoded,
@@ -63,20 +67,84 @@ pub enum State {
 }
 
 impl Slot {
-    pub const MISSING: Slot = Slot::empty(State::Missing);
-    pub const MALFORMED: Slot = Slot::empty(State::Malformed);
+    pub const MISSING: Slot = Slot(State::Missing as u64);
+    pub const MALFORMED: Slot = Slot(State::Malformed as u64);
 
+    /// What lies between `start` and `end`, of which neither is over
+    /// [`SPAN_MAX`].
+    #[inline]
     #[must_use]
-    pub const fn empty(state: State) -> Slot {
-        Slot {
-            start: 0,
-            end: 0,
-            state,
-        }
+    pub const fn span(start: usize, end: usize, state: State) -> Slot {
+        let span = (start as u64) | ((end as u64) << SPAN_BITS);
+        Slot((span << STATE_BITS) | state as u64)
     }
 
     #[must_use]
     pub const fn boolean(value: bool) -> Slot {
-        Slot::empty(if value { State::True } else { State::False })
+        Slot(if value { State::True } else { State::False } as u64)
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn state(self) -> State {
+        match self.0 as u8 {
+            0 => State::Missing,
+            2 => State::Plain,
+            3 => State::Decoded,
+            4 => State::Number,
+            5 => State::True,
+            6 => State::False,
+            _ => State::Malformed,
+        }
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn start(self) -> usize {
+        (self.0 >> STATE_BITS) as usize & SPAN_MAX
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn end(self) -> usize {
+        (self.0 >> (STATE_BITS + SPAN_BITS)) as usize
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        self == Slot::MISSING
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn is_malformed(self) -> bool {
+        self == Slot::MALFORMED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_keeps_what_it_is_given() {
+        let states = [
+            State::Missing,
+            State::Malformed,
+            State::Plain,
+            State::Decoded,
+            State::Number,
+            State::True,
+            State::False,
+        ];
+        for state in states {
+            for (start, end) in [(0, 0), (3, 9), (SPAN_MAX - 1, SPAN_MAX)] {
+                let slot = Slot::span(start, end, state);
+                assert_eq!((slot.start(), slot.end(), slot.state()), (start, end, state));
+            }
+        }
+        assert!(Slot::MISSING.is_missing() && Slot::MALFORMED.is_malformed());
+        assert_eq!(Slot::boolean(true).state(), State::True);
     }
 }

@@ -3,5 +3,6 @@
 //! Knows nothing of records or policies.
 
 pub mod members;
+pub mod page;
 pub mod scan;
 pub mod write;

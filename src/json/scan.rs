@@ -1,7 +1,12 @@
 //! Reads JSON strictly, one byte after the other, and never twice.
 //!
-//! A [`Cursor`] walks over text that is known to be UTF-8. What nobody wants is
-//! skipped in one flat loop, but still checked to be JSON. Nothing is built.
+//! A [`Scanner`] knows text that is UTF-8; where in it one is stands in the
+//! caller's hands, so that it stays in a register. What nobody wants is skipped
+//! in one flat loop, but still checked to be JSON. Nothing is built.
+//!
+//! Strings are read sixteen bytes at a time, but for the last few of a text.
+
+use wide::u8x16;
 
 /// Why the text was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,64 +40,90 @@ pub struct StringToken {
     pub escaped: bool,
 }
 
-/// A place in a text.
-#[derive(Debug)]
-pub struct Cursor<'a> {
+impl StringToken {
+    /// The place behind the closing quote.
+    #[inline]
+    #[must_use]
+    pub fn after(self) -> usize {
+        self.end + 1
+    }
+}
+
+/// A text to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanner<'a> {
     bytes: &'a [u8],
-    at: usize,
-    keys_left: u32,
     depth_max: u32,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Scanner<'a> {
     #[must_use]
-    pub fn new(text: &'a str, bounds: Bounds) -> Self {
-        Cursor {
+    pub fn new(text: &'a str, depth: u32) -> Self {
+        Scanner {
             bytes: text.as_bytes(),
-            at: 0,
-            keys_left: bounds.keys,
-            depth_max: bounds.depth.min(DEPTH_MAX),
+            depth_max: depth.min(DEPTH_MAX),
         }
     }
 
-    /// The byte here, or 0 at the end; 0 is allowed nowhere in JSON.
-    #[inline]
-    #[must_use]
-    pub fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
-    }
-
-    #[inline]
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.at
-    }
-
-    #[inline]
-    pub fn advance(&mut self) {
-        self.at += 1;
-    }
-
-    /// Passes over white space.
-    #[inline]
-    pub fn space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
-        }
-    }
-
-    /// Passes over `byte`, which must stand here.
+    /// Checks that `text` is one JSON value, and nothing else.
     ///
     /// # Errors
     ///
-    /// [`ScanError::Syntax`] where something else stands.
+    /// Any [`ScanError`].
+    pub fn check(text: &str, bounds: Bounds) -> Result<(), ScanError> {
+        let scanner = Scanner::new(text, bounds.depth);
+        let mut keys = bounds.keys;
+        let after = scanner.skip(scanner.space(0), 0, &mut keys)?;
+        scanner.finish(after)
+    }
+
+    /// Whether a JSON string may hold `text` as it is, without escapes.
     #[inline]
-    pub fn expect(&mut self, byte: u8) -> Result<(), ScanError> {
-        if self.peek() != byte {
-            return Err(ScanError::Syntax);
+    #[must_use]
+    pub fn is_plain(text: &str) -> bool {
+        Scanner::new(text, 0).special(0) == text.len()
+    }
+
+    /// The byte at `at`, or 0 at the end; 0 is allowed nowhere in JSON.
+    #[inline(always)]
+    #[must_use]
+    pub fn byte(self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    /// The `N` bytes from `at` on, where that many are left.
+    #[inline(always)]
+    #[must_use]
+    pub fn chunk<const N: usize>(self, at: usize) -> Option<&'a [u8; N]> {
+        self.bytes.get(at..).and_then(<[u8]>::first_chunk)
+    }
+
+    /// The place behind white space.
+    #[inline(always)]
+    #[must_use]
+    pub fn space(self, at: usize) -> usize {
+        if self.byte(at) > b' ' {
+            at
+        } else {
+            self.spaces(at)
         }
-        self.at += 1;
-        Ok(())
+    }
+
+    fn spaces(self, mut at: usize) -> usize {
+        while let Some(chunk) = self.chunk::<16>(at) {
+            let chunk = u8x16::new(*chunk);
+            let is = |byte: u8| chunk.simd_eq(u8x16::splat(byte));
+            let space = is(b' ') | is(b'\n') | is(b'\r') | is(b'\t');
+            let run = (!space.to_bitmask()).trailing_zeros() as usize;
+            at += run.min(16);
+            if run < 16 {
+                return at;
+            }
+        }
+        while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
+            at += 1;
+        }
+        at
     }
 
     /// Checks that only white space is left.
@@ -100,9 +131,8 @@ impl<'a> Cursor<'a> {
     /// # Errors
     ///
     /// [`ScanError::Syntax`] for trailing text.
-    pub fn finish(&mut self) -> Result<(), ScanError> {
-        self.space();
-        if self.at == self.bytes.len() {
+    pub fn finish(self, at: usize) -> Result<(), ScanError> {
+        if self.space(at) == self.bytes.len() {
             Ok(())
         } else {
             Err(ScanError::Syntax)
@@ -115,281 +145,272 @@ impl<'a> Cursor<'a> {
     ///
     /// [`ScanError::TooDeep`].
     #[inline]
-    pub fn deeper(&self, depth: u32) -> Result<u32, ScanError> {
+    pub fn deeper(self, depth: u32) -> Result<u32, ScanError> {
         if depth >= self.depth_max {
             return Err(ScanError::TooDeep);
         }
         Ok(depth + 1)
     }
 
-    /// Reads the key of a member and its colon.
+    /// Reads the key of a member; says where its value starts.
     ///
     /// # Errors
     ///
     /// [`ScanError::Syntax`], or [`ScanError::TooManyKeys`].
-    #[inline]
-    pub fn key(&mut self) -> Result<StringToken, ScanError> {
-        let key = self.string()?;
-        self.keys_left = self
-            .keys_left
-            .checked_sub(1)
-            .ok_or(ScanError::TooManyKeys)?;
-        self.space();
-        self.expect(b':')?;
-        self.space();
-        Ok(key)
+    #[inline(always)]
+    pub fn key(self, at: usize, keys: &mut u32) -> Result<(StringToken, usize), ScanError> {
+        let key = self.string(at)?;
+        count_key(keys)?;
+        let colon = self.space(key.after());
+        if self.byte(colon) != b':' {
+            return Err(ScanError::Syntax);
+        }
+        Ok((key, self.space(colon + 1)))
     }
 
-    /// Reads the string that starts here.
+    /// Reads the string that starts at `at`.
     ///
     /// # Errors
     ///
     /// [`ScanError::Syntax`] where none does, for a bare control character,
     /// for an unknown escape, and where it has no end.
-    #[inline]
-    pub fn string(&mut self) -> Result<StringToken, ScanError> {
-        self.expect(b'"')?;
-        let start = self.at;
-        let mut escaped = false;
+    #[inline(always)]
+    pub fn string(self, at: usize) -> Result<StringToken, ScanError> {
+        if self.byte(at) != b'"' {
+            return Err(ScanError::Syntax);
+        }
+        let start = at + 1;
+        let end = self.special(start);
+        if self.byte(end) == b'"' {
+            return Ok(StringToken {
+                start,
+                end,
+                escaped: false,
+            });
+        }
+        self.escaped_string(start, end)
+    }
+
+    /// Goes on with a string that has a special byte at `at` that does not end
+    /// it.
+    #[cold]
+    fn escaped_string(self, start: usize, mut at: usize) -> Result<StringToken, ScanError> {
         loop {
-            self.reach_special();
-            match self.peek() {
+            match self.byte(at) {
                 b'"' => {
-                    let end = self.at;
-                    self.at += 1;
                     return Ok(StringToken {
                         start,
-                        end,
-                        escaped,
+                        end: at,
+                        escaped: true,
                     });
                 }
-                b'\\' => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                b'\\' => at = self.escape(at)?,
                 _ => return Err(ScanError::Syntax),
             }
+            at = self.special(at);
         }
     }
 
-    /// Goes to the next quote, backslash or control character, or the end.
-    #[inline]
-    fn reach_special(&mut self) {
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-            let special = special_bytes(u64::from_le_bytes(*chunk));
+    /// The place of the next quote, backslash or control character, or the end.
+    #[inline(always)]
+    fn special(self, mut at: usize) -> usize {
+        while let Some(chunk) = self.chunk::<16>(at) {
+            let special = special_bytes(*chunk);
             if special != 0 {
-                self.at += (special.trailing_zeros() / 8) as usize;
-                return;
+                return at + special.trailing_zeros() as usize;
             }
-            self.at += 8;
+            at += 16;
         }
-        while let Some(&byte) = self.bytes.get(self.at) {
-            if byte < 0x20 || byte == b'"' || byte == b'\\' {
-                return;
-            }
-            self.at += 1;
-        }
+        self.special_at_the_end(at)
     }
 
-    fn escape(&mut self) -> Result<(), ScanError> {
-        self.at += 1;
-        let kind = self.peek();
-        self.at += 1;
-        match kind {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
-            b'u' => {
-                for _ in 0..4 {
-                    if !self.peek().is_ascii_hexdigit() {
-                        return Err(ScanError::Syntax);
-                    }
-                    self.at += 1;
-                }
-                Ok(())
-            }
+    #[cold]
+    fn special_at_the_end(self, mut at: usize) -> usize {
+        while self.byte(at) >= 0x20 && !matches!(self.byte(at), b'"' | b'\\') {
+            at += 1;
+        }
+        at
+    }
+
+    /// The place behind the escape at `at`.
+    fn escape(self, at: usize) -> Result<usize, ScanError> {
+        match self.byte(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+            b'u' => match self.chunk::<4>(at + 2) {
+                Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => Ok(at + 6),
+                _ => Err(ScanError::Syntax),
+            },
             _ => Err(ScanError::Syntax),
         }
     }
 
-    /// Passes over the number that starts here.
+    /// The place behind the number that starts at `at`.
     ///
     /// # Errors
     ///
     /// [`ScanError::Syntax`] where it is none.
-    pub fn number(&mut self) -> Result<(), ScanError> {
-        if self.peek() == b'-' {
-            self.at += 1;
+    pub fn number(self, mut at: usize) -> Result<usize, ScanError> {
+        if self.byte(at) == b'-' {
+            at += 1;
         }
-        match self.peek() {
-            b'0' => self.at += 1,
-            b'1'..=b'9' => self.digits()?,
-            _ => return Err(ScanError::Syntax),
+        at = match self.byte(at) {
+            b'0' => at + 1,
+            _ => self.digits(at)?,
+        };
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.peek() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
+        if matches!(self.byte(at), b'e' | b'E') {
+            at += 1;
+            if matches!(self.byte(at), b'+' | b'-') {
+                at += 1;
             }
-            self.digits()?;
+            at = self.digits(at)?;
         }
-        Ok(())
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Result<(), ScanError> {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
+    fn digits(self, start: usize) -> Result<usize, ScanError> {
+        let mut at = start;
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
         }
-        if self.at == start {
+        if at == start {
             return Err(ScanError::Syntax);
         }
-        Ok(())
+        Ok(at)
     }
 
-    /// Passes over the word `literal`.
+    /// The place behind the word `literal`, which must stand at `at`.
     ///
     /// # Errors
     ///
-    /// [`ScanError::Syntax`] where it does not stand here.
-    pub fn literal(&mut self, literal: &[u8]) -> Result<(), ScanError> {
-        let end = self.at + literal.len();
-        if self.bytes.get(self.at..end) != Some(literal) {
+    /// [`ScanError::Syntax`] where it does not.
+    pub fn literal(self, at: usize, literal: &[u8]) -> Result<usize, ScanError> {
+        let end = at + literal.len();
+        if self.bytes.get(at..end) != Some(literal) {
             return Err(ScanError::Syntax);
         }
-        self.at = end;
-        Ok(())
+        Ok(end)
     }
 
-    /// Passes over the scalar that starts here.
-    #[inline]
-    fn skip_scalar(&mut self) -> Result<(), ScanError> {
-        match self.peek() {
-            b'"' => self.string().map(drop),
-            b't' => self.literal(b"true"),
-            b'f' => self.literal(b"false"),
-            b'n' => self.literal(b"null"),
-            _ => self.number(),
+    /// The place behind the scalar that starts at `at`.
+    #[inline(always)]
+    fn skip_scalar(self, at: usize) -> Result<usize, ScanError> {
+        match self.byte(at) {
+            b'"' => self.string(at).map(StringToken::after),
+            b't' => self.literal(at, b"true"),
+            b'f' => self.literal(at, b"false"),
+            b'n' => self.literal(at, b"null"),
+            _ => self.number(at),
         }
     }
 
-    /// Passes over the value that starts here, inside `depth` containers.
+    /// The place behind the value that starts at `at`, inside `depth` containers.
     ///
     /// One flat loop: what is open is a bit per level (1 = object).
     ///
     /// # Errors
     ///
     /// Any [`ScanError`].
-    pub fn skip(&mut self, depth: u32) -> Result<(), ScanError> {
+    pub fn skip(self, mut at: usize, depth: u32, keys: &mut u32) -> Result<usize, ScanError> {
         let mut open: u128 = 0;
         let mut level = depth;
+        // A value is expected here, each time.
         loop {
-            // A value is expected here.
-            let object = match self.peek() {
-                b'{' => true,
-                b'[' => false,
-                _ => {
-                    self.skip_scalar()?;
-                    if !self.close(&mut open, &mut level, depth)? {
-                        return Ok(());
+            at = match self.byte(at) {
+                byte @ (b'{' | b'[') => {
+                    let object = byte == b'{';
+                    level = self.deeper(level)?;
+                    open = (open << 1) | u128::from(object);
+                    let inside = self.space(at + 1);
+                    match (object, self.byte(inside)) {
+                        // Closed below.
+                        (true, b'}') | (false, b']') => inside,
+                        (true, _) => {
+                            at = self.key(inside, keys)?.1;
+                            continue;
+                        }
+                        (false, _) => {
+                            at = inside;
+                            continue;
+                        }
                     }
-                    continue;
                 }
+                _ => self.space(self.skip_scalar(at)?),
             };
-            self.at += 1;
-            level = self.deeper(level)?;
-            open = (open << 1) | u128::from(object);
-            self.space();
-            if object {
-                if self.peek() != b'}' {
-                    self.key()?;
-                    continue;
+            loop {
+                if level == depth {
+                    return Ok(at);
                 }
-            } else if self.peek() != b']' {
-                continue;
-            }
-            if !self.close(&mut open, &mut level, depth)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// After a value, or at the end of an empty container: goes to the next
-    /// value; false when the outermost one is closed.
-    #[inline]
-    fn close(&mut self, open: &mut u128, level: &mut u32, depth: u32) -> Result<bool, ScanError> {
-        while *level > depth {
-            self.space();
-            let object = *open & 1 == 1;
-            match self.peek() {
-                b',' => {
-                    // An empty container ends before a comma can follow it.
-                    self.at += 1;
-                    self.space();
-                    if object {
-                        self.key()?;
+                match (self.byte(at), open & 1 == 1) {
+                    (b',', true) => {
+                        at = self.key(self.space(at + 1), keys)?.1;
+                        break;
                     }
-                    return Ok(true);
+                    (b',', false) => {
+                        at = self.space(at + 1);
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        open >>= 1;
+                        level -= 1;
+                        at = self.space(at + 1);
+                    }
+                    _ => return Err(ScanError::Syntax),
                 }
-                b'}' if object => {}
-                b']' if !object => {}
-                _ => return Err(ScanError::Syntax),
             }
-            self.at += 1;
-            *open >>= 1;
-            *level -= 1;
         }
-        Ok(false)
     }
 }
 
-/// A bit in each byte that is a quote, a backslash or a control character; only
-/// the lowest one is certain.
-#[inline]
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let found = (quote.wrapping_sub(ONES) & !quote)
-        | (backslash.wrapping_sub(ONES) & !backslash)
-        | (word.wrapping_sub(ONES * 0x20) & !word);
-    found & HIGHS
+/// Counts one key of those that are left.
+///
+/// # Errors
+///
+/// [`ScanError::TooManyKeys`].
+#[inline(always)]
+pub fn count_key(keys: &mut u32) -> Result<(), ScanError> {
+    *keys = keys.checked_sub(1).ok_or(ScanError::TooManyKeys)?;
+    Ok(())
+}
+
+/// A bit for each byte that is a quote, a backslash or a control character.
+#[inline(always)]
+fn special_bytes(chunk: [u8; 16]) -> u32 {
+    let chunk = u8x16::new(chunk);
+    let quote = chunk.simd_eq(u8x16::splat(b'"'));
+    let backslash = chunk.simd_eq(u8x16::splat(b'\\'));
+    let control = chunk.min(u8x16::splat(0x1f)).simd_eq(chunk);
+    (quote | backslash | control).to_bitmask()
 }
 
 /// Whether a JSON value holds nothing: null, an empty string, or containers of
 /// nothing but those. Keys do not count. `value` is known to be JSON.
 #[must_use]
 pub fn is_blank(value: &str) -> bool {
-    let bounds = Bounds {
-        depth: DEPTH_MAX,
-        keys: u32::MAX,
-    };
-    let mut cursor = Cursor::new(value, bounds);
+    let scanner = Scanner::new(value, DEPTH_MAX);
+    let mut at = 0;
     loop {
-        match cursor.peek() {
+        at = match scanner.byte(at) {
             0 => return true,
             b'"' => {
-                let Ok(token) = cursor.string() else {
+                let Ok(token) = scanner.string(at) else {
                     return false;
                 };
-                cursor.space();
-                if cursor.peek() != b':' && token.start != token.end {
+                let after = scanner.space(token.after());
+                if scanner.byte(after) != b':' && token.start != token.end {
                     return false;
                 }
+                after
             }
-            b'n' => {
-                if cursor.literal(b"null").is_err() {
-                    return false;
-                }
-            }
-            b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
-                cursor.advance();
-            }
+            b'n' => match scanner.literal(at, b"null") {
+                Ok(after) => after,
+                Err(_) => return false,
+            },
+            b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => at + 1,
             _ => return false,
-        }
+        };
     }
 }
 
@@ -449,16 +470,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn scan(text: &str) -> Result<(), ScanError> {
-        let mut cursor = Cursor::new(
-            text,
-            Bounds {
-                depth: 64,
-                keys: 4096,
-            },
-        );
-        cursor.space();
-        cursor.skip(0)?;
-        cursor.finish()
+        let bounds = Bounds {
+            depth: 64,
+            keys: 4096,
+        };
+        Scanner::check(text, bounds)
     }
 
     #[track_caller]

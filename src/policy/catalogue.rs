@@ -31,6 +31,15 @@ pub enum Type {
     TextOrNumber,
 }
 
+impl Type {
+    /// Whether any string is a value of this type, but for an empty one.
+    #[inline]
+    #[must_use]
+    pub fn takes_any_text(self) -> bool {
+        matches!(self, Type::Text(None) | Type::CardNumber | Type::TextOrNumber)
+    }
+}
+
 /// One known field of a kind.
 #[derive(Clone, Debug)]
 pub struct Field {

@@ -109,7 +109,13 @@ impl Detectors {
     ///
     /// True where there was one: the whole text then stands at the end of
     /// `out`. Otherwise `out` is as it was. Takes time linear in the text.
-    pub fn apply(&self, text: &str, own: &[&str], out: &mut String, hits: &mut [u32]) -> bool {
+    pub fn apply<'o>(
+        &self,
+        text: &str,
+        own: impl Iterator<Item = &'o str>,
+        out: &mut String,
+        hits: &mut [u32],
+    ) -> bool {
         let own = if self.needs_own_values() {
             OwnValues::new(own)
         } else {

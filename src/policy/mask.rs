@@ -7,7 +7,6 @@
 mod argument;
 mod table;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -282,25 +281,22 @@ impl Mask {
 
 /// Makes the lines of a shelf slip: the mark alone, also where there is none;
 /// the mark and the initial with a space between, where there is one of them;
-/// then each of the rest that there is, as it stands.
-#[must_use]
+/// then each of the rest that there is, as it stands. `line` gets each line in
+/// its parts.
 pub fn slip_lines<'a>(
     mark: Option<&'a str>,
     initial: Option<&'a str>,
-    rest: &[Option<&'a str>],
-) -> Vec<Cow<'a, str>> {
+    rest: impl Iterator<Item = Option<&'a str>>,
+    mut line: impl FnMut(&[&'a str]),
+) {
     let mark = present(mark);
-    let mut lines = vec![Cow::Borrowed(mark.unwrap_or(""))];
+    line(&[mark.unwrap_or("")]);
     match (mark, present(initial)) {
-        (Some(mark), Some(initial)) => lines.push(Cow::Owned(format!("{mark} {initial}"))),
-        (Some(one), None) | (None, Some(one)) => lines.push(Cow::Borrowed(one)),
+        (Some(mark), Some(initial)) => line(&[mark, " ", initial]),
+        (Some(one), None) | (None, Some(one)) => line(&[one]),
         (None, None) => {}
     }
-    lines.extend(
-        rest.iter()
-            .filter_map(|&line| present(line).map(Cow::Borrowed)),
-    );
-    lines
+    rest.filter_map(present).for_each(|one| line(&[one]));
 }
 
 /// Drops a value of which cleaning leaves nothing.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 use super::name::{KEY_ID, Secret};
@@ -108,9 +109,38 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What stands before the value in a pseudonym's message: which kind of thing
+/// is meant, and by which field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// Both, with a zero byte behind each.
+    head: Box<[u8]>,
+}
+
+impl Meaning {
+    /// `field` is the catalogue's path, never an output's name.
+    #[must_use]
+    pub fn new(kind: &str, field: &str) -> Meaning {
+        let head = [kind.as_bytes(), b"\0", field.as_bytes(), b"\0"].concat();
+        Meaning { head: head.into() }
+    }
+}
+
+/// The bytes of a block of SHA-256.
+const BLOCK: usize = 64;
+/// What of a block is free for a message that ends in it: a mark and the
+/// length in bits end it.
+const SHORT: usize = BLOCK - 9;
+
 /// Makes the pseudonyms of one key.
+///
+/// The two states of HMAC that depend on the key alone are made once. A message
+/// that fits a block, as almost all do, then costs two blocks and nothing else.
 #[derive(Clone)]
 pub struct Pseudonymiser {
+    inner: [u32; 8],
+    outer: [u32; 8],
+    /// For messages of more than a block.
     keyed: Hmac<Sha256>,
 }
 
@@ -125,13 +155,15 @@ impl Pseudonymiser {
     #[must_use]
     pub fn new(key: &Key) -> Pseudonymiser {
         let secret = key.secret.expose();
-        let mut block = [0; 64];
+        let mut block = [0; BLOCK];
         if let Some(start) = block.get_mut(..secret.len()) {
             start.copy_from_slice(secret);
         } else {
             block[..32].copy_from_slice(&Sha256::digest(secret));
         }
         Pseudonymiser {
+            inner: after(INITIAL, &block.map(|byte| byte ^ 0x36)),
+            outer: after(INITIAL, &block.map(|byte| byte ^ 0x5c)),
             keyed: Hmac::new(&block.into()),
         }
     }
@@ -139,39 +171,99 @@ impl Pseudonymiser {
     /// Writes the pseudonym of `value` to `out`: base64url of the first 16
     /// bytes of HMAC-SHA-256 over kind, field, library and value, with one zero
     /// byte between each two.
-    ///
-    /// `field` is the catalogue's path, never an output's name.
     pub fn pseudonym(
         &self,
-        kind: &str,
-        field: &str,
+        meaning: &Meaning,
         library: &str,
         value: &str,
         out: &mut [u8; PSEUDONYM_LENGTH],
     ) {
-        let mut mac = self.keyed.clone();
-        for part in [kind, field, library] {
-            mac.update(part.as_bytes());
-            mac.update(&[0]);
+        let parts = [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()];
+        let first = match Short::of(parts) {
+            Some(message) => self.short(message),
+            None => self.long(parts),
+        };
+        encode(&first, out);
+    }
+
+    fn short(&self, message: Short) -> [u8; 16] {
+        let digest = after(self.inner, &message.padded());
+        let mut block = [0; BLOCK];
+        for (place, word) in block.chunks_exact_mut(4).zip(digest) {
+            place.copy_from_slice(&word.to_be_bytes());
         }
-        mac.update(value.as_bytes());
+        let message = Short { block, length: 32 };
+        let digest = after(self.outer, &message.padded());
+        let mut first = [0; 16];
+        for (place, word) in first.chunks_exact_mut(4).zip(digest) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        first
+    }
+
+    fn long(&self, parts: [&[u8]; 4]) -> [u8; 16] {
+        let mut mac = self.keyed.clone();
+        parts.iter().for_each(|part| mac.update(part));
         let digest = mac.finalize().into_bytes();
         let mut first = [0; 16];
         first.copy_from_slice(&digest[..16]);
-        encode(&first, out);
+        first
     }
+}
+
+/// A message that ends in its first block; that of the key came before it.
+struct Short {
+    block: [u8; BLOCK],
+    length: usize,
+}
+
+impl Short {
+    fn of(parts: [&[u8]; 4]) -> Option<Short> {
+        let mut block = [0; BLOCK];
+        let mut length = 0;
+        for part in parts {
+            let end = length + part.len();
+            block.get_mut(length..end)?.copy_from_slice(part);
+            length = end;
+        }
+        (length <= SHORT).then_some(Short { block, length })
+    }
+
+    /// The block as SHA-256 ends a message: a one bit, zeros, all bits' number.
+    fn padded(mut self) -> [u8; BLOCK] {
+        if let Some(place) = self.block.get_mut(self.length) {
+            *place = 0x80;
+        }
+        let bits = 8 * (BLOCK + self.length) as u64;
+        self.block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+        self.block
+    }
+}
+
+/// The state in which SHA-256 begins (FIPS 180-4, 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+fn after(mut state: [u32; 8], block: &[u8; BLOCK]) -> [u32; 8] {
+    compress256(&mut state, std::slice::from_ref(block));
+    state
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// 16 bytes in base64url: 22 characters, whose last holds two bits.
 fn encode(bytes: &[u8; 16], out: &mut [u8; PSEUDONYM_LENGTH]) {
-    let bits = u128::from_be_bytes(*bytes);
-    for (place, character) in out.iter_mut().enumerate() {
-        let end = 128 - 6 * (place as u32 + 1).min(21);
-        let six = if place == 21 { bits << 4 } else { bits >> end };
-        *character = ALPHABET[(six & 63) as usize];
+    let character = |bits: u32| ALPHABET[(bits & 63) as usize];
+    for (three, four) in bytes.chunks_exact(3).zip(out.chunks_exact_mut(4)) {
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for (place, shift) in four.iter_mut().zip([18, 12, 6, 0]) {
+            *place = character(bits >> shift);
+        }
     }
+    out[20] = character(u32::from(bytes[15]) >> 2);
+    out[21] = character(u32::from(bytes[15]) << 4);
 }
 
 /// A recipient's key that cannot be had, and what to do about it.
@@ -299,7 +391,8 @@ mod tests {
     fn pseudonym(key: &Key, parts: [&str; 4]) -> String {
         let mut out = [0; PSEUDONYM_LENGTH];
         let [kind, field, library, value] = parts;
-        Pseudonymiser::new(key).pseudonym(kind, field, library, value, &mut out);
+        let meaning = Meaning::new(kind, field);
+        Pseudonymiser::new(key).pseudonym(&meaning, library, value, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -322,6 +415,17 @@ mod tests {
         let key = Key::parse(LINE).unwrap();
         // Computed with Python's hmac and base64.
         assert_eq!(pseudonym(&key, parts), "fO7YVJRFVIBpNkQKWiG2Fg");
+    }
+
+    #[test]
+    fn a_message_may_have_any_length() {
+        let key = Key::parse(LINE).unwrap();
+        let secret: Vec<u8> = (0..32).collect();
+        for length in 0..140 {
+            let value = "x".repeat(length);
+            let parts = ["loan", "loan_id", "NL-A", &value];
+            assert_eq!(pseudonym(&key, parts), expected(&secret, parts), "{length}");
+        }
     }
 
     #[test]

@@ -463,11 +463,7 @@ mod tests {
                     Payload::Bytes(bytes) => bytes.to_vec(),
                     _ => Vec::new(),
                 };
-                let pushed = outbox.try_push(OutputId(0), None, input.key, |bytes| {
-                    bytes.extend(value);
-                    Ok::<_, ()>(())
-                });
-                assert_eq!(pushed, Ok(()));
+                outbox.push(OutputId(0), None, input.key, |bytes| bytes.extend(value));
                 taken += 1;
                 if taken >= batch_records {
                     Flow::Full

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::json::page::Page;
 use crate::policy::reason::Reason;
 
 /// The place of a source in [`LanePlan::sources`].
@@ -79,10 +80,12 @@ pub enum Payload<'a> {
 
 /// What is to be published, in the order in which it was decided.
 ///
-/// Keys and values lie in one buffer that is reused from batch to batch.
+/// Keys and values lie on one page that is reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    bytes: Vec<u8>,
+    page: Page,
+    /// Where the last message ends.
+    used: usize,
     entries: Vec<Entry>,
 }
 
@@ -109,7 +112,7 @@ pub struct Output<'a> {
 }
 
 impl Outbox {
-    /// Adds one message; `write` appends its value to the buffer.
+    /// Adds one message; `write` appends its value to a buffer.
     pub fn push(
         &mut self,
         output: OutputId,
@@ -117,50 +120,49 @@ impl Outbox {
         key: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let added: Result<(), std::convert::Infallible> =
-            self.try_push(output, partition, key, |bytes| {
-                write(bytes);
-                Ok(())
-            });
+        let added: Result<usize, std::convert::Infallible> =
+            self.write(output, partition, key, |page, at| Ok(page.append(at, write)));
         match added {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(never) => match never {},
         }
     }
 
     /// Adds one message, unless `write` fails: then the outbox is as it was.
+    /// `write` is told where on the page the value starts, and says where it
+    /// ends. Returns the value's length.
     ///
     /// # Errors
     ///
     /// What `write` failed with.
-    pub fn try_push<T, E>(
+    pub fn write<E>(
         &mut self,
         output: OutputId,
         partition: Option<i32>,
         key: Option<&[u8]>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key.unwrap_or_default());
-        let key_end = self.bytes.len();
-        let written = write(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
+        write: impl FnOnce(&mut Page, usize) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let start = self.used;
+        let key_end = self.page.bytes(start, key.unwrap_or_default());
+        let end = write(&mut self.page, key_end)?;
+        self.used = end;
         self.entries.push(Entry {
             output,
             partition,
             start,
             key_end,
-            end: self.bytes.len(),
+            end,
             key: key.is_some(),
             value: true,
         });
-        Ok(written)
+        Ok(end - key_end)
     }
 
     /// Adds a tombstone.
     pub fn push_null(&mut self, output: OutputId, partition: Option<i32>, key: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let end = self.bytes.len();
+        let start = self.used;
+        let end = self.page.bytes(start, key);
+        self.used = end;
         self.entries.push(Entry {
             output,
             partition,
@@ -177,8 +179,12 @@ impl Outbox {
         self.entries.iter().map(|entry| Output {
             output: entry.output,
             partition: entry.partition,
-            key: entry.key.then(|| &self.bytes[entry.start..entry.key_end]),
-            value: entry.value.then(|| &self.bytes[entry.key_end..entry.end]),
+            key: entry
+                .key
+                .then(|| self.page.written(entry.start, entry.key_end)),
+            value: entry
+                .value
+                .then(|| self.page.written(entry.key_end, entry.end)),
         })
     }
 
@@ -195,11 +201,11 @@ impl Outbox {
     /// Keys and values together, in bytes.
     #[must_use]
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
+        self.used
     }
 
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.used = 0;
         self.entries.clear();
     }
 }

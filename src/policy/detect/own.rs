@@ -33,7 +33,7 @@ enum Needle {
 }
 
 impl OwnValues {
-    pub(super) fn new(values: &[&str]) -> Self {
+    pub(super) fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let mut own = OwnValues::default();
         for value in values {
             own.add(value);

@@ -15,7 +15,7 @@ fn all() -> Detectors {
 fn replaced(detectors: &Detectors, text: &str, own: &[&str]) -> (Option<String>, Vec<u32>) {
     let mut out = String::from("before ");
     let mut hits = vec![0; DETECTORS.len()];
-    let found = detectors.apply(text, own, &mut out, &mut hits);
+    let found = detectors.apply(text, own.iter().copied(), &mut out, &mut hits);
     let added = out.strip_prefix("before ").expect("what stood there");
     assert_eq!(found, hits.iter().any(|&count| count > 0));
     assert!(found || added.is_empty());

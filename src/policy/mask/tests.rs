@@ -34,7 +34,10 @@ fn check_example(def: &MaskDef, example: &Example) {
     let shown = match mask {
         Mask::ShelfSlip { .. } => {
             let (ends, rest) = example.needs.split_at(2);
-            Some(slip_lines(ends[0], ends[1], rest).join("/"))
+            let mut lines = Vec::new();
+            let rest = rest.iter().copied();
+            slip_lines(ends[0], ends[1], rest, |line| lines.push(line.concat()));
+            Some(lines.join("/"))
         }
         _ => {
             assert!(example.needs.len() <= mask.needs().len());

@@ -133,11 +133,7 @@ fn show(input: &Input<'_>) -> String {
 /// refused record as a pointer to the dead letters.
 fn copy(input: &Input<'_>, outbox: &mut Outbox) {
     let mut push = |output, key: Option<&[u8]>, value: &[u8]| {
-        let pushed = outbox.try_push(output, None, key, |bytes| {
-            bytes.extend_from_slice(value);
-            Ok::<_, ()>(())
-        });
-        assert_eq!(pushed, Ok(()));
+        outbox.push(output, None, key, |bytes| bytes.extend_from_slice(value));
     };
     match input.payload {
         Payload::Bytes(value) => {
@@ -300,11 +296,7 @@ fn outputs_are_lines() {
     let mut lane = world.lane().unwrap();
     let mut outbox = Outbox::default();
     outbox.push_null(ALL, None, b"k\"1");
-    let pushed = outbox.try_push(ALL, Some(3), None, |bytes| {
-        bytes.extend(b"{\"price\":12.50}");
-        Ok::<_, ()>(())
-    });
-    assert_eq!(pushed, Ok(()));
+    outbox.push(ALL, Some(3), None, |bytes| bytes.extend(b"{\"price\":12.50}"));
     lane.publish(&outbox, 0).unwrap();
     assert_eq!(world.output("main.all"), "");
     lane.commit().unwrap();
@@ -321,11 +313,7 @@ fn an_output_that_is_no_line_stops() {
         let world = World::new();
         let mut lane = world.lane().unwrap();
         let mut outbox = Outbox::default();
-        let pushed = outbox.try_push(ALL, None, Some(key), |bytes| {
-            bytes.extend(value);
-            Ok::<_, ()>(())
-        });
-        assert_eq!(pushed, Ok(()));
+        outbox.push(ALL, None, Some(key), |bytes| bytes.extend(value));
         check_stop(lane.publish(&outbox, 0), &["main.all"]);
     }
 }

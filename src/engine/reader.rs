@@ -1,0 +1,453 @@
+//! Walks over one record's text, and fills the slots of the wanted paths.
+//!
+//! One pass, no tree. What is not wanted is passed over, but checked to be JSON.
+
+use super::keys::{KeyId, Keys, NONE, START, TEXT_MAX, Wanted};
+use super::record::{List, Values};
+use super::shape::{Elements, MEMBERS_MAX, Shape, Target};
+use super::value::{Slot, State};
+use crate::json::scan::{self, ScanError, Scanner, StringToken, count_key};
+use crate::policy::catalogue::Type;
+
+pub(super) struct Reader<'a> {
+    pub(super) scan: Scanner<'a>,
+    pub(super) text: &'a str,
+    pub(super) shape: &'a Shape,
+    /// By node of the shape.
+    pub(super) keys: &'a mut [Keys],
+    /// How many more the record may have.
+    pub(super) keys_left: u32,
+    pub(super) values: &'a mut Values,
+}
+
+/// The members of one object that were read already.
+#[derive(Default)]
+struct Seen([u64; MEMBERS_MAX / 64]);
+
+impl Seen {
+    /// Whether this member was not there before; from now on it was.
+    #[inline(always)]
+    fn is_new(&mut self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        match self.0.get_mut(index / 64) {
+            Some(word) if *word & bit == 0 => {
+                *word |= bit;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads the object that starts at `at` by `node`; says where it ends.
+    /// `base` is where the slots of the list's element start that it is (a part
+    /// of).
+    pub(super) fn object(
+        &mut self,
+        at: usize,
+        node: u16,
+        base: Option<usize>,
+        depth: u32,
+    ) -> Result<usize, ScanError> {
+        let scan = self.scan;
+        let depth = scan.deeper(depth)?;
+        let first = scan.space(at + 1);
+        if scan.byte(first) == b'}' {
+            return Ok(first + 1);
+        }
+        let mut seen = Seen::default();
+        let mut before = START;
+        let mut at = self.next_member(at, first, node, &mut before, base, depth, &mut seen)?;
+        loop {
+            if let Some(after) = self.expected(at, node, &mut before, base, depth, &mut seen)? {
+                at = after;
+                continue;
+            }
+            let comma = scan.space(at);
+            match scan.byte(comma) {
+                b',' => {
+                    let key = scan.space(comma + 1);
+                    at = self.next_member(at, key, node, &mut before, base, depth, &mut seen)?;
+                }
+                b'}' => return Ok(comma + 1),
+                _ => return Err(ScanError::Syntax),
+            }
+        }
+    }
+
+    /// Reads a member from behind the value before, where it stands there as it
+    /// did the last time. None where it does not: then nothing was read.
+    #[inline(always)]
+    fn expected(
+        &mut self,
+        at: usize,
+        node: u16,
+        before: &mut KeyId,
+        base: Option<usize>,
+        depth: u32,
+        seen: &mut Seen,
+    ) -> Result<Option<usize>, ScanError> {
+        let keys = &self.keys[usize::from(node)];
+        let guess = self
+            .scan
+            .chunk(at)
+            .and_then(|bytes| keys.guess(*before, bytes));
+        let Some((key, known)) = guess else {
+            return Ok(None);
+        };
+        count_key(&mut self.keys_left)?;
+        *before = key;
+        let value = at + usize::from(known.gap_length);
+        let member = known.member();
+        if !known.is_string {
+            return self.value(value, node, member, base, depth, seen).map(Some);
+        }
+        let wanted = known.wanted;
+        let token = self.scan.string(value - 1)?;
+        match (wanted, member) {
+            (Wanted::Nothing, _) => self.values.unlisted = true,
+            (Wanted::Slot(slot), Some(index))
+                if !token.escaped && token.start != token.end && seen.is_new(index) =>
+            {
+                if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
+                    *place = quoted(token);
+                }
+            }
+            _ => return self.value(value - 1, node, member, base, depth, seen).map(Some),
+        }
+        Ok(Some(token.after()))
+    }
+
+    /// Reads the member whose key stands at `start`; `gap` is where what stands
+    /// before it began.
+    #[inline(never)]
+    fn next_member(
+        &mut self,
+        gap: usize,
+        start: usize,
+        node: u16,
+        before: &mut KeyId,
+        base: Option<usize>,
+        depth: u32,
+        seen: &mut Seen,
+    ) -> Result<usize, ScanError> {
+        let (token, value) = self.scan.key(start, &mut self.keys_left)?;
+        let keys = &mut self.keys[usize::from(node)];
+        let text = self.scan.chunk(start).filter(|_| !token.escaped);
+        let found = text.and_then(|text| keys.look_up(*before, text, token.end - token.start));
+        let (key, member) = match found {
+            Some(found) => found,
+            None => (NONE, self.named(node, token)),
+        };
+        let length = value - gap + usize::from(self.scan.byte(value) == b'"');
+        // The first member stands behind a brace, not behind a value.
+        if *before != START
+            && length <= TEXT_MAX
+            && let Some(bytes) = self.scan.chunk(gap)
+        {
+            self.keys[usize::from(node)].note(key, bytes, length);
+        }
+        *before = key;
+        self.value(value, node, member, base, depth, seen)
+    }
+
+    /// Reads the value of a member, if it is one of the node's.
+    fn value(
+        &mut self,
+        at: usize,
+        node: u16,
+        member: Option<usize>,
+        base: Option<usize>,
+        depth: u32,
+        seen: &mut Seen,
+    ) -> Result<usize, ScanError> {
+        let members = &self.shape.nodes[usize::from(node)].members;
+        let Some((index, member)) = member.and_then(|index| Some((index, members.get(index)?)))
+        else {
+            self.values.unlisted = true;
+            return self.scan.skip(at, depth, &mut self.keys_left);
+        };
+        if seen.is_new(index) {
+            self.member(at, member.target, base, depth)
+        } else {
+            self.spoil(member.target, base);
+            self.scan.skip(at, depth, &mut self.keys_left)
+        }
+    }
+
+    /// The place of a key among the node's members, by its meaning.
+    fn named(&mut self, node: u16, key: StringToken) -> Option<usize> {
+        let members = &self.shape.nodes[usize::from(node)].members;
+        let inside = &self.text[key.start..key.end];
+        if !key.escaped {
+            return members.iter().position(|member| &*member.name == inside);
+        }
+        let decoded = &mut self.values.decoded;
+        let start = decoded.len();
+        if !scan::decode(inside, decoded) {
+            return None;
+        }
+        let name = &decoded[start..];
+        let found = members.iter().position(|member| &*member.name == name);
+        decoded.truncate(start);
+        found
+    }
+
+    #[inline(always)]
+    fn member(
+        &mut self,
+        at: usize,
+        target: Target,
+        base: Option<usize>,
+        depth: u32,
+    ) -> Result<usize, ScanError> {
+        match target {
+            Target::Scalar { slot, kind } => {
+                let (value, after) = self.scalar(at, kind, depth)?;
+                self.set(slot, base, value);
+                Ok(after)
+            }
+            Target::Object { node } if self.scan.byte(at) == b'{' => {
+                self.object(at, node, base, depth)
+            }
+            Target::List { list, of } if self.scan.byte(at) == b'[' => {
+                self.list(at, list, of, depth)
+            }
+            Target::Object { .. } | Target::List { .. } => {
+                let (absent, after) = self.absent(at, depth)?;
+                if !absent {
+                    self.spoil(target, base);
+                }
+                Ok(after)
+            }
+        }
+    }
+
+    /// Passes over a value of another type than is wanted; true when it counts
+    /// as missing all the same, as null or an empty list does.
+    fn absent(&mut self, at: usize, depth: u32) -> Result<(bool, usize), ScanError> {
+        let after = self.scan.skip(at, depth, &mut self.keys_left)?;
+        Ok((scan::is_blank(&self.text[at..after]), after))
+    }
+
+    fn list(
+        &mut self,
+        at: usize,
+        list: u16,
+        of: Elements,
+        depth: u32,
+    ) -> Result<usize, ScanError> {
+        let scan = self.scan;
+        let depth = scan.deeper(depth)?;
+        let mut at = scan.space(at + 1);
+        let stride = usize::from(self.shape.lists[usize::from(list)]);
+        let start = self.values.elements.len();
+        let mut state = State::Plain;
+        let mut count = 0;
+        if scan.byte(at) != b']' {
+            loop {
+                let (element, after) = self.element(at, of, stride, depth)?;
+                match element {
+                    State::Missing => {}
+                    State::Malformed => state = State::Malformed,
+                    _ => count += 1,
+                }
+                at = scan.space(after);
+                match scan.byte(at) {
+                    b',' => at = scan.space(at + 1),
+                    b']' => break,
+                    _ => return Err(ScanError::Syntax),
+                }
+            }
+        }
+        if count == 0 && state == State::Plain {
+            state = State::Missing;
+        }
+        self.values.malformed |= state == State::Malformed;
+        self.values.lists[usize::from(list)] = List {
+            state,
+            start,
+            count,
+        };
+        Ok(at + 1)
+    }
+
+    /// Reads one element; what counts as missing leaves nothing behind.
+    fn element(
+        &mut self,
+        at: usize,
+        of: Elements,
+        stride: usize,
+        depth: u32,
+    ) -> Result<(State, usize), ScanError> {
+        let base = self.values.elements.len();
+        let node = match of {
+            Elements::Scalars(kind) => {
+                let (value, after) = self.scalar(at, kind, depth)?;
+                if value.is_missing() {
+                    return Ok((State::Missing, after));
+                }
+                self.values.malformed |= value.is_malformed();
+                self.values.elements.push(value);
+                return Ok((State::Plain, after));
+            }
+            Elements::Objects { node } => node,
+        };
+        if self.scan.byte(at) != b'{' {
+            let (absent, after) = self.absent(at, depth)?;
+            let state = if absent {
+                State::Missing
+            } else {
+                State::Malformed
+            };
+            return Ok((state, after));
+        }
+        self.values.elements.resize(base + stride, Slot::MISSING);
+        let after = self.object(at, node, Some(base), depth)?;
+        let empty = self.values.elements[base..]
+            .iter()
+            .all(|slot| slot.is_missing());
+        if empty {
+            self.values.elements.truncate(base);
+            return Ok((State::Missing, after));
+        }
+        Ok((State::Plain, after))
+    }
+
+    #[inline]
+    fn set(&mut self, slot: u16, base: Option<usize>, value: Slot) {
+        let slot = usize::from(slot);
+        self.values.malformed |= value.is_malformed();
+        match base {
+            None => self.values.slots[slot] = value,
+            Some(base) => self.values.elements[base + slot] = value,
+        }
+    }
+
+    /// Makes everything malformed that `target` leads to.
+    fn spoil(&mut self, target: Target, base: Option<usize>) {
+        match target {
+            Target::Scalar { slot, .. } => self.set(slot, base, Slot::MALFORMED),
+            Target::List { list, .. } => {
+                self.values.malformed = true;
+                self.values.lists[usize::from(list)].state = State::Malformed;
+            }
+            Target::Object { node } => {
+                let shape = self.shape;
+                for member in &shape.nodes[usize::from(node)].members {
+                    self.spoil(member.target, base);
+                }
+            }
+        }
+    }
+
+    /// Reads one value as `kind`; says where it ends.
+    #[inline(always)]
+    fn scalar(
+        &mut self,
+        at: usize,
+        kind: Type,
+        depth: u32,
+    ) -> Result<(Slot, usize), ScanError> {
+        if self.scan.byte(at) != b'"' {
+            return self.bare(at, kind, depth);
+        }
+        let token = self.scan.string(at)?;
+        let slot = if kind.takes_any_text() && !token.escaped && token.start != token.end {
+            quoted(token)
+        } else {
+            self.string(token, kind)
+        };
+        Ok((slot, token.after()))
+    }
+
+    /// Reads a value that is no string.
+    fn bare(&mut self, at: usize, kind: Type, depth: u32) -> Result<(Slot, usize), ScanError> {
+        let scan = self.scan;
+        let after = match scan.byte(at) {
+            b'n' => return Ok((Slot::MISSING, scan.literal(at, b"null")?)),
+            first @ (b't' | b'f') => {
+                let truth = first == b't';
+                let after = scan.literal(at, if truth { b"true" } else { b"false" })?;
+                let slot = match kind {
+                    Type::Boolean => Slot::boolean(truth),
+                    _ => Slot::MALFORMED,
+                };
+                return Ok((slot, after));
+            }
+            b'{' | b'[' => {
+                let (absent, after) = self.absent(at, depth)?;
+                let slot = if absent {
+                    Slot::MISSING
+                } else {
+                    Slot::MALFORMED
+                };
+                return Ok((slot, after));
+            }
+            _ => scan.number(at)?,
+        };
+        let written = &self.text[at..after];
+        let fits = match kind {
+            Type::Integer => is_integer(written) && is_finite(written),
+            Type::TextOrNumber => is_finite(written),
+            Type::Text(_) | Type::CardNumber | Type::Boolean => false,
+        };
+        let slot = if fits {
+            Slot::span(at, after, State::Number)
+        } else {
+            Slot::MALFORMED
+        };
+        Ok((slot, after))
+    }
+
+    fn string(&mut self, token: StringToken, kind: Type) -> Slot {
+        if token.start == token.end {
+            return Slot::MISSING;
+        }
+        if matches!(kind, Type::Integer | Type::Boolean) {
+            return Slot::MALFORMED;
+        }
+        let inside = &self.text[token.start..token.end];
+        let decoded = &mut self.values.decoded;
+        let start = decoded.len();
+        if token.escaped && !scan::decode(inside, decoded) {
+            return Slot::MALFORMED;
+        }
+        let text = if token.escaped {
+            &decoded[start..]
+        } else {
+            inside
+        };
+        if let Type::Text(Some(form)) = kind
+            && !form.fits(text)
+        {
+            self.values.unfit += 1;
+            return Slot::MISSING;
+        }
+        if token.escaped {
+            Slot::span(start, decoded.len(), State::Decoded)
+        } else {
+            quoted(token)
+        }
+    }
+}
+
+/// A string without escapes, with its quotes.
+#[inline]
+fn quoted(token: StringToken) -> Slot {
+    Slot::span(token.start - 1, token.end + 1, State::Plain)
+}
+
+/// `-?(0|[1-9][0-9]*)`, of a text that is a JSON number.
+fn is_integer(written: &str) -> bool {
+    written
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_finite(written: &str) -> bool {
+    // A short number cannot leave the double range without an exponent.
+    (written.len() < 300 && !written.contains(['e', 'E']))
+        || written.parse::<f64>().is_ok_and(f64::is_finite)
+}

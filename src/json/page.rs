@@ -1,0 +1,221 @@
+//! Writes outputs: many short pieces, one behind the other, into one buffer.
+//!
+//! Where the next piece goes is in the caller's hands, so that it stays in a
+//! register; and a short piece is copied as thirty-two bytes, of which those
+//! that are too many are written over by the next one. Nothing here looks at
+//! what it writes, but for escapes.
+
+use super::scan::Scanner;
+use super::write;
+
+/// A buffer that is written at places; what lies behind the last is of no
+/// meaning.
+#[derive(Debug, Default)]
+pub struct Page {
+    bytes: Vec<u8>,
+}
+
+/// Pieces up to this size are copied in one go.
+const PIECE: usize = 32;
+/// By how much a page grows, at least.
+const GROWTH: usize = 4_096;
+
+/// What stands before a member's value: a comma, its name, a colon.
+///
+/// The first member of an object has the comma too, until [`Page::close_object`]
+/// puts a brace in its place: so no member needs to know whether it is the
+/// first.
+#[derive(Clone, Debug)]
+pub struct Label {
+    /// Followed by zeros, so that it can be copied in one go.
+    padded: Box<[u8]>,
+    length: usize,
+}
+
+impl Label {
+    #[must_use]
+    pub fn new(name: &str) -> Label {
+        let mut text = vec![b','];
+        write::string(&mut text, name);
+        text.push(b':');
+        let length = text.len();
+        text.resize(length.next_multiple_of(PIECE), 0);
+        Label {
+            padded: text.into(),
+            length,
+        }
+    }
+
+    /// What stands in `member` behind this label.
+    #[must_use]
+    pub fn after<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {
+        member.strip_prefix(self.padded.get(..self.length)?)
+    }
+}
+
+impl Page {
+    /// What was written between two places.
+    #[inline]
+    #[must_use]
+    pub fn written(&self, start: usize, end: usize) -> &[u8] {
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// Writes `from[start..end]`; fastest where 32 bytes follow `start`.
+    #[inline(always)]
+    pub fn span(&mut self, at: usize, from: &[u8], start: usize, end: usize) -> usize {
+        let length = end.saturating_sub(start);
+        let source = from.get(start..).and_then(<[u8]>::first_chunk::<PIECE>);
+        let place = self.bytes.get_mut(at..);
+        let place = place.and_then(<[u8]>::first_chunk_mut::<PIECE>);
+        match (source, place) {
+            (Some(source), Some(place)) if length <= PIECE => {
+                *place = *source;
+                at + length
+            }
+            _ => self.bytes(at, from.get(start..end).unwrap_or_default()),
+        }
+    }
+
+    #[inline(always)]
+    pub fn label(&mut self, at: usize, label: &Label) -> usize {
+        self.span(at, &label.padded, 0, label.length)
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&mut self, at: usize, bytes: &[u8]) -> usize {
+        let end = at + bytes.len();
+        self.room(end);
+        if let Some(place) = self.bytes.get_mut(at..end) {
+            place.copy_from_slice(bytes);
+        }
+        end
+    }
+
+    #[inline]
+    pub fn byte(&mut self, at: usize, byte: u8) -> usize {
+        match self.bytes.get_mut(at) {
+            Some(place) => *place = byte,
+            None => {
+                self.bytes(at, &[byte]);
+            }
+        }
+        at + 1
+    }
+
+    /// Writes `text` as a JSON string.
+    pub fn string(&mut self, at: usize, text: &str) -> usize {
+        self.joined_string(at, &[text])
+    }
+
+    /// Writes `parts`, one behind the other, as one JSON string.
+    pub fn joined_string(&mut self, at: usize, parts: &[&str]) -> usize {
+        let mut at = self.byte(at, b'"');
+        for part in parts {
+            at = match Scanner::is_plain(part) {
+                true => self.bytes(at, part.as_bytes()),
+                false => self.append(at, |out| write::escaped(out, part)),
+            };
+        }
+        self.byte(at, b'"')
+    }
+
+    /// Writes `text`, which holds nothing that needs an escape, as a JSON string.
+    #[inline]
+    pub fn plain_string(&mut self, at: usize, text: &str) -> usize {
+        let at = self.byte(at, b'"');
+        let at = self.bytes(at, text.as_bytes());
+        self.byte(at, b'"')
+    }
+
+    /// Has `write` append to a buffer that ends at `at`.
+    pub fn append(&mut self, at: usize, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        self.room(at);
+        self.bytes.truncate(at);
+        write(&mut self.bytes);
+        self.bytes.len()
+    }
+
+    /// Ends the object whose members were written from `start` on, each behind
+    /// its comma. None where there is no member: then nothing stands there.
+    #[inline]
+    pub fn close_object(&mut self, start: usize, at: usize) -> Option<usize> {
+        self.close(start, at, b'{', b'}')
+    }
+
+    /// Ends the list whose elements were written from `start` on, each behind a
+    /// comma. None where there is no element: then nothing stands there.
+    #[inline]
+    pub fn close_list(&mut self, start: usize, at: usize) -> Option<usize> {
+        self.close(start, at, b'[', b']')
+    }
+
+    #[inline]
+    fn close(&mut self, start: usize, at: usize, open: u8, close: u8) -> Option<usize> {
+        if at == start {
+            return None;
+        }
+        *self.bytes.get_mut(start)? = open;
+        Some(self.byte(at, close))
+    }
+
+    /// Makes sure that there is something up to `end`.
+    #[inline]
+    fn room(&mut self, end: usize) {
+        if end > self.bytes.len() {
+            self.grow(end);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, end: usize) {
+        self.bytes.resize(end + GROWTH, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_object_is_closed_around_its_members() {
+        let mut page = Page::default();
+        let at = page.bytes(0, b"key");
+        let end = page.label(at, &Label::new("a"));
+        let end = page.plain_string(end, "b");
+        let end = page.label(end, &Label::new("a \"long\" name of more than a piece"));
+        let end = page.byte(end, b'1');
+        let end = page.close_object(at, end).unwrap();
+        let want: &[u8] = br#"{"a":"b","a \"long\" name of more than a piece":1}"#;
+        assert_eq!(page.written(at, end), want);
+        assert_eq!(page.close_object(end, end), None);
+        assert_eq!(page.close_list(end, end), None);
+    }
+
+    proptest! {
+        #[test]
+        fn writes_what_appending_would(pieces in proptest::collection::vec(("(?s).{0,80}", 0usize..3), 0..200)) {
+            let mut page = Page::default();
+            let (mut at, mut want) = (0, Vec::new());
+            for (text, how) in &pieces {
+                match how {
+                    0 => {
+                        at = page.string(at, text);
+                        write::string(&mut want, text);
+                    }
+                    1 => {
+                        let half = text.len() / 2;
+                        at = page.span(at, text.as_bytes(), 0, half);
+                        want.extend_from_slice(&text.as_bytes()[..half]);
+                    }
+                    _ => {
+                        at = page.joined_string(at, &[text, text]);
+                        write::string(&mut want, &text.repeat(2));
+                    }
+                }
+            }
+            prop_assert_eq!(page.written(0, at), &want[..]);
+        }
+    }
+}
