@@ -124,14 +124,16 @@ impl Pipeline {
         let Some(source) = lane.source(input.source) else {
             return;
         };
-        let known = match self.read(input, source) {
-            Ok(Read::Erasure) => Known::Erased,
-            Ok(Read::Record) => self.row(source),
-            Err(_) => Known::Unreadable,
+        let outcome = self.read(input, source);
+        let Some(id) = key_text(input) else {
+            return;
         };
-        if let Some(id) = key_text(input) {
-            self.table.restore(input.partition, id, known, input.offset);
-        }
+        let row = match outcome {
+            Ok(Read::Erasure) => Row::erased(id, input.offset),
+            Ok(Read::Record) => self.row(source, id, input.offset),
+            Err(_) => Row::unreadable(id, input.offset),
+        };
+        self.table.restore(input.partition, row);
     }
 
     /// Decides one record, and adds what comes of it to `outbox`.
@@ -253,13 +255,14 @@ impl Pipeline {
     }
 
     /// What the table keeps of the patron record that was just read.
-    fn row(&self, source: &Source) -> Known {
+    fn row(&self, source: &Source, id: &str, offset: i64) -> Row {
         let national = source
             .card
             .filter(|card| self.record.slot(card.slot).state == State::True)
             .filter(|_| !self.lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
-        Known::Patron(self.lane.layout.row(&self.record, dropped.as_slice()))
+        let layout = &self.lane.layout;
+        Row::of(layout, &self.record, dropped.as_slice(), id, offset)
     }
 
     /// A record refused whole: a dead letter; no recipient sees anything of it.
@@ -276,7 +279,7 @@ impl Pipeline {
             && let Some(id) = key_text(input)
         {
             self.table
-                .put(input.partition, id, Known::Unreadable, input.offset);
+                .put(input.partition, Row::unreadable(id, input.offset));
         }
         self.tally.sources[usize::from(input.source.0)].refused[reason as usize] += 1;
         for &recipient in &source.recipients {
@@ -312,7 +315,7 @@ impl Pipeline {
     fn erase(&mut self, source: &Source, input: &Input<'_>) {
         if let Some(id) = key_text(input) {
             self.table
-                .put(input.partition, id, Known::Erased, input.offset);
+                .put(input.partition, Row::erased(id, input.offset));
         }
         self.withhold_all(source, input, Reason::PatronErased);
     }
@@ -335,9 +338,9 @@ impl Pipeline {
     ) {
         match source.kind.role {
             Role::Patron => {
-                let known = self.row(source);
                 if let Some(id) = key_text(input) {
-                    self.table.put(input.partition, id, known, input.offset);
+                    let row = self.row(source, id, input.offset);
+                    self.table.put(input.partition, row);
                 }
             }
             Role::Record if source.kind.keyed => match patron_of(&self.table, source, input) {

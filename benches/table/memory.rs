@@ -1,0 +1,226 @@
+//! The table in memory: records that lie ready, one thread.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use zeef::engine::lane::ROW_LIBRARY;
+use zeef::engine::pipeline::{BatchTime, Pipeline};
+use zeef::engine::table::{Known, Row};
+use zeef::transport::{Outbox, SourceId};
+
+use crate::scene::{self, Records};
+use crate::{Wanted, process};
+
+/// A batch of the worker.
+const BATCH: usize = 20_000;
+const NOW_MS: i64 = 1_768_478_400_000;
+/// Odd, and far from any divisor of a count: walks over all places in no order.
+const STRIDE: usize = 7_368_787;
+
+pub(crate) fn run(wanted: &Wanted) {
+    let default = if wanted.short { 20_000 } else { 1_000_000 };
+    let patrons = wanted.patrons.unwrap_or(default);
+    let bench = Bench::new(patrons, wanted.partitions);
+    println!(
+        "{patrons} patrons of {:.0} bytes, {} partitions, {} values kept of each\n",
+        bench.first.value_bytes(),
+        wanted.partitions,
+        bench.kept(),
+    );
+    bench.measure(if wanted.short { 1 } else { 10 });
+}
+
+struct Bench {
+    first: Records,
+    second: Records,
+    partitions: i32,
+    source: SourceId,
+    pipeline: Pipeline,
+}
+
+impl Bench {
+    fn new(patrons: u64, partitions: i32) -> Bench {
+        let lane = scene::lane(&scene::policy());
+        let mut pipeline = Pipeline::new(lane.clone());
+        pipeline.begin(BatchTime::from_ms(NOW_MS));
+        Bench {
+            first: Records::of(&scene::library(1, patrons)),
+            second: Records::of(&scene::library(2, patrons)),
+            partitions,
+            source: scene::patron_source(&lane),
+            pipeline,
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.pipeline.lane().layout.len()
+    }
+
+    fn partition(&self, at: usize) -> i32 {
+        i32::try_from(at % self.partitions as usize).unwrap()
+    }
+
+    fn measure(mut self, update_rounds: usize) {
+        let patrons = self.first.len();
+        let per_patron = |time: Duration| time.as_nanos() as f64 / patrons as f64;
+        let before = process::resident();
+        process::reset_peak();
+        let restored = self.restore();
+        let (after, peak) = (process::resident(), process::peak());
+        let fields = self.fields();
+        let lookup = self.look_up();
+        let read = self.look_up_and_read();
+        let (put, merge) = self.put_and_merge();
+        let abandon = self.put_and_abandon();
+        let kept = |resident: f64| (resident - before) / patrons as f64;
+
+        println!("| what | |\n|---|---|");
+        println!(
+            "| restore, one core | {:.0} patrons/s ({:.0} ns each) |",
+            1e9 / per_patron(restored),
+            per_patron(restored)
+        );
+        println!("| lookup, any order | {:.0} ns |", per_patron(lookup));
+        println!("| lookup and all its values | {:.0} ns |", per_patron(read));
+        println!("| put in a batch of {BATCH} | {put:.0} ns |");
+        println!("| merge, per patron | {merge:.0} ns |");
+        println!("| put and abandon, per patron | {abandon:.0} ns |");
+        println!(
+            "\n| bytes per patron | resident | patron id and values | over them |\n|---|---|---|---|"
+        );
+        let line = |when: &str, bytes: f64, fields: f64| {
+            println!(
+                "| {when} | {bytes:.0} | {fields:.0} | {:.0} |",
+                bytes - fields
+            );
+        };
+        line("after the rebuild", kept(after), fields);
+        line("at its peak", kept(peak), fields);
+        for round in 1..=update_rounds {
+            self.update(round);
+            if round == 1 || round == update_rounds {
+                let when = format!("after {} updates", round * patrons);
+                line(&when, kept(process::resident()), self.fields());
+            }
+        }
+    }
+
+    fn restore(&mut self) -> Duration {
+        let started = Instant::now();
+        for at in 0..self.first.len() {
+            let input = self.first.input(at, self.source, self.partition(at), 0);
+            self.pipeline.restore(&input);
+        }
+        let elapsed = started.elapsed();
+        assert_eq!(self.pipeline.table().len(), self.first.len());
+        elapsed
+    }
+
+    /// Every patron changes once, as records of batches.
+    fn update(&mut self, round: usize) {
+        let mut outbox = Outbox::default();
+        let offset = i64::try_from(round).unwrap();
+        for at in 0..self.first.len() {
+            let records = if round % 2 == 1 {
+                &self.second
+            } else {
+                &self.first
+            };
+            let at = at * STRIDE % self.first.len();
+            let input = records.input(at, self.source, self.partition(at), offset);
+            self.pipeline.decide(&input, &mut outbox);
+            outbox.clear();
+            if at % BATCH == 0 {
+                self.pipeline.merge();
+            }
+        }
+        self.pipeline.merge();
+        assert_eq!(self.pipeline.table().len(), self.first.len());
+    }
+
+    fn row(&self, at: usize) -> &Row {
+        let found = self
+            .pipeline
+            .table()
+            .find(self.partition(at), self.first.key(at));
+        match found {
+            Some(Known::Patron(row)) => row,
+            other => panic!("expected a patron, found {other:?}"),
+        }
+    }
+
+    /// The mean bytes of what is to be kept.
+    fn fields(&self) -> f64 {
+        let sum: usize = (0..self.first.len())
+            .map(|at| self.row(at).text_len())
+            .sum();
+        sum as f64 / self.first.len() as f64
+    }
+
+    fn look_up(&self) -> Duration {
+        let count = self.first.len();
+        let started = Instant::now();
+        for at in 0..count {
+            black_box(self.row(at * STRIDE % count).value(ROW_LIBRARY));
+        }
+        started.elapsed()
+    }
+
+    fn look_up_and_read(&self) -> Duration {
+        let count = self.first.len();
+        let slots = u16::try_from(self.kept()).unwrap();
+        let started = Instant::now();
+        for at in 0..count {
+            let row = self.row(at * STRIDE % count);
+            for slot in 0..slots {
+                black_box(row.value(slot));
+            }
+        }
+        started.elapsed()
+    }
+
+    /// Rows of patrons far apart, a batch of them at a time.
+    fn batches(&self) -> Vec<Vec<(i32, Row)>> {
+        let count = self.first.len();
+        let places: Vec<usize> = (0..count.min(10 * BATCH))
+            .map(|at| at * STRIDE % count)
+            .collect();
+        let row = |&at: &usize| (self.partition(at), self.row(at).clone());
+        places
+            .chunks(BATCH)
+            .map(|chunk| chunk.iter().map(row).collect())
+            .collect()
+    }
+
+    /// Nanoseconds per patron of each.
+    fn put_and_merge(&mut self) -> (f64, f64) {
+        let (mut put, mut merge, mut count) = (Duration::ZERO, Duration::ZERO, 0);
+        for batch in self.batches() {
+            count += batch.len();
+            let started = Instant::now();
+            for (partition, row) in batch {
+                self.pipeline.table_mut().put(partition, row);
+            }
+            put += started.elapsed();
+            let started = Instant::now();
+            self.pipeline.table_mut().merge();
+            merge += started.elapsed();
+        }
+        let each = |time: Duration| time.as_nanos() as f64 / count as f64;
+        (each(put), each(merge))
+    }
+
+    fn put_and_abandon(&mut self) -> f64 {
+        let (mut time, mut count) = (Duration::ZERO, 0);
+        for batch in self.batches() {
+            count += batch.len();
+            let started = Instant::now();
+            for (partition, row) in batch {
+                self.pipeline.table_mut().put(partition, row);
+            }
+            self.pipeline.table_mut().abandon();
+            time += started.elapsed();
+        }
+        time.as_nanos() as f64 / count as f64
+    }
+}
