@@ -1,11 +1,12 @@
 //! The table in memory: records that lie ready, one thread.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeef::engine::lane::ROW_LIBRARY;
 use zeef::engine::pipeline::{BatchTime, Pipeline};
-use zeef::engine::table::{Known, Row};
+use zeef::engine::record::Record;
+use zeef::engine::table::{Draft, Known, Row};
 use zeef::transport::{Outbox, SourceId};
 
 use crate::scene::{self, Records};
@@ -28,6 +29,11 @@ pub(crate) fn run(wanted: &Wanted) {
         bench.kept(),
     );
     bench.measure(if wanted.short { 1 } else { 10 });
+}
+
+/// The time on a core since then: what others do on the machine is left out.
+fn since(started: Duration) -> Duration {
+    process::cpu().saturating_sub(started)
 }
 
 struct Bench {
@@ -68,6 +74,7 @@ impl Bench {
         let restored = self.restore();
         let (after, peak) = (process::resident(), process::peak());
         let fields = self.fields();
+        let parts = self.parts();
         let lookup = self.look_up();
         let read = self.look_up_and_read();
         let (put, merge) = self.put_and_merge();
@@ -80,6 +87,11 @@ impl Bench {
             1e9 / per_patron(restored),
             per_patron(restored)
         );
+        println!(
+            "| of it: reading the record | {:.0} ns |",
+            per_patron(parts.0)
+        );
+        println!("| of it: making its row | {:.0} ns |", per_patron(parts.1));
         println!("| lookup, any order | {:.0} ns |", per_patron(lookup));
         println!("| lookup and all its values | {:.0} ns |", per_patron(read));
         println!("| put in a batch of {BATCH} | {put:.0} ns |");
@@ -106,14 +118,35 @@ impl Bench {
     }
 
     fn restore(&mut self) -> Duration {
-        let started = Instant::now();
+        let started = process::cpu();
         for at in 0..self.first.len() {
             let input = self.first.input(at, self.source, self.partition(at), 0);
             self.pipeline.restore(&input);
         }
-        let elapsed = started.elapsed();
+        let elapsed = since(started);
         assert_eq!(self.pipeline.table().len(), self.first.len());
         elapsed
+    }
+
+    /// Reading records only, and making rows of them only.
+    fn parts(&self) -> (Duration, Duration) {
+        let lane = self.pipeline.lane();
+        let source = lane.source(self.source).unwrap();
+        let (mut record, mut draft) = (Record::default(), Draft::default());
+        let mut read = |at: usize, draft: Option<&mut Draft>| {
+            record
+                .read(self.first.value(at), &source.shape, &lane.limits)
+                .unwrap();
+            if let Some(draft) = draft {
+                black_box(draft.row(&lane.layout, &record, &[], self.first.key(at), 0));
+            }
+        };
+        let started = process::cpu();
+        (0..self.first.len()).for_each(|at| read(at, None));
+        let reading = since(started);
+        let started = process::cpu();
+        (0..self.first.len()).for_each(|at| read(at, Some(&mut draft)));
+        (reading, since(started).saturating_sub(reading))
     }
 
     /// Every patron changes once, as records of batches.
@@ -159,24 +192,24 @@ impl Bench {
 
     fn look_up(&self) -> Duration {
         let count = self.first.len();
-        let started = Instant::now();
+        let started = process::cpu();
         for at in 0..count {
             black_box(self.row(at * STRIDE % count).value(ROW_LIBRARY));
         }
-        started.elapsed()
+        since(started)
     }
 
     fn look_up_and_read(&self) -> Duration {
         let count = self.first.len();
         let slots = u16::try_from(self.kept()).unwrap();
-        let started = Instant::now();
+        let started = process::cpu();
         for at in 0..count {
             let row = self.row(at * STRIDE % count);
             for slot in 0..slots {
                 black_box(row.value(slot));
             }
         }
-        started.elapsed()
+        since(started)
     }
 
     /// Rows of patrons far apart, a batch of them at a time.
@@ -197,14 +230,14 @@ impl Bench {
         let (mut put, mut merge, mut count) = (Duration::ZERO, Duration::ZERO, 0);
         for batch in self.batches() {
             count += batch.len();
-            let started = Instant::now();
+            let started = process::cpu();
             for (partition, row) in batch {
                 self.pipeline.table_mut().put(partition, row);
             }
-            put += started.elapsed();
-            let started = Instant::now();
+            put += since(started);
+            let started = process::cpu();
             self.pipeline.table_mut().merge();
-            merge += started.elapsed();
+            merge += since(started);
         }
         let each = |time: Duration| time.as_nanos() as f64 / count as f64;
         (each(put), each(merge))
@@ -214,12 +247,12 @@ impl Bench {
         let (mut time, mut count) = (Duration::ZERO, 0);
         for batch in self.batches() {
             count += batch.len();
-            let started = Instant::now();
+            let started = process::cpu();
             for (partition, row) in batch {
                 self.pipeline.table_mut().put(partition, row);
             }
             self.pipeline.table_mut().abandon();
-            time += started.elapsed();
+            time += since(started);
         }
         time.as_nanos() as f64 / count as f64
     }

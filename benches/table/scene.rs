@@ -53,7 +53,7 @@ pub(crate) fn library(seed: u64, patrons: u64) -> Library {
 /// The patron records of a library, in two buffers, so that they do not stir
 /// the memory that is measured.
 pub(crate) struct Records {
-    bytes: Vec<u8>,
+    text: String,
     /// Where key and value of each end.
     ends: Vec<(usize, usize)>,
 }
@@ -61,15 +61,15 @@ pub(crate) struct Records {
 impl Records {
     pub(crate) fn of(library: &Library) -> Records {
         let mut records = Records {
-            bytes: Vec::new(),
+            text: String::new(),
             ends: Vec::new(),
         };
         for message in library.source(Source::Patron) {
-            records.bytes.extend_from_slice(message.key.as_bytes());
-            let key_end = records.bytes.len();
+            records.text.push_str(&message.key);
+            let key_end = records.text.len();
             let value = message.value.expect("nobody is erased");
-            records.bytes.extend_from_slice(value.as_bytes());
-            records.ends.push((key_end, records.bytes.len()));
+            records.text.push_str(&value);
+            records.ends.push((key_end, records.text.len()));
         }
         records
     }
@@ -86,7 +86,12 @@ impl Records {
 
     pub(crate) fn key(&self, at: usize) -> &str {
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        std::str::from_utf8(&self.bytes[start..self.ends[at].0]).unwrap()
+        &self.text[start..self.ends[at].0]
+    }
+
+    pub(crate) fn value(&self, at: usize) -> &[u8] {
+        let (key_end, end) = self.ends[at];
+        &self.text.as_bytes()[key_end..end]
     }
 
     pub(crate) fn input(
@@ -96,14 +101,13 @@ impl Records {
         partition: i32,
         offset: i64,
     ) -> Input<'_> {
-        let (key_end, end) = self.ends[at];
         Input {
             source,
             partition,
             offset,
             timestamp_ms: None,
             key: Some(self.key(at).as_bytes()),
-            payload: Payload::Bytes(&self.bytes[key_end..end]),
+            payload: Payload::Bytes(self.value(at)),
         }
     }
 }

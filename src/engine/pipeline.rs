@@ -17,7 +17,7 @@ use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
 use super::project::{Projector, output_key};
 use super::record::Record;
-use super::table::{Known, Row, Table};
+use super::table::{Draft, Known, Row, Table};
 use super::tally::{RecipientTally, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
@@ -32,6 +32,7 @@ pub struct Pipeline {
     lane: Arc<Lane>,
     record: Record,
     table: Table,
+    draft: Draft,
     projector: Projector,
     tally: Tally,
     now: BatchTime,
@@ -69,6 +70,7 @@ impl Pipeline {
             lane,
             record: Record::default(),
             table: Table::default(),
+            draft: Draft::default(),
             projector: Projector::default(),
             tally,
             now: BatchTime::default(),
@@ -255,14 +257,15 @@ impl Pipeline {
     }
 
     /// What the table keeps of the patron record that was just read.
-    fn row(&self, source: &Source, id: &str, offset: i64) -> Row {
+    fn row(&mut self, source: &Source, id: &str, offset: i64) -> Row {
         let national = source
             .card
             .filter(|card| self.record.slot(card.slot).state == State::True)
             .filter(|_| !self.lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
         let layout = &self.lane.layout;
-        Row::of(layout, &self.record, dropped.as_slice(), id, offset)
+        let dropped = dropped.as_slice();
+        self.draft.row(layout, &self.record, dropped, id, offset)
     }
 
     /// A record refused whole: a dead letter; no recipient sees anything of it.

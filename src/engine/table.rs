@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use layout::RowLayout;
-pub use row::{Known, Row};
+pub use row::{Draft, Known, Row};
 
 use rows::{Rows, Seed};
 

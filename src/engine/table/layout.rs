@@ -1,9 +1,6 @@
 //! Which values of a patron record are kept, and where they stand in a row.
 
-use super::row::Part;
-use crate::engine::record::Record;
 use crate::engine::shape::Place;
-use crate::engine::value::Value;
 
 /// Which values of a patron record are kept.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +47,6 @@ impl RowLayout {
             .map_or(0, |&(_, stride)| stride)
     }
 
-    /// How many lists a row has.
-    #[must_use]
-    pub fn lists(&self) -> u16 {
-        u16::try_from(self.lists.len()).unwrap_or(u16::MAX)
-    }
-
     /// How many single values a row has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -67,31 +58,14 @@ impl RowLayout {
         self.slots.is_empty()
     }
 
-    /// Shows `see` all that is kept of a record, in the order of a row's words.
-    #[inline]
-    pub(super) fn visit<'a>(
-        &self,
-        record: &'a Record,
-        dropped: &[u16],
-        see: &mut impl FnMut(Part<'a>),
-    ) {
-        for &slot in &self.slots {
-            see(Part::Value(if dropped.contains(&slot) {
-                Value::Missing
-            } else {
-                record.value(slot)
-            }));
-        }
-        for &(list, stride) in &self.lists {
-            let malformed = record.list_malformed(list);
-            let count = if malformed { 0 } else { record.list_len(list) };
-            see(Part::List { malformed, count });
-            for index in 0..count {
-                for slot in 0..stride {
-                    see(Part::Value(record.element(list, stride, index, slot)));
-                }
-            }
-        }
+    /// The slots of the record that a row keeps, in the order of its words.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u16> {
+        self.slots.iter().copied()
+    }
+
+    /// The lists of the record that a row keeps, each with its stride.
+    pub(super) fn lists(&self) -> impl ExactSizeIterator<Item = (u16, u16)> {
+        self.lists.iter().copied()
     }
 }
 

@@ -50,30 +50,6 @@ const WIDE_BYTES: usize = 5;
 pub(super) const LIST_HEAD: usize = 2;
 
 impl Row {
-    /// Makes the row of a patron record; `dropped` are slots of the record
-    /// whose values must not rest in the table.
-    #[must_use]
-    pub fn of(
-        layout: &RowLayout,
-        record: &Record,
-        dropped: &[u16],
-        patron_id: &str,
-        offset: i64,
-    ) -> Row {
-        let size = Size::of(layout, record, dropped, patron_id);
-        let mut draft = Draft::new(0, offset, size);
-        draft.word(State::Plain, patron_id.len());
-        let mut end = patron_id.len();
-        layout.visit(record, dropped, &mut |part| draft.part(part, &mut end));
-        draft.row.push_str(patron_id);
-        layout.visit(record, dropped, &mut |part| {
-            if let Part::Value(value) = part {
-                draft.row.push_str(value.as_text().unwrap_or_default());
-            }
-        });
-        draft.finish()
-    }
-
     /// Notes that a patron was erased.
     #[must_use]
     pub fn erased(patron_id: &str, offset: i64) -> Row {
@@ -87,15 +63,9 @@ impl Row {
     }
 
     fn empty(flags: u8, patron_id: &str, offset: i64) -> Row {
-        let size = Size {
-            words: 1,
-            text: patron_id.len(),
-            count_max: 0,
-        };
-        let mut draft = Draft::new(flags, offset, size);
-        draft.word(State::Plain, patron_id.len());
-        draft.row.push_str(patron_id);
-        draft.finish()
+        let mut draft = Draft::default();
+        draft.begin(patron_id);
+        draft.finish(flags, offset)
     }
 
     /// What the row says of its patron.
@@ -145,7 +115,7 @@ impl Row {
     /// How many elements a kept list has.
     #[must_use]
     pub fn list_len(&self, layout: &RowLayout, list: u16) -> usize {
-        if list >= layout.lists() {
+        if usize::from(list) >= layout.lists().len() {
             return 0;
         }
         self.word_at(self.list_at(layout, list)) >> STATE_BITS
@@ -257,130 +227,117 @@ impl Row {
     }
 }
 
-/// One part of what a row keeps, in the order of its words.
-#[derive(Clone, Copy)]
-pub(super) enum Part<'a> {
-    Value(Value<'a>),
-    /// The head of a list; its elements' values follow.
-    List {
-        malformed: bool,
-        count: usize,
-    },
-}
-
-/// How large a row is to be.
-struct Size {
-    words: usize,
-    text: usize,
-    /// Of the elements of any list.
-    count_max: usize,
-}
-
-impl Size {
-    fn of(layout: &RowLayout, record: &Record, dropped: &[u16], patron_id: &str) -> Size {
-        let mut size = Size {
-            words: 1,
-            text: patron_id.len(),
-            count_max: 0,
-        };
-        layout.visit(record, dropped, &mut |part| match part {
-            Part::Value(value) => {
-                size.words += 1;
-                size.text += value.as_text().map_or(0, str::len);
-            }
-            Part::List { count, .. } => {
-                size.words += LIST_HEAD;
-                size.count_max = size.count_max.max(count);
-            }
-        });
-        size
-    }
-
-    fn text_start(&self, number_bytes: usize) -> usize {
-        TEXT_AT + (self.words + 1) * number_bytes
-    }
-
-    /// Whether two bytes hold every number of the row.
-    fn is_narrow(&self) -> bool {
-        self.text.max(self.count_max) <= NARROW_MAX && self.text_start(NARROW_BYTES) < 1 << 14
-    }
-}
-
-/// A row that is being written.
-struct Draft {
-    row: String,
-    number_bytes: usize,
+/// Writes rows; what it needs for that is used again for the next one.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// State and number of each word.
+    words: Vec<(State, usize)>,
+    text: String,
+    /// The largest number of a word.
+    largest: usize,
 }
 
 impl Draft {
-    fn new(flags: u8, offset: i64, size: Size) -> Draft {
-        let (number_bytes, flags) = if size.is_narrow() {
-            (NARROW_BYTES, flags)
-        } else {
-            (WIDE_BYTES, flags | WIDE)
-        };
-        let text_start = size.text_start(number_bytes);
-        let mut draft = Draft {
-            row: String::with_capacity(text_start + size.text),
-            number_bytes,
-        };
-        draft.row.push(char::from(flags & 0x7f));
-        draft.digits(u64::try_from(offset).unwrap_or(0), OFFSET_BYTES);
-        draft.digits(text_start as u64, number_bytes);
-        draft
-    }
-
-    /// Writes a number, the lowest seven bits first.
-    #[inline]
-    fn digits(&mut self, mut number: u64, count: usize) {
-        for _ in 0..count {
-            self.row.push(char::from((number & 0x7f) as u8));
-            number >>= 7;
-        }
-    }
-
-    #[inline]
-    fn word(&mut self, state: State, number: usize) {
-        let word = (number as u64) << STATE_BITS | state as u64;
-        if self.number_bytes == NARROW_BYTES {
-            self.digits(word, NARROW_BYTES);
-        } else {
-            self.digits(word, WIDE_BYTES);
-        }
-    }
-
-    #[inline]
-    fn part(&mut self, part: Part<'_>, end: &mut usize) {
-        match part {
-            Part::Value(value) => {
-                *end += value.as_text().map_or(0, str::len);
-                self.word(state_of(value), *end);
-            }
-            Part::List { malformed, count } => {
-                let state = if malformed {
-                    State::Malformed
-                } else {
-                    State::Plain
-                };
-                self.word(state, count);
-                self.word(State::Missing, *end);
+    /// Makes the row of a patron record; `dropped` are slots of the record
+    /// whose values must not rest in the table.
+    #[must_use]
+    pub fn row(
+        &mut self,
+        layout: &RowLayout,
+        record: &Record,
+        dropped: &[u16],
+        patron_id: &str,
+        offset: i64,
+    ) -> Row {
+        self.begin(patron_id);
+        for slot in layout.slots() {
+            if !dropped.is_empty() && dropped.contains(&slot) {
+                self.value(Value::Missing);
+            } else {
+                self.value(record.value(slot));
             }
         }
+        for (list, stride) in layout.lists() {
+            let malformed = record.list_malformed(list);
+            let count = if malformed { 0 } else { record.list_len(list) };
+            self.list(malformed, count);
+            for index in 0..count {
+                for slot in 0..stride {
+                    self.value(record.element(list, stride, index, slot));
+                }
+            }
+        }
+        self.finish(0, offset)
     }
 
-    fn finish(self) -> Row {
-        Row(self.row.into_boxed_str())
+    fn begin(&mut self, patron_id: &str) {
+        self.words.clear();
+        self.text.clear();
+        self.largest = 0;
+        self.value(Value::Text {
+            text: patron_id,
+            plain: true,
+        });
+    }
+
+    #[inline]
+    fn value(&mut self, value: Value<'_>) {
+        let state = match value {
+            Value::Missing => State::Missing,
+            Value::Malformed => State::Malformed,
+            Value::Text { text, plain } => {
+                self.text.push_str(text);
+                if plain { State::Plain } else { State::Decoded }
+            }
+            Value::Number(written) => {
+                self.text.push_str(written);
+                State::Number
+            }
+            Value::Boolean(true) => State::True,
+            Value::Boolean(false) => State::False,
+        };
+        self.words.push((state, self.text.len()));
+    }
+
+    fn list(&mut self, malformed: bool, count: usize) {
+        let state = if malformed {
+            State::Malformed
+        } else {
+            State::Plain
+        };
+        self.words.push((state, count));
+        self.largest = self.largest.max(count);
+        self.words.push((State::Missing, self.text.len()));
+    }
+
+    fn finish(&self, flags: u8, offset: i64) -> Row {
+        let text_start = |number_bytes: usize| TEXT_AT + (self.words.len() + 1) * number_bytes;
+        let narrow = self.largest.max(self.text.len()) <= NARROW_MAX
+            && text_start(NARROW_BYTES) < 1 << (7 * NARROW_BYTES);
+        if narrow {
+            self.write::<NARROW_BYTES>(flags, offset, text_start(NARROW_BYTES))
+        } else {
+            self.write::<WIDE_BYTES>(flags | WIDE, offset, text_start(WIDE_BYTES))
+        }
+    }
+
+    fn write<const N: usize>(&self, flags: u8, offset: i64, text_start: usize) -> Row {
+        let mut row = String::with_capacity(text_start + self.text.len());
+        row.push(char::from(flags & 0x7f));
+        digits::<OFFSET_BYTES>(&mut row, u64::try_from(offset).unwrap_or(0));
+        digits::<N>(&mut row, text_start as u64);
+        for &(state, number) in &self.words {
+            digits::<N>(&mut row, (number as u64) << STATE_BITS | state as u64);
+        }
+        row.push_str(&self.text);
+        Row(row.into_boxed_str())
     }
 }
 
-fn state_of(value: Value<'_>) -> State {
-    match value {
-        Value::Missing => State::Missing,
-        Value::Malformed => State::Malformed,
-        Value::Text { plain: true, .. } => State::Plain,
-        Value::Text { plain: false, .. } => State::Decoded,
-        Value::Number(_) => State::Number,
-        Value::Boolean(true) => State::True,
-        Value::Boolean(false) => State::False,
+/// Writes a number, the lowest seven bits first.
+#[inline]
+fn digits<const N: usize>(row: &mut String, number: u64) {
+    for digit in 0..N {
+        row.push(char::from((number >> (7 * digit) & 0x7f) as u8));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{Known, Row, RowLayout, Table};
+use super::{Draft, Known, Row, RowLayout, Table};
 use crate::engine::record::{Limits, Record};
 use crate::engine::shape::{Place, Shape};
 use crate::engine::value::Value;
@@ -47,7 +47,7 @@ impl Scene {
         record
             .read(json.as_bytes(), &self.shape, &Limits::default())
             .unwrap();
-        Row::of(&self.layout, &record, &[], patron_id, offset)
+        Draft::default().row(&self.layout, &record, &[], patron_id, offset)
     }
 
     /// All values of a list's places, element by element.
@@ -179,7 +179,7 @@ fn a_dropped_value_is_not_in_the_row() {
     let mut record = Record::default();
     let json = br#"{"name":"111222333","active":true}"#;
     record.read(json, &scene.shape, &Limits::default()).unwrap();
-    let row = Row::of(&scene.layout, &record, &[0], "p", 0);
+    let row = Draft::default().row(&scene.layout, &record, &[0], "p", 0);
     assert_eq!(row.value(0), Value::Missing);
     assert_eq!(row.value(1), Value::Boolean(true));
     assert_eq!(row.text_len(), 1);
