@@ -9,6 +9,7 @@
 //! ```
 //!
 //! Options of `--kafka`: `--brokers HOST:PORT` (one that runs already),
+//! `--prefix NAME` (of topics; those that it finds it reads as they are),
 //! `--rounds N`, `--compression TYPE` (of the source; lz4), and
 //! `--set NAME=VALUE` for any of librdkafka's properties.
 //!
@@ -45,6 +46,7 @@ pub(crate) struct Wanted {
     partitions: i32,
     rounds: usize,
     brokers: Option<String>,
+    prefix: String,
     compression: String,
     properties: Vec<(String, String)>,
 }
@@ -58,6 +60,7 @@ impl Wanted {
             partitions: 8,
             rounds: 3,
             brokers: None,
+            prefix: format!("bench-{}.", std::process::id()),
             compression: "lz4".to_owned(),
             properties: Vec::new(),
         };
@@ -74,6 +77,7 @@ impl Wanted {
                 "--partitions" => wanted.partitions = value().parse().unwrap(),
                 "--rounds" => wanted.rounds = value().parse().unwrap(),
                 "--brokers" => wanted.brokers = Some(value()),
+                "--prefix" => wanted.prefix = value(),
                 "--compression" => wanted.compression = value(),
                 "--set" => {
                     let set = value();

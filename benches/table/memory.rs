@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use zeef::engine::lane::ROW_LIBRARY;
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::engine::record::Record;
 use zeef::engine::table::{Draft, Known, Row};
@@ -68,53 +67,49 @@ impl Bench {
 
     fn measure(mut self, update_rounds: usize) {
         let patrons = self.first.len();
-        let per_patron = |time: Duration| time.as_nanos() as f64 / patrons as f64;
         let before = process::resident();
         process::reset_peak();
         let restored = self.restore();
         let (after, peak) = (process::resident(), process::peak());
-        let fields = self.fields();
-        let parts = self.parts();
-        let lookup = self.look_up();
-        let read = self.look_up_and_read();
-        let (put, merge) = self.put_and_merge();
-        let abandon = self.put_and_abandon();
-        let kept = |resident: f64| (resident - before) / patrons as f64;
-
-        println!("| what | |\n|---|---|");
-        println!(
-            "| restore, one core | {:.0} patrons/s ({:.0} ns each) |",
-            1e9 / per_patron(restored),
-            per_patron(restored)
-        );
-        println!(
-            "| of it: reading the record | {:.0} ns |",
-            per_patron(parts.0)
-        );
-        println!("| of it: making its row | {:.0} ns |", per_patron(parts.1));
-        println!("| lookup, any order | {:.0} ns |", per_patron(lookup));
-        println!("| lookup and all its values | {:.0} ns |", per_patron(read));
-        println!("| put in a batch of {BATCH} | {put:.0} ns |");
-        println!("| merge, per patron | {merge:.0} ns |");
-        println!("| put and abandon, per patron | {abandon:.0} ns |");
-        println!(
-            "\n| bytes per patron | resident | patron id and values | over them |\n|---|---|---|---|"
-        );
-        let line = |when: &str, bytes: f64, fields: f64| {
-            println!(
-                "| {when} | {bytes:.0} | {fields:.0} | {:.0} |",
-                bytes - fields
-            );
+        println!("| bytes per patron | resident | patron id and values | over them |");
+        println!("|---|---|---|---|");
+        let line = |when: &str, resident: f64, fields: f64| {
+            let bytes = (resident - before) / patrons as f64;
+            let over = bytes - fields;
+            println!("| {when} | {bytes:.0} | {fields:.0} | {over:.0} |");
         };
-        line("after the rebuild", kept(after), fields);
-        line("at its peak", kept(peak), fields);
+        line("after the rebuild", after, self.fields());
+        line("at its peak", peak, self.fields());
         for round in 1..=update_rounds {
             self.update(round);
             if round == 1 || round == update_rounds {
                 let when = format!("after {} updates", round * patrons);
-                line(&when, kept(process::resident()), self.fields());
+                line(&when, process::resident(), self.fields());
             }
         }
+        self.times(restored);
+    }
+
+    fn times(&mut self, restored: Duration) {
+        let patrons = self.first.len();
+        let each = |time: Duration| time.as_nanos() as f64 / patrons as f64;
+        let (reading, making) = self.parts();
+        let wanted = self.wanted();
+        let lookup = self.look_up(&wanted, 1);
+        let lookup_all = self.look_up(&wanted, self.kept());
+        let (put, merge) = self.put_and_merge();
+        let abandon = self.put_and_abandon();
+        let line = |what: &str, ns: f64| println!("| {what} | {ns:.0} |");
+        println!("\n| per patron, on one core | ns |\n|---|---|");
+        line("restore", each(restored));
+        line("of it: reading the record", each(reading));
+        line("of it: making its row", each(making));
+        line("lookup in any order, and one value", each(lookup));
+        line("lookup in any order, and all values", each(lookup_all));
+        line("put in a batch of 20,000", put);
+        line("merge of such a batch", merge);
+        line("put and abandon", abandon);
+        println!("\nRestored: {:.0} patrons/s.", 1e9 / each(restored));
     }
 
     fn restore(&mut self) -> Duration {
@@ -190,22 +185,24 @@ impl Bench {
         sum as f64 / self.first.len() as f64
     }
 
-    fn look_up(&self) -> Duration {
+    /// All patrons in an order that no cache can guess.
+    fn wanted(&self) -> Vec<(i32, String)> {
         let count = self.first.len();
-        let started = process::cpu();
-        for at in 0..count {
-            black_box(self.row(at * STRIDE % count).value(ROW_LIBRARY));
-        }
-        since(started)
+        let places = (0..count).map(|at| at * STRIDE % count);
+        places
+            .map(|at| (self.partition(at), self.first.key(at).to_owned()))
+            .collect()
     }
 
-    fn look_up_and_read(&self) -> Duration {
-        let count = self.first.len();
-        let slots = u16::try_from(self.kept()).unwrap();
+    /// Looks every patron up, and reads its first `values`.
+    fn look_up(&self, wanted: &[(i32, String)], values: usize) -> Duration {
+        let values = u16::try_from(values).unwrap();
         let started = process::cpu();
-        for at in 0..count {
-            let row = self.row(at * STRIDE % count);
-            for slot in 0..slots {
+        for (partition, patron_id) in wanted {
+            let Some(Known::Patron(row)) = self.pipeline.table().find(*partition, patron_id) else {
+                panic!("expected a patron");
+            };
+            for slot in 0..values {
                 black_box(row.value(slot));
             }
         }

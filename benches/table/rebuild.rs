@@ -26,14 +26,15 @@ pub(crate) fn run(wanted: &Wanted) {
     let broker = Broker::at(wanted.brokers.as_deref());
     let loaded = scene::policy();
     let settings = settings(&broker, wanted);
-    create_topics(&settings, &loaded, wanted.partitions);
-    let library = scene::library(1, patrons);
-    let started = Instant::now();
-    write(&settings, &library, &wanted.compression);
-    eprintln!(
-        "{patrons} records written in {:.0} s",
-        started.elapsed().as_secs_f64()
-    );
+    let patron = Source::Patron.as_str();
+    let found = topics::describe(&settings, &[patron]).unwrap();
+    if found[patron].is_none() {
+        create_topics(&settings, &loaded, wanted.partitions);
+        let started = Instant::now();
+        write(&settings, &scene::library(1, patrons), &wanted.compression);
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!("{patrons} records written in {seconds:.0} s");
+    }
 
     let lane = scene::lane(&loaded);
     let mut reading = Reading::open(&settings, lane, wanted.partitions);
@@ -56,7 +57,7 @@ fn settings(broker: &Broker, wanted: &Wanted) -> KafkaSettings {
     KafkaSettings {
         brokers: broker.address.clone(),
         instance: "bench".to_owned(),
-        topic_prefix: format!("bench-{}.", std::process::id()),
+        topic_prefix: wanted.prefix.clone(),
         properties: wanted.properties.iter().cloned().collect(),
         ..KafkaSettings::default()
     }
