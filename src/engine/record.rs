@@ -136,6 +136,16 @@ impl Record {
             .unwrap_or(Slot::MISSING)
     }
 
+    /// The text that the span of a slot of this state lies in.
+    #[inline]
+    #[must_use]
+    pub fn text_of(&self, state: State) -> &str {
+        match state {
+            State::Decoded => &self.decoded,
+            _ => &self.text,
+        }
+    }
+
     /// Fills a derived slot.
     pub fn derive(&mut self, slot: u16, value: Slot) {
         if let Some(place) = self.slots.get_mut(usize::from(slot)) {

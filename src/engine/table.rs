@@ -4,6 +4,7 @@
 //! changes can be undone until its commit has returned, so that an abort
 //! undoes memory too. It keeps no row that was replaced or erased beyond that.
 
+mod draft;
 mod layout;
 mod row;
 mod rows;
@@ -12,8 +13,9 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub use draft::Draft;
 pub use layout::RowLayout;
-pub use row::{Draft, Known, Row};
+pub use row::{Known, Row};
 
 use rows::{Rows, Seed};
 

@@ -13,13 +13,13 @@
 //! it begins where that of the word before ends. Words of short rows have two
 //! bytes, others five.
 
+use super::draft::Draft;
 use super::layout::RowLayout;
-use crate::engine::record::Record;
 use crate::engine::value::{State, Value};
 
 /// What is kept of one patron: who it is, what is known, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row(Box<str>);
+pub struct Row(pub(super) Box<str>);
 
 /// What is known of a patron.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +31,17 @@ pub enum Known<'a> {
     Unreadable,
 }
 
-const ERASED: u8 = 1;
-const UNREADABLE: u8 = 2;
-const WIDE: u8 = 4;
-const OFFSET_BYTES: usize = 9;
+pub(super) const ERASED: u8 = 1;
+pub(super) const UNREADABLE: u8 = 2;
+pub(super) const WIDE: u8 = 4;
+pub(super) const OFFSET_BYTES: usize = 9;
 /// Where the number stands that says where the text begins.
-const TEXT_AT: usize = 1 + OFFSET_BYTES;
+pub(super) const TEXT_AT: usize = 1 + OFFSET_BYTES;
 
-const STATE_BITS: u32 = 3;
+pub(super) const STATE_BITS: u32 = 3;
 const STATE_MASK: usize = (1 << STATE_BITS) - 1;
-/// The largest end or count that a word of two bytes can hold.
-const NARROW_MAX: usize = (1 << (14 - STATE_BITS)) - 1;
-const NARROW_BYTES: usize = 2;
-const WIDE_BYTES: usize = 5;
+pub(super) const NARROW_BYTES: usize = 2;
+pub(super) const WIDE_BYTES: usize = 5;
 
 /// The two words before the elements of a list: its state and count, and where
 /// the text stands by then.
@@ -53,19 +51,13 @@ impl Row {
     /// Notes that a patron was erased.
     #[must_use]
     pub fn erased(patron_id: &str, offset: i64) -> Row {
-        Row::empty(ERASED, patron_id, offset)
+        Draft::default().note(ERASED, patron_id, offset)
     }
 
     /// Notes that a patron's last record was refused whole.
     #[must_use]
     pub fn unreadable(patron_id: &str, offset: i64) -> Row {
-        Row::empty(UNREADABLE, patron_id, offset)
-    }
-
-    fn empty(flags: u8, patron_id: &str, offset: i64) -> Row {
-        let mut draft = Draft::default();
-        draft.begin(patron_id);
-        draft.finish(flags, offset)
+        Draft::default().note(UNREADABLE, patron_id, offset)
     }
 
     /// What the row says of its patron.
@@ -193,6 +185,26 @@ impl Row {
         }
     }
 
+    /// The word before and the word itself; nothing where there is none.
+    #[inline]
+    fn pair(&self, word: usize, text_start: usize) -> (usize, usize) {
+        let bytes = self.number_bytes();
+        let before = TEXT_AT + word * bytes;
+        if before + 2 * bytes > text_start {
+            return (0, 0);
+        }
+        if bytes == WIDE_BYTES {
+            return (self.number(before), self.number(before + bytes));
+        }
+        match self.0.as_bytes().get(before..before + 2 * NARROW_BYTES) {
+            Some(&[low, high, next_low, next_high]) => (
+                usize::from(low) | usize::from(high) << 7,
+                usize::from(next_low) | usize::from(next_high) << 7,
+            ),
+            _ => (0, 0),
+        }
+    }
+
     /// The value of a word that is not the first one.
     #[inline]
     fn view(&self, word: usize) -> Value<'_> {
@@ -203,9 +215,9 @@ impl Row {
         const TRUE: usize = State::True as usize;
         const FALSE: usize = State::False as usize;
         let text_start = self.text_start();
-        let at = self.word_at(word);
+        let (before, at) = self.pair(word, text_start);
         let text = || {
-            let start = text_start + (self.word_at(word - 1) >> STATE_BITS);
+            let start = text_start + (before >> STATE_BITS);
             let end = text_start + (at >> STATE_BITS);
             self.0.get(start..end).unwrap_or_default()
         };
@@ -224,120 +236,5 @@ impl Row {
             FALSE => Value::Boolean(false),
             _ => Value::Missing,
         }
-    }
-}
-
-/// Writes rows; what it needs for that is used again for the next one.
-#[derive(Debug, Default)]
-pub struct Draft {
-    /// State and number of each word.
-    words: Vec<(State, usize)>,
-    text: String,
-    /// The largest number of a word.
-    largest: usize,
-}
-
-impl Draft {
-    /// Makes the row of a patron record; `dropped` are slots of the record
-    /// whose values must not rest in the table.
-    #[must_use]
-    pub fn row(
-        &mut self,
-        layout: &RowLayout,
-        record: &Record,
-        dropped: &[u16],
-        patron_id: &str,
-        offset: i64,
-    ) -> Row {
-        self.begin(patron_id);
-        for slot in layout.slots() {
-            if !dropped.is_empty() && dropped.contains(&slot) {
-                self.value(Value::Missing);
-            } else {
-                self.value(record.value(slot));
-            }
-        }
-        for (list, stride) in layout.lists() {
-            let malformed = record.list_malformed(list);
-            let count = if malformed { 0 } else { record.list_len(list) };
-            self.list(malformed, count);
-            for index in 0..count {
-                for slot in 0..stride {
-                    self.value(record.element(list, stride, index, slot));
-                }
-            }
-        }
-        self.finish(0, offset)
-    }
-
-    fn begin(&mut self, patron_id: &str) {
-        self.words.clear();
-        self.text.clear();
-        self.largest = 0;
-        self.value(Value::Text {
-            text: patron_id,
-            plain: true,
-        });
-    }
-
-    #[inline]
-    fn value(&mut self, value: Value<'_>) {
-        let state = match value {
-            Value::Missing => State::Missing,
-            Value::Malformed => State::Malformed,
-            Value::Text { text, plain } => {
-                self.text.push_str(text);
-                if plain { State::Plain } else { State::Decoded }
-            }
-            Value::Number(written) => {
-                self.text.push_str(written);
-                State::Number
-            }
-            Value::Boolean(true) => State::True,
-            Value::Boolean(false) => State::False,
-        };
-        self.words.push((state, self.text.len()));
-    }
-
-    fn list(&mut self, malformed: bool, count: usize) {
-        let state = if malformed {
-            State::Malformed
-        } else {
-            State::Plain
-        };
-        self.words.push((state, count));
-        self.largest = self.largest.max(count);
-        self.words.push((State::Missing, self.text.len()));
-    }
-
-    fn finish(&self, flags: u8, offset: i64) -> Row {
-        let text_start = |number_bytes: usize| TEXT_AT + (self.words.len() + 1) * number_bytes;
-        let narrow = self.largest.max(self.text.len()) <= NARROW_MAX
-            && text_start(NARROW_BYTES) < 1 << (7 * NARROW_BYTES);
-        if narrow {
-            self.write::<NARROW_BYTES>(flags, offset, text_start(NARROW_BYTES))
-        } else {
-            self.write::<WIDE_BYTES>(flags | WIDE, offset, text_start(WIDE_BYTES))
-        }
-    }
-
-    fn write<const N: usize>(&self, flags: u8, offset: i64, text_start: usize) -> Row {
-        let mut row = String::with_capacity(text_start + self.text.len());
-        row.push(char::from(flags & 0x7f));
-        digits::<OFFSET_BYTES>(&mut row, u64::try_from(offset).unwrap_or(0));
-        digits::<N>(&mut row, text_start as u64);
-        for &(state, number) in &self.words {
-            digits::<N>(&mut row, (number as u64) << STATE_BITS | state as u64);
-        }
-        row.push_str(&self.text);
-        Row(row.into_boxed_str())
-    }
-}
-
-/// Writes a number, the lowest seven bits first.
-#[inline]
-fn digits<const N: usize>(row: &mut String, number: u64) {
-    for digit in 0..N {
-        row.push(char::from((number >> (7 * digit) & 0x7f) as u8));
     }
 }
