@@ -1,7 +1,7 @@
 //! The table in memory: records that lie ready, one thread.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::engine::record::Record;
@@ -14,6 +14,9 @@ use crate::{Wanted, process};
 /// A batch of the worker.
 const BATCH: usize = 20_000;
 const NOW_MS: i64 = 1_768_478_400_000;
+/// How many records are read and made rows of, and how often.
+const SOME: usize = 2_000;
+const ROUNDS: usize = 101;
 /// Odd, and far from any divisor of a count: walks over all places in no order.
 const STRIDE: usize = 7_368_787;
 
@@ -102,8 +105,8 @@ impl Bench {
         let line = |what: &str, ns: f64| println!("| {what} | {ns:.0} |");
         println!("\n| per patron, on one core | ns |\n|---|---|");
         line("restore", each(restored));
-        line("of it: reading the record", each(reading));
-        line("of it: making its row", each(making));
+        line("reading its record", reading);
+        line("making its row", making);
         line("lookup in any order, and one value", each(lookup));
         line("lookup in any order, and all values", each(lookup_all));
         line("put in a batch of 20,000", put);
@@ -123,25 +126,33 @@ impl Bench {
         elapsed
     }
 
-    /// Reading records only, and making rows of them only.
-    fn parts(&self) -> (Duration, Duration) {
+    /// Nanoseconds of reading a record, and of making the row of one that was
+    /// read; each the median of several rounds over some records.
+    fn parts(&self) -> (f64, f64) {
         let lane = self.pipeline.lane();
         let source = lane.source(self.source).unwrap();
-        let (mut record, mut draft) = (Record::default(), Draft::default());
-        let mut read = |at: usize, draft: Option<&mut Draft>| {
-            record
-                .read(self.first.value(at), &source.shape, &lane.limits)
-                .unwrap();
-            if let Some(draft) = draft {
-                black_box(draft.row(&lane.layout, &record, &[], self.first.key(at), 0));
+        let places: Vec<usize> = (0..SOME.min(self.first.len())).collect();
+        let mut records: Vec<Record> = places.iter().map(|_| Record::default()).collect();
+        let mut draft = Draft::default();
+        let (mut reading, mut making) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let started = Instant::now();
+            for (&at, record) in places.iter().zip(&mut records) {
+                let value = self.first.value(at);
+                record.read(value, &source.shape, &lane.limits).unwrap();
             }
+            reading.push(started.elapsed());
+            let started = Instant::now();
+            for (&at, record) in places.iter().zip(&records) {
+                black_box(draft.row(&lane.layout, record, &[], self.first.key(at), 0));
+            }
+            making.push(started.elapsed());
+        }
+        let median = |times: &mut Vec<Duration>| {
+            times.sort();
+            times[times.len() / 2].as_nanos() as f64 / places.len() as f64
         };
-        let started = process::cpu();
-        (0..self.first.len()).for_each(|at| read(at, None));
-        let reading = since(started);
-        let started = process::cpu();
-        (0..self.first.len()).for_each(|at| read(at, Some(&mut draft)));
-        (reading, since(started).saturating_sub(reading))
+        (median(&mut reading), median(&mut making))
     }
 
     /// Every patron changes once, as records of batches.
@@ -158,7 +169,7 @@ impl Bench {
             let input = records.input(at, self.source, self.partition(at), offset);
             self.pipeline.decide(&input, &mut outbox);
             outbox.clear();
-            if at % BATCH == 0 {
+            if at.is_multiple_of(BATCH) {
                 self.pipeline.merge();
             }
         }

@@ -41,8 +41,9 @@ pub(crate) fn run(wanted: &Wanted) {
     let mut rounds = Vec::new();
     // What is allocated once is allocated in a round that does not count.
     reading.drop_all();
+    let idle = process::resident();
     for _ in 0..wanted.rounds {
-        rounds.push((reading.drop_all(), reading.rebuild()));
+        rounds.push((reading.drop_all(), reading.rebuild(idle)));
     }
     reading.transport.close(true).unwrap();
     report(
@@ -110,7 +111,7 @@ struct Round {
     cpu: Duration,
     records: u64,
     bytes: u64,
-    /// What the table took, and at most while it was built.
+    /// Memory over that of a worker without patrons, at the end and at most.
     resident: f64,
     peak: f64,
 }
@@ -151,14 +152,13 @@ impl Reading {
         self.read(&mut |_| {})
     }
 
-    fn rebuild(&mut self) -> Round {
-        let before = process::resident();
+    fn rebuild(&mut self, idle: f64) -> Round {
         process::reset_peak();
         let mut pipeline = Pipeline::new(Arc::clone(&self.lane));
         let mut round = self.read(&mut |input| pipeline.restore(&input));
         assert_eq!(pipeline.table().len() as u64, round.records);
-        round.resident = process::resident() - before;
-        round.peak = process::peak() - before;
+        round.resident = process::resident() - idle;
+        round.peak = process::peak() - idle;
         round
     }
 
@@ -207,7 +207,7 @@ fn report(patrons: u64, wanted: &Wanted, rounds: &[(Round, Round)], stored: Opti
         );
     }
     println!(
-        "\n| round | | s | patrons/s | MB/s | CPU us each | patrons/s of a core | MB kept | MB at most |"
+        "\n| round | | s | patrons/s | MB/s | CPU us each | patrons/s of a core | MB more | MB more at most |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (number, (dropped, built)) in rounds.iter().enumerate() {
