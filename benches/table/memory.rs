@@ -14,9 +14,10 @@ use crate::{Wanted, process};
 /// A batch of the worker.
 const BATCH: usize = 20_000;
 const NOW_MS: i64 = 1_768_478_400_000;
-/// How many records are read and made rows of, and how often.
-const SOME: usize = 2_000;
-const ROUNDS: usize = 101;
+/// How many records are read and made rows of in a round: so few that a cache
+/// holds them, as it holds the one of a worker.
+const SOME: usize = 64;
+const ROUNDS: usize = 2_001;
 /// Odd, and far from any divisor of a count: walks over all places in no order.
 const STRIDE: usize = 7_368_787;
 
@@ -131,26 +132,27 @@ impl Bench {
     fn parts(&self) -> (f64, f64) {
         let lane = self.pipeline.lane();
         let source = lane.source(self.source).unwrap();
-        let places: Vec<usize> = (0..SOME.min(self.first.len())).collect();
-        let mut records: Vec<Record> = places.iter().map(|_| Record::default()).collect();
+        let mut records: Vec<Record> = (0..SOME).map(|_| Record::default()).collect();
         let mut draft = Draft::default();
         let (mut reading, mut making) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
+            let place = |number: usize| (round * SOME + number) % self.first.len();
             let started = Instant::now();
-            for (&at, record) in places.iter().zip(&mut records) {
-                let value = self.first.value(at);
+            for (number, record) in records.iter_mut().enumerate() {
+                let value = self.first.value(place(number));
                 record.read(value, &source.shape, &lane.limits).unwrap();
             }
             reading.push(started.elapsed());
             let started = Instant::now();
-            for (&at, record) in places.iter().zip(&records) {
-                black_box(draft.row(&lane.layout, record, &[], self.first.key(at), 0));
+            for (number, record) in records.iter().enumerate() {
+                let key = self.first.key(place(number));
+                black_box(draft.row(&lane.layout, record, &[], key, 0));
             }
             making.push(started.elapsed());
         }
         let median = |times: &mut Vec<Duration>| {
             times.sort();
-            times[times.len() / 2].as_nanos() as f64 / places.len() as f64
+            times[times.len() / 2].as_nanos() as f64 / SOME as f64
         };
         (median(&mut reading), median(&mut making))
     }
