@@ -59,7 +59,14 @@ pub const PROFILES: [(&str, &[(&str, Field)]); 4] = [
                 "address",
                 Object(
                     "address",
-                    &["street", "house_number", "house_number_suffix", "postcode", "city", "country"],
+                    &[
+                        "street",
+                        "house_number",
+                        "house_number_suffix",
+                        "postcode",
+                        "city",
+                        "country",
+                    ],
                 ),
             ),
             ("email", At("email", &[])),
@@ -121,9 +128,8 @@ pub struct SerdeValue {
 
 impl SerdeValue {
     pub fn new() -> Self {
-        let keyed = RECIPIENTS.map(|name| {
-            Hmac::new_from_slice(&secret(name)).expect("a key of any length is taken")
-        });
+        let keyed = RECIPIENTS
+            .map(|name| Hmac::new_from_slice(&secret(name)).expect("a key of any length is taken"));
         let scrub = SCRUB.map(|(name, text)| (name, Regex::new(text).expect("is an expression")));
         SerdeValue {
             keyed: keyed.to_vec(),

@@ -27,7 +27,9 @@ pub fn secret(recipient: &str) -> Vec<u8> {
 pub fn pseudonymiser(recipient: &str) -> Option<Pseudonymiser> {
     use base64::Engine as _;
     let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret(recipient));
-    Some(Pseudonymiser::new(&Key::parse(&format!("bench:{secret}")).ok()?))
+    Some(Pseudonymiser::new(
+        &Key::parse(&format!("bench:{secret}")).ok()?,
+    ))
 }
 
 /// A lane of the benches' own policy, or of another one.

@@ -5,9 +5,8 @@
 
 use super::admit::{admit, condition, consent, libraries, loan_history, needs, route};
 use super::lane::{Facts, Program, Source};
-use super::project::{Projector, output_key};
+use super::project::Projector;
 use super::tally::Seen;
-use crate::policy::pseudonym::PSEUDONYM_LENGTH;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::FieldRef;
 
@@ -65,16 +64,16 @@ pub(super) fn explain(
     program: &Program,
     projector: &mut Projector,
 ) -> Explanation {
-    let mut key = [0; PSEUDONYM_LENGTH];
-    let keyed = output_key(facts, program, &mut key);
+    projector.next_record(facts.lane);
+    let key = projector.output_key(facts, program);
     let verdict = admit(facts, source, program)
         .and_then(|()| route(facts, &program.route))
         .err();
-    let fields = projector.each(facts, program, keyed.then_some(&key)).into_iter();
+    let fields = projector.each(facts, program, key.as_ref()).into_iter();
     Explanation {
-        verdict: verdict.or_else(|| (!keyed).then_some(Reason::KeyMissing)),
+        verdict: verdict.or_else(|| key.is_none().then_some(Reason::KeyMissing)),
         gates: Some(gates(facts, source, program)),
-        key: keyed.then(|| String::from_utf8_lossy(&key).into_owned()),
+        key: key.map(|key| String::from_utf8_lossy(&key.text()).into_owned()),
         fields: fields
             .map(|(value, counted)| Outcome { value, counted })
             .collect(),

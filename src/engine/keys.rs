@@ -10,6 +10,8 @@
 use wide::u8x16;
 
 use super::shape::{Node, Target};
+use crate::policy::catalogue::Type;
+use crate::policy::form::Form;
 
 /// A key with its quotes has at most this many bytes to be known, and so has
 /// what stands between two values.
@@ -58,7 +60,9 @@ pub(super) enum Wanted {
     Nothing,
     /// It is kept as it stands.
     Slot(u16),
-    /// It has a form, or a type of its own.
+    /// It is kept where it fits its form.
+    Form(u16, Form),
+    /// It has a type of its own.
     Other,
 }
 
@@ -73,7 +77,10 @@ impl Text {
     #[inline]
     fn new(bytes: &[u8; TEXT_MAX]) -> Text {
         let (low, high) = bytes.split_at(16);
-        let number = |half: &[u8]| half.first_chunk().map_or(0, |half| u128::from_le_bytes(*half));
+        let number = |half: &[u8]| {
+            half.first_chunk()
+                .map_or(0, |half| u128::from_le_bytes(*half))
+        };
         Text {
             low: number(low),
             high: number(high),
@@ -122,6 +129,10 @@ impl Keys {
                 Target::Scalar { slot, kind } if !node.in_element && kind.takes_any_text() => {
                     Wanted::Slot(slot)
                 }
+                Target::Scalar {
+                    slot,
+                    kind: Type::Text(Some(form)),
+                } if !node.in_element => Wanted::Form(slot, form),
                 _ => Wanted::Other,
             };
             if let Some(text) = quoted(member.name.as_bytes()) {
@@ -240,7 +251,11 @@ impl Known {
             let half = bytes.get(from..).and_then(<[u8]>::first_chunk::<16>);
             u8x16::new(half.copied().unwrap_or_default())
         };
-        let same = |from| half(bytes, from).simd_eq(half(&self.gap, from)).to_bitmask();
+        let same = |from| {
+            half(bytes, from)
+                .simd_eq(half(&self.gap, from))
+                .to_bitmask()
+        };
         let same = same(0) | (same(16) << 16);
         same & self.bits == self.bits
     }

@@ -41,6 +41,10 @@ pub struct Lane {
     pub sources: Vec<Source>,
     pub recipients: Vec<Program>,
     pub layout: RowLayout,
+    /// Some source is joined with patrons; else there is no table.
+    pub joins: bool,
+    /// How many values recipients make pseudonyms of.
+    pub messages: usize,
     pub limits: Limits,
     pub output_bytes_max: usize,
     pub dead_letters: OutputId,
@@ -111,6 +115,8 @@ pub struct Program {
     pub authorised_ms: Option<(i64, i64)>,
     /// Whether the patron's card number is a national number, where it is named.
     pub card_fact: Option<Ref>,
+    /// Where the patron's card number is in the row, where it is named.
+    pub joined_card: Option<u16>,
     pub key: PseudonymOf,
     pub pseudonymiser: Pseudonymiser,
     pub steps: Vec<Step>,
@@ -137,6 +143,9 @@ pub struct PseudonymOf {
     pub meaning: Meaning,
     /// Whose library goes into it.
     pub library: Option<Ref>,
+    /// Which message of the record it is, of all recipients together; none
+    /// where it may not be the same for all of them.
+    pub message: Option<usize>,
 }
 
 /// How one output field is written.
@@ -212,6 +221,8 @@ pub struct Part {
     pub label: Label,
     pub at: Ref,
     pub card: bool,
+    /// It is a value of the record, as it stands there.
+    pub slot: Option<u16>,
 }
 
 /// Why a policy cannot be compiled into a lane.
@@ -264,6 +275,8 @@ impl Lane {
             sources: sources(policy, &recipients)?,
             recipients: Vec::with_capacity(recipients.len()),
             layout: RowLayout::default(),
+            joins: false,
+            messages: 0,
             limits: options.limits,
             output_bytes_max: options.output_bytes_max,
             dead_letters: OutputId(0),
@@ -292,13 +305,19 @@ impl Lane {
                 needs: Vec::new(),
                 names: Vec::new(),
                 card_fact: None,
+                joined_card: None,
                 key: None,
             }
             .compile(key)?;
             lane.sources[source].recipients.push(index);
             lane.recipients.push(program);
         }
+        lane.joins = lane
+            .sources
+            .iter()
+            .any(|source| source.kind.role == Role::Record && source.kind.keyed);
         lane.settle();
+        lane.share_messages();
         lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, false);
         Ok(lane)
     }
@@ -319,7 +338,7 @@ impl Lane {
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
                 gate: source.kind.role != Role::Record,
-                rebuilt: source.kind.role == Role::Patron,
+                rebuilt: source.kind.role == Role::Patron && self.joins,
                 joined: source.kind.keyed,
             })
             .collect();
@@ -362,12 +381,37 @@ impl Lane {
             .any(|program| program.authorised_ms.is_some())
     }
 
+    /// Finds the pseudonyms that several recipients make of one value: each
+    /// hashes it under its own key, but what is hashed is the same.
+    fn share_messages(&mut self) {
+        let mut known: Vec<PseudonymOf> = Vec::new();
+        for program in &mut self.recipients {
+            let steps = program
+                .steps
+                .iter_mut()
+                .filter_map(|step| match &mut step.action {
+                    Action::Pseudonym(of) => Some(of),
+                    _ => None,
+                });
+            for of in std::iter::once(&mut program.key).chain(steps) {
+                if of.card {
+                    continue;
+                }
+                let place = known.iter().position(|one| one == of).unwrap_or_else(|| {
+                    known.push(of.clone());
+                    known.len() - 1
+                });
+                of.message = Some(place);
+            }
+        }
+        self.messages = known.len();
+    }
+
     /// Lists may have got further fields after their place was noted.
     fn settle(&mut self) {
-        let Some(patron) = self.patron_source() else {
-            return;
-        };
-        self.layout.settle(&self.sources[patron].shape.lists);
+        if let Some(patron) = self.patron_source() {
+            self.layout.settle(&self.sources[patron].shape.lists);
+        }
         for program in &mut self.recipients {
             let strides = &self.sources[program.source].shape.lists;
             for step in &mut program.steps {
@@ -431,14 +475,21 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         None
     };
     let library = wanted("library")?;
-    let own_id = if kind.id == "patron_id" {
+    let own_id = if kind.keyed && kind.id == "patron_id" {
         None
     } else {
         wanted(&kind.id)?
     };
     if kind.closed {
         for field in &kind.fields {
-            shape.want(&field.path, field.kind)?;
+            // Its form is checked in a slot beside it, where it is wanted.
+            let kind = match field.kind {
+                Type::Text(Some(Form::Rijksregisternummer)) if !in_list(&field.path) => {
+                    Type::Text(None)
+                }
+                other => other,
+            };
+            shape.want(&field.path, kind)?;
         }
     }
     Ok(Source {
@@ -462,6 +513,7 @@ struct Compiler<'a> {
     needs: Vec<Ref>,
     names: Vec<(Ref, FieldRef)>,
     card_fact: Option<Ref>,
+    joined_card: Option<u16>,
     /// What the output's key is made of.
     key: Option<PseudonymOf>,
 }
@@ -513,6 +565,7 @@ impl Compiler<'_> {
             loan_history,
             authorised_ms: recipient.authorisation.as_ref().map(in_force),
             card_fact,
+            joined_card: self.joined_card,
             key,
             pseudonymiser,
             has_slip: steps.iter().any(|step| step.kept),
@@ -624,7 +677,11 @@ impl Compiler<'_> {
         if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
             let of = self.pseudonym_of(from)?;
             let is_key = self.key.as_ref() == Some(&of);
-            return Ok(if is_key { Action::OutputKey } else { Action::Pseudonym(of) });
+            return Ok(if is_key {
+                Action::OutputKey
+            } else {
+                Action::Pseudonym(of)
+            });
         }
         let mut card = false;
         let mut from = None;
@@ -722,10 +779,15 @@ impl Compiler<'_> {
                 joined: from.joined,
                 path: field.path.clone(),
             };
+            let at = self.field(&path)?;
             parts.push(Part {
                 label: Label::new(&field.name),
                 card: self.catalogue_type(&path)? == Type::CardNumber,
-                at: self.field(&path)?,
+                at,
+                slot: match at.place {
+                    Place::Slot(slot) if !at.joined => Some(slot),
+                    _ => None,
+                },
             });
         }
         Ok(parts)
@@ -744,6 +806,7 @@ impl Compiler<'_> {
             card: self.catalogue_type(field)? == Type::CardNumber,
             value: self.single(field)?,
             library: self.library(of_patron && !self.is_patron_source())?,
+            message: None,
         })
     }
 
@@ -797,6 +860,11 @@ impl Compiler<'_> {
             let fact = self.card_fact(field.joined)?;
             self.needs.push(fact);
             self.card_fact = Some(fact);
+            if let (true, "card_number", Place::Slot(slot)) =
+                (field.joined, field.path.as_str(), found.place)
+            {
+                self.joined_card = Some(slot);
+            }
         }
         Ok(found)
     }
@@ -809,7 +877,9 @@ impl Compiler<'_> {
         };
         let source = &mut self.lane.sources[source];
         let mut place = match kind {
-            Type::Text(Some(form @ Form::Rijksregisternummer)) => checked(source, path, form)?,
+            Type::Text(Some(form @ Form::Rijksregisternummer)) if !in_list(path) => {
+                checked(source, path, form)?
+            }
             _ => source.shape.want(path, kind)?,
         };
         if joined {
@@ -883,6 +953,10 @@ fn checked(source: &mut Source, path: &str, form: Form) -> Result<Place, ShapeEr
     Ok(Place::Slot(slot))
 }
 
+fn in_list(path: &str) -> bool {
+    path.contains("[]")
+}
+
 fn card_fact_of(source: &mut Source) -> Option<CardFact> {
     let mut slot = |path: &str| {
         let kind = source.kind.field(path)?.kind;
@@ -923,15 +997,34 @@ pub struct Facts<'a> {
     pub row: Option<&'a Row>,
     /// The batch's time, in milliseconds since 1970.
     pub now_ms: i64,
+    /// A value of the row that is not there for the recipient: a card number
+    /// that is a national number, where it may never have one.
+    pub dropped: Option<u16>,
 }
 
 impl<'a> Facts<'a> {
+    /// What `program` may see: of the row no more than a lane of its own would
+    /// keep, so that lanes change nothing.
+    #[must_use]
+    pub fn seen_by(mut self, program: &Program) -> Self {
+        if program.authorised_ms.is_none()
+            && program.joined_card.is_some()
+            && program
+                .card_fact
+                .is_some_and(|fact| self.value(fact) == Value::Boolean(true))
+        {
+            self.dropped = program.joined_card;
+        }
+        self
+    }
+
     /// The value of a field that is one value.
     #[inline]
     #[must_use]
     pub fn value(&self, at: Ref) -> Value<'a> {
         match (at.place, at.joined) {
             (Place::Slot(slot), false) => self.record.value(slot),
+            (Place::Slot(slot), true) if self.dropped == Some(slot) => Value::Missing,
             (Place::Slot(slot), true) => self.row.map_or(Value::Missing, |row| row.value(slot)),
             (Place::Element { .. }, _) => Value::Missing,
         }

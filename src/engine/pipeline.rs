@@ -15,9 +15,9 @@ use super::admit::{admit, route};
 use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
-use super::project::{Projector, output_key};
-use super::record::{Reading, Record};
-use super::table::{Known, Row, Table};
+use super::project::Projector;
+use super::record::Record;
+use super::table::{Draft, Known, Row, Table};
 use super::tally::{RecipientTally, Seen, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
@@ -33,6 +33,7 @@ pub struct Pipeline {
     /// One for each source of the lane, as each has keys of its own.
     records: Vec<Record>,
     table: Table,
+    draft: Draft,
     projector: Projector,
     tally: Tally,
     now: BatchTime,
@@ -71,6 +72,7 @@ impl Pipeline {
             records: shapes.map(Record::new).collect(),
             lane,
             table: Table::default(),
+            draft: Draft::default(),
             projector: Projector::default(),
             tally,
             now: BatchTime::default(),
@@ -126,14 +128,19 @@ impl Pipeline {
         let Some(source) = lane.source(input.source) else {
             return;
         };
-        let known = match self.read(input, source) {
-            Ok(Read::Erasure) => Known::Erased,
-            Ok(Read::Record(text)) => self.row(source, self.reading(input, text)),
-            Err(_) => Known::Unreadable,
-        };
-        if let Some(id) = key_text(input) {
-            self.table.restore(input.partition, id, known, input.offset);
+        if !lane.joins {
+            return;
         }
+        let outcome = self.read(input, source);
+        let Some(id) = key_text(input) else {
+            return;
+        };
+        let row = match outcome {
+            Ok(Read::Erasure) => Row::erased(id, input.offset),
+            Ok(Read::Record(text)) => self.row(source, text, input, id),
+            Err(_) => Row::unreadable(id, input.offset),
+        };
+        self.table.restore(input.partition, row);
     }
 
     /// Decides one record, and adds what comes of it to `outbox`.
@@ -173,7 +180,9 @@ impl Pipeline {
             record: self.records[usize::from(input.source.0)].reading(text),
             row,
             now_ms: self.now.ms,
-        };
+            dropped: None,
+        }
+        .seen_by(program);
         Some(explain(&facts, source, program, &mut self.projector))
     }
 
@@ -223,19 +232,17 @@ impl Pipeline {
         Ok(Read::Record(text))
     }
 
-    /// What was just read of an input's `text`.
-    fn reading<'a>(&'a self, input: &Input<'_>, text: &'a str) -> Reading<'a> {
-        self.records[usize::from(input.source.0)].reading(text)
-    }
-
     /// What the table keeps of the patron record that was just read.
-    fn row(&self, source: &Source, record: Reading<'_>) -> Known {
+    fn row(&mut self, source: &Source, text: &str, input: &Input<'_>, id: &str) -> Row {
+        let record = self.records[usize::from(input.source.0)].reading(text);
         let national = source
             .card
             .filter(|card| record.slot(card.slot).state() == State::True)
             .filter(|_| !self.lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
-        Known::Patron(self.lane.layout.row(record, dropped.as_slice()))
+        let layout = &self.lane.layout;
+        let dropped = dropped.as_slice();
+        self.draft.row(layout, record, dropped, id, input.offset)
     }
 
     /// A record refused whole: a dead letter; no recipient sees anything of it.
@@ -249,24 +256,35 @@ impl Pipeline {
     ) {
         // Fail closed: an older record of the patron must not decide either.
         if source.kind.role == Role::Patron
+            && lane.joins
             && let Some(id) = key_text(input)
         {
             self.table
-                .put(input.partition, id, Known::Unreadable, input.offset);
+                .put(input.partition, Row::unreadable(id, input.offset));
         }
         self.tally.sources[usize::from(input.source.0)].refused[reason as usize] += 1;
         for &recipient in &source.recipients {
             self.tally.recipients[recipient].refused += 1;
         }
         let letters = &mut self.tally.dead_letters;
-        letter(lane, source, &self.now, input, (reason, None), letters, outbox);
+        letter(
+            lane,
+            source,
+            &self.now,
+            input,
+            (reason, None),
+            letters,
+            outbox,
+        );
     }
 
     /// A null on the patron source: the patron is erased.
     fn erase(&mut self, source: &Source, input: &Input<'_>) {
-        if let Some(id) = key_text(input) {
-            self.table
-                .put(input.partition, id, Known::Erased, input.offset);
+        if self.lane.joins
+            && let Some(id) = key_text(input)
+        {
+            let row = Row::erased(id, input.offset);
+            self.table.put(input.partition, row);
         }
         self.withhold_all(source, input, Reason::PatronErased);
     }
@@ -289,10 +307,11 @@ impl Pipeline {
         outbox: &mut Outbox,
     ) {
         if source.kind.role == Role::Patron
+            && lane.joins
             && let Some(id) = key_text(input)
         {
-            let known = self.row(source, self.reading(input, text));
-            self.table.put(input.partition, id, known, input.offset);
+            let row = self.row(source, text, input, id);
+            self.table.put(input.partition, row);
         }
         let row = match patron_of(&self.table, source, input) {
             Ok(row) => row,
@@ -310,13 +329,23 @@ impl Pipeline {
             record: self.records[at].reading(text),
             row,
             now_ms: self.now.ms,
+            dropped: None,
         };
+        self.projector.next_record(lane);
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
                 continue;
             };
             let tally = &mut self.tally.recipients[index];
-            let offered = offer(&facts, source, program, &mut self.projector, tally, outbox);
+            let narrowed;
+            let facts = match program.joined_card {
+                None => &facts,
+                Some(_) => {
+                    narrowed = facts.seen_by(program);
+                    &narrowed
+                }
+            };
+            let offered = offer(facts, source, program, &mut self.projector, tally, outbox);
             if let Err(reason) = offered {
                 tally.withheld[reason as usize] += 1;
                 if matches!(reason, Reason::Malformed | Reason::TooLarge) {
@@ -340,12 +369,11 @@ fn offer(
 ) -> Result<(), Reason> {
     admit(facts, source, program)?;
     let output = route(facts, &program.route)?;
-    let mut key = [0; PSEUDONYM_LENGTH];
-    if !output_key(facts, program, &mut key) {
-        return Err(Reason::KeyMissing);
-    }
+    let key = projector
+        .output_key(facts, program)
+        .ok_or(Reason::KeyMissing)?;
     let mut seen = Seen::default();
-    let bytes = outbox.write(output, None, Some(&key), |page, start| {
+    let bytes = outbox.write(output, None, Some(&key.text()), |page, start| {
         let end = projector.project(facts, program, &key, (page, start), &mut seen);
         if end - start > facts.lane.output_bytes_max {
             return Err(Reason::TooLarge);
@@ -353,7 +381,7 @@ fn offer(
         Ok(end)
     })?;
     tally.released += 1;
-    tally.bytes += (bytes + key.len()) as u64;
+    tally.bytes += (bytes + PSEUDONYM_LENGTH) as u64;
     tally.seen.absorb(&seen);
     Ok(())
 }

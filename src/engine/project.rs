@@ -3,16 +3,14 @@
 //! One module owns writing. A field that is missing is left out; nothing is
 //! copied that no profile lists.
 
-use super::lane::{Action, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
+use super::lane::{Action, Facts, Lane, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
+use super::record::Reading;
 use super::shape::Place;
 use super::tally::Seen;
 use super::value::{State, Value};
-use crate::json::page::Page;
+use crate::json::page::{Label, Page};
 use crate::policy::mask;
-use crate::policy::pseudonym::PSEUDONYM_LENGTH;
-
-/// The text of one pseudonym.
-pub type Token = [u8; PSEUDONYM_LENGTH];
+use crate::policy::pseudonym::{Message, PSEUDONYM_LENGTH, Pseudonym};
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -21,6 +19,39 @@ pub struct Projector {
     cleaned: String,
     /// What the steps show that a later step needs, by step.
     shown: Vec<Shown>,
+    messages: Messages,
+}
+
+/// What pseudonyms of the record at hand are made of, as far as it was needed.
+#[derive(Debug, Default)]
+pub struct Messages {
+    made: Vec<Option<Message>>,
+}
+
+impl Messages {
+    /// The pseudonym of what stands at `of`.
+    fn pseudonym(
+        &mut self,
+        facts: &Facts<'_>,
+        program: &Program,
+        of: &PseudonymOf,
+    ) -> Option<Pseudonym> {
+        let place = of.message.and_then(|place| self.made.get_mut(place));
+        if let Some(Some(message)) = &place {
+            return Some(program.pseudonymiser.of(message));
+        }
+        let value = facts.value(of.value).as_text()?;
+        let library = facts.text(of.library).unwrap_or_default();
+        let made = Message::new(&of.meaning, library, value);
+        let pseudonym = match &made {
+            Some(message) => program.pseudonymiser.of(message),
+            None => program.pseudonymiser.pseudonym(&of.meaning, library, value),
+        };
+        if let Some(place) = place {
+            *place = made;
+        }
+        Some(pseudonym)
+    }
 }
 
 /// The text that a step shows, if it shows any.
@@ -52,13 +83,27 @@ fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
 }
 
 impl Projector {
+    /// Forgets the record before.
+    pub fn next_record(&mut self, lane: &Lane) {
+        self.messages.made.clear();
+        self.messages.made.resize(lane.messages, None);
+    }
+
+    /// The output key of a record for a recipient, where its field is there.
+    pub fn output_key(&mut self, facts: &Facts<'_>, program: &Program) -> Option<Pseudonym> {
+        if program.key.card && card_hidden(facts, program) {
+            return None;
+        }
+        self.messages.pseudonym(facts, program, &program.key)
+    }
+
     /// Writes what `program` shows of a record onto `page` at `start`, as one
     /// JSON object; says where it ends. `key` is the output's key.
     pub fn project(
         &mut self,
         facts: &Facts<'_>,
         program: &Program,
-        key: &Token,
+        key: &Pseudonym,
         (page, start): (&mut Page, usize),
         seen: &mut Seen,
     ) -> usize {
@@ -95,7 +140,7 @@ impl Projector {
         &mut self,
         facts: &Facts<'_>,
         program: &Program,
-        key: Option<&Token>,
+        key: Option<&Pseudonym>,
     ) -> Vec<(Option<Vec<u8>>, Seen)> {
         self.begin(program);
         let mut all = Vec::with_capacity(program.steps.len());
@@ -122,7 +167,7 @@ impl Projector {
     fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         match &step.action {
             Action::CopySlot(slot) => pen.copy(at, step, *slot),
-            Action::OutputKey => match pen.key {
+            Action::OutputKey if !step.kept => match pen.key {
                 Some(key) => pen.token(at, step, key),
                 None => at,
             },
@@ -134,29 +179,53 @@ impl Projector {
     fn rarer(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         let (facts, hidden) = (pen.facts, pen.hidden);
         match &step.action {
-            Action::CopySlot(_) | Action::OutputKey => at,
+            Action::CopySlot(_) => at,
+            Action::OutputKey => match pen.key {
+                Some(key) => {
+                    self.keep_token(index, step, key);
+                    pen.token(at, step, key)
+                }
+                None => at,
+            },
             Action::Copy { from, card } => {
                 let value = pen.see(*from, *card);
                 if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
-                    && let Some(text) = value.as_text()
+                    && let Some(text) = value.written()
                 {
                     shown.keep(text);
                 }
                 pen.member(at, step, |page, at| scalar(page, at, value))
             }
             Action::Pseudonym(of) => {
-                let mut token = [0; PSEUDONYM_LENGTH];
-                match pen.pseudonym(of, &mut token) {
-                    true => pen.token(at, step, &token),
-                    false => at,
+                if of.card && hidden {
+                    pen.seen.national_cards += 1;
+                    return at;
                 }
+                let Some(token) = self.messages.pseudonym(facts, pen.program, of) else {
+                    return at;
+                };
+                self.keep_token(index, step, &token);
+                pen.token(at, step, &token)
             }
             Action::Mask(masked) => match self.masked(pen, index, step.kept, masked) {
-                true => pen.member(at, step, |page, at| Some(page.string(at, &self.masked))),
-                false => at,
+                Masking::Nothing => at,
+                Masking::AsItIs(value) => pen.member(at, step, |page, at| scalar(page, at, value)),
+                Masking::Changed => {
+                    pen.member(at, step, |page, at| Some(page.string(at, &self.masked)))
+                }
             },
-            Action::Object { fields } => pen.member(at, step, |page, at| {
-                object(page, at, fields, hidden, |part| facts.value(part.at))
+            Action::Object { fields } => pen.member(at, step, |page, start| {
+                let mut at = start;
+                for part in fields.iter().filter(|part| !(part.card && hidden)) {
+                    at = match part.slot {
+                        Some(slot) => copy(page, at, &part.label, facts.record, slot),
+                        None => {
+                            let after = page.label(at, &part.label);
+                            scalar(page, after, facts.value(part.at)).unwrap_or(at)
+                        }
+                    };
+                }
+                page.close_object(start, at)
             }),
             Action::List {
                 joined,
@@ -219,51 +288,76 @@ impl Projector {
         }
     }
 
-    /// Puts what a mask and detectors make of a value into `self.masked`; false
-    /// where nothing is to be shown.
-    fn masked(&mut self, pen: &mut Pen<'_>, index: usize, kept: bool, masked: &Masked) -> bool {
+    fn keep_token(&mut self, index: usize, step: &Step, token: &Pseudonym) {
+        if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
+            && let Ok(token) = std::str::from_utf8(&token.text())
+        {
+            shown.keep(token);
+        }
+    }
+
+    /// Finds what a mask and detectors make of a value.
+    fn masked<'a>(
+        &mut self,
+        pen: &mut Pen<'a>,
+        index: usize,
+        kept: bool,
+        masked: &Masked,
+    ) -> Masking<'a> {
         let facts = pen.facts;
         let value = masked
             .from
             .map_or(Value::Missing, |from| pen.see(from, masked.card));
-        let input = match value {
-            Value::Boolean(truth) => Some(if truth { "true" } else { "false" }),
-            other => other.as_text(),
-        };
+        let input = value.written();
         self.masked.clear();
-        match &masked.mask {
-            None => match input {
-                Some(text) => self.masked.push_str(text),
-                None => return false,
-            },
-            Some(mask) => {
-                let mut needs = [None; NEEDS_MAX];
-                for (place, need) in needs.iter_mut().zip(&masked.needs) {
-                    *place = needed(facts, *need);
-                }
-                let needs = &needs[..masked.needs.len().min(NEEDS_MAX)];
-                if !mask.apply(input, needs, &mut self.masked, &mut pen.seen.noticed) {
-                    return false;
-                }
+        if let Some(mask) = &masked.mask {
+            let mut needs = [None; NEEDS_MAX];
+            for (place, need) in needs.iter_mut().zip(&masked.needs) {
+                *place = needed(facts, *need);
+            }
+            let needs = &needs[..masked.needs.len().min(NEEDS_MAX)];
+            if !mask.apply(input, needs, &mut self.masked, &mut pen.seen.noticed) {
+                return Masking::Nothing;
             }
         }
-        if let Some(detect) = &masked.detect {
-            let own = masked.own.iter().filter_map(|&at| facts.value(at).as_text());
-            self.cleaned.clear();
-            if detect.apply(
-                &self.masked,
-                own,
-                &mut self.cleaned,
-                &mut pen.seen.detected,
-            ) {
-                std::mem::swap(&mut self.masked, &mut self.cleaned);
-            }
+        let shown = match (&masked.mask, input) {
+            (Some(_), _) => self.masked.as_str(),
+            (None, Some(text)) => text,
+            (None, None) => return Masking::Nothing,
+        };
+        self.cleaned.clear();
+        let cleaned = masked.detect.as_ref().is_some_and(|detect| {
+            let own = masked
+                .own
+                .iter()
+                .filter_map(|&at| facts.value(at).as_text());
+            detect.apply(shown, own, &mut self.cleaned, &mut pen.seen.detected)
+        });
+        let shown = if cleaned {
+            self.cleaned.as_str()
+        } else {
+            shown
+        };
+        if let Some(place) = self.shown.get_mut(index).filter(|_| kept) {
+            place.keep(shown);
         }
-        if let Some(shown) = self.shown.get_mut(index).filter(|_| kept) {
-            shown.keep(&self.masked);
+        if cleaned {
+            std::mem::swap(&mut self.masked, &mut self.cleaned);
+        } else if masked.mask.is_none() && matches!(value, Value::Text { .. }) {
+            return Masking::AsItIs(value);
+        } else if masked.mask.is_none() {
+            self.masked.push_str(input.unwrap_or_default());
         }
-        true
+        Masking::Changed
     }
+}
+
+/// What came of a value.
+enum Masking<'a> {
+    Nothing,
+    AsItIs(Value<'a>),
+    /// It stands in [`Projector::masked`].
+    Changed,
 }
 
 /// No mask needs more than this many other values.
@@ -283,7 +377,7 @@ struct Pen<'a> {
     facts: &'a Facts<'a>,
     program: &'a Program,
     /// The output's key.
-    key: Option<&'a Token>,
+    key: Option<&'a Pseudonym>,
     /// The patron's card number is a national number, and not to be shown.
     hidden: bool,
     page: &'a mut Page,
@@ -298,11 +392,6 @@ impl<'a> Pen<'a> {
             return Value::Missing;
         }
         self.facts.value(at)
-    }
-
-    fn pseudonym(&mut self, of: &PseudonymOf, token: &mut Token) -> bool {
-        let value = self.see(of.value, of.card);
-        write_pseudonym(self.facts, self.program, of, value, token)
     }
 
     /// Writes a member whose value `write` writes; nothing where that has none.
@@ -320,55 +409,33 @@ impl<'a> Pen<'a> {
     /// Writes a member as it stands in the record.
     #[inline(always)]
     fn copy(&mut self, at: usize, step: &Step, slot: u16) -> usize {
-        let record = self.facts.record;
-        let found = record.slot(slot);
-        match found.state() {
-            State::Plain | State::Number => {
-                let at = self.page.label(at, &step.label);
-                let text = record.text_of(State::Plain).as_bytes();
-                self.page.span(at, text, found.start(), found.end())
-            }
-            State::Missing | State::Malformed => at,
-            State::Decoded | State::True | State::False => {
-                let value = record.value(slot);
-                self.member(at, step, |page, at| scalar(page, at, value))
-            }
-        }
+        copy(self.page, at, &step.label, self.facts.record, slot)
     }
 
     #[inline]
-    fn token(&mut self, at: usize, step: &Step, token: &Token) -> usize {
+    fn token(&mut self, at: usize, step: &Step, token: &Pseudonym) -> usize {
         let at = self.page.label(at, &step.label);
-        let mut quoted = [b'"'; PSEUDONYM_LENGTH + 2];
-        quoted[1..=PSEUDONYM_LENGTH].copy_from_slice(token);
-        self.page.bytes(at, &quoted)
+        let at = self.page.byte(at, b'"');
+        let at = self.page.words(at, token.words(), PSEUDONYM_LENGTH);
+        self.page.byte(at, b'"')
     }
 }
 
-/// The output key of a record for a recipient; false where its field is missing.
-pub fn output_key(facts: &Facts<'_>, program: &Program, token: &mut Token) -> bool {
-    let of = &program.key;
-    if of.card && card_hidden(facts, program) {
-        return false;
+/// Writes a member as it stands in the record; nothing where there is none.
+#[inline(always)]
+fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u16) -> usize {
+    let found = record.slot(slot);
+    match found.state() {
+        State::Plain | State::Number => {
+            let text = record.text_of(State::Plain).as_bytes();
+            page.member(at, label, text, found.start(), found.end())
+        }
+        State::Missing | State::Malformed => at,
+        State::Decoded | State::True | State::False => {
+            let after = page.label(at, label);
+            scalar(page, after, record.value(slot)).unwrap_or(at)
+        }
     }
-    write_pseudonym(facts, program, of, facts.value(of.value), token)
-}
-
-fn write_pseudonym(
-    facts: &Facts<'_>,
-    program: &Program,
-    of: &PseudonymOf,
-    value: Value<'_>,
-    token: &mut Token,
-) -> bool {
-    let Some(value) = value.as_text() else {
-        return false;
-    };
-    let library = facts.text(of.library).unwrap_or_default();
-    program
-        .pseudonymiser
-        .pseudonym(&of.meaning, library, value, token);
-    true
 }
 
 /// Writes a scalar; says where it ends, if there is one.

@@ -114,7 +114,21 @@ impl Reader<'_> {
                     *place = quoted(token);
                 }
             }
-            _ => return self.value(value - 1, node, member, base, depth, seen).map(Some),
+            (Wanted::Form(slot, form), Some(index))
+                if !token.escaped && token.start != token.end && seen.is_new(index) =>
+            {
+                let text = self.text.get(token.start..token.end).unwrap_or_default();
+                if !form.fits(text) {
+                    self.values.unfit += 1;
+                } else if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
+                    *place = quoted(token);
+                }
+            }
+            _ => {
+                return self
+                    .value(value - 1, node, member, base, depth, seen)
+                    .map(Some);
+            }
         }
         Ok(Some(token.after()))
     }
@@ -231,13 +245,7 @@ impl Reader<'_> {
         Ok((scan::is_blank(&self.text[at..after]), after))
     }
 
-    fn list(
-        &mut self,
-        at: usize,
-        list: u16,
-        of: Elements,
-        depth: u32,
-    ) -> Result<usize, ScanError> {
+    fn list(&mut self, at: usize, list: u16, of: Elements, depth: u32) -> Result<usize, ScanError> {
         let scan = self.scan;
         let depth = scan.deeper(depth)?;
         let mut at = scan.space(at + 1);
@@ -344,12 +352,7 @@ impl Reader<'_> {
 
     /// Reads one value as `kind`; says where it ends.
     #[inline(always)]
-    fn scalar(
-        &mut self,
-        at: usize,
-        kind: Type,
-        depth: u32,
-    ) -> Result<(Slot, usize), ScanError> {
+    fn scalar(&mut self, at: usize, kind: Type, depth: u32) -> Result<(Slot, usize), ScanError> {
         if self.scan.byte(at) != b'"' {
             return self.bare(at, kind, depth);
         }

@@ -28,6 +28,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The text of a scalar as a mask takes it, or a line shows it.
+    #[must_use]
+    pub fn written(self) -> Option<&'a str> {
+        match self {
+            Value::Boolean(true) => Some("true"),
+            Value::Boolean(false) => Some("false"),
+            other => other.as_text(),
+        }
+    }
+
     #[must_use]
     pub fn is_missing(self) -> bool {
         matches!(self, Value::Missing)
@@ -141,7 +151,10 @@ mod tests {
         for state in states {
             for (start, end) in [(0, 0), (3, 9), (SPAN_MAX - 1, SPAN_MAX)] {
                 let slot = Slot::span(start, end, state);
-                assert_eq!((slot.start(), slot.end(), slot.state()), (start, end, state));
+                assert_eq!(
+                    (slot.start(), slot.end(), slot.state()),
+                    (start, end, state)
+                );
             }
         }
         assert!(Slot::MISSING.is_missing() && Slot::MALFORMED.is_malformed());

@@ -36,7 +36,10 @@ impl Type {
     #[inline]
     #[must_use]
     pub fn takes_any_text(self) -> bool {
-        matches!(self, Type::Text(None) | Type::CardNumber | Type::TextOrNumber)
+        matches!(
+            self,
+            Type::Text(None) | Type::CardNumber | Type::TextOrNumber
+        )
     }
 }
 

@@ -157,8 +157,13 @@ impl Detectors {
 /// Tells whether anything but an own value may be found: every other hit has a
 /// digit or an at sign in it.
 fn may_hit(text: &str) -> bool {
-    text.bytes()
-        .any(|b| b.is_ascii_digit() || b == b'@' || !b.is_ascii())
+    let may = |b: u8| b.is_ascii_digit() | (b == b'@') | !b.is_ascii();
+    // Sixteen bytes at a time, without a branch for each.
+    let (chunks, rest) = text.as_bytes().as_chunks::<16>();
+    chunks
+        .iter()
+        .any(|chunk| chunk.iter().fold(false, |found, &b| found | may(b)))
+        || rest.iter().any(|&b| may(b))
 }
 
 /// Bytes of the folded text, and what they are.

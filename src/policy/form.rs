@@ -370,33 +370,85 @@ fn ungrouped(text: &str, limit: usize) -> Option<String> {
     (!separated).then_some(out)
 }
 
+/// What a byte may be part of: a bit each.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric() {
+            classes[byte] |= EMAIL_LOCAL | EMAIL_LABEL;
+        }
+        if b.is_ascii_digit() {
+            classes[byte] |= PHONE;
+        }
+        byte += 1;
+    }
+    classes[b'-' as usize] |= EMAIL_LABEL;
+    let locals = b".!#$%&'*+/=?^_{|}~-";
+    let mut at = 0;
+    while at < locals.len() {
+        classes[locals[at] as usize] |= EMAIL_LOCAL;
+        at += 1;
+    }
+    let marks = b" +()-./";
+    let mut at = 0;
+    while at < marks.len() {
+        classes[marks[at] as usize] |= PHONE;
+        at += 1;
+    }
+    classes
+};
+
+const EMAIL_LOCAL: u8 = 1;
+const EMAIL_LABEL: u8 = 2;
+const PHONE: u8 = 4;
+
+fn is_in(class: u8, b: u8) -> bool {
+    CLASSES[usize::from(b)] & class != 0
+}
+
 fn is_email(value: &str) -> bool {
-    let Some((local, domain)) = value.split_once('@') else {
+    let mut bytes = value.bytes();
+    let mut local = 0;
+    let at = bytes.by_ref().find(|&b| {
+        local += 1;
+        !is_email_local(b)
+    });
+    if at != Some(b'@') || local < 2 {
         return false;
-    };
-    !local.is_empty()
-        && local.bytes().all(is_email_local)
-        && domain.contains('.')
-        && domain
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(is_email_label))
+    }
+    let (mut label, mut dots) = (0, 0);
+    for b in bytes {
+        if is_email_label(b) {
+            label += 1;
+        } else if b == b'.' && label > 0 {
+            label = 0;
+            dots += 1;
+        } else {
+            return false;
+        }
+    }
+    label > 0 && dots > 0
 }
 
 /// Tells whether a byte may stand before the `@` of an address.
 pub(crate) fn is_email_local(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_{|}~-".contains(&b)
+    is_in(EMAIL_LOCAL, b)
 }
 
 /// Tells whether a byte may stand in a label after the `@` of an address.
 pub(crate) fn is_email_label(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'-'
+    is_in(EMAIL_LABEL, b)
 }
 
 fn is_phone(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b" +()-./".contains(&b))
-        && value.bytes().filter(u8::is_ascii_digit).count() >= 6
+    let mut digits = 0;
+    let fits = value.bytes().all(|b| {
+        digits += u32::from(b.is_ascii_digit());
+        is_in(PHONE, b)
+    });
+    fits && digits >= 6
 }
 
 fn is_isil(value: &str) -> bool {

@@ -168,81 +168,94 @@ impl Pseudonymiser {
         }
     }
 
-    /// Writes the pseudonym of `value` to `out`: base64url of the first 16
-    /// bytes of HMAC-SHA-256 over kind, field, library and value, with one zero
-    /// byte between each two.
-    pub fn pseudonym(
-        &self,
-        meaning: &Meaning,
-        library: &str,
-        value: &str,
-        out: &mut [u8; PSEUDONYM_LENGTH],
-    ) {
-        let parts = [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()];
-        let first = match Short::of(parts) {
-            Some(message) => self.short(message),
-            None => self.long(parts),
-        };
-        encode(&first, out);
+    /// The pseudonym of `value`: base64url of the first 16 bytes of HMAC-SHA-256
+    /// over kind, field, library and value, with one zero byte between each two.
+    #[must_use]
+    pub fn pseudonym(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
+        match Message::new(meaning, library, value) {
+            Some(message) => self.of(&message),
+            None => self.long(meaning, library, value),
+        }
     }
 
-    fn short(&self, message: Short) -> [u8; 16] {
-        let digest = after(self.inner, &message.padded());
-        let mut block = [0; BLOCK];
-        for (place, word) in block.chunks_exact_mut(4).zip(digest) {
+    /// The pseudonym of a message that is at hand.
+    #[must_use]
+    pub fn of(&self, message: &Message) -> Pseudonym {
+        let mut block = ending(32);
+        for (place, word) in block
+            .chunks_exact_mut(4)
+            .zip(after(self.inner, &message.block))
+        {
             place.copy_from_slice(&word.to_be_bytes());
         }
-        let message = Short { block, length: 32 };
-        let digest = after(self.outer, &message.padded());
-        let mut first = [0; 16];
-        for (place, word) in first.chunks_exact_mut(4).zip(digest) {
-            place.copy_from_slice(&word.to_be_bytes());
-        }
-        first
+        let [a, b, c, d, ..] = after(self.outer, &block);
+        Pseudonym::of([a, b, c, d])
     }
 
-    fn long(&self, parts: [&[u8]; 4]) -> [u8; 16] {
+    fn long(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
         let mut mac = self.keyed.clone();
-        parts.iter().for_each(|part| mac.update(part));
+        for part in [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()] {
+            mac.update(part);
+        }
         let digest = mac.finalize().into_bytes();
-        let mut first = [0; 16];
-        first.copy_from_slice(&digest[..16]);
-        first
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(digest.chunks_exact(4)) {
+            *word = bytes
+                .iter()
+                .fold(0, |word, &byte| (word << 8) | u32::from(byte));
+        }
+        Pseudonym::of(words)
     }
 }
 
-/// A message that ends in its first block; that of the key came before it.
-struct Short {
+/// What is hashed, where it ends in its first block: that of the key came
+/// before it. It serves the keys of all recipients.
+#[derive(Clone, Debug)]
+pub struct Message {
     block: [u8; BLOCK],
-    length: usize,
 }
 
-impl Short {
-    fn of(parts: [&[u8]; 4]) -> Option<Short> {
-        let mut block = [0; BLOCK];
-        let mut length = 0;
+impl Message {
+    /// None where it is too long.
+    #[must_use]
+    pub fn new(meaning: &Meaning, library: &str, value: &str) -> Option<Message> {
+        let parts = [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()];
+        let length = parts.iter().map(|part| part.len()).sum();
+        if length > SHORT {
+            return None;
+        }
+        let mut block = ending(length);
+        let mut at = 0;
         for part in parts {
-            let end = length + part.len();
-            block.get_mut(length..end)?.copy_from_slice(part);
-            length = end;
+            let end = at + part.len();
+            block.get_mut(at..end)?.copy_from_slice(part);
+            at = end;
         }
-        (length <= SHORT).then_some(Short { block, length })
+        Some(Message { block })
     }
+}
 
-    /// The block as SHA-256 ends a message: a one bit, zeros, all bits' number.
-    fn padded(mut self) -> [u8; BLOCK] {
-        if let Some(place) = self.block.get_mut(self.length) {
-            *place = 0x80;
-        }
-        let bits = 8 * (BLOCK + self.length) as u64;
-        self.block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-        self.block
+/// A block as it ends a message whose last `length` bytes are in it: a one bit
+/// behind them, zeros, and the number of all bits, those of the key too.
+fn ending(length: usize) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    if let Some(place) = block.get_mut(length) {
+        *place = 0x80;
     }
+    let bits = 8 * (BLOCK + length) as u64;
+    block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+    block
 }
 
 /// The state in which SHA-256 begins (FIPS 180-4, 5.3.3).
 const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
     0x5be0_cd19,
 ];
 
@@ -253,17 +266,46 @@ fn after(mut state: [u32; 8], block: &[u8; BLOCK]) -> [u32; 8] {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// 16 bytes in base64url: 22 characters, whose last holds two bits.
-fn encode(bytes: &[u8; 16], out: &mut [u8; PSEUDONYM_LENGTH]) {
-    let character = |bits: u32| ALPHABET[(bits & 63) as usize];
-    for (three, four) in bytes.chunks_exact(3).zip(out.chunks_exact_mut(4)) {
-        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for (place, shift) in four.iter_mut().zip([18, 12, 6, 0]) {
-            *place = character(bits >> shift);
-        }
+/// The text of one pseudonym: [`PSEUDONYM_LENGTH`] characters, eight in a word,
+/// the first one lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pseudonym([u64; 3]);
+
+impl Pseudonym {
+    /// 128 bits in base64url; the last character holds two of them.
+    fn of([a, b, c, d]: [u32; 4]) -> Pseudonym {
+        let character = |bits: u64| u64::from(ALPHABET[(bits & 63) as usize]);
+        // 48 bits are eight characters.
+        let eight = |bits: u64| {
+            (0..8).fold(0, |word, place| {
+                word | (character(bits >> (42 - 6 * place)) << (8 * place))
+            })
+        };
+        let [a, b, c, d] = [a, b, c, d].map(u64::from);
+        Pseudonym([
+            eight((a << 16) | (b >> 16)),
+            eight(((b & 0xffff) << 32) | c),
+            // Two characters too many, of no bits: never shown.
+            eight(d << 16),
+        ])
     }
-    out[20] = character(u32::from(bytes[15]) >> 2);
-    out[21] = character(u32::from(bytes[15]) << 4);
+
+    /// The characters, and two bytes that are none of it.
+    #[must_use]
+    pub fn words(&self) -> &[u64; 3] {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn text(&self) -> [u8; PSEUDONYM_LENGTH] {
+        let mut text = [0; 24];
+        for (place, word) in text.chunks_exact_mut(8).zip(self.0) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        let mut shown = [0; PSEUDONYM_LENGTH];
+        shown.copy_from_slice(&text[..PSEUDONYM_LENGTH]);
+        shown
+    }
 }
 
 /// A recipient's key that cannot be had, and what to do about it.
@@ -389,11 +431,10 @@ mod tests {
     const LINE: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
     fn pseudonym(key: &Key, parts: [&str; 4]) -> String {
-        let mut out = [0; PSEUDONYM_LENGTH];
         let [kind, field, library, value] = parts;
         let meaning = Meaning::new(kind, field);
-        Pseudonymiser::new(key).pseudonym(&meaning, library, value, &mut out);
-        String::from_utf8_lossy(&out).into_owned()
+        let pseudonym = Pseudonymiser::new(key).pseudonym(&meaning, library, value);
+        String::from_utf8_lossy(&pseudonym.text()).into_owned()
     }
 
     /// The same, the long way round.

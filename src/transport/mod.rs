@@ -120,8 +120,12 @@ impl Outbox {
         key: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let added: Result<usize, std::convert::Infallible> =
-            self.write(output, partition, key, |page, at| Ok(page.append(at, write)));
+        let added: Result<usize, std::convert::Infallible> = self.write(
+            output,
+            partition,
+            key,
+            |page, at| Ok(page.append(at, write)),
+        );
         match added {
             Ok(_) => {}
             Err(never) => match never {},

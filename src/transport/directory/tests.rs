@@ -296,7 +296,9 @@ fn outputs_are_lines() {
     let mut lane = world.lane().unwrap();
     let mut outbox = Outbox::default();
     outbox.push_null(ALL, None, b"k\"1");
-    outbox.push(ALL, Some(3), None, |bytes| bytes.extend(b"{\"price\":12.50}"));
+    outbox.push(ALL, Some(3), None, |bytes| {
+        bytes.extend(b"{\"price\":12.50}")
+    });
     lane.publish(&outbox, 0).unwrap();
     assert_eq!(world.output("main.all"), "");
     lane.commit().unwrap();

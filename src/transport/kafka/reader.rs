@@ -106,7 +106,12 @@ impl Reader {
     ) -> Result<Rebuilt, Fault> {
         let mut count = 0;
         loop {
-            match self.consumer.poll(POLL) {
+            // Not to wait spares two looks at the clock, which count here.
+            let polled = match self.consumer.poll(Duration::ZERO) {
+                None => self.consumer.poll(POLL),
+                some => some,
+            };
+            match polled {
                 Some(Ok(message)) => {
                     take(Input {
                         source: place.0,

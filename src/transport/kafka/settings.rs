@@ -265,9 +265,19 @@ impl KafkaSettings {
     /// because librdkafka assigns nothing without one.
     pub(super) fn reader(&self, group: &str) -> ClientConfig {
         let mut config = self.base("reader");
-        // It reads one partition after the other; the first fetch of the next
-        // comes after the last of the one before.
-        self.unless_set(&mut config, &[("fetch.wait.max.ms", "10")]);
+        // It reads one partition after the other, each as fast as it can: the
+        // first fetch of the next comes after the last of the one before. A
+        // queue that was full for a moment is looked at again at once, not
+        // after a second; large fetches are asked for less often.
+        self.unless_set(
+            &mut config,
+            &[
+                ("fetch.wait.max.ms", "10"),
+                ("fetch.queue.backoff.ms", "2"),
+                ("fetch.message.max.bytes", "4194304"),
+                ("queued.max.messages.kbytes", "16384"),
+            ],
+        );
         config
             .set("group.id", group)
             .set("group.protocol", "classic")
@@ -359,6 +369,7 @@ impl KafkaSettings {
 /// Second names of the properties that have a default here.
 const ALIASES: &[(&str, &str)] = &[
     ("compression.type", "compression.codec"),
+    ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
     ("linger.ms", "queue.buffering.max.ms"),
 ];
 
