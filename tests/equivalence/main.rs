@@ -4,7 +4,8 @@
 //! `plain` interprets any loaded policy over serde_json. What is held against it:
 //! generated policies with streams of records (`generated`), records with damage
 //! (`damaged`), every class of JSON text, good and bad (`shapes`), and bytes that
-//! a fuzzer chooses (`fuzzed`). All of it is seeded; the long runs are commands:
+//! a fuzzer chooses (`fuzzed`). What comes from seeds is the same in every run; the
+//! long runs are commands:
 //!
 //! ```text
 //! cargo test --release --test equivalence -- --ignored

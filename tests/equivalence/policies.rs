@@ -219,12 +219,19 @@ fn record_kind(dice: &mut Dice, name: &str) -> Kind {
         fields.push(Field::new("remark", "text", "free_text"));
     }
     more_fields(dice, "", 3, &mut fields);
+    let wide = if dice.once_in(10) {
+        dice.between(60, 105)
+    } else {
+        0
+    };
+    // More members of one object than a word has bits.
+    fields.extend((0..wide).map(|place| any_field(dice, format!("w{place}"))));
     Kind {
         name: name.to_owned(),
         role,
         id,
         keyed,
-        closed: dice.chance(20),
+        closed: dice.chance(if wide > 0 { 60 } else { 20 }),
         other_library: dice.chance(30),
         fields,
     }
@@ -534,7 +541,7 @@ impl<'a> Author<'a> {
         let path = &named.path;
         let from = format!("from = \"{path}\"");
         if let Some((list, _)) = path.split_once("[].") {
-            return self.part(&format!("{list}[]"), named, all);
+            return self.part(&format!("{list}[]"), all);
         }
         if path.ends_with("[]") {
             return from;
@@ -542,7 +549,7 @@ impl<'a> Author<'a> {
         let own = path.strip_prefix("patron.").unwrap_or(path);
         if own.contains('.') && self.dice.chance(60) {
             let (object, _) = path.rsplit_once('.').unwrap();
-            return self.part(object, named, all);
+            return self.part(object, all);
         }
         if named.field.class == "free_text" {
             return format!("{from}, detect = \"all\"");
@@ -577,7 +584,7 @@ impl<'a> Author<'a> {
     }
 
     /// An object or a list, with some of the values right below it.
-    fn part(&mut self, above: &str, named: &Named<'_>, all: &[Named<'_>]) -> String {
+    fn part(&mut self, above: &str, all: &[Named<'_>]) -> String {
         let start = format!("{above}.");
         let below = all.iter().filter_map(|named| {
             let name = named.path.strip_prefix(&start)?;
@@ -588,7 +595,6 @@ impl<'a> Author<'a> {
         self.dice.shuffle(&mut below);
         below.truncate(self.dice.between(1, 4));
         if below.is_empty() {
-            let _ = named;
             return "mask = \"constant\", value = \"geen\"".to_owned();
         }
         format!("from = \"{above}\", fields = {below:?}")
