@@ -1,16 +1,18 @@
 //! Bytes that chance and feedback choose: what leads to a new outcome is kept,
 //! and damaged further.
 //!
-//! `one` is also what a fuzzer that knows the code's branches can call. The short
-//! run is part of `cargo test`; a long one is
+//! A short run is part of `cargo test`. A long one is
 //!
 //! ```text
 //! EQUIVALENCE_FUZZ=10000000 cargo test --release --test equivalence fuzz
 //! ```
 //!
-//! with `EQUIVALENCE_SEED` for another course.
+//! with `EQUIVALENCE_SEED` for another course. What a fuzzer of branches knows by
+//! instrumentation, this one knows by outcomes: the set of reasons that an input
+//! leads to. That needs no crate, no nightly compiler and no build of its own.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
 
 use crate::damage::damage;
 use crate::dice::Dice;
@@ -19,11 +21,9 @@ use crate::plain::Message;
 use crate::records::Stream;
 use crate::written::{File, kind, load, recipient};
 
-/// A policy with every type and every way to show it, and few fields.
-fn world() -> World {
-    load(&files()).unwrap()
-}
+static WORLD: LazyLock<World> = LazyLock::new(|| load(&files()).unwrap());
 
+/// A policy with every type and every way to show it, and few fields.
 fn files() -> [File; 6] {
     let patron = kind(
         "patron",
@@ -164,16 +164,15 @@ fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
 }
 
 fn run(seed: u64, count: usize) -> (usize, HashSet<String>) {
-    let world = world();
     let mut dice = Dice::new(seed);
-    let mut corpus = beginnings(&world, &mut dice);
+    let mut corpus = beginnings(&WORLD, &mut dice);
     let mut known = HashSet::new();
     for _ in 0..count {
         let mut bytes = dice.pick(&corpus).clone();
         let other = dice.pick(&corpus).clone();
         damage(&mut bytes, &other, &mut dice);
         bytes.truncate(20_000);
-        let outcomes = one(&world, &bytes);
+        let outcomes = one(&WORLD, &bytes);
         let signature: Vec<&str> = outcomes.iter().map(String::as_str).collect();
         if known.insert(signature.join(", ")) && corpus.len() < 2_000 {
             corpus.push(bytes);
