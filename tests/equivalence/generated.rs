@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use zeef::engine::lane::Lane;
 use zeef::policy::Policy;
-use zeef::policy::catalogue::{Field, Kind, Role, Type};
-use zeef::policy::form::Form;
-use zeef::policy::recipient::{Condition, OutputField, OutputValue, Recipient};
+use zeef::policy::catalogue::Kind;
 
 use crate::dice::Dice;
 use crate::engine::{self, Engine};
@@ -42,9 +40,6 @@ impl World {
             output_bytes: *dice.pick(&[1_000_000, 1_000_000, 1_000_000, 200]),
         };
         let lane = engine::lane(&loaded.policy, bounds).map_err(|error| vec![error.to_string()])?;
-        if let Some(difference) = known_difference(&loaded.policy, &lane) {
-            return Err(vec![difference.to_owned()]);
-        }
         Ok(World {
             policy: loaded.policy,
             bounds,
@@ -55,48 +50,6 @@ impl World {
     pub fn reads(&self, kind: &Kind) -> bool {
         Engine::new(&self.lane, NOW_MS).reads(&kind.name)
     }
-}
-
-/// Where the engine is known to differ from the rules: such a policy is left out
-/// until it does as they say.
-fn known_difference(policy: &Policy, lane: &Lane) -> Option<&'static str> {
-    let recipients = &policy.recipients;
-    let authorised = |one: &Recipient| one.authorisation.is_some();
-    let lists = |one: &Recipient| {
-        let lists = |output: &OutputField| {
-            matches!(
-                output.value,
-                OutputValue::List { .. } | OutputValue::Scalars { .. }
-            )
-        };
-        one.fields.iter().any(lists)
-    };
-    let asks = |one: &Recipient| {
-        let card =
-            |condition: &Condition| condition.field.joined && condition.field.path == "card_number";
-        let joined = policy.kinds[one.source].role != Role::Patron;
-        let detects = |output: &OutputField| matches!(&output.value, OutputValue::Scalar(projection) if projection.detect.is_some());
-        one.when.iter().any(card) || (joined && one.fields.iter().any(detects))
-    };
-    let patron = policy.patron()?;
-    let in_list = |field: &Field| {
-        field.kind == Type::Text(Some(Form::Rijksregisternummer)) && field.path.contains("[]")
-    };
-    if lane.patron_source().is_none() && recipients.iter().any(lists) {
-        return Some("known: lists of a lane without patrons");
-    }
-    if patron.closed && patron.field("card_number").is_some() {
-        return Some("known: a card of a closed kind");
-    }
-    if patron.fields.iter().any(in_list) && recipients.iter().any(authorised) {
-        return Some("known: national numbers in a list");
-    }
-    let mut others = recipients.iter().filter(|one| !authorised(one));
-    let cards = patron.field("card_number").is_some();
-    if cards && recipients.iter().any(authorised) && others.any(asks) {
-        return Some("known: a card beside an authorised recipient");
-    }
-    None
 }
 
 /// Both sides, side by side, with what was offered last for whoever reads a
@@ -207,7 +160,10 @@ fn kind_of(mistake: &str) -> String {
 fn run(seeds: std::ops::Range<u64>, records: usize) {
     let count = usize::try_from(seeds.end - seeds.start).unwrap();
     let (worlds, refused) = worlds(seeds);
-    assert!(worlds.len() * 2 > count, "too many refused: {refused:?}");
+    assert!(
+        worlds.len() * 4 > count * 3,
+        "too many refused: {refused:?}"
+    );
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for (seed, world) in &worlds {
         let mut stream = Stream::new(&world.policy, *seed, |kind| world.reads(kind));

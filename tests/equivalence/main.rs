@@ -3,9 +3,10 @@
 //!
 //! `plain` interprets any loaded policy over serde_json. What is held against it:
 //! generated policies with streams of records (`generated`), records with damage
-//! (`damaged`), every class of JSON text, good and bad (`shapes`), and bytes that
-//! a fuzzer chooses (`fuzzed`). What comes from seeds is the same in every run; the
-//! long runs are commands:
+//! (`damaged`), policies by hand of what the shipped ones never do (`cases`),
+//! every class of JSON text, good and bad (`shapes`), and bytes that a fuzzer
+//! chooses (`fuzzed`). What comes from seeds is the same in every run; the long
+//! runs are commands:
 //!
 //! ```text
 //! cargo test --release --test equivalence -- --ignored
@@ -20,6 +21,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod cases;
 mod damage;
 mod damaged;
 mod dice;
