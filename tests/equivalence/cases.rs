@@ -1,0 +1,199 @@
+//! Policies by hand, as small as can be, of what the shipped ones never do: what
+//! the rules say comes out of the engine and of the plain model.
+
+use crate::engine::Engine;
+use crate::plain::{Message, Model};
+use crate::policies::NOW_MS;
+use crate::written::{File, kind, load, recipient, without_key};
+
+fn patron(closed: bool) -> File {
+    kind(
+        "patron",
+        &format!("role = \"patron\"\nid = \"patron_id\"\nkey = \"patron\"\nclosed = {closed}"),
+        r#"
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        card_number = { type = "card_number", class = "identifier", meaning = "m" }
+        card_kind = { type = "text", class = "plain", meaning = "m" }
+        rijksregisternummer = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
+        "wards[].number" = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
+        born_on = { type = "date", class = "plain", meaning = "m" }
+        member = { type = "boolean", class = "plain", meaning = "m" }
+        "#,
+    )
+}
+
+fn visit(key: &str) -> File {
+    kind(
+        "visit",
+        &format!("id = \"visit_id\"\nkey = \"{key}\""),
+        r#"
+        visit_id = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        on = { type = "date", class = "plain", meaning = "m" }
+        remark = { type = "text", class = "free_text", meaning = "m" }
+        "rows[].a" = { type = "text", class = "plain", meaning = "m" }
+        "codes[]" = { type = "integer", class = "plain", meaning = "m" }
+        "#,
+    )
+}
+
+const OF_PATRONS: &str = "source = \"patron\"\nkey = { pseudonym = \"patron_id\" }\n\
+     retention = { term = \"P1Y\", from = \"born_on\", after = \"retract\" }";
+const OF_VISITS: &str = "source = \"visit\"\nkey = { pseudonym = \"visit_id\" }\n\
+     retention = { term = \"P1Y\", from = \"on\", after = \"retract\" }";
+const AUTHORISED: &str = "authorisation = { reference = \"A\", approved_by = \"B\", \
+     approved_on = \"2026-01-01\", from = \"2026-01-01\", until = \"2030-01-01\" }";
+
+/// Offers records of one patron in turn, and compares what the last one comes
+/// to, pseudonyms aside.
+#[track_caller]
+fn check(files: &[File], records: &[(&str, &str)], want: &[&str]) {
+    let world = load(files).unwrap();
+    let mut engine = Engine::new(&world.lane, NOW_MS);
+    let mut model = Model::new(&world.policy, world.bounds, NOW_MS);
+    let (mut found, mut plain) = (Vec::new(), Vec::new());
+    for (offset, (kind, value)) in (0..).zip(records) {
+        let message = Message {
+            kind: (*kind).to_owned(),
+            partition: 0,
+            offset,
+            key: Some(b"p1".to_vec()),
+            value: Some(value.as_bytes().to_vec()),
+        };
+        found = engine.offer(&message);
+        plain = model.offer(&message);
+    }
+    let mut shown: Vec<String> = found.iter().map(|line| without_key(line)).collect();
+    shown.sort();
+    assert_eq!(shown, want, "the engine");
+    assert_eq!(plain, found, "left the plain model, right the engine");
+}
+
+const ROWS: &str = r#"{"visit_id":"v","patron_id":"p1","library":"NL-A","rows":[{"a":"1"},{"a":"2"}],"codes":[3,4]}"#;
+
+#[test]
+fn lists_of_a_lane_without_patrons() {
+    let fields = "rows = { from = \"rows[]\", fields = [\"a\"] }\ncodes = { from = \"codes[]\" }";
+    check(
+        &[visit("none"), recipient("r", OF_VISITS, fields)],
+        &[("visit", ROWS)],
+        &[r#"r {"rows":[{"a":"1"},{"a":"2"}],"codes":[3,4]}"#],
+    );
+}
+
+/// The digits are compared as they stand, whatever form the number has.
+#[test]
+fn a_national_number_on_a_card_of_a_closed_kind() {
+    let record = r#"{"patron_id":"p1","library":"NL-A","card_number":"85073003329","rijksregisternummer":"85073003329"}"#;
+    let fields = "card = { from = \"card_number\" }\nlibrary = { from = \"library\" }";
+    for closed in [false, true] {
+        check(
+            &[patron(closed), recipient("r", OF_PATRONS, fields)],
+            &[("patron", record)],
+            &[r#"r {"library":"NL-A"}"#],
+        );
+    }
+}
+
+/// A string that does not fit its form counts as missing, in a list too.
+#[test]
+fn national_numbers_in_a_list() {
+    let record =
+        r#"{"patron_id":"p1","library":"NL-A","wards":[{"number":"85073003328"},{"number":"x"}]}"#;
+    let settings = format!("{OF_PATRONS}\n{AUTHORISED}");
+    check(
+        &[
+            patron(false),
+            recipient(
+                "r",
+                &settings,
+                "wards = { from = \"wards[]\", fields = [\"number\"] }",
+            ),
+        ],
+        &[("patron", record)],
+        &[r#"r {"wards":[{"number":"85073003328"}]}"#],
+    );
+}
+
+/// How recipients are spread over lanes changes nothing for any of them: a card
+/// number that a recipient may not have decides nothing for it either.
+#[test]
+fn a_national_number_on_a_card_beside_an_authorised_recipient() {
+    let records = [
+        (
+            "patron",
+            r#"{"patron_id":"p1","library":"NL-A","card_kind":"eid","card_number":"A1234"}"#,
+        ),
+        (
+            "visit",
+            r#"{"visit_id":"v","patron_id":"p1","library":"NL-A","remark":"kaart A1234"}"#,
+        ),
+    ];
+    let asks =
+        format!("{OF_VISITS}\nwhen = [{{ field = \"patron.card_number\", present = true }}]");
+    let fields = "remark = { from = \"remark\", detect = [\"own_values\"] }";
+    let alone = [
+        patron(false),
+        visit("patron"),
+        recipient("a", &asks, fields),
+        recipient("b", OF_VISITS, fields),
+    ];
+    let want = ["a withheld condition", r#"b {"remark":"kaart A1234"}"#];
+    check(&alone, &records, &want);
+    let mut beside = alone.to_vec();
+    let settings = format!("{OF_PATRONS}\n{AUTHORISED}");
+    beside.push(recipient(
+        "c",
+        &settings,
+        "card = { from = \"card_number\" }",
+    ));
+    check(&beside, &records, &want);
+}
+
+/// A slip shows what its fields show.
+#[test]
+fn a_slip_of_a_pseudonym_and_of_a_truth() {
+    let record = r#"{"patron_id":"p1","library":"NL-A","member":true}"#;
+    let fields = "a = { from = \"library\" }\nb = { from = \"member\" }\n\
+         s = { mask = \"shelf_slip\", mark = \"a\", initial = \"a\", lines = [\"b\"] }";
+    check(
+        &[patron(false), recipient("r", OF_PATRONS, fields)],
+        &[("patron", record)],
+        &[r#"r {"a":"NL-A","b":true,"s":["NL-A","NL-A NL-A","true"]}"#],
+    );
+}
+
+/// What cannot be compiled is refused with the other mistakes, and its line.
+#[test]
+fn loan_history_without_a_status() {
+    let settings = format!("{OF_PATRONS}\nloan_history = true");
+    let loaded = load(&[
+        patron(false),
+        recipient("r", &settings, "library = { from = \"library\" }"),
+    ]);
+    let told = loaded.err().unwrap();
+    assert!(told.contains("recipients/r.toml"), "{told}");
+}
+
+/// The record's own id has to be there, also where it is called as a patron's.
+#[test]
+fn an_own_id_that_is_called_patron_id() {
+    let event = kind(
+        "event",
+        "id = \"patron_id\"\nkey = \"none\"",
+        r#"
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        note_id = { type = "text", class = "identifier", meaning = "m" }
+        on = { type = "date", class = "plain", meaning = "m" }
+        "#,
+    );
+    let settings = "source = \"event\"\nkey = { pseudonym = \"note_id\" }\n\
+         retention = { term = \"P1Y\", from = \"on\", after = \"retract\" }";
+    check(
+        &[event, recipient("r", settings, "on = { from = \"on\" }")],
+        &[("event", r#"{"note_id":"n","on":"2026-01-01"}"#)],
+        &["dead letter identifier (whole)", "refused identifier"],
+    );
+}

@@ -1,0 +1,195 @@
+//! Bytes that chance and feedback choose: what leads to a new outcome is kept,
+//! and damaged further.
+//!
+//! A short run is part of `cargo test`. A long one is
+//!
+//! ```text
+//! EQUIVALENCE_FUZZ=10000000 cargo test --release --test equivalence fuzz
+//! ```
+//!
+//! with `EQUIVALENCE_SEED` for another course. What a fuzzer of branches knows by
+//! instrumentation, this one knows by outcomes: the set of reasons that an input
+//! leads to. That needs no crate, no nightly compiler and no build of its own.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
+
+use crate::damage::damage;
+use crate::dice::Dice;
+use crate::generated::{Pair, World};
+use crate::plain::Message;
+use crate::records::Stream;
+use crate::written::{File, kind, load, recipient};
+
+static WORLD: LazyLock<World> = LazyLock::new(|| load(&files()).unwrap());
+
+/// A policy with every type and every way to show it, and few fields.
+fn files() -> [File; 6] {
+    let patron = kind(
+        "patron",
+        "role = \"patron\"\nid = \"patron_id\"\nkey = \"patron\"",
+        r#"
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        country = { type = "text", class = "plain", meaning = "m" }
+        surname = { type = "text", class = "personal", meaning = "m" }
+        surname_prefix = { type = "text", class = "personal", meaning = "m" }
+        card_number = { type = "card_number", class = "identifier", meaning = "m" }
+        card_kind = { type = "text", class = "plain", meaning = "m" }
+        rijksregisternummer = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
+        "address.street" = { type = "text", class = "contact", meaning = "m" }
+        "address.number" = { type = "text_or_number", class = "contact", meaning = "m" }
+        "wishes[]" = { type = "text", class = "plain", meaning = "m" }
+        "cards[].number" = { type = "card_number", class = "identifier", meaning = "m" }
+        born_on = { type = "date", class = "plain", meaning = "m" }
+        "#,
+    );
+    let visit = kind(
+        "visit",
+        "id = \"head.ref\"\nkey = \"patron\"",
+        r#"
+        "head.ref" = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        at = { type = "instant", class = "plain", meaning = "m" }
+        title = { type = "text", class = "plain", meaning = "m" }
+        title_long = { type = "text", class = "plain", meaning = "m" }
+        count = { type = "integer", class = "plain", meaning = "m" }
+        paid = { type = "boolean", class = "plain", meaning = "m" }
+        remark = { type = "text", class = "free_text", meaning = "m" }
+        status = { type = "text", values = ["open", "closed"], class = "plain", meaning = "m" }
+        "rows[].code" = { type = "text", class = "plain", meaning = "m" }
+        "rows[].cents" = { type = "integer", class = "plain", meaning = "m" }
+        "deep.er.flags[]" = { type = "boolean", class = "plain", meaning = "m" }
+        "#,
+    );
+    let note = kind(
+        "note",
+        "id = \"note_id\"\nkey = \"none\"\nclosed = true",
+        r#"
+        note_id = { type = "text", class = "identifier", meaning = "m" }
+        on = { type = "date", class = "plain", meaning = "m" }
+        "tags[]" = { type = "text_or_number", class = "plain", meaning = "m" }
+        "by.name" = { type = "text", class = "plain", meaning = "m" }
+        "#,
+    );
+    let of = |source: &str, key: &str, from: &str| {
+        format!(
+            "source = \"{source}\"\nkey = {{ pseudonym = \"{key}\" }}\n\
+             retention = {{ term = \"P1Y\", from = \"{from}\", after = \"retract\" }}\n"
+        )
+    };
+    let patrons = recipient(
+        "patrons",
+        &of("patron", "patron_id", "born_on"),
+        r#"
+        mark = { from = "surname", mask = "first_letters" }
+        card = { from = "card_number" }
+        cards = { from = "cards[]", fields = ["number"] }
+        address = { from = "address", fields = ["number", "street"] }
+        "#,
+    );
+    let visits = recipient(
+        "visits",
+        &format!(
+            "{}when = [{{ field = \"status\", is = [\"open\"] }}, {{ field = \"paid\", present = true }}]",
+            of("visit", "head.ref", "at")
+        ),
+        r#"
+        title_long = { from = "title_long" }
+        title = { from = "title" }
+        who = { from = "patron_id", mask = "pseudonym" }
+        wishes = { from = "patron.wishes[]" }
+        street = { from = "patron.address.street" }
+        suffix = { from = "patron.card_number", mask = "last_digits" }
+        remark = { from = "remark", detect = "all" }
+        rows = { from = "rows[]", fields = ["cents", "code"] }
+        flags = { from = "deep.er.flags[]" }
+        count = { from = "count" }
+        paid = { from = "paid" }
+        "#,
+    );
+    let notes = recipient(
+        "notes",
+        &of("note", "note_id", "on"),
+        "tags = { from = \"tags[]\" }\nname = { from = \"by.name\", mask = \"lowercase\" }",
+    );
+    [patron, visit, note, patrons, visits, notes]
+}
+
+const KINDS: [&str; 4] = ["visit", "visit", "note", "patron"];
+
+/// Takes `bytes` as records, a line each, whose first byte says which kind; both
+/// sides decide them in turn. Returns what came of them, each outcome once.
+fn one(world: &World, bytes: &[u8]) -> BTreeSet<String> {
+    let mut pair = Pair::new(world);
+    for (offset, line) in (0..).zip(bytes.split(|&byte| byte == b'\n').take(16)) {
+        let Some((&first, value)) = line.split_first() else {
+            continue;
+        };
+        let kind = KINDS[usize::from(first) % KINDS.len()];
+        let message = Message {
+            kind: kind.to_owned(),
+            partition: 0,
+            offset,
+            key: (kind != "note").then(|| b"p1".to_vec()),
+            value: Some(value.to_vec()),
+        };
+        pair.agree("fuzz", &message);
+    }
+    pair.outcomes.into_keys().collect()
+}
+
+/// Some whole records of each kind to begin with, as `one` takes them.
+fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
+    let kinds = ["visit", "note", "patron"];
+    let lines = kinds.map(|name| {
+        let mut stream = Stream::new(&world.policy, dice.next(), |kind| kind.name == name);
+        let first = KINDS.iter().position(|kind| *kind == name).unwrap();
+        let messages = (0..200).map(|_| stream.message());
+        let lines = messages.filter_map(|message| {
+            let value = message.value.filter(|value| !value.contains(&b'\n'))?;
+            let own = message.key.is_none_or(|key| key == b"p1");
+            let line = [vec![u8::try_from(first).unwrap()], value].concat();
+            own.then_some(line)
+        });
+        lines.take(12).collect::<Vec<_>>()
+    });
+    let [visits, notes, patrons] = &lines;
+    let groups = visits.iter().zip(patrons).map(|(visit, patron)| {
+        let note = dice.pick(notes);
+        [patron, visit, note, visit].map(Vec::as_slice).join(&b'\n')
+    });
+    groups.collect()
+}
+
+fn run(seed: u64, count: usize) -> (usize, HashSet<String>) {
+    let mut dice = Dice::new(seed);
+    let mut corpus = beginnings(&WORLD, &mut dice);
+    let mut known = HashSet::new();
+    for _ in 0..count {
+        let mut bytes = dice.pick(&corpus).clone();
+        let other = dice.pick(&corpus).clone();
+        damage(&mut bytes, &other, &mut dice);
+        bytes.truncate(20_000);
+        let outcomes = one(&WORLD, &bytes);
+        let signature: Vec<&str> = outcomes.iter().map(String::as_str).collect();
+        if known.insert(signature.join(", ")) && corpus.len() < 2_000 {
+            corpus.push(bytes);
+        }
+    }
+    (corpus.len(), known)
+}
+
+#[test]
+fn a_fuzzer_finds_no_difference() {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let count = number("EQUIVALENCE_FUZZ").unwrap_or(2_000);
+    let seed = number("EQUIVALENCE_SEED").unwrap_or(1);
+    let (corpus, known) = run(seed, usize::try_from(count).unwrap());
+    eprintln!(
+        "{count} inputs, {corpus} kept, {} sets of outcomes",
+        known.len()
+    );
+    assert!(known.len() > 20, "{known:?}");
+}

@@ -1,0 +1,235 @@
+//! The rules a third time: any policy, interpreted plainly over serde_json.
+//!
+//! Where `tests/reference` has the shipped recipients written out by hand, this
+//! takes a policy as it was loaded and walks through it for every record: trees,
+//! strings and loops, nothing compiled, nothing kept but what is known of
+//! patrons. Forms, masks and detectors are the product's own (they have tests of
+//! their own); reading, joining, conditions, needs, routes, keys, order and
+//! writing are not.
+
+mod field;
+mod recipient;
+mod tree;
+
+use std::collections::HashMap;
+
+use zeef::policy::Policy;
+use zeef::policy::catalogue::{Kind, Role, Type};
+use zeef::policy::recipient::Recipient;
+
+pub use recipient::secret;
+
+use field::{has_unlisted, look};
+use recipient::{View, needs};
+use tree::{Fault, Tree};
+
+/// What a record and its outputs may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub record_bytes: usize,
+    pub depth: u32,
+    pub keys: u32,
+    pub output_bytes: usize,
+}
+
+/// A message on a source.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub kind: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    /// None is Kafka's null.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Message {
+    fn key_text(&self) -> Option<&str> {
+        let key = std::str::from_utf8(self.key.as_deref()?).ok()?;
+        (!key.is_empty()).then_some(key)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    Patron(Tree),
+    Erased,
+    Unreadable,
+}
+
+/// The policy as one lane, and the patrons that it was told of.
+pub struct Model<'p> {
+    policy: &'p Policy,
+    bounds: Bounds,
+    now_ms: i64,
+    needs: Vec<Vec<recipient::Needed>>,
+    patrons: HashMap<(i32, String), (i64, Known)>,
+}
+
+/// What a message's value turned out to be.
+enum Read {
+    Erasure,
+    Record(Tree),
+}
+
+impl<'p> Model<'p> {
+    pub fn new(policy: &'p Policy, bounds: Bounds, now_ms: i64) -> Self {
+        let recipients = policy.recipients.iter();
+        Model {
+            policy,
+            bounds,
+            now_ms,
+            needs: recipients.map(|one| needs(policy, one)).collect(),
+            patrons: HashMap::new(),
+        }
+    }
+
+    /// Decides one message; a line for everything that comes of it, sorted.
+    pub fn offer(&mut self, message: &Message) -> Vec<String> {
+        let kind = self.policy.kind(&message.kind).unwrap();
+        let mut said = match self.read(kind, message) {
+            Err(reason) => self.refuse(kind, message, reason),
+            Ok(Read::Erasure) => {
+                self.learn(message, Known::Erased);
+                self.withhold_all(kind, "patron_erased")
+            }
+            Ok(Read::Record(record)) => self.decide(kind, message, &record),
+        };
+        said.sort();
+        said
+    }
+
+    fn read(&self, kind: &Kind, message: &Message) -> Result<Read, &'static str> {
+        let Some(bytes) = message.value.as_deref().filter(|bytes| !is_null(bytes)) else {
+            return match (kind.role, message.key_text()) {
+                (Role::Patron, Some(_)) => Ok(Read::Erasure),
+                (Role::Patron, None) => Err("miskeyed"),
+                _ => Err("null_value"),
+            };
+        };
+        if bytes.len() > self.bounds.record_bytes {
+            return Err("too_large");
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| "not_utf8")?;
+        let record =
+            tree::read(text, self.bounds.depth, self.bounds.keys).map_err(|fault| match fault {
+                Fault::NotJson => "not_json",
+                Fault::TooDeep => "too_deep",
+                Fault::TooManyKeys => "too_many_keys",
+            })?;
+        if !matches!(record, Tree::Object(_)) {
+            return Err("not_an_object");
+        }
+        let paths: Vec<&str> = kind.fields.iter().map(|field| &*field.path).collect();
+        if kind.closed && has_unlisted(&record, &paths) {
+            return Err("unlisted_field");
+        }
+        let mut identifiers = vec!["library", &kind.id];
+        identifiers.extend(kind.keyed.then_some("patron_id"));
+        for path in identifiers {
+            if let Some(field) = kind.field(path)
+                && look(&record, path, field.kind).text().is_none()
+            {
+                return Err("identifier");
+            }
+        }
+        if kind.keyed {
+            let patron_id = look(&record, "patron_id", Type::Text(None)).text();
+            if message.key != patron_id.map(String::into_bytes) {
+                return Err("miskeyed");
+            }
+        }
+        Ok(Read::Record(record))
+    }
+
+    fn decide(&mut self, kind: &Kind, message: &Message, record: &Tree) -> Vec<String> {
+        let mut patron = None;
+        match kind.role {
+            Role::Patron => self.learn(message, Known::Patron(record.clone())),
+            Role::Record if kind.keyed => match self.known(message) {
+                Some(Known::Patron(tree)) => patron = Some(tree.clone()),
+                Some(Known::Erased) => return self.withhold_all(kind, "patron_erased"),
+                Some(Known::Unreadable) | None => {
+                    return self.refuse(kind, message, "patron_unknown");
+                }
+            },
+            Role::Gate | Role::Record => {}
+        }
+        let mut said = Vec::new();
+        for (index, recipient) in self.offered(kind) {
+            let view = View {
+                policy: self.policy,
+                recipient,
+                source: kind,
+                record,
+                patron: patron.as_ref(),
+                now_ms: self.now_ms,
+            };
+            match view.judge(&self.needs[index], self.bounds.output_bytes) {
+                Ok(output) => said.push(format!("released {output}")),
+                Err(reason) => {
+                    said.push(format!("{} withheld {reason}", recipient.name));
+                    if reason == "malformed" || reason == "too_large" {
+                        said.push(dead_letter(reason, Some(&recipient.name)));
+                    }
+                }
+            }
+        }
+        self.applied(kind, said)
+    }
+
+    /// The recipients of a kind, by their places in the policy.
+    fn offered(&self, kind: &Kind) -> Vec<(usize, &'p Recipient)> {
+        let all = self.policy.recipients.iter().enumerate();
+        all.filter(|(_, one)| self.policy.kinds[one.source].name == kind.name)
+            .collect()
+    }
+
+    fn known(&self, message: &Message) -> Option<&Known> {
+        let key = (message.partition, message.key_text()?.to_owned());
+        self.patrons.get(&key).map(|(_, known)| known)
+    }
+
+    /// Notes what is known of the patron of the key, unless newer is known.
+    fn learn(&mut self, message: &Message, known: Known) {
+        let Some(id) = message.key_text() else {
+            return;
+        };
+        let key = (message.partition, id.to_owned());
+        let newest = self.patrons.get(&key).map(|(offset, _)| *offset);
+        if newest.is_none_or(|newest| newest <= message.offset) {
+            self.patrons.insert(key, (message.offset, known));
+        }
+    }
+
+    fn refuse(&mut self, kind: &Kind, message: &Message, reason: &str) -> Vec<String> {
+        if kind.role == Role::Patron {
+            self.learn(message, Known::Unreadable);
+        }
+        vec![format!("refused {reason}"), dead_letter(reason, None)]
+    }
+
+    fn withhold_all(&self, kind: &Kind, reason: &str) -> Vec<String> {
+        let all = self.offered(kind).into_iter();
+        let said = all.map(|(_, one)| format!("{} withheld {reason}", one.name));
+        self.applied(kind, said.collect())
+    }
+
+    /// A record that is nobody's source is taken in all the same.
+    fn applied(&self, kind: &Kind, mut said: Vec<String>) -> Vec<String> {
+        if self.offered(kind).is_empty() {
+            said.push("applied".to_owned());
+        }
+        said
+    }
+}
+
+pub fn dead_letter(reason: &str, recipient: Option<&str>) -> String {
+    format!("dead letter {reason} {}", recipient.unwrap_or("(whole)"))
+}
+
+/// The text `null` counts as Kafka's null.
+fn is_null(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_matches([' ', '\t', '\n', '\r']) == "null"
+}

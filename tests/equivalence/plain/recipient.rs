@@ -1,0 +1,454 @@
+//! One record for one recipient: whether it may have it, and what it gets.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeef::policy::Policy;
+use zeef::policy::catalogue::{Kind, Role, Type};
+use zeef::policy::detect::{DETECTORS, Detectors};
+use zeef::policy::form::{Date, Instant};
+use zeef::policy::mask::{Mask, Need, Noticed, slip_lines};
+use zeef::policy::recipient::{
+    FieldRef, Libraries, Literal, OutputValue, Projection, Recipient, SubField, Test, Topics,
+};
+use zeef::policy::text::ascii_digits;
+
+use super::field::{self, Found};
+use super::tree::Tree;
+
+/// A field whose malformedness keeps the record from the recipient.
+pub struct Needed {
+    at: FieldRef,
+    kind: Type,
+}
+
+/// The patron's values that a note may hold.
+const OWN: [&str; 6] = [
+    "surname",
+    "given_name",
+    "email",
+    "phone",
+    "mobile",
+    "card_number",
+];
+
+fn at(joined: bool, path: &str) -> FieldRef {
+    FieldRef {
+        joined,
+        path: path.to_owned(),
+    }
+}
+
+/// The secret of a recipient's key: another one for each.
+pub fn secret(recipient: &str) -> Vec<u8> {
+    format!("{recipient:~<40}").into_bytes()
+}
+
+/// Everything that the recipient's file names, used or not.
+pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
+    let source = &policy.kinds[recipient.source];
+    let own = source.role == Role::Patron;
+    let mut all: Vec<FieldRef> = Vec::new();
+    all.extend(recipient.when.iter().map(|one| one.field.clone()));
+    all.extend([recipient.key.clone(), library_of(source, &recipient.key)]);
+    if let Topics::Each { by, .. } = &recipient.topics {
+        all.push(by.clone());
+    }
+    let implied = recipient.consent.iter().flat_map(|gate| &gate.implied_by);
+    all.extend(implied.cloned());
+    if recipient.loan_history {
+        all.extend([at(false, "status"), at(!own, "loan_history")]);
+    }
+    all.push(recipient.retention.from.clone());
+    for output in &recipient.fields {
+        match &output.value {
+            OutputValue::Scalar(projection) => scalar_needs(source, projection, &mut all),
+            OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
+                all.extend(fields.iter().map(|sub| at(from.joined, &sub.path)));
+            }
+            OutputValue::Scalars { from } => all.push(from.clone()),
+            OutputValue::Slip { .. } => {}
+        }
+    }
+    let typed = all.into_iter().filter_map(|at| {
+        let kind = kind_of(policy, source, at.joined)?.field(&at.path)?.kind;
+        Some(Needed { at, kind })
+    });
+    typed.collect()
+}
+
+fn scalar_needs(source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>) {
+    let own = source.role == Role::Patron;
+    all.extend(projection.from.clone());
+    let joined = projection.from.as_ref().is_some_and(|from| from.joined);
+    if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
+        all.push(library_of(source, from));
+        return;
+    }
+    for need in projection.mask.iter().flat_map(Mask::needs) {
+        match need {
+            Need::Sibling(path) => all.push(at(joined, path)),
+            Need::Source(path) => all.push(at(false, &path)),
+            Need::Country => all.extend([at(joined, "country"), at(joined, "library")]),
+        }
+    }
+    if projection.detect.is_some() {
+        all.extend(OWN.map(|path| at(!own, path)));
+    }
+}
+
+/// The library that goes into a pseudonym: the patron's for what is the patron's.
+fn library_of(source: &Kind, field: &FieldRef) -> FieldRef {
+    let patrons = field.joined || field.path == "patron_id";
+    at(patrons && source.role != Role::Patron, "library")
+}
+
+fn kind_of<'p>(policy: &'p Policy, source: &'p Kind, joined: bool) -> Option<&'p Kind> {
+    if joined {
+        policy.patron()
+    } else {
+        Some(source)
+    }
+}
+
+/// A record and its patron, as one recipient sees them.
+pub struct View<'a> {
+    pub policy: &'a Policy,
+    pub recipient: &'a Recipient,
+    pub source: &'a Kind,
+    pub record: &'a Tree,
+    pub patron: Option<&'a Tree>,
+    pub now_ms: i64,
+}
+
+impl View<'_> {
+    /// The topic, key and value that the recipient gets; why not, where not.
+    pub fn judge(&self, needs: &[Needed], bytes_max: usize) -> Result<String, &'static str> {
+        self.libraries()?;
+        for condition in &self.recipient.when {
+            holds(self.find(&condition.field), &condition.test)?;
+        }
+        if needs.iter().any(|need| self.is_malformed(need)) {
+            return Err("malformed");
+        }
+        self.consent()?;
+        self.loan_history()?;
+        let topic = self.topic()?;
+        let key = self.pseudonym(&self.recipient.key).ok_or("key_missing")?;
+        let value = self.project();
+        if value.len() > bytes_max {
+            return Err("too_large");
+        }
+        Ok(format!("{topic} {key} {value}"))
+    }
+
+    fn tree(&self, joined: bool) -> Option<&Tree> {
+        if joined {
+            self.patron
+        } else {
+            Some(self.record)
+        }
+    }
+
+    fn kind(&self, field: &FieldRef) -> Option<Type> {
+        let kind = kind_of(self.policy, self.source, field.joined)?;
+        Some(kind.field(&field.path)?.kind)
+    }
+
+    /// The value of a field that is in no list.
+    fn find(&self, field: &FieldRef) -> Found {
+        match (self.tree(field.joined), self.kind(field)) {
+            (Some(_), _) if self.is_dropped(field) => Found::Missing,
+            (Some(tree), Some(kind)) => field::look(tree, &field.path, kind),
+            _ => Found::Missing,
+        }
+    }
+
+    fn text(&self, field: &FieldRef) -> Option<String> {
+        self.find(field).text()
+    }
+
+    /// A national number on a patron's card does not rest in the table: for a
+    /// recipient without an authorisation it is not there at all.
+    fn is_dropped(&self, field: &FieldRef) -> bool {
+        field.joined
+            && field.path == "card_number"
+            && self.national(true) == Some(true)
+            && self.recipient.authorisation.is_none()
+    }
+
+    /// Whether the card is a national number; none where that is malformed.
+    fn national(&self, joined: bool) -> Option<bool> {
+        let tree = self.tree(joined)?;
+        let text = |path: &str| match field::look(tree, path, Type::Text(None)) {
+            Found::Malformed => Err(()),
+            other => Ok(other.text().unwrap_or_default()),
+        };
+        let (number, kind) = (text("card_number").ok()?, text("card_kind").ok()?);
+        let digits = |text: &str| ascii_digits(text).collect::<String>();
+        let (card, national) = (digits(&number), digits(&text("rijksregisternummer").ok()?));
+        Some(kind == "eid" || (!card.is_empty() && card == national))
+    }
+
+    fn is_malformed(&self, need: &Needed) -> bool {
+        let Some(tree) = self.tree(need.at.joined) else {
+            return false;
+        };
+        // A number that is compared as it stands is malformed in any form.
+        let fact = need.kind == Type::CardNumber && self.national(need.at.joined).is_none();
+        fact || field::malformed(tree, &need.at.path, need.kind)
+    }
+
+    fn libraries(&self) -> Result<(), &'static str> {
+        let own = self.text(&at(false, "library"));
+        let patrons = self.text(&at(true, "library"));
+        if let Libraries::Only(served) = &self.recipient.libraries {
+            let known: Vec<&String> = own.iter().chain(&patrons).collect();
+            if known.is_empty() || known.iter().any(|library| !served.contains(library)) {
+                return Err("library");
+            }
+        }
+        let differ = own.is_some() && patrons.is_some() && own != patrons;
+        if differ && !self.source.other_library {
+            return Err("library_conflict");
+        }
+        Ok(())
+    }
+
+    fn consent(&self) -> Result<(), &'static str> {
+        let Some(gate) = &self.recipient.consent else {
+            return Ok(());
+        };
+        let event = gate.implied_by.as_ref().and_then(|field| self.text(field));
+        let at = event.as_deref().and_then(Instant::parse);
+        let now = i128::from(self.now_ms) * 1_000_000;
+        match at {
+            Some(at) if at.unix_nanoseconds() <= now => Ok(()),
+            _ => Err("no_consent"),
+        }
+    }
+
+    fn loan_history(&self) -> Result<(), &'static str> {
+        let joined = self.source.role != Role::Patron;
+        let off = || self.find(&at(joined, "loan_history")) == Found::Bool(false);
+        let returned = || self.text(&at(false, "status")).as_deref() == Some("returned");
+        if self.recipient.loan_history && off() && returned() {
+            return Err("loan_history_off");
+        }
+        Ok(())
+    }
+
+    fn topic(&self) -> Result<&str, &'static str> {
+        match &self.recipient.topics {
+            Topics::One(topic) => Ok(topic),
+            Topics::Each { by, of } => {
+                let party = self.text(by);
+                let mut listed = of.iter();
+                let found = listed.find(|(listed, _)| Some(listed) == party.as_ref());
+                found
+                    .map(|(_, topic)| topic.as_str())
+                    .ok_or("receiver_unlisted")
+            }
+        }
+    }
+
+    fn is_authorised(&self) -> bool {
+        let Some(paper) = &self.recipient.authorisation else {
+            return false;
+        };
+        let day = |text: &str| Date::parse(text).unwrap().to_unix_ms();
+        let (from, last) = (day(&paper.from), day(&paper.until));
+        (from..last + 86_400_000).contains(&self.now_ms)
+    }
+
+    /// Whether the field is a card number that the recipient must not see.
+    fn is_hidden(&self, field: &FieldRef) -> bool {
+        self.kind(field) == Some(Type::CardNumber)
+            && self.national(field.joined) == Some(true)
+            && !self.is_authorised()
+    }
+
+    fn pseudonym(&self, field: &FieldRef) -> Option<String> {
+        if self.is_hidden(field) {
+            return None;
+        }
+        let value = self.text(field)?;
+        let library = self.text(&library_of(self.source, field));
+        let of_patron =
+            field.joined || field.path == "patron_id" || self.source.role == Role::Patron;
+        let kind = if of_patron {
+            "patron"
+        } else {
+            &self.source.name
+        };
+        let parts = [kind, &field.path, &library.unwrap_or_default(), &value];
+        let mut mac = Hmac::<Sha256>::new_from_slice(&secret(&self.recipient.name)).unwrap();
+        mac.update(parts.join("\0").as_bytes());
+        Some(URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16]))
+    }
+
+    fn project(&self) -> String {
+        let mut shown: Vec<Option<String>> = Vec::new();
+        let mut members = Vec::new();
+        for output in &self.recipient.fields {
+            let mut text = None;
+            let json = match &output.value {
+                OutputValue::Scalar(projection) => {
+                    let found = self.scalar(projection);
+                    text = found.clone().shown();
+                    json(found)
+                }
+                OutputValue::Object { from, fields } => self
+                    .tree(from.joined)
+                    .and_then(|tree| self.object(tree, from, fields, "")),
+                OutputValue::List { from, fields } => self.list(from, fields),
+                OutputValue::Scalars { from } => self.values(from),
+                OutputValue::Slip {
+                    mark,
+                    initial,
+                    rest,
+                } => {
+                    let line = |place: &usize| shown[*place].as_deref();
+                    let rest: Vec<_> = rest.iter().map(line).collect();
+                    let lines = slip_lines(line(mark), line(initial), &rest);
+                    let lines = lines.iter().map(|line| quoted(line));
+                    Some(format!("[{}]", lines.collect::<Vec<_>>().join(",")))
+                }
+            };
+            shown.push(text);
+            members.extend(json.map(|json| format!("{}:{json}", quoted(&output.name))));
+        }
+        format!("{{{}}}", members.join(","))
+    }
+
+    fn scalar(&self, projection: &Projection) -> Found {
+        let from = projection.from.as_ref();
+        if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, from) {
+            return self.pseudonym(from).map_or(Found::Missing, Found::Text);
+        }
+        let value = match from {
+            Some(from) if !self.is_hidden(from) => self.find(from),
+            _ => Found::Missing,
+        };
+        if projection.mask.is_none() && projection.detect.is_none() {
+            return value;
+        }
+        let value = value.shown();
+        let joined = from.is_some_and(|from| from.joined);
+        let masked = match &projection.mask {
+            None => value,
+            Some(mask) => self.masked(mask, value.as_deref(), joined),
+        };
+        let Some(text) = masked else {
+            return Found::Missing;
+        };
+        Found::Text(match &projection.detect {
+            None => text,
+            Some(detectors) => self.scrubbed(detectors, text),
+        })
+    }
+
+    fn masked(&self, mask: &Mask, value: Option<&str>, joined: bool) -> Option<String> {
+        let needs = mask.needs().into_iter().map(|need| match need {
+            Need::Sibling(path) => self.text(&at(joined, path)),
+            Need::Source(path) => self.text(&at(false, &path)),
+            Need::Country => self.text(&at(joined, "country")).or_else(|| {
+                let library = self.text(&at(joined, "library"))?;
+                Some(library.get(..2)?.to_owned())
+            }),
+        });
+        let needs: Vec<Option<String>> = needs.collect();
+        let needs: Vec<Option<&str>> = needs.iter().map(Option::as_deref).collect();
+        let mut out = String::new();
+        mask.apply(value, &needs, &mut out, &mut Noticed::default())
+            .then_some(out)
+    }
+
+    fn scrubbed(&self, detectors: &Detectors, text: String) -> String {
+        let joined = self.source.role != Role::Patron;
+        let own = OWN.iter().filter_map(|path| self.text(&at(joined, path)));
+        let own: Vec<String> = own.collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        let mut out = String::new();
+        if detectors.apply(&text, &own, &mut out, &mut [0; DETECTORS.len()]) {
+            out
+        } else {
+            text
+        }
+    }
+
+    /// The listed fields of an object; `start` is what their paths have before
+    /// them that the tree has not.
+    fn object(
+        &self,
+        tree: &Tree,
+        from: &FieldRef,
+        fields: &[SubField],
+        start: &str,
+    ) -> Option<String> {
+        let mut members = Vec::new();
+        for sub in fields {
+            let field = at(from.joined, &sub.path);
+            let path = sub.path.strip_prefix(start).unwrap();
+            let found = field::look(tree, path, self.kind(&field).unwrap());
+            if self.is_hidden(&field) {
+                continue;
+            }
+            members.extend(json(found).map(|json| format!("{}:{json}", quoted(&sub.name))));
+        }
+        (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+    }
+
+    fn list(&self, from: &FieldRef, fields: &[SubField]) -> Option<String> {
+        let list = from.path.strip_suffix("[]").unwrap();
+        let objects = field::objects(self.tree(from.joined)?, list)?;
+        let start = format!("{}.", from.path);
+        let written = objects
+            .iter()
+            .filter_map(|tree| self.object(tree, from, fields, &start));
+        listed(written.collect())
+    }
+
+    fn values(&self, from: &FieldRef) -> Option<String> {
+        if self.is_hidden(from) {
+            return None;
+        }
+        let list = from.path.strip_suffix("[]").unwrap();
+        let values = field::values(self.tree(from.joined)?, list, self.kind(from)?)?;
+        listed(values.into_iter().filter_map(json).collect())
+    }
+}
+
+fn holds(value: Found, test: &Test) -> Result<(), &'static str> {
+    let equals = |literal: &Literal| match (literal, &value) {
+        (Literal::Text(wanted), Found::Text(text)) => wanted == text,
+        (Literal::Boolean(wanted), Found::Bool(truth)) => wanted == truth,
+        (Literal::Integer(wanted), Found::Number(written)) => written.parse() == Ok(*wanted),
+        _ => false,
+    };
+    let holds = match (test, &value) {
+        (_, Found::Malformed) => return Err("malformed"),
+        (Test::Present, found) => *found != Found::Missing,
+        (Test::Absent, found) => *found == Found::Missing,
+        (Test::Is(literals), _) => literals.iter().any(equals),
+    };
+    if holds { Ok(()) } else { Err("condition") }
+}
+
+fn json(found: Found) -> Option<String> {
+    match found {
+        Found::Missing | Found::Malformed => None,
+        Found::Text(text) => Some(quoted(&text)),
+        Found::Number(written) => Some(written),
+        Found::Bool(truth) => Some(truth.to_string()),
+    }
+}
+
+fn listed(written: Vec<String>) -> Option<String> {
+    (!written.is_empty()).then(|| format!("[{}]", written.join(",")))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
