@@ -311,7 +311,11 @@ impl View<'_> {
                 } => {
                     let line = |place: &usize| shown[*place].as_deref();
                     let rest: Vec<_> = rest.iter().map(line).collect();
-                    let lines = slip_lines(line(mark), line(initial), &rest);
+                    let mut lines: Vec<String> = Vec::new();
+                    let rest = rest.into_iter();
+                    slip_lines(line(mark), line(initial), rest, |line| {
+                        lines.push(line.concat())
+                    });
                     let lines = lines.iter().map(|line| quoted(line));
                     Some(format!("[{}]", lines.collect::<Vec<_>>().join(",")))
                 }
@@ -371,7 +375,12 @@ impl View<'_> {
         let own: Vec<String> = own.collect();
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         let mut out = String::new();
-        if detectors.apply(&text, &own, &mut out, &mut [0; DETECTORS.len()]) {
+        if detectors.apply(
+            &text,
+            own.iter().copied(),
+            &mut out,
+            &mut [0; DETECTORS.len()],
+        ) {
             out
         } else {
             text
