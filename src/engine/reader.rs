@@ -101,6 +101,7 @@ impl Reader<'_> {
         let value = at + usize::from(known.gap_length);
         let member = known.member();
         if !known.is_string {
+            let value = self.scan.space(value);
             return self.value(value, node, member, base, depth, seen).map(Some);
         }
         let wanted = known.wanted;

@@ -111,7 +111,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         fields: profile.fields,
         consent: consent(table, &paths),
         retention: retention(table, &paths),
-        loan_history: table.switch("loan_history", false, "whether it gets returned loans"),
+        loan_history: loan_history(table, &paths),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
         pseudonymised: table.switch(
             "pseudonymised",
@@ -340,6 +340,28 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
 }
 
 /// The conditions, and whether all of them could be read.
+/// Whether it gets returned loans; only a kind with a status has any, of a
+/// patron who has the choice.
+fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
+    let Some(at) = table.boolean("loan_history", "whether it gets returned loans") else {
+        return false;
+    };
+    let patron = paths.patron.or(paths.source);
+    let lacking = [(paths.source, "status"), (patron, "loan_history")]
+        .into_iter()
+        .find(|(kind, path)| kind.is_some_and(|kind| kind.field(path).is_none()));
+    if let (true, Some((Some(kind), path))) = (at.value, lacking) {
+        let found = format!("`loan_history`, where {} has no field `{path}`", kind.name);
+        table.mistake(
+            at.line,
+            found,
+            "a source whose records are open or returned",
+        );
+        return false;
+    }
+    at.value
+}
+
 fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
     let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
     let tables = table.tables("when", expected);
