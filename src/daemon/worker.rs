@@ -342,7 +342,8 @@ impl<T: Transport> Worker<T> {
     fn rebuild(&mut self, partition: i32) -> Result<bool, Fault> {
         self.batch.built.remove(&partition);
         self.pipeline.table_mut().drop_partition(partition);
-        let Some(source) = self.pipeline.lane().patron_source() else {
+        let lane = self.pipeline.lane();
+        let Some(source) = lane.patron_source().filter(|_| lane.joins()) else {
             return Ok(true);
         };
         let source = SourceId(u16::try_from(source).unwrap_or(u16::MAX));

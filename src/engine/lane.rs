@@ -311,7 +311,7 @@ impl Lane {
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
                 gate: source.kind.role != Role::Record,
-                rebuilt: source.kind.role == Role::Patron,
+                rebuilt: source.kind.role == Role::Patron && self.joins(),
                 joined: source.kind.keyed,
             })
             .collect();
@@ -343,6 +343,15 @@ impl Lane {
         self.sources
             .iter()
             .position(|source| source.kind.role == Role::Patron)
+    }
+
+    /// Whether records of some source are joined with their patron. Where none
+    /// are, nobody looks into the table, and it holds nothing.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        self.sources
+            .iter()
+            .any(|source| source.kind.role == Role::Record && source.kind.keyed)
     }
 
     /// Whether some recipient may have national numbers, so that the table

@@ -262,6 +262,15 @@ impl Pipeline {
         Known::Patron(self.lane.layout.row(&self.record, dropped.as_slice()))
     }
 
+    /// Puts what is known of a patron into the table's overlay, where anybody
+    /// looks for it there.
+    fn put(&mut self, input: &Input<'_>, known: impl FnOnce(&Self) -> Known) {
+        if let Some(id) = key_text(input).filter(|_| self.lane.joins()) {
+            let known = known(self);
+            self.table.put(input.partition, id, known, input.offset);
+        }
+    }
+
     /// A record refused whole: a dead letter; no recipient sees anything of it.
     fn refuse(
         &mut self,
@@ -272,11 +281,8 @@ impl Pipeline {
         outbox: &mut Outbox,
     ) {
         // Fail closed: an older record of the patron must not decide either.
-        if source.kind.role == Role::Patron
-            && let Some(id) = key_text(input)
-        {
-            self.table
-                .put(input.partition, id, Known::Unreadable, input.offset);
+        if source.kind.role == Role::Patron {
+            self.put(input, |_| Known::Unreadable);
         }
         self.tally.sources[usize::from(input.source.0)].refused[reason as usize] += 1;
         for &recipient in &source.recipients {
@@ -310,10 +316,7 @@ impl Pipeline {
 
     /// A null on the patron source: the patron is erased.
     fn erase(&mut self, source: &Source, input: &Input<'_>) {
-        if let Some(id) = key_text(input) {
-            self.table
-                .put(input.partition, id, Known::Erased, input.offset);
-        }
+        self.put(input, |_| Known::Erased);
         self.withhold_all(source, input, Reason::PatronErased);
     }
 
@@ -334,12 +337,7 @@ impl Pipeline {
         outbox: &mut Outbox,
     ) {
         match source.kind.role {
-            Role::Patron => {
-                let known = self.row(source);
-                if let Some(id) = key_text(input) {
-                    self.table.put(input.partition, id, known, input.offset);
-                }
-            }
+            Role::Patron => self.put(input, |pipeline| pipeline.row(source)),
             Role::Record if source.kind.keyed => match patron_of(&self.table, source, input) {
                 Ok(_) => {}
                 Err(reason @ Reason::PatronErased) => {

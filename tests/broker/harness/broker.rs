@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) sasl_ssl: bool,
     /// Compaction and retention are looked at twice a second.
     pub(crate) fast_cleaner: bool,
+    /// Settings of the broker beside the script's own, as NAME=VALUE.
+    pub(crate) settings: &'static [&'static str],
 }
 
 /// A broker that answers, unless the test stopped it.
@@ -89,6 +91,9 @@ impl Broker {
         }
         if options.fast_cleaner {
             flags.push("--log-cleaner-fast");
+        }
+        for setting in options.settings {
+            flags.extend(["--set", setting]);
         }
         let bootstrap = start(&folder, &flags);
         Self {
