@@ -60,6 +60,11 @@ impl Drop for Guarded {
     }
 }
 
+/// The processor time of another process so far, in seconds.
+pub fn cpu_s(process: u32) -> f64 {
+    stat(&format!("/proc/{process}")).1
+}
+
 /// Whether the process has ended, and its processor time so far.
 fn stat(folder: &str) -> (bool, f64) {
     let text = std::fs::read_to_string(format!("{folder}/stat")).expect("a child has a stat");

@@ -32,10 +32,10 @@ pub struct Latency {
 
 /// Runs `way` at `rate` records a second for so many seconds.
 pub fn measure(scene: &Scene, way: Way, workers: usize, rate: f64, seconds: u64) -> Latency {
-    let run = scene.run(None, workers, "");
+    let run = scene.run(None, workers, way == Way::Beside);
     scene.create(&run, 1, false);
     let mut command = run::command(scene, way, &run, workers, u64::MAX);
-    if way == Way::Zeef {
+    if way.is_zeef() {
         command.args(["--admin", "none"]);
     }
     let child = Guarded::spawn(&mut command);
@@ -114,7 +114,7 @@ fn partner(scene: &Scene, topic: &str) -> BaseConsumer {
 }
 
 fn created_ms(way: Way, message: &BorrowedMessage<'_>) -> i64 {
-    if way != Way::Zeef {
+    if !way.is_zeef() {
         return message.timestamp().to_millis().expect("a timestamp");
     }
     let value = message.payload().expect("a value");

@@ -9,12 +9,14 @@ usage: cargo bench --bench end_to_end -- [OPTIONS]
   --records N         records of the source (1000000)
   --pairs N           rounds of all ways (7); 0 leaves them out
   --workers N,N       workers of a process (1,2)
-  --ways NAME,NAME    of zeef, mirror, mirror-tx (all)
+  --ways NAME,NAME    of zeef, mirror, mirror-tx, beside (the first three)
   --latency SECONDS   for how long latency is measured at each rate (10); 0 leaves it out
   --partitions N,N    throughput with that many partitions in a transaction, as 4,400,2000
   --flat N            one run of N records, its memory looked at on the way
   --set NAME=VALUE    a property of librdkafka, for zeef and the mirror alike
-  --zeef FILE         another program than the one just built";
+  --zeef FILE         another program than the one just built
+  --beside FILE       a second build of zeef, as a way of its own: `beside`
+  --beside-set N=V    a property of librdkafka for that one alone";
 
 /// What to do.
 pub enum Asked {
@@ -34,6 +36,8 @@ pub struct Options {
     pub flat: u64,
     pub properties: Vec<(String, String)>,
     pub program: String,
+    pub beside: String,
+    pub beside_properties: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -48,6 +52,8 @@ impl Default for Options {
             flat: 0,
             properties: Vec::new(),
             program: env!("CARGO_BIN_EXE_zeef").to_owned(),
+            beside: env!("CARGO_BIN_EXE_zeef").to_owned(),
+            beside_properties: Vec::new(),
         }
     }
 }
@@ -138,6 +144,8 @@ fn set(options: &mut Options, word: &str, value: &str) -> Option<()> {
         "--partitions" => options.partitions = numbers(value)?,
         "--flat" => options.flat = value.parse().ok()?,
         "--set" => options.properties.push(property(value)?),
+        "--beside" => value.clone_into(&mut options.beside),
+        "--beside-set" => options.beside_properties.push(property(value)?),
         "--zeef" => value.clone_into(&mut options.program),
         _ => return None,
     }

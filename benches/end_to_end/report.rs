@@ -25,18 +25,20 @@ pub fn machine(scene: &Scene, options: &Options) {
 /// All ways, and their ratios within each round.
 pub fn throughput(workers: usize, rounds: &[Round], bytes_in: f64, bytes_out: f64) {
     println!("\n## {workers} worker{}, {} rounds\n", if workers == 1 { "" } else { "s" }, rounds.len());
-    println!("| way | records/s | MB/s in | MB/s out | CPU us/record | peak RSS MiB | rate, share of the mirror's | CPU, share of the mirror's |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| way | records/s | MB/s in | MB/s out | CPU us/record | broker's CPU us/record | peak RSS MiB | rate, share of the bare mirror's | CPU, share of the bare mirror's |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for way in ways(rounds) {
         let rate = median_rate(rounds, way);
         let cpu = Spread::of(each(rounds, way).map(Measured::cpu_us));
+        let broker = Spread::of(each(rounds, way).map(Measured::broker_us));
         let peak = Spread::of(each(rounds, way).map(Measured::peak_mib));
         println!(
-            "| {} | {rate:.0} | {:.0} | {:.0} | {:.2} | {:.0} | {} | {} |",
+            "| {} | {rate:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {} | {} |",
             way.name(),
             rate * bytes_in / 1e6,
             rate * bytes_out / 1e6,
             cpu.median,
+            broker.median,
             peak.median,
             ratio(rounds, way, Measured::rate),
             ratio(rounds, way, Measured::cpu_us),
@@ -58,15 +60,18 @@ fn each(rounds: &[Round], way: Way) -> impl Iterator<Item = &Measured> {
     measured.filter(move |(found, _)| *found == way).map(|(_, measured)| measured)
 }
 
-/// A figure as a share of the bare mirror's of the same round.
+/// A figure as a share of the bare mirror's of the same round, or of zeef's
+/// where there was no mirror.
 fn ratio(rounds: &[Round], way: Way, figure: fn(&Measured) -> f64) -> String {
     let of = |round: &Round, way: Way| {
         let found = round.iter().find(|(found, _)| *found == way);
         found.map(|(_, measured)| figure(measured))
     };
+    let mirrored = ways(rounds).contains(&Way::Mirror);
+    let base = if mirrored { Way::Mirror } else { Way::Zeef };
     let ratios: Option<Vec<f64>> = rounds
         .iter()
-        .map(|round| Some(of(round, way)? / of(round, Way::Mirror)?))
+        .map(|round| Some(of(round, way)? / of(round, base)?))
         .collect();
     ratios.map_or_else(String::new, |ratios| {
         let spread = Spread::of(ratios.into_iter());

@@ -16,7 +16,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::child::{Cost, Guarded};
+use crate::child::{self, Cost, Guarded};
 use crate::options::MirrorOrder;
 use crate::scene::{Run, Scene};
 
@@ -34,6 +34,8 @@ pub enum Way {
     Zeef,
     Mirror,
     MirrorTransactions,
+    /// A second build of zeef, or one with other properties.
+    Beside,
 }
 
 impl Way {
@@ -42,7 +44,12 @@ impl Way {
             Way::Zeef => "zeef, transactions",
             Way::Mirror => "mirror, no transactions",
             Way::MirrorTransactions => "mirror, transactions",
+            Way::Beside => "zeef, beside",
         }
+    }
+
+    pub fn is_zeef(self) -> bool {
+        matches!(self, Way::Zeef | Way::Beside)
     }
 
     pub fn named(name: &str) -> Option<Self> {
@@ -50,6 +57,7 @@ impl Way {
             "zeef" => Some(Way::Zeef),
             "mirror" => Some(Way::Mirror),
             "mirror-tx" => Some(Way::MirrorTransactions),
+            "beside" => Some(Way::Beside),
             _ => None,
         }
     }
@@ -61,6 +69,8 @@ pub struct Measured {
     pub records: u64,
     pub seconds: f64,
     pub cost: Cost,
+    /// Processor time of the broker meanwhile, in seconds.
+    pub broker_s: f64,
     /// Transactions, and how long their ends took together; of zeef.
     pub transactions: Option<(f64, f64)>,
 }
@@ -75,6 +85,11 @@ impl Measured {
         self.cost.cpu_s * 1e6 / self.records as f64
     }
 
+    /// The same of the broker.
+    pub fn broker_us(&self) -> f64 {
+        self.broker_s * 1e6 / self.records as f64
+    }
+
     pub fn peak_mib(&self) -> f64 {
         self.cost.peak_bytes as f64 / f64::from(1 << 20)
     }
@@ -84,9 +99,11 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} records/s, {:.2} us of processor per record, peak {:.0} MiB",
+            "{:.0} records/s, {:.2} us of processor per record ({:.2} us of the broker's), peak \
+             {:.0} MiB",
             self.rate(),
             self.cpu_us(),
+            self.broker_us(),
             self.peak_mib()
         )
     }
@@ -100,35 +117,41 @@ pub fn throughput(
     records: u64,
     partitions: usize,
 ) -> Measured {
-    let run = scene.run(Some(""), workers, "");
+    let run = scene.run(Some(""), workers, way == Way::Beside);
     scene.create(&run, partitions, true);
     let address = free_address();
     let mut command = command(scene, way, &run, workers, records);
-    if way == Way::Zeef {
+    if way.is_zeef() {
         command.args(["--until-end", "--admin", &address.to_string()]);
     }
+    let broker = scene.broker.process().map_or(0.0, child::cpu_s);
     let mut transactions = None;
     let mut asked = Instant::now();
     let cost = Guarded::spawn(&mut command).wait(DEADLINE, || {
-        if way == Way::Zeef && asked.elapsed() >= ASK {
+        if way.is_zeef() && asked.elapsed() >= ASK {
             transactions = ended_transactions(address).or(transactions);
             asked = Instant::now();
         }
     });
+    let broker_s = scene.broker.process().map_or(0.0, child::cpu_s) - broker;
     let seconds = span(scene, &run, records);
     scene.delete(&run);
     Measured {
         records,
         seconds,
         cost,
+        broker_s,
         transactions,
     }
 }
 
 /// The child that does the work.
 pub fn command(scene: &Scene, way: Way, run: &Run, workers: usize, records: u64) -> Command {
-    let mut command = if way == Way::Zeef {
-        let mut command = Command::new(&scene.program);
+    let mut command = if way.is_zeef() {
+        let mut command = Command::new(match way {
+            Way::Beside => &scene.beside,
+            _ => &scene.program,
+        });
         command.args(["run", "--config"]).arg(&run.config);
         command
     } else {

@@ -39,6 +39,8 @@ const SETTINGS: &[&str] = &["log.cleaner.enable=false", "num.network.threads=2",
 pub struct Scene {
     pub broker: Broker,
     pub program: String,
+    pub beside: String,
+    beside_properties: Vec<(String, String)>,
     pub properties: Vec<(String, String)>,
     /// The outputs that mirrors write.
     pub sample: PathBuf,
@@ -72,6 +74,8 @@ impl Scene {
         let mut scene = Self {
             broker,
             program: options.program.clone(),
+            beside: options.beside.clone(),
+            beside_properties: options.beside_properties.clone(),
             properties: options.properties.clone(),
             sample: folder.path().join("sample"),
             folder,
@@ -96,7 +100,7 @@ impl Scene {
     }
 
     /// A run that is called as none before it.
-    pub fn run(&self, prefix: Option<&str>, workers: usize, kafka: &str) -> Run {
+    pub fn run(&self, prefix: Option<&str>, workers: usize, beside: bool) -> Run {
         let number = self.runs.get() + 1;
         self.runs.set(number);
         let name = format!("r{number}");
@@ -108,13 +112,15 @@ impl Scene {
             .iter()
             .map(|recipient| format!("{prefix}out.{name}.{recipient}"))
             .collect();
+        let own = if beside { &self.beside_properties[..] } else { &[] };
         let properties: String = self
             .properties
             .iter()
+            .chain(own)
             .map(|(name, value)| format!("\"{name}\" = \"{value}\"\n"))
             .collect();
         let text = format!(
-            "[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{prefix}\"\ninstance = \"bench\"\n{kafka}\n\
+            "[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{prefix}\"\ninstance = \"bench\"\n\
              [kafka.properties]\n{properties}\n\
              [lanes.{name}]\nrecipients = {recipients:?}\nworkers = {workers}\n\
              [topics]\npartitions = {PARTITIONS}\n",
@@ -195,7 +201,7 @@ impl Scene {
             return;
         }
         if from == 0 {
-            let run = self.run(Some(prefix), 1, "");
+            let run = self.run(Some(prefix), 1, false);
             self.create(&run, 1, true);
             self.delete(&run);
         }
@@ -215,7 +221,7 @@ impl Scene {
 
     /// Has the engine decide some records, for mirrors to write.
     fn take_sample(&mut self) {
-        let run = self.run(Some(""), 1, "");
+        let run = self.run(Some(""), 1, false);
         let loaded = Policy::load(&run.config).expect("the policy of the bench");
         let names = loaded.policy.recipients.iter().map(|one| one.name.as_str());
         let keys = KeyRing::load(&loaded.daemon.keys, names).expect("keys");

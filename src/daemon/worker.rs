@@ -20,6 +20,8 @@ pub struct BatchBounds {
     pub records: u64,
     /// Of outputs, keys and values together.
     pub bytes: u64,
+    /// For a worker that keeps up; behind a backlog it is [`BACKLOG_WAITS`]
+    /// times as long.
     pub wait: Duration,
 }
 
@@ -35,8 +37,13 @@ impl Default for BatchBounds {
 
 /// A batch that was aborted this often for one cause stops the lane.
 const ABORTS_MAX: u32 = 5;
-/// How many records are decided before their outputs are handed on.
-const CHUNK_RECORDS: u64 = 1_000;
+/// How often the wait of a batch may pass while records lie ready all along:
+/// they have waited for longer than that anyway, and large batches catch up
+/// sooner.
+const BACKLOG_WAITS: u32 = 4;
+/// How many records are decided before their outputs are handed on: few, so
+/// that these lie in the processor's cache still.
+const CHUNK_RECORDS: u64 = 250;
 /// How long a poll waits when no batch is open.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How often lag and table size are reported.
@@ -76,6 +83,8 @@ struct Batch {
     /// When its first record was taken.
     since: Option<Instant>,
     records: u64,
+    /// At some time nothing lay ready: the worker keeps up.
+    dry: bool,
     /// Of outputs that were published already.
     published_bytes: u64,
     /// Partitions whose patrons are in the table.
@@ -194,7 +203,8 @@ impl<T: Transport> Worker<T> {
         } = self;
         let paced = meter.paces();
         let mut chunk = 0;
-        transport.poll(wait, &mut |input| {
+        let mut cut = false;
+        let polled = transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
                 batch.since = Some(Instant::now());
                 pipeline.begin(BatchTime::from_ms(clock()));
@@ -205,17 +215,23 @@ impl<T: Transport> Worker<T> {
             let full = batch.is_full(bounds)
                 || (!paced && chunk >= CHUNK_RECORDS)
                 || (paced && full_for_meter(meter, pipeline));
+            cut = full;
             if full { Flow::Full } else { Flow::More }
-        })
+        });
+        batch.dry |= !cut;
+        polled
     }
 
     /// Whether the batch is to be committed now.
     fn due(&self) -> bool {
         let batch = &self.batch;
+        let wait = if batch.dry {
+            self.bounds.wait
+        } else {
+            self.bounds.wait * BACKLOG_WAITS
+        };
         batch.is_full(&self.bounds)
-            || batch
-                .since
-                .is_some_and(|since| since.elapsed() >= self.bounds.wait)
+            || batch.since.is_some_and(|since| since.elapsed() >= wait)
             || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
     }
 
@@ -399,6 +415,7 @@ impl Batch {
         self.outbox.clear();
         self.since = None;
         self.records = 0;
+        self.dry = false;
         self.published_bytes = 0;
     }
 }

@@ -109,6 +109,12 @@ impl Broker {
         &self.bootstrap
     }
 
+    /// The id of its process, where it was started here.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.folder.as_ref()?.join("pid")).ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Ends the broker in an orderly way.
     pub(crate) fn stop(&self) {
         script(&["stop".as_ref(), self.folder()]);
