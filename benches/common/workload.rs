@@ -65,7 +65,10 @@ fn patron(index: usize, dice: &mut Dice) -> Json {
         ("patron_id", text(&id(index))),
         ("library", text("NL-AmrBKW")),
         ("kind", text("person")),
-        ("card_number", text(&format!("29000{:08}", dice.below(99_999_999)))),
+        (
+            "card_number",
+            text(&format!("29000{:08}", dice.below(99_999_999))),
+        ),
         ("salutation", text(dice.pick(&["Dhr.", "Mevr."]))),
         ("initials", text(&format!("{}.", &given[..1]))),
         ("given_name", text(given)),
@@ -108,10 +111,16 @@ fn patron(index: usize, dice: &mut Dice) -> Json {
     members.push(("pin_hash", text(&format!("{:016x}", dice.0.next_u64()))));
     members.push((
         "legacy",
-        Json::Object(vec![("groups", Json::List(vec![Json::Raw("4".to_owned())]))]),
+        Json::Object(vec![(
+            "groups",
+            Json::List(vec![Json::Raw("4".to_owned())]),
+        )]),
     ));
     members.push(("note", text(&note(dice))));
-    members.push(("updated_at", text(&format!("{}T09:30:00Z", dice.day(2026, 1)))));
+    members.push((
+        "updated_at",
+        text(&format!("{}T09:30:00Z", dice.day(2026, 1))),
+    ));
     Json::Object(members)
 }
 
@@ -196,12 +205,29 @@ impl Dice {
     }
 }
 
-const SURNAMES: &[&str] = &["Bakker", "Jansen", "Özdemir", "Visser", "Peeters", "Maas", "Wouters"];
-const GIVEN: &[&str] = &["Anna", "Bram", "Chris", "Daan", "Emma", "Fatima", "Gijs", "Hanna"];
-const STREETS: &[&str] = &["Voorbeeldstraat", "Lange Kerkdam", "Molenweg", "Plein", "Grote Markt"];
+const SURNAMES: &[&str] = &[
+    "Bakker", "Jansen", "Özdemir", "Visser", "Peeters", "Maas", "Wouters",
+];
+const GIVEN: &[&str] = &[
+    "Anna", "Bram", "Chris", "Daan", "Emma", "Fatima", "Gijs", "Hanna",
+];
+const STREETS: &[&str] = &[
+    "Voorbeeldstraat",
+    "Lange Kerkdam",
+    "Molenweg",
+    "Plein",
+    "Grote Markt",
+];
 const CITIES: &[&str] = &["Alkmaar", "Utrecht", "Gent", "Zutphen", "'s-Hertogenbosch"];
 const BRANCHES: &[&str] = &["Centrum", "Noord", "De Mare", "Overdie", "Bergen"];
-const INTERESTS: &[&str] = &["koken", "thrillers", "poëzie", "tuinieren", "stripverhalen", "film"];
+const INTERESTS: &[&str] = &[
+    "koken",
+    "thrillers",
+    "poëzie",
+    "tuinieren",
+    "stripverhalen",
+    "film",
+];
 const NOTES: &[&str] = &[
     "Betaalt contant aan de balie, liever geen post",
     "Komt elke dinsdag met de leesclub, grote letters",

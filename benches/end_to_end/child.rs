@@ -26,7 +26,6 @@ impl Guarded {
         Self(child.spawn().expect("the child starts"))
     }
 
-
     /// Waits for a good end; `look` is called all along.
     pub fn wait(mut self, deadline: Duration, mut look: impl FnMut()) -> Cost {
         let start = Instant::now();

@@ -109,10 +109,13 @@ impl<'a> Mirror<'a> {
             ("zeef-policy-version", "0123456789abcdef"),
         ]
         .into_iter()
-        .fold(OwnedHeaders::new_with_capacity(2), |headers, (key, value)| {
-            let value = Some(value);
-            headers.insert(Header { key, value })
-        });
+        .fold(
+            OwnedHeaders::new_with_capacity(2),
+            |headers, (key, value)| {
+                let value = Some(value);
+                headers.insert(Header { key, value })
+            },
+        );
         Self {
             order,
             consumer: Arc::new(consumer),
@@ -143,7 +146,11 @@ impl<'a> Mirror<'a> {
                         self.send(record);
                     }
                     self.batch.records += 1;
-                    note(&mut self.batch.positions, message.partition(), message.offset());
+                    note(
+                        &mut self.batch.positions,
+                        message.partition(),
+                        message.offset(),
+                    );
                     if done.fetch_add(1, Ordering::Relaxed) % SERVE == 0 {
                         self.producer.poll(Duration::ZERO);
                     }

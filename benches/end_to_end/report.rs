@@ -24,8 +24,14 @@ pub fn machine(scene: &Scene, options: &Options) {
 
 /// All ways, and their ratios within each round.
 pub fn throughput(workers: usize, rounds: &[Round], bytes_in: f64, bytes_out: f64) {
-    println!("\n## {workers} worker{}, {} rounds\n", if workers == 1 { "" } else { "s" }, rounds.len());
-    println!("| way | records/s | MB/s in | MB/s out | CPU us/record | broker's CPU us/record | peak RSS MiB | rate, share of the bare mirror's | CPU, share of the bare mirror's |");
+    println!(
+        "\n## {workers} worker{}, {} rounds\n",
+        if workers == 1 { "" } else { "s" },
+        rounds.len()
+    );
+    println!(
+        "| way | records/s | MB/s in | MB/s out | CPU us/record | broker's CPU us/record | peak RSS MiB | rate, share of the bare mirror's | CPU, share of the bare mirror's |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for way in ways(rounds) {
         let rate = median_rate(rounds, way);
@@ -52,12 +58,19 @@ pub fn median_rate(rounds: &[Round], way: Way) -> f64 {
 
 /// The ways that were run, in their order.
 fn ways(rounds: &[Round]) -> Vec<Way> {
-    rounds.iter().take(1).flatten().map(|(way, _)| *way).collect()
+    rounds
+        .iter()
+        .take(1)
+        .flatten()
+        .map(|(way, _)| *way)
+        .collect()
 }
 
 fn each(rounds: &[Round], way: Way) -> impl Iterator<Item = &Measured> {
     let measured = rounds.iter().flatten();
-    measured.filter(move |(found, _)| *found == way).map(|(_, measured)| measured)
+    measured
+        .filter(move |(found, _)| *found == way)
+        .map(|(_, measured)| measured)
 }
 
 /// A figure as a share of the bare mirror's of the same round, or of zeef's
@@ -75,28 +88,40 @@ fn ratio(rounds: &[Round], way: Way, figure: fn(&Measured) -> f64) -> String {
         .collect();
     ratios.map_or_else(String::new, |ratios| {
         let spread = Spread::of(ratios.into_iter());
-        format!("{:.3} ({:.2} to {:.2})", spread.median, spread.min, spread.max)
+        format!(
+            "{:.3} ({:.2} to {:.2})",
+            spread.median, spread.min, spread.max
+        )
     })
 }
 
 pub fn latencies(workers: usize, found: &[(Way, f64, Latency)]) {
-    println!("\n### Latency with {workers} worker(s): from producer to a read_committed reader, ms\n");
+    println!(
+        "\n### Latency with {workers} worker(s): from producer to a read_committed reader, ms\n"
+    );
     println!("| way | records/s | p50 | p99 | max |");
     println!("|---|---|---|---|---|");
     for (way, rate, latency) in found {
         let Latency { p50, p99, max } = latency;
-        println!("| {} | {rate:.0} | {p50:.0} | {p99:.0} | {max:.0} |", way.name());
+        println!(
+            "| {} | {rate:.0} | {p50:.0} | {p99:.0} | {max:.0} |",
+            way.name()
+        );
     }
 }
 
 pub fn partitions(rows: &[(usize, Way, Measured)]) {
     println!("\n## Partitions in a transaction, 1 worker\n");
-    println!("| partitions | way | records/s | CPU us/record | peak RSS MiB | transactions | ms to end one |");
+    println!(
+        "| partitions | way | records/s | CPU us/record | peak RSS MiB | transactions | ms to end one |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for (partitions, way, measured) in rows {
-        let (count, mean) = measured.transactions.map_or_else(Default::default, |(count, sum)| {
-            (format!("{count:.0}"), format!("{:.0}", sum * 1e3 / count))
-        });
+        let (count, mean) = measured
+            .transactions
+            .map_or_else(Default::default, |(count, sum)| {
+                (format!("{count:.0}"), format!("{:.0}", sum * 1e3 / count))
+            });
         println!(
             "| {partitions} | {} | {:.0} | {:.2} | {:.0} | {count} | {mean} |",
             way.name(),
@@ -117,7 +142,11 @@ pub fn flat(records: u64, measured: &Measured) {
     for tenth in 1..=10 {
         let at = (seen.len() * tenth / 10).clamp(1, seen.len().max(1)) - 1;
         let bytes = seen.get(at).copied().unwrap_or(0);
-        println!("| {} % | {:.0} |", tenth * 10, bytes as f64 / f64::from(1 << 20));
+        println!(
+            "| {} % | {:.0} |",
+            tenth * 10,
+            bytes as f64 / f64::from(1 << 20)
+        );
     }
 }
 

@@ -188,7 +188,9 @@ fn span(scene: &Scene, run: &Run, records: u64) -> f64 {
         .expect("a consumer");
     let (mut firsts, mut lasts) = (TopicPartitionList::new(), TopicPartitionList::new());
     for topic in &run.outputs {
-        let found = consumer.fetch_metadata(Some(topic), DEADLINE).expect("metadata");
+        let found = consumer
+            .fetch_metadata(Some(topic), DEADLINE)
+            .expect("metadata");
         let partitions = i32::try_from(found.topics()[0].partitions().len()).unwrap();
         let mut messages = 0;
         for partition in 0..partitions {
@@ -198,12 +200,17 @@ fn span(scene: &Scene, run: &Run, records: u64) -> f64 {
             messages += high - low;
             if partition < LOOKED_AT && high > low {
                 let (first, last) = (Offset::Offset(low), Offset::Offset((high - 20).max(low)));
-                firsts.add_partition_offset(topic, partition, first).unwrap();
+                firsts
+                    .add_partition_offset(topic, partition, first)
+                    .unwrap();
                 lasts.add_partition_offset(topic, partition, last).unwrap();
             }
         }
         // Each commit adds a marker to every partition that it touched.
-        assert!(messages >= i64::try_from(records).unwrap(), "{topic} lacks outputs");
+        assert!(
+            messages >= i64::try_from(records).unwrap(),
+            "{topic} lacks outputs"
+        );
     }
     let first = times(&consumer, &firsts, false).into_iter().min();
     let last = times(&consumer, &lasts, true).into_iter().max();

@@ -33,7 +33,11 @@ pub const PARTITIONS: i32 = 2;
 /// How many records the mirror's outputs are made of.
 const SAMPLE: u64 = 2_000;
 /// Nothing is compacted while it is measured.
-const SETTINGS: &[&str] = &["log.cleaner.enable=false", "num.network.threads=2", "num.io.threads=4"];
+const SETTINGS: &[&str] = &[
+    "log.cleaner.enable=false",
+    "num.network.threads=2",
+    "num.io.threads=4",
+];
 
 /// What all runs share.
 pub struct Scene {
@@ -112,7 +116,11 @@ impl Scene {
             .iter()
             .map(|recipient| format!("{prefix}out.{name}.{recipient}"))
             .collect();
-        let own = if beside { &self.beside_properties[..] } else { &[] };
+        let own = if beside {
+            &self.beside_properties[..]
+        } else {
+            &[]
+        };
         let properties: String = self
             .properties
             .iter()
@@ -166,7 +174,10 @@ impl Scene {
         let names: Vec<&str> = run.outputs.iter().map(|name| &**name).collect();
         let deleted = self.admin.delete_topics(&names, &AdminOptions::new());
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.expect("a runtime").block_on(deleted).expect("topics go");
+        runtime
+            .expect("a runtime")
+            .block_on(deleted)
+            .expect("topics go");
     }
 
     fn settings(&self, prefix: &str) -> KafkaSettings {
@@ -215,7 +226,10 @@ impl Scene {
             }
         }
         source::finish(&producer);
-        eprintln!("{records} records on the source, in {:.1} s", started.elapsed().as_secs_f64());
+        eprintln!(
+            "{records} records on the source, in {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
         filled.insert(prefix.to_owned(), records);
     }
 

@@ -25,6 +25,23 @@ pub struct BatchBounds {
     pub wait: Duration,
 }
 
+impl BatchBounds {
+    /// How long a batch may be open whose first record was written then.
+    ///
+    /// A record that waited for longer than the longest batch is open lies in a
+    /// backlog: it is late in any case, and large batches catch up sooner. At
+    /// a steady pace no record waits for longer than a commit takes.
+    fn open_for(&self, written_ms: Option<i64>, now_ms: i64) -> Duration {
+        let long = self.wait * BACKLOG_WAITS;
+        let age_ms = written_ms.map_or(0, |written| now_ms.saturating_sub(written));
+        if u128::try_from(age_ms).is_ok_and(|age| age > long.as_millis()) {
+            long
+        } else {
+            self.wait
+        }
+    }
+}
+
 impl Default for BatchBounds {
     fn default() -> Self {
         BatchBounds {
@@ -37,14 +54,14 @@ impl Default for BatchBounds {
 
 /// A batch that was aborted this often for one cause stops the lane.
 const ABORTS_MAX: u32 = 5;
-/// How often the wait of a batch may pass while records lie ready all along:
-/// they have waited for longer than that anyway, and large batches catch up
-/// sooner.
+/// How many times as long a batch may be open behind a backlog.
 const BACKLOG_WAITS: u32 = 4;
+/// After how many records it is looked at the time.
+const CLOCK_RECORDS: u64 = 64;
 /// How many records are decided before their outputs are handed on: many, so
 /// that these travel in large requests, which cost client and broker less than
 /// a cache that holds few outputs saves.
-const CHUNK_RECORDS: u64 = 4_000;
+const CHUNK_RECORDS: u64 = 2_000;
 /// How long a poll waits when no batch is open.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How often lag and table size are reported.
@@ -84,8 +101,8 @@ struct Batch {
     /// When its first record was taken.
     since: Option<Instant>,
     records: u64,
-    /// At some time nothing lay ready: the worker keeps up.
-    dry: bool,
+    /// How long it may be open.
+    open_for: Duration,
     /// Of outputs that were published already.
     published_bytes: u64,
     /// Partitions whose patrons are in the table.
@@ -204,35 +221,29 @@ impl<T: Transport> Worker<T> {
         } = self;
         let paced = meter.paces();
         let mut chunk = 0;
-        let mut cut = false;
-        let polled = transport.poll(wait, &mut |input| {
+        transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
+                let now_ms = clock();
                 batch.since = Some(Instant::now());
-                pipeline.begin(BatchTime::from_ms(clock()));
+                batch.open_for = bounds.open_for(input.timestamp_ms, now_ms);
+                pipeline.begin(BatchTime::from_ms(now_ms));
             }
             pipeline.decide(&input, &mut batch.outbox);
             batch.records += 1;
             chunk += 1;
             let full = batch.is_full(bounds)
                 || (!paced && chunk >= CHUNK_RECORDS)
-                || (paced && full_for_meter(meter, pipeline));
-            cut = full;
+                || (paced && full_for_meter(meter, pipeline))
+                || (chunk % CLOCK_RECORDS == 0 && batch.is_old());
             if full { Flow::Full } else { Flow::More }
-        });
-        batch.dry |= !cut;
-        polled
+        })
     }
 
     /// Whether the batch is to be committed now.
     fn due(&self) -> bool {
         let batch = &self.batch;
-        let wait = if batch.dry {
-            self.bounds.wait
-        } else {
-            self.bounds.wait * BACKLOG_WAITS
-        };
         batch.is_full(&self.bounds)
-            || batch.since.is_some_and(|since| since.elapsed() >= wait)
+            || batch.is_old()
             || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
     }
 
@@ -412,11 +423,38 @@ impl Batch {
             || self.published_bytes + self.outbox.bytes_len() as u64 >= bounds.bytes
     }
 
+    /// Whether it has been open for as long as it may.
+    fn is_old(&self) -> bool {
+        self.since
+            .is_some_and(|since| since.elapsed() >= self.open_for)
+    }
+
     fn reset(&mut self) {
         self.outbox.clear();
         self.since = None;
         self.records = 0;
-        self.dry = false;
         self.published_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(written_ms: Option<i64>, want_ms: u64) {
+        let open_for = BatchBounds::default().open_for(written_ms, 1_000_000);
+        assert_eq!(open_for, Duration::from_millis(want_ms), "{written_ms:?}");
+    }
+
+    #[test]
+    fn a_backlog_makes_long_batches() {
+        check(None, 50);
+        check(Some(1_000_000), 50);
+        check(Some(2_000_000), 50);
+        check(Some(i64::MAX), 50);
+        check(Some(999_800), 50);
+        check(Some(999_799), 200);
+        check(Some(i64::MIN), 200);
     }
 }
