@@ -140,10 +140,16 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Sums up what was recorded since the last time: until then every single
+    /// value lies in memory, also where nobody ever asks for `/metrics`.
+    pub fn sum_up(&self) {
+        self.handle.run_upkeep();
+    }
+
     /// What `/metrics` answers, as Prometheus reads it.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.run_upkeep();
+        self.sum_up();
         let mut text = self.handle.render();
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         if lags.values().any(|lags| !lags.is_empty()) {

@@ -28,6 +28,9 @@ use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::{KafkaSettings, KafkaTransport};
 use crate::transport::{Fault, LanePlan, Stop, Transport};
 
+/// How often the values recorded by the metrics are summed up.
+const SUM_UP: Duration = Duration::from_secs(1);
+
 /// Where a run reads and writes.
 #[derive(Clone)]
 pub enum World {
@@ -200,6 +203,7 @@ pub fn run(
             workers.push(worker);
         }
     }
+    runtime.spawn(sum_up(Arc::clone(&metrics)));
     let (ended, wait_for_end) = oneshot::channel::<()>();
     if let Some(listener) = listener {
         let shown = Shown { metrics, health };
@@ -213,6 +217,15 @@ pub fn run(
     let _ = ended.send(());
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)
+}
+
+/// Keeps the memory of the metrics flat.
+async fn sum_up(metrics: Arc<Metrics>) {
+    let mut every = tokio::time::interval(SUM_UP);
+    loop {
+        every.tick().await;
+        metrics.sum_up();
+    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -20,7 +20,26 @@ pub struct BatchBounds {
     pub records: u64,
     /// Of outputs, keys and values together.
     pub bytes: u64,
+    /// For a worker that keeps up; behind a backlog it is [`BACKLOG_WAITS`]
+    /// times as long.
     pub wait: Duration,
+}
+
+impl BatchBounds {
+    /// How long a batch may be open whose first record was written then.
+    ///
+    /// A record that waited for longer than the longest batch is open lies in a
+    /// backlog: it is late in any case, and large batches catch up sooner. At
+    /// a steady pace no record waits for longer than a commit takes.
+    fn open_for(&self, written_ms: Option<i64>, now_ms: i64) -> Duration {
+        let long = self.wait * BACKLOG_WAITS;
+        let age_ms = written_ms.map_or(0, |written| now_ms.saturating_sub(written));
+        if u128::try_from(age_ms).is_ok_and(|age| age > long.as_millis()) {
+            long
+        } else {
+            self.wait
+        }
+    }
 }
 
 impl Default for BatchBounds {
@@ -35,8 +54,14 @@ impl Default for BatchBounds {
 
 /// A batch that was aborted this often for one cause stops the lane.
 const ABORTS_MAX: u32 = 5;
-/// How many records are decided before their outputs are handed on.
-const CHUNK_RECORDS: u64 = 1_000;
+/// How many times as long a batch may be open behind a backlog.
+const BACKLOG_WAITS: u32 = 4;
+/// After how many records it is looked at the time.
+const CLOCK_RECORDS: u64 = 64;
+/// How many records are decided before their outputs are handed on: many, so
+/// that these travel in large requests, which cost client and broker less than
+/// a cache that holds few outputs saves.
+const CHUNK_RECORDS: u64 = 2_000;
 /// How long a poll waits when no batch is open.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How often lag and table size are reported.
@@ -76,6 +101,8 @@ struct Batch {
     /// When its first record was taken.
     since: Option<Instant>,
     records: u64,
+    /// How long it may be open.
+    open_for: Duration,
     /// Of outputs that were published already.
     published_bytes: u64,
     /// Partitions whose patrons are in the table.
@@ -196,15 +223,18 @@ impl<T: Transport> Worker<T> {
         let mut chunk = 0;
         transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
+                let now_ms = clock();
                 batch.since = Some(Instant::now());
-                pipeline.begin(BatchTime::from_ms(clock()));
+                batch.open_for = bounds.open_for(input.timestamp_ms, now_ms);
+                pipeline.begin(BatchTime::from_ms(now_ms));
             }
             pipeline.decide(&input, &mut batch.outbox);
             batch.records += 1;
             chunk += 1;
             let full = batch.is_full(bounds)
                 || (!paced && chunk >= CHUNK_RECORDS)
-                || (paced && full_for_meter(meter, pipeline));
+                || (paced && full_for_meter(meter, pipeline))
+                || (chunk % CLOCK_RECORDS == 0 && batch.is_old());
             if full { Flow::Full } else { Flow::More }
         })
     }
@@ -213,9 +243,7 @@ impl<T: Transport> Worker<T> {
     fn due(&self) -> bool {
         let batch = &self.batch;
         batch.is_full(&self.bounds)
-            || batch
-                .since
-                .is_some_and(|since| since.elapsed() >= self.bounds.wait)
+            || batch.is_old()
             || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
     }
 
@@ -342,7 +370,8 @@ impl<T: Transport> Worker<T> {
     fn rebuild(&mut self, partition: i32) -> Result<bool, Fault> {
         self.batch.built.remove(&partition);
         self.pipeline.table_mut().drop_partition(partition);
-        let Some(source) = self.pipeline.lane().patron_source() else {
+        let lane = self.pipeline.lane();
+        let Some(source) = lane.patron_source().filter(|_| lane.joins) else {
             return Ok(true);
         };
         let source = SourceId(u16::try_from(source).unwrap_or(u16::MAX));
@@ -394,10 +423,38 @@ impl Batch {
             || self.published_bytes + self.outbox.bytes_len() as u64 >= bounds.bytes
     }
 
+    /// Whether it has been open for as long as it may.
+    fn is_old(&self) -> bool {
+        self.since
+            .is_some_and(|since| since.elapsed() >= self.open_for)
+    }
+
     fn reset(&mut self) {
         self.outbox.clear();
         self.since = None;
         self.records = 0;
         self.published_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(written_ms: Option<i64>, want_ms: u64) {
+        let open_for = BatchBounds::default().open_for(written_ms, 1_000_000);
+        assert_eq!(open_for, Duration::from_millis(want_ms), "{written_ms:?}");
+    }
+
+    #[test]
+    fn a_backlog_makes_long_batches() {
+        check(None, 50);
+        check(Some(1_000_000), 50);
+        check(Some(2_000_000), 50);
+        check(Some(i64::MAX), 50);
+        check(Some(999_800), 50);
+        check(Some(999_799), 200);
+        check(Some(i64::MIN), 200);
     }
 }

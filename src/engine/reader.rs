@@ -20,6 +20,15 @@ pub(super) struct Reader<'a> {
     pub(super) values: &'a mut Values,
 }
 
+/// The object whose members are read.
+#[derive(Clone, Copy)]
+struct Inside {
+    node: u16,
+    /// Where the slots of the list's element start that it is (a part of).
+    base: Option<usize>,
+    depth: u32,
+}
+
 /// The members of one object that were read already.
 #[derive(Default)]
 struct Seen([u64; MEMBERS_MAX / 64]);
@@ -56,11 +65,12 @@ impl Reader<'_> {
         if scan.byte(first) == b'}' {
             return Ok(first + 1);
         }
+        let inside = Inside { node, base, depth };
         let mut seen = Seen::default();
         let mut before = START;
-        let mut at = self.next_member(at, first, node, &mut before, base, depth, &mut seen)?;
+        let mut at = self.next_member(at, first, inside, &mut before, &mut seen)?;
         loop {
-            if let Some(after) = self.expected(at, node, &mut before, base, depth, &mut seen)? {
+            if let Some(after) = self.expected(at, inside, &mut before, &mut seen)? {
                 at = after;
                 continue;
             }
@@ -68,7 +78,7 @@ impl Reader<'_> {
             match scan.byte(comma) {
                 b',' => {
                     let key = scan.space(comma + 1);
-                    at = self.next_member(at, key, node, &mut before, base, depth, &mut seen)?;
+                    at = self.next_member(at, key, inside, &mut before, &mut seen)?;
                 }
                 b'}' => return Ok(comma + 1),
                 _ => return Err(ScanError::Syntax),
@@ -82,13 +92,11 @@ impl Reader<'_> {
     fn expected(
         &mut self,
         at: usize,
-        node: u16,
+        inside: Inside,
         before: &mut KeyId,
-        base: Option<usize>,
-        depth: u32,
         seen: &mut Seen,
     ) -> Result<Option<usize>, ScanError> {
-        let keys = &self.keys[usize::from(node)];
+        let keys = &self.keys[usize::from(inside.node)];
         let guess = self
             .scan
             .chunk(at)
@@ -102,7 +110,7 @@ impl Reader<'_> {
         let member = known.member();
         if !known.is_string {
             let value = self.scan.space(value);
-            return self.value(value, node, member, base, depth, seen).map(Some);
+            return self.value(value, inside, member, seen).map(Some);
         }
         let wanted = known.wanted;
         let token = self.scan.string(value - 1)?;
@@ -126,9 +134,7 @@ impl Reader<'_> {
                 }
             }
             _ => {
-                return self
-                    .value(value - 1, node, member, base, depth, seen)
-                    .map(Some);
+                return self.value(value - 1, inside, member, seen).map(Some);
             }
         }
         Ok(Some(token.after()))
@@ -141,19 +147,17 @@ impl Reader<'_> {
         &mut self,
         gap: usize,
         start: usize,
-        node: u16,
+        inside: Inside,
         before: &mut KeyId,
-        base: Option<usize>,
-        depth: u32,
         seen: &mut Seen,
     ) -> Result<usize, ScanError> {
         let (token, value) = self.scan.key(start, &mut self.keys_left)?;
-        let keys = &mut self.keys[usize::from(node)];
+        let keys = &mut self.keys[usize::from(inside.node)];
         let text = self.scan.chunk(start).filter(|_| !token.escaped);
         let found = text.and_then(|text| keys.look_up(*before, text, token.end - token.start));
         let (key, member) = match found {
             Some(found) => found,
-            None => (NONE, self.named(node, token)),
+            None => (NONE, self.named(inside.node, token)),
         };
         let length = value - gap + usize::from(self.scan.byte(value) == b'"');
         // The first member stands behind a brace, not behind a value.
@@ -161,33 +165,31 @@ impl Reader<'_> {
             && length <= TEXT_MAX
             && let Some(bytes) = self.scan.chunk(gap)
         {
-            self.keys[usize::from(node)].note(key, bytes, length);
+            self.keys[usize::from(inside.node)].note(key, bytes, length);
         }
         *before = key;
-        self.value(value, node, member, base, depth, seen)
+        self.value(value, inside, member, seen)
     }
 
     /// Reads the value of a member, if it is one of the node's.
     fn value(
         &mut self,
         at: usize,
-        node: u16,
+        inside: Inside,
         member: Option<usize>,
-        base: Option<usize>,
-        depth: u32,
         seen: &mut Seen,
     ) -> Result<usize, ScanError> {
-        let members = &self.shape.nodes[usize::from(node)].members;
+        let members = &self.shape.nodes[usize::from(inside.node)].members;
         let Some((index, member)) = member.and_then(|index| Some((index, members.get(index)?)))
         else {
             self.values.unlisted = true;
-            return self.scan.skip(at, depth, &mut self.keys_left);
+            return self.scan.skip(at, inside.depth, &mut self.keys_left);
         };
         if seen.is_new(index) {
-            self.member(at, member.target, base, depth)
+            self.member(at, member.target, inside.base, inside.depth)
         } else {
-            self.spoil(member.target, base);
-            self.scan.skip(at, depth, &mut self.keys_left)
+            self.spoil(member.target, inside.base);
+            self.scan.skip(at, inside.depth, &mut self.keys_left)
         }
     }
 

@@ -17,6 +17,7 @@ mod settings;
 mod stale;
 mod start;
 pub mod topics;
+pub mod tuning;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

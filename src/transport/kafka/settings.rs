@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
+use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, Tuned};
 use crate::transport::LanePlan;
 
 /// How often librdkafka reports stable ends and its state in the group: the
@@ -228,17 +229,7 @@ impl KafkaSettings {
     /// A member of the lane's group.
     pub(super) fn member(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
         let mut config = self.base(&format!("{}-{worker}", plan.name));
-        // A queue of each partition: small, and refilled without long pauses.
-        // A fetch of idle partitions only must not hold up a busy one.
-        self.unless_set(
-            &mut config,
-            &[
-                ("heartbeat.interval.ms", "1000"),
-                ("queued.max.messages.kbytes", "4096"),
-                ("fetch.queue.backoff.ms", "10"),
-                ("fetch.wait.max.ms", "50"),
-            ],
-        );
+        self.unless_set(&mut config, MEMBER);
         config
             .set("group.id", self.group(&plan.name))
             .set(
@@ -265,19 +256,7 @@ impl KafkaSettings {
     /// because librdkafka assigns nothing without one.
     pub(super) fn reader(&self, group: &str) -> ClientConfig {
         let mut config = self.base("reader");
-        // It reads one partition after the other, each as fast as it can: the
-        // first fetch of the next comes after the last of the one before. A
-        // queue that was full for a moment is looked at again at once, not
-        // after a second; large fetches are asked for less often.
-        self.unless_set(
-            &mut config,
-            &[
-                ("fetch.wait.max.ms", "10"),
-                ("fetch.queue.backoff.ms", "2"),
-                ("fetch.message.max.bytes", "4194304"),
-                ("queued.max.messages.kbytes", "16384"),
-            ],
-        );
+        self.unless_set(&mut config, READER);
         config
             .set("group.id", group)
             .set("group.protocol", "classic")
@@ -311,15 +290,7 @@ impl KafkaSettings {
     /// The transactional producer of a worker.
     pub(super) fn producer(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
         let mut config = self.base(&format!("{}-{worker}", plan.name));
-        self.unless_set(
-            &mut config,
-            &[
-                ("compression.type", "lz4"),
-                ("linger.ms", "5"),
-                ("queue.buffering.max.messages", "1000000"),
-                ("queue.buffering.max.kbytes", "262144"),
-            ],
-        );
+        self.unless_set(&mut config, PRODUCER);
         config
             .set(
                 "transactional.id",
@@ -339,10 +310,7 @@ impl KafkaSettings {
     /// A producer without transactions, for records of sources.
     pub(super) fn publisher(&self) -> ClientConfig {
         let mut config = self.base("publisher");
-        self.unless_set(
-            &mut config,
-            &[("compression.type", "lz4"), ("linger.ms", "5")],
-        );
+        self.unless_set(&mut config, PUBLISHER);
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -352,8 +320,8 @@ impl KafkaSettings {
     }
 
     /// Sets what the operator left open; librdkafka's aliases count as set.
-    fn unless_set(&self, config: &mut ClientConfig, defaults: &[(&str, &str)]) {
-        for (name, value) in defaults {
+    fn unless_set(&self, config: &mut ClientConfig, defaults: &[Tuned]) {
+        for Tuned { name, value, .. } in defaults {
             let alias = ALIASES
                 .iter()
                 .find_map(|(one, other)| (one == name).then_some(*other));

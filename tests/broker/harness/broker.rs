@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) sasl_ssl: bool,
     /// Compaction and retention are looked at twice a second.
     pub(crate) fast_cleaner: bool,
+    /// Settings of the broker beside the script's own, as NAME=VALUE.
+    pub(crate) settings: &'static [&'static str],
 }
 
 /// A broker that answers, unless the test stopped it.
@@ -90,6 +92,9 @@ impl Broker {
         if options.fast_cleaner {
             flags.push("--log-cleaner-fast");
         }
+        for setting in options.settings {
+            flags.extend(["--set", setting]);
+        }
         let bootstrap = start(&folder, &flags);
         Self {
             bootstrap,
@@ -102,6 +107,13 @@ impl Broker {
     /// The address that clients are given, `HOST:PORT`.
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The id of its process, where it was started here.
+    #[allow(dead_code, reason = "a bench asks for it")]
+    pub(crate) fn process(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.folder.as_ref()?.join("pid")).ok()?;
+        text.trim().parse().ok()
     }
 
     /// Ends the broker in an orderly way.
