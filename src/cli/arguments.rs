@@ -321,7 +321,8 @@ What is told:
   works (elsewhere than on Unix: in time on the clock).
   A recipient's share is what the time is shorter by where it serves no library,
   while its fields are still read: its gates, its pseudonyms, masks and
-  detectors, and writing its outputs. Noise can hide a small share.
+  detectors, and writing its outputs. On a busy machine a small share is lost in
+  noise, and the shares do not add up to the whole.
   Reading is what is left where no recipient serves any library: parsing and
   checking, the patron's lookup, and keeping patrons for other records.
   The share of detectors is what the time is shorter by without any; that of
