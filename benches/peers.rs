@@ -10,11 +10,6 @@
     reason = "a bench may stop and speak"
 )]
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "several benches share it, each a part"
-)]
 mod common;
 
 use std::hint::black_box;

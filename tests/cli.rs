@@ -112,6 +112,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "project",
         "explain",
         "generate",
+        "bench",
         "demo",
         "keys",
         "completions",
@@ -548,4 +549,158 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
         check(&run(&words), 2, &["is there already"]);
         fs::remove_dir_all(&folder).unwrap();
     }
+}
+
+/// `zeef bench` at its shortest: one round of few records.
+fn bench(words: &[&str], input: &str) -> Said {
+    let start = ["bench", "--rounds", "1"];
+    run_with(&[&start[..], words].concat(), input.as_bytes())
+}
+
+fn figures(said: &Said) -> serde_json::Value {
+    check(said, 0, &[]);
+    serde_json::from_str(&said.out).expect("JSON")
+}
+
+#[test]
+fn bench_tells_what_each_recipient_costs() {
+    for (source, recipient, other) in [
+        ("patron", "kb-recognition", "statistics"),
+        ("loan", "statistics", "kb-recognition"),
+        ("debt", "deurwaarder", "statistics"),
+    ] {
+        let said = bench(&["--source", source, "--count", "40"], "");
+        let want = [
+            source,
+            "40 invented records",
+            "records/s",
+            "MB/s out",
+            "WHERE THE TIME GOES",
+            "reading",
+            "pseudonyms",
+            "detectors",
+            "throwaway key",
+        ];
+        check(&said, 0, &want);
+        assert!(said.out.contains(recipient), "{}", said.out);
+        assert!(!said.out.contains(other), "{}", said.out);
+    }
+}
+
+#[test]
+fn bench_says_the_unit_in_every_key_of_its_json() {
+    let object = figures(&bench(&["--count", "40", "--json"], ""));
+    for key in [
+        "records_per_s",
+        "input_mb_per_s",
+        "output_mb_per_s",
+        "ns_per_record",
+        "fastest_ns_per_record",
+        "slowest_ns_per_record",
+        "input_bytes_per_record",
+        "output_bytes_per_record",
+        "reading_ns_per_record",
+        "reading_share_percent",
+        "together_ns_per_record",
+        "pseudonyms_ns_per_record",
+        "pseudonyms_share_percent",
+        "pseudonyms_per_record",
+        "detectors_ns_per_record",
+        "detectors_share_percent",
+    ] {
+        assert!(object[key].is_number(), "{key}: {object}");
+    }
+    assert_eq!(object["records"], 40);
+    assert_eq!(object["rounds"], 1);
+    assert_eq!(object["source"], "patron");
+    let recipients = object["recipients"].as_array().expect("a list");
+    let names: Vec<_> = recipients.iter().map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, [Some("kb-membership"), Some("kb-recognition")]);
+    for key in ["ns_per_record", "share_percent", "released_percent"] {
+        assert!(recipients[0][key].is_number(), "{key}: {object}");
+    }
+    let whole = figures(&bench(&["--count", "40", "--json", "--no-shares"], ""));
+    assert!(whole["records_per_s"].is_number(), "{whole}");
+    assert!(whole["reading_ns_per_record"].is_null(), "{whole}");
+    assert!(whole["recipients"][0]["share_percent"].is_null(), "{whole}");
+    assert!(whole["recipients"][0]["released_percent"].is_number());
+}
+
+#[test]
+fn bench_reads_the_lines_that_project_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.ndjson");
+    let file = file.to_str().unwrap();
+    fs::write(file, format!("{LOAN}\nnonsense\n{PATRON}\n")).unwrap();
+    let said = bench(&["--source", "loan", "--records", file, "--json"], "");
+    check(&said, 0, &["1 line left out", "line 2"]);
+    let object = figures(&said);
+    assert_eq!(object["records"], 1);
+    assert_eq!(object["invented"], false);
+    // A loan has its own reference as the key, and the patron's in one of two.
+    assert_eq!(object["outputs_per_record"], 2.0);
+    assert_eq!(object["pseudonyms_per_record"], 3.0);
+    assert_eq!(object["refused_records"], 0);
+    let words = ["--source", "loan", "--records", "-", "--json"];
+    let said = bench(&words, LOAN);
+    check(&said, 0, &["1 record refused as patron_unknown"]);
+    assert_eq!(figures(&said)["outputs_per_record"], 0.0);
+    assert!(!said.err.contains("p1"), "{}", said.err);
+}
+
+#[test]
+fn bench_refuses_what_cannot_be_measured() {
+    for (words, input, code, want) in [
+        ("--source laon", "", 2, "did you mean `loan`?"),
+        ("--source consent", "", 2, "no recipient reads `consent`"),
+        (
+            "--source loan --records -",
+            "",
+            2,
+            "no line is a record of `loan`",
+        ),
+        (
+            "--source loan --records -",
+            PATRON,
+            2,
+            "no line is a record of `loan`",
+        ),
+        ("--records /nowhere/at-all", "", 1, "cannot be read"),
+        ("--records - --count 5", "", 2, "--count"),
+        ("--count 0", "", 2, "--count"),
+        ("--rounds 0", "", 2, "--rounds"),
+        ("--config /nowhere", "", 78, "mistakes in the config"),
+    ] {
+        let words: Vec<_> = words.split(' ').collect();
+        check(
+            &run_with(&[&["bench"], &words[..]].concat(), input.as_bytes()),
+            code,
+            &[want],
+        );
+    }
+    let line = LOAN.replace("\"loan\"", "\"laon\"");
+    check(
+        &bench(&["--records", "-"], &line),
+        2,
+        &["line 1: unknown source"],
+    );
+}
+
+#[test]
+fn bench_tells_when_a_source_cannot_be_made_up() {
+    let folder = config();
+    for (file, from, to) in [
+        ("records/debt.toml", "name  = \"debt\"", "name  = \"claim\""),
+        ("recipients/deurwaarder.toml", "\"debt\"", "\"claim\""),
+    ] {
+        edit(&folder, file, from, to);
+    }
+    let from = folder.path().join("records/debt.toml");
+    fs::rename(from, folder.path().join("records/claim.toml")).unwrap();
+    let words = ["--source", "claim", "--config", path(&folder)];
+    check(
+        &bench(&words, ""),
+        2,
+        &["unknown source to make up `claim`", "--records"],
+    );
 }

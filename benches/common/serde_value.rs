@@ -119,20 +119,34 @@ pub const SCRUB: [(&str, &str); 4] = [
     ("[bsn]", r"(?-u:\b)[0-9]{9}(?-u:\b)"),
 ];
 
+/// The fields of an output, in their order, by their names there.
+pub type Fields = Vec<(&'static str, Field)>;
+/// One partner: its name, which its key is made of, and its fields.
+pub type Profile = (String, Fields);
+
 pub struct SerdeValue {
-    keyed: Vec<Hmac<Sha256>>,
+    profiles: Vec<(Hmac<Sha256>, Fields)>,
     scrub: Vec<(&'static str, Regex)>,
     out: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl SerdeValue {
+    /// The partners of the benches' own policy.
     pub fn new() -> Self {
-        let keyed = RECIPIENTS
-            .map(|name| Hmac::new_from_slice(&secret(name)).expect("a key of any length is taken"));
+        let own = PROFILES.iter();
+        Self::of(own.map(|(name, fields)| ((*name).to_owned(), fields.to_vec())))
+    }
+
+    /// Other partners, in the order in which their outputs are written.
+    pub fn of(profiles: impl Iterator<Item = Profile>) -> Self {
+        let profiles = profiles.map(|(name, fields)| {
+            let keyed = Hmac::new_from_slice(&secret(&name));
+            (keyed.expect("a key of any length is taken"), fields)
+        });
         let scrub = SCRUB.map(|(name, text)| (name, Regex::new(text).expect("is an expression")));
         SerdeValue {
-            keyed: keyed.to_vec(),
+            profiles: profiles.collect(),
             scrub: Vec::from(scrub),
             out: Vec::new(),
             ends: Vec::new(),
@@ -176,10 +190,10 @@ impl SerdeValue {
         else {
             return;
         };
-        for ((_, fields), keyed) in PROFILES.iter().zip(&self.keyed) {
+        for (keyed, fields) in &self.profiles {
             let token = token(keyed, library, id);
             self.out.push(b'{');
-            for (name, field) in *fields {
+            for (name, field) in fields {
                 match field {
                     PatronRef => put(&mut self.out, name, &token),
                     At(first, rest) => {

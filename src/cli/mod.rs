@@ -4,6 +4,7 @@
 //! What a record may become is decided elsewhere.
 
 pub mod arguments;
+mod bench;
 mod check;
 mod completions;
 mod config;
@@ -33,8 +34,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use arguments::{
-    CheckArguments, CompletionsArguments, DemoArguments, ExplainArguments, GenerateArguments,
-    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
+    BenchArguments, CheckArguments, CompletionsArguments, DemoArguments, ExplainArguments,
+    GenerateArguments, KeysArguments, ListArguments, ProjectArguments, RunArguments,
+    TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -78,6 +80,7 @@ enum Command {
     Project(ProjectArguments),
     Explain(ExplainArguments),
     Generate(GenerateArguments),
+    Bench(BenchArguments),
     Demo(DemoArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
@@ -109,6 +112,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Project(arguments) => project::run(arguments),
         Command::Explain(arguments) => explain::run(arguments, &mut screen),
         Command::Generate(arguments) => generate::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments, &mut screen),
         Command::Demo(arguments) => demo::run(arguments, &mut screen),
         Command::Keys(arguments) => keys::run(arguments, &mut screen),
         Command::Completions(arguments) => completions::run(arguments, &mut screen),

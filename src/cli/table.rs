@@ -46,9 +46,14 @@ impl Cell {
 
     /// A number, at the right of its column.
     pub(super) fn number(number: u64) -> Cell {
+        Cell::right(grouped(number))
+    }
+
+    /// A text at the right of its column, as a number with its unit.
+    pub(super) fn right(text: impl Into<String>) -> Cell {
         Cell {
             right: true,
-            ..Cell::from(grouped(number))
+            ..Cell::from(text)
         }
     }
 }
