@@ -20,7 +20,7 @@ pub struct BatchBounds {
     pub records: u64,
     /// Of outputs, keys and values together.
     pub bytes: u64,
-    /// For a worker that keeps up; behind a backlog it is [`BACKLOG_WAITS`]
+    /// For a worker that keeps up; behind a backlog it is four
     /// times as long.
     pub wait: Duration,
 }
