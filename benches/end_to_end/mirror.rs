@@ -151,7 +151,7 @@ impl<'a> Mirror<'a> {
                         message.partition(),
                         message.offset(),
                     );
-                    if done.fetch_add(1, Ordering::Relaxed) % SERVE == 0 {
+                    if done.fetch_add(1, Ordering::Relaxed).is_multiple_of(SERVE) {
                         self.producer.poll(Duration::ZERO);
                     }
                 }

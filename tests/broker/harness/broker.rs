@@ -110,6 +110,7 @@ impl Broker {
     }
 
     /// The id of its process, where it was started here.
+    #[allow(dead_code, reason = "a bench asks what the broker cost")]
     pub(crate) fn process(&self) -> Option<u32> {
         let text = std::fs::read_to_string(self.folder.as_ref()?.join("pid")).ok()?;
         text.trim().parse().ok()
