@@ -220,7 +220,7 @@ impl<T: Transport> Worker<T> {
             ..
         } = self;
         let paced = meter.paces();
-        let mut chunk = 0;
+        let mut chunk = 0_u64;
         transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
                 let now_ms = clock();
@@ -234,7 +234,7 @@ impl<T: Transport> Worker<T> {
             let full = batch.is_full(bounds)
                 || (!paced && chunk >= CHUNK_RECORDS)
                 || (paced && full_for_meter(meter, pipeline))
-                || (chunk % CLOCK_RECORDS == 0 && batch.is_old());
+                || (chunk.is_multiple_of(CLOCK_RECORDS) && batch.is_old());
             if full { Flow::Full } else { Flow::More }
         })
     }
