@@ -36,10 +36,13 @@ use serde_json::Value;
 /// Each way does this many records before it is another one's turn.
 const SLICE: usize = 500;
 
+/// Does some records; says how many bytes came of them.
+type Run<'a> = Box<dyn FnMut(&[Record]) -> usize + 'a>;
+
 /// One way of doing the work, and how long each round took.
 struct Way<'a> {
     name: &'static str,
-    run: Box<dyn FnMut(&[Record]) -> usize + 'a>,
+    run: Run<'a>,
     bytes: usize,
     nanoseconds: Vec<f64>,
 }
