@@ -44,6 +44,8 @@ pub(super) struct Known {
     /// A bit for each byte of the gap.
     bits: u32,
     pub(super) gap_length: u8,
+    /// The gap begins with the object's brace: it stands nowhere else.
+    is_first: bool,
     /// A quote is the gap's last byte.
     pub(super) is_string: bool,
     pub(super) wanted: Wanted,
@@ -149,12 +151,14 @@ impl Keys {
     pub(super) fn guess(&self, before: KeyId, bytes: &[u8; TEXT_MAX]) -> Option<(KeyId, &Known)> {
         let first = self.known.get(usize::from(before))?.next;
         let known = self.known.get(usize::from(first))?;
-        if known.stands_in(bytes) {
+        let is_first = before == START;
+        if known.stands_in(bytes) && known.is_first == is_first {
             return Some((first, known));
         }
         let second = known.next;
         let known = self.known.get(usize::from(second))?;
-        known.stands_in(bytes).then_some((second, known))
+        let stands = known.stands_in(bytes) && known.is_first == is_first;
+        stands.then_some((second, known))
     }
 
     /// Looks up a key of `inside` bytes without escapes, whose quote stands at
@@ -195,6 +199,7 @@ impl Keys {
         known.gap = *bytes;
         known.gap_length = length as u8;
         known.bits = u32::MAX >> (TEXT_MAX - length);
+        known.is_first = bytes[0] == b'{';
         known.is_string = last == b'"';
     }
 
@@ -231,6 +236,7 @@ impl Known {
             gap: [0xff; TEXT_MAX],
             bits: u32::MAX,
             gap_length: 0,
+            is_first: false,
             is_string: false,
             wanted,
             member,

@@ -61,33 +61,33 @@ impl Reader<'_> {
     ) -> Result<usize, ScanError> {
         let scan = self.scan;
         let depth = scan.deeper(depth)?;
-        let first = scan.space(at + 1);
-        if scan.byte(first) == b'}' {
-            return Ok(first + 1);
-        }
         let inside = Inside { node, base, depth };
         let mut seen = Seen::default();
         let mut before = START;
-        let mut at = self.next_member(at, first, inside, &mut before, &mut seen)?;
+        // At the brace, then behind each value.
+        let mut at = at;
         loop {
             if let Some(after) = self.expected(at, inside, &mut before, &mut seen)? {
                 at = after;
                 continue;
             }
-            let comma = scan.space(at);
-            match scan.byte(comma) {
-                b',' => {
-                    let key = scan.space(comma + 1);
-                    at = self.next_member(at, key, inside, &mut before, &mut seen)?;
-                }
-                b'}' => return Ok(comma + 1),
+            let first = before == START;
+            let next = if first { at } else { scan.space(at) };
+            match (scan.byte(next), first) {
+                (b'{', true) | (b',', false) => {}
+                (b'}', false) => return Ok(next + 1),
                 _ => return Err(ScanError::Syntax),
             }
+            let key = scan.space(next + 1);
+            if first && scan.byte(key) == b'}' {
+                return Ok(key + 1);
+            }
+            at = self.next_member(at, key, inside, &mut before, &mut seen)?;
         }
     }
 
-    /// Reads a member from behind the value before, where it stands there as it
-    /// did the last time. None where it does not: then nothing was read.
+    /// Reads a member from behind the value before, or from the brace, where it
+    /// stands there as it did the last time. None where it does not: then nothing was read.
     #[inline(always)]
     fn expected(
         &mut self,
@@ -160,9 +160,7 @@ impl Reader<'_> {
             None => (NONE, self.named(inside.node, token)),
         };
         let length = value - gap + usize::from(self.scan.byte(value) == b'"');
-        // The first member stands behind a brace, not behind a value.
-        if *before != START
-            && length <= TEXT_MAX
+        if length <= TEXT_MAX
             && let Some(bytes) = self.scan.chunk(gap)
         {
             self.keys[usize::from(inside.node)].note(key, bytes, length);

@@ -261,3 +261,43 @@ impl<'a> Reading<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::catalogue::Type;
+
+    /// Reads records with one memory of keys; says which are JSON.
+    #[track_caller]
+    fn check(records: &[(&str, bool)]) {
+        let mut shape = Shape::default();
+        for path in ["a", "b", "c.a"] {
+            shape.want(path, Type::Text(None)).unwrap();
+        }
+        let mut record = Record::new(&shape);
+        for (text, is_json) in records {
+            let read = record.read(text.as_bytes(), &Limits::default());
+            assert_eq!(read.is_ok(), *is_json, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_first_is_not_taken_for_what_follows() {
+        let either = [("{\"a\":\"1\",\"b\":\"2\"}", true), ("{\"b\":\"1\"}", true)];
+        let wrong = "{\"a\":\"1\"{\"b\":\"2\"}";
+        check(&[either[0], either[1], (wrong, false), either[0]]);
+        check(&[
+            either[0],
+            ("{,\"b\":\"2\"}", false),
+            ("{\"b\":\"2\",}", false),
+        ]);
+        let inner = "{\"c\":{\"a\":\"1\"},\"b\":\"2\"}";
+        check(&[(inner, true), ("{\"c\":{\"a\":\"1\"}{\"b\":\"2\"}", false)]);
+        check(&[
+            (inner, true),
+            ("{\"c\":{}}", true),
+            ("{}", true),
+            ("{\"c\":{ }}", true),
+        ]);
+    }
+}

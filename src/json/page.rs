@@ -89,7 +89,10 @@ impl Page {
     /// Writes what stands before a member's value.
     #[inline]
     pub fn label(&mut self, at: usize, label: &Label) -> usize {
-        self.bytes(at, &label.text)
+        match label.length {
+            0 => self.bytes(at, &label.text),
+            length => self.span(at, &label.piece, 0, length),
+        }
     }
 
     /// Writes a member with the value `from[start..end]`; fastest where 32
