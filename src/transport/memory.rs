@@ -103,13 +103,6 @@ impl MemoryTransport {
         }
     }
 
-    /// Gives every source so many partitions from the start.
-    #[must_use]
-    pub fn with_partitions(mut self, count: usize) -> Self {
-        self.grow(count);
-        self
-    }
-
     /// Hands out at most so many records per poll.
     #[must_use]
     pub fn with_chunk(mut self, records: usize) -> Self {
