@@ -2,6 +2,8 @@
 //! against reading the same topic and dropping every record.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use zeef::transport::kafka::publish::Publisher;
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport, topics};
 use zeef::transport::{Input, Payload, Polled, Rebuilt, SourceId, Stop, Transport};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::{Wanted, process, scene};
 
 const WAIT: Duration = Duration::from_secs(120);
@@ -23,9 +25,18 @@ const WRITERS: u64 = 2;
 
 pub(crate) fn run(wanted: &Wanted) {
     let patrons = wanted.patrons.unwrap_or(1_000_000);
-    let broker = Broker::at(wanted.brokers.as_deref());
+    let own = match wanted.brokers {
+        Some(_) => None,
+        None => match Broker::own(broker::Options::default()) {
+            Some(own) => Some(own),
+            // Why it cannot be had has been said.
+            None => return,
+        },
+    };
+    let started = own.as_ref().map(Broker::bootstrap);
+    let brokers = wanted.brokers.as_deref().or(started).unwrap();
     let loaded = scene::policy();
-    let settings = settings(&broker, wanted);
+    let settings = settings(brokers, wanted);
     let patron = Source::Patron.as_str();
     let found = topics::describe(&settings, &[patron]).unwrap();
     if found[patron].is_none() {
@@ -46,17 +57,14 @@ pub(crate) fn run(wanted: &Wanted) {
         rounds.push((reading.drop_all(), reading.rebuild(idle)));
     }
     reading.transport.close(true).unwrap();
-    report(
-        patrons,
-        wanted,
-        &rounds,
-        broker.topic_bytes(&settings.topic("patron")),
-    );
+    let data = own.as_ref().and_then(Broker::data);
+    let stored = data.map(|data| topic_bytes(&data, &settings.topic(patron)));
+    report(patrons, wanted, &rounds, stored);
 }
 
-fn settings(broker: &Broker, wanted: &Wanted) -> KafkaSettings {
+fn settings(brokers: &str, wanted: &Wanted) -> KafkaSettings {
     KafkaSettings {
-        brokers: broker.address.clone(),
+        brokers: brokers.to_owned(),
         instance: "bench".to_owned(),
         topic_prefix: wanted.prefix.clone(),
         properties: wanted.properties.iter().cloned().collect(),
@@ -189,6 +197,24 @@ impl Reading {
             peak: 0.0,
         }
     }
+}
+
+/// The bytes of a topic's log.
+fn topic_bytes(data: &Path, topic: &str) -> f64 {
+    let mut sum = 0;
+    for partition in fs::read_dir(data).unwrap().flatten() {
+        let name = partition.file_name().to_string_lossy().into_owned();
+        if name.rsplit_once('-').is_none_or(|(of, _)| of != topic) {
+            continue;
+        }
+        for file in fs::read_dir(partition.path()).unwrap().flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|ending| ending == "log") {
+                sum += file.metadata().unwrap().len();
+            }
+        }
+    }
+    sum as f64
 }
 
 fn report(patrons: u64, wanted: &Wanted, rounds: &[(Round, Round)], stored: Option<f64>) {

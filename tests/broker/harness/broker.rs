@@ -116,6 +116,12 @@ impl Broker {
         text.trim().parse().ok()
     }
 
+    /// Where the logs of its partitions lie, where it was started here.
+    #[allow(dead_code, reason = "a bench asks for it")]
+    pub(crate) fn data(&self) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join("data"))
+    }
+
     /// Ends the broker in an orderly way.
     pub(crate) fn stop(&self) {
         script(&["stop".as_ref(), self.folder()]);
