@@ -4,38 +4,16 @@
 //! taken. Ways take turns, round by round, so that a machine that gets slower
 //! slows all of them: read the ratios.
 
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a bench may stop and speak"
-)]
+#![allow(clippy::expect_used, reason = "a bench may stop")]
 
 mod common;
 
-use std::hint::black_box;
-
 use common::serde_value::SerdeValue;
+use common::turns::{SLICE, Way, print_table};
 use common::workload::{Layout, Record, patrons};
 use common::zeef_way::{self, RECIPIENTS, Zeef};
-use rustix::time::{ClockId, clock_gettime};
 use zeef::json::scan::{Bounds, Scanner};
 use zeef::policy::pseudonym::{Meaning, Pseudonymiser};
-
-/// One way of doing the work, and how long each round took.
-struct Way<'a> {
-    name: &'static str,
-    run: Box<dyn FnMut(usize) -> usize + 'a>,
-    bytes: usize,
-    nanoseconds: Vec<f64>,
-}
-
-/// Each way does this many records before it is another one's turn.
-const SLICE: usize = 500;
-
-fn slice(records: &[Record], round: usize) -> &[Record] {
-    let slices = records.len() / SLICE;
-    &records[round % slices * SLICE..][..SLICE]
-}
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
@@ -61,16 +39,16 @@ fn main() {
     }
     let mut floor = Floor::new();
     let mut ways = [
-        Way::new("serde_json `Value`, then pick", |at| {
-            peer.run(slice(&compact, at))
+        Way::new("serde_json `Value`, then pick", &compact, |slice| {
+            peer.run(slice)
         }),
-        Way::new("zeef", |at| one.run(slice(&compact, at))),
-        Way::new("zeef, spaced JSON", |at| two.run(slice(&spaced, at))),
-        Way::new("zeef, members in random order", |at| {
-            three.run(slice(&shuffled, at))
+        Way::new("zeef", &compact, |slice| one.run(slice)),
+        Way::new("zeef, spaced JSON", &spaced, |slice| two.run(slice)),
+        Way::new("zeef, members in random order", &shuffled, |slice| {
+            three.run(slice)
         }),
-        Way::new("floor: scan, UTF-8, four keyed hashes", |at| {
-            floor.run(slice(&compact, at))
+        Way::new("floor: scan, UTF-8, four keyed hashes", &compact, |slice| {
+            floor.run(slice)
         }),
     ];
     let rounds = if only.is_some() { 10 * rounds } else { rounds };
@@ -82,32 +60,7 @@ fn main() {
             way.round(round);
         }
     }
-    print_table(&ways, &compact);
-}
-
-impl<'a> Way<'a> {
-    fn new(name: &'static str, run: impl FnMut(usize) -> usize + 'a) -> Self {
-        Way {
-            name,
-            run: Box::new(run),
-            bytes: 0,
-            nanoseconds: Vec::new(),
-        }
-    }
-
-    fn round(&mut self, slice: usize) {
-        let started = processor_ns();
-        let bytes = black_box((self.run)(slice));
-        self.bytes += bytes;
-        let each = (processor_ns() - started) / SLICE as f64;
-        self.nanoseconds.push(each);
-    }
-}
-
-/// The processor's time of this thread: what others do meanwhile costs none.
-fn processor_ns() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    print_table(&ways, "times `Value`", |own, value| value / own);
 }
 
 /// What no transform can do without: every byte checked, every hash made.
@@ -144,47 +97,4 @@ impl Floor {
         }
         sum
     }
-}
-
-fn print_table(ways: &[Way<'_>], records: &[Record]) {
-    let bytes: usize = records.iter().map(|record| record.value.len()).sum();
-    println!(
-        "{} records of {} bytes, {} partners; medians of {} rounds, all ways in turn.\n",
-        records.len(),
-        bytes / records.len(),
-        RECIPIENTS.len(),
-        ways[0].nanoseconds.len(),
-    );
-    println!(
-        "| way | records/s | ns per record | bytes out | times `Value` (median; 10 to 90 %) |"
-    );
-    println!("|---|---:|---:|---:|---:|");
-    for way in ways {
-        if way.nanoseconds.is_empty() {
-            continue;
-        }
-        let each = spread(way.nanoseconds.clone());
-        let ratios = way.nanoseconds.iter().zip(&ways[0].nanoseconds);
-        let ratio = spread(ratios.map(|(ours, value)| value / ours).collect());
-        println!(
-            "| {} | {:.0} | {:.0} | {} | {:.2} ({:.2} to {:.2}) |",
-            way.name,
-            1e9 / each[1],
-            each[1],
-            way.bytes / way.nanoseconds.len() / SLICE,
-            ratio[1],
-            ratio[0],
-            ratio[2],
-        );
-    }
-}
-
-/// The lowest tenth, the middle and the highest tenth.
-fn spread(mut all: Vec<f64>) -> [f64; 3] {
-    all.sort_by(f64::total_cmp);
-    if all.is_empty() {
-        return [f64::NAN; 3];
-    }
-    let at = |share: f64| all[((all.len() - 1) as f64 * share).round() as usize];
-    [at(0.1), at(0.5), at(0.9)]
 }

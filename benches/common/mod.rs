@@ -7,5 +7,6 @@
 )]
 
 pub mod serde_value;
+pub mod turns;
 pub mod workload;
 pub mod zeef_way;
