@@ -11,12 +11,16 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod common;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use common::copy_folder;
 
 /// A word that stands in every value of the marked records.
 const CANARY: &str = "kanarie7Q";
@@ -107,19 +111,6 @@ fn fetch(port: u16, path: &str) -> Option<String> {
     Some(answer)
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[track_caller]
 fn check(what: &str, text: &str) {
     if let Some(at) = text.find(CANARY) {
@@ -134,7 +125,7 @@ fn nothing_the_process_says_carries_a_value() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let config = root.join("config");
-    copy(Path::new("config"), &config);
+    copy_folder(Path::new("config"), &config);
     let config = config.to_str().unwrap();
     let keys = zeef(&["keys", "new", "--all", "--config", config])
         .output()

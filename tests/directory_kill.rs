@@ -7,11 +7,15 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use common::copy_folder;
 
 fn zeef(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
@@ -31,19 +35,6 @@ fn run(config: &str, root: &Path) -> Command {
         "--directory",
         root.to_str().unwrap(),
     ])
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Every output but the dead letters, which carry the time of their batch.
@@ -66,7 +57,7 @@ fn dead_letters(root: &Path) -> usize {
 fn a_killed_run_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
-    copy(Path::new("config"), &config);
+    copy_folder(Path::new("config"), &config);
     let text = fs::read_to_string(config.join("zeef.toml")).unwrap();
     let text = text.replace("# records = 20000", "records = 40");
     fs::write(config.join("zeef.toml"), text).unwrap();

@@ -12,6 +12,8 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod exactly_once;
 mod facts;
 mod harness;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ use zeef::transport::{Payload, SourceId};
 
 use super::write::LARGE_BYTES;
 use super::{Broker, Record, Row, Topics, Zeef, eventually};
+use crate::common::copy_folder;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 const WAIT: Duration = Duration::from_secs(60);
@@ -95,7 +96,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn new(broker: &'a Broker, test: &str, tweaks: Tweaks<'_>) -> Self {
         let topics = Topics::new(broker, test);
         let folder = TempDir::with_prefix("zeef-scene-").unwrap();
-        copy(Path::new(SHIPPED), folder.path());
+        copy_folder(Path::new(SHIPPED), folder.path());
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"\ninstance = \"a\"\n{}\n\
              [topics]\npartitions = {}\n{}\n",
@@ -552,18 +553,4 @@ fn succeed(config: &Path, args: &[&str]) {
     let mut zeef = Zeef::start(&[args, &["--config", config]].concat(), &[]);
     let code = zeef.wait_exit(WAIT);
     assert_eq!(code, 0, "{args:?}: {}{}", zeef.stdout(), zeef.stderr());
-}
-
-/// Copies a folder and all that is in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
