@@ -77,7 +77,7 @@ fn patron(criterion: &mut Criterion) {
 /// The sources that are joined with patrons, with the shipped policy.
 fn joined(criterion: &mut Criterion) {
     for (source, recipients) in SOURCES {
-        let sampled = Sampled::of(source, RECORDS);
+        let sampled = Sampled::of(source, RECORDS, true);
         let mut group = criterion.benchmark_group(source.as_str());
         for (name, pseudonyms) in [("as shipped", true), ("without pseudonyms", false)] {
             let folder = case::shipped(recipients, pseudonyms);

@@ -75,6 +75,11 @@ impl Zeef {
 
     /// Decides all records; says how many bytes came of them.
     pub fn run(&mut self, records: &[Record]) -> usize {
+        self.batches(records, Pipeline::abandon)
+    }
+
+    /// The same, where each batch ends with `end`.
+    pub fn batches(&mut self, records: &[Record], end: impl Fn(&mut Pipeline)) -> usize {
         let mut bytes = 0;
         for batch in records.chunks(BATCH) {
             self.outbox.clear();
@@ -83,7 +88,7 @@ impl Zeef {
                 self.pipeline.decide(&input, &mut self.outbox);
             }
             bytes += self.outbox.bytes_len();
-            self.pipeline.abandon();
+            end(&mut self.pipeline);
         }
         bytes
     }

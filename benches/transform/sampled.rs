@@ -19,10 +19,13 @@ pub(crate) struct Sampled {
 }
 
 impl Sampled {
-    /// Makes up `count` records, and the patrons that they are of.
-    pub(crate) fn of(source: Source, count: usize) -> Sampled {
+    /// Makes up `count` records, and the patrons that they are of; where they
+    /// may be `tricky`, some have names and numbers that few systems get right.
+    pub(crate) fn of(source: Source, count: usize, tricky: bool) -> Sampled {
         let today = jiff::civil::date(2026, 1, 1);
-        let library = Library::new(Settings::new(1, u64::from(u32::MAX), today));
+        let mut settings = Settings::new(1, u64::from(u32::MAX), today);
+        settings.tricky = tricky;
+        let library = Library::new(settings);
         let mut sampled = Sampled {
             patrons: Vec::new(),
             records: Vec::with_capacity(count),
