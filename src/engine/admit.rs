@@ -17,8 +17,11 @@ use crate::transport::OutputId;
 /// The first [`Reason`] against release.
 pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
     libraries(facts, source, &program.libraries)?;
-    for (field, test) in &program.conditions {
-        condition(facts.value(*field), test)?;
+    for one in &program.conditions {
+        match one.shared.and_then(|place| facts.verdicts.get(place)) {
+            Some(verdict) => (*verdict)?,
+            None => condition(facts.value(one.field), &one.test)?,
+        }
     }
     needs(facts, source, program)?;
     consent(facts, program)?;

@@ -65,7 +65,8 @@ pub(super) fn explain(
     projector: &mut Projector,
 ) -> Explanation {
     projector.next_record(facts.lane);
-    let key = projector.output_key(facts, program);
+    let key = projector.begin_key(facts, program);
+    let key = key.map(|key| key.end(program));
     let verdict = admit(facts, source, program)
         .and_then(|()| route(facts, &program.route))
         .err();
@@ -92,7 +93,7 @@ fn gates(facts: &Facts<'_>, source: &Source, program: &Program) -> Gates {
     Gates {
         libraries: libraries(facts, source, &program.libraries),
         conditions: conditions
-            .map(|(field, test)| condition(facts.value(*field), test))
+            .map(|one| condition(facts.value(one.field), &one.test))
             .collect(),
         needs: needs(facts, source, program),
         malformed,

@@ -7,63 +7,64 @@
 //! trust: the whole text is compared, and what does not match is looked up.
 //! Nothing here changes what a record means.
 
-use wide::u8x16;
-
 use super::shape::{Node, Target};
+use crate::json::scan::{PIECE, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 use crate::policy::form::Form;
 
-/// A key with its quotes has at most this many bytes to be known, and so has
+/// A key with its quotes has fewer bytes than this to be known, and so has
 /// what stands between two values.
-pub(super) const TEXT_MAX: usize = 32;
+const TEXT_MAX: usize = PIECE;
 /// The keys that are known, listed ones and others; of more nothing is learned.
 const KNOWN_MAX: usize = 192;
 /// Places of the table of hashes: a power of two, never more than half full.
 const PLACES: usize = 512;
 
-/// The place of a key in [`Keys`].
-pub(super) type KeyId = u16;
+/// The place of a key in [`Keys`]: any number is one.
+pub(super) type KeyId = u8;
 
 /// What stands before the first key.
 pub(super) const START: KeyId = 0;
 /// A key that is not known.
 pub(super) const NONE: KeyId = KeyId::MAX;
+/// As a member: the node has no such member.
+const NO_MEMBER: u8 = u8::MAX;
 
 /// The keys of one node of a shape.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    known: Vec<Known>,
+    known: Box<[Known; KeyId::MAX as usize + 1]>,
+    /// The keys with their quotes, of as many as are known.
+    texts: Vec<Text>,
     places: Box<[KeyId; PLACES]>,
 }
 
+/// What is known of a key: no more than a line of the processor's cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Known {
     /// All that stood between the value before and this one, the last time: a
-    /// comma, the key, a colon, white space, and the quote of a string.
+    /// comma, the key, a colon, white space, and the quote of a string. The
+    /// object's brace counts as a comma.
     gap: [u8; TEXT_MAX],
     /// A bit for each byte of the gap.
     bits: u32,
-    pub(super) gap_length: u8,
-    /// The gap begins with the object's brace: it stands nowhere else.
-    is_first: bool,
-    /// A quote is the gap's last byte.
+    gap_length: u8,
+    /// What came behind it the last time.
+    pub(super) next: KeyId,
+    /// The member of the node; [`NO_MEMBER`] where it has no such member.
+    member: u8,
+    /// The value is a string: a quote is the gap's last byte.
     pub(super) is_string: bool,
     pub(super) wanted: Wanted,
-    /// The member of the node; [`NONE`] where it has no such member.
-    member: u16,
-    /// What came behind it the last time.
-    next: KeyId,
-    text: Text,
 }
 
 /// What is to be done with a string behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Nothing,
-    /// It is kept as it stands.
-    Slot(u16),
-    /// It is kept where it fits its form.
-    Form(u16, Form),
+    /// It is kept, where it fits its form.
+    Slot(u16, Option<Form>),
     /// It has a type of its own.
     Other,
 }
@@ -122,104 +123,135 @@ impl Text {
 
 impl Keys {
     pub(super) fn new(node: &Node) -> Keys {
+        let unknown = Known::new(NO_MEMBER, Wanted::Nothing);
         let mut keys = Keys {
-            known: vec![Known::new(Text { low: 1, high: 0 }, NONE, Wanted::Nothing)],
+            known: Box::new([unknown; KeyId::MAX as usize + 1]),
+            // What stands before the first key is no key.
+            texts: vec![Text { low: 1, high: 0 }],
             places: Box::new([NONE; PLACES]),
         };
         for (place, member) in node.members.iter().enumerate() {
             let wanted = match member.target {
                 Target::Scalar { slot, kind } if !node.in_element && kind.takes_any_text() => {
-                    Wanted::Slot(slot)
+                    Wanted::Slot(slot, None)
                 }
                 Target::Scalar {
                     slot,
-                    kind: Type::Text(Some(form)),
-                } if !node.in_element => Wanted::Form(slot, form),
+                    kind: Type::Text(form),
+                } if !node.in_element => Wanted::Slot(slot, form),
                 _ => Wanted::Other,
             };
             if let Some(text) = quoted(member.name.as_bytes()) {
-                let member = u16::try_from(place).unwrap_or(NONE);
-                keys.learn(Text::new(&text), member, wanted);
+                let member = u8::try_from(place).unwrap_or(NO_MEMBER);
+                keys.learn(Text::new(&text), Known::new(member, wanted));
             }
         }
         keys
     }
 
-    /// The key that is expected behind `before`, if what stands in `bytes`,
-    /// behind a value, is the same as the last time.
+    /// What is known of a key.
     #[inline(always)]
-    pub(super) fn guess(&self, before: KeyId, bytes: &[u8; TEXT_MAX]) -> Option<(KeyId, &Known)> {
-        let first = self.known.get(usize::from(before))?.next;
-        let known = self.known.get(usize::from(first))?;
-        let is_first = before == START;
-        if known.stands_in(bytes) && known.is_first == is_first {
-            return Some((first, known));
+    pub(super) fn known(&self, key: KeyId) -> &Known {
+        &self.known[usize::from(key)]
+    }
+
+    /// The key that is expected first, or else the one that came behind it the
+    /// last time, if what stands in `bytes`, behind a value or from the object's
+    /// brace on, is the same as the last time. The bytes that `ignored` has a
+    /// bit for may be any.
+    #[inline(always)]
+    pub(super) fn guess(
+        &self,
+        first: KeyId,
+        bytes: &[u8; TEXT_MAX],
+        ignored: u32,
+    ) -> Option<KeyId> {
+        if self.known(first).stands_in(bytes, ignored) {
+            return Some(first);
         }
-        let second = known.next;
-        let known = self.known.get(usize::from(second))?;
-        let stands = known.stands_in(bytes) && known.is_first == is_first;
-        stands.then_some((second, known))
+        let second = self.known(first).next;
+        self.known(second)
+            .stands_in(bytes, ignored)
+            .then_some(second)
+    }
+
+    /// The key that stands behind the comma at the start of `bytes`, if it is
+    /// known and all before its value is the same as the last time.
+    #[inline(never)]
+    pub(super) fn stands_in(&self, bytes: &[u8; 2 * TEXT_MAX], ignored: u32) -> Option<KeyId> {
+        let inside = bytes.get(2..)?.first_chunk()?;
+        let length = special_bytes(inside).trailing_zeros() as usize;
+        if bytes[1] != b'"' || length + 2 > TEXT_MAX || bytes[2 + length] != b'"' {
+            return None;
+        }
+        let text = Text::new(bytes.get(1..)?.first_chunk()?);
+        let key = self.find(text.masked(Text::mask(length + 2)));
+        let stands = self.known(key).stands_in(bytes.first_chunk()?, ignored);
+        stands.then_some(key)
+    }
+
+    /// Notes that `key` came behind `before`.
+    pub(super) fn follow(&mut self, before: KeyId, key: KeyId) {
+        self.known[usize::from(before)].next = key;
     }
 
     /// Looks up a key of `inside` bytes without escapes, whose quote stands at
     /// the start of `bytes`. Notes that it came behind `before`.
-    ///
-    /// None where it is too long to be known.
     pub(super) fn look_up(
         &mut self,
         before: KeyId,
         bytes: &[u8; TEXT_MAX],
         inside: usize,
-    ) -> Option<(KeyId, Option<usize>)> {
+    ) -> Lookup {
         let length = inside + 2;
         if length > TEXT_MAX {
-            return None;
+            return Lookup::TooLong;
         }
         let text = Text::new(bytes).masked(Text::mask(length));
         let key = match self.find(text) {
-            NONE => self.learn(text, NONE, Wanted::Nothing),
+            NONE => self.learn(text, Known::new(NO_MEMBER, Wanted::Nothing)),
             known => known,
         };
-        if let Some(known) = self.known.get_mut(usize::from(before)) {
-            known.next = key;
+        self.follow(before, key);
+        match self.known(key).member() {
+            Some(member) => Lookup::Member(key, member),
+            None => Lookup::Unlisted(key),
         }
-        let known = self.known.get(usize::from(key));
-        Some((key, known.and_then(Known::member)))
     }
 
     /// Notes what stood before the value of `key`: the first `length` of
     /// `bytes`.
     pub(super) fn note(&mut self, key: KeyId, bytes: &[u8; TEXT_MAX], length: usize) {
-        let Some(known) = self.known.get_mut(usize::from(key)) else {
+        // A gap begins with the comma or the brace, or it is not noted.
+        if key == NONE || !matches!(bytes[0], b',' | b'{') || length >= TEXT_MAX {
             return;
-        };
-        let Some(&last) = length.checked_sub(1).and_then(|last| bytes.get(last)) else {
-            return;
-        };
+        }
+        let known = &mut self.known[usize::from(key)];
         known.gap = *bytes;
+        known.gap[0] = b',';
         known.gap_length = length as u8;
         known.bits = u32::MAX >> (TEXT_MAX - length);
-        known.is_first = bytes[0] == b'{';
-        known.is_string = last == b'"';
+        known.is_string = length > 0 && bytes[length - 1] == b'"';
     }
 
     fn find(&self, text: Text) -> KeyId {
         let mut place = text.place();
         loop {
             let key = self.places[place];
-            match self.known.get(usize::from(key)) {
-                Some(known) if known.text != text => place = (place + 1) % PLACES,
+            match self.texts.get(usize::from(key)) {
+                Some(known) if *known != text => place = (place + 1) % PLACES,
                 _ => return key,
             }
         }
     }
 
-    fn learn(&mut self, text: Text, member: u16, wanted: Wanted) -> KeyId {
-        if self.known.len() > KNOWN_MAX {
+    fn learn(&mut self, text: Text, known: Known) -> KeyId {
+        if self.texts.len() > KNOWN_MAX {
             return NONE;
         }
-        let key = u16::try_from(self.known.len()).unwrap_or(NONE);
-        self.known.push(Known::new(text, member, wanted));
+        let key = self.texts.len() as KeyId;
+        self.texts.push(text);
+        self.known[usize::from(key)] = known;
         let mut place = text.place();
         while self.places[place] != NONE {
             place = (place + 1) % PLACES;
@@ -229,41 +261,51 @@ impl Keys {
     }
 }
 
+/// What came of looking up a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lookup {
+    Member(KeyId, usize),
+    /// The node has no such member.
+    Unlisted(KeyId),
+    /// Too long to be known, member or not.
+    TooLong,
+}
+
 impl Known {
-    fn new(text: Text, member: u16, wanted: Wanted) -> Known {
+    fn new(member: u8, wanted: Wanted) -> Known {
         Known {
             // No byte of JSON: it stands nowhere until it is noted.
             gap: [0xff; TEXT_MAX],
             bits: u32::MAX,
             gap_length: 0,
-            is_first: false,
+            next: NONE,
+            member,
             is_string: false,
             wanted,
-            member,
-            next: NONE,
-            text,
         }
     }
 
     /// Its place among the node's members, if it is one of them.
     #[inline(always)]
     pub(super) fn member(&self) -> Option<usize> {
-        (self.member != NONE).then_some(usize::from(self.member))
+        (self.member != NO_MEMBER).then_some(usize::from(self.member))
+    }
+
+    /// The same, of a key whose value is wanted.
+    #[inline(always)]
+    pub(super) fn place(&self) -> usize {
+        usize::from(self.member)
+    }
+
+    /// How long the gap before its value is: less than [`PIECE`].
+    #[inline(always)]
+    pub(super) fn gap_length(&self) -> usize {
+        usize::from(self.gap_length) % TEXT_MAX
     }
 
     #[inline(always)]
-    fn stands_in(&self, bytes: &[u8; TEXT_MAX]) -> bool {
-        let half = |bytes: &[u8; TEXT_MAX], from: usize| {
-            let half = bytes.get(from..).and_then(<[u8]>::first_chunk::<16>);
-            u8x16::new(half.copied().unwrap_or_default())
-        };
-        let same = |from| {
-            half(bytes, from)
-                .simd_eq(half(&self.gap, from))
-                .to_bitmask()
-        };
-        let same = same(0) | (same(16) << 16);
-        same & self.bits == self.bits
+    fn stands_in(&self, bytes: &[u8; TEXT_MAX], ignored: u32) -> bool {
+        !equal_bytes(bytes, &self.gap) & self.bits & !ignored == 0
     }
 }
 

@@ -14,6 +14,7 @@ use crate::policy::detect::Detectors;
 use crate::policy::form::{Date, Form};
 use crate::policy::mask::{Mask, Need};
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
+use crate::policy::reason::Reason;
 use crate::policy::recipient::{
     Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
     Test, Topics,
@@ -67,6 +68,8 @@ pub struct Source {
     pub card: Option<CardFact>,
     /// Slots that repeat another one, where its text fits a form.
     pub checked: Vec<Checked>,
+    /// What recipients ask of a record alone: each once, as many ask the same.
+    pub tests: Vec<(u16, Test)>,
     /// The recipients of this source, by their place in [`Lane::recipients`].
     pub recipients: Vec<usize>,
 }
@@ -98,7 +101,7 @@ pub struct Program {
     pub source: usize,
     pub route: Route,
     pub libraries: Libraries,
-    pub conditions: Vec<(Ref, Test)>,
+    pub conditions: Vec<Condition>,
     /// Every field whose malformedness refuses the record for this recipient.
     pub needs: Vec<Ref>,
     /// Those of them that are in the patron's row.
@@ -120,8 +123,36 @@ pub struct Program {
     pub key: PseudonymOf,
     pub pseudonymiser: Pseudonymiser,
     pub steps: Vec<Step>,
+    /// The same steps, as an output is written.
+    pub runs: Vec<Run>,
     /// Some step makes lines of what others show.
     pub has_slip: bool,
+    /// Some step may count what it meets with.
+    pub notices: bool,
+}
+
+/// What must hold of one field.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub field: Ref,
+    pub test: Test,
+    /// Its place among the tests of the source, where it is of the record alone.
+    pub shared: Option<usize>,
+}
+
+/// A stretch of a program.
+#[derive(Debug)]
+pub enum Run {
+    Copies(Vec<Copied>),
+    /// By its place in [`Program::steps`].
+    Step(usize),
+}
+
+/// A member that is written as its value stands in the record.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    pub label: Label,
+    pub slot: u16,
 }
 
 /// Where the outputs of a recipient go.
@@ -173,6 +204,8 @@ pub enum Action {
     Object {
         fields: Vec<Part>,
     },
+    /// An object of values of the record, as they stand there.
+    Copies(Vec<Copied>),
     List {
         joined: bool,
         list: u16,
@@ -221,8 +254,22 @@ pub struct Part {
     pub label: Label,
     pub at: Ref,
     pub card: bool,
-    /// It is a value of the record, as it stands there.
-    pub slot: Option<u16>,
+}
+
+impl Part {
+    /// The same, where it is a value of the record that anyone may see.
+    fn copied(&self) -> Option<Copied> {
+        match self.at {
+            Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            } if !self.card => Some(Copied {
+                label: self.label.clone(),
+                slot,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Why a policy cannot be compiled into a lane.
@@ -318,6 +365,7 @@ impl Lane {
             .any(|source| source.kind.role == Role::Record && source.kind.keyed);
         lane.settle();
         lane.share_messages();
+        lane.share_tests();
         lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, false);
         Ok(lane)
     }
@@ -405,6 +453,27 @@ impl Lane {
             }
         }
         self.messages = known.len();
+    }
+
+    /// Finds the conditions that several recipients have of a record.
+    fn share_tests(&mut self) {
+        for program in &mut self.recipients {
+            let known = &mut self.sources[program.source].tests;
+            for condition in &mut program.conditions {
+                let Ref {
+                    joined: false,
+                    place: Place::Slot(slot),
+                } = condition.field
+                else {
+                    continue;
+                };
+                let same = |test: &(u16, Test)| test.0 == slot && test.1 == condition.test;
+                condition.shared = known.iter().position(same).or_else(|| {
+                    known.push((slot, condition.test.clone()));
+                    Some(known.len() - 1)
+                });
+            }
+        }
     }
 
     /// Lists may have got further fields after their place was noted.
@@ -501,6 +570,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         own_id,
         card: None,
         checked: Vec::new(),
+        tests: Vec::new(),
         recipients: Vec::new(),
     })
 }
@@ -523,7 +593,11 @@ impl Compiler<'_> {
         let recipient = self.recipient;
         let mut conditions = Vec::new();
         for condition in &recipient.when {
-            conditions.push((self.field(&condition.field)?, condition.test.clone()));
+            conditions.push(Condition {
+                field: self.field(&condition.field)?,
+                test: condition.test.clone(),
+                shared: None,
+            });
         }
         let key = self.pseudonym_of(&recipient.key)?;
         self.key = Some(key.clone());
@@ -569,6 +643,11 @@ impl Compiler<'_> {
             key,
             pseudonymiser,
             has_slip: steps.iter().any(|step| step.kept),
+            notices: card_fact.is_some()
+                || steps
+                    .iter()
+                    .any(|step| matches!(step.action, Action::Mask(_))),
+            runs: runs(&steps),
             steps,
         })
     }
@@ -627,9 +706,13 @@ impl Compiler<'_> {
     fn action(&mut self, value: &OutputValue) -> Result<Action, CompileError> {
         Ok(match value {
             OutputValue::Scalar(projection) => self.scalar(projection)?,
-            OutputValue::Object { from, fields } => Action::Object {
-                fields: self.parts(from, fields)?,
-            },
+            OutputValue::Object { from, fields } => {
+                let fields = self.parts(from, fields)?;
+                match fields.iter().map(Part::copied).collect() {
+                    Some(copied) => Action::Copies(copied),
+                    None => Action::Object { fields },
+                }
+            }
             OutputValue::List { from, fields } => {
                 let fields = self.parts(from, fields)?;
                 let (joined, list) = self.list_of(fields.first().map(|part| part.at), from)?;
@@ -784,10 +867,6 @@ impl Compiler<'_> {
                 label: Label::new(&field.name),
                 card: self.catalogue_type(&path)? == Type::CardNumber,
                 at,
-                slot: match at.place {
-                    Place::Slot(slot) if !at.joined => Some(slot),
-                    _ => None,
-                },
             });
         }
         Ok(parts)
@@ -939,6 +1018,26 @@ impl Compiler<'_> {
     }
 }
 
+/// Puts neighbours together that are copied.
+fn runs(steps: &[Step]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let Action::CopySlot(slot) = step.action else {
+            runs.push(Run::Step(index));
+            continue;
+        };
+        let copied = Copied {
+            label: step.label.clone(),
+            slot,
+        };
+        match runs.last_mut() {
+            Some(Run::Copies(all)) => all.push(copied),
+            _ => runs.push(Run::Copies(vec![copied])),
+        }
+    }
+    runs
+}
+
 /// Wants `path` as it stands, and a slot beside it that checks its form.
 fn checked(source: &mut Source, path: &str, form: Form) -> Result<Place, ShapeError> {
     let place = source.shape.want(path, Type::Text(None))?;
@@ -997,6 +1096,8 @@ pub struct Facts<'a> {
     pub row: Option<&'a Row>,
     /// The batch's time, in milliseconds since 1970.
     pub now_ms: i64,
+    /// What the source's tests say of the record, as far as it was asked.
+    pub verdicts: &'a [Result<(), Reason>],
     /// A value of the row that is not there for the recipient: a card number
     /// that is a national number, where it may never have one.
     pub dropped: Option<u16>,

@@ -11,20 +11,20 @@
 
 use std::sync::Arc;
 
-use super::admit::{admit, route};
+use super::admit::{admit, condition, route};
 use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
 use super::lane::{Facts, Lane, Program, Source};
 use super::project::Projector;
 use super::record::Record;
 use super::table::{Draft, Known, Row, Table};
-use super::tally::{RecipientTally, Seen, Tally};
+use super::tally::{Seen, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
-use crate::policy::pseudonym::PSEUDONYM_LENGTH;
+use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
 use crate::policy::text;
-use crate::transport::{Input, Outbox, Payload};
+use crate::transport::{Input, Outbox, OutputId, Payload};
 
 /// Decides the records of one worker. Owns all it touches.
 #[derive(Debug)]
@@ -35,6 +35,12 @@ pub struct Pipeline {
     table: Table,
     draft: Draft,
     projector: Projector,
+    /// What the source's tests say of the record at hand.
+    verdicts: Vec<Result<(), Reason>>,
+    /// The recipients that may have the record at hand, and where it goes.
+    admitted: Vec<(usize, OutputId)>,
+    /// What projecting one output met with.
+    seen: Seen,
     tally: Tally,
     now: BatchTime,
 }
@@ -74,6 +80,9 @@ impl Pipeline {
             table: Table::default(),
             draft: Draft::default(),
             projector: Projector::default(),
+            verdicts: Vec::new(),
+            admitted: Vec::new(),
+            seen: Seen::default(),
             tally,
             now: BatchTime::default(),
         }
@@ -180,6 +189,7 @@ impl Pipeline {
             record: self.records[usize::from(input.source.0)].reading(text),
             row,
             now_ms: self.now.ms,
+            verdicts: &[],
             dropped: None,
         }
         .seen_by(program);
@@ -324,66 +334,145 @@ impl Pipeline {
         if source.recipients.is_empty() {
             self.tally.sources[at].applied += 1;
         }
+        let record = self.records[at].reading(text);
+        self.verdicts.clear();
+        let tests = source.tests.iter();
+        self.verdicts
+            .extend(tests.map(|(slot, test)| condition(record.value(*slot), test)));
         let facts = Facts {
             lane,
-            record: self.records[at].reading(text),
+            record,
             row,
             now_ms: self.now.ms,
+            verdicts: &self.verdicts,
             dropped: None,
         };
-        self.projector.next_record(lane);
+        let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
+        self.admitted.clear();
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
                 continue;
             };
-            let tally = &mut self.tally.recipients[index];
-            let narrowed;
-            let facts = match program.joined_card {
-                None => &facts,
-                Some(_) => {
-                    narrowed = facts.seen_by(program);
-                    &narrowed
+            let narrowed = seen_by(program);
+            let facts = narrowed.as_ref().unwrap_or(&facts);
+            let admitted =
+                admit(facts, source, program).and_then(|()| route(facts, &program.route));
+            match admitted {
+                Ok(output) => self.admitted.push((index, output)),
+                Err(reason) => {
+                    withhold(
+                        lane,
+                        source,
+                        &self.now,
+                        input,
+                        (index, reason),
+                        &mut self.tally,
+                        outbox,
+                    );
                 }
+            }
+        }
+        self.projector.next_record(lane);
+        let begin = |projector: &mut Projector, place: usize| {
+            let program = lane.recipients.get(self.admitted.get(place)?.0)?;
+            let narrowed = seen_by(program);
+            projector.begin_key(narrowed.as_ref().unwrap_or(&facts), program)
+        };
+        let mut next = begin(&mut self.projector, 0);
+        for (place, &(index, output)) in self.admitted.iter().enumerate() {
+            let Some(program) = lane.recipients.get(index) else {
+                continue;
             };
-            let offered = offer(facts, source, program, &mut self.projector, tally, outbox);
-            if let Err(reason) = offered {
-                tally.withheld[reason as usize] += 1;
-                if matches!(reason, Reason::Malformed | Reason::TooLarge) {
-                    let why = (reason, Some(program.name.as_str()));
-                    let letters = &mut self.tally.dead_letters;
-                    letter(lane, source, &self.now, input, why, letters, outbox);
+            let narrowed = seen_by(program);
+            let facts = narrowed.as_ref().unwrap_or(&facts);
+            let key = next.map(|key| key.end(program));
+            // The next key is made while this output is written.
+            next = begin(&mut self.projector, place + 1);
+            let released = match key {
+                Some(key) => release(
+                    facts,
+                    program,
+                    output,
+                    &key,
+                    &mut self.projector,
+                    &mut self.seen,
+                    outbox,
+                ),
+                None => Err(Reason::KeyMissing),
+            };
+            match released {
+                Ok(bytes) => {
+                    let tally = &mut self.tally.recipients[index];
+                    tally.released += 1;
+                    tally.bytes += bytes as u64;
+                    if program.notices {
+                        tally.seen.absorb(&self.seen);
+                    }
+                }
+                Err(reason) => {
+                    withhold(
+                        lane,
+                        source,
+                        &self.now,
+                        input,
+                        (index, reason),
+                        &mut self.tally,
+                        outbox,
+                    );
                 }
             }
         }
     }
 }
 
-/// Decides a record for one recipient.
-fn offer(
-    facts: &Facts<'_>,
+/// Counts that a recipient does not get a record, and tells upstream where that
+/// is the record's fault.
+#[inline(never)]
+fn withhold(
+    lane: &Lane,
     source: &Source,
-    program: &Program,
-    projector: &mut Projector,
-    tally: &mut RecipientTally,
+    now: &BatchTime,
+    input: &Input<'_>,
+    (index, reason): (usize, Reason),
+    tally: &mut Tally,
     outbox: &mut Outbox,
-) -> Result<(), Reason> {
-    admit(facts, source, program)?;
-    let output = route(facts, &program.route)?;
-    let key = projector
-        .output_key(facts, program)
-        .ok_or(Reason::KeyMissing)?;
-    let mut seen = Seen::default();
-    let bytes = outbox.write(output, None, Some(&key.text()), |page, start| {
-        let end = projector.project(facts, program, &key, (page, start), &mut seen);
+) {
+    tally.recipients[index].withheld[reason as usize] += 1;
+    if matches!(reason, Reason::Malformed | Reason::TooLarge) {
+        let why = (reason, Some(lane.recipients[index].name.as_str()));
+        letter(
+            lane,
+            source,
+            now,
+            input,
+            why,
+            &mut tally.dead_letters,
+            outbox,
+        );
+    }
+}
+
+/// Writes the output of a record for one recipient; returns its bytes.
+fn release(
+    facts: &Facts<'_>,
+    program: &Program,
+    output: OutputId,
+    key: &Pseudonym,
+    projector: &mut Projector,
+    seen: &mut Seen,
+    outbox: &mut Outbox,
+) -> Result<usize, Reason> {
+    if program.notices {
+        *seen = Seen::default();
+    }
+    outbox.write(output, None, |page, start| {
+        let start = page.words(start, key.words(), PSEUDONYM_LENGTH);
+        let end = projector.project(facts, program, key, (page, start), seen);
         if end - start > facts.lane.output_bytes_max {
             return Err(Reason::TooLarge);
         }
-        Ok(end)
-    })?;
-    tally.released += 1;
-    tally.bytes += (bytes + PSEUDONYM_LENGTH) as u64;
-    tally.seen.absorb(&seen);
-    Ok(())
+        Ok((Some(start), end))
+    })
 }
 
 /// Writes a dead letter, for a recipient or for all, and counts it.

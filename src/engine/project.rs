@@ -3,14 +3,16 @@
 //! One module owns writing. A field that is missing is left out; nothing is
 //! copied that no profile lists.
 
-use super::lane::{Action, Facts, Lane, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
+use super::lane::{
+    Action, Copied, Facts, Lane, Masked, Needed, Part, Program, PseudonymOf, Ref, Run, Step,
+};
 use super::record::Reading;
 use super::shape::Place;
 use super::tally::Seen;
 use super::value::{State, Value};
 use crate::json::page::{Label, Page};
 use crate::policy::mask;
-use crate::policy::pseudonym::{Message, PSEUDONYM_LENGTH, Pseudonym};
+use crate::policy::pseudonym::{Begun, Message, PSEUDONYM_LENGTH, Pseudonym};
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -29,6 +31,31 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// The pseudonym of what stands at `of`, half made.
+    fn begin(
+        &mut self,
+        facts: &Facts<'_>,
+        program: &Program,
+        of: &PseudonymOf,
+    ) -> Option<Unfinished> {
+        let place = of.message.and_then(|place| self.made.get_mut(place));
+        if let Some(Some(message)) = &place {
+            return Some(Unfinished::Begun(program.pseudonymiser.begin(message)));
+        }
+        let value = facts.value(of.value).as_text()?;
+        let library = facts.text(of.library).unwrap_or_default();
+        let made = Message::new(&of.meaning, library, value);
+        let pseudonymiser = &program.pseudonymiser;
+        let unfinished = match &made {
+            Some(message) => Unfinished::Begun(pseudonymiser.begin(message)),
+            None => Unfinished::Made(pseudonymiser.pseudonym(&of.meaning, library, value)),
+        };
+        if let Some(place) = place {
+            *place = made;
+        }
+        Some(unfinished)
+    }
+
     /// The pseudonym of what stands at `of`.
     fn pseudonym(
         &mut self,
@@ -36,21 +63,26 @@ impl Messages {
         program: &Program,
         of: &PseudonymOf,
     ) -> Option<Pseudonym> {
-        let place = of.message.and_then(|place| self.made.get_mut(place));
-        if let Some(Some(message)) = &place {
-            return Some(program.pseudonymiser.of(message));
+        let unfinished = self.begin(facts, program, of)?;
+        Some(unfinished.end(program))
+    }
+}
+
+/// A pseudonym that is still to be made in full, but for long ones.
+#[derive(Debug)]
+pub enum Unfinished {
+    Begun(Begun),
+    Made(Pseudonym),
+}
+
+impl Unfinished {
+    /// Makes the pseudonym, for the program that it was begun for.
+    #[inline]
+    pub fn end(self, program: &Program) -> Pseudonym {
+        match self {
+            Unfinished::Begun(begun) => program.pseudonymiser.end(begun),
+            Unfinished::Made(pseudonym) => pseudonym,
         }
-        let value = facts.value(of.value).as_text()?;
-        let library = facts.text(of.library).unwrap_or_default();
-        let made = Message::new(&of.meaning, library, value);
-        let pseudonym = match &made {
-            Some(message) => program.pseudonymiser.of(message),
-            None => program.pseudonymiser.pseudonym(&of.meaning, library, value),
-        };
-        if let Some(place) = place {
-            *place = made;
-        }
-        Some(pseudonym)
     }
 }
 
@@ -90,11 +122,12 @@ impl Projector {
     }
 
     /// The output key of a record for a recipient, where its field is there.
-    pub fn output_key(&mut self, facts: &Facts<'_>, program: &Program) -> Option<Pseudonym> {
+    #[inline]
+    pub fn begin_key(&mut self, facts: &Facts<'_>, program: &Program) -> Option<Unfinished> {
         if program.key.card && card_hidden(facts, program) {
             return None;
         }
-        self.messages.pseudonym(facts, program, &program.key)
+        self.messages.begin(facts, program, &program.key)
     }
 
     /// Writes what `program` shows of a record onto `page` at `start`, as one
@@ -117,8 +150,11 @@ impl Projector {
             seen,
         };
         let mut at = start;
-        for (index, step) in program.steps.iter().enumerate() {
-            at = self.step(&mut pen, at, index, step);
+        for run in &program.runs {
+            at = match run {
+                Run::Copies(copied) => copies(pen.page, at, copied, facts.record),
+                Run::Step(index) => self.step(&mut pen, at, *index, &program.steps[*index]),
+            };
         }
         match page.close_object(start, at) {
             Some(end) => end,
@@ -163,23 +199,10 @@ impl Projector {
 
     /// Writes one member at `at`, or nothing where there is no value; says where
     /// the next one goes.
-    #[inline(always)]
     fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
-        match &step.action {
-            Action::CopySlot(slot) => pen.copy(at, step, *slot),
-            Action::OutputKey if !step.kept => match pen.key {
-                Some(key) => pen.token(at, step, key),
-                None => at,
-            },
-            _ => self.rarer(pen, at, index, step),
-        }
-    }
-
-    #[inline(never)]
-    fn rarer(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         let (facts, hidden) = (pen.facts, pen.hidden);
         match &step.action {
-            Action::CopySlot(_) => at,
+            Action::CopySlot(slot) => copy(pen.page, at, &step.label, facts.record, *slot),
             Action::OutputKey => match pen.key {
                 Some(key) => {
                     self.keep_token(index, step, key);
@@ -214,18 +237,12 @@ impl Projector {
                     pen.member(at, step, |page, at| Some(page.string(at, &self.masked)))
                 }
             },
-            Action::Object { fields } => pen.member(at, step, |page, start| {
-                let mut at = start;
-                for part in fields.iter().filter(|part| !(part.card && hidden)) {
-                    at = match part.slot {
-                        Some(slot) => copy(page, at, &part.label, facts.record, slot),
-                        None => {
-                            let after = page.label(at, &part.label);
-                            scalar(page, after, facts.value(part.at)).unwrap_or(at)
-                        }
-                    };
-                }
-                page.close_object(start, at)
+            Action::Object { fields } => pen.member(at, step, |page, at| {
+                object(page, at, fields, hidden, |part| facts.value(part.at))
+            }),
+            Action::Copies(copied) => pen.member(at, step, |page, start| {
+                let end = copies(page, start, copied, facts.record);
+                page.close_object(start, end)
             }),
             Action::List {
                 joined,
@@ -406,36 +423,40 @@ impl<'a> Pen<'a> {
         write(self.page, value).unwrap_or(at)
     }
 
-    /// Writes a member as it stands in the record.
-    #[inline(always)]
-    fn copy(&mut self, at: usize, step: &Step, slot: u16) -> usize {
-        copy(self.page, at, &step.label, self.facts.record, slot)
-    }
-
     #[inline]
     fn token(&mut self, at: usize, step: &Step, token: &Pseudonym) -> usize {
         let at = self.page.label(at, &step.label);
-        let at = self.page.byte(at, b'"');
-        let at = self.page.words(at, token.words(), PSEUDONYM_LENGTH);
-        self.page.byte(at, b'"')
+        self.page.words(at, token.quoted(), PSEUDONYM_LENGTH + 2)
     }
+}
+
+/// Writes members as they stand in the record; nothing of what is not there.
+#[inline]
+fn copies(page: &mut Page, start: usize, copied: &[Copied], record: Reading<'_>) -> usize {
+    copied.iter().fold(start, |at, one| {
+        copy(page, at, &one.label, record, one.slot)
+    })
 }
 
 /// Writes a member as it stands in the record; nothing where there is none.
 #[inline(always)]
 fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u16) -> usize {
     let found = record.slot(slot);
-    match found.state() {
-        State::Plain | State::Number => {
-            let text = record.text_of(State::Plain).as_bytes();
-            page.member(at, label, text, found.start(), found.end())
-        }
-        State::Missing | State::Malformed => at,
-        State::Decoded | State::True | State::False => {
-            let after = page.label(at, label);
-            scalar(page, after, record.value(slot)).unwrap_or(at)
-        }
+    if found.is_in_text() {
+        let text = record.text_of(State::Plain).as_bytes();
+        page.member(at, label, text, found.start(), found.end())
+    } else if found.is_missing() {
+        at
+    } else {
+        changed(page, at, label, record.value(slot))
     }
+}
+
+/// Writes a member whose value does not stand in the record as it is written.
+#[inline(never)]
+fn changed(page: &mut Page, at: usize, label: &Label, value: Value<'_>) -> usize {
+    let after = page.label(at, label);
+    scalar(page, after, value).unwrap_or(at)
 }
 
 /// Writes a scalar; says where it ends, if there is one.
@@ -462,8 +483,7 @@ fn object<'a>(
     let mut at = start;
     for part in fields {
         if !(part.card && hidden) {
-            let after = page.label(at, &part.label);
-            at = scalar(page, after, value(part)).unwrap_or(at);
+            at = changed(page, at, &part.label, value(part));
         }
     }
     page.close_object(start, at)

@@ -2,11 +2,11 @@
 //!
 //! One pass, no tree. What is not wanted is passed over, but checked to be JSON.
 
-use super::keys::{KeyId, Keys, NONE, START, TEXT_MAX, Wanted};
+use super::keys::{KeyId, Keys, Lookup, NONE, START, Wanted};
 use super::record::{List, Values};
 use super::shape::{Elements, MEMBERS_MAX, Shape, Target};
 use super::value::{Slot, State};
-use crate::json::scan::{self, ScanError, Scanner, StringToken, count_key};
+use crate::json::scan::{self, PIECE, ScanError, Scanner, StringToken, count_key, special_bytes};
 use crate::policy::catalogue::Type;
 
 pub(super) struct Reader<'a> {
@@ -29,8 +29,18 @@ struct Inside {
     depth: u32,
 }
 
+/// A gap between two values and the start of a string are looked at together.
+const WINDOW: usize = 2 * PIECE;
+
+/// How far the members of one object were read.
+struct Members {
+    seen: Seen,
+    /// The key that was read last.
+    before: KeyId,
+}
+
 /// The members of one object that were read already.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Seen([u64; MEMBERS_MAX / 64]);
 
 impl Seen {
@@ -38,13 +48,10 @@ impl Seen {
     #[inline(always)]
     fn is_new(&mut self, index: usize) -> bool {
         let bit = 1 << (index % 64);
-        match self.0.get_mut(index / 64) {
-            Some(word) if *word & bit == 0 => {
-                *word |= bit;
-                true
-            }
-            _ => false,
-        }
+        let word = &mut self.0[index / 64 % (MEMBERS_MAX / 64)];
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
     }
 }
 
@@ -59,85 +66,136 @@ impl Reader<'_> {
         base: Option<usize>,
         depth: u32,
     ) -> Result<usize, ScanError> {
-        let scan = self.scan;
-        let depth = scan.deeper(depth)?;
+        let depth = self.scan.deeper(depth)?;
         let inside = Inside { node, base, depth };
-        let mut seen = Seen::default();
-        let mut before = START;
+        let mut members = Members {
+            seen: Seen::default(),
+            before: START,
+        };
         // At the brace, then behind each value.
         let mut at = at;
         loop {
-            if let Some(after) = self.expected(at, inside, &mut before, &mut seen)? {
-                at = after;
-                continue;
-            }
-            let first = before == START;
-            let next = if first { at } else { scan.space(at) };
-            match (scan.byte(next), first) {
-                (b'{', true) | (b',', false) => {}
-                (b'}', false) => return Ok(next + 1),
-                _ => return Err(ScanError::Syntax),
-            }
-            let key = scan.space(next + 1);
-            if first && scan.byte(key) == b'}' {
-                return Ok(key + 1);
-            }
-            at = self.next_member(at, key, inside, &mut before, &mut seen)?;
+            let (stop, expected) = self.expected(at, inside, &mut members)?;
+            at = match expected {
+                Some(value) => self.value(
+                    value,
+                    inside,
+                    self.member_of(inside, members.before),
+                    &mut members.seen,
+                )?,
+                None => {
+                    let first = members.before == START;
+                    let next = if first { stop } else { self.scan.space(stop) };
+                    match (self.scan.byte(next), first) {
+                        (b'{', true) | (b',', false) => {}
+                        (b'}', false) => return Ok(next + 1),
+                        _ => return Err(ScanError::Syntax),
+                    }
+                    let key = self.scan.space(next + 1);
+                    if first && self.scan.byte(key) == b'}' {
+                        return Ok(key + 1);
+                    }
+                    self.next_member(stop, key, inside, &mut members)?
+                }
+            };
         }
     }
 
-    /// Reads a member from behind the value before, or from the brace, where it
-    /// stands there as it did the last time. None where it does not: then nothing was read.
+    /// Reads members from behind the value before, or from the brace, for as
+    /// long as they stand there as they did the last time, and are strings.
+    ///
+    /// Says where it stopped: behind a value, or at the value of the last member
+    /// if that is still to be read.
     #[inline(always)]
     fn expected(
         &mut self,
-        at: usize,
+        mut at: usize,
         inside: Inside,
-        before: &mut KeyId,
-        seen: &mut Seen,
-    ) -> Result<Option<usize>, ScanError> {
-        let keys = &self.keys[usize::from(inside.node)];
-        let guess = self
-            .scan
-            .chunk(at)
-            .and_then(|bytes| keys.guess(*before, bytes));
-        let Some((key, known)) = guess else {
-            return Ok(None);
+        members: &mut Members,
+    ) -> Result<(usize, Option<usize>), ScanError> {
+        let keys = &mut self.keys[usize::from(inside.node)];
+        let bytes = self.text.as_bytes();
+        let mut tail;
+        let Members {
+            mut seen,
+            mut before,
+        } = *members;
+        let mut keys_left = self.keys_left;
+        let mut next = keys.known(before).next;
+        // The brace before the first key stands for a comma.
+        let mut ignored = u32::from(before == START);
+        let outcome = loop {
+            let window = match bytes.get(at..at.wrapping_add(WINDOW)) {
+                Some(window) => window.first_chunk::<WINDOW>(),
+                None => {
+                    tail = padded(bytes, at);
+                    tail.as_ref()
+                }
+            };
+            let Some((window, gap)) =
+                window.and_then(|window| Some((window, window.first_chunk()?)))
+            else {
+                break (at, None);
+            };
+            let key = match keys.guess(next, gap, ignored) {
+                Some(key) => key,
+                None => {
+                    let Some(key) = keys.stands_in(window, ignored) else {
+                        break (at, None);
+                    };
+                    keys.follow(before, key);
+                    key
+                }
+            };
+            let known = keys.known(key);
+            count_key(&mut keys_left)?;
+            before = key;
+            next = known.next;
+            ignored = 0;
+            let start = known.gap_length();
+            let value = at + start;
+            if !known.is_string {
+                break (at, Some(self.scan.space(value)));
+            }
+            let Some(piece) = window.get(start..).and_then(<[u8]>::first_chunk) else {
+                break (at, Some(value - 1));
+            };
+            let length = special_bytes(piece).trailing_zeros() as usize;
+            let mut end = value + length;
+            if window.get(start + length) != Some(&b'"') {
+                let token = self.scan.string(value - 1)?;
+                if token.escaped {
+                    break (at, Some(value - 1));
+                }
+                end = token.end;
+            }
+            match known.wanted {
+                Wanted::Nothing => self.values.unlisted = true,
+                Wanted::Slot(slot, form) if seen.is_new(known.place()) => {
+                    let fits = value == end
+                        || form.is_none_or(|form| {
+                            let text = self.text.get(value..end);
+                            text.is_some_and(|text| form.fits(text))
+                        });
+                    if !fits {
+                        self.values.unfit += 1;
+                    } else if value != end
+                        && let Some(place) = self.values.slots.get_mut(usize::from(slot))
+                    {
+                        *place = Slot::span(value - 1, end + 1, State::Plain);
+                    }
+                }
+                Wanted::Slot(..) | Wanted::Other => break (at, Some(value - 1)),
+            }
+            at = end + 1;
         };
-        count_key(&mut self.keys_left)?;
-        *before = key;
-        let value = at + usize::from(known.gap_length);
-        let member = known.member();
-        if !known.is_string {
-            let value = self.scan.space(value);
-            return self.value(value, inside, member, seen).map(Some);
-        }
-        let wanted = known.wanted;
-        let token = self.scan.string(value - 1)?;
-        match (wanted, member) {
-            (Wanted::Nothing, _) => self.values.unlisted = true,
-            (Wanted::Slot(slot), Some(index))
-                if !token.escaped && token.start != token.end && seen.is_new(index) =>
-            {
-                if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
-                    *place = quoted(token);
-                }
-            }
-            (Wanted::Form(slot, form), Some(index))
-                if !token.escaped && token.start != token.end && seen.is_new(index) =>
-            {
-                let text = self.text.get(token.start..token.end).unwrap_or_default();
-                if !form.fits(text) {
-                    self.values.unfit += 1;
-                } else if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
-                    *place = quoted(token);
-                }
-            }
-            _ => {
-                return self.value(value - 1, inside, member, seen).map(Some);
-            }
-        }
-        Ok(Some(token.after()))
+        self.keys_left = keys_left;
+        *members = Members { seen, before };
+        Ok(outcome)
+    }
+
+    fn member_of(&self, inside: Inside, key: KeyId) -> Option<usize> {
+        self.keys[usize::from(inside.node)].known(key).member()
     }
 
     /// Reads the member whose key stands at `start`; `gap` is where what stands
@@ -148,25 +206,26 @@ impl Reader<'_> {
         gap: usize,
         start: usize,
         inside: Inside,
-        before: &mut KeyId,
-        seen: &mut Seen,
+        members: &mut Members,
     ) -> Result<usize, ScanError> {
         let (token, value) = self.scan.key(start, &mut self.keys_left)?;
         let keys = &mut self.keys[usize::from(inside.node)];
         let text = self.scan.chunk(start).filter(|_| !token.escaped);
-        let found = text.and_then(|text| keys.look_up(*before, text, token.end - token.start));
+        let found = match text {
+            Some(text) => keys.look_up(members.before, text, token.end - token.start),
+            None => Lookup::TooLong,
+        };
         let (key, member) = match found {
-            Some(found) => found,
-            None => (NONE, self.named(inside.node, token)),
+            Lookup::Member(key, member) => (key, Some(member)),
+            Lookup::Unlisted(key) => (key, None),
+            Lookup::TooLong => (NONE, self.named(inside.node, token)),
         };
         let length = value - gap + usize::from(self.scan.byte(value) == b'"');
-        if length <= TEXT_MAX
-            && let Some(bytes) = self.scan.chunk(gap)
-        {
+        if let Some(bytes) = self.scan.chunk(gap) {
             self.keys[usize::from(inside.node)].note(key, bytes, length);
         }
-        *before = key;
-        self.value(value, inside, member, seen)
+        members.before = key;
+        self.value(value, inside, member, &mut members.seen)
     }
 
     /// Reads the value of a member, if it is one of the node's.
@@ -435,6 +494,15 @@ impl Reader<'_> {
             quoted(token)
         }
     }
+}
+
+/// What is left from `at` on, with zeros behind it; none at the last byte.
+#[cold]
+fn padded(bytes: &[u8], at: usize) -> Option<[u8; WINDOW]> {
+    let rest = bytes.get(at..).filter(|rest| rest.len() > 1)?;
+    let mut window = [0; WINDOW];
+    window.get_mut(..rest.len())?.copy_from_slice(rest);
+    Some(window)
 }
 
 /// A string without escapes, with its quotes.

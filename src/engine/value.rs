@@ -67,13 +67,14 @@ const STATE_BITS: u32 = 8;
 pub enum State {
     Missing,
     Malformed,
-    /// A string without escapes, in the record's text, with its quotes.
-    Plain,
-    /// A string that had escapes, in the decoded text.
-    Decoded,
-    Number,
     True,
     False,
+    /// A string that had escapes, in the decoded text.
+    Decoded,
+    /// A string without escapes, in the record's text, with its quotes.
+    Plain,
+    /// In the record's text, as a string without escapes is.
+    Number,
 }
 
 impl Slot {
@@ -99,13 +100,20 @@ impl Slot {
     pub const fn state(self) -> State {
         match self.0 as u8 {
             0 => State::Missing,
-            2 => State::Plain,
-            3 => State::Decoded,
-            4 => State::Number,
-            5 => State::True,
-            6 => State::False,
+            2 => State::True,
+            3 => State::False,
+            4 => State::Decoded,
+            5 => State::Plain,
+            6 => State::Number,
             _ => State::Malformed,
         }
+    }
+
+    /// Whether it can be copied as it stands in the record's text.
+    #[inline]
+    #[must_use]
+    pub const fn is_in_text(self) -> bool {
+        self.0 as u8 >= State::Plain as u8
     }
 
     #[inline]

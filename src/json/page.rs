@@ -5,7 +5,7 @@
 //! that are too many are written over by the next one. Nothing here looks at
 //! what it writes, but for escapes.
 
-use super::scan::Scanner;
+use super::scan::{PIECE, Scanner};
 use super::write;
 
 /// A buffer that is written at places; what lies behind the last is of no
@@ -15,8 +15,6 @@ pub struct Page {
     bytes: Vec<u8>,
 }
 
-/// Pieces up to this size are copied in one go.
-const PIECE: usize = 32;
 /// By how much a page grows, at least.
 const GROWTH: usize = 4_096;
 
@@ -28,9 +26,9 @@ const GROWTH: usize = 4_096;
 #[derive(Clone, Debug)]
 pub struct Label {
     text: Box<[u8]>,
-    /// The text, where it is no longer than a piece, followed by zeros.
+    /// The text, where it is shorter than a piece, followed by zeros.
     piece: [u8; PIECE],
-    /// Of the piece; 0 where the text is longer.
+    /// Of the text, where it is shorter than a piece; else 0.
     length: usize,
 }
 
@@ -41,13 +39,11 @@ impl Label {
         write::string(&mut text, name);
         text.push(b':');
         let mut piece = [0; PIECE];
-        let length = match piece.get_mut(..text.len()) {
-            Some(start) => {
-                start.copy_from_slice(&text);
-                text.len()
-            }
-            None => 0,
-        };
+        let mut length = 0;
+        if text.len() < PIECE {
+            length = text.len();
+            piece[..length].copy_from_slice(&text);
+        }
         Label {
             text: text.into(),
             piece,
@@ -106,27 +102,30 @@ impl Page {
         start: usize,
         end: usize,
     ) -> usize {
-        let length = end.saturating_sub(start);
-        let source = from.get(start..).and_then(<[u8]>::first_chunk::<PIECE>);
-        let place = self.bytes.get_mut(at..);
-        let place = place.and_then(<[u8]>::first_chunk_mut::<{ 2 * PIECE }>);
+        let length = end.wrapping_sub(start);
+        let before = label.length % PIECE;
+        let source = from.get(start..start.wrapping_add(PIECE));
+        let place = self.bytes.get_mut(at..at.wrapping_add(2 * PIECE));
         if let (Some(source), Some(place)) = (source, place)
             && length <= PIECE
-            && label.length > 0
+            && before > 0
         {
             place[..PIECE].copy_from_slice(&label.piece);
-            if let Some(value) = place.get_mut(label.length..label.length + PIECE) {
-                value.copy_from_slice(source);
-                return at + label.length + length;
-            }
+            place[before..before + PIECE].copy_from_slice(source);
+            return at + before + length;
         }
-        let at = self.label(at, label);
-        self.bytes(at, from.get(start..end).unwrap_or_default())
+        self.long_member(at, label, from.get(start..end).unwrap_or_default())
     }
 
-    /// Writes the first `length` of eight bytes each.
+    #[inline(never)]
+    fn long_member(&mut self, at: usize, label: &Label, value: &[u8]) -> usize {
+        let at = self.label(at, label);
+        self.bytes(at, value)
+    }
+
+    /// Writes the first `length` bytes of some words, of each the lowest first.
     #[inline(always)]
-    pub fn words(&mut self, at: usize, words: &[u64; 3], length: usize) -> usize {
+    pub fn words(&mut self, at: usize, words: [u64; 3], length: usize) -> usize {
         self.room(at + 24);
         if let Some(place) = self.bytes.get_mut(at..at + 24) {
             for (place, word) in place.chunks_exact_mut(8).zip(words) {
@@ -137,6 +136,7 @@ impl Page {
     }
 
     /// Writes bytes as they are.
+    #[inline]
     pub fn bytes(&mut self, at: usize, bytes: &[u8]) -> usize {
         let end = at + bytes.len();
         self.room(end);

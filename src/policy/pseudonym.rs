@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
+use wide::u32x4;
 
 use super::name::{KEY_ID, Secret};
 use super::settings::{KeySettings, SecretSource};
@@ -181,15 +182,28 @@ impl Pseudonymiser {
     /// The pseudonym of a message that is at hand.
     #[must_use]
     pub fn of(&self, message: &Message) -> Pseudonym {
+        self.end(self.begin(message))
+    }
+
+    /// The first half of the work. Halves that do not wait for each other are
+    /// done by the processor at the same time.
+    #[inline]
+    #[must_use]
+    pub fn begin(&self, message: &Message) -> Begun {
+        Begun(after(self.inner, &message.block))
+    }
+
+    /// The second half of the work.
+    #[inline]
+    #[must_use]
+    pub fn end(&self, begun: Begun) -> Pseudonym {
         let mut block = ending(32);
-        for (place, word) in block
-            .chunks_exact_mut(4)
-            .zip(after(self.inner, &message.block))
-        {
-            place.copy_from_slice(&word.to_be_bytes());
+        for (place, words) in block.chunks_exact_mut(16).zip(begun.0.chunks_exact(4)) {
+            let bytes = big_endian(words.first_chunk().copied().unwrap_or_default());
+            place.copy_from_slice(&bytes);
         }
-        let [a, b, c, d, ..] = after(self.outer, &block);
-        Pseudonym::of([a, b, c, d])
+        let [a, b, c, d, ..] = after(self.outer, &block).map(u64::from);
+        Pseudonym::of((a << 32) | b, (c << 32) | d)
     }
 
     fn long(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
@@ -198,14 +212,32 @@ impl Pseudonymiser {
             mac.update(part);
         }
         let digest = mac.finalize().into_bytes();
-        let mut words = [0; 4];
-        for (word, bytes) in words.iter_mut().zip(digest.chunks_exact(4)) {
-            *word = bytes
-                .iter()
-                .fold(0, |word, &byte| (word << 8) | u32::from(byte));
-        }
-        Pseudonym::of(words)
+        let number = |bytes: &[u8]| {
+            bytes
+                .first_chunk()
+                .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        };
+        Pseudonym::of(number(&digest), number(&digest[8..]))
     }
+}
+
+/// A pseudonym of which half the work is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun([u32; 8]);
+
+/// The bytes of four words, the highest of each first: in one piece, as a block
+/// is read in pieces of this size right after.
+#[inline]
+fn big_endian(words: [u32; 4]) -> [u8; 16] {
+    let words = u32x4::new(words);
+    let low = u32x4::splat(0x00ff_00ff);
+    let pairs: u32x4 = ((words & low) << 8) | ((words >> 8) & low);
+    let words: u32x4 = (pairs << 16) | (pairs >> 16);
+    let mut bytes = [0; 16];
+    for (place, word) in bytes.chunks_exact_mut(4).zip(words.to_array()) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
 }
 
 /// What is hashed, where it ends in its first block: that of the key came
@@ -264,42 +296,69 @@ fn after(mut state: [u32; 8], block: &[u8; BLOCK]) -> [u32; 8] {
     state
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Two characters of base64url for each twelve bits.
+static PAIRS: [[u8; 2]; 1 << 12] = pairs();
 
-/// The text of one pseudonym: [`PSEUDONYM_LENGTH`] characters, eight in a word,
-/// the first one lowest.
+const fn pairs() -> [[u8; 2]; 1 << 12] {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut pairs = [[0; 2]; 1 << 12];
+    let mut bits = 0;
+    while bits < pairs.len() {
+        pairs[bits] = [ALPHABET[bits >> 6], ALPHABET[bits & 63]];
+        bits += 1;
+    }
+    pairs
+}
+
+/// The text of one pseudonym between quotes: eight characters in a word, the
+/// first one lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pseudonym([u64; 3]);
 
+/// A pseudonym and two quotes fill three words.
+const _: () = assert!(PSEUDONYM_LENGTH + 2 == 24);
+
 impl Pseudonym {
     /// 128 bits in base64url; the last character holds two of them.
-    fn of([a, b, c, d]: [u32; 4]) -> Pseudonym {
-        let character = |bits: u64| u64::from(ALPHABET[(bits & 63) as usize]);
-        // 48 bits are eight characters.
-        let eight = |bits: u64| {
-            (0..8).fold(0, |word, place| {
-                word | (character(bits >> (42 - 6 * place)) << (8 * place))
-            })
+    #[inline]
+    fn of(high: u64, low: u64) -> Pseudonym {
+        const QUOTE: u64 = b'"' as u64;
+        // Four characters for twice twelve bits.
+        let four = |bits: u64| {
+            let pair = |bits: u64| u64::from(u16::from_le_bytes(PAIRS[(bits & 0xfff) as usize]));
+            pair(bits >> 12) | (pair(bits) << 16)
         };
-        let [a, b, c, d] = [a, b, c, d].map(u64::from);
+        let [a, b] = [four(high >> 40), four(high >> 16)];
+        let [c, d] = [four((high << 8) | (low >> 56)), four(low >> 32)];
+        // The last four bits of these are none of the pseudonym's.
+        let [e, f] = [four(low >> 8), four(low << 16)];
+        let [first, second, third] = [a | (b << 32), c | (d << 32), e | (f << 32)];
         Pseudonym([
-            eight((a << 16) | (b >> 16)),
-            eight(((b & 0xffff) << 32) | c),
-            // Two characters too many, of no bits: never shown.
-            eight(d << 16),
+            QUOTE | (first << 8),
+            (first >> 56) | (second << 8),
+            (second >> 56) | ((third << 8) & !(0xff << 56)) | (QUOTE << 56),
         ])
     }
 
-    /// The characters, and two bytes that are none of it.
+    /// The characters between quotes.
+    #[inline]
     #[must_use]
-    pub fn words(&self) -> &[u64; 3] {
-        &self.0
+    pub fn quoted(&self) -> [u64; 3] {
+        self.0
+    }
+
+    /// The characters, and two bytes that are none of it.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> [u64; 3] {
+        let [a, b, c] = self.0;
+        [(a >> 8) | (b << 56), (b >> 8) | (c << 56), c >> 8]
     }
 
     #[must_use]
     pub fn text(&self) -> [u8; PSEUDONYM_LENGTH] {
         let mut text = [0; 24];
-        for (place, word) in text.chunks_exact_mut(8).zip(self.0) {
+        for (place, word) in text.chunks_exact_mut(8).zip(self.words()) {
             place.copy_from_slice(&word.to_le_bytes());
         }
         let mut shown = [0; PSEUDONYM_LENGTH];

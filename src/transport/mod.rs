@@ -120,12 +120,12 @@ impl Outbox {
         key: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let added: Result<usize, std::convert::Infallible> = self.write(
-            output,
-            partition,
-            key,
-            |page, at| Ok(page.append(at, write)),
-        );
+        let added: Result<usize, std::convert::Infallible> =
+            self.write(output, partition, |page, at| {
+                let key_end = page.bytes(at, key.unwrap_or_default());
+                let end = page.append(key_end, write);
+                Ok((key.map(|_| key_end), end))
+            });
         match added {
             Ok(_) => {}
             Err(never) => match never {},
@@ -133,33 +133,33 @@ impl Outbox {
     }
 
     /// Adds one message, unless `write` fails: then the outbox is as it was.
-    /// `write` is told where on the page the value starts, and says where it
-    /// ends. Returns the value's length.
+    /// `write` is told where on the page the message starts, and says where its
+    /// key ends, if it has one, and where its value does. Returns the length of
+    /// both together.
     ///
     /// # Errors
     ///
     /// What `write` failed with.
+    #[inline]
     pub fn write<E>(
         &mut self,
         output: OutputId,
         partition: Option<i32>,
-        key: Option<&[u8]>,
-        write: impl FnOnce(&mut Page, usize) -> Result<usize, E>,
+        write: impl FnOnce(&mut Page, usize) -> Result<(Option<usize>, usize), E>,
     ) -> Result<usize, E> {
         let start = self.used;
-        let key_end = self.page.bytes(start, key.unwrap_or_default());
-        let end = write(&mut self.page, key_end)?;
+        let (key_end, end) = write(&mut self.page, start)?;
         self.used = end;
         self.entries.push(Entry {
             output,
             partition,
             start,
-            key_end,
+            key_end: key_end.unwrap_or(start),
             end,
-            key: key.is_some(),
+            key: key_end.is_some(),
             value: true,
         });
-        Ok(end - key_end)
+        Ok(end - start)
     }
 
     /// Adds a tombstone.
