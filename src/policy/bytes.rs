@@ -66,3 +66,20 @@ pub(super) fn pair(text: &[u8]) -> Option<[u8x16; 2]> {
 pub(super) fn places_in_pair([first, last]: [u8x16; 2], length: usize) -> u32 {
     first.to_bitmask() | (last.to_bitmask() << (length - 16))
 }
+
+/// Finds the first byte of a class from `at` on, or the end of the text.
+#[inline]
+pub(super) fn find(text: &[u8], mut at: usize, class: impl Fn(u8x16) -> u8x16) -> usize {
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let places = class(u8x16::new(*chunk)).to_bitmask();
+        if places != 0 {
+            return at + places.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let mut chunk = [0; 16];
+    chunk[..rest.len()].copy_from_slice(rest);
+    let places = class(u8x16::new(chunk)).to_bitmask();
+    text.len().min(at + places.trailing_zeros() as usize)
+}

@@ -421,8 +421,8 @@ const EMAIL_LABEL: u8 = 2;
 const PHONE: u8 = 4;
 const ISIL_UNIT: u8 = 8;
 
-fn is_in(class: u8, b: u8) -> bool {
-    CLASSES[usize::from(b)] & class != 0
+const fn is_in(class: u8, b: u8) -> bool {
+    CLASSES[b as usize] & class != 0
 }
 
 #[inline(never)]
@@ -494,12 +494,12 @@ fn is_email_by_bytes(value: &[u8]) -> bool {
 }
 
 /// Tells whether a byte may stand before the `@` of an address.
-pub(crate) fn is_email_local(b: u8) -> bool {
+pub(crate) const fn is_email_local(b: u8) -> bool {
     is_in(EMAIL_LOCAL, b)
 }
 
 /// Tells whether a byte may stand in a label after the `@` of an address.
-pub(crate) fn is_email_label(b: u8) -> bool {
+pub(crate) const fn is_email_label(b: u8) -> bool {
     is_in(EMAIL_LABEL, b)
 }
 

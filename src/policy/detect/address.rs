@@ -21,7 +21,7 @@ pub(super) fn email(text: &[u8], at: usize) -> Option<usize> {
     (first > domain && end > first).then_some(end)
 }
 
-pub(super) fn is_local(b: u8) -> bool {
+pub(super) const fn is_local(b: u8) -> bool {
     is_email_local(b) || !b.is_ascii()
 }
 

@@ -262,7 +262,7 @@ pub(super) fn count(text: &[u8], at: usize, limit: usize, suits: impl Fn(u8) -> 
 }
 
 /// Tells letters and digits; of other scripts every byte counts as a letter.
-pub(super) fn is_alphanumeric(b: u8) -> bool {
+pub(super) const fn is_alphanumeric(b: u8) -> bool {
     b.is_ascii_alphanumeric() || !b.is_ascii()
 }
 
