@@ -11,6 +11,7 @@ use super::shape::Place;
 use super::tally::Seen;
 use super::value::{State, Value};
 use crate::json::page::{Label, Page};
+use crate::policy::detect::Buffers;
 use crate::policy::mask;
 use crate::policy::pseudonym::{Begun, Message, PSEUDONYM_LENGTH, Pseudonym};
 
@@ -19,6 +20,7 @@ use crate::policy::pseudonym::{Begun, Message, PSEUDONYM_LENGTH, Pseudonym};
 pub struct Projector {
     masked: String,
     cleaned: String,
+    detecting: Buffers,
     /// What the steps show that a later step needs, by step.
     shown: Vec<Shown>,
     messages: Messages,
@@ -348,7 +350,13 @@ impl Projector {
                 .own
                 .iter()
                 .filter_map(|&at| facts.value(at).as_text());
-            detect.apply(shown, own, &mut self.cleaned, &mut pen.seen.detected)
+            detect.apply_with(
+                &mut self.detecting,
+                shown,
+                own,
+                &mut self.cleaned,
+                &mut pen.seen.detected,
+            )
         });
         let shown = if cleaned {
             self.cleaned.as_str()

@@ -13,9 +13,12 @@ mod table;
 
 pub use table::DETECTORS;
 
-use fold::Folded;
+use fold::Folding;
 use number::{Run, count, is_alphanumeric};
 use own::OwnValues;
+use wide::u8x16;
+
+use super::bytes::{digits, find, only};
 
 /// A row of [`DETECTORS`].
 #[derive(Debug)]
@@ -62,6 +65,13 @@ pub struct UnknownDetector {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detectors {
     on: [bool; DETECTORS.len()],
+}
+
+/// The buffers of finding, used again for every text.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    folding: Folding,
+    own: OwnValues,
 }
 
 impl Detectors {
@@ -116,19 +126,38 @@ impl Detectors {
         out: &mut String,
         hits: &mut [u32],
     ) -> bool {
-        let own = if self.needs_own_values() {
-            OwnValues::new(own)
-        } else {
-            OwnValues::default()
-        };
-        if own.is_empty() && !may_hit(text) {
-            return false;
+        self.apply_with(&mut Buffers::default(), text, own, out, hits)
+    }
+
+    /// Does as [`Detectors::apply`], in buffers that were used before.
+    pub fn apply_with<'o>(
+        &self,
+        buffers: &mut Buffers,
+        text: &str,
+        own: impl Iterator<Item = &'o str>,
+        out: &mut String,
+        hits: &mut [u32],
+    ) -> bool {
+        buffers.own.clear();
+        if self.needs_own_values() {
+            own.for_each(|value| buffers.own.add(value));
         }
-        let folded = Folded::new(text);
+        (!buffers.own.is_empty() || may_hit(text.as_bytes()))
+            && self.replace(text, buffers, out, hits)
+    }
+
+    fn replace(
+        &self,
+        text: &str,
+        buffers: &mut Buffers,
+        out: &mut String,
+        hits: &mut [u32],
+    ) -> bool {
+        let folded = buffers.folding.fold(text);
         let scan = Scan {
             on: self,
             text: folded.bytes(),
-            own,
+            own: &buffers.own,
         };
         let mut copied = None;
         scan.each_hit(|hit| {
@@ -156,17 +185,23 @@ impl Detectors {
 
 /// Tells whether anything but an own value may be found: every other hit has a
 /// digit or an at sign in it.
-fn may_hit(text: &str) -> bool {
-    let may = |b: u8| b.is_ascii_digit() | (b == b'@') | !b.is_ascii();
-    // Sixteen bytes at a time, without a branch for each.
-    let (chunks, rest) = text.as_bytes().as_chunks::<16>();
-    chunks
-        .iter()
-        .any(|chunk| chunk.iter().fold(false, |found, &b| found | may(b)))
-        || rest.iter().any(|&b| may(b))
+#[inline]
+fn may_hit(text: &[u8]) -> bool {
+    let may = |chunk: &[u8; 16]| {
+        let chunk = u8x16::new(*chunk);
+        // Of the bytes themselves, those beyond ASCII have their highest bit set.
+        (digits(chunk) | only(chunk, b'@') | chunk).to_bitmask() != 0
+    };
+    match text.last_chunk() {
+        Some(last) => text.as_chunks().0.iter().any(may) || may(last),
+        None => text
+            .iter()
+            .any(|&b| b.is_ascii_digit() || b == b'@' || !b.is_ascii()),
+    }
 }
 
 /// Bytes of the folded text, and what they are.
+#[derive(Debug, PartialEq, Eq)]
 struct Hit {
     start: usize,
     end: usize,
@@ -176,21 +211,39 @@ struct Hit {
 struct Scan<'a> {
     on: &'a Detectors,
     text: &'a [u8],
-    own: OwnValues,
+    own: &'a OwnValues,
 }
 
 impl Scan<'_> {
     /// Walks over the hits from left to right; a book's number is stepped over.
-    fn each_hit(&self, mut found: impl FnMut(Hit)) {
+    fn each_hit(&self, found: impl FnMut(Hit)) {
+        let mut ahead = Ahead::new(self.text);
+        self.each_hit_from(
+            |at, edge| self.own.may_begin(self.text, at, ahead.next(at, edge)),
+            found,
+        );
+    }
+
+    /// Walks over the hits that begin where `next` says: from a place on, and
+    /// with the end of the last hit.
+    fn each_hit_from(
+        &self,
+        mut next: impl FnMut(usize, usize) -> usize,
+        mut found: impl FnMut(Hit),
+    ) {
         let (mut at, mut edge) = (0, 0);
-        while at < self.text.len() {
+        loop {
+            at = next(at, edge);
+            if at >= self.text.len() {
+                return;
+            }
             let starts = Starts::at(self.text, at, edge);
-            let run = (starts.number || starts.lead)
+            let run = (starts.number() || starts.lead())
                 .then(|| Run::read(self.text, at))
                 .flatten();
             let book = run.as_ref().and_then(Run::isbn);
             let run = run.filter(|_| book.is_none());
-            if let Some(hit) = self.best(at, edge, &starts, run) {
+            if let Some(hit) = self.best(at, edge, starts, run) {
                 (at, edge) = (hit.end, hit.end);
                 found(hit);
             } else {
@@ -201,7 +254,7 @@ impl Scan<'_> {
 
     /// Finds the longest hit that begins at `at`. The end of the last hit, the
     /// edge, parts what stands after it from what stood before.
-    fn best(&self, at: usize, edge: usize, starts: &Starts, run: Option<Run<'_>>) -> Option<Hit> {
+    fn best(&self, at: usize, edge: usize, starts: Starts, run: Option<Run<'_>>) -> Option<Hit> {
         let mut best: Option<Hit> = None;
         let mut offer = |detector, end: Option<usize>| {
             if let Some(end) = end.filter(|&end| best.as_ref().is_none_or(|hit| end > hit.end)) {
@@ -220,25 +273,25 @@ impl Scan<'_> {
                 }
             }
         }
-        if starts.number && on(Detector::PostcodeHouseNumber) {
+        if starts.number() && on(Detector::PostcodeHouseNumber) {
             offer(
                 Detector::PostcodeHouseNumber,
                 address::postcode_house_number(self.text, at),
             );
         }
-        if starts.number && on(Detector::BirthDate) {
+        if starts.number() && on(Detector::BirthDate) {
             offer(Detector::BirthDate, address::written_date(self.text, at));
         }
-        if starts.word && on(Detector::Iban) {
+        if starts.word() && on(Detector::Iban) {
             offer(Detector::Iban, address::iban(self.text, at));
         }
-        if starts.word && on(Detector::CardNumber) {
+        if starts.word() && on(Detector::CardNumber) {
             offer(Detector::CardNumber, self.lettered_card(at));
         }
-        if starts.local && on(Detector::Email) {
+        if starts.local() && on(Detector::Email) {
             offer(Detector::Email, address::email(self.text, at));
         }
-        if !self.own.is_empty() {
+        if self.own.has_first(self.text, at) {
             offer(Detector::OwnValues, self.own.end(self.text, at, edge));
         }
         best
@@ -271,30 +324,129 @@ const RUNS: &[(Detector, FindInRun)] = &[
     (Detector::CardNumber, |run| run.card()),
 ];
 
-/// What may begin at a place, by the byte there and the one before.
-struct Starts {
-    /// A digit that no digit precedes.
-    number: bool,
-    /// A plus or a bracket.
-    lead: bool,
-    /// A letter that neither letter nor digit precedes.
-    word: bool,
-    /// What may stand in an address, after what may not.
-    local: bool,
+/// The places where a hit may begin that is no own value: three bytes before a
+/// digit at most, or where the name before an at sign does.
+struct Ahead<'t> {
+    text: &'t [u8],
+    /// The next digit.
+    digit: usize,
+    /// The next at sign, and where the name before it begins.
+    sign: usize,
+    name: usize,
 }
+
+impl<'t> Ahead<'t> {
+    fn new(text: &'t [u8]) -> Self {
+        let mut ahead = Ahead {
+            text,
+            digit: find(text, 0, digits),
+            sign: 0,
+            name: 0,
+        };
+        ahead.look_for_sign(0);
+        ahead
+    }
+
+    fn look_for_sign(&mut self, from: usize) {
+        self.sign = find(self.text, from, |chunk| only(chunk, b'@'));
+        self.name = self.sign;
+        if self.sign < self.text.len() {
+            let before = self.text[from..self.sign].iter().rev();
+            self.name -= before.take_while(|&&b| address::is_local(b)).count();
+        }
+    }
+
+    /// Finds the next such place from `at` on, or the end of the text.
+    fn next(&mut self, at: usize, edge: usize) -> usize {
+        if self.digit < at {
+            self.digit = find(self.text, at, digits);
+        }
+        while self.sign < at {
+            self.look_for_sign(self.sign + 1);
+        }
+        let name = if self.name >= at {
+            self.name
+        } else if at == edge {
+            // The last hit ended in the name.
+            at
+        } else {
+            // A hit may still end in the name.
+            self.sign
+        };
+        let number = if self.digit < self.text.len() {
+            self.digit.saturating_sub(3)
+        } else {
+            self.text.len()
+        };
+        at.max(number.min(name))
+    }
+}
+
+/// What may begin at a place, by the byte there and the one before: a bit each.
+#[derive(Clone, Copy)]
+struct Starts(u8);
+
+/// A digit that no digit precedes.
+const NUMBER: u8 = 1;
+/// A letter that neither letter nor digit precedes.
+const WORD: u8 = 2;
+/// What may stand in an address, after what may not.
+const LOCAL: u8 = 4;
+/// A plus or a bracket.
+const LEAD: u8 = 8;
+
+/// By byte: what it may begin, and what may not begin right after it.
+const STARTS: [(u8, u8); 256] = {
+    let mut starts = [(0, 0); 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let (mut opens, mut blocks) = (0, 0);
+        if b.is_ascii_digit() {
+            opens |= NUMBER;
+            blocks |= NUMBER;
+        }
+        if b.is_ascii_alphabetic() {
+            opens |= WORD;
+        }
+        if is_alphanumeric(b) {
+            blocks |= WORD;
+        }
+        if address::is_local(b) {
+            opens |= LOCAL;
+            blocks |= LOCAL;
+        }
+        if b == b'+' || b == b'(' {
+            opens |= LEAD;
+        }
+        starts[byte] = (opens, blocks);
+        byte += 1;
+    }
+    starts
+};
 
 impl Starts {
     fn at(text: &[u8], at: usize, edge: usize) -> Starts {
-        let b = text.get(at).copied().unwrap_or(0);
+        let opens = text.get(at).map_or(0, |&b| STARTS[usize::from(b)].0);
         let before = at.checked_sub(1).filter(|_| at != edge);
-        let before = before.and_then(|at| text.get(at)).copied();
-        let after = |suits: fn(u8) -> bool| !before.is_some_and(suits);
-        Starts {
-            number: b.is_ascii_digit() && after(|b| b.is_ascii_digit()),
-            lead: b == b'+' || b == b'(',
-            word: b.is_ascii_alphabetic() && after(is_alphanumeric),
-            local: address::is_local(b) && after(address::is_local),
-        }
+        let before = before.and_then(|at| text.get(at));
+        Starts(opens & !before.map_or(0, |&b| STARTS[usize::from(b)].1))
+    }
+
+    fn number(self) -> bool {
+        self.0 & NUMBER != 0
+    }
+
+    fn word(self) -> bool {
+        self.0 & WORD != 0
+    }
+
+    fn local(self) -> bool {
+        self.0 & LOCAL != 0
+    }
+
+    fn lead(self) -> bool {
+        self.0 & LEAD != 0
     }
 }
 

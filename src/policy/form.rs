@@ -6,6 +6,8 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
+use super::bytes::{self, all, between, digits, letters, only, places_in_halves, places_in_pair};
+
 /// What a string must look like to be what its field says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Form {
@@ -71,19 +73,20 @@ impl Form {
     /// and hyphens (`85.07.30-033.28`, `NL91 ABNA 0417 1643 00`); an IBAN's
     /// letters are capitals.
     #[must_use]
+    #[inline]
     pub fn fits(self, value: &str) -> bool {
+        let value = value.as_bytes();
         match self {
-            Form::Date => Date::parse(value).is_some(),
-            Form::Instant => Instant::parse(value).is_some(),
+            Form::Date => is_date(value),
+            Form::Instant => is_instant(value),
             Form::Email => is_email(value),
             Form::Phone => is_phone(value),
-            Form::Iban => ungrouped(value, 34).is_some_and(|iban| is_iban(&iban)),
-            Form::Bsn => ungrouped(value, 9).is_some_and(|bsn| is_bsn(&bsn)),
-            Form::Rijksregisternummer => {
-                ungrouped(value, 11).is_some_and(|number| is_rijksregisternummer(&number))
-            }
+            Form::Iban => Ungrouped::<34>::read(value).is_some_and(|iban| is_iban(iban.text())),
+            Form::Bsn => Ungrouped::<9>::read(value).is_some_and(|bsn| is_bsn(bsn.text())),
+            Form::Rijksregisternummer => Ungrouped::<11>::read(value)
+                .is_some_and(|number| is_rijksregisternummer(number.text())),
             Form::Isil => is_isil(value),
-            Form::Currency => value.len() == 3 && value.bytes().all(|b| b.is_ascii_uppercase()),
+            Form::Currency => value.len() == 3 && value.iter().all(u8::is_ascii_uppercase),
         }
     }
 }
@@ -108,11 +111,12 @@ pub struct Date {
 impl Date {
     /// Makes a date of its parts, if the calendar has it.
     #[must_use]
+    #[inline]
     pub fn new(year: i16, month: u8, day: u8) -> Option<Date> {
+        let longest = DAYS.get(usize::from(month)).copied().unwrap_or(0);
         let real = (1..=9999).contains(&year)
-            && (1..=12).contains(&month)
-            && day >= 1
-            && day <= days_in(year, month);
+            && (1..=longest).contains(&day)
+            && (month != 2 || day != 29 || is_leap(year));
         real.then_some(Date { year, month, day })
     }
 
@@ -122,12 +126,14 @@ impl Date {
         Date::from_bytes(text.as_bytes().try_into().ok()?)
     }
 
+    #[inline]
     fn from_bytes(text: &[u8; 10]) -> Option<Date> {
-        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else {
-            return None;
-        };
-        let year = i16::from(two_digits(y1, y2)?) * 100 + i16::from(two_digits(y3, y4)?);
-        Date::new(year, two_digits(m1, m2)?, two_digits(d1, d2)?)
+        const FIRST: Pattern = Pattern::new(b"0000-00-");
+        const LAST: Pattern = Pattern::new(b"00-00-00");
+        let first = FIRST.pairs(text.first_chunk()?)?;
+        let last = LAST.pairs(text.last_chunk()?)?;
+        let year = i16::from(first[1]) * 100 + i16::from(first[3]);
+        Date::new(year, first[6], last[7])
     }
 
     /// Counts the milliseconds from 1970 to 00:00 UTC of this day.
@@ -176,19 +182,13 @@ impl Instant {
     /// 60th second, any number of digits in the fraction.
     #[must_use]
     pub fn parse(text: &str) -> Option<Instant> {
-        let (date, text) = text.as_bytes().split_first_chunk::<10>()?;
-        let date = Date::from_bytes(date)?;
-        let (time, text) = text.split_first_chunk::<9>()?;
-        let [b'T', h1, h2, b':', m1, m2, b':', s1, s2] = *time else {
-            return None;
-        };
-        let time = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
-        let second = two_digits(s1, s2).filter(|&second| second < 60)?;
-        let (nanoseconds, text) = fraction(text)?;
+        let written = Written::read(text.as_bytes())?;
+        let [hour, minute, second] = written.time.map(i64::from);
+        let time = hour * 3600 + minute * 60 + second - written.ahead;
         Some(Instant {
-            unix_seconds: date.to_unix_days() * 86_400 + time + i64::from(second) - offset(text)?,
-            nanoseconds,
-            date,
+            unix_seconds: written.date.to_unix_days() * 86_400 + time,
+            nanoseconds: nanoseconds(written.fraction),
+            date: written.date,
         })
     }
 
@@ -245,9 +245,8 @@ pub fn date_of(text: &str) -> Option<Date> {
 
 /// Tells whether 9 digits, or 8 that lack a leading zero, are a BSN.
 #[must_use]
-pub fn is_bsn(digits: &str) -> bool {
+pub fn is_bsn(digits: &[u8]) -> bool {
     const WEIGHTS: [i32; 9] = [9, 8, 7, 6, 5, 4, 3, 2, -1];
-    let digits = digits.as_bytes();
     let missing = match digits.len() {
         9 => 0,
         8 => 1,
@@ -269,8 +268,8 @@ pub fn is_bsn(digits: &str) -> bool {
 /// A month or day may be zero, where it is not known; a BIS number has 20 or 40
 /// added to its month.
 #[must_use]
-pub fn is_rijksregisternummer(digits: &str) -> bool {
-    let Some(digits) = <&[u8; 11]>::try_from(digits.as_bytes())
+pub fn is_rijksregisternummer(digits: &[u8]) -> bool {
+    let Some(digits) = <&[u8; 11]>::try_from(digits)
         .ok()
         .filter(|digits| digits.iter().all(u8::is_ascii_digit))
     else {
@@ -294,8 +293,7 @@ pub fn is_rijksregisternummer(digits: &str) -> bool {
 ///
 /// Dutch ones have 18 characters, Belgian ones 16, others 15 to 34.
 #[must_use]
-pub fn is_iban(compact: &str) -> bool {
-    let text = compact.as_bytes();
+pub fn is_iban(text: &[u8]) -> bool {
     let length_fits = match text.get(..2) {
         Some(b"NL") => text.len() == 18,
         Some(b"BE") => text.len() == 16,
@@ -352,22 +350,38 @@ pub(crate) fn is_postcode_letters(letters: &[u8]) -> bool {
     pair.iter().all(u8::is_ascii_uppercase) && !matches!(&pair, b"SA" | b"SD" | b"SS")
 }
 
-/// Takes out single spaces, dots and hyphens between letters and digits; no
-/// text where other characters stand, or more than `limit` are left.
-fn ungrouped(text: &str, limit: usize) -> Option<String> {
-    let mut out = String::with_capacity(limit);
-    let mut separated = true;
-    for b in text.bytes() {
-        match b {
-            b' ' | b'.' | b'-' if !separated => separated = true,
-            _ if b.is_ascii_alphanumeric() && out.len() < limit => {
-                out.push(char::from(b));
-                separated = false;
+/// Up to `LIMIT` letters and digits, without what stood between them.
+struct Ungrouped<const LIMIT: usize> {
+    text: [u8; LIMIT],
+    length: usize,
+}
+
+impl<const LIMIT: usize> Ungrouped<LIMIT> {
+    /// Takes out single spaces, dots and hyphens between letters and digits;
+    /// nothing where other characters stand, or where too many are left.
+    fn read(text: &[u8]) -> Option<Self> {
+        let mut out = Ungrouped {
+            text: [0; LIMIT],
+            length: 0,
+        };
+        let mut separated = true;
+        for &b in text {
+            match b {
+                b' ' | b'.' | b'-' if !separated => separated = true,
+                _ if b.is_ascii_alphanumeric() => {
+                    *out.text.get_mut(out.length)? = b;
+                    out.length += 1;
+                    separated = false;
+                }
+                _ => return None,
             }
-            _ => return None,
         }
+        (!separated).then_some(out)
     }
-    (!separated).then_some(out)
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
 }
 
 /// What a byte may be part of: a bit each.
@@ -377,14 +391,16 @@ const CLASSES: [u8; 256] = {
     while byte < 128 {
         let b = byte as u8;
         if b.is_ascii_alphanumeric() {
-            classes[byte] |= EMAIL_LOCAL | EMAIL_LABEL;
+            classes[byte] |= EMAIL_LOCAL | EMAIL_LABEL | ISIL_UNIT;
         }
         if b.is_ascii_digit() {
             classes[byte] |= PHONE;
         }
         byte += 1;
     }
-    classes[b'-' as usize] |= EMAIL_LABEL;
+    classes[b'-' as usize] |= EMAIL_LABEL | ISIL_UNIT;
+    classes[b'/' as usize] |= ISIL_UNIT;
+    classes[b':' as usize] |= ISIL_UNIT;
     let locals = b".!#$%&'*+/=?^_{|}~-";
     let mut at = 0;
     while at < locals.len() {
@@ -403,23 +419,68 @@ const CLASSES: [u8; 256] = {
 const EMAIL_LOCAL: u8 = 1;
 const EMAIL_LABEL: u8 = 2;
 const PHONE: u8 = 4;
+const ISIL_UNIT: u8 = 8;
 
-fn is_in(class: u8, b: u8) -> bool {
-    CLASSES[usize::from(b)] & class != 0
+const fn is_in(class: u8, b: u8) -> bool {
+    CLASSES[b as usize] & class != 0
 }
 
-fn is_email(value: &str) -> bool {
-    let mut bytes = value.bytes();
-    let mut local = 0;
-    let at = bytes.by_ref().find(|&b| {
-        local += 1;
-        !is_email_local(b)
-    });
-    if at != Some(b'@') || local < 2 {
-        return false;
+#[inline(never)]
+fn is_date(value: &[u8]) -> bool {
+    value
+        .try_into()
+        .is_ok_and(|text| Date::from_bytes(text).is_some())
+}
+
+#[inline(never)]
+fn is_instant(value: &[u8]) -> bool {
+    Written::read(value).is_some()
+}
+
+/// Most addresses have 8 to 32 letters, digits, dots, hyphens and at signs, and
+/// are judged by the places of the last; others byte by byte.
+#[inline(never)]
+fn is_email(value: &[u8]) -> bool {
+    let usual = |chunk| {
+        let apart = only(chunk, b'@') | only(chunk, b'.') | only(chunk, b'-');
+        letters(chunk) | digits(chunk) | apart
+    };
+    let length = value.len();
+    if let Some(pair) = bytes::pair(value)
+        && all(usual(pair[0]) & usual(pair[1]))
+    {
+        let places = |byte| places_in_pair(pair.map(|chunk| only(chunk, byte)), length);
+        return has_email_shape(places(b'@'), places(b'.'), length);
     }
+    if let Some(halves) = bytes::halves(value)
+        && all(usual(halves))
+    {
+        let places = |byte| places_in_halves(only(halves, byte), length);
+        return has_email_shape(places(b'@'), places(b'.'), length);
+    }
+    is_email_by_bytes(value)
+}
+
+/// Judges an address of letters, digits and hyphens by the places of its at
+/// signs and dots.
+#[inline(always)]
+fn has_email_shape(at: u32, dots: u32, length: usize) -> bool {
+    // The at sign and the dots behind it.
+    let ends = at | (dots & at.wrapping_neg());
+    at.is_power_of_two()
+        && at != 1
+        && ends != at
+        && ends & (ends >> 1) == 0
+        && (ends >> (length - 1)) == 0
+}
+
+fn is_email_by_bytes(value: &[u8]) -> bool {
+    let local = value.iter().take_while(|&&b| is_email_local(b)).count();
+    let Some((b'@', domain)) = value[local..].split_first() else {
+        return false;
+    };
     let (mut label, mut dots) = (0, 0);
-    for b in bytes {
+    for &b in domain {
         if is_email_label(b) {
             label += 1;
         } else if b == b'.' && label > 0 {
@@ -429,73 +490,168 @@ fn is_email(value: &str) -> bool {
             return false;
         }
     }
-    label > 0 && dots > 0
+    local > 0 && label > 0 && dots > 0
 }
 
 /// Tells whether a byte may stand before the `@` of an address.
-pub(crate) fn is_email_local(b: u8) -> bool {
+pub(crate) const fn is_email_local(b: u8) -> bool {
     is_in(EMAIL_LOCAL, b)
 }
 
 /// Tells whether a byte may stand in a label after the `@` of an address.
-pub(crate) fn is_email_label(b: u8) -> bool {
+pub(crate) const fn is_email_label(b: u8) -> bool {
     is_in(EMAIL_LABEL, b)
 }
 
-fn is_phone(value: &str) -> bool {
+#[inline(never)]
+fn is_phone(value: &[u8]) -> bool {
+    let Some(halves) = bytes::halves(value) else {
+        return is_phone_by_bytes(value);
+    };
+    let digits = digits(halves);
+    let others = only(halves, b'*') | only(halves, b',');
+    let marks = between(halves, b'(', b'/') & !others;
+    all(digits | marks | only(halves, b' '))
+        && places_in_halves(digits, value.len()).count_ones() >= PHONE_DIGITS_MIN
+}
+
+const PHONE_DIGITS_MIN: u32 = 6;
+
+fn is_phone_by_bytes(value: &[u8]) -> bool {
     let mut digits = 0;
-    let fits = value.bytes().all(|b| {
+    let fits = value.iter().all(|&b| {
         digits += u32::from(b.is_ascii_digit());
         is_in(PHONE, b)
     });
-    fits && digits >= 6
+    fits && digits >= PHONE_DIGITS_MIN
 }
 
-fn is_isil(value: &str) -> bool {
-    value.split_once('-').is_some_and(|(prefix, unit)| {
-        (1..=4).contains(&prefix.len())
-            && prefix.bytes().all(|b| b.is_ascii_uppercase())
-            && (1..=11).contains(&unit.len())
-            && unit
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"/:-".contains(&b))
-    })
+/// One to four capitals, a hyphen, and one to eleven of what else there may be.
+#[inline(never)]
+fn is_isil(value: &[u8]) -> bool {
+    let Some(halves) = bytes::halves(value) else {
+        return is_isil_by_bytes(value);
+    };
+    let hyphens = only(halves, b'-');
+    // The slash and the colon stand right beside the digits.
+    let unit = letters(halves) | between(halves, b'/', b':') | hyphens;
+    let capitals = between(halves, b'A', b'Z').to_bitmask();
+    // The first byte that is no capital is the first hyphen.
+    let prefix = (!capitals).trailing_zeros();
+    all(unit)
+        && (1..=4).contains(&prefix)
+        && (hyphens.to_bitmask() >> prefix) & 1 == 1
+        && (2..=12).contains(&(value.len() - prefix as usize))
 }
 
-fn two_digits(tens: u8, ones: u8) -> Option<u8> {
-    (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| (tens - b'0') * 10 + (ones - b'0'))
+fn is_isil_by_bytes(value: &[u8]) -> bool {
+    let prefix = value.iter().take(5).take_while(|b| b.is_ascii_uppercase());
+    let prefix = prefix.count();
+    let Some((b'-', unit)) = value[prefix..].split_first() else {
+        return false;
+    };
+    (1..=4).contains(&prefix)
+        && (1..=11).contains(&unit.len())
+        && unit.iter().all(|&b| is_in(ISIL_UNIT, b))
 }
 
-fn days_in(year: i16, month: u8) -> u8 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+/// What eight bytes must be: any digit where it has a zero, else the same byte.
+struct Pattern {
+    bytes: u64,
+    /// Added to a byte's distance from the pattern's byte, it sets the highest
+    /// bit of what is too far.
+    room: u64,
+}
+
+impl Pattern {
+    const fn new(pattern: &[u8; 8]) -> Pattern {
+        let mut room = [0x7f; 8];
+        let mut at = 0;
+        while at < room.len() {
+            if pattern[at] == b'0' {
+                room[at] = 0x80 - 10;
+            }
+            at += 1;
+        }
+        Pattern {
+            bytes: u64::from_le_bytes(*pattern),
+            room: u64::from_le_bytes(room),
+        }
+    }
+
+    /// Reads each byte together with the one before as a number of two digits,
+    /// all eight at once. No sum is too big for its byte where all of them fit.
+    #[inline(always)]
+    fn pairs(&self, text: &[u8; 8]) -> Option<[u8; 8]> {
+        const HIGHEST: u64 = 0x8080_8080_8080_8080;
+        let values = u64::from_le_bytes(*text) ^ self.bytes;
+        let too_far = (values | values.wrapping_add(self.room)) & HIGHEST;
+        (too_far == 0).then(|| values.wrapping_mul(10 * 256 + 1).to_le_bytes())
     }
 }
 
-/// Counts the seconds of hours and minutes.
-fn clock(hour: u8, minute: u8) -> Option<i64> {
-    (hour < 24 && minute < 60).then(|| i64::from(hour) * 3600 + i64::from(minute) * 60)
+/// The days of each month in a leap year; there is no month 0, nor 13 to 15.
+const DAYS: [u8; 16] = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0];
+
+fn is_leap(year: i16) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// Reads the nanoseconds of a fraction, if there is one, and what follows it.
-fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+/// The parts of an instant, as it is written.
+struct Written<'t> {
+    date: Date,
+    /// Hour, minute and second.
+    time: [u8; 3],
+    /// The digits of its fraction, or none.
+    fraction: &'t [u8],
+    /// The seconds that its clock is ahead of UTC.
+    ahead: i64,
+}
+
+impl<'t> Written<'t> {
+    #[inline(always)]
+    fn read(text: &'t [u8]) -> Option<Written<'t>> {
+        let (start, text) = text.split_first_chunk::<19>()?;
+        let date = Date::from_bytes(start.first_chunk()?)?;
+        let time = clock(start.last_chunk()?)?;
+        let (fraction, ahead) = match text {
+            b"Z" => (&b""[..], 0),
+            _ => fraction_and_offset(text)?,
+        };
+        (start[10] == b'T').then_some(Written {
+            date,
+            time,
+            fraction,
+            ahead,
+        })
+    }
+}
+
+/// Reads hour, minute and second of `HH:MM:SS`.
+#[inline(always)]
+fn clock(text: &[u8; 8]) -> Option<[u8; 3]> {
+    const TIME: Pattern = Pattern::new(b"00:00:00");
+    let [_, hour, _, _, minute, _, _, second] = TIME.pairs(text)?;
+    (hour < 24 && minute < 60 && second < 60).then_some([hour, minute, second])
+}
+
+/// Reads the digits of a fraction, if there is one, and the offset that follows.
+fn fraction_and_offset(text: &[u8]) -> Option<(&[u8], i64)> {
     let Some(text) = text.strip_prefix(b".") else {
-        return Some((0, text));
+        return Some((b"", offset(text)?));
     };
     let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    if length == 0 {
-        return None;
-    }
-    let (digits, rest) = text.split_at(length);
-    let nanoseconds = digits
+    let (digits, text) = text.split_at(length);
+    (length > 0).then_some((digits, offset(text)?))
+}
+
+/// Counts the nanoseconds of a fraction's digits.
+fn nanoseconds(digits: &[u8]) -> u32 {
+    digits
         .iter()
         .chain(std::iter::repeat(&b'0'))
         .take(9)
-        .fold(0, |sum, &b| sum * 10 + u32::from(b - b'0'));
-    Some((nanoseconds, rest))
+        .fold(0, |sum, &b| sum * 10 + u32::from(b - b'0'))
 }
 
 /// Reads the seconds that a clock is ahead of UTC.
@@ -503,7 +659,8 @@ fn offset(text: &[u8]) -> Option<i64> {
     match *text {
         [b'Z'] => Some(0),
         [sign, h1, h2, b':', m1, m2] => {
-            let ahead = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
+            let [hour, minute, _] = clock(&[h1, h2, b':', m1, m2, b':', b'0', b'0'])?;
+            let ahead = i64::from(hour) * 3600 + i64::from(minute) * 60;
             match sign {
                 b'+' => Some(ahead),
                 b'-' => Some(-ahead),
@@ -719,16 +876,18 @@ mod tests {
     #[test]
     fn register_numbers_with_other_months() {
         for month in [0, 1, 12, 20, 21, 32, 40, 41, 52] {
-            assert!(is_rijksregisternummer(&register_number(
-                850_030_033 + month * 100_000
-            )));
+            assert!(is_rijksregisternummer(
+                register_number(850_030_033 + month * 100_000).as_bytes()
+            ));
         }
         for month in [13, 19, 33, 53, 60, 72, 99] {
-            assert!(!is_rijksregisternummer(&register_number(
-                850_030_033 + month * 100_000
-            )));
+            assert!(!is_rijksregisternummer(
+                register_number(850_030_033 + month * 100_000).as_bytes()
+            ));
         }
-        assert!(!is_rijksregisternummer(&register_number(850_732_033)));
+        assert!(!is_rijksregisternummer(
+            register_number(850_732_033).as_bytes()
+        ));
     }
 
     #[test]
@@ -916,6 +1075,208 @@ mod tests {
                 ours(day).full_years_since(ours(birth)).map(i16::try_from),
                 Some(Ok(years))
             );
+        }
+    }
+    /// Some forms, read one character after the other.
+    mod model {
+        use super::super::*;
+
+        fn two_digits(tens: u8, ones: u8) -> Option<u8> {
+            (tens.is_ascii_digit() && ones.is_ascii_digit())
+                .then(|| (tens - b'0') * 10 + (ones - b'0'))
+        }
+
+        pub(super) fn date(text: &[u8]) -> Option<Date> {
+            let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else {
+                return None;
+            };
+            let year = i16::from(two_digits(y1, y2)?) * 100 + i16::from(two_digits(y3, y4)?);
+            let (month, day) = (two_digits(m1, m2)?, two_digits(d1, d2)?);
+            let days = match month {
+                2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            let real = (1..=9999).contains(&year)
+                && (1..=12).contains(&month)
+                && (1..=days).contains(&day);
+            real.then_some(Date { year, month, day })
+        }
+
+        fn clock(hour: u8, minute: u8) -> Option<i64> {
+            (hour < 24 && minute < 60).then(|| i64::from(hour) * 3600 + i64::from(minute) * 60)
+        }
+
+        pub(super) fn instant(text: &str) -> Option<(i64, u32, Date)> {
+            let (day, text) = text.as_bytes().split_first_chunk::<10>()?;
+            let day = date(day)?;
+            let (time, text) = text.split_first_chunk::<9>()?;
+            let [b'T', h1, h2, b':', m1, m2, b':', s1, s2] = *time else {
+                return None;
+            };
+            let time = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
+            let second = two_digits(s1, s2).filter(|&second| second < 60)?;
+            let (fraction, text) = match text.strip_prefix(b".") {
+                Some(text) => text.split_at(text.iter().take_while(|b| b.is_ascii_digit()).count()),
+                None => (&b"0"[..], text),
+            };
+            let nine = format!("{:0<9.9}", std::str::from_utf8(fraction).expect("digits"));
+            let nanoseconds = nine.parse().ok().filter(|_| !fraction.is_empty())?;
+            let ahead = match *text {
+                [b'Z'] => 0,
+                [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+                    let ahead = clock(two_digits(h1, h2)?, two_digits(m1, m2)?)?;
+                    if sign == b'-' { -ahead } else { ahead }
+                }
+                _ => return None,
+            };
+            let seconds = day.to_unix_days() * 86_400 + time + i64::from(second) - ahead;
+            Some((seconds, nanoseconds, day))
+        }
+
+        pub(super) fn is_email(value: &str) -> bool {
+            let is_local = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_{|}~-".contains(c);
+            let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            value.split_once('@').is_some_and(|(local, domain)| {
+                !local.is_empty()
+                    && local.chars().all(is_local)
+                    && domain.contains('.')
+                    && domain
+                        .split('.')
+                        .all(|label| !label.is_empty() && label.chars().all(is_label))
+            })
+        }
+
+        pub(super) fn is_phone(value: &str) -> bool {
+            let digits = value.chars().filter(char::is_ascii_digit).count();
+            let may = |c: char| c.is_ascii_digit() || " +()-./".contains(c);
+            digits >= 6 && value.chars().all(may)
+        }
+
+        pub(super) fn is_isil(value: &str) -> bool {
+            value.split_once('-').is_some_and(|(prefix, unit)| {
+                (1..=4).contains(&prefix.len())
+                    && prefix.bytes().all(|b| b.is_ascii_uppercase())
+                    && (1..=11).contains(&unit.len())
+                    && unit
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"/:-".contains(&b))
+            })
+        }
+
+        pub(super) fn ungrouped(text: &str, limit: usize) -> Option<String> {
+            let mut out = String::new();
+            let mut separated = true;
+            for c in text.chars() {
+                match c {
+                    ' ' | '.' | '-' if !separated => separated = true,
+                    _ if c.is_ascii_alphanumeric() && out.len() < limit => {
+                        out.push(c);
+                        separated = false;
+                    }
+                    _ => return None,
+                }
+            }
+            (!separated).then_some(out)
+        }
+    }
+
+    /// What fits a form, what nearly does, and what does not at all.
+    fn values() -> impl Strategy<Value = String> {
+        let valid = prop_oneof![
+            "[0-9]{4}-[01][0-9]-[0-3][0-9]",
+            "(19|20)[0-9][0-9]-02-(28|29|30)",
+            "20[0-9]{2}-0[1-9]-[0-2][1-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?\
+             (Z|[+-][0-2][0-9]:[0-6][0-9])",
+            "[a-z0-9.-]{1,20}@[a-zA-Z0-9-]{1,12}(\\.[a-z]{1,4}){1,3}",
+            "[a-z.]{0,4}@?[a-z.@]{1,10}\\.[a-z.]{0,22}",
+            "[!-~]{1,6}@[a-z]{1,9}\\.[a-z]{2}",
+            "[0-9 ()+./-]{3,20}",
+            "[+0]?[0-9]{2,4}[ -]?[0-9]{5,9}",
+            "[A-Z]{0,5}-[A-Za-z0-9/:-]{0,12}",
+            "[A-Z0-9]([ .-]?[A-Za-z0-9]){7,35}",
+            any::<String>(),
+        ];
+        let odd = prop_oneof![
+            "[ -~]",
+            "[0-9@./:,*-]",
+            "[\u{660}-\u{669}０-９é\u{A0}\u{2010}\u{80}\u{FF}\0\n]",
+            Just(String::new()),
+            any::<char>().prop_map(String::from),
+        ];
+        let changes =
+            proptest::collection::vec((any::<prop::sample::Index>(), 0..2_usize, odd), 0..3);
+        (valid, changes).prop_map(|(mut value, changes)| {
+            for (place, gone, odd) in changes {
+                let ends = value.char_indices().map(|(at, _)| at);
+                let ends: Vec<usize> = ends.chain([value.len()]).collect();
+                let place = place.index(ends.len());
+                let end = ends[(place + gone).min(ends.len() - 1)];
+                value.replace_range(ends[place]..end, &odd);
+            }
+            value
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn forms_are_what_the_model_says(value in values()) {
+            prop_assert_eq!(Date::parse(&value), model::date(value.as_bytes()));
+            let instant = Instant::parse(&value);
+            prop_assert_eq!(
+                instant.map(|at| (at.unix_seconds, at.nanoseconds, at.date)),
+                model::instant(&value)
+            );
+            check_by_model(&value);
+            let number = |limit| model::ungrouped(&value, limit);
+            let iban = number(34).is_some_and(|text| is_iban(text.as_bytes()));
+            prop_assert_eq!(Form::Iban.fits(&value), iban);
+            let bsn = Ungrouped::<9>::read(value.as_bytes()).map(|text| text.text().to_vec());
+            prop_assert_eq!(bsn, number(9).map(String::into_bytes));
+        }
+    }
+
+    /// Every byte in every place of what fits, and every length of it.
+    #[test]
+    fn forms_are_what_the_model_says_of_every_byte() {
+        for value in [
+            "2024-02-29",
+            "2024-02-29T23:59:59Z",
+            "2024-02-29T23:59:59.5+01:00",
+            "a-b@c.nl",
+            "jan.de-vries@example.org",
+            "lener19999@example.org",
+            "06-00000000",
+            "020-0000000",
+            "NL-AmrBKW",
+            "NL-Amr/:BKW-X01",
+        ] {
+            for place in 0..value.len() {
+                for other in (0..=0xff).map(char::from) {
+                    let mut changed = value.to_owned();
+                    changed.replace_range(place..=place, other.encode_utf8(&mut [0; 4]));
+                    check_by_model(&changed);
+                }
+                check_by_model(&value[place..]);
+                check_by_model(&value[..place]);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_by_model(value: &str) {
+        let want = [
+            (Form::Date, model::date(value.as_bytes()).is_some()),
+            (Form::Instant, model::instant(value).is_some()),
+            (Form::Email, model::is_email(value)),
+            (Form::Phone, model::is_phone(value)),
+            (Form::Isil, model::is_isil(value)),
+        ];
+        for (form, want) in want {
+            assert_eq!(form.fits(value), want, "{form}: {value:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
+mod bytes;
 pub mod canonical;
 pub mod catalogue;
 pub mod detect;

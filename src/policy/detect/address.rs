@@ -21,7 +21,7 @@ pub(super) fn email(text: &[u8], at: usize) -> Option<usize> {
     (first > domain && end > first).then_some(end)
 }
 
-pub(super) fn is_local(b: u8) -> bool {
+pub(super) const fn is_local(b: u8) -> bool {
     is_email_local(b) || !b.is_ascii()
 }
 
@@ -80,22 +80,25 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"XK", 20),
 ];
 
+const IBAN_LENGTH_MAX: usize = 31;
+
 /// Finds the end of an IBAN, in any case of letters, with a space, dot or
 /// hyphen between its characters.
 pub(super) fn iban(text: &[u8], at: usize) -> Option<usize> {
     let country = [text.get(at)?, text.get(at + 1)?].map(u8::to_ascii_uppercase);
     let (_, length) = IBAN_LENGTHS.iter().find(|(name, _)| **name == country)?;
-    let mut compact = String::with_capacity(*length);
+    let mut compact = [0; IBAN_LENGTH_MAX];
+    let compact = compact.get_mut(..*length)?;
     let mut end = at;
-    while compact.len() < *length {
-        if !compact.is_empty() {
+    for (place, letter) in compact.iter_mut().enumerate() {
+        if place > 0 {
             end += count(text, end, 1, |b| b" .-".contains(&b));
         }
         let b = *text.get(end).filter(|b| b.is_ascii_alphanumeric())?;
-        compact.push(char::from(b.to_ascii_uppercase()));
+        *letter = b.to_ascii_uppercase();
         end += 1;
     }
-    is_iban(&compact).then_some(end)
+    is_iban(compact).then_some(end)
 }
 
 /// Dutch words of two letters that may follow a number.

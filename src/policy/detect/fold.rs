@@ -10,32 +10,49 @@ use crate::policy::text::{decimal_digit, is_format, is_mark};
 /// apostrophe.
 const OTHER: char = '\u{1}';
 
+/// The buffers of folding, used again for every text.
+#[derive(Debug, Default)]
+pub(super) struct Folding {
+    text: String,
+    /// Where the character that became each byte begins.
+    places: Vec<usize>,
+}
+
+impl Folding {
+    pub(super) fn fold<'a>(&'a mut self, text: &'a str) -> Folded<'a> {
+        let folded = (!text.is_ascii()).then(|| {
+            self.text.clear();
+            self.places.clear();
+            for (place, c) in text.char_indices() {
+                fold_char(c, &mut self.text);
+                self.places.resize(self.text.len(), place);
+            }
+            (self.text.as_str(), self.places.as_slice())
+        });
+        Folded { text, folded }
+    }
+}
+
 /// A text in which every script's digits, spaces, dashes and apostrophes are
 /// ASCII, and letters have lost their marks.
 ///
 /// ASCII text stands as it is, capitals too. Other letters are in lower case.
 pub(super) struct Folded<'a> {
     text: &'a str,
-    folded: Option<(String, Vec<usize>)>,
+    folded: Option<(&'a str, &'a [usize])>,
 }
 
-impl<'a> Folded<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        let folded = (!text.is_ascii()).then(|| fold_with_places(text));
-        Folded { text, folded }
-    }
-
+impl Folded<'_> {
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.folded {
-            Some((folded, _)) => folded.as_bytes(),
-            None => self.text.as_bytes(),
-        }
+        self.folded
+            .map_or(self.text, |(folded, _)| folded)
+            .as_bytes()
     }
 
     /// Finds the bytes of the text that became these bytes, whole characters
     /// with the marks that follow them.
     pub(super) fn original(&self, start: usize, end: usize) -> (usize, usize) {
-        let Some((_, places)) = &self.folded else {
+        let Some((_, places)) = self.folded else {
             return (start, end);
         };
         let place = |at: usize| places.get(at).copied().unwrap_or(self.text.len());
@@ -45,28 +62,27 @@ impl<'a> Folded<'a> {
     }
 }
 
-/// Folds a value to compare a text with, all in lower case.
-pub(super) fn fold(value: &str) -> String {
-    let (mut folded, _) = fold_with_places(value);
+/// Folds a value to compare a text with, all in lower case, in place of what
+/// stood in `folded`.
+pub(super) fn fold(value: &str, folded: &mut String) {
+    folded.clear();
+    if value.is_ascii() {
+        folded.push_str(value);
+    } else {
+        value.chars().for_each(|c| fold_char(c, folded));
+    }
     folded.make_ascii_lowercase();
-    folded
 }
 
-fn fold_with_places(text: &str) -> (String, Vec<usize>) {
-    let mut folded = String::with_capacity(text.len());
-    let mut places = Vec::with_capacity(text.len());
-    for (place, c) in text.char_indices() {
-        if c.is_ascii() {
-            folded.push(c);
-        } else if c.is_numeric() {
-            let digit = decimal_digit(c).map(|digit| char::from(b'0' + digit));
-            folded.push(digit.unwrap_or(OTHER));
-        } else {
-            decompose_compatible(c, |part| push(part, &mut folded));
-        }
-        places.resize(folded.len(), place);
+fn fold_char(c: char, folded: &mut String) {
+    if c.is_ascii() {
+        folded.push(c);
+    } else if c.is_numeric() {
+        let digit = decimal_digit(c).map(|digit| char::from(b'0' + digit));
+        folded.push(digit.unwrap_or(OTHER));
+    } else {
+        decompose_compatible(c, |part| push(part, folded));
     }
-    (folded, places)
 }
 
 fn push(c: char, folded: &mut String) {
@@ -96,10 +112,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &str) {
-        assert_eq!(
-            std::str::from_utf8(Folded::new(text).bytes()).expect("UTF-8"),
-            want
-        );
+        let mut folding = Folding::default();
+        let folded = folding.fold(text);
+        assert_eq!(std::str::from_utf8(folded.bytes()).expect("UTF-8"), want);
     }
 
     #[test]
@@ -118,13 +133,14 @@ mod tests {
     #[test]
     fn the_way_back() {
         let text = "x e\u{301}\u{200B}a\u{132}z";
-        let folded = Folded::new(text);
+        let mut folding = Folding::default();
+        let folded = folding.fold(text);
         assert_eq!(folded.bytes(), b"x eaIJz");
         assert_eq!(folded.original(2, 3), (2, 8));
         assert_eq!(folded.original(3, 4), (8, 9));
         assert_eq!(folded.original(4, 5), (9, 11));
         assert_eq!(folded.original(6, 7), (11, 12));
-        let plain = Folded::new("abc");
+        let plain = folding.fold("abc");
         assert_eq!(plain.original(1, 2), (1, 2));
     }
 }

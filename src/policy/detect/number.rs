@@ -102,15 +102,12 @@ impl<'t> Run<'t> {
     fn longest(
         &self,
         lengths: RangeInclusive<usize>,
-        suits: impl Fn(&str, usize) -> bool,
+        suits: impl Fn(&[u8], usize) -> bool,
     ) -> Option<usize> {
         let groups = self.groups[..self.count].iter().enumerate().rev();
         groups
             .filter(|(_, group)| group.total <= DIGITS_MAX && lengths.contains(&group.total))
-            .find(|(at, group)| {
-                std::str::from_utf8(&self.digits[..group.total])
-                    .is_ok_and(|digits| suits(digits, at + 1))
-            })
+            .find(|(at, group)| suits(&self.digits[..group.total], at + 1))
             .map(|(_, group)| group.end)
     }
 
@@ -147,19 +144,18 @@ impl<'t> Run<'t> {
         })
     }
 
-    fn is_international_phone(&self, digits: &str) -> bool {
-        let abroad = digits.strip_prefix("00");
+    fn is_international_phone(&self, digits: &[u8]) -> bool {
+        let abroad = digits.strip_prefix(b"00");
         let Some(digits) = abroad.or(self.plus.then_some(digits)) else {
             return false;
         };
-        let lengths = match digits.as_bytes() {
-            [b'3', b'1', ..] => 9..=9,
-            [b'3', b'2', ..] => 8..=9,
+        let (lengths, subscriber) = match digits {
+            [b'3', b'1', subscriber @ ..] => (9..=9, subscriber),
+            [b'3', b'2', subscriber @ ..] => (8..=9, subscriber),
             _ => return false,
         };
-        let subscriber = &digits[2..];
         // The trunk zero is often written: +31 (0)6.
-        lengths.contains(&subscriber.strip_prefix('0').unwrap_or(subscriber).len())
+        lengths.contains(&subscriber.strip_prefix(b"0").unwrap_or(subscriber).len())
     }
 
     /// Finds the end of a date in digits, in any usual order and grouping.
@@ -250,11 +246,11 @@ impl<'t> Run<'t> {
     /// Finds the end of a valid ISBN of 13 digits: a book is nobody.
     pub(super) fn isbn(&self) -> Option<usize> {
         self.longest(13..=13, |digits, _| {
-            let weighted = digits.bytes().zip([1, 3].into_iter().cycle());
+            let weighted = digits.iter().zip([1, 3].into_iter().cycle());
             let sum: u32 = weighted
-                .map(|(b, weight)| u32::from(b - b'0') * weight)
+                .map(|(&b, weight)| u32::from(b - b'0') * weight)
                 .sum();
-            sum.is_multiple_of(10) && (digits.starts_with("978") || digits.starts_with("979"))
+            sum.is_multiple_of(10) && (digits.starts_with(b"978") || digits.starts_with(b"979"))
         })
     }
 }
@@ -266,7 +262,7 @@ pub(super) fn count(text: &[u8], at: usize, limit: usize, suits: impl Fn(u8) -> 
 }
 
 /// Tells letters and digits; of other scripts every byte counts as a letter.
-pub(super) fn is_alphanumeric(b: u8) -> bool {
+pub(super) const fn is_alphanumeric(b: u8) -> bool {
     b.is_ascii_alphanumeric() || !b.is_ascii()
 }
 
@@ -286,6 +282,6 @@ pub(super) fn is_between_digits(b: u8) -> bool {
     b" -./()".contains(&b)
 }
 
-fn is_national_phone(digits: &str) -> bool {
-    matches!(digits.as_bytes(), [b'0', b'1'..=b'9', ..]) && matches!(digits.len(), 9 | 10)
+fn is_national_phone(digits: &[u8]) -> bool {
+    matches!(digits, [b'0', b'1'..=b'9', ..]) && matches!(digits.len(), 9 | 10)
 }

@@ -17,78 +17,160 @@ const PARTICLES: &[&str] = &[
     "le", "lo", "op", "te", "ten", "ter", "uit", "van", "von", "zur",
 ];
 
-/// What to look for, compiled from the values of one record.
-#[derive(Default)]
+/// What to look for, compiled from the values of one record; its buffers are
+/// used again.
+#[derive(Debug)]
 pub(super) struct OwnValues {
     needles: Vec<Needle>,
+    /// What the needles are made of, one after the other.
+    bytes: Vec<u8>,
+    /// Whether a needle may be found from such a byte on.
+    firsts: [bool; 256],
+    folded: String,
 }
 
-enum Needle {
+impl Default for OwnValues {
+    fn default() -> Self {
+        OwnValues {
+            needles: Vec::new(),
+            bytes: Vec::new(),
+            firsts: [false; 256],
+            folded: String::new(),
+        }
+    }
+}
+
+/// A needle's kind, and where its bytes stand.
+#[derive(Debug)]
+struct Needle {
+    kind: Kind,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     /// Letters, in lower case, with spaces, hyphens and apostrophes left out.
-    Word(Vec<u8>),
+    Word,
     /// Digits, and letters where a card number has them.
-    Code(Vec<u8>),
+    Code,
     /// An address, in lower case.
-    Email(Vec<u8>),
+    Email,
 }
 
 impl OwnValues {
-    pub(super) fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
-        let mut own = OwnValues::default();
-        for value in values {
-            own.add(value);
-        }
-        own
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.needles.is_empty()
     }
 
-    fn add(&mut self, value: &str) {
-        let value = fold(value);
-        let value = value.trim();
-        let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+    pub(super) fn clear(&mut self) {
+        if !self.is_empty() {
+            self.needles.clear();
+            self.bytes.clear();
+            self.firsts = [false; 256];
+        }
+    }
+
+    pub(super) fn add(&mut self, value: &str) {
+        let mut folded = std::mem::take(&mut self.folded);
+        fold(value, &mut folded);
+        self.add_folded(folded.trim());
+        self.folded = folded;
+    }
+
+    fn add_folded(&mut self, value: &str) {
+        let digits = value.bytes().filter(u8::is_ascii_digit).count();
         if value.contains('@') {
             if value.len() <= EMAIL_BYTES_MAX {
-                self.needles.push(Needle::Email(value.as_bytes().to_vec()));
+                self.push(Kind::Email, [value]);
             }
-        } else if let Some(date) = Date::parse(value) {
-            self.add_date(date);
-        } else if digits.len() >= 4 {
-            self.add_number(value, &digits);
+        } else if Date::parse(value).is_some() {
+            self.add_date(value);
+        } else if digits >= 4 {
+            self.add_number(value, digits);
         } else {
             self.add_name(value);
         }
     }
 
-    fn add_date(&mut self, date: Date) {
-        let Date { year, month, day } = date;
-        self.add_code(&format!("{year:04}{month:02}{day:02}"));
-        self.add_code(&format!("{day:02}{month:02}{year:04}"));
-        self.add_code(&format!("{day}{month}{year:04}"));
+    /// Keeps a needle, made of these pieces.
+    fn push<'p>(&mut self, kind: Kind, pieces: impl IntoIterator<Item = &'p str>) {
+        let start = self.bytes.len();
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece.as_bytes());
+        }
+        self.keep(kind, start);
+    }
+
+    /// Keeps a needle whose bytes stand from `start` on.
+    fn keep(&mut self, kind: Kind, start: usize) {
+        let Some(&first) = self.bytes.get(start) else {
+            return;
+        };
+        self.firsts[usize::from(first)] = true;
+        self.firsts[usize::from(first.to_ascii_uppercase())] = true;
+        if kind == Kind::Code {
+            self.firsts[usize::from(b'+')] = true;
+            self.firsts[usize::from(b'(')] = true;
+        }
+        self.needles.push(Needle {
+            kind,
+            start,
+            end: self.bytes.len(),
+        });
+    }
+
+    /// Looks for a date, which is `YYYY-MM-DD`, in three ways to write it.
+    fn add_date(&mut self, date: &str) {
+        let (year, month, day) = (&date[..4], &date[5..7], &date[8..]);
+        let [short_month, short_day] = [month, day].map(|part| part.trim_start_matches('0'));
+        self.push(Kind::Code, [year, month, day]);
+        self.push(Kind::Code, [day, month, year]);
+        self.push(Kind::Code, [short_day, short_month, year]);
     }
 
     /// Looks for the digits, for what the letters of a card number make of
     /// them, and for a telephone number's other ways to be dialled.
-    fn add_number(&mut self, value: &str, digits: &str) {
-        self.add_code(digits);
-        let code: String = value.chars().filter(|c| c.is_alphanumeric()).collect();
-        if code != digits {
-            self.add_code(&code);
-        } else if let Some(subscriber) = subscriber(value, digits) {
+    fn add_number(&mut self, value: &str, digits: usize) {
+        let start = self.bytes.len();
+        self.bytes.extend(value.bytes().filter(u8::is_ascii_digit));
+        let end = self.keep_code(start);
+        if value.chars().filter(|c| c.is_alphanumeric()).count() > digits {
+            let start = self.bytes.len();
+            self.push_letters(value);
+            self.keep_code(start);
+        } else if let Some(length) = subscriber(value, &self.bytes[start..end]) {
             for dialled in [
                 "0", "31", "310", "0031", "00310", "32", "320", "0032", "00320",
             ] {
-                self.add_code(&format!("{dialled}{subscriber}"));
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(dialled.as_bytes());
+                self.bytes.extend_from_within(end - length..end);
+                self.keep_code(start);
             }
         }
     }
 
-    fn add_code(&mut self, code: &str) {
-        if code.len() <= NEEDLE_BYTES_MAX {
-            self.needles.push(Needle::Code(code.as_bytes().to_vec()));
+    /// Keeps the code that stands from `start` on, if it is not too long; says
+    /// where the bytes end then.
+    fn keep_code(&mut self, start: usize) -> usize {
+        if self.bytes.len() - start <= NEEDLE_BYTES_MAX {
+            self.keep(Kind::Code, start);
+        } else {
+            self.bytes.truncate(start);
         }
+        self.bytes.len()
+    }
+
+    /// Writes down the letters and digits of a value; counts the letters.
+    fn push_letters(&mut self, value: &str) -> usize {
+        let (mut letters, mut buffer) = (0, [0; 4]);
+        for c in value.chars().filter(|c| c.is_alphanumeric()) {
+            letters += usize::from(c.is_alphabetic());
+            let letter = c.encode_utf8(&mut buffer);
+            self.bytes.extend_from_slice(letter.as_bytes());
+        }
+        letters
     }
 
     /// Looks for the whole name, and for each of its words by itself.
@@ -96,28 +178,41 @@ impl OwnValues {
         self.add_word(name);
         let between = |c: char| !(c.is_alphanumeric() || c == '\'');
         for word in name.split(between) {
-            if PARTICLES.contains(&word) || word == name {
+            if is_particle(word) || word == name {
                 continue;
             }
             self.add_word(word);
         }
         for word in name.split(|c| between(c) || c == '\'') {
-            if word.len() >= 3 && word != name && !PARTICLES.contains(&word) {
+            if word.len() >= 3 && word != name && !is_particle(word) {
                 self.add_word(word);
             }
         }
     }
 
     fn add_word(&mut self, word: &str) {
-        let letters: String = word.chars().filter(|c| c.is_alphanumeric()).collect();
-        let enough = letters
-            .chars()
-            .filter(|c| c.is_alphabetic())
-            .nth(1)
-            .is_some();
-        if enough && letters.len() <= NEEDLE_BYTES_MAX {
-            self.needles.push(Needle::Word(letters.into_bytes()));
+        let start = self.bytes.len();
+        let letters = self.push_letters(word);
+        if letters >= 2 && self.bytes.len() - start <= NEEDLE_BYTES_MAX {
+            self.keep(Kind::Word, start);
+        } else {
+            self.bytes.truncate(start);
         }
+    }
+
+    /// Finds the first place from `at` on where a needle may be found, or `limit`.
+    pub(super) fn may_begin(&self, text: &[u8], at: usize, limit: usize) -> usize {
+        if self.is_empty() {
+            return limit;
+        }
+        let ahead = text.get(at..limit).unwrap_or_default();
+        let first = ahead.iter().position(|&b| self.firsts[usize::from(b)]);
+        first.map_or(limit, |first| at + first)
+    }
+
+    /// Tells whether a needle may be found at `at`.
+    pub(super) fn has_first(&self, text: &[u8], at: usize) -> bool {
+        text.get(at).is_some_and(|&b| self.firsts[usize::from(b)])
     }
 
     /// Finds the end of the longest own value that begins at `at`; the end of
@@ -127,30 +222,34 @@ impl OwnValues {
         let before = before.and_then(|at| text.get(at)).copied();
         self.needles
             .iter()
-            .filter_map(|needle| needle.end(text, at, before))
+            .filter_map(|needle| {
+                let bytes = self.bytes.get(needle.start..needle.end)?;
+                needle.kind.end(bytes, text, at, before)
+            })
             .max()
     }
 }
 
-impl Needle {
-    fn end(&self, text: &[u8], at: usize, before: Option<u8>) -> Option<usize> {
+impl Kind {
+    /// Finds the end of the needle of these bytes, if it stands at `at`.
+    fn end(self, needle: &[u8], text: &[u8], at: usize, before: Option<u8>) -> Option<usize> {
         match self {
-            Needle::Word(letters) => {
+            Kind::Word => {
                 let free = !before.is_some_and(is_word);
-                let end = free.then(|| walk(text, at, letters, 2, is_between_letters))??;
+                let end = free.then(|| walk(text, at, needle, 2, is_between_letters))??;
                 (!text.get(end).copied().is_some_and(is_word)).then_some(end)
             }
-            Needle::Code(code) => {
-                let first = code.first()?;
+            Kind::Code => {
+                let first = needle.first()?;
                 let same_kind = |b: u8| b.is_ascii_digit() == first.is_ascii_digit();
                 let free = !before.is_some_and(|b| is_alphanumeric(b) && same_kind(b));
                 let lead = count(text, at, 2, |b| b == b'+' || b == b'(');
-                let end = free.then(|| walk(text, at + lead, code, 3, is_between_digits))??;
+                let end = free.then(|| walk(text, at + lead, needle, 3, is_between_digits))??;
                 (!goes_on(text, end)).then_some(end)
             }
-            Needle::Email(address) => {
+            Kind::Email => {
                 let free = !before.is_some_and(is_alphanumeric);
-                let end = free.then(|| walk(text, at, address, 0, |_| false))??;
+                let end = free.then(|| walk(text, at, needle, 0, |_| false))??;
                 (!goes_on(text, end)).then_some(end)
             }
         }
@@ -197,17 +296,22 @@ fn is_word(b: u8) -> bool {
     b.is_ascii_alphabetic() || b == b'_' || !b.is_ascii()
 }
 
-/// Takes the country code or the trunk zero off a telephone number.
-fn subscriber<'d>(value: &str, digits: &'d str) -> Option<&'d str> {
+fn is_particle(word: &str) -> bool {
+    word.len() <= 3 && PARTICLES.contains(&word)
+}
+
+/// Counts the digits of a telephone number that are left without its country
+/// code or trunk zero; they are its last.
+fn subscriber(value: &str, digits: &[u8]) -> Option<usize> {
     let abroad = digits
-        .strip_prefix("00")
+        .strip_prefix(b"00")
         .or((value.starts_with('+') || value.starts_with("(+")).then_some(digits));
     let rest = match abroad {
         Some(abroad) => {
-            let national = abroad.strip_prefix("31").or(abroad.strip_prefix("32"))?;
-            national.strip_prefix('0').unwrap_or(national)
+            let national = abroad.strip_prefix(b"31").or(abroad.strip_prefix(b"32"))?;
+            national.strip_prefix(b"0").unwrap_or(national)
         }
-        None => digits.strip_prefix('0')?,
+        None => digits.strip_prefix(b"0")?,
     };
-    matches!(rest.len(), 8 | 9).then_some(rest)
+    matches!(rest.len(), 8 | 9).then_some(rest.len())
 }

@@ -123,6 +123,40 @@ const OWN: &[&str] = &[
     "1985-07-30",
 ];
 
+/// Looks for hits in every place, and where they may begin.
+#[track_caller]
+fn check_places(text: &str, on: &[bool]) {
+    let names = DETECTORS.iter().zip(on).filter(|(_, on)| **on);
+    let on = Detectors::new(names.map(|(def, _)| def.name)).expect("detectors");
+    let mut buffers = Buffers::default();
+    let own = OWN.iter().filter(|_| on.needs_own_values());
+    own.for_each(|value| buffers.own.add(value));
+    let folded = buffers.folding.fold(text);
+    let scan = Scan {
+        on: &on,
+        text: folded.bytes(),
+        own: &buffers.own,
+    };
+    let (mut some, mut every) = (Vec::new(), Vec::new());
+    scan.each_hit(|hit| some.push(hit));
+    scan.each_hit_from(|at, _| at, |hit| every.push(hit));
+    assert_eq!(some, every, "{text:?}");
+    assert!(every.is_empty() || !buffers.own.is_empty() || may_hit(text.as_bytes()));
+}
+
+#[test]
+fn a_hit_may_end_in_a_name() {
+    // The name begins in a book's number, where nothing does.
+    let text = "(9791234567896NL20013004567890&jan@example.org";
+    check_places(text, &[true; 9]);
+    check(
+        &all(),
+        text,
+        &[],
+        Some("(9791234567896NL[card_number][email]"),
+    );
+}
+
 proptest! {
     #[test]
     fn nothing_is_left_to_find(text in note()) {
@@ -134,6 +168,11 @@ proptest! {
         if let (Some(out), _) = replaced(&all(), &text, OWN) {
             prop_assert_eq!(replaced(&all(), &out, OWN).0, None);
         }
+    }
+
+    #[test]
+    fn no_place_is_left_out(text in note(), on in proptest::collection::vec(any::<bool>(), 9)) {
+        check_places(&text, &on);
     }
 
     #[test]
