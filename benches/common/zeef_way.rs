@@ -11,7 +11,7 @@ use zeef::transport::{Input, Outbox, Payload, SourceId};
 
 use super::workload::Record;
 
-/// Batches of this many records; the outbox is used again for the next one.
+/// Batches of this many records.
 const BATCH: usize = 1_000;
 
 /// The partners, in the order in which zeef writes their outputs.
@@ -78,16 +78,17 @@ impl Zeef {
         self.batches(records, Pipeline::abandon)
     }
 
-    /// The same, where each batch ends with `end`.
+    /// The same, where each batch ends with `end`. The outbox is used again for
+    /// every record, as the buffers of the other ways are.
     pub fn batches(&mut self, records: &[Record], end: impl Fn(&mut Pipeline)) -> usize {
         let mut bytes = 0;
         for batch in records.chunks(BATCH) {
-            self.outbox.clear();
             for (offset, record) in batch.iter().enumerate() {
+                self.outbox.clear();
                 let input = input(self.source, offset, record);
                 self.pipeline.decide(&input, &mut self.outbox);
+                bytes += self.outbox.bytes_len();
             }
-            bytes += self.outbox.bytes_len();
             end(&mut self.pipeline);
         }
         bytes

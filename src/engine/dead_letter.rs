@@ -1,5 +1,7 @@
 //! Dead letters: a pointer and a reason, never a value.
 
+use std::io::Write as _;
+
 use crate::json::write;
 use crate::policy::reason::Reason;
 
@@ -30,14 +32,18 @@ impl DeadLetter<'_> {
             out.push(b':');
             write::string(out, value);
         };
-        out.extend_from_slice(format!("{{\"format\":{FORMAT}").as_bytes());
+        let number = |out: &mut Vec<u8>, name: &str, value: i64| {
+            // Writing to memory does not fail.
+            let _ = write!(out, "\"{name}\":{value}");
+        };
+        out.push(b'{');
+        number(out, "format", FORMAT.into());
         member(out, "lane", self.lane);
         member(out, "topic", self.topic);
-        let place = format!(
-            ",\"partition\":{},\"offset\":{}",
-            self.partition, self.offset
-        );
-        out.extend_from_slice(place.as_bytes());
+        out.push(b',');
+        number(out, "partition", self.partition.into());
+        out.push(b',');
+        number(out, "offset", self.offset);
         member(out, "reason", self.reason.as_str());
         if let Some(recipient) = self.recipient {
             member(out, "recipient", recipient);

@@ -59,13 +59,15 @@ pub(super) struct Known {
     pub(super) wanted: Wanted,
 }
 
-/// What is to be done with a string behind a key.
+/// What is to be done with the value behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Nothing,
-    /// It is kept, where it fits its form.
+    /// A string is kept, where it fits its form.
     Slot(u16, Option<Form>),
-    /// It has a type of its own.
+    /// It ought to be a number, or true or false.
+    Bare(u16, Type),
+    /// It is (a part of) an object or a list.
     Other,
 }
 
@@ -139,6 +141,7 @@ impl Keys {
                     slot,
                     kind: Type::Text(form),
                 } if !node.in_element => Wanted::Slot(slot, form),
+                Target::Scalar { slot, kind } if !node.in_element => Wanted::Bare(slot, kind),
                 _ => Wanted::Other,
             };
             if let Some(text) = quoted(member.name.as_bytes()) {

@@ -271,14 +271,17 @@ impl Projector {
                     pen.seen.national_cards += 1;
                     return at;
                 }
+                if !joined {
+                    return pen.member(at, step, |page, at| scalars(page, at, facts.record, *list));
+                }
                 let from = Ref {
-                    joined: *joined,
+                    joined: true,
                     place: Place::Element {
                         list: *list,
                         slot: 0,
                     },
                 };
-                let length = facts.list_len(*joined, *list);
+                let length = facts.list_len(true, *list);
                 pen.member(at, step, |page, at| {
                     elements(page, at, length, |page, at, index| {
                         scalar(page, at, facts.element(from, *stride, index))
@@ -495,6 +498,21 @@ fn object<'a>(
         }
     }
     page.close_object(start, at)
+}
+
+/// Writes a list of scalars of the record, if there is any.
+fn scalars(page: &mut Page, start: usize, record: Reading<'_>, list: u16) -> Option<usize> {
+    let text = record.text_of(State::Plain).as_bytes();
+    let mut at = start;
+    for &slot in record.elements(list) {
+        let after = page.byte(at, b',');
+        at = if slot.is_in_text() {
+            page.span(after, text, slot.start(), slot.end())
+        } else {
+            scalar(page, after, record.view(slot)).unwrap_or(at)
+        };
+    }
+    page.close_list(start, at)
 }
 
 /// Writes a list of what `write` writes per element, if there is any.

@@ -155,7 +155,24 @@ impl Reader<'_> {
             let start = known.gap_length();
             let value = at + start;
             if !known.is_string {
-                break (at, Some(self.scan.space(value)));
+                let value = self.scan.space(value);
+                at = match known.wanted {
+                    Wanted::Nothing => {
+                        self.values.unlisted = true;
+                        self.scan.skip(value, inside.depth, &mut keys_left)?
+                    }
+                    Wanted::Bare(slot, kind)
+                        if let Some((bare, after)) = simple(self.scan, value, kind)
+                            && seen.is_new(known.place()) =>
+                    {
+                        if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
+                            *place = bare;
+                        }
+                        after
+                    }
+                    _ => break (at, Some(value)),
+                };
+                continue;
             }
             let Some(piece) = window.get(start..).and_then(<[u8]>::first_chunk) else {
                 break (at, Some(value - 1));
@@ -185,7 +202,9 @@ impl Reader<'_> {
                         *place = Slot::span(value - 1, end + 1, State::Plain);
                     }
                 }
-                Wanted::Slot(..) | Wanted::Other => break (at, Some(value - 1)),
+                Wanted::Slot(..) | Wanted::Bare(..) | Wanted::Other => {
+                    break (at, Some(value - 1));
+                }
             }
             at = end + 1;
         };
@@ -493,6 +512,27 @@ impl Reader<'_> {
         } else {
             quoted(token)
         }
+    }
+}
+
+/// Reads true, false, or some digits, where one of them is wanted; none where it
+/// takes a longer look.
+fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, usize)> {
+    /// So many digits are a number that a double can hold.
+    const DIGITS_MAX: usize = 15;
+    match (kind, scan.byte(at)) {
+        (Type::Boolean, b't') => Some((Slot::boolean(true), scan.literal(at, b"true").ok()?)),
+        (Type::Boolean, b'f') => Some((Slot::boolean(false), scan.literal(at, b"false").ok()?)),
+        (Type::Integer, b'1'..=b'9') => {
+            let mut after = at + 1;
+            while scan.byte(after).is_ascii_digit() {
+                after += 1;
+            }
+            let whole = !matches!(scan.byte(after), b'.' | b'e' | b'E');
+            (whole && after - at <= DIGITS_MAX)
+                .then(|| (Slot::span(at, after, State::Number), after))
+        }
+        _ => None,
     }
 }
 

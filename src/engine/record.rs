@@ -240,8 +240,22 @@ impl<'a> Reading<'a> {
             .map_or(Value::Missing, |&slot| self.view(slot))
     }
 
+    /// The elements of a list of scalars, as they are kept.
+    #[must_use]
+    pub fn elements(self, list: u16) -> &'a [Slot] {
+        let list = self.values.lists.get(usize::from(list));
+        list.and_then(|list| {
+            self.values
+                .elements
+                .get(list.start..list.start + list.count)
+        })
+        .unwrap_or_default()
+    }
+
+    /// What a slot of this record means.
     #[inline]
-    fn view(self, slot: Slot) -> Value<'a> {
+    #[must_use]
+    pub fn view(self, slot: Slot) -> Value<'a> {
         let (start, end) = (slot.start(), slot.end());
         let text = |from: &'a str, start, end| from.get(start..end).unwrap_or_default();
         match slot.state() {

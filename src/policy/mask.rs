@@ -348,17 +348,21 @@ fn first_letters(
     };
     let surname = text::clean_name(surname);
     match prefix {
-        None => push_letters(without_particle(&surname), count, out),
-        Some(None) => push_letters(&surname, count, out),
+        None => push_letters(text::letters(without_particle(&surname)), count, out),
+        Some(None) => push_letters(text::letters(&surname), count, out),
         Some(Some(prefix)) => {
-            let whole = format!("{} {surname}", text::clean_name(prefix));
-            push_letters(&whole, count, out)
+            let prefix = text::clean_name(prefix);
+            let whole = text::letters(&prefix).chain(text::letters(&surname));
+            push_letters(whole, count, out)
         }
     }
 }
 
-fn push_letters(name: &str, count: usize, out: &mut String) -> bool {
-    let mut letters = text::letters(name);
+fn push_letters<'a>(
+    mut letters: impl Iterator<Item = &'a str>,
+    count: usize,
+    out: &mut String,
+) -> bool {
     let Some(first) = letters.next() else {
         return false;
     };

@@ -197,7 +197,7 @@ impl Pseudonymiser {
     #[inline]
     #[must_use]
     pub fn end(&self, begun: Begun) -> Pseudonym {
-        let mut block = ending(32);
+        let mut block = DIGEST;
         for (place, words) in block.chunks_exact_mut(16).zip(begun.0.chunks_exact(4)) {
             let bytes = big_endian(words.first_chunk().copied().unwrap_or_default());
             place.copy_from_slice(&bytes);
@@ -269,15 +269,19 @@ impl Message {
 
 /// A block as it ends a message whose last `length` bytes are in it: a one bit
 /// behind them, zeros, and the number of all bits, those of the key too.
-fn ending(length: usize) -> [u8; BLOCK] {
+const fn ending(length: usize) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
-    if let Some(place) = block.get_mut(length) {
-        *place = 0x80;
+    if length < BLOCK {
+        block[length] = 0x80;
     }
-    let bits = 8 * (BLOCK + length) as u64;
-    block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+    // Less than two blocks: the bits fit in two bytes.
+    let bits = 8 * (BLOCK + length) as u16;
+    [block[BLOCK - 2], block[BLOCK - 1]] = bits.to_be_bytes();
     block
 }
+
+/// The block of a digest, but for the digest.
+const DIGEST: [u8; BLOCK] = ending(32);
 
 /// The state in which SHA-256 begins (FIPS 180-4, 5.3.3).
 const INITIAL: [u32; 8] = [
