@@ -92,6 +92,10 @@ impl Wanted {
     }
 }
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let wanted = Wanted::parse(std::env::args().skip(1));
     if wanted.kafka {

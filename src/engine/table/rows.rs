@@ -1,6 +1,7 @@
 //! The rows of one partition, by patron id, and how to undo a batch.
 //!
-//! A row carries its own key, so that the map holds nothing else.
+//! A row carries its own key; the map keeps its hash beside it, so that it grows
+//! and searches without looking into rows that lie all over memory.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -14,9 +15,23 @@ pub(super) type Seed = foldhash::fast::RandomState;
 /// The rows of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    rows: HashTable<Row>,
+    rows: HashTable<Kept>,
     /// What the batch changed, oldest first.
     undo: Vec<Undo>,
+}
+
+/// A row, and the hash of its patron's id.
+#[derive(Debug)]
+struct Kept {
+    hash: u64,
+    row: Row,
+}
+
+impl Kept {
+    #[inline]
+    fn is(&self, hash: u64, patron_id: &str) -> bool {
+        self.hash == hash && self.row.patron_id() == patron_id
+    }
 }
 
 /// How one change is taken back.
@@ -37,33 +52,37 @@ fn hash(seed: &Seed, patron_id: &str) -> u64 {
 impl Rows {
     #[inline]
     pub(super) fn find(&self, seed: &Seed, patron_id: &str) -> Option<&Row> {
-        self.rows
-            .find(hash(seed, patron_id), |row| row.patron_id() == patron_id)
+        let hash = hash(seed, patron_id);
+        let kept = self.rows.find(hash, |kept| kept.is(hash, patron_id));
+        kept.map(|kept| &kept.row)
     }
 
     /// Sets a row so that [`abandon`](Self::abandon) can undo it, unless a
     /// later record is known.
     pub(super) fn put(&mut self, seed: &Seed, row: Row) {
-        match entry(&mut self.rows, seed, row.patron_id()) {
+        let hash = hash(seed, row.patron_id());
+        match entry(&mut self.rows, hash, row.patron_id()) {
             Entry::Occupied(mut known) => {
-                if known.get().offset() <= row.offset() {
-                    let before = std::mem::replace(known.get_mut(), row);
+                let known = &mut known.get_mut().row;
+                if known.offset() <= row.offset() {
+                    let before = std::mem::replace(known, row);
                     self.undo.push(Undo::Replaced(before));
                 }
             }
             Entry::Vacant(place) => {
                 self.undo.push(Undo::Added(row.patron_id().into()));
-                place.insert(row);
+                place.insert(Kept { hash, row });
             }
         }
     }
 
     /// Sets a row for good.
     pub(super) fn set(&mut self, seed: &Seed, row: Row) {
-        match entry(&mut self.rows, seed, row.patron_id()) {
-            Entry::Occupied(mut known) => *known.get_mut() = row,
+        let hash = hash(seed, row.patron_id());
+        match entry(&mut self.rows, hash, row.patron_id()) {
+            Entry::Occupied(mut known) => known.get_mut().row = row,
             Entry::Vacant(place) => {
-                place.insert(row);
+                place.insert(Kept { hash, row });
             }
         }
     }
@@ -77,7 +96,8 @@ impl Rows {
             match undo {
                 Undo::Replaced(row) => self.set(seed, row),
                 Undo::Added(patron_id) => {
-                    if let Entry::Occupied(known) = entry(&mut self.rows, seed, &patron_id) {
+                    let hash = hash(seed, &patron_id);
+                    if let Entry::Occupied(known) = entry(&mut self.rows, hash, &patron_id) {
                         known.remove();
                     }
                 }
@@ -95,10 +115,6 @@ impl Rows {
     }
 }
 
-fn entry<'a>(rows: &'a mut HashTable<Row>, seed: &Seed, patron_id: &str) -> Entry<'a, Row> {
-    rows.entry(
-        hash(seed, patron_id),
-        |row| row.patron_id() == patron_id,
-        |row| hash(seed, row.patron_id()),
-    )
+fn entry<'a>(rows: &'a mut HashTable<Kept>, hash: u64, patron_id: &str) -> Entry<'a, Kept> {
+    rows.entry(hash, |kept| kept.is(hash, patron_id), |kept| kept.hash)
 }
