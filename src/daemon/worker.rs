@@ -28,14 +28,14 @@ pub struct BatchBounds {
 impl BatchBounds {
     /// How long a batch may be open whose first record was written then.
     ///
-    /// A record that waited for longer than the longest batch is open lies in a
-    /// backlog: it is late in any case, and large batches catch up sooner. At
-    /// a steady pace no record waits for longer than a commit takes.
+    /// A record that waited for longer than [`BACKLOG_AGE`] lies in a backlog: it
+    /// is late in any case, and large batches catch up sooner. At a steady pace
+    /// no record waits for as long as that, not even behind a large batch: so
+    /// batches become small again.
     fn open_for(&self, written_ms: Option<i64>, now_ms: i64) -> Duration {
-        let long = self.wait * BACKLOG_WAITS;
         let age_ms = written_ms.map_or(0, |written| now_ms.saturating_sub(written));
-        if u128::try_from(age_ms).is_ok_and(|age| age > long.as_millis()) {
-            long
+        if u128::try_from(age_ms).is_ok_and(|age| age > BACKLOG_AGE.as_millis()) {
+            self.wait * BACKLOG_WAITS
         } else {
             self.wait
         }
@@ -56,6 +56,8 @@ impl Default for BatchBounds {
 const ABORTS_MAX: u32 = 5;
 /// How many times as long a batch may be open behind a backlog.
 const BACKLOG_WAITS: u32 = 4;
+/// How long a record has waited that lies in a backlog.
+const BACKLOG_AGE: Duration = Duration::from_secs(1);
 /// After how many records it is looked at the time.
 const CLOCK_RECORDS: u64 = 64;
 /// How many records are decided before their outputs are handed on: many, so
@@ -453,8 +455,8 @@ mod tests {
         check(Some(1_000_000), 50);
         check(Some(2_000_000), 50);
         check(Some(i64::MAX), 50);
-        check(Some(999_800), 50);
-        check(Some(999_799), 200);
+        check(Some(999_000), 50);
+        check(Some(998_999), 200);
         check(Some(i64::MIN), 200);
     }
 }
