@@ -15,6 +15,7 @@ use crate::transport::OutputId;
 /// # Errors
 ///
 /// The first [`Reason`] against release.
+#[inline]
 pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
     libraries(facts, source, &program.libraries)?;
     for one in &program.conditions {
@@ -29,6 +30,7 @@ pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<()
 }
 
 /// Every field that the recipient needs is well formed, used or not.
+#[inline]
 pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
     let strides = source.shape.strides();
     // Mostly the record has nothing malformed at all.
@@ -43,6 +45,7 @@ pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Re
 }
 
 /// Tenants: the record's and the patron's library, and that they are one.
+#[inline]
 pub(super) fn libraries(
     facts: &Facts<'_>,
     source: &Source,
@@ -77,6 +80,7 @@ pub(super) fn libraries(
 /// # Errors
 ///
 /// [`Reason::ReceiverUnlisted`] where the record's receiving party has none.
+#[inline]
 pub(super) fn route(facts: &Facts<'_>, route: &Route) -> Result<OutputId, Reason> {
     match route {
         Route::One(output) => Ok(*output),
@@ -118,6 +122,7 @@ fn equals(value: Value<'_>, literal: &Literal) -> bool {
 }
 
 /// Until consent records decide, the event that implies consent alone does.
+#[inline]
 pub(super) fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
     let Some(event) = program.implied_consent else {
         return if program.consent_needed {
@@ -138,6 +143,7 @@ pub(super) fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason
 }
 
 /// Loan history off: no returned loans (G11).
+#[inline]
 pub(super) fn loan_history(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
     let Some((status, choice)) = program.loan_history else {
         return Ok(());

@@ -1180,6 +1180,12 @@ impl<'a> Facts<'a> {
 
     #[must_use]
     pub fn text(&self, at: Option<Ref>) -> Option<&'a str> {
-        at.and_then(|at| self.value(at).as_text())
+        match at? {
+            Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            } => self.record.text(slot),
+            at => self.value(at).as_text(),
+        }
     }
 }

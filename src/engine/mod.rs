@@ -13,6 +13,7 @@ pub mod pipeline;
 pub mod project;
 mod reader;
 pub mod record;
+mod script;
 pub mod shape;
 pub mod table;
 pub mod tally;

@@ -228,12 +228,12 @@ impl Pipeline {
         let reading = record.reading(text);
         let identifiers = [source.library, source.own_id];
         for slot in identifiers.into_iter().flatten() {
-            if reading.value(slot).as_text().is_none() {
+            if reading.text(slot).is_none() {
                 return Err(Reason::Identifier);
             }
         }
         if let Some(slot) = source.patron_id {
-            let patron_id = reading.value(slot).as_text().ok_or(Reason::Identifier)?;
+            let patron_id = reading.text(slot).ok_or(Reason::Identifier)?;
             if input.key != Some(patron_id.as_bytes()) {
                 return Err(Reason::Miskeyed);
             }

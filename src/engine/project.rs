@@ -44,7 +44,7 @@ impl Messages {
         if let Some(Some(message)) = &place {
             return Some(Unfinished::Begun(program.pseudonymiser.begin(message)));
         }
-        let value = facts.value(of.value).as_text()?;
+        let value = facts.text(Some(of.value))?;
         let library = facts.text(of.library).unwrap_or_default();
         let made = Message::new(&of.meaning, library, value);
         let pseudonymiser = &program.pseudonymiser;

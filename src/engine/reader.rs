@@ -30,7 +30,7 @@ struct Inside {
 }
 
 /// A gap between two values and the start of a string are looked at together.
-const WINDOW: usize = 2 * PIECE;
+pub(super) const WINDOW: usize = 2 * PIECE;
 
 /// How far the members of one object were read.
 struct Members {
@@ -127,9 +127,11 @@ impl Reader<'_> {
         let outcome = loop {
             let window = match bytes.get(at..at.wrapping_add(WINDOW)) {
                 Some(window) => window.first_chunk::<WINDOW>(),
+                // The last byte is no member.
+                None if at + 1 >= bytes.len() => break (at, None),
                 None => {
                     tail = padded(bytes, at);
-                    tail.as_ref()
+                    Some(&tail)
                 }
             };
             let Some((window, gap)) =
@@ -191,8 +193,8 @@ impl Reader<'_> {
                 Wanted::Slot(slot, form) if seen.is_new(known.place()) => {
                     let fits = value == end
                         || form.is_none_or(|form| {
-                            let text = self.text.get(value..end);
-                            text.is_some_and(|text| form.fits(text))
+                            let text = bytes.get(value..end);
+                            text.is_some_and(|text| form.fits_bytes(text))
                         });
                     if !fits {
                         self.values.unfit += 1;
@@ -288,7 +290,7 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn member(
+    pub(super) fn member(
         &mut self,
         at: usize,
         target: Target,
@@ -403,7 +405,7 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn set(&mut self, slot: u16, base: Option<usize>, value: Slot) {
+    pub(super) fn set(&mut self, slot: u16, base: Option<usize>, value: Slot) {
         let slot = usize::from(slot);
         self.values.malformed |= value.is_malformed();
         match base {
@@ -483,7 +485,7 @@ impl Reader<'_> {
         Ok((slot, after))
     }
 
-    fn string(&mut self, token: StringToken, kind: Type) -> Slot {
+    pub(super) fn string(&mut self, token: StringToken, kind: Type) -> Slot {
         if token.start == token.end {
             return Slot::MISSING;
         }
@@ -517,7 +519,7 @@ impl Reader<'_> {
 
 /// Reads true, false, or some digits, where one of them is wanted; none where it
 /// takes a longer look.
-fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, usize)> {
+pub(super) fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, usize)> {
     /// So many digits are a number that a double can hold.
     const DIGITS_MAX: usize = 15;
     match (kind, scan.byte(at)) {
@@ -536,13 +538,14 @@ fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, usize)> {
     }
 }
 
-/// What is left from `at` on, with zeros behind it; none at the last byte.
+/// What is left from `at` on, with zeros behind it.
 #[cold]
-fn padded(bytes: &[u8], at: usize) -> Option<[u8; WINDOW]> {
-    let rest = bytes.get(at..).filter(|rest| rest.len() > 1)?;
+pub(super) fn padded(bytes: &[u8], at: usize) -> [u8; WINDOW] {
     let mut window = [0; WINDOW];
-    window.get_mut(..rest.len())?.copy_from_slice(rest);
-    Some(window)
+    for (place, byte) in window.iter_mut().zip(bytes.get(at..).unwrap_or_default()) {
+        *place = *byte;
+    }
+    window
 }
 
 /// A string without escapes, with its quotes.

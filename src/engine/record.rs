@@ -6,6 +6,7 @@
 
 use super::keys::Keys;
 use super::reader::Reader;
+use super::script::Script;
 use super::shape::Shape;
 use super::value::{SPAN_MAX, Slot, State, Value};
 use crate::json::scan::{Bounds, ScanError, Scanner};
@@ -51,6 +52,7 @@ pub struct Record {
     shape: Shape,
     /// By node of the shape.
     keys: Vec<Keys>,
+    script: Script,
     values: Values,
 }
 
@@ -91,6 +93,7 @@ impl Record {
         Record {
             shape: shape.clone(),
             keys: shape.nodes.iter().map(Keys::new).collect(),
+            script: Script::default(),
             values: Values::default(),
         }
     }
@@ -107,20 +110,12 @@ impl Record {
         }
         let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Reason::NotUtf8)?;
         let scan = Scanner::new(text, limits.bounds.depth);
-        let mut keys_left = limits.bounds.keys;
         let start = scan.space(0);
         let object = scan.byte(start) == b'{';
         let outcome = if object {
-            let mut reader = Reader {
-                scan,
-                text,
-                shape: &self.shape,
-                keys: &mut self.keys,
-                keys_left,
-                values: &mut self.values,
-            };
-            reader.object(start, 0, None, 0)
+            self.object(scan, text, start, limits)
         } else {
+            let mut keys_left = limits.bounds.keys;
             scan.skip(start, 0, &mut keys_left)
         };
         outcome
@@ -135,6 +130,38 @@ impl Record {
         } else {
             Err(Reason::NotAnObject)
         }
+    }
+
+    /// Reads the object at `start`, by the script if it can be followed.
+    #[inline(always)]
+    fn object(
+        &mut self,
+        scan: Scanner<'_>,
+        text: &str,
+        start: usize,
+        limits: &Limits,
+    ) -> Result<usize, ScanError> {
+        let mut reader = Reader {
+            scan,
+            text,
+            shape: &self.shape,
+            keys: &mut self.keys,
+            keys_left: limits.bounds.keys,
+            values: &mut self.values,
+        };
+        if self.script.is_of_use() {
+            if let Some(after) = self.script.follow(&mut reader, start) {
+                self.script.followed();
+                return Ok(after);
+            }
+            reader.keys_left = limits.bounds.keys;
+            reader.values.reset(&self.shape);
+        }
+        let after = reader.object(start, 0, None, 0)?;
+        if scan.finish(after).is_ok() {
+            self.script.missed(text, &self.shape);
+        }
+        Ok(after)
     }
 
     /// What was read of `text`.
@@ -181,6 +208,18 @@ impl<'a> Reading<'a> {
     #[must_use]
     pub fn value(self, slot: u16) -> Value<'a> {
         self.view(self.slot(slot))
+    }
+
+    /// The text in a slot, as [`Value::as_text`] has it.
+    #[inline]
+    #[must_use]
+    pub fn text(self, slot: u16) -> Option<&'a str> {
+        let slot = self.slot(slot);
+        match slot.state() {
+            State::Plain => self.text.get(slot.start() + 1..slot.end() - 1),
+            State::Missing => None,
+            _ => self.view(slot).as_text(),
+        }
     }
 
     /// What a slot holds, as it is kept.
@@ -280,6 +319,8 @@ impl<'a> Reading<'a> {
 mod tests {
     use super::*;
     use crate::policy::catalogue::Type;
+    use crate::policy::form::Form;
+    use proptest::prelude::*;
 
     /// Reads records with one memory of keys; says which are JSON.
     #[track_caller]
@@ -292,6 +333,124 @@ mod tests {
         for (text, is_json) in records {
             let read = record.read(text.as_bytes(), &Limits::default());
             assert_eq!(read.is_ok(), *is_json, "{text}");
+        }
+    }
+
+    fn shape() -> Shape {
+        let mut shape = Shape::default();
+        for (path, kind) in [
+            ("id", Type::Text(None)),
+            ("day", Type::Text(Some(Form::Date))),
+            ("at.city", Type::Text(None)),
+            ("at.in.floor", Type::Integer),
+            ("at.note", Type::Text(None)),
+            ("open", Type::Boolean),
+            ("count", Type::Integer),
+            ("tags[]", Type::Text(None)),
+            ("copies[].id", Type::Text(None)),
+            ("last", Type::TextOrNumber),
+        ] {
+            shape.want(path, kind).unwrap();
+        }
+        shape
+    }
+
+    /// What was read of a record, or why it was refused.
+    fn told(record: &mut Record, text: &str, limits: &Limits) -> String {
+        let read = record.read(text.as_bytes(), limits);
+        if let Err(reason) = read {
+            return format!("{reason:?}");
+        }
+        let values = &record.values;
+        let reading = record.reading(text);
+        let views = |slots: &[Slot]| -> Vec<String> {
+            let views = slots
+                .iter()
+                .map(|&slot| format!("{:?}", reading.view(slot)));
+            views.collect()
+        };
+        format!(
+            "{:?} {:?} {:?} {} {} {}",
+            views(&values.slots),
+            values.lists,
+            views(&values.elements),
+            values.unfit,
+            values.unlisted,
+            values.malformed
+        )
+    }
+
+    const USUAL: &str = "{\"id\":\"P-1\",\"day\":\"2026-11-23\",\"at\":{\"city\":\"Gent\",\"in\":{\"floor\":3},\"note\":\"a\"},\"other\":\"x\",\"open\":true,\"count\":42,\"tags\":[\"a\",\"b\"],\"more\":{\"y\":[1,{}]},\"copies\":[{\"id\":\"c\"}],\"last\":\"a string of more than thirty-two characters\"}";
+
+    #[test]
+    fn a_record_with_fewer_members_follows_the_script() {
+        let mut record = Record::new(&shape());
+        let limits = Limits::default();
+        for _ in 0..2 {
+            told(&mut record, USUAL, &limits);
+        }
+        for (text, follows) in [
+            (USUAL, true),
+            ("{\"day\":\"2026-11-23\"}", true),
+            ("{\"at\":{\"note\":\"n\"},\"last\":\"\"}", true),
+            ("{\"id\":\"\\u0041\",\"tags\":null}", true),
+            ("{\"id\":\"\\u0041\",\"count\":7}", true),
+            ("{}", false),
+            ("{\"at\":{}}", false),
+            ("{\"day\":\"2026-11-23\",\"id\":\"P\"}", false),
+        ] {
+            let before = record.script.score();
+            let mut fresh = Record::new(&shape());
+            let (one, other) = (
+                told(&mut record, text, &limits),
+                told(&mut fresh, text, &limits),
+            );
+            assert_eq!(one, other, "{text}");
+            assert_eq!(record.script.score() > before, follows, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_is_of_no_use_is_let_go() {
+        let mut record = Record::new(&shape());
+        let limits = Limits::default();
+        for round in 0..200 {
+            let text = match round % 3 {
+                0 => "{\"id\":\"a\",\"day\":\"b\"}",
+                1 => "{\"count\":1,\"id\":\"a\"}",
+                _ => "{\"open\":true,\"count\":1}",
+            };
+            told(&mut record, text, &limits);
+        }
+        assert!(!record.script.is_of_use());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(6_000))]
+        #[test]
+        fn a_script_changes_nothing(
+            edits in proptest::collection::vec(
+                (0usize..400, 0usize..12, "[{}\\[\\],:\" \\\\0-9a-dentru.é-]{0,3}|,\"id\":\"x\"|\\{\"id\":\"x\",|\"\\},\"tags\"|,\"more\":null"),
+                1..4,
+            ),
+            depth in 1u32..5,
+            keys in 10u32..30,
+        ) {
+            let mut text = USUAL.to_owned();
+            for (at, removed, put) in &edits {
+                let from = (*at).min(text.len());
+                let to = (from + removed).min(text.len());
+                if text.is_char_boundary(from) && text.is_char_boundary(to) {
+                    text.replace_range(from..to, put);
+                }
+            }
+            let mut record = Record::new(&shape());
+            for _ in 0..2 {
+                told(&mut record, USUAL, &Limits::default());
+            }
+            let limits = Limits { bytes: 1 << 20, bounds: Bounds { depth, keys } };
+            let mut fresh = Record::new(&shape());
+            prop_assert_eq!(told(&mut record, &text, &limits), told(&mut fresh, &text, &limits), "{}", text);
         }
     }
 

@@ -142,6 +142,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The deepest nesting that is allowed.
+    #[must_use]
+    pub fn depth_max(self) -> u32 {
+        self.depth_max
+    }
+
     /// Whether a container may be opened inside `depth` others.
     ///
     /// # Errors

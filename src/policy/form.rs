@@ -75,7 +75,13 @@ impl Form {
     #[must_use]
     #[inline]
     pub fn fits(self, value: &str) -> bool {
-        let value = value.as_bytes();
+        self.fits_bytes(value.as_bytes())
+    }
+
+    /// The same, for bytes of a text.
+    #[must_use]
+    #[inline]
+    pub(crate) fn fits_bytes(self, value: &[u8]) -> bool {
         match self {
             Form::Date => is_date(value),
             Form::Instant => is_instant(value),

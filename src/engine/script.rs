@@ -1,0 +1,387 @@
+//! The script of a source: how its records lie, from brace to brace.
+//!
+//! Systems write record after record with the same members in the same order.
+//! So one record is taken as the script of the next ones: each line is all that
+//! stood between two values, and what is to be done with the value behind it.
+//! Following it takes one comparison a line; objects inside are lines like
+//! others. A member that is not there this time is passed over. Whatever else
+//! differs, the record is read anew without the script: nothing here changes
+//! what a record means.
+
+use super::reader::{Reader, WINDOW, padded, simple};
+use super::shape::{MEMBERS_MAX, Shape, Target};
+use super::value::{Slot, State};
+use crate::json::scan::{PIECE, Scanner, equal_bytes, special_bytes};
+use crate::policy::catalogue::Type;
+use crate::policy::form::Form;
+
+/// A record of more lines has no script.
+const LINES_MAX: usize = 256;
+/// So many lines in a row may be passed over.
+const ABSENT_MAX: usize = 8;
+/// A script is given up for a while when its score is as low as this: for each
+/// record that it was of no use for two others must have followed it.
+const SCORE_MIN: i32 = -16;
+const SCORE_MAX: i32 = 16;
+/// How many records are read without one then.
+const PAUSE: u32 = 2_000;
+/// A new script is written for every so many records at most, in the end.
+const PATIENCE_MAX: u32 = 1_000;
+
+/// The script of one source, and whether it is of use.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    lines: Vec<Line>,
+    /// Where another is written, used again and again.
+    draft: Vec<Line>,
+    /// The objects inside each other that it has.
+    depth: u32,
+    score: i32,
+    /// So many records are still to be read without it.
+    pause: u32,
+    /// So many records that it is of no use for are let go before another is
+    /// written, and how many of them are left.
+    patience: u32,
+    wait: u32,
+}
+
+/// What stands between two values, and what the second is.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line {
+    /// From behind the value before, or from the object's brace on, which counts
+    /// as a comma; up to the value, with the quote of a string.
+    gap: [u8; PIECE],
+    /// A bit for each byte of the gap.
+    bits: u32,
+    /// The brace may stand in place of the comma.
+    may_be_first: u32,
+    /// How far it is to the value.
+    length: u8,
+    /// The line to go on with if this one does not stand there; 0 if there is none.
+    absent: u16,
+    /// The value is a string, as most are.
+    is_text: bool,
+    value: Expected,
+}
+
+/// The value behind a gap.
+#[derive(Clone, Copy, Debug)]
+enum Expected {
+    /// A string that nobody wants.
+    Text,
+    /// A string that is kept, where it fits its form.
+    Slot(u16, Type, Option<Form>),
+    /// A number, or true or false.
+    Bare(u16, Type),
+    /// A value that nobody wants, and that is no string.
+    Unlisted(u32),
+    /// Any other value that is wanted, inside so many containers.
+    Member(Target, u32),
+    /// The members of an object are the next lines.
+    Enter,
+    /// The gap was the end of an object.
+    Leave,
+    /// The gap was the end of the record.
+    End,
+}
+
+impl Script {
+    /// Whether the next record is to be read by it.
+    #[inline]
+    pub(super) fn is_of_use(&mut self) -> bool {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return false;
+        }
+        !self.lines.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn score(&self) -> i32 {
+        self.score
+    }
+
+    /// A record was read by it.
+    #[inline]
+    pub(super) fn followed(&mut self) {
+        self.score = (self.score + 1).min(SCORE_MAX);
+    }
+
+    /// A record, which is JSON, had to be read without it.
+    #[inline(never)]
+    pub(super) fn missed(&mut self, text: &str, shape: &Shape) {
+        if self.pause > 0 {
+            return;
+        }
+        self.score -= 2;
+        if self.score <= SCORE_MIN {
+            self.score = 0;
+            self.pause = PAUSE;
+            return;
+        }
+        if self.wait > 0 {
+            self.wait -= 1;
+            return;
+        }
+        let mut writer = Writer {
+            scan: Scanner::new(text, u32::MAX),
+            text,
+            shape,
+            lines: &mut self.draft,
+            depth: 1,
+            keys: u32::MAX,
+        };
+        writer.lines.clear();
+        let start = writer.scan.space(0);
+        let written = writer.object(start, 0, 1, Expected::End).is_some();
+        // The more members it has, the more records can follow it.
+        if written && (writer.lines.len() > self.lines.len() || self.score < 0) {
+            self.depth = writer.depth;
+            std::mem::swap(&mut self.lines, writer.lines);
+        }
+        self.patience = (2 * self.patience + 1).min(PATIENCE_MAX);
+        self.wait = self.patience;
+    }
+
+    /// Reads the object at `at` by the script; says where it ends. None where
+    /// the record lies otherwise: then it must be read anew.
+    pub(super) fn follow(&self, reader: &mut Reader<'_>, mut at: usize) -> Option<usize> {
+        if self.depth > reader.scan.depth_max() {
+            return None;
+        }
+        let bytes = reader.text.as_bytes();
+        let mut tail;
+        let mut keys = 0;
+        let mut absent = 0;
+        let mut next = 0;
+        // The brace before the first member stands for a comma.
+        let mut first = 1;
+        loop {
+            let line = self.lines.get(next)?;
+            let window: &[u8; WINDOW] = match bytes.get(at..at.wrapping_add(WINDOW)) {
+                Some(window) => window.first_chunk()?,
+                None => {
+                    tail = padded(bytes, at);
+                    &tail
+                }
+            };
+            let differs = !equal_bytes(window.first_chunk()?, &line.gap);
+            if differs & line.bits & !(first & line.may_be_first) != 0 {
+                next = usize::from(line.absent);
+                absent += 1;
+                if next == 0 || absent > ABSENT_MAX {
+                    return None;
+                }
+                continue;
+            }
+            next += 1;
+            first = 0;
+            absent = 0;
+            let start = usize::from(line.length) % PIECE;
+            let value = at + start;
+            if line.is_text {
+                keys += 1;
+                let length = special_bytes(window.get(start..)?.first_chunk()?).trailing_zeros();
+                let mut end = value + length as usize;
+                if window.get(start + length as usize) != Some(&b'"') {
+                    let token = reader.scan.string(value - 1).ok()?;
+                    if token.escaped {
+                        if let Expected::Slot(slot, kind, _) = line.value {
+                            let kept = reader.string(token, kind);
+                            reader.set(slot, None, kept);
+                        } else {
+                            reader.values.unlisted = true;
+                        }
+                        at = token.after();
+                        continue;
+                    }
+                    end = token.end;
+                }
+                at = end + 1;
+                let Expected::Slot(slot, _, form) = line.value else {
+                    reader.values.unlisted = true;
+                    continue;
+                };
+                if value == end {
+                    continue;
+                }
+                if form
+                    .is_none_or(|form| form.fits_bytes(bytes.get(value..end).unwrap_or_default()))
+                {
+                    *reader.values.slots.get_mut(usize::from(slot))? =
+                        Slot::span(value - 1, at, State::Plain);
+                } else {
+                    reader.values.unfit += 1;
+                }
+                continue;
+            }
+            at = match line.value {
+                Expected::Bare(slot, kind) => {
+                    keys += 1;
+                    let value = reader.scan.space(value);
+                    let (bare, after) = simple(reader.scan, value, kind)?;
+                    reader.set(slot, None, bare);
+                    after
+                }
+                Expected::Unlisted(depth) => {
+                    keys += 1;
+                    reader.values.unlisted = true;
+                    let value = reader.scan.space(value);
+                    reader.scan.skip(value, depth, &mut reader.keys_left).ok()?
+                }
+                Expected::Member(target, depth) => {
+                    keys += 1;
+                    let value = reader.scan.space(value);
+                    reader.member(value, target, None, depth).ok()?
+                }
+                Expected::Enter => {
+                    keys += 1;
+                    first = 1;
+                    value
+                }
+                Expected::Leave => value,
+                Expected::End => {
+                    reader.keys_left = reader.keys_left.checked_sub(keys)?;
+                    return Some(value);
+                }
+                Expected::Text | Expected::Slot(..) => return None,
+            };
+        }
+    }
+}
+
+/// Makes a script of a record.
+struct Writer<'a> {
+    scan: Scanner<'a>,
+    text: &'a str,
+    shape: &'a Shape,
+    lines: &'a mut Vec<Line>,
+    /// The deepest object so far.
+    depth: u32,
+    /// How many it may have: they were counted before.
+    keys: u32,
+}
+
+impl Writer<'_> {
+    /// Adds the lines of the object at `at`, inside so many containers with it;
+    /// says where it ends. None where it cannot have a script.
+    fn object(&mut self, at: usize, node: u16, depth: u32, end: Expected) -> Option<usize> {
+        let scan = self.scan;
+        self.depth = self.depth.max(depth);
+        let mut seen = [false; MEMBERS_MAX];
+        let mut gap = at;
+        let mut at = at;
+        loop {
+            let next = if gap == at && scan.byte(at) == b'{' {
+                at
+            } else {
+                scan.space(at)
+            };
+            if scan.byte(next) == b'}' {
+                self.line(gap, next + 1, next + 1, end)?;
+                return Some(next + 1);
+            }
+            let key = scan.space(next + 1);
+            let (name, value) = scan.key(key, &mut self.keys).ok()?;
+            if name.escaped {
+                return None;
+            }
+            let name = self.text.get(name.start..name.end)?;
+            let members = &self.shape.nodes.get(usize::from(node))?.members;
+            let member = members.iter().position(|member| *member.name == *name);
+            if let Some(member) = member
+                && std::mem::replace(seen.get_mut(member)?, true)
+            {
+                return None;
+            }
+            let target = member
+                .and_then(|member| members.get(member))
+                .map(|member| member.target);
+            let line = self.lines.len();
+            at = self.member(gap, value, target, depth)?;
+            // Behind all of this member's lines.
+            let behind = u16::try_from(self.lines.len()).ok()?;
+            self.lines.get_mut(line)?.absent = behind;
+            gap = at;
+        }
+    }
+
+    /// Adds the lines of one member; says where its value ends.
+    fn member(
+        &mut self,
+        gap: usize,
+        value: usize,
+        target: Option<Target>,
+        depth: u32,
+    ) -> Option<usize> {
+        let first = self.scan.byte(value);
+        let (expected, to) = match (target, first) {
+            (None, b'"') => (Expected::Text, value + 1),
+            (None, _) => (Expected::Unlisted(depth), value),
+            (Some(Target::Scalar { slot, kind }), b'"') if kind.takes_any_text() => {
+                (Expected::Slot(slot, kind, None), value + 1)
+            }
+            (
+                Some(Target::Scalar {
+                    slot,
+                    kind: kind @ Type::Text(form),
+                }),
+                b'"',
+            ) => (Expected::Slot(slot, kind, form), value + 1),
+            (Some(Target::Scalar { slot, kind }), b't' | b'f' | b'1'..=b'9')
+                if simple(self.scan, value, kind).is_some() =>
+            {
+                (Expected::Bare(slot, kind), value)
+            }
+            (Some(Target::Object { node }), b'{') => {
+                // The brace is compared here, and again as what the first
+                // member stands behind.
+                self.line(gap, value + 1, value, Expected::Enter)?;
+                return self.object(value, node, depth + 1, Expected::Leave);
+            }
+            (Some(target), _) => (Expected::Member(target, depth), value),
+        };
+        self.line(gap, to, to, expected)?;
+        self.scan
+            .skip(value, depth, &mut self.keys)
+            .ok()
+            .map(|after| self.behind(value, after))
+    }
+
+    /// The place right behind the value at `start`, without the white space
+    /// that was passed over until `after`.
+    fn behind(&self, start: usize, after: usize) -> usize {
+        let text = self.text.get(start..after).unwrap_or_default();
+        start + text.trim_end_matches([' ', '\t', '\n', '\r']).len()
+    }
+
+    /// Adds a line whose gap is compared up to `to`; the value is at `value`.
+    fn line(&mut self, from: usize, to: usize, value: usize, expected: Expected) -> Option<()> {
+        let bytes = self.text.as_bytes().get(from..to)?;
+        let closes = matches!(expected, Expected::Leave | Expected::End);
+        let opens = matches!(bytes.first(), Some(b',' | b'{'));
+        if bytes.is_empty()
+            || bytes.len() >= PIECE
+            || self.lines.len() >= LINES_MAX
+            || closes == opens
+        {
+            return None;
+        }
+        let mut gap = [0; PIECE];
+        gap.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        if opens {
+            gap[0] = b',';
+        }
+        self.lines.push(Line {
+            gap,
+            bits: u32::MAX >> (PIECE - bytes.len()),
+            may_be_first: u32::from(opens),
+            length: u8::try_from(value - from).ok()?,
+            absent: 0,
+            is_text: matches!(expected, Expected::Text | Expected::Slot(..)),
+            value: expected,
+        });
+        Some(())
+    }
+}
