@@ -20,6 +20,9 @@ const KNOWN_MAX: usize = 192;
 /// Places of the table of hashes: a power of two, never more than half full.
 const PLACES: usize = 512;
 
+/// Places of keys by their first bytes and their length.
+const SPOTS: usize = 256;
+
 /// The place of a key in [`Keys`]: any number is one.
 pub(super) type KeyId = u8;
 
@@ -37,6 +40,9 @@ pub(super) struct Keys {
     /// The keys with their quotes, of as many as are known.
     texts: Vec<Text>,
     places: Box<[KeyId; PLACES]>,
+    /// The key that was noted last of those that a glance cannot tell apart and
+    /// that stand right behind a comma.
+    behind_commas: Box<[KeyId; SPOTS]>,
 }
 
 /// What is known of a key: no more than a line of the processor's cache.
@@ -131,6 +137,7 @@ impl Keys {
             // What stands before the first key is no key.
             texts: vec![Text { low: 1, high: 0 }],
             places: Box::new([NONE; PLACES]),
+            behind_commas: Box::new([NONE; SPOTS]),
         };
         for (place, member) in node.members.iter().enumerate() {
             let wanted = match member.target {
@@ -184,11 +191,7 @@ impl Keys {
     pub(super) fn stands_in(&self, bytes: &[u8; 2 * TEXT_MAX], ignored: u32) -> Option<KeyId> {
         let inside = bytes.get(2..)?.first_chunk()?;
         let length = special_bytes(inside).trailing_zeros() as usize;
-        if bytes[1] != b'"' || length + 2 > TEXT_MAX || bytes[2 + length] != b'"' {
-            return None;
-        }
-        let text = Text::new(bytes.get(1..)?.first_chunk()?);
-        let key = self.find(text.masked(Text::mask(length + 2)));
+        let key = self.behind_commas[spot(inside.first_chunk()?, length)];
         let stands = self.known(key).stands_in(bytes.first_chunk()?, ignored);
         stands.then_some(key)
     }
@@ -228,6 +231,12 @@ impl Keys {
         // A gap begins with the comma or the brace, or it is not noted.
         if key == NONE || !matches!(bytes[0], b',' | b'{') || length >= TEXT_MAX {
             return;
+        }
+        if let [_, b'"', inside @ ..] = bytes
+            && let Some(end) = inside.iter().position(|&byte| byte == b'"')
+            && let Some(start) = inside.first_chunk()
+        {
+            self.behind_commas[spot(start, end)] = key;
         }
         let known = &mut self.known[usize::from(key)];
         known.gap = *bytes;
@@ -310,6 +319,15 @@ impl Known {
     fn stands_in(&self, bytes: &[u8; TEXT_MAX], ignored: u32) -> bool {
         !equal_bytes(bytes, &self.gap) & self.bits & !ignored == 0
     }
+}
+
+/// Where a key of `length` bytes is found by a glance at its first ones.
+#[inline(always)]
+fn spot(start: &[u8; 8], length: usize) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let beyond = 8 * (8 - length.min(8)) as u32;
+    let start = u64::from_le_bytes(*start).checked_shl(beyond).unwrap_or(0);
+    ((start ^ length as u64).wrapping_mul(SPREAD) >> 56) as usize % SPOTS
 }
 
 /// A key as it stands in a record; none where it is too long, or would need an

@@ -144,6 +144,8 @@ pub struct Condition {
 #[derive(Debug)]
 pub enum Run {
     Copies(Vec<Copied>),
+    /// The output's key, which no later step needs.
+    Token(Label),
     /// By its place in [`Program::steps`].
     Step(usize),
 }
@@ -1022,9 +1024,16 @@ impl Compiler<'_> {
 fn runs(steps: &[Step]) -> Vec<Run> {
     let mut runs = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        let Action::CopySlot(slot) = step.action else {
-            runs.push(Run::Step(index));
-            continue;
+        let slot = match step.action {
+            Action::CopySlot(slot) => slot,
+            Action::OutputKey if !step.kept => {
+                runs.push(Run::Token(step.label.clone()));
+                continue;
+            }
+            _ => {
+                runs.push(Run::Step(index));
+                continue;
+            }
         };
         let copied = Copied {
             label: step.label.clone(),

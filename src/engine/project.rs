@@ -104,6 +104,7 @@ impl Shown {
 }
 
 /// Whether a patron's card is a national number that `program` may not have.
+#[inline]
 fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
     let national = program
         .card_fact
@@ -155,6 +156,7 @@ impl Projector {
         for run in &program.runs {
             at = match run {
                 Run::Copies(copied) => copies(pen.page, at, copied, facts.record),
+                Run::Token(label) => token(pen.page, at, label, key),
                 Run::Step(index) => self.step(&mut pen, at, *index, &program.steps[*index]),
             };
         }
@@ -201,6 +203,7 @@ impl Projector {
 
     /// Writes one member at `at`, or nothing where there is no value; says where
     /// the next one goes.
+    #[inline(never)]
     fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         let (facts, hidden) = (pen.facts, pen.hidden);
         match &step.action {
@@ -208,7 +211,7 @@ impl Projector {
             Action::OutputKey => match pen.key {
                 Some(key) => {
                     self.keep_token(index, step, key);
-                    pen.token(at, step, key)
+                    token(pen.page, at, &step.label, key)
                 }
                 None => at,
             },
@@ -226,11 +229,11 @@ impl Projector {
                     pen.seen.national_cards += 1;
                     return at;
                 }
-                let Some(token) = self.messages.pseudonym(facts, pen.program, of) else {
+                let Some(made) = self.messages.pseudonym(facts, pen.program, of) else {
                     return at;
                 };
-                self.keep_token(index, step, &token);
-                pen.token(at, step, &token)
+                self.keep_token(index, step, &made);
+                token(pen.page, at, &step.label, &made)
             }
             Action::Mask(masked) => match self.masked(pen, index, step.kept, masked) {
                 Masking::Nothing => at,
@@ -433,20 +436,22 @@ impl<'a> Pen<'a> {
         let value = self.page.label(at, &step.label);
         write(self.page, value).unwrap_or(at)
     }
+}
 
-    #[inline]
-    fn token(&mut self, at: usize, step: &Step, token: &Pseudonym) -> usize {
-        let at = self.page.label(at, &step.label);
-        self.page.words(at, token.quoted(), PSEUDONYM_LENGTH + 2)
-    }
+/// Writes a member whose value is a pseudonym.
+#[inline]
+fn token(page: &mut Page, at: usize, label: &Label, token: &Pseudonym) -> usize {
+    let at = page.label(at, label);
+    page.words(at, token.quoted(), PSEUDONYM_LENGTH + 2)
 }
 
 /// Writes members as they stand in the record; nothing of what is not there.
-#[inline]
-fn copies(page: &mut Page, start: usize, copied: &[Copied], record: Reading<'_>) -> usize {
-    copied.iter().fold(start, |at, one| {
-        copy(page, at, &one.label, record, one.slot)
-    })
+#[inline(always)]
+fn copies(page: &mut Page, mut at: usize, copied: &[Copied], record: Reading<'_>) -> usize {
+    for one in copied {
+        at = copy(page, at, &one.label, record, one.slot);
+    }
+    at
 }
 
 /// Writes a member as it stands in the record; nothing where there is none.
