@@ -165,24 +165,19 @@ impl Keys {
         &self.known[usize::from(key)]
     }
 
-    /// The key that is expected first, or else the one that came behind it the
-    /// last time, if what stands in `bytes`, behind a value or from the object's
-    /// brace on, is the same as the last time. The bytes that `ignored` has a
-    /// bit for may be any.
+    /// The key that is expected, if what stands in `bytes`, behind a value or
+    /// from the object's brace on, is the same as the last time. The bytes that
+    /// `ignored` has a bit for may be any.
     #[inline(always)]
     pub(super) fn guess(
         &self,
-        first: KeyId,
+        expected: KeyId,
         bytes: &[u8; TEXT_MAX],
         ignored: u32,
     ) -> Option<KeyId> {
-        if self.known(first).stands_in(bytes, ignored) {
-            return Some(first);
-        }
-        let second = self.known(first).next;
-        self.known(second)
+        self.known(expected)
             .stands_in(bytes, ignored)
-            .then_some(second)
+            .then_some(expected)
     }
 
     /// The key that stands behind the comma at the start of `bytes`, if it is
