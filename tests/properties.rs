@@ -19,6 +19,7 @@ use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
+use zeef::policy::reason::Reason;
 use zeef::policy::{Loaded, Policy};
 use zeef::sample::{Library, Settings};
 use zeef::transport::memory::MemoryTransport;
@@ -322,6 +323,30 @@ fn counters_add_up(text: &str) {
 }
 
 #[test]
+fn a_message_without_a_record_has_no_unfit_strings() {
+    let mut pipeline = pipeline(&LANE);
+    let unfit = br#"{"patron_id":"p","library":"NL-AmrBKW","birth_date":"yesterday"}"#;
+    let source = source_of(&LANE, "patron");
+    for payload in [
+        Payload::Bytes(unfit),
+        Payload::Null,
+        Payload::Refused(Reason::TooLarge),
+    ] {
+        let input = Input {
+            source,
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            key: Some(b"p"),
+            payload,
+        };
+        pipeline.decide(&input, &mut Outbox::default());
+        let tally = &pipeline.tally().sources[usize::from(source.0)];
+        assert_eq!(tally.unfit, 1, "{payload:?}");
+    }
+}
+
+#[test]
 fn any_batch_size_and_any_abort_publish_the_same_bytes() {
     let whole = run(lane(|_| true), 1_000_000, 1_000_000, None);
     assert!(whole.len() > 7, "{:?}", whole.keys());
@@ -408,8 +433,5 @@ fn a_record_goes_to_the_topic_of_its_receiving_party() {
         .collect();
     assert_eq!(topics, ["out.ill.gent", "out.ill.kennemer"]);
     let withheld = pipeline.tally().recipients[0].withheld;
-    assert_eq!(
-        withheld[zeef::policy::reason::Reason::ReceiverUnlisted as usize],
-        2
-    );
+    assert_eq!(withheld[Reason::ReceiverUnlisted as usize], 2);
 }

@@ -160,6 +160,7 @@ impl Pipeline {
             return;
         };
         self.count_input(at, input);
+        self.records[at].forget();
         let outcome = self.read(input, source);
         self.tally.sources[at].unfit += u64::from(self.records[at].unfit());
         match outcome {

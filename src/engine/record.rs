@@ -182,6 +182,12 @@ impl Record {
         }
     }
 
+    /// Forgets how many strings did not fit: the next message may hold none at all.
+    #[inline]
+    pub fn forget(&mut self) {
+        self.values.unfit = 0;
+    }
+
     /// How many strings at wanted paths did not fit their form.
     #[must_use]
     pub fn unfit(&self) -> u32 {
