@@ -417,14 +417,48 @@ mod tests {
     }
 
     #[test]
+    fn a_script_grows_by_what_only_some_records_have() {
+        let mut record = Record::new(&shape());
+        let limits = Limits::default();
+        let some = [
+            "{\"id\":\"a\",\"at\":{\"city\":\"Gent\"},\"count\":1}",
+            "{\"id\":\"a\",\"day\":\"2026-11-23\",\"at\":{\"note\":\"n\"}}",
+            "{\"id\":\"a\",\"at\":{\"in\":{\"floor\":1},\"note\":\"n\"},\"x\":\"y\",\"count\":2}",
+            "{\"open\":true}",
+        ];
+        for text in some {
+            told(&mut record, text, &limits);
+        }
+        for text in some.into_iter().chain([
+            "{\"id\":\"a\",\"day\":\"x\",\"at\":{\"in\":{\"floor\":7}},\"x\":\"y\",\"count\":3}",
+        ]) {
+            let before = record.script.score();
+            let mut fresh = Record::new(&shape());
+            assert_eq!(
+                told(&mut record, text, &limits),
+                told(&mut fresh, text, &limits)
+            );
+            assert!(record.script.score() > before, "{text}");
+        }
+        // What stands twice is never taken once.
+        let twice = "{\"id\":\"a\",\"count\":1,\"id\":\"b\"}";
+        let mut fresh = Record::new(&shape());
+        let (one, other) = (
+            told(&mut record, twice, &limits),
+            told(&mut fresh, twice, &limits),
+        );
+        assert_eq!(one, other);
+    }
+
+    #[test]
     fn a_script_that_is_of_no_use_is_let_go() {
         let mut record = Record::new(&shape());
         let limits = Limits::default();
         for round in 0..200 {
             let text = match round % 3 {
-                0 => "{\"id\":\"a\",\"day\":\"b\"}",
-                1 => "{\"count\":1,\"id\":\"a\"}",
-                _ => "{\"open\":true,\"count\":1}",
+                0 => "{\"id\":\"a\",\"open\":true,\"count\":1}",
+                1 => "{\"open\":true,\"count\":1,\"id\":\"a\"}",
+                _ => "{\"count\":1,\"id\":\"a\",\"open\":true}",
             };
             told(&mut record, text, &limits);
         }
@@ -451,8 +485,13 @@ mod tests {
                 }
             }
             let mut record = Record::new(&shape());
-            for _ in 0..2 {
-                told(&mut record, USUAL, &Limits::default());
+            let mixed = USUAL
+                .replace("\"open\":true,", "\"else\":\"e\",\"open\":true,")
+                .replace("\"city\":\"Gent\"", "\"street\":\"s\"")
+                .replacen("\"id\"", if depth % 2 == 0 { "\"other\"" } else { "\"new\"" }, 1);
+            // The script of it and of what only some have.
+            for text in [USUAL, &mixed, USUAL] {
+                told(&mut record, text, &Limits::default());
             }
             let limits = Limits { bytes: 1 << 20, bounds: Bounds { depth, keys } };
             let mut fresh = Record::new(&shape());

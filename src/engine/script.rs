@@ -1,12 +1,18 @@
 //! The script of a source: how its records lie, from brace to brace.
 //!
 //! Systems write record after record with the same members in the same order.
-//! So one record is taken as the script of the next ones: each line is all that
+//! So what one record shows is the script of the next ones: each line is all that
 //! stood between two values, and what is to be done with the value behind it.
+//! Members that only some records have are put in between.
 //! Following it takes one comparison a line; objects inside are lines like
 //! others. A member that is not there this time is passed over. Whatever else
 //! differs, the record is read anew without the script: nothing here changes
 //! what a record means.
+
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use foldhash::fast::FixedState;
 
 use super::reader::{Reader, WINDOW, padded, simple};
 use super::shape::{MEMBERS_MAX, Shape, Target};
@@ -25,24 +31,35 @@ const SCORE_MIN: i32 = -16;
 const SCORE_MAX: i32 = 16;
 /// How many records are read without one then.
 const PAUSE: u32 = 2_000;
-/// A new script is written for every so many records at most, in the end.
+/// A record is written down for every so many at most, in the end.
 const PATIENCE_MAX: u32 = 1_000;
 
 /// The script of one source, and whether it is of use.
+///
+/// It grows: a record with members that no other had puts theirs in between.
 #[derive(Debug, Default)]
 pub(super) struct Script {
-    lines: Vec<Line>,
-    /// Where another is written, used again and again.
-    draft: Vec<Line>,
-    /// The objects inside each other that it has.
-    depth: u32,
+    known: Lines,
+    /// A record that could not follow, and both together: used again and again.
+    other: Lines,
+    both: Lines,
     score: i32,
     /// So many records are still to be read without it.
     pause: u32,
     /// So many records that it is of no use for are let go before another is
-    /// written, and how many of them are left.
+    /// written down, and how many of them are left.
     patience: u32,
     wait: u32,
+}
+
+/// The lines of a script.
+#[derive(Debug, Default)]
+struct Lines {
+    lines: Vec<Line>,
+    /// A hash of each member's name.
+    names: Vec<u64>,
+    /// The objects inside each other that it has.
+    depth: u32,
 }
 
 /// What stands between two values, and what the second is.
@@ -94,7 +111,7 @@ impl Script {
             self.pause -= 1;
             return false;
         }
-        !self.lines.is_empty()
+        !self.known.lines.is_empty()
     }
 
     #[cfg(test)]
@@ -116,29 +133,36 @@ impl Script {
         }
         self.score -= 2;
         if self.score <= SCORE_MIN {
-            self.score = 0;
-            self.pause = PAUSE;
+            *self = Script {
+                pause: PAUSE,
+                known: std::mem::take(&mut self.known).emptied(),
+                other: std::mem::take(&mut self.other),
+                both: std::mem::take(&mut self.both),
+                ..Script::default()
+            };
             return;
         }
         if self.wait > 0 {
             self.wait -= 1;
             return;
         }
-        let mut writer = Writer {
-            scan: Scanner::new(text, u32::MAX),
-            text,
-            shape,
-            lines: &mut self.draft,
-            depth: 1,
-            keys: u32::MAX,
-        };
-        writer.lines.clear();
-        let start = writer.scan.space(0);
-        let written = writer.object(start, 0, 1, Expected::End).is_some();
-        // The more members it has, the more records can follow it.
-        if written && (writer.lines.len() > self.lines.len() || self.score < 0) {
-            self.depth = writer.depth;
-            std::mem::swap(&mut self.lines, writer.lines);
+        if self.other.write(text, shape).is_some() {
+            if self.known.lines.is_empty() {
+                std::mem::swap(&mut self.known, &mut self.other);
+                return;
+            }
+            let before = self.known.lines.len();
+            match self.both.unite(&self.known, &self.other) {
+                Some(()) if self.both.lines.len() > before => {
+                    std::mem::swap(&mut self.known, &mut self.both);
+                    self.score = self.score.max(0);
+                    self.patience = 0;
+                    return;
+                }
+                // The members come in another order now.
+                None if self.score < 0 => std::mem::swap(&mut self.known, &mut self.other),
+                _ => {}
+            }
         }
         self.patience = (2 * self.patience + 1).min(PATIENCE_MAX);
         self.wait = self.patience;
@@ -147,7 +171,7 @@ impl Script {
     /// Reads the object at `at` by the script; says where it ends. None where
     /// the record lies otherwise: then it must be read anew.
     pub(super) fn follow(&self, reader: &mut Reader<'_>, mut at: usize) -> Option<usize> {
-        if self.depth > reader.scan.depth_max() {
+        if self.known.depth > reader.scan.depth_max() {
             return None;
         }
         let bytes = reader.text.as_bytes();
@@ -158,7 +182,7 @@ impl Script {
         // The brace before the first member stands for a comma.
         let mut first = 1;
         loop {
-            let line = self.lines.get(next)?;
+            let line = self.known.lines.get(next)?;
             let window: &[u8; WINDOW] = match bytes.get(at..at.wrapping_add(WINDOW)) {
                 Some(window) => window.first_chunk()?,
                 None => {
@@ -251,14 +275,132 @@ impl Script {
     }
 }
 
-/// Makes a script of a record.
+impl Lines {
+    /// The same memory, without lines.
+    fn emptied(mut self) -> Lines {
+        self.clear();
+        self
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.names.clear();
+        self.depth = 1;
+    }
+
+    /// Writes down how a record lies. None where it cannot be a script.
+    fn write(&mut self, text: &str, shape: &Shape) -> Option<()> {
+        self.clear();
+        let scan = Scanner::new(text, u32::MAX);
+        let start = scan.space(0);
+        let mut writer = Writer {
+            scan,
+            text,
+            shape,
+            to: self,
+            keys: u32::MAX,
+        };
+        writer.object(start, 0, 1, Expected::End)?;
+        self.link()
+    }
+
+    /// Takes the lines of both, in an order that is that of each. None where
+    /// there is no such order.
+    fn unite(&mut self, known: &Lines, other: &Lines) -> Option<()> {
+        self.clear();
+        let ends = (
+            known.lines.len().checked_sub(1)?,
+            other.lines.len().checked_sub(1)?,
+        );
+        self.merge((known, 0..ends.0), (other, 0..ends.1))?;
+        self.copy(known, ends.0..ends.0 + 1)?;
+        self.depth = known.depth.max(other.depth);
+        self.link()
+    }
+
+    /// Adds the members of one object as they stand in both.
+    fn merge(
+        &mut self,
+        (known, mut left): (&Lines, Range<usize>),
+        (other, right): (&Lines, Range<usize>),
+    ) -> Option<()> {
+        let first = left.start;
+        let mut at = right.start;
+        while at < right.end {
+            let behind = other.behind(at)?;
+            let name = *other.names.get(at)?;
+            if let Some(place) = known.find(left.clone(), name) {
+                let end = known.behind(place)?;
+                self.copy(known, left.start..place + 1)?;
+                let (one, two) = (known.lines.get(place)?, other.lines.get(at)?);
+                if let (Expected::Enter, Expected::Enter) = (one.value, two.value) {
+                    self.merge((known, place + 1..end - 1), (other, at + 1..behind - 1))?;
+                    self.copy(known, end - 1..end)?;
+                } else {
+                    self.copy(known, place + 1..end)?;
+                }
+                left.start = end;
+            } else if known.find(first..left.start, name).is_some() {
+                return None;
+            } else {
+                self.copy(other, at..behind)?;
+            }
+            at = behind;
+        }
+        self.copy(known, left)
+    }
+
+    /// The line of the member of this name among those of one object.
+    fn find(&self, mut among: Range<usize>, name: u64) -> Option<usize> {
+        while among.start < among.end {
+            if *self.names.get(among.start)? == name {
+                return Some(among.start);
+            }
+            among.start = self.behind(among.start)?;
+        }
+        None
+    }
+
+    /// The line behind those of the member at `at`.
+    fn behind(&self, at: usize) -> Option<usize> {
+        self.lines.get(at).map(|line| usize::from(line.absent))
+    }
+
+    fn copy(&mut self, from: &Lines, lines: Range<usize>) -> Option<()> {
+        self.lines.extend_from_slice(from.lines.get(lines.clone())?);
+        self.names.extend_from_slice(from.names.get(lines)?);
+        (self.lines.len() <= LINES_MAX).then_some(())
+    }
+
+    /// Finds, for each line, the one to go on with where it does not stand.
+    fn link(&mut self) -> Option<()> {
+        for at in 0..self.lines.len() {
+            let mut behind = at + 1;
+            let value = self.lines.get(at)?.value;
+            if matches!(value, Expected::Enter) {
+                let mut level = 1;
+                while level > 0 {
+                    match self.lines.get(behind)?.value {
+                        Expected::Enter => level += 1,
+                        Expected::Leave => level -= 1,
+                        _ => {}
+                    }
+                    behind += 1;
+                }
+            }
+            let ends = matches!(value, Expected::Leave | Expected::End);
+            self.lines.get_mut(at)?.absent = if ends { 0 } else { u16::try_from(behind).ok()? };
+        }
+        Some(())
+    }
+}
+
+/// Writes down how a record lies.
 struct Writer<'a> {
     scan: Scanner<'a>,
     text: &'a str,
     shape: &'a Shape,
-    lines: &'a mut Vec<Line>,
-    /// The deepest object so far.
-    depth: u32,
+    to: &'a mut Lines,
     /// How many it may have: they were counted before.
     keys: u32,
 }
@@ -268,7 +410,7 @@ impl Writer<'_> {
     /// says where it ends. None where it cannot have a script.
     fn object(&mut self, at: usize, node: u16, depth: u32, end: Expected) -> Option<usize> {
         let scan = self.scan;
-        self.depth = self.depth.max(depth);
+        self.to.depth = self.to.depth.max(depth);
         let mut seen = [false; MEMBERS_MAX];
         let mut gap = at;
         let mut at = at;
@@ -279,7 +421,7 @@ impl Writer<'_> {
                 scan.space(at)
             };
             if scan.byte(next) == b'}' {
-                self.line(gap, next + 1, next + 1, end)?;
+                self.line(gap, (next + 1, next + 1), end, 0)?;
                 return Some(next + 1);
             }
             let key = scan.space(next + 1);
@@ -298,11 +440,8 @@ impl Writer<'_> {
             let target = member
                 .and_then(|member| members.get(member))
                 .map(|member| member.target);
-            let line = self.lines.len();
-            at = self.member(gap, value, target, depth)?;
-            // Behind all of this member's lines.
-            let behind = u16::try_from(self.lines.len()).ok()?;
-            self.lines.get_mut(line)?.absent = behind;
+            let name = FixedState::default().hash_one(name);
+            at = self.member(gap, value, (target, name), depth)?;
             gap = at;
         }
     }
@@ -312,7 +451,7 @@ impl Writer<'_> {
         &mut self,
         gap: usize,
         value: usize,
-        target: Option<Target>,
+        (target, name): (Option<Target>, u64),
         depth: u32,
     ) -> Option<usize> {
         let first = self.scan.byte(value);
@@ -337,12 +476,12 @@ impl Writer<'_> {
             (Some(Target::Object { node }), b'{') => {
                 // The brace is compared here, and again as what the first
                 // member stands behind.
-                self.line(gap, value + 1, value, Expected::Enter)?;
+                self.line(gap, (value + 1, value), Expected::Enter, name)?;
                 return self.object(value, node, depth + 1, Expected::Leave);
             }
             (Some(target), _) => (Expected::Member(target, depth), value),
         };
-        self.line(gap, to, to, expected)?;
+        self.line(gap, (to, to), expected, name)?;
         self.scan
             .skip(value, depth, &mut self.keys)
             .ok()
@@ -357,13 +496,19 @@ impl Writer<'_> {
     }
 
     /// Adds a line whose gap is compared up to `to`; the value is at `value`.
-    fn line(&mut self, from: usize, to: usize, value: usize, expected: Expected) -> Option<()> {
+    fn line(
+        &mut self,
+        from: usize,
+        (to, value): (usize, usize),
+        expected: Expected,
+        name: u64,
+    ) -> Option<()> {
         let bytes = self.text.as_bytes().get(from..to)?;
         let closes = matches!(expected, Expected::Leave | Expected::End);
         let opens = matches!(bytes.first(), Some(b',' | b'{'));
         if bytes.is_empty()
             || bytes.len() >= PIECE
-            || self.lines.len() >= LINES_MAX
+            || self.to.lines.len() >= LINES_MAX
             || closes == opens
         {
             return None;
@@ -373,7 +518,8 @@ impl Writer<'_> {
         if opens {
             gap[0] = b',';
         }
-        self.lines.push(Line {
+        self.to.names.push(name);
+        self.to.lines.push(Line {
             gap,
             bits: u32::MAX >> (PIECE - bytes.len()),
             may_be_first: u32::from(opens),
