@@ -170,6 +170,7 @@ impl Script {
 
     /// Reads the object at `at` by the script; says where it ends. None where
     /// the record lies otherwise: then it must be read anew.
+    #[inline(never)]
     pub(super) fn follow(&self, reader: &mut Reader<'_>, mut at: usize) -> Option<usize> {
         if self.known.depth > reader.scan.depth_max() {
             return None;

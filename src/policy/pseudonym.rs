@@ -202,7 +202,8 @@ impl Pseudonymiser {
             let bytes = big_endian(words.first_chunk().copied().unwrap_or_default());
             place.copy_from_slice(&bytes);
         }
-        let [a, b, c, d, ..] = after(self.outer, &block).map(u64::from);
+        let [a, b, c, d, ..] = after(self.outer, &block);
+        let [a, b, c, d] = [u64::from(a), u64::from(b), u64::from(c), u64::from(d)];
         Pseudonym::of((a << 32) | b, (c << 32) | d)
     }
 
