@@ -277,16 +277,13 @@ impl Pipeline {
         for &recipient in &source.recipients {
             self.tally.recipients[recipient].refused += 1;
         }
-        let letters = &mut self.tally.dead_letters;
-        letter(
+        let case = Case {
             lane,
             source,
-            &self.now,
             input,
-            (reason, None),
-            letters,
-            outbox,
-        );
+            now: &self.now,
+        };
+        case.letter((reason, None), &mut self.tally, outbox);
     }
 
     /// A null on the patron source: the patron is erased.
@@ -349,6 +346,12 @@ impl Pipeline {
             dropped: None,
         };
         let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
+        let case = Case {
+            lane,
+            source,
+            input,
+            now: &self.now,
+        };
         self.admitted.clear();
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
@@ -360,17 +363,7 @@ impl Pipeline {
                 admit(facts, source, program).and_then(|()| route(facts, &program.route));
             match admitted {
                 Ok(output) => self.admitted.push((index, output)),
-                Err(reason) => {
-                    withhold(
-                        lane,
-                        source,
-                        &self.now,
-                        input,
-                        (index, reason),
-                        &mut self.tally,
-                        outbox,
-                    );
-                }
+                Err(reason) => case.withhold((index, reason), &mut self.tally, outbox),
             }
         }
         self.projector.next_record(lane);
@@ -410,46 +403,52 @@ impl Pipeline {
                         tally.seen.absorb(&self.seen);
                     }
                 }
-                Err(reason) => {
-                    withhold(
-                        lane,
-                        source,
-                        &self.now,
-                        input,
-                        (index, reason),
-                        &mut self.tally,
-                        outbox,
-                    );
-                }
+                Err(reason) => case.withhold((index, reason), &mut self.tally, outbox),
             }
         }
     }
 }
 
-/// Counts that a recipient does not get a record, and tells upstream where that
-/// is the record's fault.
-#[inline(never)]
-fn withhold(
-    lane: &Lane,
-    source: &Source,
-    now: &BatchTime,
-    input: &Input<'_>,
-    (index, reason): (usize, Reason),
-    tally: &mut Tally,
-    outbox: &mut Outbox,
-) {
-    tally.recipients[index].withheld[reason as usize] += 1;
-    if matches!(reason, Reason::Malformed | Reason::TooLarge) {
-        let why = (reason, Some(lane.recipients[index].name.as_str()));
-        letter(
-            lane,
-            source,
-            now,
-            input,
-            why,
-            &mut tally.dead_letters,
-            outbox,
-        );
+/// A message that is decided, and for whom.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    lane: &'a Lane,
+    source: &'a Source,
+    input: &'a Input<'a>,
+    now: &'a BatchTime,
+}
+
+impl Case<'_> {
+    /// Counts that a recipient does not get a record, and tells upstream where
+    /// that is the record's fault.
+    #[inline(never)]
+    fn withhold(self, (index, reason): (usize, Reason), tally: &mut Tally, outbox: &mut Outbox) {
+        tally.recipients[index].withheld[reason as usize] += 1;
+        if matches!(reason, Reason::Malformed | Reason::TooLarge) {
+            let name = self.lane.recipients[index].name.as_str();
+            self.letter((reason, Some(name)), tally, outbox);
+        }
+    }
+
+    /// Writes a dead letter, for a recipient or for all, and counts it.
+    fn letter(
+        self,
+        (reason, recipient): (Reason, Option<&str>),
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        tally.dead_letters[reason as usize] += 1;
+        let letter = DeadLetter {
+            lane: &self.lane.name,
+            topic: &self.source.topic,
+            partition: self.input.partition,
+            offset: self.input.offset,
+            reason,
+            recipient,
+            policy_version: &self.lane.policy_version,
+            time: &self.now.text,
+        };
+        outbox.push(self.lane.dead_letters, None, None, |out| letter.write(out));
     }
 }
 
@@ -474,30 +473,6 @@ fn release(
         }
         Ok((Some(start), end))
     })
-}
-
-/// Writes a dead letter, for a recipient or for all, and counts it.
-fn letter(
-    lane: &Lane,
-    source: &Source,
-    now: &BatchTime,
-    input: &Input<'_>,
-    (reason, recipient): (Reason, Option<&str>),
-    count: &mut [u64],
-    outbox: &mut Outbox,
-) {
-    count[reason as usize] += 1;
-    let letter = DeadLetter {
-        lane: &lane.name,
-        topic: &source.topic,
-        partition: input.partition,
-        offset: input.offset,
-        reason,
-        recipient,
-        policy_version: &lane.policy_version,
-        time: &now.text,
-    };
-    outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
 }
 
 /// Fills the slots that no path of the record fills.
