@@ -77,6 +77,21 @@ pub(super) enum Wanted {
     Other,
 }
 
+impl Wanted {
+    /// What is to be done with the value of a member of the record's own.
+    pub(super) fn of(target: Target) -> Wanted {
+        match target {
+            Target::Scalar { slot, kind } if kind.takes_any_text() => Wanted::Slot(slot, None),
+            Target::Scalar {
+                slot,
+                kind: Type::Text(form),
+            } => Wanted::Slot(slot, form),
+            Target::Scalar { slot, kind } => Wanted::Bare(slot, kind),
+            Target::Object { .. } | Target::List { .. } => Wanted::Other,
+        }
+    }
+}
+
 /// `TEXT_MAX` bytes, compared as two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Text {
@@ -140,16 +155,10 @@ impl Keys {
             behind_commas: Box::new([NONE; SPOTS]),
         };
         for (place, member) in node.members.iter().enumerate() {
-            let wanted = match member.target {
-                Target::Scalar { slot, kind } if !node.in_element && kind.takes_any_text() => {
-                    Wanted::Slot(slot, None)
-                }
-                Target::Scalar {
-                    slot,
-                    kind: Type::Text(form),
-                } if !node.in_element => Wanted::Slot(slot, form),
-                Target::Scalar { slot, kind } if !node.in_element => Wanted::Bare(slot, kind),
-                _ => Wanted::Other,
+            // Those of a list's element are not the record's own.
+            let wanted = match node.in_element {
+                true => Wanted::Other,
+                false => Wanted::of(member.target),
             };
             if let Some(text) = quoted(member.name.as_bytes()) {
                 let member = u8::try_from(place).unwrap_or(NO_MEMBER);

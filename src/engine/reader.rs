@@ -191,18 +191,7 @@ impl Reader<'_> {
             match known.wanted {
                 Wanted::Nothing => self.values.unlisted = true,
                 Wanted::Slot(slot, form) if seen.is_new(known.place()) => {
-                    let fits = value == end
-                        || form.is_none_or(|form| {
-                            let text = bytes.get(value..end);
-                            text.is_some_and(|text| form.fits_bytes(text))
-                        });
-                    if !fits {
-                        self.values.unfit += 1;
-                    } else if value != end
-                        && let Some(place) = self.values.slots.get_mut(usize::from(slot))
-                    {
-                        *place = Slot::span(value - 1, end + 1, State::Plain);
-                    }
+                    self.values.keep(bytes, value..end, slot, form);
                 }
                 Wanted::Slot(..) | Wanted::Bare(..) | Wanted::Other => {
                     break (at, Some(value - 1));

@@ -4,12 +4,15 @@
 //! A record is used again for the next one of its source, so that reading
 //! allocates nothing in steady state, and knows which key comes next.
 
+use std::ops::Range;
+
 use super::keys::Keys;
 use super::reader::Reader;
 use super::script::Script;
 use super::shape::Shape;
 use super::value::{SPAN_MAX, Slot, State, Value};
 use crate::json::scan::{Bounds, ScanError, Scanner};
+use crate::policy::form::Form;
 use crate::policy::reason::Reason;
 
 /// The limits of a record.
@@ -73,6 +76,29 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// Keeps a string of the record's own that has no escapes and was not there
+    /// before, where it fits its form. `inside` is where it lies in `bytes`,
+    /// without its quotes; an empty one is missing, as it was.
+    #[inline(always)]
+    pub(super) fn keep(
+        &mut self,
+        bytes: &[u8],
+        inside: Range<usize>,
+        slot: u16,
+        form: Option<Form>,
+    ) {
+        if inside.is_empty() {
+            return;
+        }
+        let (start, end) = (inside.start, inside.end);
+        let fits = form.is_none_or(|form| form.fits_bytes(bytes.get(inside).unwrap_or_default()));
+        if !fits {
+            self.unfit += 1;
+        } else if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            *place = Slot::span(start - 1, end + 1, State::Plain);
+        }
+    }
+
     fn reset(&mut self, shape: &Shape) {
         self.decoded.clear();
         self.slots.clear();
@@ -325,7 +351,6 @@ impl<'a> Reading<'a> {
 mod tests {
     use super::*;
     use crate::policy::catalogue::Type;
-    use crate::policy::form::Form;
     use proptest::prelude::*;
 
     /// Reads records with one memory of keys; says which are JSON.

@@ -14,9 +14,9 @@ use std::ops::Range;
 
 use foldhash::fast::FixedState;
 
+use super::keys::Wanted;
 use super::reader::{Reader, WINDOW, padded, simple};
 use super::shape::{MEMBERS_MAX, Shape, Target};
-use super::value::{Slot, State};
 use crate::json::scan::{PIECE, Scanner, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 use crate::policy::form::Form;
@@ -88,7 +88,7 @@ enum Expected {
     /// A string that nobody wants.
     Text,
     /// A string that is kept, where it fits its form.
-    Slot(u16, Type, Option<Form>),
+    Slot(u16, Option<Form>),
     /// A number, or true or false.
     Bare(u16, Type),
     /// A value that nobody wants, and that is no string.
@@ -133,13 +133,11 @@ impl Script {
         }
         self.score -= 2;
         if self.score <= SCORE_MIN {
-            *self = Script {
-                pause: PAUSE,
-                known: std::mem::take(&mut self.known).emptied(),
-                other: std::mem::take(&mut self.other),
-                both: std::mem::take(&mut self.both),
-                ..Script::default()
-            };
+            self.known.clear();
+            self.score = 0;
+            self.pause = PAUSE;
+            self.patience = 0;
+            self.wait = 0;
             return;
         }
         if self.wait > 0 {
@@ -212,8 +210,8 @@ impl Script {
                 if window.get(start + length as usize) != Some(&b'"') {
                     let token = reader.scan.string(value - 1).ok()?;
                     if token.escaped {
-                        if let Expected::Slot(slot, kind, _) = line.value {
-                            let kept = reader.string(token, kind);
+                        if let Expected::Slot(slot, form) = line.value {
+                            let kept = reader.string(token, Type::Text(form));
                             reader.set(slot, None, kept);
                         } else {
                             reader.values.unlisted = true;
@@ -224,21 +222,11 @@ impl Script {
                     end = token.end;
                 }
                 at = end + 1;
-                let Expected::Slot(slot, _, form) = line.value else {
+                let Expected::Slot(slot, form) = line.value else {
                     reader.values.unlisted = true;
                     continue;
                 };
-                if value == end {
-                    continue;
-                }
-                if form
-                    .is_none_or(|form| form.fits_bytes(bytes.get(value..end).unwrap_or_default()))
-                {
-                    *reader.values.slots.get_mut(usize::from(slot))? =
-                        Slot::span(value - 1, at, State::Plain);
-                } else {
-                    reader.values.unfit += 1;
-                }
+                reader.values.keep(bytes, value..end, slot, form);
                 continue;
             }
             at = match line.value {
@@ -277,12 +265,6 @@ impl Script {
 }
 
 impl Lines {
-    /// The same memory, without lines.
-    fn emptied(mut self) -> Lines {
-        self.clear();
-        self
-    }
-
     fn clear(&mut self) {
         self.lines.clear();
         self.names.clear();
@@ -456,31 +438,23 @@ impl Writer<'_> {
         depth: u32,
     ) -> Option<usize> {
         let first = self.scan.byte(value);
-        let (expected, to) = match (target, first) {
-            (None, b'"') => (Expected::Text, value + 1),
-            (None, _) => (Expected::Unlisted(depth), value),
-            (Some(Target::Scalar { slot, kind }), b'"') if kind.takes_any_text() => {
-                (Expected::Slot(slot, kind, None), value + 1)
-            }
-            (
-                Some(Target::Scalar {
-                    slot,
-                    kind: kind @ Type::Text(form),
-                }),
-                b'"',
-            ) => (Expected::Slot(slot, kind, form), value + 1),
-            (Some(Target::Scalar { slot, kind }), b't' | b'f' | b'1'..=b'9')
-                if simple(self.scan, value, kind).is_some() =>
-            {
+        let wanted = target.map_or(Wanted::Nothing, Wanted::of);
+        let (expected, to) = match (wanted, first) {
+            (Wanted::Nothing, b'"') => (Expected::Text, value + 1),
+            (Wanted::Nothing, _) => (Expected::Unlisted(depth), value),
+            (Wanted::Slot(slot, form), b'"') => (Expected::Slot(slot, form), value + 1),
+            (Wanted::Bare(slot, kind), _) if simple(self.scan, value, kind).is_some() => {
                 (Expected::Bare(slot, kind), value)
             }
-            (Some(Target::Object { node }), b'{') => {
-                // The brace is compared here, and again as what the first
-                // member stands behind.
-                self.line(gap, (value + 1, value), Expected::Enter, name)?;
-                return self.object(value, node, depth + 1, Expected::Leave);
-            }
-            (Some(target), _) => (Expected::Member(target, depth), value),
+            _ => match (target?, first) {
+                (Target::Object { node }, b'{') => {
+                    // The brace is compared here, and again as what the first
+                    // member stands behind.
+                    self.line(gap, (value + 1, value), Expected::Enter, name)?;
+                    return self.object(value, node, depth + 1, Expected::Leave);
+                }
+                (target, _) => (Expected::Member(target, depth), value),
+            },
         };
         self.line(gap, (to, to), expected, name)?;
         self.scan
