@@ -23,6 +23,8 @@ use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
 /// The topic of dead letters, without any prefix.
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
+/// The topic of a lane's own state begins so.
+pub const STATE_TOPIC: &str = "zeef.state.";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
 
