@@ -404,6 +404,7 @@ impl Lane {
         self.outputs.push(OutputPlan {
             topic: topic.to_owned(),
             day_only,
+            state: false,
         });
         OutputId(u16::try_from(self.outputs.len() - 1).unwrap_or(u16::MAX))
     }

@@ -10,7 +10,8 @@ use super::source::{Source, hand_over};
 use super::store::length_of;
 use super::{Directory, DirectorySettings, PARTITION, stop};
 use crate::transport::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
+    Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long a wait goes on before it looks again.
@@ -205,6 +206,23 @@ impl Transport for DirectoryTransport {
                 return Ok(Rebuilt::Done);
             }
         }
+    }
+
+    fn read_again(
+        &mut self,
+        _wanted: &[Coordinates],
+        _take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        Err(Fault::Stop("records cannot be read again yet".to_owned()))
+    }
+
+    fn restore(
+        &mut self,
+        _output: OutputId,
+        _partition: i32,
+        _take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        Err(Fault::Stop("state cannot be restored yet".to_owned()))
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

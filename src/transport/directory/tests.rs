@@ -35,6 +35,7 @@ fn plan(lane: &str) -> LanePlan {
     let output = |topic: String| OutputPlan {
         topic,
         day_only: false,
+        state: false,
     };
     LanePlan {
         name: lane.to_owned(),

@@ -39,7 +39,8 @@ use reader::Reader;
 use start::Start;
 
 use super::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
+    Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -402,6 +403,23 @@ impl Transport for KafkaTransport {
         );
         self.reader = Some(reader);
         rebuilt
+    }
+
+    fn read_again(
+        &mut self,
+        _wanted: &[Coordinates],
+        _take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        Err(Fault::Stop("records cannot be read again yet".to_owned()))
+    }
+
+    fn restore(
+        &mut self,
+        _output: OutputId,
+        _partition: i32,
+        _take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        Err(Fault::Stop("state cannot be restored yet".to_owned()))
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
