@@ -15,6 +15,9 @@ pub struct Row {
     pub due_ms: i64,
     /// By recipient, none of them twice.
     pub entries: Box<[Entry]>,
+    /// The entries of recipients that the lane does not have, as they were
+    /// written: kept for the day when somebody asks for them.
+    pub others: Option<Box<str>>,
 }
 
 /// How one record stands with one recipient.
