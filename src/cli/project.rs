@@ -233,7 +233,7 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
 
 fn note_dead(
     dead: &mut BTreeMap<&'static str, Vec<usize>>,
-    before: &[u64; Reason::ALL.len()],
+    before: &[u64],
     after: &Tally,
     line: usize,
 ) {

@@ -353,13 +353,13 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.applied.increment(tally.applied);
             metrics.unfit.increment(tally.unfit);
-            add_all(&mut metrics.refused, tally.refused);
+            add_all(&mut metrics.refused, tally.refused.iter().copied());
         }
         for (metrics, tally) in self.recipients.iter_mut().zip(&tally.recipients) {
             metrics.released.increment(tally.released);
             metrics.bytes.increment(tally.bytes);
             metrics.refused.increment(tally.refused);
-            add_all(&mut metrics.withheld, tally.withheld);
+            add_all(&mut metrics.withheld, tally.withheld.iter().copied());
             add_all(&mut metrics.detected, tally.seen.detected.map(u64::from));
             let limits = [
                 u64::from(tally.seen.noticed.short_name),

@@ -1,8 +1,44 @@
 //! What happened in a batch, in numbers: counted here, published after commit.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::policy::detect::DETECTORS;
 use crate::policy::mask::Noticed;
 use crate::policy::reason::Reason;
+
+/// A count for each reason, in the order of [`Reason::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByReason([u64; Reason::ALL.len()]);
+
+/// The standard library has it for arrays of up to 32 only.
+impl Default for ByReason {
+    fn default() -> Self {
+        ByReason([0; Reason::ALL.len()])
+    }
+}
+
+impl Deref for ByReason {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl DerefMut for ByReason {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a ByReason {
+    type Item = &'a u64;
+    type IntoIter = std::slice::Iter<'a, u64>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
 
 /// The numbers of one source of the lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,7 +46,7 @@ pub struct SourceTally {
     pub consumed: u64,
     pub bytes: u64,
     /// Refused whole, by reason.
-    pub refused: [u64; Reason::ALL.len()],
+    pub refused: ByReason,
     /// Records of a kind that no recipient of the lane has as its source.
     pub applied: u64,
     /// Strings that did not fit their form, and counted as missing.
@@ -22,7 +58,7 @@ pub struct SourceTally {
 pub struct RecipientTally {
     pub released: u64,
     pub bytes: u64,
-    pub withheld: [u64; Reason::ALL.len()],
+    pub withheld: ByReason,
     /// The record was refused whole before the recipient's gate saw it.
     pub refused: u64,
     pub seen: Seen,
@@ -54,7 +90,7 @@ impl Seen {
 pub struct Tally {
     pub sources: Vec<SourceTally>,
     pub recipients: Vec<RecipientTally>,
-    pub dead_letters: [u64; Reason::ALL.len()],
+    pub dead_letters: ByReason,
     /// When the records of the batch were written, in milliseconds since 1970.
     pub written_ms: Vec<i64>,
 }

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::catalogue::{Class, Kind, Role, Type};
 use super::mask::{Mask, SurnameKey};
 use super::recipient::{
-    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, Projection, Recipient,
-    SubField, Term, Test,
+    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, PaperAfter,
+    Projection, Recipient, SubField, Term, Test,
 };
 
 /// Stands first: another rendering makes other versions.
@@ -129,6 +129,15 @@ pub fn legal_basis_word(basis: LegalBasis) -> &'static str {
     }
 }
 
+/// The word of what follows a paper's end in a recipient's file.
+#[must_use]
+pub fn paper_after_word(after: PaperAfter) -> &'static str {
+    match after {
+        PaperAfter::Keep => "keep",
+        PaperAfter::Retract => "retract",
+    }
+}
+
 /// A path as a recipient of another source than patron writes it.
 fn path(field: &FieldRef) -> String {
     let prefix = if field.joined { "patron." } else { "" };
@@ -152,6 +161,10 @@ fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     );
     for condition in &recipient.when {
         push_condition(condition, text);
+    }
+    if !recipient.stages.is_empty() {
+        let stages: Vec<_> = recipient.stages.iter().map(path).collect();
+        push(text, format_args!("  stages {}\n", stages.join(" ")));
     }
     push_gates(recipient, text);
     for field in &recipient.fields {
@@ -243,20 +256,24 @@ fn push_papers(recipient: &Recipient, text: &mut String) {
         let (from, until) = (&paper.from, &paper.until);
         push(
             text,
-            format_args!("  agreement {reference} {clauses} {from} {until}\n"),
+            format_args!(
+                "  agreement {reference} {clauses} {from} {until} {}\n",
+                paper_after_word(paper.after)
+            ),
         );
     }
     if let Some(paper) = &recipient.authorisation {
         push(
             text,
             format_args!(
-                "  authorisation {} {} {} {} {} {}\n",
+                "  authorisation {} {} {} {} {} {} {}\n",
                 quoted(&paper.reference),
                 quoted(&paper.approved_by),
                 paper.approved_on,
                 paper.from,
                 paper.until,
                 quoted(&paper.jurisdiction),
+                paper_after_word(paper.after),
             ),
         );
     }

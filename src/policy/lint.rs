@@ -466,18 +466,13 @@ fn national_number(view: &View<'_>) -> Vec<Breach> {
     }
     view.used()
         .iter()
-        .filter(|released| is_national(released.field) && !is_bsn(released.field))
+        .filter(|released| released.field.is_national() && !is_bsn(released.field))
         .map(|released| {
             let found = format!("the national number `{}`", released.path);
             let expected = "`authorisation` with `reference`, `approved_by`, `approved_on`, `from` and `until`";
             breach(released.line, found, expected)
         })
         .collect()
-}
-
-fn is_national(field: &Field) -> bool {
-    let form = field.kind == Type::Text(Some(Form::Rijksregisternummer));
-    form || field.class == Class::NationalId
 }
 
 fn special_category(view: &View<'_>) -> Vec<Breach> {

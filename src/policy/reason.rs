@@ -52,6 +52,32 @@ pub enum Reason {
     KeyMissing,
     /// The receiving party is none of those that the recipient lists.
     ReceiverUnlisted,
+    /// The recipient's agreement is not in force.
+    AgreementLapsed,
+    /// The authorisation for national numbers is not in force.
+    AuthorisationLapsed,
+    /// An objection of the patron could not be read, and may be against this.
+    ObjectionUnreadable,
+    /// The patron objected to marketing.
+    ObjectionMarketing,
+    /// The patron objected to the purpose, and that is not dismissed.
+    Objection,
+    /// A consent of the patron could not be read, and may be a withdrawal.
+    ConsentUnreadable,
+    /// One stage is dated before the one that must precede it.
+    Stages,
+    /// The term for the patron's data is over.
+    PatronLapsed,
+    /// The recipient's retention term is over.
+    Lapsed,
+    /// The record would be decided anew, and its source no longer has it.
+    SourceGone,
+
+    // Held no longer: a dead letter.
+    /// Too many records wait for their patrons.
+    HoldFull,
+    /// The record waited for its patron for too long.
+    HoldExpired,
 }
 
 impl Reason {
@@ -78,6 +104,18 @@ impl Reason {
         Reason::LoanHistoryOff,
         Reason::KeyMissing,
         Reason::ReceiverUnlisted,
+        Reason::AgreementLapsed,
+        Reason::AuthorisationLapsed,
+        Reason::ObjectionUnreadable,
+        Reason::ObjectionMarketing,
+        Reason::Objection,
+        Reason::ConsentUnreadable,
+        Reason::Stages,
+        Reason::PatronLapsed,
+        Reason::Lapsed,
+        Reason::SourceGone,
+        Reason::HoldFull,
+        Reason::HoldExpired,
     ];
 
     /// The word that stands in metrics and dead letters.
@@ -105,6 +143,18 @@ impl Reason {
             Reason::LoanHistoryOff => "loan_history_off",
             Reason::KeyMissing => "key_missing",
             Reason::ReceiverUnlisted => "receiver_unlisted",
+            Reason::AgreementLapsed => "agreement_lapsed",
+            Reason::AuthorisationLapsed => "authorisation_lapsed",
+            Reason::ObjectionUnreadable => "objection_unreadable",
+            Reason::ObjectionMarketing => "objection_marketing",
+            Reason::Objection => "objection",
+            Reason::ConsentUnreadable => "consent_unreadable",
+            Reason::Stages => "stages",
+            Reason::PatronLapsed => "patron_lapsed",
+            Reason::Lapsed => "lapsed",
+            Reason::SourceGone => "source_gone",
+            Reason::HoldFull => "hold_full",
+            Reason::HoldExpired => "hold_expired",
         }
     }
 
@@ -135,6 +185,28 @@ impl Reason {
             Reason::LoanHistoryOff => "the patron keeps no loan history",
             Reason::ReceiverUnlisted => "the receiving party is none of those that are listed",
             Reason::KeyMissing => "the field that the output key is made of is missing",
+            Reason::AgreementLapsed => "the recipient's agreement is not in force",
+            Reason::AuthorisationLapsed => {
+                "the recipient's authorisation for national numbers is not in force"
+            }
+            Reason::ObjectionUnreadable => {
+                "an objection of the patron could not be read, and may be against this"
+            }
+            Reason::ObjectionMarketing => "the patron objected to marketing",
+            Reason::Objection => "the patron objected to the purpose, and it is not dismissed",
+            Reason::ConsentUnreadable => {
+                "a consent of the patron could not be read, and may be a withdrawal"
+            }
+            Reason::Stages => "a stage is dated before one that must come first",
+            Reason::PatronLapsed => {
+                "the membership ended, and the term for the patron's data is over"
+            }
+            Reason::Lapsed => "the recipient's retention term is over",
+            Reason::SourceGone => {
+                "the record was to be decided anew, and its source no longer has it"
+            }
+            Reason::HoldFull => "too many records wait for their patrons",
+            Reason::HoldExpired => "the record waited too long for its patron",
         }
     }
 }

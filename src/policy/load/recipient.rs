@@ -12,7 +12,7 @@ use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
-    Literal, Recipient, Register, Retention, Term, Test, Topics,
+    Literal, PaperAfter, Recipient, Register, Retention, Term, Test, Topics,
 };
 use crate::policy::settings::MaskDefaults;
 
@@ -66,6 +66,9 @@ const BASES: &[(&str, LegalBasis)] = &[
 
 const AFTERS: &[(&str, After)] = &[("retract", After::Retract), ("forget", After::Forget)];
 
+const PAPER_AFTERS: &[(&str, PaperAfter)] =
+    &[("keep", PaperAfter::Keep), ("retract", PaperAfter::Retract)];
+
 const ROLES: &[(&str, bool)] = &[("processor", true), ("controller", false)];
 
 /// Reads one recipient, with stand-ins where a part is mistaken.
@@ -108,6 +111,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         libraries: libraries(table),
         key: key(table, &paths),
         when,
+        stages: stages(table, &paths),
         fields: profile.fields,
         consent: consent(table, &paths),
         retention: retention(table, &paths),
@@ -339,7 +343,6 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The conditions, and whether all of them could be read.
 /// Whether it gets returned loans; only a kind with a status has any, of a
 /// patron who has the choice.
 fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
@@ -362,6 +365,7 @@ fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
     at.value
 }
 
+/// The conditions, and whether all of them could be read.
 fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
     let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
     let tables = table.tables("when", expected);
@@ -482,6 +486,50 @@ fn text_literal(
         Some(form) if !form.fits(text) => Err((format!("a value of type `{}`", form.name()), None)),
         _ => Ok(Literal::Text(text.to_owned())),
     }
+}
+
+/// The stages, first to last: all instants, or all dates, so that none is
+/// compared with half a day.
+fn stages(table: &Table<'_>, paths: &Paths<'_>) -> Vec<FieldRef> {
+    const EXPECTED: &str = "at least two instants or dates of the record, in the order in which \
+                            they must follow each other";
+    let Some(all) = table.texts("stages", EXPECTED) else {
+        return Vec::new();
+    };
+    if all.value.len() < 2 {
+        table.mistake(all.line, "fewer than two fields in `stages`", EXPECTED);
+    }
+    let mut stages: Vec<(FieldRef, Option<Type>)> = Vec::new();
+    for at in all.value {
+        let Some(found) = paths.resolve(table, at.line, &at.value) else {
+            continue;
+        };
+        let told = |found: &str, expected: &str| {
+            table.mistake(
+                at.line,
+                format!("the stage `{}`{found}", at.value),
+                expected,
+            );
+        };
+        let kind = match found.shape {
+            Shape::Value(field) if found.typed => Some(field.kind),
+            _ => None,
+        };
+        let unlike = |(_, other): &(FieldRef, Option<Type>)| other.is_some() && *other != kind;
+        if found.at.joined {
+            told("", "a field of the record itself");
+        } else if !matches!(found.shape, Shape::Value(_)) || !found.is(|field| is_dated(field.kind))
+        {
+            told("", "one instant, or one date");
+        } else if kind.is_some() && stages.iter().any(unlike) {
+            told(
+                " beside others",
+                "all of them instants, or all of them dates",
+            );
+        }
+        stages.push((found.at, kind));
+    }
+    stages.into_iter().map(|(at, _)| at).collect()
 }
 
 fn consent(table: &Table<'_>, paths: &Paths<'_>) -> Option<ConsentGate> {
@@ -642,6 +690,12 @@ impl Paper<'_> {
         }
         Some((from.value, until.value))
     }
+
+    fn after(&self) -> PaperAfter {
+        let expected = "what happens to what the recipient has, when it is no longer in force";
+        let at = self.table.choice("after", PAPER_AFTERS, expected);
+        at.map_or_else(PaperAfter::default, |at| at.value)
+    }
 }
 
 fn agreement(table: &Table<'_>) -> Option<Agreement> {
@@ -654,6 +708,7 @@ fn agreement(table: &Table<'_>) -> Option<Agreement> {
     paper.table.need("clauses", clauses, Some(paper.rule));
     let clauses = paper.table.texts("clauses", clauses);
     let term = paper.term();
+    let after = paper.after();
     paper.table.finish();
     let (from, until) = term?;
     Some(Agreement {
@@ -661,6 +716,7 @@ fn agreement(table: &Table<'_>) -> Option<Agreement> {
         clauses: clauses?.value.into_iter().map(|at| at.value).collect(),
         from,
         until,
+        after,
     })
 }
 
@@ -674,6 +730,7 @@ fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
     let approved_on = paper.date("approved_on", "when it was approved");
     let term = paper.term();
     let jurisdiction = paper.table.text("jurisdiction", "where it is valid");
+    let after = paper.after();
     paper.table.finish();
     let (from, until) = term?;
     Some(Authorisation {
@@ -683,6 +740,7 @@ fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
         from,
         until,
         jurisdiction: jurisdiction.map_or_else(String::new, |at| at.value),
+        after,
     })
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::policy::canonical::legal_basis_word;
 use crate::policy::lint::LINTS;
-use crate::policy::recipient::{OutputValue, Test};
+use crate::policy::recipient::{OutputValue, PaperAfter, Test};
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -293,6 +293,11 @@ fn a_version_stands_for_decisions_only() {
         "the default login, is left out",
         "of the login, is left out",
     );
+    other(
+        "recipients/deurwaarder.toml",
+        "\"invoiced_at\", \"referred_at\"]",
+        "\"referred_at\"]",
+    );
     other("records/loan.toml", "topic = \"loan\"", "topic = \"loans\"");
     other("zeef.toml", "# min_hidden = 3", "min_hidden = 4");
     other(
@@ -510,6 +515,112 @@ fn each_mistake_in_a_recipient_is_told() {
         "[field]",
         &["unknown key `field`: did you mean `fields`?"],
     );
+}
+
+#[test]
+fn stages_follow_each_other() {
+    #[track_caller]
+    fn check(stages: &str, want: &[&str]) {
+        let file = "recipients/deurwaarder.toml";
+        let shipped = "[\"reminded_at\", \"invoiced_at\", \"referred_at\"]";
+        check_in(file, shipped, stages, want);
+    }
+    let shipped = shipped_policy().policy;
+    let stages = &shipped.recipient("deurwaarder").unwrap().stages;
+    let paths: Vec<_> = stages.iter().map(|field| field.path.as_str()).collect();
+    assert_eq!(paths, ["reminded_at", "invoiced_at", "referred_at"]);
+    check(
+        "[\"reminded_at\", \"invoicd_at\"]",
+        &["unknown field `invoicd_at`: did you mean `invoiced_at`?"],
+    );
+    check(
+        "[\"reminded_at\"]",
+        &[
+            "fewer than two fields in `stages`, expected at least two instants or dates of the \
+         record, in the order in which they must follow each other",
+        ],
+    );
+    check(
+        "[\"reminded_at\", \"stage\"]",
+        &["the stage `stage`, expected one instant, or one date"],
+    );
+    check(
+        "[\"reminded_at\", \"reminded_at\", \"invoiced_at\"]",
+        &["\"reminded_at\" twice in `stages`, expected it once"],
+    );
+    check(
+        "[\"patron.updated_at\", \"reminded_at\"]",
+        &["the stage `patron.updated_at`, expected a field of the record itself"],
+    );
+    check_in(
+        "recipients/service-message.toml",
+        "libraries    = \"all\"",
+        "libraries = \"all\"\nstages = [\"loaned_at\", \"due_on\"]",
+        &["the stage `due_on` beside others, expected all of them instants, or all of them dates"],
+    );
+}
+
+#[test]
+fn a_paper_says_what_follows_its_end() {
+    const PAPER: &str = "agreement = { reference = \"A\", clauses = [\"use\", \"security\", \
+                         \"confidentiality\"], from = \"2026-01-01\", until = \"2026-01-31\"";
+    let file = "recipients/service-message.toml";
+    let line = "libraries    = \"all\"";
+    let with = |paper: &str| {
+        let folder = Folder::new();
+        folder.change(
+            file,
+            line,
+            &format!("{line}\nrole = \"processor\"\n{paper}"),
+        );
+        let policy = folder.load().policy;
+        let recipient = policy.recipient("service-message").unwrap();
+        (recipient.agreement.clone().unwrap(), policy.version)
+    };
+    let (kept, version) = with(&format!("{PAPER} }}"));
+    assert_eq!(kept.after, PaperAfter::Keep);
+    let day = |text| crate::policy::form::Date::parse(text).unwrap().to_unix_ms();
+    assert_eq!(kept.in_force_ms(), (day("2026-01-01"), day("2026-02-01")));
+    assert_eq!(with(&format!("{PAPER}, after = \"keep\" }}")).1, version);
+    let (taken, other) = with(&format!("{PAPER}, after = \"retract\" }}"));
+    assert_eq!(taken.after, PaperAfter::Retract);
+    assert_ne!(other, version);
+    check_in(
+        file,
+        line,
+        &format!("{line}\nrole = \"processor\"\n{PAPER}, after = \"retrac\" }}"),
+        &[
+            "`after` is \"retrac\": did you mean `retract`? (expected what happens to what the \
+           recipient has, when it is no longer in force: one of `keep`, `retract`)",
+        ],
+    );
+}
+
+#[test]
+fn who_has_national_numbers_is_known() {
+    #[track_caller]
+    fn check(lines: &str, want: bool) {
+        let paper = "authorisation = { reference = \"A\", approved_by = \"B\", approved_on = \
+                     2026-01-01, from = 2026-01-01, until = 2030-01-01 }";
+        let lint = LINTS.iter().find(|lint| lint.name == "secret").unwrap();
+        let text = format!("{lines}\n{paper}");
+        let loaded = example(&lint.example_text().replace(lint.example, &text)).load();
+        let recipient = loaded.policy.recipient("example").unwrap();
+        assert_eq!(
+            recipient.releases_national(&loaded.policy.kinds),
+            want,
+            "{lines}"
+        );
+    }
+    check(
+        "fields.number = { from = \"patron.rijksregisternummer\" }",
+        true,
+    );
+    check(
+        "fields.number = { from = \"patron.rijksregisternummer\", mask = \"pseudonym\" }",
+        true,
+    );
+    check("fields.card = { from = \"patron.card_number\" }", false);
 }
 
 #[test]
