@@ -6,8 +6,9 @@ use crate::policy::canonical::legal_basis_word;
 use crate::policy::mask::{Mask, Need, SurnameKey};
 use crate::policy::recipient::{
     After, Condition, ConsentGate, FieldRef, Libraries, Literal, OutputField, OutputValue,
-    Projection, Recipient, Retention, SubField, Term, Test,
+    Projection, Recipient, Retention, SubField, Test,
 };
+use crate::policy::term::Term;
 
 /// A path as a recipient's file has it.
 pub(super) fn path(field: &FieldRef) -> String {

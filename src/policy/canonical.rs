@@ -12,7 +12,7 @@ use super::catalogue::{Class, Kind, Role, Type};
 use super::mask::{Mask, SurnameKey};
 use super::recipient::{
     After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, PaperAfter,
-    Projection, Recipient, SubField, Term, Test,
+    Projection, Recipient, SubField, Test,
 };
 
 /// Stands first: another rendering makes other versions.
@@ -220,7 +220,7 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
         After::Retract => "retract",
         After::Forget => "forget",
     };
-    let (term, from) = (term(retention.term), path(&retention.from));
+    let (term, from) = (retention.term, path(&retention.from));
     push(
         text,
         format_args!("  retention {term} from {from} {after}\n"),
@@ -236,16 +236,6 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
         }
     }
     push_papers(recipient, text);
-}
-
-fn term(term: Term) -> String {
-    let mut text = "P".to_owned();
-    for (number, unit) in [(term.years, 'Y'), (term.months, 'M'), (term.days, 'D')] {
-        if number > 0 {
-            push(&mut text, format_args!("{number}{unit}"));
-        }
-    }
-    text
 }
 
 fn push_papers(recipient: &Recipient, text: &mut String) {

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod detect;
 mod document;
 pub mod form;
+pub mod gate;
 pub mod lint;
 mod load;
 pub mod mask;
@@ -16,6 +17,7 @@ pub mod pseudonym;
 pub mod reason;
 pub mod recipient;
 pub mod settings;
+pub mod term;
 pub mod text;
 
 pub use document::Mistake;

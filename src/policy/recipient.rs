@@ -4,6 +4,7 @@ use super::catalogue::{Field, Kind, Role};
 use super::detect::Detectors;
 use super::form::Date;
 use super::mask::Mask;
+use super::term::Term;
 
 /// A field of the recipient's source, or of the record's patron.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,14 +165,6 @@ pub struct Retention {
     pub term: Term,
     pub from: FieldRef,
     pub after: After,
-}
-
-/// An ISO 8601 period of years, months or days, as `P14D` or `P1Y`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
-    pub years: u16,
-    pub months: u16,
-    pub days: u16,
 }
 
 /// What happens to what a recipient has when its paper is no longer in force.

@@ -12,9 +12,10 @@ use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
-    Literal, PaperAfter, Recipient, Register, Retention, Term, Test, Topics,
+    Literal, PaperAfter, Recipient, Register, Retention, Test, Topics,
 };
 use crate::policy::settings::MaskDefaults;
+use crate::policy::term::Term;
 
 /// What is known when recipients are read.
 pub(super) struct Law<'a> {
@@ -615,33 +616,6 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     retention
 }
 
-impl Term {
-    /// Reads an ISO 8601 period of years, months, weeks or days, at least a day.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Term> {
-        let mut rest = text.strip_prefix('P')?;
-        let mut part = |unit: char| {
-            let Some((number, after)) = rest.split_once(unit) else {
-                return Some(0);
-            };
-            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            rest = after;
-            number
-                .parse::<u16>()
-                .ok()
-                .filter(|number| digits && *number <= 9_999)
-        };
-        let [years, months, weeks, days] = [part('Y')?, part('M')?, part('W')?, part('D')?];
-        let term = Term {
-            years,
-            months,
-            days: weeks.checked_mul(7)?.checked_add(days)?,
-        };
-        let whole = rest.is_empty() && (term.years, term.months, term.days) != (0, 0, 0);
-        whole.then_some(term)
-    }
-}
-
 /// A paper that must be whole: each of its missing parts breaks `rule`.
 struct Paper<'a> {
     table: Table<'a>,
@@ -756,29 +730,4 @@ fn flows(table: &Table<'_>) -> Vec<String> {
         }
     }
     texts.into_iter().map(|at| at.value).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_term_is_a_period() {
-        #[track_caller]
-        fn check(text: &str, want: Option<(u16, u16, u16)>) {
-            let term = Term::parse(text).map(|term| (term.years, term.months, term.days));
-            assert_eq!(term, want, "{text}");
-        }
-        check("P14D", Some((0, 0, 14)));
-        check("P1Y", Some((1, 0, 0)));
-        check("P18M", Some((0, 18, 0)));
-        check("P1Y6M3D", Some((1, 6, 3)));
-        check("P2W", Some((0, 0, 14)));
-        for wrong in [
-            "", "P", "14D", "P0D", "PD", "P-1D", "P+1D", "P1D1Y", "P1DT1H", "PT1H", "P1d",
-            "P99999D",
-        ] {
-            check(wrong, None);
-        }
-    }
 }
