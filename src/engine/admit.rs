@@ -84,7 +84,7 @@ pub(super) fn gates(
     gates.in_order(facts).map_err(Refusal::lasting)?;
     gates.loan_history(facts).map_err(Refusal::owed)?;
     gates
-        .patron_term(facts, due_ms)
+        .patron_term(|at| facts.value(at), facts.now_ms, due_ms)
         .map_err(Refusal::owed)
 }
 

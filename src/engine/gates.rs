@@ -8,9 +8,10 @@ use super::lane::{Facts, Ref};
 use super::said::Said;
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, consent};
+use crate::policy::gate::{Asked, at_ns, consent};
 use crate::policy::reason::Reason;
-use crate::policy::recipient::{After, PaperAfter, Term};
+use crate::policy::recipient::{After, PaperAfter};
+use crate::policy::term::Term;
 
 /// The gates of one recipient.
 #[derive(Clone, Debug)]
@@ -241,14 +242,20 @@ impl Gates {
     /// # Errors
     ///
     /// [`Reason::PatronLapsed`].
-    pub fn patron_term(&self, facts: &Facts<'_>, due_ms: &mut i64) -> Result<(), Reason> {
-        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(facts)) else {
+    #[inline]
+    pub fn patron_term<'a>(
+        &self,
+        value: impl Fn(Ref) -> Value<'a>,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Reason> {
+        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(&value)) else {
             return Ok(());
         };
-        let Some(over_ms) = self.patron_term.after(facts.value(ends_on)) else {
+        let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
             return Ok(());
         };
-        if over_ms <= facts.now_ms {
+        if over_ms <= now_ms {
             return Err(Reason::PatronLapsed);
         }
         *due_ms = (*due_ms).min(over_ms);
@@ -265,16 +272,19 @@ impl Gates {
             of_membership,
             ..
         } = self.retention;
-        if of_membership && self.is_active(facts) {
+        if of_membership && self.is_active(|at| facts.value(at)) {
             return i64::MAX;
         }
         let of_field = term.after(facts.value(from));
         of_field.unwrap_or_else(|| term.end_of_ms(first_ms))
     }
 
-    fn is_active(&self, facts: &Facts<'_>) -> bool {
-        let status = self.membership.map(|(status, _)| status);
-        facts.text(status) == Some("active")
+    /// Whether the patron is a member now; dates do not decide that.
+    #[inline]
+    #[must_use]
+    pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
+        let status = self.membership.map(|(status, _)| value(status));
+        status.and_then(Value::as_text) == Some("active")
     }
 }
 
@@ -290,12 +300,10 @@ pub enum Implied {
 /// An instant or a date, in nanoseconds since 1970.
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
-    let nanoseconds = match Instant::parse(text) {
-        Some(instant) => instant.unix_nanoseconds(),
-        None => i128::from(Date::parse(text)?.to_unix_ms()) * 1_000_000,
-    };
-    let within = nanoseconds.clamp(i64::MIN.into(), i64::MAX.into());
-    i64::try_from(within).ok()
+    match Instant::parse(text) {
+        Some(instant) => Some(at_ns(&instant)),
+        None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
+    }
 }
 
 trait TermAfter {

@@ -7,6 +7,7 @@ use super::gates::{ConsentGate, Gates, Paper, Retention};
 use super::record::{Limits, Reading};
 use super::said::Said;
 use super::shape::{Place, Shape, ShapeError};
+use super::speech::Speech;
 use super::table::{Row, RowLayout};
 use super::value::Value;
 use crate::json::page::Label;
@@ -20,9 +21,10 @@ use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{
     Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
-    Term, Test, Topics,
+    Test, Topics,
 };
-use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
+use crate::policy::term::Term;
+use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
 /// The topic of dead letters, without any prefix.
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
@@ -68,6 +70,8 @@ pub struct Lane {
 /// One source of a lane.
 #[derive(Debug)]
 pub struct Source {
+    /// Its place in the lane.
+    pub place: u16,
     pub kind: Kind,
     /// The topic as dead letters name it.
     pub topic: String,
@@ -78,12 +82,29 @@ pub struct Source {
     pub own_id: Option<u16>,
     /// What the derived fact about the card is made of.
     pub card: Option<CardFact>,
+    /// Where a consent or an objection says what it says.
+    pub speech: Option<Speech>,
     /// Slots that repeat another one, where its text fits a form.
     pub checked: Vec<Checked>,
     /// What recipients ask of a record alone: each once, as many ask the same.
     pub tests: Vec<(u16, Test)>,
     /// The recipients of this source, by their place in [`Lane::recipients`].
     pub recipients: Vec<usize>,
+}
+
+impl Source {
+    /// What tells a record from all others of its source: library and own id.
+    #[must_use]
+    pub fn state_key<'a>(
+        &self,
+        record: Reading<'a>,
+        input: &Input<'a>,
+    ) -> Option<(&'a str, &'a str)> {
+        let text = |slot: Option<u16>| slot.and_then(|slot| record.text(slot));
+        let library = text(self.library).unwrap_or_default();
+        let key = || input.key.and_then(|key| std::str::from_utf8(key).ok());
+        Some((library, text(self.own_id).or_else(key)?))
+    }
 }
 
 /// From which slots of a patron record the fact about its card is derived.
@@ -122,6 +143,8 @@ pub struct Program {
     pub names: Vec<(Ref, FieldRef)>,
     /// What else may stand between a record and the recipient.
     pub gates: Gates,
+    /// Its records are not patrons' own: each is of a patron in the table.
+    pub joined: bool,
     /// When national numbers may be given, in milliseconds since 1970.
     pub authorised_ms: Option<(i64, i64)>,
     /// Whether the patron's card number is a national number, where it is named.
@@ -404,7 +427,7 @@ impl Lane {
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
                 gate: source.kind.role != Role::Record,
-                rebuilt: source.kind.role == Role::Patron && self.joins,
+                rebuilt: source.kind.role != Role::Record && source.kind.keyed,
                 joined: source.kind.keyed,
             })
             .collect();
@@ -447,6 +470,13 @@ impl Lane {
         self.sources
             .iter()
             .position(|source| source.kind.role == Role::Patron)
+    }
+
+    /// Whether the source at this place is that of patrons.
+    #[must_use]
+    pub fn is_patron(&self, source: u16) -> bool {
+        let source = self.sources.get(usize::from(source));
+        source.is_some_and(|source| source.kind.role == Role::Patron)
     }
 
     /// Whether some recipient may have national numbers, so that the table
@@ -553,10 +583,13 @@ fn sources(policy: &Policy, recipients: &[&Recipient]) -> Result<Vec<Source>, Sh
         Role::Gate => 1,
         Role::Record => 2,
     });
-    kinds.into_iter().map(source).collect()
+    (0..)
+        .zip(kinds)
+        .map(|(place, kind)| source(place, kind))
+        .collect()
 }
 
-fn source(kind: &Kind) -> Result<Source, ShapeError> {
+fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
     let mut shape = Shape::default();
     let mut wanted = |path: &str| -> Result<Option<u16>, ShapeError> {
         let Some(field) = kind.field(path) else {
@@ -578,6 +611,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
     } else {
         wanted(&kind.id)?
     };
+    let speech = Speech::of(kind, &mut wanted)?;
     if kind.closed {
         for field in &kind.fields {
             // Its form is checked in a slot beside it, where it is wanted.
@@ -591,6 +625,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         }
     }
     Ok(Source {
+        place,
         kind: kind.clone(),
         topic: kind.topic.clone(),
         shape,
@@ -598,6 +633,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         library,
         own_id,
         card: None,
+        speech,
         checked: Vec::new(),
         tests: Vec::new(),
         recipients: Vec::new(),
@@ -637,6 +673,7 @@ impl Compiler<'_> {
         let gates = self.gates()?;
         let steps = self.steps(&recipient.fields)?;
         let card_fact = self.card_fact;
+        let joined = !self.is_patron_source() && self.lane.sources[self.source].kind.keyed;
         let mut needs = self.needs;
         needs.sort_unstable();
         needs.dedup();
@@ -650,6 +687,7 @@ impl Compiler<'_> {
             needs,
             names: self.names,
             gates,
+            joined,
             authorised_ms: recipient.authorisation.as_ref().map(Authorisation::in_force_ms),
             card_fact,
             joined_card: self.joined_card,

@@ -16,8 +16,8 @@ use super::admit::{admit, condition, route, without_patron};
 use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
 use super::gates::Refusal;
-use super::holding::{Answer, Holding, Holds, Met, Verdict};
-use super::lane::{Facts, Lane, Program, Source, Speech};
+use super::holding::{Holding, Holds, Met, Verdict, tells_upstream};
+use super::lane::{Facts, Lane, Program, Source};
 use super::project::Projector;
 use super::record::Record;
 use super::said::{Said, Sayings, Statement};
@@ -713,7 +713,7 @@ impl Case<'_> {
         outbox: &mut Outbox,
     ) {
         tally.recipients[index].withheld[reason as usize] += 1;
-        if matches!(reason, Reason::Malformed | Reason::TooLarge) {
+        if tells_upstream(reason) {
             let name = self.lane.recipients[index].name.as_str();
             self.letter(now, (reason, Some(name)), tally, outbox);
         }

@@ -138,6 +138,12 @@ impl Sayings {
         said.hear(statement);
     }
 
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     pub fn merge(&mut self) {
         self.undo.clear();
     }
@@ -158,11 +164,5 @@ impl Sayings {
 
     pub fn retain(&mut self, kept: impl Fn(i32) -> bool) {
         self.parts.retain(|&partition, _| kept(partition));
-    }
-
-    /// The patrons of a partition that said something.
-    pub fn patrons(&self, partition: i32) -> impl Iterator<Item = &str> {
-        let part = self.parts.get(&partition);
-        part.into_iter().flat_map(|part| part.keys().map(|id| &**id))
     }
 }

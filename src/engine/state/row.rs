@@ -77,6 +77,12 @@ impl Entry {
         }
     }
 
+    /// Whether the recipient has an output, as far as zeef knows.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self.outcome, Outcome::Released | Outcome::Forgotten)
+    }
+
     /// Whether it has to be known for what comes.
     #[must_use]
     pub fn lives(&self) -> bool {
