@@ -240,7 +240,11 @@ fn keys_are_made_once_and_never_shown() {
         let words: Vec<_> = ["keys"].iter().chain(words).copied().collect();
         run(&[&words[..], &["--config", path(&folder)]].concat())
     };
-    check(&keys(&["list"]), 1, &["statistics", "missing"]);
+    check(
+        &keys(&["list"]),
+        1,
+        &["statistics", "missing", "zeef.state.key"],
+    );
     check(
         &keys(&["new", "statistics"]),
         0,
@@ -256,7 +260,12 @@ fn keys_are_made_once_and_never_shown() {
         assert_eq!(mode(&folder.path().join("keys")), 0o700);
     }
     check(&keys(&["new", "statistics"]), 1, &["never replaced"]);
-    check(&keys(&["new", "--all"]), 0, &["kb-membership: new key in"]);
+    check(
+        &keys(&["new", "--all"]),
+        0,
+        &["kb-membership: new key in", "zeef.state: new key in"],
+    );
+    check(&keys(&["new", "zeef.state"]), 1, &["never replaced"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), key);
     let list = keys(&["list"]);
     check(&list, 0, &["statistics.key"]);
@@ -269,6 +278,24 @@ fn keys_are_made_once_and_never_shown() {
         &["did you mean `statistics`?"],
     );
     check(&keys(&["new"]), 2, &["Usage"]);
+    let own = folder.path().join("keys/zeef.state.key");
+    fs::remove_file(&own).unwrap();
+    let lacking = run(&["check", "--config", path(&folder)]);
+    check(&lacking, 0, &["zeef keys new zeef.state"]);
+    let work = folder.path().join("work");
+    let refused = run(&[
+        "run",
+        "--directory",
+        work.to_str().unwrap(),
+        "--config",
+        path(&folder),
+    ]);
+    check(&refused, 78, &["zeef keys new zeef.state"]);
+    check(
+        &keys(&["new", "zeef.state"]),
+        0,
+        &["zeef.state: new key in"],
+    );
     fs::write(&file, "rubbish\n").unwrap();
     let broken = run(&["check", "--config", path(&folder)]);
     check(&broken, 78, &["statistics", "1 key cannot be had"]);

@@ -357,7 +357,7 @@ pub struct BenchArguments {
     pub json: bool,
 }
 
-/// Make and list the keys of pseudonyms
+/// Make and list the keys of pseudonyms, and that of the state
 #[derive(Args, Clone, Debug)]
 pub struct KeysArguments {
     #[command(subcommand)]
@@ -372,12 +372,15 @@ pub enum KeysCommand {
     /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of
     /// zeef.toml; only its owner may read it. It holds one line, ID:SECRET, with
     /// the secret in base64url. A key that is there is never replaced: with
-    /// another key all pseudonyms of a recipient change.
+    /// another key all pseudonyms of a recipient change. `zeef.state` is zeef's
+    /// own key: with another one it no longer knows what recipients have.
     #[command(after_help = "Examples:
   zeef keys new statistics
-  zeef keys new --all             one for each recipient that has none")]
+  zeef keys new zeef.state
+  zeef keys new --all             one for each recipient that has none, and the state")]
     New(KeysNewArguments),
-    /// Show each recipient's key: its id and where it lies; never the key
+    /// Show the key of each recipient and of the state: its id and where it
+    /// lies; never the key
     List(KeysListArguments),
 }
 
@@ -387,10 +390,10 @@ pub enum KeysCommand {
 pub struct KeysNewArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
-    /// The recipient
+    /// The recipient, or `zeef.state`
     #[arg(value_name = "NAME", group = "whose")]
     pub recipient: Option<String>,
-    /// Every enabled recipient that has no key yet
+    /// Every enabled recipient that has no key yet, and the state
     #[arg(long, group = "whose")]
     pub all: bool,
 }

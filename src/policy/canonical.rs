@@ -14,12 +14,13 @@ use super::recipient::{
     After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, PaperAfter,
     Projection, Recipient, SubField, Test,
 };
+use super::term::Term;
 
 /// Stands first: another rendering makes other versions.
 const FORMAT: &str = "zeef policy 1\n";
 
 /// Renders kinds and enabled recipients, both sorted by name.
-pub(super) fn render(all: &[Kind], recipients: &[Recipient]) -> String {
+pub(super) fn render(all: &[Kind], patron_term: Term, recipients: &[Recipient]) -> String {
     let mut kinds: Vec<_> = all.iter().collect();
     kinds.sort_by(|a, b| a.name.cmp(&b.name));
     let mut sorted: Vec<_> = recipients.iter().collect();
@@ -28,6 +29,7 @@ pub(super) fn render(all: &[Kind], recipients: &[Recipient]) -> String {
     for kind in &kinds {
         push_kind(kind, &mut text);
     }
+    push(&mut text, format_args!("patron_retention {patron_term}\n"));
     for recipient in sorted {
         let source = all.get(recipient.source).map_or("", |kind| &kind.name);
         push_recipient(recipient, source, &mut text);

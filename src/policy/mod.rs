@@ -25,6 +25,7 @@ pub use load::Loaded;
 
 use catalogue::{Kind, Role};
 use recipient::Recipient;
+use term::Term;
 
 /// What is released to whom: compiled, and valid as it stands.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Policy {
     pub canonical: String,
     /// By name.
     pub kinds: Vec<Kind>,
+    /// How long data of a patron is released after the membership ended.
+    pub patron_term: Term,
     /// Those that are enabled, by name.
     pub recipients: Vec<Recipient>,
     /// Those that are switched off, by name: checked, and never served.

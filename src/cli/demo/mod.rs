@@ -22,7 +22,7 @@ use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::tally::Tally;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, key_file};
+use crate::policy::pseudonym::{KeyRing, STATE_KEY, key_file};
 use crate::sample::{Library, Settings};
 use crate::transport::Stop;
 
@@ -116,7 +116,7 @@ fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, P
     shipped::write(&config).with_context(|| format!("{} cannot be made", config.display()))?;
     let loaded = load(&config)?;
     let mut keys = Vec::new();
-    for name in names(&loaded.policy) {
+    for name in names(&loaded.policy).chain([STATE_KEY]) {
         let key = new_key()?;
         write_new(&key_file(&loaded.daemon.keys.directory, name), &key)?;
         keys.push((name.to_owned(), key));

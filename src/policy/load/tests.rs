@@ -246,6 +246,8 @@ fn a_version_stands_for_decisions_only() {
     );
     same("zeef.toml", "# brokers", "brokers = \"kafka:9092\" #");
     same("zeef.toml", "# min_hidden = 3", "min_hidden = 3");
+    same("zeef.toml", "# patron = \"P2Y\"", "patron = \"P2Y\"");
+    same("zeef.toml", "# days = 30", "days = 7");
 
     let other = |file: &str, old: &str, new: &str| {
         let folder = Folder::new();
@@ -300,6 +302,7 @@ fn a_version_stands_for_decisions_only() {
     );
     other("records/loan.toml", "topic = \"loan\"", "topic = \"loans\"");
     other("zeef.toml", "# min_hidden = 3", "min_hidden = 4");
+    other("zeef.toml", "# patron = \"P2Y\"", "patron = \"P1Y\"");
     other(
         "zeef.toml",
         "# surname_key = \"default\"",
@@ -815,6 +818,41 @@ fn each_mistake_in_the_settings_is_told() {
         &["unknown key `min_hiden`: did you mean `min_hidden`?"],
     );
     check(
+        "# patron = \"P2Y\"",
+        "patron = \"P6Y\"",
+        &["`patron` is \"P6Y\", expected an ISO 8601 period of at most five years, as P2Y"],
+    );
+    check(
+        "# patron = \"P2Y\"",
+        "patrons = \"P2Y\"",
+        &["unknown key `patrons`: did you mean `patron`?"],
+    );
+    check(
+        "# records = 100000",
+        "records = 0",
+        &[
+            "`records` is 0, expected a whole number from 1 to 10000000: records of a partition that wait",
+        ],
+    );
+    check(
+        "[holds]",
+        "[hold]",
+        &["unknown key `hold`: did you mean `holds`?"],
+    );
+    check(
+        "# sweep_seconds = 60",
+        "sweep_second = 60",
+        &["unknown key `sweep_second`: did you mean `sweep_seconds`?"],
+    );
+    check(
+        "# state = { env = \"ZEEF_KEY_STATE\" }",
+        "state = \"a:geheim\" #",
+        &[
+            "the key of `zeef.state` in the file itself, expected { env = \"NAME\" } or { file = \
+         \"PATH\" }",
+        ],
+    );
+    check(
         "[batch]",
         "[batches]",
         &["unknown key `batches`: did you mean `batch`?"],
@@ -843,12 +881,19 @@ fn settings_are_read() {
         [keys]
         directory = "secret"
         recipients.statistics = { env = "ZEEF_KEY" }
+        state = { file = "own.key" }
+        [retention]
+        patron = "P18M"
+        [holds]
+        days = 7
+        [state]
+        sweep_seconds = 5
         [admin]
         listen = "none"
     "#,
     );
     folder.write("password", "geheim\n");
-    let daemon = folder.load().daemon;
+    let Loaded { daemon, policy, .. } = folder.load();
     assert_eq!(daemon.kafka.brokers, "a:9092,b:9092");
     let value = |name: &str| {
         let secret = daemon.kafka.properties[name].resolve().unwrap();
@@ -870,6 +915,11 @@ fn settings_are_read() {
         daemon.keys.source("statistics").to_string(),
         "environment variable ZEEF_KEY"
     );
+    assert_eq!(policy.patron_term.to_string(), "P18M");
+    assert_eq!((daemon.holds.records, daemon.holds.days), (100_000, 7));
+    assert_eq!(daemon.state.sweep_seconds, 5);
+    let own = daemon.keys.source("zeef.state").to_string();
+    assert!(own.ends_with("/own.key"), "{own}");
     let file = daemon.keys.source("deurwaarder").to_string();
     assert!(file.ends_with("secret/deurwaarder.key"), "{file}");
     assert!(!format!("{daemon:?}").contains("SASL_SSL"));
