@@ -80,7 +80,8 @@ pub(super) fn gates(
     due_ms: &mut i64,
 ) -> Result<(), Refusal> {
     let gates = &program.gates;
-    gates.standing(facts.said, implied(facts, program), facts.now_ms, due_ms)?;
+    let implied = Implied::At(implied_ns(facts, program));
+    gates.standing(facts.said, implied, facts.now_ms, due_ms)?;
     gates.in_order(facts).map_err(Refusal::lasting)?;
     gates.loan_history(facts).map_err(Refusal::owed)?;
     gates
@@ -88,10 +89,10 @@ pub(super) fn gates(
         .map_err(Refusal::owed)
 }
 
-/// The event that implies consent, where the recipient has one.
-pub(super) fn implied(facts: &Facts<'_>, program: &Program) -> Implied {
-    let event = program.gates.consent.as_ref().and_then(|gate| gate.implied_by);
-    Implied::At(facts.text(event).and_then(instant_ns))
+/// When the event was that implies consent, where the recipient has one.
+pub(super) fn implied_ns(facts: &Facts<'_>, program: &Program) -> Option<i64> {
+    let event = program.gates.consent.as_ref()?.implied_by;
+    facts.text(event).and_then(instant_ns)
 }
 
 /// Tenants: the record's and the patron's library, and that they are one.

@@ -143,15 +143,9 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Refusal> {
-        if let Some(paper) = &self.agreement {
-            paper.judge(now_ms, Reason::AgreementLapsed, due_ms)?;
-        }
-        if let Some(paper) = &self.authorisation {
-            paper.judge(now_ms, Reason::AuthorisationLapsed, due_ms)?;
-        }
-        if let Some(said) = said {
-            self.objected(said).map_err(Refusal::owed)?;
-        }
+        self.agreed(now_ms, due_ms)?;
+        self.authorised(now_ms, due_ms)?;
+        self.unopposed(said)?;
         match (implied, &self.consent) {
             (Implied::InRecord, Some(gate)) if gate.implied_by.is_some() => Ok(()),
             (Implied::InRecord, _) => self.consented(said, None, now_ms, due_ms),
@@ -159,23 +153,50 @@ impl Gates {
         }
     }
 
-    fn objected(&self, said: &Said) -> Result<(), Reason> {
-        if said.objection_unreadable {
-            return Err(Reason::ObjectionUnreadable);
-        }
-        if self.marketing && said.no_marketing {
-            return Err(Reason::ObjectionMarketing);
-        }
-        let mut standing = said.objections.iter();
-        let against = standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose));
-        if against {
-            Err(Reason::Objection)
-        } else {
-            Ok(())
+    /// # Errors
+    ///
+    /// [`Reason::AgreementLapsed`].
+    pub(super) fn agreed(&self, now_ms: i64, due_ms: &mut i64) -> Result<(), Refusal> {
+        match &self.agreement {
+            Some(paper) => paper.judge(now_ms, Reason::AgreementLapsed, due_ms),
+            None => Ok(()),
         }
     }
 
-    fn consented(
+    /// # Errors
+    ///
+    /// [`Reason::AuthorisationLapsed`].
+    pub(super) fn authorised(&self, now_ms: i64, due_ms: &mut i64) -> Result<(), Refusal> {
+        match &self.authorisation {
+            Some(paper) => paper.judge(now_ms, Reason::AuthorisationLapsed, due_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// The [`Refusal`] of an objection that stands, or cannot be read.
+    pub(super) fn unopposed(&self, said: Option<&Said>) -> Result<(), Refusal> {
+        let Some(said) = said else {
+            return Ok(());
+        };
+        if said.objection_unreadable {
+            return Err(Refusal::owed(Reason::ObjectionUnreadable));
+        }
+        if self.marketing && said.no_marketing {
+            return Err(Refusal::owed(Reason::ObjectionMarketing));
+        }
+        let mut standing = said.objections.iter();
+        if standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose)) {
+            return Err(Refusal::owed(Reason::Objection));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// The [`Refusal`] of a consent that is not given, or cannot be read.
+    pub(super) fn consented(
         &self,
         said: Option<&Said>,
         implied_ns: Option<i64>,

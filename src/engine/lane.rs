@@ -390,7 +390,7 @@ impl Lane {
                 joined_card: None,
                 key: None,
                 national: recipient.releases_national(&policy.kinds),
-                patron_term: policy.patron_retention,
+                patron_term: policy.patron_term,
             }
             .compile(key)?;
             lane.sources[source].recipients.push(index);

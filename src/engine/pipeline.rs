@@ -29,7 +29,7 @@ use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
 use crate::policy::text;
-use crate::transport::{Coordinates, Input, Outbox, OutputId, Payload};
+use crate::transport::{Coordinates, Input, Outbox, OutputId, Payload, SourceId};
 
 /// Decides the records of one worker. Owns all it touches.
 #[derive(Debug)]
@@ -127,6 +127,17 @@ impl Pipeline {
     }
 
     #[must_use]
+    pub fn shared_lane(&self) -> Arc<Lane> {
+        Arc::clone(&self.lane)
+    }
+
+    /// Whether what a gate source says is kept in memory.
+    #[must_use]
+    pub fn keeps(&self, source: SourceId) -> bool {
+        !self.lane.is_patron(source.0) || self.keeps_patrons()
+    }
+
+    #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -217,9 +228,13 @@ impl Pipeline {
             (Role::Gate, Ok(Read::Record(text))) => match self.statement(source, input, text) {
                 Ok(Some(statement)) => self.sayings.restore(place, id, statement),
                 Ok(None) => {}
-                Err(_) => self.unheard(source, place, id, false),
+                Err(_) => {
+                    self.unheard(source, place, id, false);
+                }
             },
-            (Role::Gate, _) => self.unheard(source, place, id, false),
+            (Role::Gate, _) => {
+                self.unheard(source, place, id, false);
+            }
         }
     }
 
@@ -501,15 +516,8 @@ impl Pipeline {
             && self.table.offset(input.partition, id) == Some(input.offset)
         {
             let around = (&self.table, &self.sayings, &self.now);
-            let own = (input.source, source);
-            holding.erase(
-                case.lane,
-                (input.partition, id),
-                own,
-                around,
-                &mut self.tally,
-                outbox,
-            );
+            let of = (input.partition, id);
+            holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
         } else {
             for &recipient in &source.recipients {
                 self.tally.recipients[recipient].withheld[Reason::PatronErased as usize] += 1;
@@ -757,7 +765,7 @@ pub(super) fn letter(
 }
 
 /// When the recipient's term for a record is over, where it is not yet.
-fn in_term(
+pub(super) fn in_term(
     facts: &Facts<'_>,
     program: &Program,
     first_ms: i64,

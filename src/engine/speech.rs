@@ -95,11 +95,7 @@ impl Speech {
             Value::Malformed => Err(Reason::Malformed),
             value => Ok(value.as_text()),
         };
-        let place = |names: &mut dyn Iterator<Item = &str>, name: &str| {
-            let place = names.position(|known| known == name);
-            place.and_then(|place| u16::try_from(place).ok())
-        };
-        let purpose_of = |name: &str| place(&mut lane.purposes.iter().map(String::as_str), name);
+        let purpose_of = |name: &str| place(lane.purposes.iter().map(String::as_str), name);
         Ok(match *self {
             Speech::Consent {
                 purpose,
@@ -113,8 +109,8 @@ impl Speech {
                 let at = at.and_then(Instant::parse);
                 let decided = decision(decided, manner, at.as_ref());
                 let purpose = purpose.and_then(purpose_of);
-                let mut names = lane.recipients.iter().map(|one| one.name.as_str());
-                let named = recipient.map(|name| place(&mut names, name));
+                let names = lane.recipients.iter().map(|one| one.name.as_str());
+                let named = recipient.map(|name| place(names, name));
                 let consent = match (decided, purpose, named) {
                     // For a purpose or a recipient that nobody here has.
                     (None, ..) | (_, None, _) | (.., Some(None)) => None,
@@ -150,4 +146,9 @@ impl Speech {
             }
         })
     }
+}
+
+fn place<'a>(mut names: impl Iterator<Item = &'a str>, name: &str) -> Option<u16> {
+    let place = names.position(|known| known == name)?;
+    u16::try_from(place).ok()
 }

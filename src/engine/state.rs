@@ -30,7 +30,7 @@ pub struct RowKey(pub u128);
 pub struct PatronRef(pub u128);
 
 /// Makes the names and hashes that stand in the state, under a key of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Namer {
     pseudonymiser: Pseudonymiser,
     patron: Meaning,
@@ -44,7 +44,9 @@ impl Namer {
         let half = |name: &str| {
             let made = pseudonymiser.pseudonym(&Meaning::new("zeef", "state"), "", name);
             let bits = made.bits();
-            [(bits >> 64) as u64, bits as u64]
+            #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+            let low = bits as u64;
+            [(bits >> 64) as u64, low]
         };
         let ([a, b], [c, d]) = (half("hash 1"), half("hash 2"));
         Namer {

@@ -56,9 +56,16 @@ pub struct SourceTally {
 /// The numbers of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecipientTally {
+    /// It got an output that it did not have.
     pub released: u64,
+    /// It has the same already.
+    pub unchanged: u64,
     pub bytes: u64,
     pub withheld: ByReason,
+    /// The record waits for its patron.
+    pub held: u64,
+    /// What it had was taken back.
+    pub retracted: ByReason,
     /// The record was refused whole before the recipient's gate saw it.
     pub refused: u64,
     /// What else than the record itself brought about.
@@ -73,7 +80,7 @@ pub struct Later {
     /// Another output than it had.
     pub corrected: u64,
     pub unchanged: u64,
-    pub retracted: [u64; Reason::ALL.len()],
+    pub retracted: ByReason,
     /// Its term was over, and it keeps what it has.
     pub forgotten: u64,
     /// The source no longer had the record.
