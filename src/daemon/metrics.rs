@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::papers::PaperSort;
 use crate::engine::lane::Lane;
 use crate::engine::tally::Tally;
 use crate::policy::detect::DETECTORS;
@@ -69,6 +70,8 @@ metrics_table! {
     TABLE_PATRONS Gauge "zeef_table_patrons" ["lane, worker"] "Patrons in the worker's table."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
     LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: records on Kafka, bytes in a directory."
+    AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, today counted; 0 or less: it no longer is."
+    AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, today counted; 0 or less: it no longer is."
     POLICY Gauge "zeef_policy_info" ["version"] "1, for the policy that is in force."
     BUILD Gauge "zeef_build_info" ["version"] "1, for the version that runs."
 }
@@ -169,6 +172,16 @@ impl Metrics {
             }
         }
         text
+    }
+
+    /// Shows how many days a recipient's paper is still in force.
+    pub fn paper(&self, sort: PaperSort, recipient: &str, days: i64) {
+        let name = match sort {
+            PaperSort::Agreement => AGREEMENT_DAYS,
+            PaperSort::Authorisation => AUTHORISATION_DAYS,
+        };
+        self.gauge(name, &[("recipient", recipient)])
+            .set(days as f64);
     }
 
     /// The handles of one worker.

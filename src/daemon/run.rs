@@ -13,8 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::admin::{self, Shown};
+use super::clock::now_ms;
 use super::health::{Health, Phase, Pulse};
 use super::metrics::Metrics;
+use super::papers::Papers;
 use super::worker::{BatchBounds, Ended, Worker};
 use crate::engine::holding::Holds;
 use crate::engine::lane::{CompileError, Lane, Options};
@@ -227,6 +229,9 @@ pub fn run(
         }
     }
     runtime.spawn(sum_up(Arc::clone(&metrics)));
+    let mut papers = Papers::of(&loaded.policy);
+    papers.look(&metrics, now_ms());
+    runtime.spawn(papers.watch(Arc::clone(&metrics)));
     let (ended, wait_for_end) = oneshot::channel::<()>();
     if let Some(listener) = listener {
         let shown = Shown { metrics, health };
