@@ -334,6 +334,8 @@ impl<T: Transport> Worker<T> {
     /// Commits a batch that no record opened, where `begun_ms` says so, or the
     /// one that is open.
     fn commit_at(&mut self, begun_ms: Option<i64>) -> Result<(), Fault> {
+        // What is decided again counts for the rates, too.
+        self.again()?;
         if !self.pace()? {
             return Ok(());
         }
@@ -361,7 +363,7 @@ impl<T: Transport> Worker<T> {
     /// was broken off: the batch was dropped, and nothing is lost.
     fn pace(&mut self) -> Result<bool, Fault> {
         for recipient in 0..self.pipeline.tally().recipients.len() {
-            let outputs = self.pipeline.tally().recipients[recipient].released;
+            let outputs = self.pipeline.tally().recipients[recipient].published();
             while let Err(wait) = self.meter.ask(recipient, outputs) {
                 if self.stop.asked() {
                     self.drop_batch()?;
@@ -530,6 +532,10 @@ impl<T: Transport> Worker<T> {
             self.batch.reported = Some(Instant::now());
             self.metrics.lag(&self.transport.lag());
             self.metrics.table(self.pipeline.table().len());
+            if let Some(holding) = self.pipeline.holding() {
+                let state = holding.state();
+                self.metrics.state(state.len(), state.held_in_all());
+            }
         }
     }
 }
@@ -541,7 +547,7 @@ fn full_for_meter(meter: &Meter, pipeline: &Pipeline) -> bool {
         .recipients
         .iter()
         .enumerate()
-        .any(|(at, tally)| meter.batch_max(at).is_some_and(|max| tally.released >= max))
+        .any(|(at, tally)| meter.batch_max(at).is_some_and(|max| tally.published() >= max))
 }
 
 impl Batch {

@@ -73,6 +73,21 @@ pub struct RecipientTally {
     pub seen: Seen,
 }
 
+impl RecipientTally {
+    /// Messages on the recipient's topic: outputs and tombstones.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        let later = self.later.released + self.later.corrected;
+        self.released + later + self.retractions().sum::<u64>()
+    }
+
+    /// What was taken back, by reason, whatever brought it about.
+    pub fn retractions(&self) -> impl Iterator<Item = u64> {
+        let both = self.retracted.iter().zip(self.later.retracted.iter());
+        both.map(|(record, later)| record + later)
+    }
+}
+
 /// What came of deciding records again, since something else than they changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Later {

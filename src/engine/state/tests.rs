@@ -1,3 +1,5 @@
+//! The state is a map that can go back, and its names are keyed.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
