@@ -13,9 +13,7 @@ use crate::engine::lane::STATE_TOPIC;
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{RecipientTally, Tally};
-use crate::transport::{
-    Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
-};
+use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
 
 /// When a batch is closed: at whichever bound is reached first.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +173,11 @@ impl<T: Transport> Worker<T> {
             lane = %self.pipeline.lane().name,
             consumed = self.totals.consumed(),
             released = sum(|recipient| recipient.released),
+            unchanged = sum(|recipient| recipient.unchanged),
+            held = sum(|recipient| recipient.held),
+            corrected = sum(|recipient| recipient.later.corrected),
+            later = sum(|recipient| recipient.later.released),
+            taken_back = sum(|recipient| recipient.retractions().sum()),
             withheld = sum(|recipient| recipient.withheld.iter().sum()),
             dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
             "done"
@@ -295,7 +298,10 @@ impl<T: Transport> Worker<T> {
             return Ok(());
         }
         let now_ms = (self.clock)();
-        let since_ms = self.batch.swept_ms.map(|swept| now_ms.saturating_sub(swept));
+        let since_ms = self
+            .batch
+            .swept_ms
+            .map(|swept| now_ms.saturating_sub(swept));
         let every_ms = i64::try_from(self.sweep_every.as_millis()).unwrap_or(i64::MAX);
         if !at_once && since_ms.is_some_and(|since| (0..every_ms).contains(&since)) {
             return Ok(());
@@ -547,7 +553,11 @@ fn full_for_meter(meter: &Meter, pipeline: &Pipeline) -> bool {
         .recipients
         .iter()
         .enumerate()
-        .any(|(at, tally)| meter.batch_max(at).is_some_and(|max| tally.published() >= max))
+        .any(|(at, tally)| {
+            meter
+                .batch_max(at)
+                .is_some_and(|max| tally.published() >= max)
+        })
 }
 
 impl Batch {

@@ -41,11 +41,7 @@ pub fn admit(
 /// # Errors
 ///
 /// The first [`Reason`] against release, whoever the patron is.
-pub fn without_patron(
-    facts: &Facts<'_>,
-    source: &Source,
-    program: &Program,
-) -> Result<(), Reason> {
+pub fn without_patron(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
     libraries(facts, source, &program.libraries).map_err(|refusal| refusal.reason)?;
     let own = program.conditions.iter().filter(|one| !one.field.joined);
     for one in own {
@@ -74,11 +70,7 @@ pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Re
 
 /// The gates beside conditions, in the order of the rules.
 #[inline]
-pub(super) fn gates(
-    facts: &Facts<'_>,
-    program: &Program,
-    due_ms: &mut i64,
-) -> Result<(), Refusal> {
+pub(super) fn gates(facts: &Facts<'_>, program: &Program, due_ms: &mut i64) -> Result<(), Refusal> {
     let gates = &program.gates;
     let implied = Implied::At(implied_ns(facts, program));
     gates.standing(facts.said, implied, facts.now_ms, due_ms)?;

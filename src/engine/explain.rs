@@ -5,8 +5,8 @@
 
 use super::admit::{admit, condition, implied_ns, libraries, needs, route};
 use super::gates::Refusal;
-use super::pipeline::in_term;
 use super::lane::{Facts, Program, Source};
+use super::pipeline::in_term;
 use super::project::Projector;
 use super::tally::Seen;
 use crate::policy::reason::Reason;

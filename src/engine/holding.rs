@@ -427,9 +427,14 @@ impl Holding {
         if known == Some(&row) || (known.is_none() && !lives && row.entries.is_empty()) {
             return;
         }
-        outbox.push(lane.state, Some(partition), Some(&text::name(key.0)), |out| {
-            text::write(out, lane, partition, &row);
-        });
+        outbox.push(
+            lane.state,
+            Some(partition),
+            Some(&text::name(key.0)),
+            |out| {
+                text::write(out, lane, partition, &row);
+            },
+        );
         if lives {
             self.state.put(partition, key, row, patron_id);
         } else {
@@ -464,14 +469,18 @@ impl Holding {
             None => Implied::At(None),
         };
         let standing = gates.standing(said, implied, now_ms, &mut never);
-        let standing = standing.err().map_or(u8::MAX, |refusal| refusal.reason as u8);
+        let standing = standing
+            .err()
+            .map_or(u8::MAX, |refusal| refusal.reason as u8);
         hasher.add(b's', &[standing]);
         if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
             let now_ns = now_ms.saturating_mul(1_000_000);
             let mut heard: Vec<[u8; 10]> = Vec::new();
             let speaking = said.consents.iter().filter(|consent| {
                 consent.purpose == gate.asked.purpose
-                    && consent.recipient.is_none_or(|one| one == gate.asked.recipient)
+                    && consent
+                        .recipient
+                        .is_none_or(|one| one == gate.asked.recipient)
             });
             for consent in speaking {
                 let decision = match consent.decision {

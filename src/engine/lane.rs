@@ -688,7 +688,10 @@ impl Compiler<'_> {
             names: self.names,
             gates,
             joined,
-            authorised_ms: recipient.authorisation.as_ref().map(Authorisation::in_force_ms),
+            authorised_ms: recipient
+                .authorisation
+                .as_ref()
+                .map(Authorisation::in_force_ms),
             card_fact,
             joined_card: self.joined_card,
             key,

@@ -622,12 +622,9 @@ impl Pipeline {
                     None if refusal.reason == Reason::PatronUnknown => {
                         self.tally.recipients[index].held += 1;
                     }
-                    None => case.withhold(
-                        &self.now,
-                        (index, refusal.reason),
-                        &mut self.tally,
-                        outbox,
-                    ),
+                    None => {
+                        case.withhold(&self.now, (index, refusal.reason), &mut self.tally, outbox)
+                    }
                 },
             }
         }
@@ -736,7 +733,15 @@ impl Case<'_> {
         outbox: &mut Outbox,
     ) {
         let place = (self.input.partition, self.input.offset);
-        letter(self.lane, self.source, place, now, (reason, recipient), tally, outbox);
+        letter(
+            self.lane,
+            self.source,
+            place,
+            now,
+            (reason, recipient),
+            tally,
+            outbox,
+        );
     }
 }
 

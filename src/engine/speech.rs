@@ -47,15 +47,19 @@ impl Speech {
                     *slot = want(name)?;
                 }
                 match slots {
-                    [Some(purpose), Some(recipient), Some(decision), Some(manner), Some(at)] => {
-                        Some(Speech::Consent {
-                            purpose,
-                            recipient,
-                            decision,
-                            manner,
-                            at,
-                        })
-                    }
+                    [
+                        Some(purpose),
+                        Some(recipient),
+                        Some(decision),
+                        Some(manner),
+                        Some(at),
+                    ] => Some(Speech::Consent {
+                        purpose,
+                        recipient,
+                        decision,
+                        manner,
+                        at,
+                    }),
                     _ => None,
                 }
             }

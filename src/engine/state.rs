@@ -161,9 +161,8 @@ impl State {
     /// Every row, with its partition.
     pub fn all(&self) -> impl Iterator<Item = (i32, RowKey, &Row)> {
         let parts = self.parts.iter();
-        parts.flat_map(|(&partition, part)| {
-            part.rows().map(move |(key, row)| (partition, key, row))
-        })
+        parts
+            .flat_map(|(&partition, part)| part.rows().map(move |(key, row)| (partition, key, row)))
     }
 
     /// How many rows are held in a partition.

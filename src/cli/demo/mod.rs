@@ -16,7 +16,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneRun, bounds, lanes, open_directory};
+use crate::daemon::run::{LaneRun, bounds, holds, lanes, open_directory};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
@@ -131,9 +131,13 @@ fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(A
     let spinner = ProgressBar::new_spinner().with_message("deciding");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let mut done = Vec::new();
-    for LaneRun { lane, plan, .. } in lanes(loaded, keys, "")? {
+    for run in lanes(loaded, keys, "")? {
+        let LaneRun {
+            lane, plan, namer, ..
+        } = run;
         let transport = directory.transport(&plan, Stop::default())?;
-        let pipeline = Pipeline::new(Arc::clone(&lane));
+        let holds = holds(&loaded.daemon);
+        let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
         let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
         worker.bounds = bounds(&loaded.daemon);
         worker.run()?;

@@ -100,7 +100,10 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
 
 fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry) {
     let recipient = lane.recipients.get(usize::from(one.recipient));
-    write::string(out, recipient.map_or("", |recipient| recipient.name.as_str()));
+    write::string(
+        out,
+        recipient.map_or("", |recipient| recipient.name.as_str()),
+    );
     out.extend_from_slice(b":{\"outcome\":\"");
     out.extend_from_slice(one.outcome.as_str().as_bytes());
     out.push(b'"');
