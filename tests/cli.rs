@@ -108,6 +108,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
     check(&run(&["--version"]), 0, &["zeef 0."]);
     for command in [
         "check",
+        "compact",
         "list",
         "project",
         "explain",
@@ -579,6 +580,34 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
 }
 
 /// `zeef bench` at its shortest: one round of few records.
+#[test]
+fn compact_leaves_the_last_line_of_each_key() {
+    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, directory) = (path(&config), path(&folder));
+    check(
+        &run(&["compact", "--directory", directory]),
+        70,
+        &["in is no folder"],
+    );
+    check(&generate(folder.path(), &[]), 0, &[]);
+    check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
+    check(
+        &run(&["run", "--config", config, "--directory", directory]),
+        0,
+        &[],
+    );
+    check(&run(&["compact", "--directory", directory]), 0, &[]);
+    let output = folder.path().join("out/out.statistics.ndjson");
+    let text = fs::read_to_string(&output).unwrap();
+    assert!(!text.is_empty());
+    fs::write(&output, text.repeat(3)).unwrap();
+    let said = run(&["compact", "--directory", directory]);
+    check(&said, 0, &["out/out.statistics.ndjson"]);
+    assert_eq!(fs::read_to_string(&output).unwrap(), text);
+    let again = run(&["compact", "--directory", directory]);
+    check(&again, 0, &["one line for each key already"]);
+}
+
 fn bench(words: &[&str], input: &str) -> Said {
     let start = ["bench", "--rounds", "1"];
     run_with(&[&start[..], words].concat(), input.as_bytes())

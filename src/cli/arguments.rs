@@ -135,6 +135,27 @@ pub struct TopicsArguments {
     pub log: LogArguments,
 }
 
+/// Leave in each output file the last line of each key
+///
+/// What was taken back, or corrected, stands above the line that did it until
+/// then. Nothing else changes: read top to bottom, a file says the same. The null
+/// of a key that was taken back stays, for whoever has read an older line. Lines
+/// without a key, as dead letters, stay too. A run compacts by itself at its end,
+/// where something was taken back.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef compact --directory /srv/zeef
+
+Each file is replaced whole: whoever has it open goes on seeing the old one.
+
+Exit codes: 0 fine, 1 the disk refused and nothing is lost, 70 the folder is no
+directory of zeef or is damaged, 75 a run has it.")]
+pub struct CompactArguments {
+    /// The folder with in/, out/ and .zeef/
+    #[arg(long, value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
 /// Check the config: every mistake of every file, or what the policy says
 ///
 /// Connects to nothing. Each mistake comes with its file and line, what was

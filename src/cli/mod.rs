@@ -6,6 +6,7 @@
 pub mod arguments;
 mod bench;
 mod check;
+mod compact;
 mod completions;
 mod config;
 mod demo;
@@ -34,9 +35,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use arguments::{
-    BenchArguments, CheckArguments, CompletionsArguments, DemoArguments, ExplainArguments,
-    GenerateArguments, KeysArguments, ListArguments, ProjectArguments, RunArguments,
-    TopicsArguments,
+    BenchArguments, CheckArguments, CompactArguments, CompletionsArguments, DemoArguments,
+    ExplainArguments, GenerateArguments, KeysArguments, ListArguments, ProjectArguments,
+    RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -75,6 +76,7 @@ struct Cli {
 enum Command {
     Run(RunArguments),
     Topics(TopicsArguments),
+    Compact(CompactArguments),
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
@@ -107,6 +109,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
+        Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),
         Command::Project(arguments) => project::run(arguments),

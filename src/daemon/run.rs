@@ -241,10 +241,29 @@ pub fn run(
         runtime.spawn(admin::serve(listener, shown, shutdown));
     }
     runtime.spawn(signals(stop));
-    let outcome = join(workers);
+    let outcome = compacted(join(workers), world);
     let _ = ended.send(());
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)
+}
+
+/// Leaves no value in a directory above the null that took it back.
+fn compacted(outcome: Outcome, world: &World) -> Outcome {
+    let (World::Directory(directory), Outcome::AtEnd | Outcome::Stopped) = (world, &outcome) else {
+        return outcome;
+    };
+    match directory.compact_if_due() {
+        Ok(files) => {
+            if !files.is_empty() {
+                tracing::info!(files = files.len(), "compacted");
+            }
+            outcome
+        }
+        Err(fault) => Outcome::LaneStopped(format!(
+            "failed to compact: {fault}; what was taken back may still stand in an output, until \
+             `zeef compact` or the next run"
+        )),
+    }
 }
 
 /// Keeps the memory of the metrics flat.

@@ -28,7 +28,7 @@ pub(super) struct Committed {
     /// it, whatever lies behind that in the file.
     pub(super) state: BTreeMap<String, u64>,
     /// Something was taken back, and what it was may still stand in an output.
-    pub(super) loose: bool,
+    pub(super) taken_back: bool,
     /// Where each lane goes on in its sources, by lane and topic.
     pub(super) lanes: BTreeMap<String, BTreeMap<String, Position>>,
 }
@@ -50,7 +50,7 @@ impl Default for Committed {
             commit: 0,
             outputs: BTreeMap::new(),
             state: BTreeMap::new(),
-            loose: false,
+            taken_back: false,
             lanes: BTreeMap::new(),
         }
     }

@@ -27,10 +27,23 @@ impl Append<'_> {
     }
 }
 
-/// One batch: what it appends, and what is committed once that is done.
+/// A file in whose place one is put that was written beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Replace<'a> {
+    #[serde(borrow)]
+    pub(super) topic: Cow<'a, str>,
+    /// It is the state of a lane, and no output.
+    pub(super) state: bool,
+    /// The new file's length, in bytes.
+    pub(super) length: u64,
+}
+
+/// One batch: what it appends, or which files it replaces, and what is committed
+/// once that is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
     pub(super) appends: Vec<Append<'a>>,
+    pub(super) replaces: Vec<Replace<'a>>,
     pub(super) committed: Committed,
 }
 
@@ -39,6 +52,7 @@ struct Head<'a> {
     format: u32,
     #[serde(borrow)]
     appends: Vec<AppendHead<'a>>,
+    replaces: Vec<Replace<'a>>,
     committed: Committed,
 }
 
@@ -58,7 +72,24 @@ impl<'a> Journal<'a> {
             let lengths = committed.lengths_mut(append.state);
             lengths.insert(append.topic.to_string(), append.after());
         }
-        Self { appends, committed }
+        Self {
+            appends,
+            replaces: Vec::new(),
+            committed,
+        }
+    }
+
+    /// Makes a batch that replaces files; their lengths follow into `committed`.
+    pub(super) fn replacing(replaces: Vec<Replace<'a>>, mut committed: Committed) -> Self {
+        for replace in &replaces {
+            let lengths = committed.lengths_mut(replace.state);
+            lengths.insert(replace.topic.to_string(), replace.length);
+        }
+        Self {
+            appends: Vec::new(),
+            replaces,
+            committed,
+        }
     }
 
     /// Hands the bytes to `write`, piece by piece and in order.
@@ -85,6 +116,7 @@ impl<'a> Journal<'a> {
         let head = Head {
             format: FORMAT,
             appends: appends.collect(),
+            replaces: self.replaces.clone(),
             committed: self.committed.clone(),
         };
         // Strings and numbers always serialise; an empty head would be refused
@@ -121,7 +153,10 @@ impl<'a> Journal<'a> {
             });
         }
         let whole = rest.is_empty() && head.format == FORMAT;
-        whole.then(|| Self::new(appends, head.committed))
+        whole.then(|| Self {
+            replaces: head.replaces,
+            ..Self::new(appends, head.committed)
+        })
     }
 }
 
@@ -153,7 +188,13 @@ mod tests {
                 before: *before,
                 bytes,
             });
-            let journal = Journal::new(appends.collect(), Committed::default());
+            let mut journal = Journal::new(appends.collect(), Committed::default());
+            let replaces = files.iter().map(|(topic, state, length, _)| Replace {
+                topic: Cow::Borrowed(topic),
+                state: *state,
+                length: *length,
+            });
+            journal.replaces.extend(replaces);
             let mut bytes = encoded(&journal);
             prop_assert_eq!(Journal::decode(&bytes), Some(journal.clone()));
             let cut = flip.index(bytes.len());

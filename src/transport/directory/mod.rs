@@ -23,8 +23,8 @@
 //! steps 3 to 5. Writing the same bytes to the same place twice changes
 //! nothing, so that it does not matter where a process died, or how often.
 //!
-//! **What a reader sees in between.** Outputs only grow, and a byte once seen
-//! is never another: a `tail -f` is right at any time, but may see one output
+//! **What a reader sees in between.** Outputs only grow between compactions, and
+//! a byte once seen is never another: a `tail -f` is right at any time, but may see one output
 //! before another, and half a line. Who needs whole batches, over all files
 //! alike, reads `committed.json` first and then each output up to the length
 //! in its `outputs`. `committed.json` itself is always a whole one.
@@ -35,11 +35,19 @@
 //! **State** is as long as `committed.json` says: a file that is shorter stops
 //! the lane, and what lies behind is written over.
 //!
+//! **Compaction** leaves the last line of each key: what is left of a file is
+//! written and synced beside it (`.TOPIC.ndjson.new`), and a commit, whose journal
+//! has names in place of lines, puts it in the file's place. Who has the old file
+//! open goes on seeing that one, whole; who reads by bytes begins anew with a file
+//! that is another one. Until `committed.json` is replaced, an output may be
+//! shorter than its length there.
+//!
 //! One process works in a directory at a time, with any number of lanes. They
 //! may share outputs: their commits are made one after the other. Headers and
 //! timestamps have no place in the files. Nothing here looks into a value.
 
 mod committed;
+mod compact;
 mod disk;
 mod journal;
 mod lane;
@@ -59,6 +67,7 @@ use disk::{Disk, Failure, RealDisk};
 use reader::Reader;
 use store::{Layout, Store};
 
+pub use compact::Compacted;
 pub use lane::DirectoryTransport;
 
 use super::{Fault, LanePlan, Stop};
@@ -143,6 +152,29 @@ impl Directory {
             store.positions(&plan.name)
         };
         DirectoryTransport::new(self.clone(), plan, &positions, stop)
+    }
+
+    /// Leaves in each output, and in each state, the last line of each key, so
+    /// that no value stands above the null that took it back. Lines without a key
+    /// stay. Says what became of the files that had more.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Abort`] where the disk refuses and nothing happened,
+    /// [`Fault::Rebuild`] where it may have happened: the next call, or the next
+    /// start, finds out and finishes it. [`Fault::Stop`] where that fails.
+    pub fn compact(&self) -> Result<Vec<Compacted>, Fault> {
+        self.store().compact(true)
+    }
+
+    /// Compacts all where something was taken back since that was done last; else
+    /// only a state of which less than half still counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn compact_if_due(&self) -> Result<Vec<Compacted>, Fault> {
+        self.store().compact_if_due()
     }
 
     /// Makes a reader of a source, not opened yet.

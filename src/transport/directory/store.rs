@@ -17,6 +17,9 @@ use super::reader::Reader;
 use super::stop;
 use crate::transport::Fault;
 
+/// How the name of a file ends that is to take the place of another.
+const REWRITTEN: &str = ".ndjson.new";
+
 /// The names of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -43,6 +46,11 @@ impl Layout {
     pub(super) fn written(&self, topic: &str, state: bool) -> PathBuf {
         let folder = self.folder(state);
         folder.join(format!("{topic}.ndjson"))
+    }
+
+    /// What is to take the place of such a file, in the same folder.
+    pub(super) fn rewritten(&self, topic: &str, state: bool) -> PathBuf {
+        self.folder(state).join(format!(".{topic}{REWRITTEN}"))
     }
 
     pub(super) fn folder(&self, state: bool) -> &Path {
@@ -72,9 +80,9 @@ impl Layout {
 
 /// The outputs and positions of all lanes of a directory.
 pub(super) struct Store {
-    layout: Layout,
-    disk: Box<dyn Disk>,
-    committed: Committed,
+    pub(super) layout: Layout,
+    pub(super) disk: Box<dyn Disk>,
+    pub(super) committed: Committed,
     /// A commit may have passed its point of no return and is not done yet.
     unfinished: bool,
 }
@@ -146,11 +154,15 @@ impl Store {
         committed.commit += 1;
         let known = committed.lanes.entry(lane.to_owned()).or_default();
         known.extend(positions);
-        let abort = |failure: Failure| Fault::Abort(failure.to_string());
-        committed.loose |= outputs.iter().any(|output| output.nulls && !output.state);
+        committed.taken_back |= outputs.iter().any(|output| output.nulls && !output.state);
         let appends = self.plan(&outputs)?;
-        let journal = Journal::new(appends, committed);
-        self.write_journal(&journal).map_err(abort)?;
+        self.carry_out(Journal::new(appends, committed))
+    }
+
+    /// Makes one batch happen whole, or not at all.
+    pub(super) fn carry_out(&mut self, journal: Journal<'_>) -> Result<(), Fault> {
+        let written = self.write_journal(&journal);
+        written.map_err(|failure| Fault::Abort(failure.to_string()))?;
         self.unfinished = true;
         let done = self.turn().and_then(|()| self.finish(journal));
         done.map_err(|failure| Fault::Rebuild(failure.to_string()))?;
@@ -237,11 +249,16 @@ impl Store {
     /// twice it comes to the same.
     fn finish(&mut self, journal: Journal<'_>) -> Result<(), Failure> {
         if self.committed.commit < journal.committed.commit {
-            let (journal, mut files) = self.open_outputs(journal)?;
+            let (mut journal, mut files) = self.open_outputs(journal)?;
             for (append, file) in journal.appends.iter().zip(&mut files) {
                 self.disk.write(file, append.before, append.bytes)?;
                 self.disk.set_length(file, append.after())?;
                 self.disk.sync(file)?;
+            }
+            for replace in std::mem::take(&mut journal.replaces) {
+                let length = self.replace(&replace)?;
+                let lengths = journal.committed.lengths_mut(replace.state);
+                lengths.insert(replace.topic.into_owned(), length);
             }
             self.replace_committed(&journal.committed)?;
             self.committed = journal.committed;
@@ -259,6 +276,7 @@ impl Store {
     ) -> Result<(Journal<'a>, Vec<OpenFile>), Failure> {
         let Journal {
             mut appends,
+            replaces,
             committed,
         } = journal;
         let mut files = Vec::with_capacity(appends.len());
@@ -281,7 +299,10 @@ impl Store {
                 self.disk.sync_folder(self.layout.folder(state))?;
             }
         }
-        let journal = Journal::new(appends, committed);
+        let journal = Journal {
+            replaces,
+            ..Journal::new(appends, committed)
+        };
         if moved {
             self.write_journal(&journal)?;
             self.turn()?;
@@ -301,8 +322,28 @@ impl Store {
     /// Removes what a commit left that never came to its point of no return.
     fn sweep(&mut self) -> Result<(), Failure> {
         self.disk.remove(&self.layout.journal_new())?;
-        self.disk.remove(&self.layout.committed_new())
+        self.disk.remove(&self.layout.committed_new())?;
+        for state in [false, true] {
+            for path in rewritten_in(self.layout.folder(state))? {
+                self.disk.remove(&path)?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// What a compaction that broke off left in a folder.
+fn rewritten_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Failure::to("list", folder))? {
+        let entry = entry.map_err(Failure::to("list", folder))?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b".") && name.ends_with(REWRITTEN.as_bytes()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 fn unfinished(failure: Failure) -> Fault {

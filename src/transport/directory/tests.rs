@@ -1026,6 +1026,203 @@ fn a_lane_whose_commit_broke_off_is_mended_by_the_next() {
     }
 }
 
+impl World {
+    /// Outputs and a state with values above their nulls, and dead letters.
+    fn for_compaction() -> Self {
+        let world = Self::new();
+        world.fill("patron", 4);
+        world.append("patron", "{\"key\":\"patron-1\",\"value\":null}\n");
+        world.append("patron", "{\"key\":\"patron-3\",\"value\":33}\n");
+        world.append("loan", "nonsense\n".repeat(2));
+        world
+    }
+
+    fn dying(&self, steps: usize) -> (Arc<AtomicUsize>, Result<Directory, Fault>) {
+        let left = Arc::new(AtomicUsize::new(steps));
+        let disk = Box::new(DyingDisk {
+            left: Arc::clone(&left),
+        });
+        let directory = Directory::open_on(self.settings(), disk);
+        (left, directory)
+    }
+
+    /// What a reader of each file has in the end: the last line of each key, and
+    /// the lines without one.
+    fn last_lines(&self) -> Vec<String> {
+        let mut last = Vec::new();
+        for text in self.outputs() {
+            let mut lines: Vec<&str> = Vec::new();
+            for line in text.lines() {
+                let key = line.split(",\"value\"").next();
+                lines.retain(|other| {
+                    line.starts_with("{\"key\":null") || other.split(",\"value\"").next() != key
+                });
+                lines.push(line);
+            }
+            last.extend(lines.into_iter().map(str::to_owned));
+        }
+        last
+    }
+
+    fn leftovers(&self) -> usize {
+        let folders = ["out", ".zeef"].map(|folder| fs::read_dir(self.path(folder)).unwrap());
+        let names = folders
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.as_encoded_bytes().ends_with(b".new"))
+            .count()
+    }
+}
+
+#[test]
+fn compaction_leaves_the_last_line_of_each_key() {
+    let world = World::for_compaction();
+    let directory = world.directory();
+    let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
+    run(&mut lane, 4).unwrap();
+    let mut outbox = Outbox::default();
+    outbox.push_null(STATE, Some(0), b"patron-2");
+    lane.publish(&outbox, 0).unwrap();
+    lane.commit().unwrap();
+    assert!(world.committed().taken_back);
+    let done = directory.compact_if_due().unwrap();
+    let lines = |topic: &str| {
+        let file = done.iter().find(|file| file.topic == topic);
+        file.map(|file| (file.lines_before, file.lines_after))
+    };
+    assert_eq!(lines("main.all"), Some((6, 4)));
+    assert_eq!(lines("zeef.state.main"), Some((7, 3)));
+    assert_eq!(
+        (lines("main.odd"), lines("zeef.dead-letters")),
+        (Some((3, 2)), None)
+    );
+    let [all, odd, dead, state] = world.outputs();
+    let want = "{\"key\":\"patron-0\",\"value\":0}\n{\"key\":\"patron-2\",\"value\":2}\n\
+        {\"key\":\"patron-1\",\"value\":null}\n{\"key\":\"patron-3\",\"value\":33}\n";
+    assert_eq!(all, want);
+    assert_eq!(odd.lines().count(), 2);
+    assert_eq!(dead.lines().count(), 2);
+    assert!(
+        !state.contains("null") && !state.contains("patron-2"),
+        "{state}"
+    );
+    assert_eq!(restore(&mut lane).unwrap().len(), 3);
+    let committed = world.committed();
+    assert!(!committed.taken_back);
+    assert_eq!(committed.outputs["main.all"], all.len() as u64);
+    assert_eq!(committed.state["zeef.state.main"], state.len() as u64);
+    assert_eq!(directory.compact().unwrap(), []);
+    assert_eq!(world.committed(), committed);
+    // What comes after goes on behind it.
+    lane.publish(&outbox, 0).unwrap();
+    lane.commit().unwrap();
+    assert_eq!(restore(&mut lane).unwrap().last().unwrap(), "patron-2 -");
+}
+
+#[test]
+fn a_state_is_compacted_when_half_of_it_is_old() {
+    let world = World::new();
+    let directory = world.directory();
+    let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
+    let mut outbox = Outbox::default();
+    for key in [b"a", b"b", b"a", b"a"] {
+        outbox.clear();
+        for output in [ALL, STATE] {
+            outbox.push(output, Some(0), Some(key), |bytes| bytes.extend(b"1"));
+        }
+        lane.publish(&outbox, 0).unwrap();
+        lane.commit().unwrap();
+        let done = directory.compact_if_due().unwrap();
+        let lines = fs::read_to_string(world.path(".zeef/zeef.state.main.ndjson")).unwrap();
+        match done.len() {
+            0 => assert!(lines.lines().count() <= 3),
+            1 => assert_eq!((done[0].state, lines.lines().count()), (true, 2)),
+            _ => panic!("{done:?}"),
+        }
+    }
+    assert_eq!(world.output("main.all").lines().count(), 4);
+    assert_eq!(restore(&mut lane).unwrap(), ["b 1", "a 1"]);
+}
+
+#[test]
+fn an_output_that_is_not_as_zeef_wrote_it_is_not_compacted() {
+    let world = World::for_compaction();
+    run(&mut world.lane().unwrap(), 9).unwrap();
+    let path = world.path("out/main.all.ndjson");
+    let mut text = fs::read_to_string(&path).unwrap();
+    text.push_str("{\"key\":\"half");
+    fs::write(&path, &text).unwrap();
+    let directory = world.directory();
+    let done = directory.compact().unwrap();
+    assert!(done.iter().all(|file| file.topic != "main.all"), "{done:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert!(world.committed().taken_back);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(directory.compact().unwrap(), []);
+    assert!(!world.committed().taken_back && !path.exists());
+}
+
+#[test]
+fn a_process_may_die_after_any_step_of_a_compaction() {
+    let whole = World::for_compaction();
+    run(&mut whole.lane().unwrap(), 4).unwrap();
+    whole.directory().compact().unwrap();
+    let compacted = whole.outputs();
+    let mut steps = 0;
+    loop {
+        let world = World::for_compaction();
+        world.run_for(STEPS_ENOUGH, 4).unwrap();
+        let last = world.last_lines();
+        let (_, directory) = world.dying(steps);
+        let died = directory.and_then(|directory| directory.compact()).is_err();
+        assert_eq!(world.last_lines(), last, "died after step {steps}");
+        // It dies again, in the midst of mending.
+        let (_, mending) = world.dying(steps % 12);
+        drop(mending);
+        assert_eq!(world.last_lines(), last, "died after step {steps}, twice");
+        let mut lane = world.lane().unwrap();
+        let rows = restore(&mut lane).unwrap();
+        assert_eq!(world.leftovers(), 0);
+        assert!(rows.len() == 6 || rows.len() == 4, "{rows:?}");
+        for (topic, length) in &world.committed().outputs {
+            assert_eq!(world.output(topic).len() as u64, *length);
+        }
+        drop(lane);
+        world.directory().compact().unwrap();
+        assert_eq!(world.outputs(), compacted);
+        if !died {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 25, "{steps}");
+}
+
+#[test]
+fn an_output_moved_away_in_the_midst_of_a_compaction_does_not_come_back() {
+    let mut moved = 0;
+    for steps in 0..60 {
+        let world = World::for_compaction();
+        world.run_for(STEPS_ENOUGH, 4).unwrap();
+        let (_, directory) = world.dying(steps);
+        if directory.and_then(|directory| directory.compact()).is_ok() {
+            break;
+        }
+        let before = world.output("main.all");
+        fs::rename(world.path("out/main.all.ndjson"), world.path("taken")).unwrap();
+        let mut lane = world.lane().unwrap();
+        assert_eq!(world.output("main.all"), "", "died after step {steps}");
+        assert_eq!(world.leftovers(), 0);
+        world.fill("loan", 1);
+        run(&mut lane, 4).unwrap();
+        assert_eq!(world.output("main.all").lines().count(), 1);
+        moved += usize::from(before.lines().count() == 6);
+    }
+    assert!(moved > 10, "{moved}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
