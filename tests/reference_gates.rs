@@ -329,7 +329,8 @@ fn terms_end_on_the_moment() {
         (r#""ends_on":"2023-01-15""#, "patron_lapsed"),
         (r#""status":"active","ends_on":"2020-01-15""#, "released"),
         (r#""status":"ended""#, "released"),
-        (r#""status":"ended","ends_on":1"#, "malformed"),
+        (r#""status":"ended","ends_on":1"#, "released"),
+        (r#""status":1,"ends_on":"2023-01-15""#, "patron_lapsed"),
     ] {
         let patron = format!(r#""membership":{{{membership}}}"#);
         let loan = r#""loan_id":"l","status":"open","due_on":"2026-02-01""#;

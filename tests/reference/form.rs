@@ -182,7 +182,7 @@ fn days_since_1970(day: Day) -> i64 {
 }
 
 /// Finds a day by looking for it, year by year and month by month.
-fn day_of(days: i64) -> Day {
+pub fn day_of(days: i64) -> Day {
     let starts = |year, month| {
         days_since_1970(Day {
             year,

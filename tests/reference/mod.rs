@@ -40,7 +40,7 @@
 //! | an output without any field | is released as `{}` |
 //! | reasons of one recipient | the library, its conditions in the order of the rules (a malformed one is `malformed`, the rest is not looked at), any malformed need, then the gates as in `Case::gates` |
 //! | a record of an unknown patron | held, unless the library it names or a condition on the record alone withholds it; the others of its needs are not looked at |
-//! | the retention of patrons | needs `membership.status` and `membership.ends_on` of every patron, for every recipient; no status is not active |
+//! | the retention of patrons | nobody needs `membership.status` and `membership.ends_on` for it: malformed, they count as missing; no status is not active |
 //! | a term from `membership.ends_on` while the status is active | does not run at all, also where the date is missing |
 //! | a consent's or objection's field of the wrong type | only those that decide: purpose, recipient, decision, manner, `at`; kind, purpose, status |
 //! | a refused consent or objection | those before it are kept, and count again once a readable one follows |
@@ -242,7 +242,7 @@ impl Case<'_> {
         for condition in self.recipient.when {
             view.meets(condition)?;
         }
-        for need in self.recipient.all_needs() {
+        for need in self.recipient.needs {
             if view.find(need) == Found::Malformed {
                 return Err("malformed");
             }

@@ -21,8 +21,7 @@ pub struct Recipient {
     pub purpose: &'static str,
     /// The libraries that it serves; all where it names none.
     pub libraries: &'static [&'static str],
-    /// Everything its conditions, key, profile and gates name, but for
-    /// [`NEEDED_BY_ALL`].
+    /// Everything its conditions, key, profile and gates name.
     pub needs: &'static [&'static str],
     /// Its conditions, in the order of the rules.
     pub when: &'static [Condition],
@@ -53,8 +52,9 @@ impl Condition {
     }
 }
 
-/// What the retention of patrons themselves asks of every patron.
-pub const NEEDED_BY_ALL: &[&str] = &["patron.membership.status", "patron.membership.ends_on"];
+/// What the retention of patrons themselves looks at, whoever is to receive.
+/// No recipient needs it: malformed, it counts as missing.
+pub const MEMBERSHIP: &[&str] = &["patron.membership.status", "patron.membership.ends_on"];
 
 impl Recipient {
     /// One without gates, to be completed.
@@ -74,11 +74,6 @@ impl Recipient {
         retention: Retention::retract(Term::years(1), ""),
         project: |_| Output::default(),
     };
-
-    /// Everything it needs.
-    pub fn all_needs(&self) -> impl Iterator<Item = &'static str> {
-        self.needs.iter().chain(NEEDED_BY_ALL).copied()
-    }
 }
 
 const RECOGNISED: &[Condition] = &[
@@ -516,8 +511,8 @@ pub struct View<'a> {
 impl View<'_> {
     /// Finds what stands at a path of the needs.
     pub fn find(&self, path: &str) -> Found {
-        let needed = self.recipient.all_needs().any(|need| need == path);
-        assert!(needed, "{path} is no need");
+        let needs = [self.recipient.needs, MEMBERSHIP];
+        assert!(needs.concat().contains(&path), "{path} is no need");
         if path.contains("[]") {
             let rows = look_list(
                 self.record,
