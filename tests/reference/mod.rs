@@ -187,12 +187,10 @@ impl Facts {
 pub enum Judgement {
     Held,
     Withheld(&'static str),
-    /// The record is as the recipient asks; these gates are shut, in the order
-    /// of their reasons. With none, the output is released.
-    Fit {
-        shut: Vec<&'static str>,
-        output: Output,
-    },
+    /// The record is as the recipient asks, but these gates are shut, in the
+    /// order of their reasons.
+    Shut(Vec<&'static str>),
+    Released(Output),
 }
 
 /// One record, one recipient, one moment.
@@ -247,9 +245,10 @@ impl Case<'_> {
                 return Err("malformed");
             }
         }
-        Ok(Judgement::Fit {
-            shut: self.gates(&view),
-            output: (self.recipient.project)(&view),
+        let shut = self.gates(&view);
+        Ok(match shut.is_empty() {
+            true => Judgement::Released((self.recipient.project)(&view)),
+            false => Judgement::Shut(shut),
         })
     }
 
@@ -390,12 +389,10 @@ impl Judgement {
         match self {
             Judgement::Held => Outcome::Held,
             Judgement::Withheld(reason) => Outcome::Withheld(reason),
-            Judgement::Fit { shut, output } => match shut.first() {
-                Some(reason) => Outcome::Withheld(reason),
-                None => Outcome::Released {
-                    value: output.json().into_bytes(),
-                    key: output.key,
-                },
+            Judgement::Shut(shut) => Outcome::Withheld(shut[0]),
+            Judgement::Released(output) => Outcome::Released {
+                value: output.json().into_bytes(),
+                key: output.key,
             },
         }
     }
