@@ -133,6 +133,7 @@ fn model_says(verdicts: &[Verdict]) -> Vec<String> {
                 }
                 Outcome::Withheld(reason) => format!("{who}withheld {reason}"),
                 Outcome::Refused(reason) => format!("{who}refused {reason}"),
+                Outcome::Held => format!("{who}held"),
                 Outcome::Applied => format!("{who}applied"),
             }
         })
