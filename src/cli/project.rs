@@ -162,13 +162,12 @@ impl<'a> Run<'a> {
                 self.decide_one(message, *at, &mut outbox, &mut take)
             });
         }
-        let patrons = self.lane.patron_source();
-        for (message, at) in placed.iter().filter(|(_, at)| Some(*at) == patrons) {
+        let lane = Arc::clone(self.lane);
+        let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
+        for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at)) {
             self.pipeline.restore(&input(message, *at));
         }
         for gate in [true, false] {
-            let lane = Arc::clone(self.lane);
-            let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
             for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
                 self.decide_one(message, *at, &mut outbox, &mut take)?;
             }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
-use crate::engine::lane::DEAD_LETTERS_TOPIC;
-use crate::policy::Loaded;
+use crate::engine::lane::{DEAD_LETTERS_TOPIC, STATE_TOPIC};
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
+use crate::policy::{Loaded, Policy};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
 use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
@@ -72,6 +72,8 @@ pub struct Planned {
     pub role: &'static str,
     /// The keys are patron ids: it needs as many partitions as the others.
     pub joined: bool,
+    /// The sources of which the largest has no more partitions than it has.
+    pub as_many_as: Vec<String>,
     /// Settings without which a run is refused, and why.
     pub rules: Vec<(&'static str, Rule, &'static str)>,
 }
@@ -102,38 +104,30 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         .recipients
         .iter()
         .flat_map(|recipient| recipient.topics.names());
-    planned.extend(outputs.map(|topic| Planned {
-        name: topic.to_owned(),
-        role: "output",
-        joined: false,
-        rules: vec![
-            (
-                "cleanup.policy",
-                Rule::Is("compact"),
-                "what is taken back has to go",
-            ),
-            (
-                "segment.ms",
-                Rule::AtMost(SEGMENT_MS),
-                "an old segment is not compacted",
-            ),
-            (
-                "max.compaction.lag.ms",
-                Rule::AtMost(DAY_MS),
-                "what is taken back goes within a day",
-            ),
-            (
-                "delete.retention.ms",
-                Rule::AtLeast(outage_ms),
-                "a partner that was away has to see what was taken back",
-            ),
-        ],
+    planned.extend(outputs.map(|topic| {
+        Planned {
+            name: topic.to_owned(),
+            role: "output",
+            joined: false,
+            as_many_as: Vec::new(),
+            rules: [
+                &compacted("what is taken back has to go")[..],
+                &[(
+                    "delete.retention.ms",
+                    Rule::AtLeast(outage_ms),
+                    "a partner that was away has to see what was taken back",
+                )],
+            ]
+            .concat(),
+        }
     }));
+    planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
         role: "dead letters",
         joined: false,
+        as_many_as: Vec::new(),
         rules: vec![
             (
                 "cleanup.policy",
@@ -203,8 +197,50 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
         name: kind.topic.clone(),
         role,
         joined: kind.keyed,
+        as_many_as: Vec::new(),
         rules,
     }
+}
+
+/// The state of a lane: a row lies in the partition of its record's number.
+fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
+    let fed: Vec<&Kind> = policy
+        .recipients
+        .iter()
+        .filter(|recipient| lane.recipients.contains(&recipient.name))
+        .map(|recipient| &policy.kinds[recipient.source])
+        .collect();
+    let keyed = fed.iter().any(|kind| kind.keyed);
+    let read = policy.kinds.iter().filter(|kind| {
+        let gate = keyed && kind.role != Role::Record;
+        gate || fed.iter().any(|fed| fed.name == kind.name)
+    });
+    Planned {
+        name: format!("{STATE_TOPIC}{}", lane.name),
+        role: "state",
+        joined: false,
+        as_many_as: read.map(|kind| kind.topic.clone()).collect(),
+        rules: compacted("a row counts only as it was written last").to_vec(),
+    }
+}
+
+type Rules<const N: usize> = [(&'static str, Rule, &'static str); N];
+
+/// Only the last value of each key is kept, and what it replaced soon goes.
+fn compacted(why: &'static str) -> Rules<3> {
+    [
+        ("cleanup.policy", Rule::Is("compact"), why),
+        (
+            "segment.ms",
+            Rule::AtMost(SEGMENT_MS),
+            "an old segment is not compacted",
+        ),
+        (
+            "max.compaction.lag.ms",
+            Rule::AtMost(DAY_MS),
+            "what is taken back goes within a day",
+        ),
+    ]
 }
 
 /// A term at its longest, in milliseconds.
@@ -304,14 +340,26 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.joined {
-                    joined.unwrap_or(default)
-                } else {
-                    default
+                let partitions = |planned: &Planned| match planned.joined {
+                    true => joined.unwrap_or(default),
+                    false => default,
                 };
-                planned.wish(loaded, partitions)
+                let largest = self.largest(planned, partitions);
+                planned.wish(loaded, largest.unwrap_or_else(|| partitions(planned)))
             })
             .collect()
+    }
+
+    /// How many partitions the largest source has of those that `planned`
+    /// follows; one that does not exist has as many as `missing` says.
+    fn largest(&self, planned: &Planned, missing: impl Fn(&Planned) -> i32) -> Option<i32> {
+        let followed = |(source, _): &&(Planned, _)| planned.as_many_as.contains(&source.name);
+        let counts = self.topics.iter().filter(followed).map(|(source, found)| {
+            found
+                .as_ref()
+                .map_or_else(|| missing(source), |f| f.partitions)
+        });
+        counts.max()
     }
 
     /// How many partitions the joined sources have that exist.
@@ -352,6 +400,15 @@ impl Survey {
                     .into_iter()
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
+            if let Some(least) = self.largest(planned, |_| 0)
+                && found.partitions < least
+            {
+                refusals.push(format!(
+                    "topic `{name}` ({}) has {} partitions, expected at least {least}, as the \
+                     largest source has: add partitions to it",
+                    planned.role, found.partitions
+                ));
+            }
             if planned.joined {
                 joined.push((planned.name.as_str(), found.partitions));
             }
@@ -400,10 +457,10 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     };
     let mut own = Vec::new();
     for planned in plan(loaded) {
-        let operation = if planned.role.starts_with("source") {
-            "Read"
-        } else {
-            "Write"
+        let operation = match planned.role {
+            "state" => "Read --operation Write",
+            role if role.starts_with("source") => "Read",
+            _ => "Write",
         };
         let topic = settings.topic(&planned.name);
         own.push(allow(
@@ -443,7 +500,6 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Policy;
     use std::path::Path;
 
     #[track_caller]
@@ -476,12 +532,15 @@ mod tests {
             "consent",
             "out.statistics",
             "zeef.dead-letters",
+            "zeef.state.main",
         ] {
             assert!(names.contains(&name), "{names:?}");
         }
+        let topic = |name: &str| planned.iter().find(|topic| topic.name == name).unwrap();
+        let followed = &topic("zeef.state.main").as_many_as;
+        assert!(followed.contains(&"patron".to_owned()) && followed.contains(&"loan".to_owned()));
         let retention = |name: &str| {
-            let topic = planned.iter().find(|topic| topic.name == name).unwrap();
-            topic
+            topic(name)
                 .rules
                 .iter()
                 .find(|(key, ..)| *key == "retention.ms")
@@ -491,5 +550,28 @@ mod tests {
         };
         assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
         assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
+    }
+
+    #[test]
+    fn a_state_has_as_many_partitions_as_the_largest_source() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let found = |topic: &Planned| TopicFound {
+            partitions: if topic.name == "loan" { 12 } else { 6 },
+            replication: 1,
+            configs: BTreeMap::new(),
+        };
+        let topics = plan(&loaded).into_iter().map(|topic| match topic.role {
+            "state" => (topic, None),
+            _ => {
+                let found = found(&topic);
+                (topic, Some(found))
+            }
+        });
+        let survey = Survey {
+            topics: topics.collect(),
+        };
+        let missing = survey.missing(&loaded);
+        let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partitions)).collect();
+        assert_eq!(missing, [("zeef.state.main", 12)]);
     }
 }

@@ -56,12 +56,46 @@ pub struct SourceTally {
 /// The numbers of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecipientTally {
+    /// It got an output that it did not have.
     pub released: u64,
+    /// It has the same already.
+    pub unchanged: u64,
     pub bytes: u64,
     pub withheld: ByReason,
+    /// The record waits for its patron.
+    pub held: u64,
+    /// What it had was taken back.
+    pub retracted: ByReason,
     /// The record was refused whole before the recipient's gate saw it.
     pub refused: u64,
+    /// What else than the record itself brought about.
+    pub later: Later,
     pub seen: Seen,
+}
+
+/// What came of deciding records again, since something else than they changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Later {
+    pub released: u64,
+    /// Another output than it had.
+    pub corrected: u64,
+    pub unchanged: u64,
+    pub retracted: ByReason,
+    /// Its term was over, and it keeps what it has.
+    pub forgotten: u64,
+    /// The source no longer had the record.
+    pub gone: u64,
+}
+
+impl Later {
+    fn add(&mut self, more: &Later) {
+        self.released += more.released;
+        self.corrected += more.corrected;
+        self.unchanged += more.unchanged;
+        add_all(&mut self.retracted, &more.retracted);
+        self.forgotten += more.forgotten;
+        self.gone += more.gone;
+    }
 }
 
 /// What projecting outputs met with.
@@ -116,6 +150,10 @@ impl Tally {
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;
+            sum.unchanged += more.unchanged;
+            sum.held += more.held;
+            add_all(&mut sum.retracted, &more.retracted);
+            sum.later.add(&more.later);
             sum.bytes += more.bytes;
             add_all(&mut sum.withheld, &more.withheld);
             sum.refused += more.refused;

@@ -360,6 +360,23 @@ impl Pseudonym {
         [(a >> 8) | (b << 56), (b >> 8) | (c << 56), c >> 8]
     }
 
+    /// The pseudonym with these 128 bits.
+    #[must_use]
+    pub fn of_bits(bits: u128) -> Pseudonym {
+        #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+        let low = bits as u64;
+        Pseudonym::of((bits >> 64) as u64, low)
+    }
+
+    /// The bits that the characters stand for.
+    #[must_use]
+    pub fn bits(&self) -> u128 {
+        let mut bytes = [0; 16];
+        let decoded = URL_SAFE_NO_PAD.decode_slice(self.text(), &mut bytes);
+        debug_assert_eq!(decoded, Ok(16), "a pseudonym is base64url");
+        u128::from_be_bytes(bytes)
+    }
+
     #[must_use]
     pub fn text(&self) -> [u8; PSEUDONYM_LENGTH] {
         let mut text = [0; 24];

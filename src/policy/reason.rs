@@ -118,6 +118,13 @@ impl Reason {
         Reason::HoldExpired,
     ];
 
+    /// The reason of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Reason> {
+        let mut all = Reason::ALL.iter().copied();
+        all.find(|reason| reason.as_str() == word)
+    }
+
     /// The word that stands in metrics and dead letters.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -4,12 +4,12 @@
 //! worker does: who goes on after an abort without a rewind is stopped. It
 //! reads no clock and never waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Payload, Polled, Rebuilt, SourceId,
-    Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
+    Polled, Rebuilt, SourceId, Transport,
 };
 use crate::policy::reason::Reason;
 
@@ -46,7 +46,8 @@ struct Source {
 
 #[derive(Clone, Debug, Default)]
 struct Partition {
-    messages: Vec<Message>,
+    /// By offset; `None` where compaction or retention left a hole.
+    messages: Vec<Option<Message>>,
     /// How many were handed out, and how many of those are committed.
     next: usize,
     committed: usize,
@@ -131,11 +132,53 @@ impl MemoryTransport {
         };
         self.grow(number + 1);
         if let Some(partition) = self.partition_mut(source, number) {
-            partition.messages.push(Message {
+            partition.messages.push(Some(Message {
                 key: key.map(<[u8]>::to_vec),
                 value: Value::from(payload),
-            });
+            }));
         }
+        self
+    }
+
+    /// Leaves the last message of each key of a source, as compaction does;
+    /// messages without a key stay, and so do all offsets.
+    pub fn compact(&mut self, source: SourceId) -> &mut Self {
+        for partition in self.partitions_of(source) {
+            partition.compact();
+        }
+        self
+    }
+
+    /// Drops the nulls of a source, as compaction does some time after the
+    /// messages before them.
+    pub fn drop_nulls(&mut self, source: SourceId) -> &mut Self {
+        for partition in self.partitions_of(source) {
+            for message in &mut partition.messages {
+                message.take_if(|message| matches!(message.value, Value::Null));
+            }
+        }
+        self
+    }
+
+    /// Drops the messages of a partition that lie below `offset`, as retention
+    /// does.
+    pub fn cut(&mut self, source: SourceId, partition: i32, offset: i64) -> &mut Self {
+        let number = usize::try_from(partition).unwrap_or(usize::MAX);
+        if let Some(partition) = self.partition_mut(source, number) {
+            let below = usize::try_from(offset).unwrap_or(0);
+            partition
+                .messages
+                .iter_mut()
+                .take(below)
+                .for_each(|message| *message = None);
+        }
+        self
+    }
+
+    /// Goes back to what is committed, as if the process had been killed.
+    pub fn restart(&mut self) -> &mut Self {
+        self.stage = Stage::New;
+        self.drop_batch();
         self
     }
 
@@ -187,9 +230,43 @@ impl MemoryTransport {
         })
     }
 
+    fn partitions_of(&mut self, source: SourceId) -> impl Iterator<Item = &mut Partition> {
+        let source = self.sources.get_mut(usize::from(source.0));
+        source.into_iter().flat_map(|source| &mut source.partitions)
+    }
+
+    fn topic(&self, output: OutputId) -> Result<&str, Fault> {
+        let topic = self.topics.get(usize::from(output.0));
+        topic
+            .map(String::as_str)
+            .ok_or_else(|| Fault::Stop(format!("there is no output {}", output.0)))
+    }
+
+    fn drop_batch(&mut self) {
+        self.batch.clear();
+        for source in &mut self.sources {
+            for partition in &mut source.partitions {
+                partition.next = partition.committed;
+            }
+        }
+    }
+
     fn partition_mut(&mut self, source: SourceId, number: usize) -> Option<&mut Partition> {
         let source = self.sources.get_mut(usize::from(source.0))?;
         source.partitions.get_mut(number)
+    }
+
+    fn find(&self, source: SourceId, partition: i32) -> Result<(usize, &Partition), Fault> {
+        let partitions = self.sources.get(usize::from(source.0));
+        let number = usize::try_from(partition).ok();
+        let found = partitions.zip(number).and_then(|(source, number)| {
+            let partition = source.partitions.get(number)?;
+            Some((number, partition))
+        });
+        found.ok_or_else(|| {
+            let number = source.0;
+            Fault::Stop(format!("source {number} has no partition {partition}"))
+        })
     }
 
     fn grow(&mut self, count: usize) {
@@ -212,6 +289,9 @@ impl MemoryTransport {
                     {
                         let offset = partition.next;
                         partition.next += 1;
+                        let Some(message) = message else {
+                            continue;
+                        };
                         count += 1;
                         if take(message.input(index, number, offset)) == Flow::Full {
                             return count;
@@ -227,6 +307,18 @@ impl MemoryTransport {
         match self.stage {
             Stage::Aborted => Err(Fault::Stop("an aborted batch was not rewound".to_owned())),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Partition {
+    fn compact(&mut self) {
+        let mut later = HashSet::new();
+        for message in self.messages.iter_mut().rev() {
+            let key = message.as_ref().and_then(|message| message.key.clone());
+            if key.is_some_and(|key| !later.insert(key)) {
+                *message = None;
+            }
         }
     }
 }
@@ -305,16 +397,50 @@ impl Transport for MemoryTransport {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
         let index = usize::from(source.0);
-        let number = usize::try_from(partition).ok();
-        let found = number.and_then(|number| self.partition_mut(source, number));
-        let Some(found) = found else {
-            let number = source.0;
-            return Err(Fault::Stop(format!(
-                "source {number} has no partition {partition}"
-            )));
-        };
+        let (number, found) = self.find(source, partition)?;
         for (offset, message) in found.messages.iter().enumerate() {
-            take(message.input(index, number.unwrap_or_default(), offset));
+            if let Some(message) = message {
+                take(message.input(index, number, offset));
+            }
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        if !wanted.is_sorted_by(|one, next| one < next) {
+            let text = "records are read again in order, and once each";
+            return Err(Fault::Stop(text.to_owned()));
+        }
+        for (place, at) in wanted.iter().enumerate() {
+            let (number, found) = self.find(at.source, at.partition)?;
+            let offset = usize::try_from(at.offset).unwrap_or(usize::MAX);
+            let message = found.messages.get(offset).and_then(Option::as_ref);
+            let index = usize::from(at.source.0);
+            take(place, message.map(|m| m.input(index, number, offset)));
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let topic = self.topic(output)?;
+        for published in &self.committed {
+            if published.topic == topic && published.partition == Some(partition) {
+                take(Output {
+                    output,
+                    partition: Some(partition),
+                    key: published.key.as_deref(),
+                    value: published.value.as_deref(),
+                });
+            }
         }
         Ok(Rebuilt::Done)
     }
@@ -333,11 +459,9 @@ impl Transport for MemoryTransport {
     fn publish(&mut self, outbox: &Outbox, _now_ms: i64) -> Result<(), Fault> {
         self.check_rewound()?;
         for output in outbox.iter() {
-            let number = output.output.0;
-            let topic = self.topics.get(usize::from(number));
-            let topic = topic.ok_or_else(|| Fault::Stop(format!("there is no output {number}")))?;
+            let topic = self.topic(output.output)?.to_owned();
             self.batch.push(Published {
-                topic: topic.clone(),
+                topic,
                 partition: output.partition,
                 key: output.key.map(<[u8]>::to_vec),
                 value: output.value.map(<[u8]>::to_vec),
@@ -379,12 +503,7 @@ impl Transport for MemoryTransport {
         if self.stage == Stage::Aborted {
             self.stage = Stage::Running;
         }
-        self.batch.clear();
-        for source in &mut self.sources {
-            for partition in &mut source.partitions {
-                partition.next = partition.committed;
-            }
-        }
+        self.drop_batch();
         Ok(())
     }
 
@@ -430,6 +549,7 @@ mod tests {
             outputs: vec![OutputPlan {
                 topic: "out.all".to_owned(),
                 day_only: false,
+                state: false,
             }],
             policy_version: "1".to_owned(),
         }
@@ -537,6 +657,88 @@ mod tests {
         assert!(matches!(world.commit(), Err(Fault::Stop(_))));
         world.rewind().unwrap();
         assert!(!world.uncommitted() && world.published().is_empty());
+    }
+
+    fn read(world: &mut MemoryTransport, wanted: &[(SourceId, i32, i64)]) -> String {
+        let wanted: Vec<Coordinates> = wanted
+            .iter()
+            .map(|&(source, partition, offset)| Coordinates {
+                source,
+                partition,
+                offset,
+            })
+            .collect();
+        let mut found = String::new();
+        let read = world.read_again(&wanted, &mut |_, input| match input.map(|i| i.payload) {
+            None => found.push('-'),
+            Some(Payload::Bytes(bytes)) => found.push_str(std::str::from_utf8(bytes).unwrap()),
+            Some(_) => found.push('!'),
+        });
+        assert_eq!(read, Ok(Rebuilt::Done));
+        found
+    }
+
+    #[test]
+    fn records_are_read_again_where_they_still_are() {
+        let mut world = world();
+        let wanted = [(LOAN, 0, 1), (LOAN, 0, 9), (LOAN, 1, 2), (PATRON, 0, 3)];
+        assert_eq!(read(&mut world, &wanted), "2-5g");
+        world.cut(LOAN, 1, 3).compact(PATRON);
+        assert_eq!(read(&mut world, &wanted), "2---");
+        assert_eq!(read(&mut world, &[(LOAN, 1, 3), (PATRON, 0, 4)]), "7i");
+        assert!(!world.uncommitted());
+        let nowhere = Coordinates {
+            source: LOAN,
+            partition: 7,
+            offset: 0,
+        };
+        let none = world.read_again(&[nowhere], &mut |_, _| ());
+        assert!(matches!(none, Err(Fault::Stop(_))));
+    }
+
+    #[test]
+    fn holes_are_passed_over() {
+        let mut world = world();
+        world.push(PATRON, 0, Some(b"p1"), Payload::Null);
+        world.compact(PATRON).drop_nulls(PATRON).cut(LOAN, 0, 4);
+        assert_eq!(run(&mut world, 3), "j813579");
+        let mut offsets = Vec::new();
+        let rebuilt = world.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
+        assert_eq!((rebuilt, offsets), (Ok(Rebuilt::Done), vec![4]));
+        let ends = [(LOAN, 0, 5), (LOAN, 1, 5), (PATRON, 0, 6), (PATRON, 1, 5)];
+        assert_eq!(world.positions(), ends);
+    }
+
+    #[test]
+    fn state_is_what_was_committed() {
+        let mut world = world();
+        let mut outbox = Outbox::default();
+        outbox.push(OutputId(0), Some(1), Some(b"a"), |bytes| {
+            bytes.extend(b"1");
+        });
+        outbox.push(OutputId(0), Some(0), Some(b"b"), |bytes| {
+            bytes.extend(b"2");
+        });
+        outbox.push_null(OutputId(0), Some(1), b"a");
+        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
+        world.resume().unwrap();
+        let rows = |world: &mut MemoryTransport| {
+            let mut rows = Vec::new();
+            let done = world.restore(OutputId(0), 1, &mut |row| rows.push(row.value.is_some()));
+            assert_eq!(done, Ok(Rebuilt::Done));
+            rows
+        };
+        world.publish(&outbox, 0).unwrap();
+        world.poll(Duration::ZERO, &mut |_| Flow::Full).unwrap();
+        assert!(rows(&mut world).is_empty());
+        world.restart();
+        assert!(!world.uncommitted());
+        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
+        world.resume().unwrap();
+        world.publish(&outbox, 0).unwrap();
+        world.commit().unwrap();
+        world.restart();
+        assert_eq!(rows(&mut world), [true, false]);
     }
 
     proptest! {

@@ -54,6 +54,17 @@ pub struct OutputPlan {
     pub topic: String,
     /// Timestamps are cut to the UTC day (a pseudonymised recipient).
     pub day_only: bool,
+    /// It holds the lane's own state: nobody else reads it, and what was
+    /// committed to it can be read back with [`Transport::restore`].
+    pub state: bool,
+}
+
+/// Where one record lies in its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Coordinates {
+    pub source: SourceId,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 /// One input message, borrowed from its transport.
@@ -178,18 +189,33 @@ impl Outbox {
         });
     }
 
-    /// The messages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
-        self.entries.iter().map(|entry| Output {
+    /// The message that was added last.
+    #[must_use]
+    pub fn last(&self) -> Option<Output<'_>> {
+        self.entries.last().map(|entry| self.output(entry))
+    }
+
+    /// Takes back the message that was added last.
+    pub fn drop_last(&mut self) {
+        if let Some(entry) = self.entries.pop() {
+            self.used = entry.start;
+        }
+    }
+
+    fn output(&self, entry: &Entry) -> Output<'_> {
+        let key = entry.key.then_some((entry.start, entry.key_end));
+        let value = entry.value.then_some((entry.key_end, entry.end));
+        Output {
             output: entry.output,
             partition: entry.partition,
-            key: entry
-                .key
-                .then(|| self.page.written(entry.start, entry.key_end)),
-            value: entry
-                .value
-                .then(|| self.page.written(entry.key_end, entry.end)),
-        })
+            key: key.map(|(start, end)| self.page.written(start, end)),
+            value: value.map(|(start, end)| self.page.written(start, end)),
+        }
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
+        self.entries.iter().map(|entry| self.output(entry))
     }
 
     #[must_use]
@@ -337,6 +363,34 @@ pub trait Transport {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault>;
 
+    /// Reads records again by their coordinates; moves no position.
+    ///
+    /// `wanted` is sorted, without doubles. `take` gets each in that order: its
+    /// index in `wanted` and the record, or `None` where the source no longer
+    /// has it. Where this was interrupted the worker drops the batch.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`]; a source that gave no answer is one, and never `None`.
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault>;
+
+    /// Reads one partition of a state output from its beginning to the end that
+    /// it has: what is committed, in order. Moves no position.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault>;
+
     /// Starts to hand out records of what was assigned.
     ///
     /// # Errors
@@ -357,6 +411,17 @@ pub trait Transport {
     ///
     /// Any [`Fault`].
     fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault>;
+
+    /// Adds to the batch what the outputs themselves need from time to time,
+    /// though nothing was decided. Called at least once a minute while nothing
+    /// comes; says whether there is now something to commit.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn tidy(&mut self, _now_ms: i64) -> Result<bool, Fault> {
+        Ok(false)
+    }
 
     /// Commits the batch: outputs and positions together. Only when this
     /// returns `Ok` did anything happen.

@@ -19,7 +19,8 @@ use zeef::policy::reason::Reason;
 use zeef::sample::{Library, Source};
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
 use zeef::transport::{
-    Fault, Flow, Input, Lag, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
+    Stop, Transport,
 };
 
 use crate::harness::{
@@ -484,6 +485,27 @@ impl Transport for Aborting {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
         self.inner.rebuild(source, partition, take)
+    }
+
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        self.inner.read_again(wanted, take)
+    }
+
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.inner.restore(output, partition, take)
+    }
+
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
+        self.inner.tidy(now_ms)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -12,6 +12,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod again;
 #[path = "../common/mod.rs"]
 mod common;
 mod exactly_once;

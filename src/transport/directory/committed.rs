@@ -14,7 +14,7 @@ use super::disk::Failure;
 use crate::transport::Fault;
 
 /// The version of the files in `.zeef`.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// All that holds after a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,11 @@ pub(super) struct Committed {
     pub(super) commit: u64,
     /// The length of each output file in bytes, by topic.
     pub(super) outputs: BTreeMap<String, u64>,
+    /// The length of each lane's state in bytes, by topic: the only truth about
+    /// it, whatever lies behind that in the file.
+    pub(super) state: BTreeMap<String, u64>,
+    /// Something was taken back, and what it was may still stand in an output.
+    pub(super) loose: bool,
     /// Where each lane goes on in its sources, by lane and topic.
     pub(super) lanes: BTreeMap<String, BTreeMap<String, Position>>,
 }
@@ -44,6 +49,8 @@ impl Default for Committed {
             format: FORMAT,
             commit: 0,
             outputs: BTreeMap::new(),
+            state: BTreeMap::new(),
+            loose: false,
             lanes: BTreeMap::new(),
         }
     }
@@ -55,12 +62,20 @@ struct FormatOnly {
 }
 
 impl Committed {
+    pub(super) fn lengths_mut(&mut self, state: bool) -> &mut BTreeMap<String, u64> {
+        if state {
+            &mut self.state
+        } else {
+            &mut self.outputs
+        }
+    }
+
     /// Reads the file; where there is none yet, nothing is committed.
     ///
     /// # Errors
     ///
     /// [`Fault::Stop`] where it cannot be read, is damaged, or was written by
-    /// a newer version.
+    /// another version.
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -68,7 +83,8 @@ impl Committed {
             Err(error) => return Err(Fault::Stop(Failure::to("read", path)(error).to_string())),
         };
         match serde_json::from_slice::<FormatOnly>(&bytes) {
-            Ok(found) if found.format != FORMAT => Err(newer(path, found.format)),
+            Ok(found) if found.format > FORMAT => Err(newer(path, found.format)),
+            Ok(found) if found.format < FORMAT => Err(older(path, found.format)),
             _ => serde_json::from_slice(&bytes).map_err(|_| damaged(path)),
         }
     }
@@ -85,6 +101,15 @@ fn newer(path: &Path, found: u32) -> Fault {
     let path = path.display();
     Fault::Stop(format!(
         "{path} has format {found}, expected {FORMAT}: another version of zeef wrote it, run that one"
+    ))
+}
+
+fn older(path: &Path, found: u32) -> Fault {
+    let path = path.display();
+    Fault::Stop(format!(
+        "{path} has format {found}, expected {FORMAT}: it is of a time when no state was kept. To \
+         read all input again from its beginning, move the out folder away and remove the .zeef \
+         folder beside it"
     ))
 }
 

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::committed::{Committed, FORMAT};
 
-/// What a batch adds to one output file.
+/// What a batch adds to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Append<'a> {
     pub(super) topic: Cow<'a, str>,
+    /// It is the state of a lane, and no output.
+    pub(super) state: bool,
     /// The file's length before, in bytes.
     pub(super) before: u64,
     pub(super) bytes: &'a [u8],
@@ -44,6 +46,7 @@ struct Head<'a> {
 struct AppendHead<'a> {
     #[serde(borrow)]
     topic: Cow<'a, str>,
+    state: bool,
     before: u64,
     length: usize,
 }
@@ -52,8 +55,8 @@ impl<'a> Journal<'a> {
     /// Makes a batch of `appends` whose lengths follow into `committed`.
     pub(super) fn new(appends: Vec<Append<'a>>, mut committed: Committed) -> Self {
         for append in &appends {
-            let topic = append.topic.to_string();
-            committed.outputs.insert(topic, append.after());
+            let lengths = committed.lengths_mut(append.state);
+            lengths.insert(append.topic.to_string(), append.after());
         }
         Self { appends, committed }
     }
@@ -75,6 +78,7 @@ impl<'a> Journal<'a> {
     fn head(&self) -> String {
         let appends = self.appends.iter().map(|append| AppendHead {
             topic: Cow::Borrowed(append.topic.as_ref()),
+            state: append.state,
             before: append.before,
             length: append.bytes.len(),
         });
@@ -102,6 +106,7 @@ impl<'a> Journal<'a> {
         let mut appends = Vec::with_capacity(head.appends.len());
         for AppendHead {
             topic,
+            state,
             before,
             length,
         } in head.appends
@@ -110,6 +115,7 @@ impl<'a> Journal<'a> {
             rest = others;
             appends.push(Append {
                 topic,
+                state,
                 before,
                 bytes,
             });
@@ -138,11 +144,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(
-            files in prop::collection::vec((".{0,9}", 0_u64..1_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..4),
+            files in prop::collection::vec((".{0,9}", any::<bool>(), 0_u64..1_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..4),
             flip: prop::sample::Index,
         ) {
-            let appends = files.iter().map(|(topic, before, bytes)| Append {
+            let appends = files.iter().map(|(topic, state, before, bytes)| Append {
                 topic: Cow::Borrowed(topic),
+                state: *state,
                 before: *before,
                 bytes,
             });

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::committed::Position;
+use super::committed::{Position, damaged};
+use super::line::Line;
 use super::output::Outputs;
-use super::source::{Source, hand_over};
+use super::reader::Found;
+use super::source::{Again, Source, hand_over};
 use super::store::length_of;
 use super::{Directory, DirectorySettings, PARTITION, stop};
 use crate::transport::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
+    Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long a wait goes on before it looks again.
@@ -113,6 +116,18 @@ impl DirectoryTransport {
         Ok(())
     }
 
+    /// Opens the source that all of `wanted` lie in, to be read again.
+    fn again(&self, wanted: &[Coordinates]) -> Result<Again, Fault> {
+        let source = wanted.first().map(|at| at.source);
+        let known = source.and_then(|source| self.sources.get(usize::from(source.0)));
+        let Some(known) = known.filter(|_| wanted.iter().all(|at| at.partition == PARTITION))
+        else {
+            let text = "records are read again of sources, in the one partition of a directory";
+            return Err(Fault::Stop(text.to_owned()));
+        };
+        known.again(self.directory.reader(&known.topic, 0))
+    }
+
     /// Hands out what is known to be there, gates first.
     fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<usize, Fault> {
         let mut count = 0;
@@ -205,6 +220,69 @@ impl Transport for DirectoryTransport {
                 return Ok(Rebuilt::Done);
             }
         }
+    }
+
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        let mut place = 0;
+        for of_source in wanted.chunk_by(|one, next| one.source == next.source) {
+            let mut lines = self.again(of_source)?;
+            for at in of_source {
+                if self.stop.asked() {
+                    return Ok(Rebuilt::Interrupted);
+                }
+                lines.read(*at, &mut |input| take(place, input))?;
+                place += 1;
+            }
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let topic = self.outputs.state(output);
+        let Some(topic) = topic.filter(|_| partition == PARTITION) else {
+            let number = output.0;
+            return Err(Fault::Stop(format!(
+                "output {number} has no state in a partition {partition} of a directory"
+            )));
+        };
+        let (mut reader, end) = self.directory.store().open_state(topic)?;
+        loop {
+            if self.stop.asked() {
+                return Ok(Rebuilt::Interrupted);
+            }
+            let found = reader.next(end).map_err(stop)?;
+            let Found::Line { bytes, .. } = found else {
+                break;
+            };
+            let row = Line::read(reader.bytes(&bytes));
+            let value = match row.payload {
+                Payload::Null => None,
+                Payload::Bytes(value) => Some(value),
+                Payload::Refused(_) => return Err(damaged(reader.path())),
+            };
+            let Some(key) = row.key.as_deref() else {
+                return Err(damaged(reader.path()));
+            };
+            take(Output {
+                output,
+                partition: Some(partition),
+                key: Some(key.as_bytes()),
+                value,
+            });
+        }
+        if reader.position() != end {
+            return Err(damaged(reader.path()));
+        }
+        Ok(Rebuilt::Done)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

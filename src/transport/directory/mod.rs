@@ -3,13 +3,14 @@
 //! ```text
 //! DIR/in/TOPIC.ndjson         a source: lines {"key":...,"value":...}
 //! DIR/out/TOPIC.ndjson        an output, in the same form
-//! DIR/.zeef/committed.json    lengths of the outputs, positions in the sources
+//! DIR/.zeef/TOPIC.ndjson      a lane's state, in the same form
+//! DIR/.zeef/committed.json    lengths of all these, positions in the sources
 //! DIR/.zeef/journal           a commit that is being made
 //! DIR/.zeef/lock              held while a process works here
 //! ```
 //!
 //! **A commit** is one batch of one lane: what it appends to any number of
-//! outputs, and its positions.
+//! outputs and to its state, and its positions.
 //!
 //! 1. The journal (all of that, with a checksum) is written as `journal.new`
 //!    and synced. Until here nothing happened; what is left of it is removed.
@@ -31,6 +32,8 @@
 //! **Moving outputs away.** An output may be moved away when its length is the
 //! committed one; it starts anew with the next batch. Inputs may only grow: a
 //! position is a number of bytes, and one that does not fit stops the lane.
+//! **State** is as long as `committed.json` says: a file that is shorter stops
+//! the lane, and what lies behind is written over.
 //!
 //! One process works in a directory at a time, with any number of lanes. They
 //! may share outputs: their commits are made one after the other. Headers and

@@ -1,8 +1,8 @@
-//! The lines of a batch, per output file.
+//! The lines of a batch, per file.
 //!
 //! It writes values as they were given, and judges only that they are lines.
 
-use crate::transport::{Fault, LanePlan, Outbox, Output};
+use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId};
 
 /// What the batch adds to each output of a lane.
 pub(super) struct Outputs {
@@ -14,7 +14,20 @@ pub(super) struct Outputs {
 
 struct OutputFile {
     topic: String,
+    state: bool,
     lines: Vec<u8>,
+    nulls: bool,
+}
+
+/// What the batch adds to one file.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub(super) topic: &'a str,
+    /// It is the lane's own state, and no output.
+    pub(super) state: bool,
+    pub(super) lines: &'a [u8],
+    /// Something is taken back by one of the lines.
+    pub(super) nulls: bool,
 }
 
 impl Outputs {
@@ -24,18 +37,23 @@ impl Outputs {
             places: Vec::with_capacity(plan.outputs.len()),
         };
         for output in &plan.outputs {
-            let place = outputs.place_of(&output.topic);
+            let place = outputs.place_of(&output.topic, output.state);
             outputs.places.push(place);
         }
         outputs
     }
 
-    fn place_of(&mut self, topic: &str) -> usize {
-        let known = self.files.iter().position(|file| file.topic == topic);
+    fn place_of(&mut self, topic: &str, state: bool) -> usize {
+        let known = self
+            .files
+            .iter()
+            .position(|file| file.topic == topic && file.state == state);
         known.unwrap_or_else(|| {
             self.files.push(OutputFile {
                 topic: topic.to_owned(),
+                state,
                 lines: Vec::new(),
+                nulls: false,
             });
             self.files.len() - 1
         })
@@ -57,19 +75,33 @@ impl Outputs {
                 let topic = &file.topic;
                 Fault::Stop(format!("an output for {topic} cannot be a line: {problem}"))
             })?;
+            file.nulls |= output.value.is_none();
         }
         Ok(())
     }
 
-    /// Topic and lines of each file that the batch adds to.
-    pub(super) fn written(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    /// What is added to each file that the batch adds to.
+    pub(super) fn written(&self) -> impl Iterator<Item = Written<'_>> {
         let written = self.files.iter().filter(|file| !file.lines.is_empty());
-        written.map(|file| (file.topic.as_str(), file.lines.as_slice()))
+        written.map(|file| Written {
+            topic: &file.topic,
+            state: file.state,
+            lines: &file.lines,
+            nulls: file.nulls,
+        })
+    }
+
+    /// The topic of a state output.
+    pub(super) fn state(&self, output: OutputId) -> Option<&str> {
+        let place = self.places.get(usize::from(output.0))?;
+        let file = self.files.get(*place).filter(|file| file.state)?;
+        Some(&file.topic)
     }
 
     pub(super) fn clear(&mut self) {
         for file in &mut self.files {
             file.lines.clear();
+            file.nulls = false;
         }
     }
 }

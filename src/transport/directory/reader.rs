@@ -14,6 +14,10 @@ use super::line::leading_key;
 /// How much is read at a time, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// How much is read first where the file is entered anew: who looks for single
+/// lines all over it needs no more.
+const FIRST_BYTES: usize = 8 * 1024;
+
 /// How many bytes before a position its checksum covers.
 const TAIL_BYTES: u64 = 256;
 
@@ -33,6 +37,8 @@ pub(super) struct Reader {
     searched: usize,
     /// Where in the file `unread` starts.
     offset: u64,
+    /// So much is read next.
+    ahead: usize,
     /// The line that is being skipped.
     long: Option<LongLine>,
 }
@@ -65,6 +71,7 @@ impl Reader {
             unread: 0..0,
             searched: 0,
             offset,
+            ahead: FIRST_BYTES,
             long: None,
         }
     }
@@ -99,12 +106,47 @@ impl Reader {
         self.searched = 0;
         self.long = None;
         self.offset = offset;
+        self.ahead = FIRST_BYTES;
         let Some(file) = &mut self.file else {
             return Ok(());
         };
         let done = file.seek(SeekFrom::Start(offset));
         done.map_err(Failure::to("read", &self.path))?;
         Ok(())
+    }
+
+    /// Goes on to `offset`, through what is read already where it lies there.
+    fn skip_to(&mut self, offset: u64) -> Result<(), Failure> {
+        let ahead = offset.checked_sub(self.offset);
+        let ahead = ahead.and_then(|ahead| usize::try_from(ahead).ok());
+        match ahead.filter(|ahead| self.long.is_none() && *ahead <= self.unread.len()) {
+            Some(ahead) => {
+                self.unread.start += ahead;
+                self.searched = self.searched.saturating_sub(ahead);
+                self.offset = offset;
+                Ok(())
+            }
+            None => self.seek(offset),
+        }
+    }
+
+    /// Finds the line that starts at `offset` and ends before the byte `end`;
+    /// [`Found::End`] also where no line starts there, or a blank one.
+    pub(super) fn line_at(&mut self, offset: u64, end: u64) -> Result<Found, Failure> {
+        if offset >= end {
+            return Ok(Found::End);
+        }
+        if self.position() != offset {
+            // From the byte before, which ends a line, or this starts none.
+            self.skip_to(offset.saturating_sub(1))?;
+        }
+        match self.next(end)? {
+            Found::Line { offset: at, bytes } if at == offset => Ok(Found::Line { offset, bytes }),
+            Found::TooLong { offset: at, key } if at == offset => {
+                Ok(Found::TooLong { offset, key })
+            }
+            _ => Ok(Found::End),
+        }
     }
 
     /// The checksum of the last bytes before `offset`; `None` where the file
@@ -214,6 +256,9 @@ impl Reader {
             self.buffer.resize(length, 0);
         }
         let room = &mut self.buffer[self.unread.end..];
+        let most = room.len().min(self.ahead);
+        let room = &mut room[..most];
+        self.ahead = (self.ahead * 2).min(CHUNK_BYTES);
         let wanted = usize::try_from(end - next).map_or(room.len(), |left| left.min(room.len()));
         match read_some(file, &mut room[..wanted]) {
             Ok(0) => Err(self.too_short()),
@@ -349,6 +394,39 @@ mod tests {
         };
         assert_eq!(reader.next(text.len() as u64).unwrap(), long);
         assert_eq!(reader.position(), 9 * CHUNK_BYTES as u64 + 1);
+    }
+
+    #[test]
+    fn single_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ndjson");
+        let text = format!("a\nbc\n\n{}\nd\nlong line\ne", "x".repeat(3 * FIRST_BYTES));
+        std::fs::write(&path, &text).unwrap();
+        let mut reader = Reader::new(path, 4 * FIRST_BYTES, 0);
+        reader.open().unwrap();
+        let mut show = |offset: u64| match reader.line_at(offset, text.len() as u64).unwrap() {
+            Found::Line { bytes, .. } => String::from_utf8_lossy(reader.bytes(&bytes)).into(),
+            Found::TooLong { .. } => "long".to_owned(),
+            Found::End => "-".to_owned(),
+        };
+        let d = 6 + 3 * FIRST_BYTES as u64 + 1;
+        for (offset, want) in [
+            (0, "a"),
+            (1, "-"),
+            (2, "bc"),
+            (3, "-"),
+            (5, "-"),
+            (7, "-"),
+            (d, "d"),
+            (d + 2, "long line"),
+            (d + 12, "-"),
+            (d + 99, "-"),
+            (2, "bc"),
+            (0, "a"),
+        ] {
+            assert_eq!(show(offset), want, "{offset}");
+        }
+        assert_eq!(show(6).len(), 3 * FIRST_BYTES);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::reader::{Found, Reader};
 use super::store::length_of;
 use super::{PARTITION, stop};
 use crate::policy::reason::Reason;
-use crate::transport::{Fault, Flow, Input, SourceId, SourcePlan};
+use crate::transport::{Coordinates, Fault, Flow, Input, SourceId, SourcePlan};
 
 /// One source of a lane.
 pub(super) struct Source {
@@ -90,6 +90,21 @@ impl Source {
         ))
     }
 
+    /// Opens the source anew with `reader`, to read lines of it again.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where it is shorter than it was: a line that is gone with
+    /// it must not pass for one that is no longer there.
+    pub(super) fn again(&self, mut reader: Reader) -> Result<Again, Fault> {
+        let end = length_of(self.path()).map_err(stop)?;
+        if end < self.committed.offset {
+            return Err(self.replaced(&format!("{end} bytes long")));
+        }
+        reader.open().map_err(stop)?;
+        Ok(Again { reader, end })
+    }
+
     /// Hands out the next line; [`Flow::Full`] also where there is none.
     pub(super) fn read_one(
         &mut self,
@@ -121,6 +136,34 @@ impl Source {
         }
         self.done = false;
         self.reader.seek(self.committed.offset).map_err(stop)
+    }
+}
+
+/// Lines of a source that are read again.
+pub(super) struct Again {
+    reader: Reader,
+    end: u64,
+}
+
+impl Again {
+    /// Hands `take` the line at these coordinates, where there still is one.
+    pub(super) fn read(
+        &mut self,
+        at: Coordinates,
+        take: &mut dyn FnMut(Option<Input<'_>>),
+    ) -> Result<(), Fault> {
+        let found = match u64::try_from(at.offset) {
+            Ok(offset) => self.reader.line_at(offset, self.end).map_err(stop)?,
+            Err(_) => Found::End,
+        };
+        let mut given = |input: Input<'_>| {
+            take(Some(input));
+            Flow::More
+        };
+        if hand_over(at.source, &self.reader, &found, &mut given).is_none() {
+            take(None);
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use super::committed::{Committed, Position, damaged};
 use super::disk::{Disk, Failure, OpenFile};
 use super::journal::{Append, Journal};
+use super::output::Written;
+use super::reader::Reader;
+use super::stop;
 use crate::transport::Fault;
 
 /// The names of the files.
@@ -35,8 +38,15 @@ impl Layout {
         self.input.join(format!("{topic}.ndjson"))
     }
 
-    fn output(&self, topic: &str) -> PathBuf {
-        self.output.join(format!("{topic}.ndjson"))
+    /// The file of an output, or of a lane's state: that may not be moved away
+    /// as an output may, so it lies with what is zeef's own.
+    pub(super) fn written(&self, topic: &str, state: bool) -> PathBuf {
+        let folder = self.folder(state);
+        folder.join(format!("{topic}.ndjson"))
+    }
+
+    pub(super) fn folder(&self, state: bool) -> &Path {
+        if state { &self.own } else { &self.output }
     }
 
     pub(super) fn lock(&self) -> PathBuf {
@@ -128,15 +138,17 @@ impl Store {
         &mut self,
         lane: &str,
         positions: BTreeMap<String, Position>,
-        outputs: impl Iterator<Item = (&'a str, &'a [u8])>,
+        outputs: impl Iterator<Item = Written<'a>>,
     ) -> Result<(), Fault> {
         self.recover()?;
+        let outputs: Vec<Written<'a>> = outputs.collect();
         let mut committed = self.committed.clone();
         committed.commit += 1;
         let known = committed.lanes.entry(lane.to_owned()).or_default();
         known.extend(positions);
         let abort = |failure: Failure| Fault::Abort(failure.to_string());
-        let appends = self.plan(outputs).map_err(abort)?;
+        committed.loose |= outputs.iter().any(|output| output.nulls && !output.state);
+        let appends = self.plan(&outputs)?;
         let journal = Journal::new(appends, committed);
         self.write_journal(&journal).map_err(abort)?;
         self.unfinished = true;
@@ -146,20 +158,51 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(
-        &self,
-        outputs: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Vec<Append<'a>>, Failure> {
-        let append = |(topic, bytes): (&'a str, &'a [u8])| {
-            let before = length_of(&self.layout.output(topic))?;
-            let topic = Cow::Borrowed(topic);
+    fn plan<'a>(&self, outputs: &[Written<'a>]) -> Result<Vec<Append<'a>>, Fault> {
+        let append = |output: &Written<'a>| {
+            let path = self.layout.written(output.topic, output.state);
+            let length = length_of(&path).map_err(|failure| Fault::Abort(failure.to_string()))?;
+            let before = if output.state {
+                self.state_length(output.topic)?
+            } else {
+                length
+            };
             Ok(Append {
-                topic,
+                topic: Cow::Borrowed(output.topic),
+                state: output.state,
                 before,
-                bytes,
+                bytes: output.lines,
             })
         };
-        outputs.map(append).collect()
+        outputs.iter().map(append).collect()
+    }
+
+    /// The committed length of a lane's state, all of which is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where the file is shorter: without its state a lane
+    /// would take nothing back.
+    fn state_length(&self, topic: &str) -> Result<u64, Fault> {
+        let committed = self.committed.state.get(topic).copied().unwrap_or(0);
+        let path = self.layout.written(topic, true);
+        let length = length_of(&path).map_err(|failure| Fault::Abort(failure.to_string()))?;
+        if length < committed {
+            return Err(damaged(&path));
+        }
+        Ok(committed)
+    }
+
+    /// Opens a lane's state to be read, and says up to which byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where it is shorter than what is committed of it.
+    pub(super) fn open_state(&self, topic: &str) -> Result<(Reader, u64), Fault> {
+        let end = self.state_length(topic)?;
+        let mut reader = Reader::new(self.layout.written(topic, true), usize::MAX, 0);
+        reader.open().map_err(stop)?;
+        Ok((reader, end))
     }
 
     /// Writes the journal under its new name, where nobody reads it.
@@ -219,17 +262,24 @@ impl Store {
             committed,
         } = journal;
         let mut files = Vec::with_capacity(appends.len());
-        let (mut moved, mut created) = (false, false);
+        let (mut moved, mut created) = (false, [false; 2]);
         for append in &mut appends {
-            let file = self.disk.open(&self.layout.output(&append.topic))?;
+            let path = self.layout.written(&append.topic, append.state);
+            let file = self.disk.open(&path)?;
             let length = file.length()?;
+            if append.state && length < append.before {
+                let short = io::Error::other("it is shorter than what is committed of it");
+                return Err(Failure::to("extend", &path)(short));
+            }
             moved |= length < append.before;
             append.before = append.before.min(length);
-            created |= length == 0;
+            created[usize::from(append.state)] |= length == 0;
             files.push(file);
         }
-        if created {
-            self.disk.sync_folder(&self.layout.output)?;
+        for state in [false, true] {
+            if created[usize::from(state)] {
+                self.disk.sync_folder(self.layout.folder(state))?;
+            }
         }
         let journal = Journal::new(appends, committed);
         if moved {

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::disk::OpenFile;
 use super::*;
 use crate::transport::{
-    Assigned, Flow, Input, Lag, Outbox, OutputId, OutputPlan, Payload, Polled, Rebuilt, SourceId,
-    SourcePlan, Transport,
+    Assigned, Coordinates, Flow, Input, Lag, Outbox, OutputId, OutputPlan, Payload, Polled,
+    Rebuilt, SourceId, SourcePlan, Transport,
 };
 
 const LOAN: SourceId = SourceId(0);
@@ -20,11 +20,12 @@ const PATRON: SourceId = SourceId(1);
 const ALL: OutputId = OutputId(0);
 const ODD: OutputId = OutputId(1);
 const DEAD: OutputId = OutputId(2);
+const STATE: OutputId = OutputId(3);
 
 /// More steps than any run here has.
 const STEPS_ENOUGH: usize = 100_000;
 
-/// A lane that writes `LANE.all`, `LANE.odd` and `zeef.dead-letters`.
+/// A lane that writes `LANE.all`, `LANE.odd`, `zeef.dead-letters` and its state.
 fn plan(lane: &str) -> LanePlan {
     let source = |topic: &str, gate| SourcePlan {
         topic: topic.to_owned(),
@@ -33,6 +34,7 @@ fn plan(lane: &str) -> LanePlan {
         joined: true,
     };
     let output = |topic: String| OutputPlan {
+        state: topic.starts_with("zeef.state."),
         topic,
         day_only: false,
     };
@@ -43,6 +45,7 @@ fn plan(lane: &str) -> LanePlan {
             output(format!("{lane}.all")),
             output(format!("{lane}.odd")),
             output("zeef.dead-letters".to_owned()),
+            output(format!("zeef.state.{lane}")),
         ],
         policy_version: "1".to_owned(),
     }
@@ -130,8 +133,15 @@ fn show(input: &Input<'_>) -> String {
 }
 
 /// A worker that copies: everything to `all`, odd values also to `odd`, a
-/// refused record as a pointer to the dead letters.
+/// refused record as a pointer to the dead letters. Its state is where the last
+/// record of each key lies.
 fn copy(input: &Input<'_>, outbox: &mut Outbox) {
+    if let Some(key) = input.key {
+        let offset = input.offset.to_string();
+        outbox.push(STATE, Some(0), Some(key), |bytes| {
+            bytes.extend(offset.bytes())
+        });
+    }
     let mut push = |output, key: Option<&[u8]>, value: &[u8]| {
         outbox.push(output, None, key, |bytes| bytes.extend_from_slice(value));
     };
@@ -455,6 +465,172 @@ fn a_rebuild_reads_all_and_moves_nothing() {
     check_stop(lane.rebuild(PATRON, 1, &mut |_| ()), &["partition 1"]);
 }
 
+/// The rows of a lane's state, in their order.
+fn restore(lane: &mut DirectoryTransport) -> Result<Vec<String>, Fault> {
+    let mut rows = Vec::new();
+    let restored = lane.restore(STATE, 0, &mut |row| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let value = row.value.map_or("-".to_owned(), text);
+        rows.push(format!("{} {value}", row.key.map_or("-".to_owned(), text)));
+    })?;
+    assert_eq!(restored, Rebuilt::Done);
+    Ok(rows)
+}
+
+#[test]
+fn state_is_what_is_committed_of_it() {
+    let world = World::new();
+    world.fill("patron", 2);
+    let mut lane = world.lane().unwrap();
+    assert_eq!(restore(&mut lane).unwrap(), [""; 0]);
+    run(&mut lane, 1).unwrap();
+    let mut outbox = Outbox::default();
+    outbox.push_null(STATE, Some(0), b"k\"1");
+    lane.publish(&outbox, 0).unwrap();
+    let want = ["patron-0 0", "patron-1 29"];
+    assert_eq!(restore(&mut lane).unwrap(), want);
+    lane.commit().unwrap();
+    let want = ["patron-0 0", "patron-1 29", "k\"1 -"];
+    assert_eq!(restore(&mut lane).unwrap(), want);
+    assert!(!world.path("out/zeef.state.main.ndjson").exists());
+    assert!(
+        !committed_lengths(world.folder.path())
+            .unwrap()
+            .contains_key("zeef.state.main")
+    );
+    check_stop(lane.restore(STATE, 1, &mut |_| ()), &["partition 1"]);
+    check_stop(lane.restore(ALL, 0, &mut |_| ()), &["no state"]);
+    // What lies behind the committed length was never there.
+    let path = world.path(".zeef/zeef.state.main.ndjson");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{whole}{{\"key\":\"torn\"")).unwrap();
+    assert_eq!(restore(&mut lane).unwrap(), want);
+    outbox.clear();
+    outbox.push(STATE, Some(0), Some(b"k2"), |bytes| bytes.extend(b"{}"));
+    lane.publish(&outbox, 0).unwrap();
+    lane.commit().unwrap();
+    assert_eq!(restore(&mut lane).unwrap().len(), 4);
+}
+
+#[test]
+fn a_state_that_is_not_as_it_was_written_stops() {
+    for damage in [
+        |text: &str| text[..text.len() - 1].to_owned(),
+        |text: &str| text.replace("key", "k\u{e9}"),
+        |text: &str| text.replace('\n', " "),
+    ] {
+        let world = World::new();
+        world.fill("patron", 2);
+        run(&mut world.lane().unwrap(), 9).unwrap();
+        let path = world.path(".zeef/zeef.state.main.ndjson");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, damage(&text)).unwrap();
+        let mut lane = world.lane().unwrap();
+        check_stop(restore(&mut lane), &["zeef.state.main.ndjson", "damaged"]);
+    }
+    let world = World::new();
+    world.fill("patron", 2);
+    let mut lane = world.lane().unwrap();
+    run(&mut lane, 9).unwrap();
+    fs::write(world.path(".zeef/zeef.state.main.ndjson"), "").unwrap();
+    world.fill("patron", 2);
+    drop(lane);
+    check_stop(run(&mut world.lane().unwrap(), 9), &["damaged"]);
+}
+
+#[track_caller]
+fn check_again(lane: &mut DirectoryTransport, wanted: &[(SourceId, i64)], want: &[&str]) {
+    let wanted: Vec<Coordinates> = wanted
+        .iter()
+        .map(|&(source, offset)| Coordinates {
+            source,
+            partition: 0,
+            offset,
+        })
+        .collect();
+    let mut shown = Vec::new();
+    let read = lane.read_again(&wanted, &mut |place, input| {
+        assert_eq!(place, shown.len());
+        shown.push(input.map_or("-".to_owned(), |input| show(&input)));
+    });
+    assert_eq!(
+        (read, shown),
+        (
+            Ok(Rebuilt::Done),
+            want.iter().map(|s| (*s).to_owned()).collect()
+        )
+    );
+}
+
+#[test]
+fn lines_are_read_again() {
+    let world = World::new();
+    world.fill("patron", 3);
+    world.append("patron", "\nbroken\n");
+    world.fill("loan", 1);
+    let mut lane = world.lane().unwrap();
+    run(&mut lane, 9).unwrap();
+    check_again(&mut lane, &[], &[]);
+    check_again(
+        &mut lane,
+        &[
+            (LOAN, 0),
+            (LOAN, 1),
+            (PATRON, 0),
+            (PATRON, 58),
+            (PATRON, 87),
+            (PATRON, 88),
+            (PATRON, 900),
+        ],
+        &[
+            "loan 0 loan-0 0",
+            "-",
+            "patron 0 patron-0 0",
+            "patron 58 patron-2 2",
+            "-",
+            "patron 88 - ! not_a_message",
+            "-",
+        ],
+    );
+    assert!(!lane.uncommitted());
+    let nowhere = Coordinates {
+        source: PATRON,
+        partition: 1,
+        offset: 0,
+    };
+    check_stop(
+        lane.read_again(&[nowhere], &mut |_, _| ()),
+        &["one partition"],
+    );
+    fs::write(world.path("in/patron.ndjson"), "").unwrap();
+    let first = Coordinates {
+        partition: 0,
+        ..nowhere
+    };
+    check_stop(
+        lane.read_again(&[first], &mut |_, _| ()),
+        &["may only grow"],
+    );
+}
+
+#[test]
+fn many_lines_are_read_again() {
+    let world = World::new();
+    world.fill("loan", 50_000);
+    let mut lane = world.lane().unwrap();
+    let mut all = Vec::new();
+    let done = lane.rebuild(LOAN, 0, &mut |input| {
+        all.push((input.offset, show(&input)));
+    });
+    assert_eq!(done, Ok(Rebuilt::Done));
+    for step in [1, 7, 5_000] {
+        let some = all.iter().step_by(step);
+        let wanted: Vec<_> = some.clone().map(|(offset, _)| (LOAN, *offset)).collect();
+        let want: Vec<_> = some.map(|(_, shown)| shown.as_str()).collect();
+        check_again(&mut lane, &wanted, &want);
+    }
+}
+
 #[test]
 fn an_input_that_did_not_only_grow_stops() {
     let line = "{\"key\":\"loan-0\",\"value\":7}\n";
@@ -535,11 +711,16 @@ fn what_is_no_directory_stops() {
     );
     fs::write(
         world.path(".zeef/committed.json"),
-        "{\"format\":2,\"more\":1}",
+        "{\"format\":3,\"more\":1}",
     )
     .unwrap();
-    check_stop(world.lane(), &["committed.json", "format 2"]);
-    fs::write(world.path(".zeef/committed.json"), "{\"format\":1").unwrap();
+    check_stop(world.lane(), &["committed.json", "format 3"]);
+    fs::write(world.path(".zeef/committed.json"), "{\"format\":1}").unwrap();
+    check_stop(
+        world.lane(),
+        &["format 1", "no state", "move the out folder"],
+    );
+    fs::write(world.path(".zeef/committed.json"), "{\"format\":2").unwrap();
     check_stop(world.lane(), &["committed.json", "damaged"]);
     fs::remove_file(world.path(".zeef/committed.json")).unwrap();
     fs::write(world.path(".zeef/journal"), "half").unwrap();
@@ -706,13 +887,16 @@ impl World {
         Ok(left.load(Ordering::Relaxed))
     }
 
-    fn outputs(&self) -> [String; 3] {
-        ["main.all", "main.odd", "zeef.dead-letters"].map(|topic| self.output(topic))
+    fn outputs(&self) -> [String; 4] {
+        let state = fs::read_to_string(self.path(".zeef/zeef.state.main.ndjson"));
+        let [all, odd, dead] =
+            ["main.all", "main.odd", "zeef.dead-letters"].map(|topic| self.output(topic));
+        [all, odd, dead, state.unwrap_or_default()]
     }
 
     /// Holds that what is committed now is a whole number of batches.
     #[track_caller]
-    fn check_between(&self, after_commit: &[Committed], outputs: &[String; 3]) {
+    fn check_between(&self, after_commit: &[Committed], outputs: &[String; 4]) {
         let committed = self.committed();
         let number = usize::try_from(committed.commit).unwrap();
         assert_eq!(committed, after_commit[number]);
@@ -722,11 +906,14 @@ impl World {
         for (topic, length) in &committed.outputs {
             assert!(self.output(topic).len() as u64 >= *length);
         }
+        for length in committed.state.values() {
+            assert!(self.outputs()[3].len() as u64 >= *length);
+        }
     }
 }
 
 /// What is committed after each batch of an undisturbed run, and its outputs.
-fn undisturbed(batch_records: usize) -> (Vec<Committed>, [String; 3]) {
+fn undisturbed(batch_records: usize) -> (Vec<Committed>, [String; 4]) {
     let world = World::for_crashes();
     let disk = DyingDisk {
         left: Arc::new(AtomicUsize::new(STEPS_ENOUGH)),

@@ -8,6 +8,8 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::member::end_offset;
+
 /// Logs one line of librdkafka.
 pub(super) fn line(client: &'static str, level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
@@ -41,6 +43,7 @@ pub(super) fn error(client: &'static str, error: &KafkaError, reason: &str) {
 pub(super) struct Logged {
     client: &'static str,
     unauthenticated: Mutex<Option<String>>,
+    end: Mutex<Option<i64>>,
 }
 
 impl Logged {
@@ -48,7 +51,14 @@ impl Logged {
         Self {
             client,
             unauthenticated: Mutex::new(None),
+            end: Mutex::new(None),
         }
+    }
+
+    /// The offset of the partition's end that was met last.
+    pub(super) fn take_end(&self) -> Option<i64> {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.take()
     }
 
     /// Why Kafka refused the login, where it did.
@@ -71,6 +81,10 @@ impl ClientContext for Logged {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert_with(|| reason.to_owned());
+        }
+        if reported.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+            *end = end_offset(reason);
         }
         error(self.client, &reported, reason);
     }

@@ -164,7 +164,7 @@ impl ConsumerContext for Member {
 /// librdkafka's event carries the offset; rdkafka hands on no more than the
 /// text. Where the text changes no offset is skipped, and a run that is to end
 /// does not: the broker tests hold it.
-fn end_offset(reason: &str) -> Option<i64> {
+pub(super) fn end_offset(reason: &str) -> Option<i64> {
     let (_, rest) = reason.split_once("at offset ")?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()

@@ -35,11 +35,12 @@ use log::Logged;
 use member::Event;
 use partition::Place;
 use producer::Outlet;
-use reader::Reader;
+use reader::{Reader, Wanted};
 use start::Start;
 
 use super::{
-    Assigned, Fault, Flow, Input, Lag, LanePlan, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
+    Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -71,7 +72,7 @@ pub struct KafkaTransport {
     intake: Intake,
     outlet: Outlet,
     /// Sees the ends beyond open transactions.
-    observer: BaseConsumer<Logged>,
+    observer: Arc<BaseConsumer<Logged>>,
     /// Sees the stable ends.
     stable: Arc<BaseConsumer<Logged>>,
     reader: Option<Reader>,
@@ -103,9 +104,10 @@ impl KafkaTransport {
         settings
             .check()
             .map_err(|mistakes| Fault::Stop(mistakes.join("; ")))?;
-        let observer = asking(&settings, false)?;
+        let observer = Arc::new(asking(&settings, false)?);
         let stable = Arc::new(asking(&settings, true)?);
         let sources = sources(&observer, &settings, &plan, &stop)?;
+        check_state(&observer, &settings, &plan, &sources, &stop)?;
         let ends = if settings.until_end {
             Some(contact(&observer, &stop, || {
                 Ends::capture(&observer, &sources)
@@ -298,6 +300,54 @@ impl KafkaTransport {
         assigned
     }
 
+    /// Lends the reader out, with the question that keeps the group alive.
+    fn with_reader(
+        &mut self,
+        read: impl FnOnce(&Reader, &mut dyn FnMut() -> Result<bool, Fault>) -> Result<Rebuilt, Fault>,
+    ) -> Result<Rebuilt, Fault> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.settings, &self.group)?,
+        };
+        let (intake, stop) = (&mut self.intake, &self.stop);
+        let mut go_on = || {
+            intake.serve(Duration::ZERO)?;
+            Ok(!intake.has_event() && !stop.asked())
+        };
+        let rebuilt = read(&reader, &mut go_on);
+        self.reader = Some(reader);
+        rebuilt
+    }
+
+    fn read_whole(
+        &mut self,
+        topic: &str,
+        place: Place,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let (observer, stable) = (Arc::clone(&self.observer), Arc::clone(&self.stable));
+        self.with_reader(|reader, go_on| reader.read(&observer, &stable, topic, place, go_on, take))
+    }
+
+    /// The wanted records by partition.
+    fn wanted<'w>(&self, wanted: &'w [Coordinates]) -> Result<Vec<Wanted<'w>>, Fault> {
+        let place = |at: &Coordinates| (at.source, at.partition);
+        wanted
+            .chunk_by(|one, next| place(one) == place(next))
+            .filter_map(|at| Some((place(at.first()?), at)))
+            .map(|(place, at)| match self.intake.source(place.0) {
+                Some(source) => Ok(Wanted {
+                    topic: source.topic.clone(),
+                    place,
+                    at,
+                }),
+                None => Err(Fault::Stop(
+                    "records are read again of no source of the plan".to_owned(),
+                )),
+            })
+            .collect()
+    }
+
     /// Hands out records, or says that the end is reached.
     fn run(
         &mut self,
@@ -382,26 +432,45 @@ impl Transport for KafkaTransport {
         let Some(topic) = self.intake.source(source).map(|s| s.topic.clone()) else {
             return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
         };
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.settings, &self.group)?,
+        self.read_whole(&topic, (source, partition), take)
+    }
+
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        let places = self.wanted(wanted)?;
+        let mut index = 0;
+        let mut take_next = |input: Option<Input<'_>>| {
+            take(index, input);
+            index += 1;
         };
-        let (intake, stop) = (&mut self.intake, &self.stop);
-        let mut go_on = || {
-            intake.serve(Duration::ZERO)?;
-            Ok(!intake.has_event() && !stop.asked())
+        let stable = Arc::clone(&self.stable);
+        self.with_reader(|reader, go_on| reader.read_again(&stable, &places, go_on, &mut take_next))
+    }
+
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let Some(topic) = self.outlet.state(output).map(str::to_owned) else {
+            return Err(Fault::Stop("a restore of no state of the plan".to_owned()));
         };
-        let place = (source, partition);
-        let rebuilt = reader.read(
-            &self.observer,
-            &self.stable,
-            &topic,
-            place,
-            &mut go_on,
-            take,
-        );
-        self.reader = Some(reader);
-        rebuilt
+        let mut row = |input: Input<'_>| {
+            take(Output {
+                output,
+                partition: Some(partition),
+                key: input.key,
+                value: match input.payload {
+                    Payload::Bytes(value) => Some(value),
+                    Payload::Null | Payload::Refused(_) => None,
+                },
+            });
+        };
+        self.read_whole(&topic, (SourceId(u16::MAX), partition), &mut row)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
@@ -532,15 +601,7 @@ fn sources(
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         let topic = settings.topic(&source.topic);
-        let found = contact(observer, stop, || match look_up(observer, &topic) {
-            Found::Unknown(text) => Err(text),
-            known => Ok(known),
-        })?;
-        let partitions = match found {
-            Found::Partitions(partitions) => partitions,
-            Found::Refused(text) => return Err(Fault::Stop(format!("topic `{topic}`: {text}"))),
-            Found::Absent | Found::Unknown(_) => return Err(absent(&topic)),
-        };
+        let partitions = partitions(observer, &topic, stop)?;
         let Ok(index) = u16::try_from(index) else {
             return Err(Fault::Stop("a lane has too many sources".to_owned()));
         };
@@ -553,6 +614,45 @@ fn sources(
         });
     }
     Ok(sources)
+}
+
+/// Stops where a state topic has fewer partitions than the largest source: a
+/// row lies in the partition of its record, so that it has one writer.
+fn check_state(
+    observer: &BaseConsumer<Logged>,
+    settings: &KafkaSettings,
+    plan: &LanePlan,
+    sources: &[Source],
+    stop: &Stop,
+) -> Result<(), Fault> {
+    let wanted = sources.iter().map(|source| source.partitions).max();
+    let wanted = wanted.unwrap_or(1);
+    for output in plan.outputs.iter().filter(|output| output.state) {
+        let topic = settings.topic(&output.topic);
+        match partitions(observer, &topic, stop)? {
+            partitions if partitions >= wanted => {}
+            partitions => {
+                return Err(Fault::Stop(format!(
+                    "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
+                     the largest source has: add partitions to it"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many partitions a topic has that must exist.
+fn partitions(observer: &BaseConsumer<Logged>, topic: &str, stop: &Stop) -> Result<i32, Fault> {
+    let found = contact(observer, stop, || match look_up(observer, topic) {
+        Found::Unknown(text) => Err(text),
+        known => Ok(known),
+    })?;
+    match found {
+        Found::Partitions(partitions) => Ok(partitions),
+        Found::Refused(text) => Err(Fault::Stop(format!("topic `{topic}`: {text}"))),
+        Found::Absent | Found::Unknown(_) => Err(absent(topic)),
+    }
 }
 
 /// Asks until Kafka answers.

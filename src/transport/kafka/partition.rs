@@ -208,7 +208,7 @@ fn next<'q>(
     }
 }
 
-fn input<M: Message>(place: Place, message: &M) -> Input<'_> {
+pub(super) fn input<M: Message>(place: Place, message: &M) -> Input<'_> {
     Input {
         source: place.0,
         partition: place.1,

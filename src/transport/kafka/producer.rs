@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::fault::{self, Opened, Step};
 use super::log;
 use super::settings::KafkaSettings;
-use crate::transport::{Fault, LanePlan, Outbox, Stop};
+use crate::transport::{Fault, LanePlan, Outbox, OutputId, Stop};
 
 /// How long one call may take before it is repeated.
 const CALL: Duration = Duration::from_secs(5);
@@ -83,6 +83,7 @@ impl ProducerContext for Deliveries {
 struct Topic {
     name: String,
     day_only: bool,
+    state: bool,
 }
 
 /// The transactional producer of one worker.
@@ -118,6 +119,7 @@ impl Outlet {
                 .map(|output| Topic {
                     name: settings.topic(&output.topic),
                     day_only: output.day_only,
+                    state: output.state,
                 })
                 .collect(),
             headers: headers(&plan.policy_version),
@@ -128,6 +130,12 @@ impl Outlet {
             producer.init_transactions(CALL)
         })?;
         Ok(outlet)
+    }
+
+    /// The topic of a state output.
+    pub(super) fn state(&self, output: OutputId) -> Option<&str> {
+        let topic = self.topics.get(usize::from(output.0));
+        topic.filter(|topic| topic.state).map(|topic| &*topic.name)
     }
 
     pub(super) fn is_open(&self) -> bool {

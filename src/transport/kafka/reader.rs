@@ -1,4 +1,5 @@
-//! Reads a partition from its beginning to its end, for the worker's table.
+//! Reads a partition from its beginning to its end, for the worker's table and
+//! state; and single records again.
 //!
 //! It joins no group, commits nothing, and moves nobody's position.
 
@@ -8,21 +9,35 @@ use rdkafka::Message;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 
 use super::fault;
 use super::log::Logged;
-use super::partition::Place;
+use super::partition::{Place, input};
 use super::settings::KafkaSettings;
 use super::start::edges;
-use crate::transport::{Fault, Input, Payload, Rebuilt};
+use crate::transport::{Coordinates, Fault, Input, Rebuilt};
 
 /// After how many records it is asked whether to go on.
 const CHUNK: usize = 1000;
 const POLL: Duration = Duration::from_millis(20);
 /// How often the stable end is asked for while a transaction is open.
 const STABLE: Duration = Duration::from_millis(100);
+
+/// How long records that are read again are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CALL: Duration = Duration::from_secs(5);
+/// Over so many offsets it is read on, where a seek would take longer.
+const NEAR: i64 = 5_000;
+
+/// The records of one partition that are to be read again.
+pub(super) struct Wanted<'a> {
+    pub topic: String,
+    pub place: Place,
+    /// Rising.
+    pub at: &'a [Coordinates],
+}
 
 /// The second consumer of a worker.
 pub(super) struct Reader {
@@ -83,9 +98,7 @@ impl Reader {
         }
         self.assign(topic, partition, start)?;
         let rebuilt = self.read_on(topic, place, mark, go_on, take);
-        self.consumer
-            .unassign()
-            .map_err(|error| Fault::Rebuild(format!("reader: {error}")))?;
+        self.unassign()?;
         rebuilt
     }
 
@@ -93,6 +106,136 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(start))
             .and_then(|()| self.consumer.assign(&list))
+            .map_err(|error| Fault::Rebuild(format!("reader: {error}")))
+    }
+
+    /// Reads records again; `take` gets each of them in order, or `None` where it
+    /// is gone. `go_on` is asked all along.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Abort`] where Kafka does not answer in time, or a partition ends
+    /// below a record that was there.
+    pub(super) fn read_again(
+        &self,
+        stable: &BaseConsumer<Logged>,
+        wanted: &[Wanted<'_>],
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut patient = || match Instant::now() < deadline {
+            true => go_on(),
+            false => Err(late("ends of sources")),
+        };
+        let Some(starts) = wait_for(&mut patient, || starts(stable, wanted))? else {
+            return Ok(Rebuilt::Interrupted);
+        };
+        for (of_partition, start) in wanted.iter().zip(starts) {
+            if self.read_partition(of_partition, start, go_on, take)? == Rebuilt::Interrupted {
+                return Ok(Rebuilt::Interrupted);
+            }
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    fn read_partition(
+        &self,
+        wanted: &Wanted<'_>,
+        start: i64,
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        let gone = wanted.at.partition_point(|at| at.offset < start);
+        (0..gone).for_each(|_| take(None));
+        let mut left = Left {
+            at: &wanted.at[gone..],
+            take,
+        };
+        let Some(first) = left.next() else {
+            return Ok(Rebuilt::Done);
+        };
+        self.assign(&wanted.topic, wanted.place.1, first)?;
+        let read = self.pick(wanted, &mut left, go_on);
+        self.unassign()?;
+        read
+    }
+
+    /// Reads on until nothing is left, from the offset of the first one.
+    fn pick(
+        &self,
+        wanted: &Wanted<'_>,
+        left: &mut Left<'_>,
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+    ) -> Result<Rebuilt, Fault> {
+        let Wanted { topic, place, .. } = wanted;
+        let mut heard = Instant::now();
+        let mut count = 0;
+        while let Some(next) = left.next() {
+            let polled = match self.consumer.poll(Duration::ZERO) {
+                None => self.consumer.poll(POLL),
+                some => some,
+            };
+            match polled {
+                Some(Ok(message)) => {
+                    count += 1;
+                    if message.offset() >= next {
+                        left.gone_below(message.offset());
+                        left.found(input(*place, &message));
+                        self.approach(topic, place.1, message.offset(), left.next())?;
+                    }
+                    if count % CHUNK != 0 {
+                        continue;
+                    }
+                    heard = Instant::now();
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    if let Some(end) = self.consumer.context().take_end() {
+                        left.gone_below(end);
+                        heard = Instant::now();
+                    }
+                }
+                Some(Err(error)) => {
+                    if is_out_of_range(&error) {
+                        let text = format!("topic `{topic}` partition {}: cut meanwhile", place.1);
+                        return Err(Fault::Abort(text));
+                    }
+                    if let Some(fault) = fault::of_partition(topic, place.1, &error) {
+                        return Err(fault);
+                    }
+                    tracing::warn!(topic, partition = place.1, error = %error, "kafka: reading again");
+                }
+                None if heard.elapsed() >= PATIENCE => return Err(late(topic)),
+                None => {}
+            }
+            if !go_on()? {
+                return Ok(Rebuilt::Interrupted);
+            }
+        }
+        Ok(Rebuilt::Done)
+    }
+
+    /// Goes to the `next` wanted record where it is far from the present one.
+    fn approach(
+        &self,
+        topic: &str,
+        partition: i32,
+        present: i64,
+        next: Option<i64>,
+    ) -> Result<(), Fault> {
+        let Some(next) = next.filter(|next| next - present > NEAR) else {
+            return Ok(());
+        };
+        let sought = self
+            .consumer
+            .seek(topic, partition, Offset::Offset(next), CALL);
+        // A partition that is not fetching yet cannot be sought in.
+        sought.or_else(|_| self.assign(topic, partition, next))
+    }
+
+    fn unassign(&self) -> Result<(), Fault> {
+        self.consumer
+            .unassign()
             .map_err(|error| Fault::Rebuild(format!("reader: {error}")))
     }
 
@@ -113,14 +256,7 @@ impl Reader {
             };
             match polled {
                 Some(Ok(message)) => {
-                    take(Input {
-                        source: place.0,
-                        partition: place.1,
-                        offset: message.offset(),
-                        timestamp_ms: message.timestamp().to_millis(),
-                        key: message.key(),
-                        payload: message.payload().map_or(Payload::Null, Payload::Bytes),
-                    });
+                    take(input(place, &message));
                     if message.offset() + 1 >= mark {
                         return Ok(Rebuilt::Done);
                     }
@@ -147,11 +283,95 @@ impl Reader {
     }
 }
 
+/// The records of one partition that were not met yet.
+struct Left<'a> {
+    at: &'a [Coordinates],
+    take: &'a mut dyn FnMut(Option<Input<'_>>),
+}
+
+impl Left<'_> {
+    fn next(&self) -> Option<i64> {
+        self.at.first().map(|at| at.offset)
+    }
+
+    /// Nothing below `offset` is to come any more.
+    fn gone_below(&mut self, offset: i64) {
+        while self.next().is_some_and(|next| next < offset) {
+            self.at = &self.at[1..];
+            (self.take)(None);
+        }
+    }
+
+    /// Takes a record, where it is the next one.
+    fn found(&mut self, input: Input<'_>) {
+        if self.next() == Some(input.offset) {
+            self.at = &self.at[1..];
+            (self.take)(Some(input));
+        }
+    }
+}
+
+/// The first offset of each partition; `None` without an answer, or where a
+/// partition ends below what is wanted of it: a leader that has just changed may
+/// not know its end yet, and what it does not know is not gone.
+fn starts(stable: &BaseConsumer<Logged>, wanted: &[Wanted<'_>]) -> Option<Vec<i64>> {
+    let ends = all_edges(stable, wanted, Offset::End)?;
+    let last = |wanted: &Wanted<'_>| wanted.at.last().map_or(-1, |at| at.offset);
+    let short = wanted
+        .iter()
+        .zip(&ends)
+        .find(|(of_partition, end)| last(of_partition) >= **end);
+    if let Some((of_partition, end)) = short {
+        let (topic, partition) = (&of_partition.topic, of_partition.place.1);
+        tracing::warn!(
+            topic,
+            partition,
+            end,
+            "kafka: a partition ends below a record of it"
+        );
+        return None;
+    }
+    all_edges(stable, wanted, Offset::Beginning)
+}
+
+fn all_edges(
+    consumer: &BaseConsumer<Logged>,
+    wanted: &[Wanted<'_>],
+    edge: Offset,
+) -> Option<Vec<i64>> {
+    let partitions = wanted
+        .iter()
+        .map(|of_partition| (&*of_partition.topic, of_partition.place.1));
+    let found = match edges(consumer, partitions.clone(), edge) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(error = %error, "kafka: no answer yet: ends");
+            return None;
+        }
+    };
+    let offset = |(topic, partition)| match found.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    partitions.map(offset).collect()
+}
+
+fn late(what: &str) -> Fault {
+    Fault::Abort(format!("no answer from kafka while reading again: {what}"))
+}
+
+fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+    )
+}
+
 /// Asks until there is an answer, or `go_on` says no.
-fn wait_for(
+fn wait_for<T>(
     go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-    mut ask: impl FnMut() -> Option<i64>,
-) -> Result<Option<i64>, Fault> {
+    mut ask: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Fault> {
     loop {
         if !go_on()? {
             return Ok(None);

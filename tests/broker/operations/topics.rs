@@ -6,6 +6,7 @@ use super::{Options, Site};
 const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
 const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
 const DEAD_LETTERS: &str = "zeef.dead-letters";
+const STATE: &str = "zeef.state.main";
 
 #[test]
 fn topics_are_planned_created_and_then_left_alone() {
@@ -17,7 +18,7 @@ fn topics_are_planned_created_and_then_left_alone() {
     let Some(site) = Site::bare("topics", options) else {
         return;
     };
-    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS]].concat();
+    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE]].concat();
 
     let mut planned = site.zeef(&["topics"]);
     assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());
@@ -61,6 +62,9 @@ fn check_rights(site: &Site<'_>, text: &str) {
             "--operation Write --operation Describe --operation DescribeConfigs --topic {prefix}out.statistics"
         ),
         format!("--topic {prefix}{DEAD_LETTERS}"),
+        format!(
+            "--operation Read --operation Write --operation Describe --operation DescribeConfigs --topic {prefix}{STATE}"
+        ),
         format!("--operation Read --group {prefix}zeef. --resource-pattern-type prefixed"),
         format!("--transactional-id {prefix}zeef. --resource-pattern-type prefixed"),
         format!(
@@ -111,6 +115,10 @@ fn check_settings(site: &Site<'_>) {
         ("objection", forever.to_vec()),
         // Statistics keep a loan for two years, messages for one.
         ("loan", kept_years(2)),
+        (
+            STATE,
+            [output[0].clone(), output[2].clone(), output[3].clone()].to_vec(),
+        ),
         ("out.service-message", output.clone()),
         ("out.statistics", output),
         (DEAD_LETTERS, dead),

@@ -1,0 +1,261 @@
+//! Records that are read again, and state that is read back, through the Kafka
+//! transport itself.
+
+use std::time::{Duration, Instant};
+
+use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+use zeef::transport::{
+    Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, Payload, Polled,
+    Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
+};
+
+use crate::harness::{Broker, Record, Topics, Writer, eventually};
+
+const WAIT: Duration = Duration::from_secs(60);
+const LOAN: SourceId = SourceId(0);
+const PATRON: SourceId = SourceId(1);
+const OUT: OutputId = OutputId(0);
+const STATE: OutputId = OutputId(1);
+
+/// Two sources, an output and a state.
+struct World<'a> {
+    broker: &'a Broker,
+    topics: Topics<'a>,
+    stop: Stop,
+}
+
+impl<'a> World<'a> {
+    fn new(broker: &'a Broker, test: &str, partitions: i32) -> Self {
+        let topics = Topics::new(broker, test);
+        for topic in ["loan", "patron", "state"] {
+            topics.create(topic, partitions, &[]);
+        }
+        topics.create("out", 1, &[]);
+        Self {
+            broker,
+            topics,
+            stop: Stop::default(),
+        }
+    }
+
+    fn open(&self) -> Result<KafkaTransport, Fault> {
+        let properties = self.broker.properties().into_iter();
+        let settings = KafkaSettings {
+            brokers: self.broker.bootstrap().to_owned(),
+            properties: properties
+                .filter(|(name, _)| *name != "bootstrap.servers")
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            topic_prefix: self.topics.prefix().to_owned(),
+            instance: "a".to_owned(),
+            until_end: true,
+            ..KafkaSettings::default()
+        };
+        KafkaTransport::open(settings, plan(), 0, self.stop.clone())
+    }
+
+    /// A transport that has all partitions and reads.
+    fn running(&self) -> KafkaTransport {
+        let mut transport = self.open().unwrap();
+        eventually("partitions are assigned", WAIT, || {
+            let polled = transport.poll(Duration::from_millis(100), &mut |_| Flow::More);
+            matches!(polled.unwrap(), Polled::Assigned(_)).then_some(())
+        });
+        transport.resume().unwrap();
+        transport
+    }
+}
+
+fn plan() -> LanePlan {
+    let source = |topic: &str, gate| SourcePlan {
+        topic: topic.to_owned(),
+        gate,
+        rebuilt: gate,
+        joined: true,
+    };
+    let output = |topic: &str, state| OutputPlan {
+        topic: topic.to_owned(),
+        day_only: false,
+        state,
+    };
+    LanePlan {
+        name: "main".to_owned(),
+        sources: vec![source("loan", false), source("patron", true)],
+        outputs: vec![output("out", false), output("state", true)],
+        policy_version: "1".to_owned(),
+    }
+}
+
+fn at(source: SourceId, partition: i32, offset: i64) -> Coordinates {
+    Coordinates {
+        source,
+        partition,
+        offset,
+    }
+}
+
+fn show(input: Option<Input<'_>>) -> String {
+    match input.map(|input| input.payload) {
+        None => "-".to_owned(),
+        Some(Payload::Bytes(value)) => String::from_utf8(value.to_vec()).unwrap(),
+        Some(Payload::Null) => "null".to_owned(),
+        Some(Payload::Refused(reason)) => reason.to_string(),
+    }
+}
+
+#[track_caller]
+fn check(transport: &mut KafkaTransport, wanted: &[(Coordinates, &str)]) {
+    let coordinates: Vec<Coordinates> = wanted.iter().map(|(at, _)| *at).collect();
+    let mut found = Vec::new();
+    let read = transport.read_again(&coordinates, &mut |place, input| {
+        assert_eq!(place, found.len());
+        found.push(show(input));
+    });
+    assert_eq!(read, Ok(Rebuilt::Done));
+    let want: Vec<&str> = wanted.iter().map(|(_, text)| *text).collect();
+    assert_eq!(found, want);
+}
+
+#[test]
+fn read_again_what_is_there() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "again", 2);
+    let topic = world.topics.name("loan");
+    let writer = Writer::transactional(broker, &world.topics.name("id"), WAIT);
+    let write = |values: &[&str], kept: bool| {
+        writer.begin();
+        let records = values.iter().map(|value| Record::new("k", *value).to(0));
+        writer.write(&topic, &records.collect::<Vec<_>>());
+        if kept {
+            writer.commit()
+        } else {
+            writer.abort()
+        }
+    };
+    write(&["0", "1", "2"], true);
+    write(&["4", "5"], false);
+    write(&["7"], true);
+    write(&["9", "10"], false);
+    let mut one = vec![Record::new("k", "a").to(1), Record::tombstone("k").to(1)];
+    world.topics.write("loan", &one);
+    one.truncate(1);
+    world.topics.write("patron", &one);
+    let mut transport = world.running();
+    let loan = |offset| at(LOAN, 0, offset);
+    let all = [
+        (loan(0), "0"),
+        (loan(2), "2"),
+        (loan(3), "-"),
+        (loan(4), "-"),
+        (loan(7), "7"),
+        (loan(9), "-"),
+        (loan(11), "-"),
+        (at(LOAN, 1, 0), "a"),
+        (at(LOAN, 1, 1), "null"),
+        (at(PATRON, 1, 0), "a"),
+    ];
+    check(&mut transport, &all);
+    check(&mut transport, &all[9..]);
+    check(&mut transport, &all[5..7]);
+    check(&mut transport, &[]);
+    assert!(!transport.uncommitted());
+
+    world.topics.cut("loan", 0, 2);
+    let cut = [
+        (loan(0), "-"),
+        (loan(1), "-"),
+        (loan(2), "2"),
+        (loan(7), "7"),
+    ];
+    check(&mut transport, &cut);
+    check(&mut transport, &cut[..2]);
+
+    let nowhere = transport.read_again(&[at(SourceId(9), 0, 0)], &mut |_, _| ());
+    assert!(matches!(nowhere, Err(Fault::Stop(_))), "{nowhere:?}");
+    world.stop.ask();
+    let stopped = transport.read_again(&[loan(7)], &mut |_, _| ());
+    assert_eq!(stopped, Ok(Rebuilt::Interrupted));
+    transport.close(true).unwrap();
+}
+
+#[test]
+fn read_again_dense_and_sparse() {
+    const RECORDS: i64 = 100_000;
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "again-many", 1);
+    let value = |number: i64| format!("{number} {}", "x".repeat(300));
+    let records: Vec<Record> = (0..RECORDS)
+        .map(|number| Record::new("k", value(number)))
+        .collect();
+    world.topics.write("loan", &records);
+    let mut transport = world.running();
+    for step in [1, 50, 7_000, 30_000, 10] {
+        let wanted: Vec<Coordinates> = (0..RECORDS)
+            .step_by(usize::try_from(step).unwrap())
+            .map(|offset| at(LOAN, 0, offset))
+            .collect();
+        let started = Instant::now();
+        let mut next = 0;
+        let read = transport.read_again(&wanted, &mut |_, input| {
+            assert_eq!(show(input), value(next));
+            next += step;
+        });
+        assert_eq!(read, Ok(Rebuilt::Done));
+        assert!(next >= RECORDS);
+        eprintln!(
+            "{} records read again in {:?}",
+            wanted.len(),
+            started.elapsed()
+        );
+    }
+    transport.close(true).unwrap();
+}
+
+/// The rows of one partition of the state.
+fn rows(transport: &mut KafkaTransport, partition: i32) -> Vec<String> {
+    let mut rows = Vec::new();
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or(b"-").to_vec()).unwrap();
+    let restored = transport.restore(STATE, partition, &mut |row| {
+        rows.push(format!("{} {}", text(row.key), text(row.value)));
+    });
+    assert_eq!(restored, Ok(Rebuilt::Done));
+    rows
+}
+
+#[test]
+fn read_again_the_state() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "again-state", 2);
+    let mut transport = world.running();
+    assert!(rows(&mut transport, 0).is_empty());
+    let mut outbox = Outbox::default();
+    outbox.push(STATE, Some(1), Some(b"a"), |bytes| bytes.extend(b"1"));
+    outbox.push(STATE, Some(0), Some(b"b"), |bytes| bytes.extend(b"2"));
+    outbox.push(OUT, None, Some(b"o"), |bytes| bytes.extend(b"3"));
+    outbox.push_null(STATE, Some(1), b"a");
+    transport.publish(&outbox, 0).unwrap();
+    transport.rewind().unwrap();
+    assert!(rows(&mut transport, 1).is_empty());
+    transport.publish(&outbox, 0).unwrap();
+    transport.commit().unwrap();
+    assert_eq!(rows(&mut transport, 1), ["a 1", "a -"]);
+    assert_eq!(rows(&mut transport, 0), ["b 2"]);
+    let no_state = transport.restore(OUT, 0, &mut |_| ());
+    assert!(matches!(no_state, Err(Fault::Stop(_))), "{no_state:?}");
+    transport.close(true).unwrap();
+    drop(transport);
+
+    world.topics.add_partitions("loan", 3);
+    let refused = eventually("the new partition is seen", WAIT, || world.open().err());
+    let text = refused.to_string();
+    assert!(
+        text.contains("state` has 2 partitions, expected at least 3"),
+        "{text}"
+    );
+}
