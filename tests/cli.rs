@@ -202,6 +202,7 @@ fn lists_are_tables_for_people_and_json_for_programs() {
         ("detectors", "rijksregisternummer"),
         ("fields", "items[].due_on"),
         ("rules", "consent-gate"),
+        ("reasons", "objection_marketing"),
     ] {
         let table = run(&["list", what]);
         check(&table, 0, &[want]);
@@ -231,6 +232,59 @@ fn lists_are_tables_for_people_and_json_for_programs() {
         &run(&["list", "masks", "patron"]),
         2,
         &["only `list fields`"],
+    );
+}
+
+#[test]
+fn a_recipient_is_shown_with_its_gates_and_papers() {
+    let folder = config();
+    edit(
+        &folder,
+        "recipients/service-message.toml",
+        "legal_basis  = \"contract\"",
+        "legal_basis = \"contract\"\nrole = \"processor\"\nmarketing = true\nagreement = { reference \
+         = \"A-1\", clauses = [\"use\", \"security\", \"confidentiality\"], from = \"2020-01-01\", until \
+         = \"2020-12-31\", after = \"retract\" }",
+    );
+    let list = |words: &[&str]| {
+        let all = [&["list", "recipients", "--config", path(&folder)], words].concat();
+        run(&all)
+    };
+    check(
+        &list(&[]),
+        0,
+        &[
+            "in order  reminded_at, and not before it invoiced_at, then referred_at",
+            "written or digital consent for online-library, implied by online_account.created_at",
+            "the patron objects to direct marketing, once and for ever; or objects for special \
+             circumstances, to service-message or to all",
+            "A-1, in force from 2020-01-01 to 2020-12-31, with clauses on use, security, \
+             confidentiality; outside of that nothing is sent, and what it has is taken back",
+            "at most until 2 years after the end of the membership",
+        ],
+    );
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"]).out).expect("JSON");
+    let one = json.as_array().and_then(|all| {
+        let mut all = all.iter();
+        all.find(|one| one["name"] == "service-message")
+    });
+    let one = one.expect("the recipient");
+    assert_eq!(one["agreement"]["after"], "retract");
+    assert_eq!(one["marketing"], true);
+    // Its agreement ended: a run goes on without it, and says so.
+    check(
+        &run(&["keys", "new", "--all", "--config", path(&folder)]),
+        0,
+        &[],
+    );
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("in")).unwrap();
+    let words = ["run", "--config", path(&folder), "--directory"];
+    let told = run(&[&words[..], &[work.to_str().unwrap()]].concat());
+    check(
+        &told,
+        0,
+        &["agreement no longer in force", "service-message", "A-1"],
     );
 }
 

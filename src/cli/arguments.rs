@@ -177,6 +177,7 @@ pub struct CheckArguments {
   zeef list recipients            who gets what, and why
   zeef list fields patron         the fields of one kind of record
   zeef list masks                 what can be done to a value, with examples
+  zeef list reasons               why records are withheld, and what follows
   zeef list rules --json          for a program")]
 pub struct ListArguments {
     #[command(flatten)]
@@ -205,6 +206,8 @@ pub enum Listing {
     Fields,
     /// What a policy may not say, and why
     Rules,
+    /// Why a record is not released, as metrics and dead letters say it
+    Reasons,
 }
 
 /// Show what each recipient would get: records on stdin, outputs on stdout

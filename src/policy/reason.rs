@@ -165,6 +165,53 @@ impl Reason {
         }
     }
 
+    /// What follows for the record, and for what a recipient has of it, in one
+    /// sentence for an operator.
+    #[must_use]
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Reason::NotUtf8
+            | Reason::NotJson
+            | Reason::NotAnObject
+            | Reason::NotAMessage
+            | Reason::TooDeep
+            | Reason::TooManyKeys
+            | Reason::Identifier
+            | Reason::Miskeyed
+            | Reason::NullValue
+            | Reason::UnlistedField => "refused for all, with a dead letter",
+            Reason::TooLarge => {
+                "refused for all, or withheld from the recipient; with a dead letter"
+            }
+            Reason::PatronUnknown => "held until the patron is known",
+            Reason::Malformed => {
+                "withheld, with a dead letter; what the recipient has is taken back"
+            }
+            Reason::Condition
+            | Reason::Library
+            | Reason::LibraryConflict
+            | Reason::PatronErased
+            | Reason::NoConsent
+            | Reason::LoanHistoryOff
+            | Reason::KeyMissing
+            | Reason::ReceiverUnlisted
+            | Reason::ObjectionUnreadable
+            | Reason::ObjectionMarketing
+            | Reason::Objection
+            | Reason::ConsentUnreadable
+            | Reason::Stages
+            | Reason::PatronLapsed => "withheld; what the recipient has is taken back",
+            Reason::AgreementLapsed | Reason::AuthorisationLapsed => {
+                "withheld; what the recipient has stays, or is taken back, as the paper's `after` says"
+            }
+            Reason::Lapsed => {
+                "withheld; what the recipient has is taken back, or forgotten, as its `after` says"
+            }
+            Reason::SourceGone => "dropped; what the recipient has is taken back",
+            Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
+        }
+    }
+
     /// What the reason means, in one sentence for an operator.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
@@ -188,7 +235,7 @@ impl Reason {
             Reason::Library => "the recipient does not serve this library",
             Reason::LibraryConflict => "the record is of another library than its patron",
             Reason::PatronErased => "the patron was erased",
-            Reason::NoConsent => "no consent is known",
+            Reason::NoConsent => "no consent is in force, as far as is known",
             Reason::LoanHistoryOff => "the patron keeps no loan history",
             Reason::ReceiverUnlisted => "the receiving party is none of those that are listed",
             Reason::KeyMissing => "the field that the output key is made of is missing",

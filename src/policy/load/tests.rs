@@ -745,7 +745,28 @@ fn each_mistake_in_the_catalogue_is_told() {
         "records/objection.toml",
         "key   = \"patron\"",
         "key = \"none\"",
-        &[],
+        &["`objection` without a patron, expected `key = \"patron\"`"],
+    );
+    check_in(
+        "records/objection.toml",
+        "role  = \"gate\" ",
+        "role = \"record\"",
+        &["`objection` without the role of a gate, expected `role = \"gate\"`"],
+    );
+    check_in(
+        "records/objection.toml",
+        "\nstatus ",
+        "\nstate ",
+        &[
+            "no field `status` in `objection`: did you mean `state`? (expected it among the fields: what \
+             patrons decide is read from it)",
+        ],
+    );
+    check_in(
+        "records/consent.toml",
+        "at            = { type = \"instant\"",
+        "at = { type = \"date\"",
+        &["`at` of another type in `consent`, expected the type `instant`"],
     );
     let file = "records/debt.toml";
     let folder = Folder::new();
