@@ -753,7 +753,7 @@ fn bench_reads_the_lines_that_project_reads() {
     assert_eq!(object["refused_records"], 0);
     let words = ["--source", "loan", "--records", "-", "--json"];
     let said = bench(&words, LOAN);
-    check(&said, 0, &["1 record refused as patron_unknown"]);
+    check(&said, 0, &["1 record held"]);
     assert_eq!(figures(&said)["outputs_per_record"], 0.0);
     assert!(!said.err.contains("p1"), "{}", said.err);
 }
