@@ -171,14 +171,11 @@ impl Holding {
     }
 
     fn key_of(&self, source: &Source, library: &str, id: &str) -> RowKey {
-        let at = usize::from(source.place);
-        let library = if source.kind.role == Role::Patron {
+        if source.kind.role == Role::Patron {
             // The patron id alone says which record a later one replaces.
-            ""
-        } else {
-            library
-        };
-        match self.meanings.get(at) {
+            return RowKey(self.namer.patron(id).0);
+        }
+        match self.meanings.get(usize::from(source.place)) {
             Some(meaning) => self.namer.record(meaning, library, id),
             None => RowKey(0),
         }
@@ -201,7 +198,11 @@ impl Holding {
         now_ms: i64,
     ) -> bool {
         let (library, id) = record.unwrap_or_default();
-        let key = self.key_of(source, library, id);
+        let patron = self.namer.patron(patron_id.unwrap_or_default());
+        let key = match source.kind.role {
+            Role::Patron => RowKey(patron.0),
+            _ => self.key_of(source, library, id),
+        };
         let known = self.state.find(partition, key);
         if met == Met::First && known.is_some_and(|row| row.offset > offset) {
             return false;
@@ -210,7 +211,7 @@ impl Holding {
             partition,
             offset,
             key,
-            patron: self.namer.patron(patron_id.unwrap_or_default()),
+            patron,
             first_ms: known.map_or(now_ms, |row| row.first_ms),
             met,
         };
@@ -541,10 +542,12 @@ impl Holding {
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        self.look(lane, of, true, around, tally, outbox);
+        let patron = self.namer.patron(of.1);
+        self.look(lane, (of, patron), true, around, tally, outbox);
     }
 
-    /// The same, but for the patron's own record, which was just decided.
+    /// The same for the patron whose own record was just decided, but for that
+    /// record.
     pub(super) fn recheck_records(
         &mut self,
         lane: &Lane,
@@ -553,19 +556,19 @@ impl Holding {
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        self.look(lane, of, false, around, tally, outbox);
+        let patron = self.current.patron;
+        self.look(lane, (of, patron), false, around, tally, outbox);
     }
 
     fn look(
         &mut self,
         lane: &Lane,
-        (partition, patron_id): (i32, &str),
+        ((partition, patron_id), patron): ((i32, &str), PatronRef),
         own: bool,
         around: Around<'_>,
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        let patron = self.namer.patron(patron_id);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.state.of_patron(partition, patron, &mut found);
@@ -676,7 +679,7 @@ impl Holding {
     ) {
         let key = self.key_of(own, "", patron_id);
         let row = self.state.find(partition, key).cloned();
-        self.look(lane, (partition, patron_id), true, around, tally, outbox);
+        self.recheck(lane, (partition, patron_id), around, tally, outbox);
         for &recipient in &own.recipients {
             let entry = row.as_ref().and_then(|row| row.entry(place(recipient)));
             let counts = &mut tally.recipients[recipient];
@@ -811,7 +814,7 @@ impl Holding {
         }
         for patron in around.0.rows(partition) {
             let id = patron.patron_id();
-            self.look(lane, (partition, id), true, around, tally, outbox);
+            self.recheck(lane, (partition, id), around, tally, outbox);
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.

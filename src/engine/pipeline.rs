@@ -549,6 +549,8 @@ impl Pipeline {
             && met == Met::First
             && self.keeps_patrons()
             && let Some(id) = key_text(input)
+            // A rebuild may have read further than this already.
+            && self.table.offset(input.partition, id) < Some(input.offset)
         {
             let row = self.row(source, text, input, id);
             self.table.put(input.partition, row);
