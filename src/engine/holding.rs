@@ -475,6 +475,7 @@ impl Holding {
             .map_or(u8::MAX, |refusal| refusal.reason as u8);
         hasher.add(b's', &[standing]);
         if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
+            hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
             let now_ns = now_ms.saturating_mul(1_000_000);
             let mut heard: Vec<[u8; 10]> = Vec::new();
             let speaking = said.consents.iter().filter(|consent| {

@@ -273,6 +273,14 @@ impl World {
         } else {
             note(&format!("retracted for {first}"));
             answers.insert(None);
+            // Its term may have been over before the rest was heard of.
+            if recipient.retention.forget && self.since.clock && touched && first != "patron_erased"
+            {
+                answers.insert(Some(Has {
+                    forgotten: true,
+                    ..has
+                }));
+            }
         }
     }
 
