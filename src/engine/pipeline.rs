@@ -356,6 +356,13 @@ impl Pipeline {
         Some(explain(&facts, source, program, &mut self.projector))
     }
 
+    /// Whether a patron whose record this is was erased after it. Where nothing
+    /// is remembered of what was sent, each record speaks for itself.
+    fn is_erased(&self, input: &Input<'_>) -> bool {
+        let known = key_text(input).and_then(|id| self.table.find(input.partition, id));
+        self.holding.is_some() && known == Some(Known::Erased)
+    }
+
     /// Whether what patrons' records say is kept.
     fn keeps_patrons(&self) -> bool {
         self.lane.joins || self.holding.is_some()
@@ -560,7 +567,11 @@ impl Pipeline {
             self.tally.sources[at].applied += 1;
         }
         let record = self.records[at].reading(text);
-        let patron = patron_of(&self.table, source, input);
+        let patron = match patron_of(&self.table, source, input) {
+            // An older record of a patron that is known to be erased since.
+            Patron::Nobody if is_patron && self.is_erased(input) => Patron::Erased,
+            patron => patron,
+        };
         let mut holding = self.holding.as_mut().filter(|_| source.kind.keyed);
         if let Some(holding) = &mut holding {
             let key = source.state_key(record, input);
@@ -603,7 +614,7 @@ impl Pipeline {
             let narrowed = seen_by(program);
             let facts = narrowed.as_ref().unwrap_or(&facts);
             let admitted = match patron {
-                Patron::Erased => Err(Refusal::owed(Reason::PatronErased)),
+                Patron::Erased => Err(Refusal::by(!is_patron, Reason::PatronErased)),
                 Patron::Unknown => match without_patron(facts, source, program) {
                     Ok(()) => Err(Refusal::owed(Reason::PatronUnknown)),
                     Err(reason) => Err(Refusal::lasting(reason)),
