@@ -115,6 +115,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "generate",
         "bench",
         "demo",
+        "holds",
         "keys",
         "completions",
     ] {
@@ -286,6 +287,46 @@ fn a_recipient_is_shown_with_its_gates_and_papers() {
         0,
         &["agreement no longer in force", "service-message", "A-1"],
     );
+}
+
+#[test]
+fn holds_are_listed_by_where_they_lie() {
+    let folder = config();
+    let with = |words: &[&str]| {
+        let all = [words, &["--config", path(&folder)]].concat();
+        run(&all)
+    };
+    check(&with(&["keys", "new", "--all"]), 0, &[]);
+    let work = folder.path().join("work");
+    let input = work.join("in");
+    fs::create_dir_all(&input).unwrap();
+    let work = work.to_str().unwrap();
+    check(
+        &with(&["holds", "--directory", "/nowhere"]),
+        1,
+        &["no folder"],
+    );
+    let holds = |words: &[&str]| with(&[&["holds", "--directory", work], words].concat());
+    check(&holds(&[]), 0, &["nothing is held"]);
+    let line = |text: &str, source: &str| {
+        let text = text.replace(&format!("\"source\":\"{source}\","), "");
+        fs::write(input.join(format!("{source}.ndjson")), text + "\n").unwrap();
+    };
+    line(LOAN, "loan");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    let said = holds(&[]);
+    check(&said, 0, &["loan", "service-message", "1 record held"]);
+    assert!(!said.out.contains("p1"), "{}", said.out);
+    let json = holds(&["--json"]);
+    let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let one = &list[0];
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    assert_eq!((&one["topic"], &one["offset"]), (&"loan".into(), &0.into()));
+    assert_eq!(one["patron"].as_str().map(str::len), Some(22));
+    line(PATRON, "patron");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    check(&holds(&[]), 0, &["nothing is held"]);
+    check(&holds(&["--json"]), 0, &["[]"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod stale;
 mod start;
 pub mod topics;
 pub mod tuning;
+pub mod whole;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
