@@ -115,6 +115,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "generate",
         "bench",
         "demo",
+        "holds",
         "keys",
         "completions",
     ] {
@@ -202,6 +203,7 @@ fn lists_are_tables_for_people_and_json_for_programs() {
         ("detectors", "rijksregisternummer"),
         ("fields", "items[].due_on"),
         ("rules", "consent-gate"),
+        ("reasons", "objection_marketing"),
     ] {
         let table = run(&["list", what]);
         check(&table, 0, &[want]);
@@ -235,13 +237,110 @@ fn lists_are_tables_for_people_and_json_for_programs() {
 }
 
 #[test]
+fn a_recipient_is_shown_with_its_gates_and_papers() {
+    let folder = config();
+    edit(
+        &folder,
+        "recipients/service-message.toml",
+        "legal_basis  = \"contract\"",
+        "legal_basis = \"contract\"\nrole = \"processor\"\nmarketing = true\nagreement = { reference \
+         = \"A-1\", clauses = [\"use\", \"security\", \"confidentiality\"], from = \"2020-01-01\", until \
+         = \"2020-12-31\", after = \"retract\" }",
+    );
+    let list = |words: &[&str]| {
+        let all = [&["list", "recipients", "--config", path(&folder)], words].concat();
+        run(&all)
+    };
+    check(
+        &list(&[]),
+        0,
+        &[
+            "in order  reminded_at, and not before it invoiced_at, then referred_at",
+            "written or digital consent for online-library, implied by online_account.created_at",
+            "the patron objects to direct marketing, once and for ever; or objects for special \
+             circumstances, to service-message or to all",
+            "A-1, in force from 2020-01-01 to 2020-12-31, with clauses on use, security, \
+             confidentiality; outside of that nothing is sent, and what it has is taken back",
+            "at most until 2 years after the end of the membership",
+        ],
+    );
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"]).out).expect("JSON");
+    let one = json.as_array().and_then(|all| {
+        let mut all = all.iter();
+        all.find(|one| one["name"] == "service-message")
+    });
+    let one = one.expect("the recipient");
+    assert_eq!(one["agreement"]["after"], "retract");
+    assert_eq!(one["marketing"], true);
+    // Its agreement ended: a run goes on without it, and says so.
+    check(
+        &run(&["keys", "new", "--all", "--config", path(&folder)]),
+        0,
+        &[],
+    );
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("in")).unwrap();
+    let words = ["run", "--config", path(&folder), "--directory"];
+    let told = run(&[&words[..], &[work.to_str().unwrap()]].concat());
+    check(
+        &told,
+        0,
+        &["agreement no longer in force", "service-message", "A-1"],
+    );
+}
+
+#[test]
+fn holds_are_listed_by_where_they_lie() {
+    let folder = config();
+    let with = |words: &[&str]| {
+        let all = [words, &["--config", path(&folder)]].concat();
+        run(&all)
+    };
+    check(&with(&["keys", "new", "--all"]), 0, &[]);
+    let work = folder.path().join("work");
+    let input = work.join("in");
+    fs::create_dir_all(&input).unwrap();
+    let work = work.to_str().unwrap();
+    check(
+        &with(&["holds", "--directory", "/nowhere"]),
+        1,
+        &["no folder"],
+    );
+    let holds = |words: &[&str]| with(&[&["holds", "--directory", work], words].concat());
+    check(&holds(&[]), 0, &["nothing is held"]);
+    let line = |text: &str, source: &str| {
+        let text = text.replace(&format!("\"source\":\"{source}\","), "");
+        fs::write(input.join(format!("{source}.ndjson")), text + "\n").unwrap();
+    };
+    line(LOAN, "loan");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    let said = holds(&[]);
+    check(&said, 0, &["loan", "service-message", "1 record held"]);
+    assert!(!said.out.contains("p1"), "{}", said.out);
+    let json = holds(&["--json"]);
+    let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let one = &list[0];
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    assert_eq!((&one["topic"], &one["offset"]), (&"loan".into(), &0.into()));
+    assert_eq!(one["patron"].as_str().map(str::len), Some(22));
+    line(PATRON, "patron");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    check(&holds(&[]), 0, &["nothing is held"]);
+    check(&holds(&["--json"]), 0, &["[]"]);
+}
+
+#[test]
 fn keys_are_made_once_and_never_shown() {
     let folder = config();
     let keys = |words: &[&str]| {
         let words: Vec<_> = ["keys"].iter().chain(words).copied().collect();
         run(&[&words[..], &["--config", path(&folder)]].concat())
     };
-    check(&keys(&["list"]), 1, &["statistics", "missing"]);
+    check(
+        &keys(&["list"]),
+        1,
+        &["statistics", "missing", "zeef.state.key"],
+    );
     check(
         &keys(&["new", "statistics"]),
         0,
@@ -257,7 +356,12 @@ fn keys_are_made_once_and_never_shown() {
         assert_eq!(mode(&folder.path().join("keys")), 0o700);
     }
     check(&keys(&["new", "statistics"]), 1, &["never replaced"]);
-    check(&keys(&["new", "--all"]), 0, &["kb-membership: new key in"]);
+    check(
+        &keys(&["new", "--all"]),
+        0,
+        &["kb-membership: new key in", "zeef.state: new key in"],
+    );
+    check(&keys(&["new", "zeef.state"]), 1, &["never replaced"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), key);
     let list = keys(&["list"]);
     check(&list, 0, &["statistics.key"]);
@@ -270,6 +374,24 @@ fn keys_are_made_once_and_never_shown() {
         &["did you mean `statistics`?"],
     );
     check(&keys(&["new"]), 2, &["Usage"]);
+    let own = folder.path().join("keys/zeef.state.key");
+    fs::remove_file(&own).unwrap();
+    let lacking = run(&["check", "--config", path(&folder)]);
+    check(&lacking, 0, &["zeef keys new zeef.state"]);
+    let work = folder.path().join("work");
+    let refused = run(&[
+        "run",
+        "--directory",
+        work.to_str().unwrap(),
+        "--config",
+        path(&folder),
+    ]);
+    check(&refused, 78, &["zeef keys new zeef.state"]);
+    check(
+        &keys(&["new", "zeef.state"]),
+        0,
+        &["zeef.state: new key in"],
+    );
     fs::write(&file, "rubbish\n").unwrap();
     let broken = run(&["check", "--config", path(&folder)]);
     check(&broken, 78, &["statistics", "1 key cannot be had"]);
@@ -672,7 +794,7 @@ fn bench_reads_the_lines_that_project_reads() {
     assert_eq!(object["refused_records"], 0);
     let words = ["--source", "loan", "--records", "-", "--json"];
     let said = bench(&words, LOAN);
-    check(&said, 0, &["1 record refused as patron_unknown"]);
+    check(&said, 0, &["1 record held"]);
     assert_eq!(figures(&said)["outputs_per_record"], 0.0);
     assert!(!said.err.contains("p1"), "{}", said.err);
 }

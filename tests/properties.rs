@@ -273,7 +273,7 @@ fn run(
     let metrics = Metrics::new("test").unwrap();
     let handles = metrics.worker(&lane, 0);
     let mut worker = Worker::new(Pipeline::new(lane), transport, handles);
-    worker.clock = || NOW_MS;
+    worker.clock = Box::new(|| NOW_MS);
     worker.bounds = BatchBounds {
         records,
         bytes: 1 << 20,

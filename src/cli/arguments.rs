@@ -177,6 +177,7 @@ pub struct CheckArguments {
   zeef list recipients            who gets what, and why
   zeef list fields patron         the fields of one kind of record
   zeef list masks                 what can be done to a value, with examples
+  zeef list reasons               why records are withheld, and what follows
   zeef list rules --json          for a program")]
 pub struct ListArguments {
     #[command(flatten)]
@@ -205,6 +206,8 @@ pub enum Listing {
     Fields,
     /// What a policy may not say, and why
     Rules,
+    /// Why a record is not released, as metrics and dead letters say it
+    Reasons,
 }
 
 /// Show what each recipient would get: records on stdin, outputs on stdout
@@ -378,7 +381,38 @@ pub struct BenchArguments {
     pub json: bool,
 }
 
-/// Make and list the keys of pseudonyms
+/// List the records that wait for a patron that is not known yet
+///
+/// Shows where each lies, since when it waits, until when, and for whom; never
+/// what is in it. Reads what is committed, also while a daemon runs.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef holds                            of the Kafka of config/zeef.toml
+  zeef holds --directory /srv/zeef      of a directory
+  zeef holds --json                     for a program
+
+A held record is released when its patron comes. Until [holds] days are over it
+waits; then, or where more than [holds] records of a partition wait, it becomes a
+dead letter.
+
+Exit codes: 0 listed, also where nothing is held, 1 the state cannot be read, 78
+the config is wrong.")]
+pub struct HoldsArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Make and list the keys of pseudonyms, and that of the state
 #[derive(Args, Clone, Debug)]
 pub struct KeysArguments {
     #[command(subcommand)]
@@ -393,12 +427,15 @@ pub enum KeysCommand {
     /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of
     /// zeef.toml; only its owner may read it. It holds one line, ID:SECRET, with
     /// the secret in base64url. A key that is there is never replaced: with
-    /// another key all pseudonyms of a recipient change.
+    /// another key all pseudonyms of a recipient change. `zeef.state` is zeef's
+    /// own key: with another one it no longer knows what recipients have.
     #[command(after_help = "Examples:
   zeef keys new statistics
-  zeef keys new --all             one for each recipient that has none")]
+  zeef keys new zeef.state
+  zeef keys new --all             one for each recipient that has none, and the state")]
     New(KeysNewArguments),
-    /// Show each recipient's key: its id and where it lies; never the key
+    /// Show the key of each recipient and of the state: its id and where it
+    /// lies; never the key
     List(KeysListArguments),
 }
 
@@ -408,10 +445,10 @@ pub enum KeysCommand {
 pub struct KeysNewArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
-    /// The recipient
+    /// The recipient, or `zeef.state`
     #[arg(value_name = "NAME", group = "whose")]
     pub recipient: Option<String>,
-    /// Every enabled recipient that has no key yet
+    /// Every enabled recipient that has no key yet, and the state
     #[arg(long, group = "whose")]
     pub all: bool,
 }

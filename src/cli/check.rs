@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::policy::canonical::legal_basis_word;
+use crate::policy::pseudonym::STATE_KEY;
 use crate::policy::recipient::Recipient;
 use crate::policy::{Loaded, Policy};
 
@@ -16,7 +17,8 @@ use super::table::{Cell, Table};
 pub(super) fn run(arguments: &CheckArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let folder = &arguments.config.config;
     let loaded = load(folder)?;
-    let names: Vec<&str> = names(&loaded.policy.recipients);
+    let mut names: Vec<&str> = names(&loaded.policy.recipients);
+    names.push(STATE_KEY);
     let keys = Keys::find(&loaded.daemon.keys, &names);
     if !keys.broken.is_empty() {
         return Err(Failure::Keys(keys.broken).into());

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::engine::explain::{Explanation, Gates, Outcome};
+use crate::engine::explain::{Explanation, Gate, Gates, Outcome};
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::policy::canonical::type_word;
-use crate::policy::catalogue::{Kind, Type};
+use crate::policy::catalogue::{Kind, Role, Type};
 use crate::policy::mask::Mask;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{FieldRef, OutputField, OutputValue, Recipient};
@@ -102,23 +102,24 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Lets the engine explain, with the patrons of all lines in its table.
+    /// Lets the engine explain, with the patrons of all lines in its table, and
+    /// what they consented and objected to.
     fn explain(&self, lane: Lane, now: BatchTime) -> Option<Explanation> {
         let place = |message: &Message| {
             let kind = kind_of(self.policy, &message.source)?;
             let mut sources = lane.sources.iter();
             sources.position(|source| source.kind.name == kind.name)
         };
-        let (patrons, at) = (lane.patron_source(), place(self.message)?);
-        let patrons: Vec<(&Message, usize)> = self
+        let at = place(self.message)?;
+        let gates: Vec<(&Message, usize)> = self
             .messages
             .iter()
             .filter_map(|message| Some((message, place(message)?)))
-            .filter(|(_, at)| Some(*at) == patrons)
+            .filter(|(_, at)| lane.sources[*at].kind.role != Role::Record)
             .collect();
         let mut pipeline = Pipeline::new(Arc::new(lane));
         pipeline.begin(now);
-        for (message, at) in patrons {
+        for (message, at) in gates {
             pipeline.restore(&input(message, at));
         }
         pipeline.explain(&input(self.message, at), 0)
@@ -185,21 +186,15 @@ impl<'a> Case<'a> {
             gates.needs,
             malformed.join(", "),
         );
-        if let Some(gate) = &self.recipient.consent {
-            let event = gate.implied_by.as_ref().map(|event| self.found(event));
-            row(
-                phrase::consent(gate),
-                gates.consent,
-                event.unwrap_or_default(),
-            );
-        }
-        if self.recipient.loan_history {
-            let outcome = gates.loan_history;
-            row(
-                "returned loans only with loan history".to_owned(),
-                outcome,
-                meaning(outcome),
-            );
+        for &(gate, outcome) in &gates.others {
+            if let Some((text, detail)) = self.gate(gate) {
+                let detail = if detail.is_empty() {
+                    meaning(outcome)
+                } else {
+                    detail
+                };
+                row(text, outcome, detail);
+            }
         }
         let key = match &explanation.key {
             Some(_) => Ok(()),
@@ -212,6 +207,50 @@ impl<'a> Case<'a> {
         row(of, key, explanation.key.clone().unwrap_or_default());
         let width = screen.width();
         Ok(table.write(screen, width)?)
+    }
+
+    /// What a gate asks, and what it found; none where the recipient has no
+    /// such gate.
+    fn gate(&self, gate: Gate) -> Option<(String, String)> {
+        let recipient = self.recipient;
+        let text = match gate {
+            Gate::Agreement => {
+                let paper = recipient.agreement.as_ref()?;
+                format!(
+                    "the agreement is in force, {} to {}",
+                    paper.from, paper.until
+                )
+            }
+            Gate::Authorisation => {
+                let paper = recipient.authorisation.as_ref()?;
+                let national = recipient.releases_national(&self.policy.kinds);
+                national.then(|| {
+                    format!(
+                        "the authorisation is in force, {} to {}",
+                        paper.from, paper.until
+                    )
+                })?
+            }
+            Gate::Objection => "the patron does not object".to_owned(),
+            Gate::Consent => {
+                let gate = recipient.consent.as_ref()?;
+                let event = gate.implied_by.as_ref().map(|event| self.found(event));
+                return Some((phrase::consent(gate), event.unwrap_or_default()));
+            }
+            Gate::Stages if recipient.stages.is_empty() => return None,
+            Gate::Stages => {
+                let stages: Vec<_> = recipient.stages.iter().map(phrase::path).collect();
+                format!("{} come in that order", stages.join(", "))
+            }
+            Gate::LoanHistory if !recipient.loan_history => return None,
+            Gate::LoanHistory => "returned loans only with loan history".to_owned(),
+            Gate::PatronTerm => "the patron's data may still be used".to_owned(),
+            Gate::Term => {
+                let from = self.found(&recipient.retention.from);
+                return Some((phrase::retention(&recipient.retention), from));
+            }
+        };
+        Some((text, String::new()))
     }
 
     /// The record's own value of a field, as people read it.

@@ -4,26 +4,26 @@
 
 use std::io::ErrorKind;
 
-use crate::policy::pseudonym::{Key, KeyMistake, KeyRing};
+use crate::policy::pseudonym::{Key, KeyMistake, KeyRing, STATE_KEY};
 use crate::policy::settings::{KeySettings, SecretError};
 
 use super::exit::Failure;
 use super::screen::{self, Tone};
 
-/// What was found of the keys of some recipients.
+/// What was found of some keys.
 pub(super) struct Keys {
     pub(super) ring: KeyRing,
-    /// Recipients whose key is not there.
+    /// Names whose key is not there.
     pub(super) missing: Vec<String>,
     /// Keys that are there and cannot be used.
     pub(super) broken: Vec<KeyMistake>,
 }
 
 impl Keys {
-    /// Looks for the key of each of `recipients`.
-    pub(super) fn find(settings: &KeySettings, recipients: &[&str]) -> Keys {
-        let load = |some: &[&str]| KeyRing::load(settings, some.iter().copied());
-        let mistakes = match load(recipients) {
+    /// Looks for the keys of these names: recipients, or [`STATE_KEY`].
+    pub(super) fn find(settings: &KeySettings, names: &[&str]) -> Keys {
+        let load = |some: &[&str]| KeyRing::load_only(settings, some.iter().copied());
+        let mistakes = match load(names) {
             Ok(ring) => {
                 return Keys {
                     ring,
@@ -33,7 +33,7 @@ impl Keys {
             }
             Err(mistakes) => mistakes,
         };
-        let sound: Vec<&str> = recipients
+        let sound: Vec<&str> = names
             .iter()
             .copied()
             .filter(|name| mistakes.iter().all(|mistake| mistake.recipient != *name))
@@ -49,7 +49,7 @@ impl Keys {
     }
 
     /// The keys that there are, and a new one for each recipient without; the
-    /// operator is told of those.
+    /// operator is told of those. The state gets one too: none is kept.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Keys {
         if !self.missing.is_empty() {
             screen::note(Tone::Warning, &throwaway_note(&self.missing));
         }
-        let mut keys = Vec::with_capacity(recipients.len());
+        let mut keys = vec![(STATE_KEY.to_owned(), Key::generate("throwaway")?)];
         for name in recipients {
             let key = match self.ring.key(name) {
                 Some(key) => key.clone(),
@@ -85,9 +85,9 @@ fn throwaway_note(missing: &[String]) -> String {
     )
 }
 
-/// Whether nothing lies where the recipient's key should.
-pub(super) fn is_missing(settings: &KeySettings, recipient: &str) -> bool {
-    match settings.source(recipient).read() {
+/// Whether nothing lies where the key of this name should.
+pub(super) fn is_missing(settings: &KeySettings, name: &str) -> bool {
+    match settings.source(name).read() {
         Err(SecretError::Unset(_)) => true,
         Err(SecretError::File(_, error)) => error.kind() == ErrorKind::NotFound,
         Ok(_) | Err(_) => false,

@@ -1,4 +1,5 @@
-//! `zeef keys`: make a recipient's key, and list which there are.
+//! `zeef keys`: make a recipient's key or that of the state, and list which
+//! there are.
 //!
 //! Never shows a secret, and never replaces a key.
 
@@ -9,7 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, key_file};
+use crate::policy::pseudonym::{Key, STATE_KEY};
 use crate::policy::settings::SecretSource;
 
 use super::arguments::{KeysArguments, KeysCommand, KeysListArguments, KeysNewArguments};
@@ -33,20 +34,22 @@ fn new(arguments: &KeysNewArguments, screen: &mut Screen) -> anyhow::Result<Exit
         None => without_key(&loaded),
     };
     if names.is_empty() {
-        writeln!(screen, "every enabled recipient has a key already")?;
+        writeln!(
+            screen,
+            "every enabled recipient has a key already, and so has the state"
+        )?;
     }
     let settings = &loaded.daemon.keys;
     for name in names {
-        if let Some(SecretSource::Environment(variable)) = settings.recipients.get(&name) {
-            let text = format!(
-                "zeef.toml says that the key of `{name}` lies in the environment variable \
-                 {variable}, not in a file"
-            );
-            return Err(Failure::Usage(text).into());
-        }
         let path = match settings.source(&name) {
             SecretSource::File(path) => path,
-            SecretSource::Environment(_) => key_file(&settings.directory, &name),
+            SecretSource::Environment(variable) => {
+                let text = format!(
+                    "zeef.toml says that the key of `{name}` lies in the environment variable \
+                     {variable}, not in a file"
+                );
+                return Err(Failure::Usage(text).into());
+            }
         };
         write_new(&path, &new_key()?)
             .with_context(|| format!("cannot write the key of `{name}`"))?;
@@ -55,11 +58,12 @@ fn new(arguments: &KeysNewArguments, screen: &mut Screen) -> anyhow::Result<Exit
     Ok(Exit::Fine)
 }
 
-/// The name of a recipient, also of one that is switched off.
+/// The name of a recipient, also of one that is switched off, or the state's.
 fn known(loaded: &Loaded, name: &str) -> Result<String, Failure> {
     let policy = &loaded.policy;
     let all = policy.recipients.iter().chain(&policy.disabled);
-    let names: Vec<&str> = all.map(|recipient| recipient.name.as_str()).collect();
+    let names = all.map(|recipient| recipient.name.as_str());
+    let names: Vec<&str> = names.chain([STATE_KEY]).collect();
     if names.contains(&name) {
         return Ok(name.to_owned());
     }
@@ -70,12 +74,18 @@ fn known(loaded: &Loaded, name: &str) -> Result<String, Failure> {
 /// Those whose key is to lie in a file, and does not.
 fn without_key(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.daemon.keys;
-    let recipients = loaded.policy.recipients.iter();
-    recipients
-        .map(|recipient| recipient.name.clone())
+    names(loaded)
         .filter(|name| matches!(settings.source(name), SecretSource::File(_)))
         .filter(|name| is_missing(settings, name))
+        .map(str::to_owned)
         .collect()
+}
+
+/// The names of all keys that a run needs.
+fn names(loaded: &Loaded) -> impl Iterator<Item = &str> {
+    let recipients = loaded.policy.recipients.iter();
+    let recipients = recipients.map(|recipient| recipient.name.as_str());
+    recipients.chain([STATE_KEY])
 }
 
 /// A key whose id is the day on which it was made.
@@ -96,7 +106,8 @@ pub(super) fn write_new(path: &Path, key: &Key) -> anyhow::Result<()> {
     let mut file = create(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => anyhow::anyhow!(
             "{} is there already, and a key is never replaced: with another one all pseudonyms \
-             change. Move it away if that is what you want",
+             change, or what recipients have is no longer known. Move it away if that is what \
+             you want",
             path.display()
         ),
         _ => anyhow::Error::new(error).context(format!("{} cannot be written", path.display())),
@@ -140,14 +151,9 @@ fn create(path: &Path) -> io::Result<File> {
 fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
     let settings = &loaded.daemon.keys;
-    let names: Vec<&str> = loaded
-        .policy
-        .recipients
-        .iter()
-        .map(|recipient| recipient.name.as_str())
-        .collect();
+    let names: Vec<&str> = names(&loaded).collect();
     let keys = Keys::find(settings, &names);
-    let mut table = Table::new(&["RECIPIENT", "KEY", "WHERE"]);
+    let mut table = Table::new(&["NAME", "KEY", "WHERE"]);
     for name in names {
         let id = match keys.ring.key(name) {
             Some(key) => Cell::from(key.id()),

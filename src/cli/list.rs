@@ -7,13 +7,14 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::policy::canonical::{class_word, legal_basis_word, type_word};
+use crate::policy::Loaded;
+use crate::policy::canonical::{class_word, legal_basis_word, paper_after_word, type_word};
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::detect::{DETECTORS, DetectorDef};
 use crate::policy::lint::LINTS;
 use crate::policy::mask::{Example, MASKS, MaskDef};
-use crate::policy::recipient::{OutputField, OutputValue, Recipient};
-use crate::policy::{Loaded, Policy};
+use crate::policy::reason::Reason;
+use crate::policy::recipient::{Agreement, Authorisation, OutputField, OutputValue, Recipient};
 
 use super::arguments::{ListArguments, Listing};
 use super::config::{load, unknown};
@@ -35,6 +36,10 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
             Listing::Masks => MASKS.iter().map(mask_json).collect(),
             Listing::Detectors => DETECTORS.iter().map(detector_json).collect(),
             Listing::Rules => rules_json(),
+            Listing::Reasons => Reason::ALL
+                .iter()
+                .map(|reason| reason_json(*reason))
+                .collect(),
         };
         serde_json::to_writer_pretty(&mut *screen, &value)?;
         writeln!(screen)?;
@@ -46,6 +51,7 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
         Listing::Masks => masks(screen)?,
         Listing::Detectors => detectors(screen)?,
         Listing::Rules => rules(screen)?,
+        Listing::Reasons => reasons(screen)?,
     }
     Ok(Exit::Fine)
 }
@@ -68,11 +74,6 @@ fn write_table(screen: &mut Screen, table: &Table) -> anyhow::Result<()> {
     Ok(table.write(screen, width)?)
 }
 
-fn source_of<'a>(policy: &'a Policy, recipient: &Recipient) -> &'a str {
-    let kind = policy.kinds.get(recipient.source);
-    kind.map_or("", |kind| kind.name.as_str())
-}
-
 fn recipients(loaded: &Loaded, screen: &mut Screen) -> anyhow::Result<()> {
     let policy = &loaded.policy;
     let enabled = policy.recipients.iter().map(|one| (one, true));
@@ -88,7 +89,7 @@ fn recipients(loaded: &Loaded, screen: &mut Screen) -> anyhow::Result<()> {
             &recipient.title,
         )?;
         let mut table = Table::new(&[]).indented(2);
-        for (name, text) in phrase::recipient(recipient, source_of(policy, recipient)) {
+        for (name, text) in phrase::recipient(recipient, policy) {
             table.row([Cell::styled(FAINT, name), text.into()]);
         }
         write_table(screen, &table)?;
@@ -116,19 +117,49 @@ fn recipients_json(loaded: &Loaded) -> Value {
             "title": recipient.title,
             "enabled": enabled,
             "topic": recipient.topics.to_string(),
-            "source": source_of(policy, recipient),
+            "source": phrase::source(recipient, policy),
             "purpose": recipient.purpose,
             "purpose_text": recipient.purpose_text,
             "legal_basis": legal_basis_word(recipient.legal_basis),
             "flows": recipient.flows,
             "when": recipient.when.iter().map(phrase::condition).collect::<Vec<_>>(),
+            "stages": recipient.stages.iter().map(phrase::path).collect::<Vec<_>>(),
             "consent": recipient.consent.as_ref().map(phrase::consent),
+            "objection": phrase::objection(recipient, policy),
+            "agreement": recipient.agreement.as_ref().map(agreement_json),
+            "authorisation": recipient.authorisation.as_ref().map(authorisation_json),
+            "marketing": recipient.marketing,
+            "loan_history": recipient.loan_history,
+            "pseudonymised": recipient.pseudonymised,
             "retention": phrase::retention(&recipient.retention),
+            "patron_retention": policy.patron_term.to_string(),
             "key": phrase::path(&recipient.key),
             "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })
     };
     enabled.chain(disabled).map(one).collect()
+}
+
+fn agreement_json(paper: &Agreement) -> Value {
+    json!({
+        "reference": paper.reference,
+        "clauses": paper.clauses,
+        "from": paper.from,
+        "until": paper.until,
+        "after": paper_after_word(paper.after),
+    })
+}
+
+fn authorisation_json(paper: &Authorisation) -> Value {
+    json!({
+        "reference": paper.reference,
+        "approved_by": paper.approved_by,
+        "approved_on": paper.approved_on,
+        "from": paper.from,
+        "until": paper.until,
+        "jurisdiction": paper.jurisdiction,
+        "after": paper_after_word(paper.after),
+    })
 }
 
 fn field_json(field: &OutputField, recipient: &Recipient) -> Value {
@@ -366,6 +397,26 @@ fn rules(screen: &mut Screen) -> anyhow::Result<()> {
         )
     )?;
     Ok(())
+}
+
+fn reasons(screen: &mut Screen) -> anyhow::Result<()> {
+    let mut table = Table::new(&["REASON", "MEANS", "WHAT FOLLOWS"]);
+    for reason in Reason::ALL {
+        table.row([
+            Cell::styled(NAME, reason.as_str()),
+            reason.meaning().into(),
+            reason.outcome().into(),
+        ]);
+    }
+    write_table(screen, &table)
+}
+
+fn reason_json(reason: Reason) -> Value {
+    json!({
+        "name": reason.as_str(),
+        "meaning": reason.meaning(),
+        "outcome": reason.outcome(),
+    })
 }
 
 fn rules_json() -> Value {

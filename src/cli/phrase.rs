@@ -2,12 +2,14 @@
 //!
 //! Words of the config are kept as they stand there.
 
+use crate::policy::Policy;
 use crate::policy::canonical::legal_basis_word;
 use crate::policy::mask::{Mask, Need, SurnameKey};
 use crate::policy::recipient::{
-    After, Condition, ConsentGate, FieldRef, Libraries, Literal, OutputField, OutputValue,
-    Projection, Recipient, Retention, SubField, Term, Test,
+    After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, Libraries, Literal,
+    OutputField, OutputValue, PaperAfter, Projection, Recipient, Retention, SubField, Test,
 };
+use crate::policy::term::Term;
 
 /// A path as a recipient's file has it.
 pub(super) fn path(field: &FieldRef) -> String {
@@ -38,12 +40,16 @@ fn literal(literal: &Literal) -> String {
 
 /// A consent gate as a sentence.
 pub(super) fn consent(gate: &ConsentGate) -> String {
-    let explicit = if gate.explicit { "explicit " } else { "" };
+    let how = if gate.explicit {
+        "explicit, written"
+    } else {
+        "written or digital"
+    };
     let implied = match &gate.implied_by {
         Some(event) => format!(", implied by {}", path(event)),
         None => String::new(),
     };
-    format!("{explicit}consent for {}{implied}", gate.purpose)
+    format!("{how} consent for {}{implied}", gate.purpose)
 }
 
 /// A retention as a sentence.
@@ -56,6 +62,22 @@ pub(super) fn retention(retention: &Retention) -> String {
         "{} from {}, {after}",
         term(retention.term),
         path(&retention.from)
+    )
+}
+
+/// How long a recipient may have something, whichever term ends first.
+fn kept(recipient: &Recipient, policy: &Policy) -> String {
+    let own = retention(&recipient.retention);
+    if policy
+        .kinds
+        .get(recipient.source)
+        .is_none_or(|kind| !kind.keyed)
+    {
+        return own;
+    }
+    format!(
+        "{own}; at most until {} after the end of the membership",
+        term(policy.patron_term)
     )
 }
 
@@ -72,8 +94,67 @@ fn term(term: Term) -> String {
     parts.join(" and ")
 }
 
+/// Which objections stop a recipient; none where its records have no patron.
+pub(super) fn objection(recipient: &Recipient, policy: &Policy) -> Option<String> {
+    let kind = policy.kinds.get(recipient.source)?;
+    if !kind.keyed {
+        return None;
+    }
+    let first = if recipient.marketing {
+        "the patron objects to direct marketing, once and for ever; or"
+    } else {
+        "the patron"
+    };
+    Some(format!(
+        "{first} objects for special circumstances, to {} or to all, and that is not dismissed",
+        recipient.purpose
+    ))
+}
+
+/// An agreement as a sentence.
+fn agreement(paper: &Agreement) -> String {
+    format!(
+        "{}, in force from {} to {}, with clauses on {}; {}",
+        paper.reference,
+        paper.from,
+        paper.until,
+        paper.clauses.join(", "),
+        paper_after(paper.after),
+    )
+}
+
+/// An authorisation as a sentence.
+fn authorisation(paper: &Authorisation) -> String {
+    let place = match paper.jurisdiction.as_str() {
+        "" => String::new(),
+        place => format!(" in {place}"),
+    };
+    format!(
+        "{}, approved by {} on {}, in force from {} to {}{place}; {}",
+        paper.reference,
+        paper.approved_by,
+        paper.approved_on,
+        paper.from,
+        paper.until,
+        paper_after(paper.after),
+    )
+}
+
+fn paper_after(after: PaperAfter) -> &'static str {
+    match after {
+        PaperAfter::Keep => "outside of that nothing is sent, and what it has stays",
+        PaperAfter::Retract => "outside of that nothing is sent, and what it has is taken back",
+    }
+}
+
+/// The name of the kind of record that a recipient gets something of.
+pub(super) fn source<'a>(recipient: &Recipient, policy: &'a Policy) -> &'a str {
+    let kind = policy.kinds.get(recipient.source);
+    kind.map_or("", |kind| kind.name.as_str())
+}
+
 /// What is said of a recipient, line by line: a word, and its text.
-pub(super) fn recipient(recipient: &Recipient, source: &str) -> Vec<(&'static str, String)> {
+pub(super) fn recipient(recipient: &Recipient, policy: &Policy) -> Vec<(&'static str, String)> {
     let basis = legal_basis_word(recipient.legal_basis);
     let mut lines = vec![
         ("topic", recipient.topics.to_string()),
@@ -82,15 +163,37 @@ pub(super) fn recipient(recipient: &Recipient, source: &str) -> Vec<(&'static st
             format!("{} ({})", recipient.purpose_text, recipient.purpose),
         ),
         ("basis", format!("{basis}{}", flows(recipient))),
-        ("of", records(recipient, source)),
+        ("of", records(recipient, source(recipient, policy))),
     ];
     if let Libraries::Only(libraries) = &recipient.libraries {
         lines.push(("libraries", libraries.join(", ")));
     }
+    if let [first, rest @ ..] = recipient.stages.as_slice() {
+        let rest: Vec<_> = rest.iter().map(path).collect();
+        let stages = format!(
+            "{}, and not before it {}",
+            path(first),
+            rest.join(", then ")
+        );
+        lines.push(("in order", stages));
+    }
+    if recipient.loan_history {
+        let text = "returned loans too, but none of a patron who keeps no loan history";
+        lines.push(("history", text.to_owned()));
+    }
     if let Some(gate) = &recipient.consent {
         lines.push(("behind", consent(gate)));
     }
-    lines.push(("kept", retention(&recipient.retention)));
+    if let Some(text) = objection(recipient, policy) {
+        lines.push(("unless", text));
+    }
+    if let Some(paper) = &recipient.agreement {
+        lines.push(("agreement", agreement(paper)));
+    }
+    if let Some(paper) = &recipient.authorisation {
+        lines.push(("authorised", authorisation(paper)));
+    }
+    lines.push(("kept", kept(recipient, policy)));
     lines.push(("key", format!("pseudonym of {}", path(&recipient.key))));
     if let Some(reason) = &recipient.credential_reason {
         lines.push(("reason", reason.clone()));

@@ -162,13 +162,12 @@ impl<'a> Run<'a> {
                 self.decide_one(message, *at, &mut outbox, &mut take)
             });
         }
-        let patrons = self.lane.patron_source();
-        for (message, at) in placed.iter().filter(|(_, at)| Some(*at) == patrons) {
+        let lane = Arc::clone(self.lane);
+        let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
+        for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at)) {
             self.pipeline.restore(&input(message, *at));
         }
         for gate in [true, false] {
-            let lane = Arc::clone(self.lane);
-            let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
             for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
                 self.decide_one(message, *at, &mut outbox, &mut take)?;
             }
@@ -233,7 +232,7 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
 
 fn note_dead(
     dead: &mut BTreeMap<&'static str, Vec<usize>>,
-    before: &[u64; Reason::ALL.len()],
+    before: &[u64],
     after: &Tally,
     line: usize,
 ) {

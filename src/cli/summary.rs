@@ -8,7 +8,8 @@ use crate::policy::reason::Reason;
 
 use super::table::{Cell, Table, grouped};
 
-/// Writes, per recipient, what was released and what was withheld for what.
+/// Writes, per recipient, what was released and what was withheld for what; and
+/// what was taken back, where anything was.
 ///
 /// # Errors
 ///
@@ -18,18 +19,31 @@ pub(super) fn recipients(
     lanes: &[(&Lane, &Tally)],
     width: Option<usize>,
 ) -> io::Result<()> {
-    let mut table = Table::new(&["RECIPIENT", "RELEASED", "WITHHELD", "BECAUSE"]);
+    let all = || lanes.iter().flat_map(|(_, tally)| &tally.recipients);
+    let retracted = all().any(|counts| taken_back(counts) > 0);
+    let column: &[&str] = if retracted { &["RETRACTED"] } else { &[] };
+    let heads = [&["RECIPIENT", "RELEASED"], column, &["WITHHELD", "BECAUSE"]];
+    let mut table = Table::new(&heads.concat());
     for (lane, tally) in lanes {
         for (program, counts) in lane.recipients.iter().zip(&tally.recipients) {
-            table.row([
+            let mut row = vec![
                 program.name.clone().into(),
-                Cell::number(counts.released),
-                Cell::number(counts.withheld.iter().sum::<u64>() + counts.refused),
-                because(counts).into(),
-            ]);
+                Cell::number(counts.published() - taken_back(counts)),
+            ];
+            if retracted {
+                row.push(Cell::number(taken_back(counts)));
+            }
+            let withheld = counts.withheld.iter().sum::<u64>();
+            row.push(Cell::number(withheld + counts.refused + counts.held));
+            row.push(because(counts).into());
+            table.row(row);
         }
     }
     table.write(out, width)
+}
+
+fn taken_back(counts: &RecipientTally) -> u64 {
+    counts.retractions().sum()
 }
 
 /// The reasons, the most frequent first.
@@ -37,7 +51,10 @@ fn because(counts: &RecipientTally) -> String {
     let mut reasons: Vec<(u64, &str)> = Reason::ALL
         .iter()
         .map(|reason| (counts.withheld[*reason as usize], reason.as_str()))
-        .chain([(counts.refused, "refused whole")])
+        .chain([
+            (counts.refused, "refused whole"),
+            (counts.held, "patron not known yet"),
+        ])
         .filter(|(count, _)| *count > 0)
         .collect();
     reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::papers::PaperSort;
 use crate::engine::lane::Lane;
 use crate::engine::tally::Tally;
 use crate::policy::detect::DETECTORS;
@@ -54,7 +55,15 @@ metrics_table! {
     UNFIT Counter "zeef_values_unfit_total" ["lane, topic"] "Strings that did not fit their form, and counted as missing."
     RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
     RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
+    UNCHANGED Counter "zeef_records_unchanged_total" ["recipient"] "Records of which the recipient has the same output already."
+    HELD Counter "zeef_records_held_total" ["recipient"] "Records that wait for their patron."
+    RECORDS_RETRACTED Counter "zeef_records_retracted_total" ["recipient, reason"] "Records whose new version took back what the recipient had."
     WITHHELD Counter "zeef_records_withheld_total" ["recipient, reason"] "Records that a recipient may not have."
+    RETRACTIONS Counter "zeef_retractions_total" ["recipient, reason"] "Outputs taken back, whatever brought it about."
+    CORRECTIONS Counter "zeef_corrections_total" ["recipient"] "Outputs corrected, since something about the patron changed."
+    LATER_RELEASES Counter "zeef_later_releases_total" ["recipient"] "Outputs released after their record, as what stood against it was lifted."
+    FORGOTTEN Counter "zeef_outputs_forgotten_total" ["recipient"] "Outputs that a recipient keeps lawfully after its term, and that zeef forgot."
+    SOURCE_GONE Counter "zeef_source_gone_total" ["recipient"] "Records that were to be decided again, and that their source no longer had."
     RECIPIENT_REFUSED Counter "zeef_recipient_records_refused_total" ["recipient"] "Records of the recipient's source that were refused whole."
     DETECTED Counter "zeef_detector_hits_total" ["recipient, detector"] "Personal data found in free text, and replaced."
     MASKED Counter "zeef_mask_limits_total" ["recipient, limit"] "Values of which a mask showed less than asked: short_name, short_card, national_card."
@@ -67,8 +76,12 @@ metrics_table! {
     PACED_SECONDS Histogram "zeef_rate_limit_wait_seconds" ["lane"] "Waits of a lane for a recipient's rate."
     REBALANCES Counter "zeef_rebalances_total" ["lane"] "Times that partitions were given or taken."
     TABLE_PATRONS Gauge "zeef_table_patrons" ["lane, worker"] "Patrons in the worker's table."
+    STATE_ROWS Gauge "zeef_state_rows" ["lane, worker"] "Records that some recipient has, or may still be owed."
+    WAITING Gauge "zeef_records_waiting" ["lane, worker"] "Records that wait for their patrons now."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
     LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: records on Kafka, bytes in a directory."
+    AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, today counted; 0 or less: it no longer is."
+    AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, today counted; 0 or less: it no longer is."
     POLICY Gauge "zeef_policy_info" ["version"] "1, for the policy that is in force."
     BUILD Gauge "zeef_build_info" ["version"] "1, for the version that runs."
 }
@@ -171,6 +184,16 @@ impl Metrics {
         text
     }
 
+    /// Shows how many days a recipient's paper is still in force.
+    pub fn paper(&self, sort: PaperSort, recipient: &str, days: i64) {
+        let name = match sort {
+            PaperSort::Agreement => AGREEMENT_DAYS,
+            PaperSort::Authorisation => AUTHORISATION_DAYS,
+        };
+        self.gauge(name, &[("recipient", recipient)])
+            .set(days as f64);
+    }
+
     /// The handles of one worker.
     #[must_use]
     pub fn worker(&self, lane: &Lane, worker: usize) -> WorkerMetrics {
@@ -199,6 +222,8 @@ impl Metrics {
             paced: self.histogram(PACED_SECONDS, &lane_label),
             rebalances: self.counter(REBALANCES, &lane_label),
             patrons: self.gauge(TABLE_PATRONS, &worker_labels),
+            rows: self.gauge(STATE_ROWS, &worker_labels),
+            waiting: self.gauge(WAITING, &worker_labels),
             rebuild_seconds: self.gauge(REBUILD_SECONDS, &worker_labels),
             topics: lane
                 .sources
@@ -234,6 +259,20 @@ impl Metrics {
             |name, key: &'static str, value: &str| Lazy::new(self, name, &[label, (key, value)]);
         RecipientMetrics {
             released: self.counter(RELEASED, &[label]),
+            unchanged: self.counter(UNCHANGED, &[label]),
+            held: self.counter(HELD, &[label]),
+            retracted: Reason::ALL
+                .iter()
+                .map(|reason| lazily(RECORDS_RETRACTED, "reason", reason.as_str()))
+                .collect(),
+            retractions: Reason::ALL
+                .iter()
+                .map(|reason| lazily(RETRACTIONS, "reason", reason.as_str()))
+                .collect(),
+            corrections: self.counter(CORRECTIONS, &[label]),
+            later_releases: self.counter(LATER_RELEASES, &[label]),
+            forgotten: self.counter(FORGOTTEN, &[label]),
+            gone: self.counter(SOURCE_GONE, &[label]),
             bytes: self.counter(RELEASED_BYTES, &[label]),
             refused: self.counter(RECIPIENT_REFUSED, &[label]),
             withheld: Reason::ALL
@@ -308,6 +347,14 @@ struct SourceMetrics {
 
 struct RecipientMetrics {
     released: Counter,
+    unchanged: Counter,
+    held: Counter,
+    retracted: Vec<Lazy>,
+    retractions: Vec<Lazy>,
+    corrections: Counter,
+    later_releases: Counter,
+    forgotten: Counter,
+    gone: Counter,
     bytes: Counter,
     refused: Counter,
     withheld: Vec<Lazy>,
@@ -328,6 +375,8 @@ pub struct WorkerMetrics {
     paced: Histogram,
     rebalances: Counter,
     patrons: Gauge,
+    rows: Gauge,
+    waiting: Gauge,
     rebuild_seconds: Gauge,
     topics: Vec<String>,
     lags: Lags,
@@ -353,13 +402,21 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.applied.increment(tally.applied);
             metrics.unfit.increment(tally.unfit);
-            add_all(&mut metrics.refused, tally.refused);
+            add_all(&mut metrics.refused, tally.refused.iter().copied());
         }
         for (metrics, tally) in self.recipients.iter_mut().zip(&tally.recipients) {
             metrics.released.increment(tally.released);
+            metrics.unchanged.increment(tally.unchanged);
+            metrics.held.increment(tally.held);
+            add_all(&mut metrics.retracted, tally.retracted.iter().copied());
+            add_all(&mut metrics.retractions, tally.retractions());
+            metrics.corrections.increment(tally.later.corrected);
+            metrics.later_releases.increment(tally.later.released);
+            metrics.forgotten.increment(tally.later.forgotten);
+            metrics.gone.increment(tally.later.gone);
             metrics.bytes.increment(tally.bytes);
             metrics.refused.increment(tally.refused);
-            add_all(&mut metrics.withheld, tally.withheld);
+            add_all(&mut metrics.withheld, tally.withheld.iter().copied());
             add_all(&mut metrics.detected, tally.seen.detected.map(u64::from));
             let limits = [
                 u64::from(tally.seen.noticed.short_name),
@@ -398,6 +455,12 @@ impl WorkerMetrics {
 
     pub fn table(&self, patrons: usize) {
         self.patrons.set(patrons as f64);
+    }
+
+    /// How many rows the state has, and how many of them wait for a patron.
+    pub fn state(&self, rows: usize, waiting: usize) {
+        self.rows.set(rows as f64);
+        self.waiting.set(waiting as f64);
     }
 
     /// Replaces the worker's lags: partitions that it no longer owns are gone.

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod clock;
 pub mod health;
 pub mod metrics;
+pub mod papers;
 pub mod run;
 pub mod topics;
 

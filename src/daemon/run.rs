@@ -13,16 +13,20 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::admin::{self, Shown};
+use super::clock::now_ms;
 use super::health::{Health, Phase, Pulse};
 use super::metrics::Metrics;
+use super::papers::Papers;
 use super::worker::{BatchBounds, Ended, Worker};
+use crate::engine::holding::Holds;
 use crate::engine::lane::{CompileError, Lane, Options};
 use crate::engine::meter::{Meter, Rate};
 use crate::engine::pipeline::Pipeline;
 use crate::engine::record::Limits;
+use crate::engine::state::Namer;
 use crate::json::scan::Bounds;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, Pseudonymiser};
+use crate::policy::pseudonym::{KeyRing, Pseudonymiser, STATE_KEY};
 use crate::policy::settings::DaemonSettings;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::{KafkaSettings, KafkaTransport};
@@ -62,6 +66,8 @@ pub struct LaneRun {
     pub plan: LanePlan,
     pub workers: usize,
     pub rates: Vec<Option<Rate>>,
+    /// Makes the names in the state.
+    pub namer: Namer,
 }
 
 /// Compiles every lane of a config. Dead letters name the sources' topics with
@@ -76,6 +82,10 @@ pub fn lanes(
     topic_prefix: &str,
 ) -> Result<Vec<LaneRun>, CompileError> {
     let daemon = &loaded.daemon;
+    let state = keys.state().ok_or_else(|| CompileError::NoKey {
+        recipient: STATE_KEY.to_owned(),
+    })?;
+    let namer = Namer::new(state);
     daemon
         .lanes
         .iter()
@@ -104,6 +114,7 @@ pub fn lanes(
                 plan,
                 workers: settings.workers,
                 rates,
+                namer: namer.clone(),
             })
         })
         .collect()
@@ -122,6 +133,16 @@ pub fn options(daemon: &DaemonSettings) -> Options {
             },
         },
         output_bytes_max: limits.output_bytes,
+    }
+}
+
+/// How many records may wait for their patrons, and for how long.
+#[must_use]
+pub fn holds(daemon: &DaemonSettings) -> Holds {
+    const DAY_MS: i64 = 86_400_000;
+    Holds {
+        records: daemon.holds.records,
+        term_ms: i64::from(daemon.holds.days) * DAY_MS,
     }
 }
 
@@ -159,6 +180,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     stop: Stop,
     bounds: BatchBounds,
+    holds: Holds,
+    sweep_every: Duration,
 }
 
 /// Runs all lanes until they are asked to stop, or their input ends.
@@ -178,6 +201,8 @@ pub fn run(
         metrics: Arc::clone(&metrics),
         stop: stop.clone(),
         bounds: bounds(&loaded.daemon),
+        holds: holds(&loaded.daemon),
+        sweep_every: Duration::from_secs(loaded.daemon.state.sweep_seconds),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -204,6 +229,9 @@ pub fn run(
         }
     }
     runtime.spawn(sum_up(Arc::clone(&metrics)));
+    let mut papers = Papers::of(&loaded.policy);
+    papers.look(&metrics, now_ms());
+    runtime.spawn(papers.watch(Arc::clone(&metrics)));
     let (ended, wait_for_end) = oneshot::channel::<()>();
     if let Some(listener) = listener {
         let shown = Shown { metrics, health };
@@ -400,10 +428,12 @@ impl Seat {
 
     fn worker<T: Transport>(&self, partitions: usize, transport: T) -> Worker<T> {
         let metrics = self.shared.metrics.worker(&self.lane.lane, self.number);
-        let pipeline = Pipeline::new(Arc::clone(&self.lane.lane));
+        let (lane, namer) = (Arc::clone(&self.lane.lane), self.lane.namer.clone());
+        let pipeline = Pipeline::with_state(lane, namer, self.shared.holds);
         let mut worker = Worker::new(pipeline, transport, metrics);
         worker.meter = Meter::new(self.lane.rates.clone());
         worker.bounds = self.shared.bounds;
+        worker.sweep_every = self.shared.sweep_every;
         worker.pulse = self.pulse.clone();
         worker.stop = self.shared.stop.clone();
         worker.partitions = partitions;

@@ -9,7 +9,8 @@ use std::thread;
 
 use crate::engine::lane::{DEAD_LETTERS_TOPIC, STATE_TOPIC};
 use crate::policy::catalogue::{Kind, Role};
-use crate::policy::recipient::{Recipient, Term};
+use crate::policy::recipient::Recipient;
+use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};

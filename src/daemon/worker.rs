@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::health::{Phase, Pulse};
 use super::metrics::WorkerMetrics;
+use crate::engine::lane::STATE_TOPIC;
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{RecipientTally, Tally};
@@ -54,6 +55,8 @@ impl Default for BatchBounds {
 
 /// A batch that was aborted this often for one cause stops the lane.
 const ABORTS_MAX: u32 = 5;
+/// Why a batch was dropped that a rebalance or a stop broke off.
+const INTERRUPTED: &str = "interrupted while records were read again";
 /// How many times as long a batch may be open behind a backlog.
 const BACKLOG_WAITS: u32 = 4;
 /// How long a record has waited that lies in a backlog.
@@ -64,6 +67,8 @@ const CLOCK_RECORDS: u64 = 64;
 /// that these travel in large requests, which cost client and broker less than
 /// a cache that holds few outputs saves.
 const CHUNK_RECORDS: u64 = 2_000;
+/// How many records may wait to be decided again before that is done.
+const AGAIN_RECORDS: usize = 10_000;
 /// How long a poll waits when no batch is open.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How often lag and table size are reported.
@@ -88,7 +93,9 @@ pub struct Worker<T> {
     pub pulse: Pulse,
     pub stop: Stop,
     /// The time of day in milliseconds since 1970.
-    pub clock: fn() -> i64,
+    pub clock: Box<dyn FnMut() -> i64 + Send>,
+    /// How often it is looked for what time alone changed.
+    pub sweep_every: Duration,
     /// Partitions of each joined source, to share rates by; 0 where unknown.
     pub partitions: usize,
     /// The numbers of all batches that were committed.
@@ -112,6 +119,8 @@ struct Batch {
     aborts: u32,
     last_abort: String,
     reported: Option<Instant>,
+    /// At which time of day it was swept last.
+    swept_ms: Option<i64>,
 }
 
 impl<T: Transport> Worker<T> {
@@ -128,7 +137,8 @@ impl<T: Transport> Worker<T> {
             metrics,
             pulse: Pulse::new(),
             stop: Stop::default(),
-            clock: super::clock::now_ms,
+            clock: Box::new(super::clock::now_ms),
+            sweep_every: Duration::from_secs(60),
             partitions: 0,
             totals,
             batch: Batch::default(),
@@ -163,6 +173,11 @@ impl<T: Transport> Worker<T> {
             lane = %self.pipeline.lane().name,
             consumed = self.totals.consumed(),
             released = sum(|recipient| recipient.released),
+            unchanged = sum(|recipient| recipient.unchanged),
+            held = sum(|recipient| recipient.held),
+            corrected = sum(|recipient| recipient.later.corrected),
+            later = sum(|recipient| recipient.later.released),
+            taken_back = sum(|recipient| recipient.retractions().sum()),
             withheld = sum(|recipient| recipient.withheld.iter().sum()),
             dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
             "done"
@@ -177,6 +192,7 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.report();
+        self.sweep(false)?;
         match self.poll()? {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
@@ -200,6 +216,7 @@ impl<T: Transport> Worker<T> {
             }
             Polled::End => {
                 self.finish()?;
+                self.sweep(true)?;
                 self.transport.close(true)?;
                 return Ok(Some(Ended::AtEnd));
             }
@@ -234,6 +251,7 @@ impl<T: Transport> Worker<T> {
             batch.records += 1;
             chunk += 1;
             let full = batch.is_full(bounds)
+                || pipeline.again_len() >= AGAIN_RECORDS
                 || (!paced && chunk >= CHUNK_RECORDS)
                 || (paced && full_for_meter(meter, pipeline))
                 || (chunk.is_multiple_of(CLOCK_RECORDS) && batch.is_old());
@@ -249,7 +267,57 @@ impl<T: Transport> Worker<T> {
             || (self.meter.paces() && full_for_meter(&self.meter, &self.pipeline))
     }
 
+    /// Decides again what something else than a new version changed.
+    fn again(&mut self) -> Result<(), Fault> {
+        let Worker {
+            pipeline,
+            transport,
+            batch,
+            ..
+        } = self;
+        while pipeline.again_len() > 0 {
+            let wanted = pipeline.again();
+            let read = transport.read_again(&wanted, &mut |index, input| {
+                if let Some(place) = wanted.get(index) {
+                    pipeline.decide_again(*place, input, &mut batch.outbox);
+                }
+            })?;
+            if read == Rebuilt::Interrupted {
+                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for what time alone changed, when it is time to, or at once.
+    fn sweep(&mut self, at_once: bool) -> Result<(), Fault> {
+        if self.batch.since.is_some()
+            || self.pulse.phase() != Phase::Ready
+            || self.pipeline.holding().is_none()
+        {
+            return Ok(());
+        }
+        let now_ms = (self.clock)();
+        let since_ms = self
+            .batch
+            .swept_ms
+            .map(|swept| now_ms.saturating_sub(swept));
+        let every_ms = i64::try_from(self.sweep_every.as_millis()).unwrap_or(i64::MAX);
+        if !at_once && since_ms.is_some_and(|since| (0..every_ms).contains(&since)) {
+            return Ok(());
+        }
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        self.pipeline.sweep(&mut self.batch.outbox);
+        let tidied = self.transport.tidy(now_ms)?;
+        if tidied || self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
+            self.commit_at(Some(now_ms))?;
+        }
+        self.batch.swept_ms = Some(now_ms);
+        Ok(())
+    }
+
     fn publish(&mut self) -> Result<(), Fault> {
+        self.again()?;
         let now_ms = self.pipeline.now().ms();
         self.transport.publish(&self.batch.outbox, now_ms)?;
         self.batch.published_bytes += self.batch.outbox.bytes_len() as u64;
@@ -266,10 +334,18 @@ impl<T: Transport> Worker<T> {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
+        self.commit_at(None)
+    }
+
+    /// Commits a batch that no record opened, where `begun_ms` says so, or the
+    /// one that is open.
+    fn commit_at(&mut self, begun_ms: Option<i64>) -> Result<(), Fault> {
+        // What is decided again counts for the rates, too.
+        self.again()?;
         if !self.pace()? {
             return Ok(());
         }
-        if self.batch.since.is_none() {
+        if self.batch.since.is_none() && begun_ms.is_none() {
             self.pipeline.begin(BatchTime::from_ms((self.clock)()));
         }
         let started = Instant::now();
@@ -293,7 +369,7 @@ impl<T: Transport> Worker<T> {
     /// was broken off: the batch was dropped, and nothing is lost.
     fn pace(&mut self) -> Result<bool, Fault> {
         for recipient in 0..self.pipeline.tally().recipients.len() {
-            let outputs = self.pipeline.tally().recipients[recipient].released;
+            let outputs = self.pipeline.tally().recipients[recipient].published();
             while let Err(wait) = self.meter.ask(recipient, outputs) {
                 if self.stop.asked() {
                     self.drop_batch()?;
@@ -336,9 +412,7 @@ impl<T: Transport> Worker<T> {
         self.metrics.rebalanced();
         self.pulse.set(Phase::Building);
         let owned: HashSet<i32> = partitions.iter().map(|one| one.partition).collect();
-        self.pipeline
-            .table_mut()
-            .retain(|partition| owned.contains(&partition));
+        self.pipeline.retain(|partition| owned.contains(&partition));
         self.batch
             .built
             .retain(|partition| owned.contains(partition));
@@ -350,7 +424,7 @@ impl<T: Transport> Worker<T> {
             if one.returned && self.batch.built.contains(&one.partition) {
                 continue;
             }
-            if !self.rebuild(one.partition)? {
+            if !self.rebuild(one.partition)? || !self.reconcile(one.partition)? {
                 return Ok(());
             }
         }
@@ -368,32 +442,91 @@ impl<T: Transport> Worker<T> {
         Ok(())
     }
 
-    /// Reads the patrons of one partition; false when that was broken off.
+    /// Reads all about the patrons of one partition, and what recipients have;
+    /// false when that was broken off.
     fn rebuild(&mut self, partition: i32) -> Result<bool, Fault> {
         self.batch.built.remove(&partition);
-        self.pipeline.table_mut().drop_partition(partition);
-        let lane = self.pipeline.lane();
-        let Some(source) = lane.patron_source().filter(|_| lane.joins) else {
-            return Ok(true);
-        };
-        let source = SourceId(u16::try_from(source).unwrap_or(u16::MAX));
+        self.pipeline.drop_partition(partition);
+        if !self.restore(partition)? {
+            self.pipeline.drop_partition(partition);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn restore(&mut self, partition: i32) -> Result<bool, Fault> {
         let Worker {
             pipeline,
             transport,
             ..
         } = self;
-        let rebuilt =
-            transport.rebuild(source, partition, &mut |input| pipeline.restore(&input))?;
-        match rebuilt {
-            Rebuilt::Done => {
-                self.batch.built.insert(partition);
-                Ok(true)
-            }
-            Rebuilt::Interrupted => {
-                self.pipeline.table_mut().drop_partition(partition);
-                Ok(false)
+        let lane = pipeline.shared_lane();
+        for (source, plan) in (0..).map(SourceId).zip(lane.plan().sources) {
+            let wanted = plan.rebuilt && pipeline.keeps(source);
+            if wanted
+                && transport.rebuild(source, partition, &mut |input| pipeline.restore(&input))?
+                    == Rebuilt::Interrupted
+            {
+                return Ok(false);
             }
         }
+        let Some(holding) = pipeline.holding_mut() else {
+            return Ok(true);
+        };
+        let mut damaged = None;
+        let restored = transport.restore(lane.state, partition, &mut |row| {
+            let taken = holding.restore(&lane, partition, row.key, row.value);
+            damaged = damaged.or(taken.err());
+        })?;
+        match damaged {
+            Some(error) => Err(Fault::Stop(format!(
+                "{STATE_TOPIC}{} partition {partition}: {error}",
+                lane.name
+            ))),
+            None => Ok(restored == Rebuilt::Done),
+        }
+    }
+
+    /// Decides what a partition's recipients have against what is known now, so
+    /// that nothing that happened meanwhile is missed; false when that was
+    /// broken off.
+    fn reconcile(&mut self, partition: i32) -> Result<bool, Fault> {
+        for _ in 0..ABORTS_MAX {
+            match self.reconcile_once(partition) {
+                Ok(()) => {
+                    self.batch.built.insert(partition);
+                    return Ok(true);
+                }
+                Err(Fault::Abort(cause)) if cause == INTERRUPTED => {
+                    self.drop_batch()?;
+                    self.pipeline.drop_partition(partition);
+                    return Ok(false);
+                }
+                Err(Fault::Abort(cause)) => {
+                    tracing::warn!(lane = %self.pipeline.lane().name, %cause, "reconcile aborted, will be done again");
+                    self.metrics.aborted();
+                    self.drop_batch()?;
+                    self.transport.pause(IDLE_WAIT)?;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(Fault::Stop(format!(
+            "partition {partition} could not be reconciled {ABORTS_MAX} times"
+        )))
+    }
+
+    fn reconcile_once(&mut self, partition: i32) -> Result<(), Fault> {
+        if self.pipeline.holding().is_none() {
+            return Ok(());
+        }
+        let now_ms = (self.clock)();
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        self.pipeline.reconcile(partition, &mut self.batch.outbox);
+        if self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
+            self.commit_at(Some(now_ms))?;
+        }
+        Ok(())
     }
 
     fn report(&mut self) {
@@ -405,6 +538,10 @@ impl<T: Transport> Worker<T> {
             self.batch.reported = Some(Instant::now());
             self.metrics.lag(&self.transport.lag());
             self.metrics.table(self.pipeline.table().len());
+            if let Some(holding) = self.pipeline.holding() {
+                let state = holding.state();
+                self.metrics.state(state.len(), state.held_in_all());
+            }
         }
     }
 }
@@ -416,7 +553,11 @@ fn full_for_meter(meter: &Meter, pipeline: &Pipeline) -> bool {
         .recipients
         .iter()
         .enumerate()
-        .any(|(at, tally)| meter.batch_max(at).is_some_and(|max| tally.released >= max))
+        .any(|(at, tally)| {
+            meter
+                .batch_max(at)
+                .is_some_and(|max| tally.published() >= max)
+        })
 }
 
 impl Batch {

@@ -3,45 +3,88 @@
 //! Default deny, with one closed reason. Conditions come first: where one does
 //! not hold, nothing else of the record is looked at.
 
+use super::gates::{Implied, Refusal, instant_ns};
 use super::lane::{Facts, Program, ROW_LIBRARY, Route, Source};
 use super::value::Value;
-use crate::policy::form::Instant;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Libraries, Literal, Test};
 use crate::transport::OutputId;
 
-/// Judges one record for one recipient.
+/// Judges one record for one recipient. `due_ms` is lowered to when time alone
+/// may change the answer.
 ///
 /// # Errors
 ///
-/// The first [`Reason`] against release.
+/// The first [`Refusal`].
 #[inline]
-pub fn admit(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
+pub fn admit(
+    facts: &Facts<'_>,
+    source: &Source,
+    program: &Program,
+    due_ms: &mut i64,
+) -> Result<(), Refusal> {
     libraries(facts, source, &program.libraries)?;
     for one in &program.conditions {
-        match one.shared.and_then(|place| facts.verdicts.get(place)) {
-            Some(verdict) => (*verdict)?,
-            None => condition(facts.value(one.field), &one.test)?,
-        }
+        let verdict = match one.shared.and_then(|place| facts.verdicts.get(place)) {
+            Some(verdict) => *verdict,
+            None => condition(facts.value(one.field), &one.test),
+        };
+        verdict.map_err(|reason| Refusal::by(one.field.joined, reason))?;
     }
     needs(facts, source, program)?;
-    consent(facts, program)?;
-    loan_history(facts, program)
+    gates(facts, program, due_ms)
+}
+
+/// What can be said of a record whose patron is not known: only what the record
+/// alone decides.
+///
+/// # Errors
+///
+/// The first [`Reason`] against release, whoever the patron is.
+pub fn without_patron(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
+    libraries(facts, source, &program.libraries).map_err(|refusal| refusal.reason)?;
+    let own = program.conditions.iter().filter(|one| !one.field.joined);
+    for one in own {
+        condition(facts.value(one.field), &one.test)?;
+    }
+    Ok(())
 }
 
 /// Every field that the recipient needs is well formed, used or not.
 #[inline]
-pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Reason> {
+pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Result<(), Refusal> {
     let strides = source.shape.strides();
     // Mostly the record has nothing malformed at all.
     let needs = match facts.record.malformed() {
         true => &program.needs,
         false => &program.joined_needs,
     };
-    if needs.iter().any(|&need| facts.malformed(need, strides)) {
-        return Err(Reason::Malformed);
-    }
-    Ok(())
+    let mut malformed = needs.iter().filter(|&&need| facts.malformed(need, strides));
+    let Some(first) = malformed.next() else {
+        return Ok(());
+    };
+    // Where the record itself is malformed too, the patron changes nothing.
+    let joined = first.joined && malformed.all(|need| need.joined);
+    Err(Refusal::by(joined, Reason::Malformed))
+}
+
+/// The gates beside conditions, in the order of the rules.
+#[inline]
+pub(super) fn gates(facts: &Facts<'_>, program: &Program, due_ms: &mut i64) -> Result<(), Refusal> {
+    let gates = &program.gates;
+    let implied = Implied::At(implied_ns(facts, program));
+    gates.standing(facts.said, implied, facts.now_ms, due_ms)?;
+    gates.in_order(facts).map_err(Refusal::lasting)?;
+    gates.loan_history(facts).map_err(Refusal::owed)?;
+    gates
+        .patron_term(|at| facts.value(at), facts.now_ms, due_ms)
+        .map_err(Refusal::owed)
+}
+
+/// When the event was that implies consent, where the recipient has one.
+pub(super) fn implied_ns(facts: &Facts<'_>, program: &Program) -> Option<i64> {
+    let event = program.gates.consent.as_ref()?.implied_by;
+    facts.text(event).and_then(instant_ns)
 }
 
 /// Tenants: the record's and the patron's library, and that they are one.
@@ -50,7 +93,7 @@ pub(super) fn libraries(
     facts: &Facts<'_>,
     source: &Source,
     served: &Libraries,
-) -> Result<(), Reason> {
+) -> Result<(), Refusal> {
     if matches!(served, Libraries::All) && facts.row.is_none() {
         return Ok(());
     }
@@ -63,13 +106,16 @@ pub(super) fn libraries(
     let (own, patrons) = (own.as_text(), patrons.as_text());
     if let Libraries::Only(list) = served {
         let is_served = |library: &str| list.iter().any(|served| served == library);
-        if ![own, patrons].into_iter().flatten().all(is_served) || own.or(patrons).is_none() {
-            return Err(Reason::Library);
+        if own.is_some_and(|own| !is_served(own)) || own.or(patrons).is_none() {
+            return Err(Refusal::lasting(Reason::Library));
+        }
+        if patrons.is_some_and(|patrons| !is_served(patrons)) {
+            return Err(Refusal::owed(Reason::Library));
         }
     }
     match (own, patrons) {
         (Some(own), Some(patrons)) if own != patrons && !source.kind.other_library => {
-            Err(Reason::LibraryConflict)
+            Err(Refusal::owed(Reason::LibraryConflict))
         }
         _ => Ok(()),
     }
@@ -81,7 +127,7 @@ pub(super) fn libraries(
 ///
 /// [`Reason::ReceiverUnlisted`] where the record's receiving party has none.
 #[inline]
-pub(super) fn route(facts: &Facts<'_>, route: &Route) -> Result<OutputId, Reason> {
+pub(super) fn route(facts: &Facts<'_>, route: &Route) -> Result<OutputId, Refusal> {
     match route {
         Route::One(output) => Ok(*output),
         Route::Each { by, of } => {
@@ -89,7 +135,7 @@ pub(super) fn route(facts: &Facts<'_>, route: &Route) -> Result<OutputId, Reason
             of.iter()
                 .find(|(listed, _)| Some(listed.as_str()) == party)
                 .map(|&(_, output)| output)
-                .ok_or(Reason::ReceiverUnlisted)
+                .ok_or(Refusal::by(by.joined, Reason::ReceiverUnlisted))
         }
     }
 }
@@ -119,39 +165,4 @@ fn equals(value: Value<'_>, literal: &Literal) -> bool {
         }
         _ => false,
     }
-}
-
-/// Until consent records decide, the event that implies consent alone does.
-#[inline]
-pub(super) fn consent(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
-    let Some(event) = program.implied_consent else {
-        return if program.consent_needed {
-            Err(Reason::NoConsent)
-        } else {
-            Ok(())
-        };
-    };
-    let granted = facts
-        .text(Some(event))
-        .and_then(Instant::parse)
-        .is_some_and(|at| at.unix_nanoseconds() <= i128::from(facts.now_ms) * 1_000_000);
-    if granted {
-        Ok(())
-    } else {
-        Err(Reason::NoConsent)
-    }
-}
-
-/// Loan history off: no returned loans (G11).
-#[inline]
-pub(super) fn loan_history(facts: &Facts<'_>, program: &Program) -> Result<(), Reason> {
-    let Some((status, choice)) = program.loan_history else {
-        return Ok(());
-    };
-    let off = facts.value(choice) == Value::Boolean(false);
-    let returned = facts.text(Some(status)) == Some("returned");
-    if off && returned {
-        return Err(Reason::LoanHistoryOff);
-    }
-    Ok(())
 }

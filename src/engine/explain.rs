@@ -3,8 +3,10 @@
 //! Asks the same gates and writes with the same projector as the hot path; it
 //! decides nothing itself.
 
-use super::admit::{admit, condition, consent, libraries, loan_history, needs, route};
+use super::admit::{admit, condition, implied_ns, libraries, needs, route};
+use super::gates::Refusal;
 use super::lane::{Facts, Program, Source};
+use super::pipeline::in_term;
 use super::project::Projector;
 use super::tally::Seen;
 use crate::policy::reason::Reason;
@@ -32,8 +34,21 @@ pub struct Gates {
     pub needs: Result<(), Reason>,
     /// The fields that are malformed.
     pub malformed: Vec<FieldRef>,
-    pub consent: Result<(), Reason>,
-    pub loan_history: Result<(), Reason>,
+    /// The others, in the order in which they are asked.
+    pub others: Vec<(Gate, Result<(), Reason>)>,
+}
+
+/// A gate beside library, conditions and form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Agreement,
+    Authorisation,
+    Objection,
+    Consent,
+    Stages,
+    LoanHistory,
+    PatronTerm,
+    Term,
 }
 
 /// What one output field came to.
@@ -67,9 +82,12 @@ pub(super) fn explain(
     projector.next_record(facts.lane);
     let key = projector.begin_key(facts, program);
     let key = key.map(|key| key.end(program));
-    let verdict = admit(facts, source, program)
-        .and_then(|()| route(facts, &program.route))
-        .err();
+    let mut due_ms = i64::MAX;
+    let verdict = admit(facts, source, program, &mut due_ms)
+        .and_then(|()| in_term(facts, program, facts.now_ms, &mut due_ms))
+        .and_then(|_| route(facts, &program.route))
+        .err()
+        .map(|refusal| refusal.reason);
     let fields = projector.each(facts, program, key.as_ref()).into_iter();
     Explanation {
         verdict: verdict.or_else(|| key.is_none().then_some(Reason::KeyMissing)),
@@ -79,6 +97,37 @@ pub(super) fn explain(
             .map(|(value, counted)| Outcome { value, counted })
             .collect(),
     }
+}
+
+fn reason(verdict: Result<(), Refusal>) -> Result<(), Reason> {
+    verdict.map_err(|refusal| refusal.reason)
+}
+
+fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>)> {
+    let gates = &program.gates;
+    let (said, now_ms) = (facts.said, facts.now_ms);
+    let mut due_ms = i64::MAX;
+    let implied = implied_ns(facts, program);
+    let term = in_term(facts, program, now_ms, &mut due_ms).map(|_| ());
+    vec![
+        (Gate::Agreement, reason(gates.agreed(now_ms, &mut due_ms))),
+        (
+            Gate::Authorisation,
+            reason(gates.authorised(now_ms, &mut due_ms)),
+        ),
+        (Gate::Objection, reason(gates.unopposed(said))),
+        (
+            Gate::Consent,
+            reason(gates.consented(said, implied, now_ms, &mut due_ms)),
+        ),
+        (Gate::Stages, gates.in_order(facts)),
+        (Gate::LoanHistory, gates.loan_history(facts)),
+        (
+            Gate::PatronTerm,
+            gates.patron_term(|at| facts.value(at), now_ms, &mut due_ms),
+        ),
+        (Gate::Term, reason(term)),
+    ]
 }
 
 fn gates(facts: &Facts<'_>, source: &Source, program: &Program) -> Gates {
@@ -91,13 +140,12 @@ fn gates(facts: &Facts<'_>, source: &Source, program: &Program) -> Gates {
     malformed.sort();
     malformed.dedup();
     Gates {
-        libraries: libraries(facts, source, &program.libraries),
+        libraries: reason(libraries(facts, source, &program.libraries)),
         conditions: conditions
             .map(|one| condition(facts.value(one.field), &one.test))
             .collect(),
-        needs: needs(facts, source, program),
+        needs: reason(needs(facts, source, program)),
         malformed,
-        consent: consent(facts, program),
-        loan_history: loan_history(facts, program),
+        others: others(facts, program),
     }
 }

@@ -3,15 +3,19 @@
 //! Everything that can be looked up by name is looked up here, once. What the
 //! hot path gets are places.
 
+use super::gates::{ConsentGate, Gates, Paper, Retention};
 use super::record::{Limits, Reading};
+use super::said::Said;
 use super::shape::{Place, Shape, ShapeError};
+use super::speech::Speech;
 use super::table::{Row, RowLayout};
 use super::value::Value;
 use crate::json::page::Label;
 use crate::policy::Policy;
 use crate::policy::catalogue::{Kind, Role, Type};
 use crate::policy::detect::Detectors;
-use crate::policy::form::{Date, Form};
+use crate::policy::form::Form;
+use crate::policy::gate::Asked;
 use crate::policy::mask::{Mask, Need};
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::reason::Reason;
@@ -19,7 +23,8 @@ use crate::policy::recipient::{
     Authorisation, FieldRef, Libraries, OutputField, OutputValue, Projection, Recipient, SubField,
     Test, Topics,
 };
-use crate::transport::{LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
+use crate::policy::term::Term;
+use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
 /// The topic of dead letters, without any prefix.
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
@@ -27,6 +32,9 @@ pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
 pub const STATE_TOPIC: &str = "zeef.state.";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
+
+const MEMBERSHIP_STATUS: &str = "membership.status";
+const MEMBERSHIP_END: &str = "membership.ends_on";
 
 /// Where the value of one field is found when a record is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,13 +59,19 @@ pub struct Lane {
     pub limits: Limits,
     pub output_bytes_max: usize,
     pub dead_letters: OutputId,
-    /// What is published on, the dead letters last.
+    /// Where what recipients have is written down.
+    pub state: OutputId,
+    /// What is published on, dead letters and state last.
     pub outputs: Vec<OutputPlan>,
+    /// What consents and objections may be for, as far as a recipient asks.
+    pub purposes: Vec<String>,
 }
 
 /// One source of a lane.
 #[derive(Debug)]
 pub struct Source {
+    /// Its place in the lane.
+    pub place: u16,
     pub kind: Kind,
     /// The topic as dead letters name it.
     pub topic: String,
@@ -68,12 +82,29 @@ pub struct Source {
     pub own_id: Option<u16>,
     /// What the derived fact about the card is made of.
     pub card: Option<CardFact>,
+    /// Where a consent or an objection says what it says.
+    pub speech: Option<Speech>,
     /// Slots that repeat another one, where its text fits a form.
     pub checked: Vec<Checked>,
     /// What recipients ask of a record alone: each once, as many ask the same.
     pub tests: Vec<(u16, Test)>,
     /// The recipients of this source, by their place in [`Lane::recipients`].
     pub recipients: Vec<usize>,
+}
+
+impl Source {
+    /// What tells a record from all others of its source: library and own id.
+    #[must_use]
+    pub fn state_key<'a>(
+        &self,
+        record: Reading<'a>,
+        input: &Input<'a>,
+    ) -> Option<(&'a str, &'a str)> {
+        let text = |slot: Option<u16>| slot.and_then(|slot| record.text(slot));
+        let library = text(self.library).unwrap_or_default();
+        let key = || input.key.and_then(|key| std::str::from_utf8(key).ok());
+        Some((library, text(self.own_id).or_else(key)?))
+    }
 }
 
 /// From which slots of a patron record the fact about its card is derived.
@@ -110,12 +141,10 @@ pub struct Program {
     pub joined_needs: Vec<Ref>,
     /// The fields behind the places, by their paths, for explanations only.
     pub names: Vec<(Ref, FieldRef)>,
-    /// Nothing is released without consent.
-    pub consent_needed: bool,
-    /// An instant of the patron that implies consent.
-    pub implied_consent: Option<Ref>,
-    /// Status of the loan, and the patron's choice.
-    pub loan_history: Option<(Ref, Ref)>,
+    /// What else may stand between a record and the recipient.
+    pub gates: Gates,
+    /// Its records are not patrons' own: each is of a patron in the table.
+    pub joined: bool,
     /// When national numbers may be given, in milliseconds since 1970.
     pub authorised_ms: Option<(i64, i64)>,
     /// Whether the patron's card number is a national number, where it is named.
@@ -331,7 +360,9 @@ impl Lane {
             limits: options.limits,
             output_bytes_max: options.output_bytes_max,
             dead_letters: OutputId(0),
+            state: OutputId(0),
             outputs: Vec::new(),
+            purposes: Vec::new(),
         };
         if let Some(patron) = lane.patron_source()
             && let Some(library) = lane.sources[patron].library
@@ -358,6 +389,8 @@ impl Lane {
                 card_fact: None,
                 joined_card: None,
                 key: None,
+                national: recipient.releases_national(&policy.kinds),
+                patron_term: policy.patron_term,
             }
             .compile(key)?;
             lane.sources[source].recipients.push(index);
@@ -371,6 +404,10 @@ impl Lane {
         lane.share_messages();
         lane.share_tests();
         lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, false);
+        lane.state = lane.output(&format!("{STATE_TOPIC}{name}"), false);
+        if let Some(plan) = lane.outputs.last_mut() {
+            plan.state = true;
+        }
         Ok(lane)
     }
 
@@ -390,7 +427,7 @@ impl Lane {
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
                 gate: source.kind.role != Role::Record,
-                rebuilt: source.kind.role == Role::Patron && self.joins,
+                rebuilt: source.kind.role != Role::Record && source.kind.keyed,
                 joined: source.kind.keyed,
             })
             .collect();
@@ -400,6 +437,16 @@ impl Lane {
             outputs: self.outputs.clone(),
             policy_version: self.policy_version.clone(),
         }
+    }
+
+    /// The place of a purpose that a recipient asks for.
+    fn purpose(&mut self, name: &str) -> u16 {
+        let known = self.purposes.iter().position(|known| known == name);
+        let place = known.unwrap_or_else(|| {
+            self.purposes.push(name.to_owned());
+            self.purposes.len() - 1
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
     }
 
     fn output(&mut self, topic: &str, day_only: bool) -> OutputId {
@@ -423,6 +470,13 @@ impl Lane {
         self.sources
             .iter()
             .position(|source| source.kind.role == Role::Patron)
+    }
+
+    /// Whether the source at this place is that of patrons.
+    #[must_use]
+    pub fn is_patron(&self, source: u16) -> bool {
+        let source = self.sources.get(usize::from(source));
+        source.is_some_and(|source| source.kind.role == Role::Patron)
     }
 
     /// Whether some recipient may have national numbers, so that the table
@@ -529,10 +583,13 @@ fn sources(policy: &Policy, recipients: &[&Recipient]) -> Result<Vec<Source>, Sh
         Role::Gate => 1,
         Role::Record => 2,
     });
-    kinds.into_iter().map(source).collect()
+    (0..)
+        .zip(kinds)
+        .map(|(place, kind)| source(place, kind))
+        .collect()
 }
 
-fn source(kind: &Kind) -> Result<Source, ShapeError> {
+fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
     let mut shape = Shape::default();
     let mut wanted = |path: &str| -> Result<Option<u16>, ShapeError> {
         let Some(field) = kind.field(path) else {
@@ -554,6 +611,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
     } else {
         wanted(&kind.id)?
     };
+    let speech = Speech::of(kind, &mut wanted)?;
     if kind.closed {
         for field in &kind.fields {
             // Its form is checked in a slot beside it, where it is wanted.
@@ -567,6 +625,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         }
     }
     Ok(Source {
+        place,
         kind: kind.clone(),
         topic: kind.topic.clone(),
         shape,
@@ -574,6 +633,7 @@ fn source(kind: &Kind) -> Result<Source, ShapeError> {
         library,
         own_id,
         card: None,
+        speech,
         checked: Vec::new(),
         tests: Vec::new(),
         recipients: Vec::new(),
@@ -591,6 +651,9 @@ struct Compiler<'a> {
     joined_card: Option<u16>,
     /// What the output's key is made of.
     key: Option<PseudonymOf>,
+    /// Some national number is released.
+    national: bool,
+    patron_term: Term,
 }
 
 impl Compiler<'_> {
@@ -607,26 +670,10 @@ impl Compiler<'_> {
         let key = self.pseudonym_of(&recipient.key)?;
         self.key = Some(key.clone());
         let route = self.route(&recipient.topics)?;
-        let implied = recipient
-            .consent
-            .as_ref()
-            .and_then(|consent| consent.implied_by.as_ref());
-        let implied_consent = implied.map(|field| self.field(field)).transpose()?;
-        let loan_history = if recipient.loan_history {
-            let status = FieldRef {
-                joined: false,
-                path: "status".to_owned(),
-            };
-            Some((
-                self.field(&status)?,
-                self.field(&self.patron_field("loan_history"))?,
-            ))
-        } else {
-            None
-        };
-        self.field(&recipient.retention.from)?;
+        let gates = self.gates()?;
         let steps = self.steps(&recipient.fields)?;
         let card_fact = self.card_fact;
+        let joined = !self.is_patron_source() && self.lane.sources[self.source].kind.keyed;
         let mut needs = self.needs;
         needs.sort_unstable();
         needs.dedup();
@@ -639,10 +686,12 @@ impl Compiler<'_> {
             joined_needs: needs.iter().copied().filter(|need| need.joined).collect(),
             needs,
             names: self.names,
-            consent_needed: recipient.consent.is_some(),
-            implied_consent,
-            loan_history,
-            authorised_ms: recipient.authorisation.as_ref().map(in_force),
+            gates,
+            joined,
+            authorised_ms: recipient
+                .authorisation
+                .as_ref()
+                .map(Authorisation::in_force_ms),
             card_fact,
             joined_card: self.joined_card,
             key,
@@ -655,6 +704,85 @@ impl Compiler<'_> {
             runs: runs(&steps),
             steps,
         })
+    }
+
+    fn gates(&mut self) -> Result<Gates, CompileError> {
+        let recipient = self.recipient;
+        let implied_by = recipient
+            .consent
+            .as_ref()
+            .and_then(|consent| consent.implied_by.as_ref());
+        let implied_by = implied_by.map(|field| self.field(field)).transpose()?;
+        let purpose = self.lane.purpose(&recipient.purpose);
+        let place = u16::try_from(self.lane.recipients.len()).unwrap_or(u16::MAX);
+        let consent = recipient.consent.as_ref().map(|consent| ConsentGate {
+            asked: Asked {
+                purpose: self.lane.purpose(&consent.purpose),
+                recipient: place,
+                explicit: consent.explicit,
+            },
+            implied_by,
+        });
+        let mut stages = Vec::with_capacity(recipient.stages.len());
+        for stage in &recipient.stages {
+            stages.push(self.single(stage)?);
+        }
+        let loan_history = if recipient.loan_history {
+            let status = FieldRef {
+                joined: false,
+                path: "status".to_owned(),
+            };
+            Some((
+                self.field(&status)?,
+                self.field(&self.patron_field("loan_history"))?,
+            ))
+        } else {
+            None
+        };
+        let retention = &recipient.retention;
+        let ends_on = self.patron_field(MEMBERSHIP_END);
+        Ok(Gates {
+            recipient: place,
+            purpose,
+            marketing: recipient.marketing,
+            agreement: recipient
+                .agreement
+                .as_ref()
+                .map(|paper| Paper::new(paper.in_force_ms(), paper.after)),
+            authorisation: recipient
+                .authorisation
+                .as_ref()
+                .filter(|_| self.national)
+                .map(|paper| Paper::new(paper.in_force_ms(), paper.after)),
+            consent,
+            stages,
+            loan_history,
+            membership: self.membership()?,
+            patron_term: self.patron_term,
+            retention: Retention {
+                term: retention.term,
+                from: self.field(&retention.from)?,
+                of_membership: retention.from == ends_on,
+                after: retention.after,
+            },
+        })
+    }
+
+    /// Status and end of the patron's membership. That they are malformed does
+    /// not make a record so: they are no recipient's fields.
+    fn membership(&mut self) -> Result<Option<(Ref, Ref)>, CompileError> {
+        let [status, ends_on] = [MEMBERSHIP_STATUS, MEMBERSHIP_END].map(|path| {
+            let field = self.patron_field(path);
+            let kind = self.kind(field.joined).and_then(|kind| kind.field(path));
+            kind.map(|known| (field, known.kind))
+        });
+        let (Some((status, status_type)), Some((ends_on, ends_type))) = (status, ends_on) else {
+            return Ok(None);
+        };
+        Ok(Some((
+            self.want(status.joined, &status.path, status_type)?,
+            self.want(ends_on.joined, &ends_on.path, ends_type)?,
+        )))
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
@@ -1092,20 +1220,14 @@ fn card_fact_of(source: &mut Source) -> Option<CardFact> {
     })
 }
 
-/// The first and the first later millisecond at which it holds.
-fn in_force(authorisation: &Authorisation) -> (i64, i64) {
-    const DAY_MS: i64 = 86_400_000;
-    let from = Date::parse(&authorisation.from).map_or(i64::MAX, |date| date.to_unix_ms());
-    let until = Date::parse(&authorisation.until).map_or(i64::MIN, |date| date.to_unix_ms());
-    (from, until.saturating_add(DAY_MS))
-}
-
 /// The record and its patron, as a program sees them.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub lane: &'a Lane,
     pub record: Reading<'a>,
     pub row: Option<&'a Row>,
+    /// What the patron said.
+    pub said: Option<&'a Said>,
     /// The batch's time, in milliseconds since 1970.
     pub now_ms: i64,
     /// What the source's tests say of the record, as far as it was asked.

@@ -9,14 +9,19 @@
 //!
 //! No clock, no I/O: the batch's time is passed in.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::admit::{admit, condition, route};
+use super::admit::{admit, condition, route, without_patron};
 use super::dead_letter::DeadLetter;
 use super::explain::{Explanation, explain};
+use super::gates::Refusal;
+use super::holding::{Holding, Holds, Met, Verdict, tells_upstream};
 use super::lane::{Facts, Lane, Program, Source};
 use super::project::Projector;
 use super::record::Record;
+use super::said::{Said, Sayings, Statement};
+use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
 use super::tally::{Seen, Tally};
 use super::value::{Slot, State, Value};
@@ -24,7 +29,7 @@ use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
 use crate::policy::text;
-use crate::transport::{Input, Outbox, OutputId, Payload};
+use crate::transport::{Coordinates, Input, Outbox, OutputId, Payload, SourceId};
 
 /// Decides the records of one worker. Owns all it touches.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub struct Pipeline {
     /// One for each source of the lane, as each has keys of its own.
     records: Vec<Record>,
     table: Table,
+    sayings: Sayings,
     draft: Draft,
     projector: Projector,
     /// What the source's tests say of the record at hand.
@@ -41,6 +47,10 @@ pub struct Pipeline {
     admitted: Vec<(usize, OutputId)>,
     /// What projecting one output met with.
     seen: Seen,
+    /// Tells consents of one patron apart; never written down.
+    seed: foldhash::fast::RandomState,
+    /// What recipients have; none where records are only decided.
+    holding: Option<Holding>,
     tally: Tally,
     now: BatchTime,
 }
@@ -70,6 +80,7 @@ impl BatchTime {
 }
 
 impl Pipeline {
+    /// Decides each record by itself, and remembers nothing of what was sent.
     #[must_use]
     pub fn new(lane: Arc<Lane>) -> Self {
         let tally = Tally::new(lane.sources.len(), lane.recipients.len());
@@ -78,14 +89,26 @@ impl Pipeline {
             records: shapes.map(Record::new).collect(),
             lane,
             table: Table::default(),
+            sayings: Sayings::default(),
             draft: Draft::default(),
             projector: Projector::default(),
             verdicts: Vec::new(),
             admitted: Vec::new(),
             seen: Seen::default(),
+            seed: foldhash::fast::RandomState::default(),
+            holding: None,
             tally,
             now: BatchTime::default(),
         }
+    }
+
+    /// Knows what each recipient has: sends only what changes it, and takes
+    /// back what it may no longer have.
+    #[must_use]
+    pub fn with_state(lane: Arc<Lane>, namer: Namer, holds: Holds) -> Self {
+        let mut pipeline = Pipeline::new(lane);
+        pipeline.holding = Some(Holding::new(&pipeline.lane, namer, holds));
+        pipeline
     }
 
     /// Starts a batch that is decided at `now`.
@@ -104,12 +127,33 @@ impl Pipeline {
     }
 
     #[must_use]
+    pub fn shared_lane(&self) -> Arc<Lane> {
+        Arc::clone(&self.lane)
+    }
+
+    /// Whether what a gate source says is kept in memory.
+    #[must_use]
+    pub fn keeps(&self, source: SourceId) -> bool {
+        !self.lane.is_patron(source.0) || self.keeps_patrons()
+    }
+
+    #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
     }
 
     pub fn table_mut(&mut self) -> &mut Table {
         &mut self.table
+    }
+
+    /// What recipients have, where that is known.
+    #[must_use]
+    pub fn holding(&self) -> Option<&Holding> {
+        self.holding.as_ref()
+    }
+
+    pub fn holding_mut(&mut self) -> Option<&mut Holding> {
+        self.holding.as_mut()
     }
 
     /// What happened since the last [`merge`](Self::merge) or
@@ -122,34 +166,76 @@ impl Pipeline {
     /// The batch was committed: what it changed in memory stays.
     pub fn merge(&mut self) {
         self.table.merge();
+        self.sayings.merge();
+        if let Some(holding) = &mut self.holding {
+            holding.merge();
+        }
         self.tally.clear();
     }
 
     /// The batch was aborted: it never happened.
     pub fn abandon(&mut self) {
         self.table.abandon();
+        self.sayings.abandon();
+        if let Some(holding) = &mut self.holding {
+            holding.abandon();
+        }
         self.tally.clear();
     }
 
-    /// Puts a record of the patron source into the table, outside of any batch.
+    /// Forgets a partition whole.
+    pub fn drop_partition(&mut self, partition: i32) {
+        self.table.drop_partition(partition);
+        self.sayings.drop_partition(partition);
+        if let Some(holding) = &mut self.holding {
+            holding.drop_partition(partition);
+        }
+    }
+
+    /// Forgets every partition that is not in `kept`.
+    pub fn retain(&mut self, kept: impl Fn(i32) -> bool) {
+        self.table.retain(&kept);
+        self.sayings.retain(&kept);
+        if let Some(holding) = &mut self.holding {
+            holding.retain(&kept);
+        }
+    }
+
+    /// Puts a record of a gate source into memory, outside of any batch.
     pub fn restore(&mut self, input: &Input<'_>) {
         let lane = Arc::clone(&self.lane);
         let Some(source) = lane.source(input.source) else {
             return;
         };
-        if !lane.joins {
+        if source.kind.role == Role::Patron && !self.keeps_patrons() {
             return;
         }
         let outcome = self.read(input, source);
         let Some(id) = key_text(input) else {
             return;
         };
-        let row = match outcome {
-            Ok(Read::Erasure) => Row::erased(id, input.offset),
-            Ok(Read::Record(text)) => self.row(source, text, input, id),
-            Err(_) => Row::unreadable(id, input.offset),
-        };
-        self.table.restore(input.partition, row);
+        let place = (input.partition, input.offset);
+        match (source.kind.role, outcome) {
+            (Role::Record, _) => {}
+            (Role::Patron, outcome) => {
+                let row = match outcome {
+                    Ok(Read::Erasure) => Row::erased(id, input.offset),
+                    Ok(Read::Record(text)) => self.row(source, text, input, id),
+                    Err(_) => Row::unreadable(id, input.offset),
+                };
+                self.table.restore(input.partition, row);
+            }
+            (Role::Gate, Ok(Read::Record(text))) => match self.statement(source, input, text) {
+                Ok(Some(statement)) => self.sayings.restore(place, id, statement),
+                Ok(None) => {}
+                Err(_) => {
+                    self.unheard(source, place, id, false);
+                }
+            },
+            (Role::Gate, _) => {
+                self.unheard(source, place, id, false);
+            }
+        }
     }
 
     /// Decides one record, and adds what comes of it to `outbox`.
@@ -163,10 +249,80 @@ impl Pipeline {
         self.records[at].forget();
         let outcome = self.read(input, source);
         self.tally.sources[at].unfit += u64::from(self.records[at].unfit());
+        let case = Case {
+            lane: &lane,
+            source,
+            input,
+        };
         match outcome {
-            Err(reason) => self.refuse(&lane, source, input, reason, outbox),
-            Ok(Read::Erasure) => self.erase(source, input),
-            Ok(Read::Record(text)) => self.decide_record(&lane, source, input, text, outbox),
+            Err(reason) => self.refuse(case, reason, outbox),
+            Ok(Read::Erasure) => self.erase(case, outbox),
+            Ok(Read::Record(text)) => match source.kind.role {
+                Role::Gate => self.hear(case, text, outbox),
+                _ => self.decide_record(case, text, Met::First, outbox),
+            },
+        }
+    }
+
+    /// The records that have to be decided again, since something else than
+    /// they changed: to be read from their sources, and given to
+    /// [`decide_again`](Self::decide_again) in this order.
+    pub fn again(&mut self) -> Vec<Coordinates> {
+        let Some(holding) = &mut self.holding else {
+            return Vec::new();
+        };
+        holding.again(&self.table)
+    }
+
+    /// How many records wait to be decided again.
+    #[must_use]
+    pub fn again_len(&self) -> usize {
+        self.holding.as_ref().map_or(0, Holding::again_len)
+    }
+
+    /// Decides a record again; none where its source no longer has it.
+    pub fn decide_again(
+        &mut self,
+        place: Coordinates,
+        input: Option<Input<'_>>,
+        outbox: &mut Outbox,
+    ) {
+        let lane = Arc::clone(&self.lane);
+        let Some(source) = lane.source(place.source) else {
+            return;
+        };
+        if let Some(input) = &input
+            && let Ok(Read::Record(text)) = self.read(input, source)
+            && self.is_wanted(source, input, text)
+        {
+            let case = Case {
+                lane: &lane,
+                source,
+                input,
+            };
+            return self.decide_record(case, text, Met::Again, outbox);
+        }
+        if let Some(holding) = &mut self.holding {
+            let around = (&self.table, &self.sayings, &self.now);
+            holding.gone(&lane, place, around, &mut self.tally, outbox);
+        }
+    }
+
+    /// Decides each record of a partition against what recipients have of it,
+    /// once everything about patrons is known.
+    pub fn reconcile(&mut self, partition: i32, outbox: &mut Outbox) {
+        let lane = Arc::clone(&self.lane);
+        if let Some(holding) = &mut self.holding {
+            let around = (&self.table, &self.sayings, &self.now);
+            holding.reconcile(&lane, partition, around, &mut self.tally, outbox);
+        }
+    }
+
+    /// Finds what time alone changed.
+    pub fn sweep(&mut self, outbox: &mut Outbox) {
+        let lane = Arc::clone(&self.lane);
+        if let Some(holding) = &mut self.holding {
+            holding.sweep(&lane, &self.now, &mut self.tally, outbox);
         }
     }
 
@@ -182,19 +338,34 @@ impl Pipeline {
             Ok(Read::Record(text)) => text,
         };
         let row = match patron_of(&self.table, source, input) {
-            Ok(row) => row,
-            Err(reason) => return Some(Explanation::refused(reason)),
+            Patron::Known(row) => Some(row),
+            Patron::Nobody => None,
+            Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
+            Patron::Unknown => return Some(Explanation::refused(Reason::PatronUnknown)),
         };
         let facts = Facts {
             lane: &lane,
             record: self.records[usize::from(input.source.0)].reading(text),
             row,
+            said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &[],
             dropped: None,
         }
         .seen_by(program);
         Some(explain(&facts, source, program, &mut self.projector))
+    }
+
+    /// Whether a patron whose record this is was erased after it. Where nothing
+    /// is remembered of what was sent, each record speaks for itself.
+    fn is_erased(&self, input: &Input<'_>) -> bool {
+        let known = key_text(input).and_then(|id| self.table.find(input.partition, id));
+        self.holding.is_some() && known == Some(Known::Erased)
+    }
+
+    /// Whether what patrons' records say is kept.
+    fn keeps_patrons(&self) -> bool {
+        self.lane.joins || self.holding.is_some()
     }
 
     fn count_input(&mut self, at: usize, input: &Input<'_>) {
@@ -256,83 +427,167 @@ impl Pipeline {
         self.draft.row(layout, record, dropped, id, input.offset)
     }
 
-    /// A record refused whole: a dead letter; no recipient sees anything of it.
-    fn refuse(
-        &mut self,
-        lane: &Lane,
+    /// What a consent or an objection says.
+    fn statement(
+        &self,
         source: &Source,
         input: &Input<'_>,
-        reason: Reason,
-        outbox: &mut Outbox,
-    ) {
-        // Fail closed: an older record of the patron must not decide either.
-        if source.kind.role == Role::Patron
-            && lane.joins
-            && let Some(id) = key_text(input)
-        {
-            self.table
-                .put(input.partition, Row::unreadable(id, input.offset));
+        text: &str,
+    ) -> Result<Option<Statement>, Reason> {
+        let Some(speech) = &source.speech else {
+            return Ok(None);
+        };
+        let record = self.records[usize::from(input.source.0)].reading(text);
+        let id = source.own_id.and_then(|slot| record.text(slot));
+        let id = self.seed.hash_one(id.unwrap_or_default());
+        speech.statement(&self.lane, record, id).map(Some)
+    }
+
+    /// Notes that a consent or an objection cannot be read; says whether that
+    /// is new.
+    fn unheard(&mut self, source: &Source, place: (i32, i64), id: &str, in_batch: bool) -> bool {
+        let Some(speech) = &source.speech else {
+            return false;
+        };
+        let statement = Statement::Unreadable(speech.topic());
+        if in_batch {
+            return self.sayings.put(place, id, statement);
         }
+        self.sayings.restore(place, id, statement);
+        true
+    }
+
+    /// A consent or an objection.
+    fn hear(&mut self, case: Case<'_>, text: &str, outbox: &mut Outbox) {
+        let Case { source, input, .. } = case;
+        let statement = match self.statement(source, input, text) {
+            Ok(statement) => statement,
+            Err(reason) => return self.refuse(case, reason, outbox),
+        };
+        self.tally.sources[usize::from(input.source.0)].applied += 1;
+        if let (Some(statement), Some(id)) = (statement, key_text(input))
+            && self
+                .sayings
+                .put((input.partition, input.offset), id, statement)
+        {
+            self.recheck(case, id, outbox);
+        }
+    }
+
+    /// Something else than its records changed for a patron.
+    fn recheck(&mut self, case: Case<'_>, id: &str, outbox: &mut Outbox) {
+        if let Some(holding) = &mut self.holding {
+            let around = (&self.table, &self.sayings, &self.now);
+            let partition = case.input.partition;
+            holding.recheck(case.lane, (partition, id), around, &mut self.tally, outbox);
+        }
+    }
+
+    /// A record refused whole: a dead letter; no recipient sees anything of it.
+    fn refuse(&mut self, case: Case<'_>, reason: Reason, outbox: &mut Outbox) {
+        let Case { source, input, .. } = case;
         self.tally.sources[usize::from(input.source.0)].refused[reason as usize] += 1;
         for &recipient in &source.recipients {
             self.tally.recipients[recipient].refused += 1;
         }
-        let case = Case {
-            lane,
-            source,
-            input,
-            now: &self.now,
+        case.letter(&self.now, (reason, None), &mut self.tally, outbox);
+        let Some(id) = key_text(input) else {
+            return;
         };
-        case.letter((reason, None), &mut self.tally, outbox);
+        // Fail closed: what was known before must not decide either.
+        let changed = match source.kind.role {
+            Role::Patron if self.keeps_patrons() => {
+                self.table
+                    .put(input.partition, Row::unreadable(id, input.offset));
+                true
+            }
+            Role::Gate => self.unheard(source, (input.partition, input.offset), id, true),
+            _ => false,
+        };
+        if changed {
+            self.recheck(case, id, outbox);
+        }
     }
 
     /// A null on the patron source: the patron is erased.
-    fn erase(&mut self, source: &Source, input: &Input<'_>) {
-        if self.lane.joins
-            && let Some(id) = key_text(input)
-        {
+    fn erase(&mut self, case: Case<'_>, outbox: &mut Outbox) {
+        let Case { source, input, .. } = case;
+        let Some(id) = key_text(input) else {
+            return;
+        };
+        if self.keeps_patrons() {
             let row = Row::erased(id, input.offset);
             self.table.put(input.partition, row);
         }
-        self.withhold_all(source, input, Reason::PatronErased);
-    }
-
-    fn withhold_all(&mut self, source: &Source, input: &Input<'_>, reason: Reason) {
-        for &recipient in &source.recipients {
-            self.tally.recipients[recipient].withheld[reason as usize] += 1;
+        if let Some(holding) = &mut self.holding
+            && self.table.offset(input.partition, id) == Some(input.offset)
+        {
+            let around = (&self.table, &self.sayings, &self.now);
+            let of = (input.partition, id);
+            holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
+        } else {
+            for &recipient in &source.recipients {
+                self.tally.recipients[recipient].withheld[Reason::PatronErased as usize] += 1;
+            }
         }
         if source.recipients.is_empty() {
             self.tally.sources[usize::from(input.source.0)].applied += 1;
         }
     }
 
-    fn decide_record(
-        &mut self,
-        lane: &Lane,
-        source: &Source,
-        input: &Input<'_>,
-        text: &str,
-        outbox: &mut Outbox,
-    ) {
-        if source.kind.role == Role::Patron
-            && lane.joins
+    /// Whether a record that was read again is the one that was meant.
+    fn is_wanted(&self, source: &Source, input: &Input<'_>, text: &str) -> bool {
+        let record = self.records[usize::from(input.source.0)].reading(text);
+        let key = source.state_key(record, input);
+        let holding = self.holding.as_ref().zip(key);
+        holding.is_some_and(|(holding, (library, id))| {
+            holding.has(source, input.partition, library, id)
+        })
+    }
+
+    fn decide_record(&mut self, case: Case<'_>, text: &str, met: Met, outbox: &mut Outbox) {
+        let Case {
+            lane,
+            source,
+            input,
+        } = case;
+        let is_patron = source.kind.role == Role::Patron;
+        if is_patron
+            && met == Met::First
+            && self.keeps_patrons()
             && let Some(id) = key_text(input)
+            // A rebuild may have read further than this already.
+            && self.table.offset(input.partition, id) < Some(input.offset)
         {
             let row = self.row(source, text, input, id);
             self.table.put(input.partition, row);
         }
-        let row = match patron_of(&self.table, source, input) {
-            Ok(row) => row,
-            Err(reason @ Reason::PatronErased) => {
-                return self.withhold_all(source, input, reason);
-            }
-            Err(reason) => return self.refuse(lane, source, input, reason, outbox),
-        };
         let at = usize::from(input.source.0);
         if source.recipients.is_empty() {
             self.tally.sources[at].applied += 1;
         }
         let record = self.records[at].reading(text);
+        let patron = match patron_of(&self.table, source, input) {
+            // An older record of a patron that is known to be erased since.
+            Patron::Nobody if is_patron && self.is_erased(input) => Patron::Erased,
+            patron => patron,
+        };
+        let mut holding = self.holding.as_mut().filter(|_| source.kind.keyed);
+        if let Some(holding) = &mut holding {
+            let key = source.state_key(record, input);
+            let of = (input.partition, input.offset);
+            let is_old = !holding.begin(source, key, of, key_text(input), met, self.now.ms);
+            if is_old {
+                for &index in &source.recipients {
+                    self.tally.recipients[index].unchanged += 1;
+                }
+                return;
+            }
+        }
+        let row = match patron {
+            Patron::Known(row) => Some(row),
+            Patron::Nobody | Patron::Erased | Patron::Unknown => None,
+        };
         self.verdicts.clear();
         let tests = source.tests.iter();
         self.verdicts
@@ -341,17 +596,16 @@ impl Pipeline {
             lane,
             record,
             row,
+            said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &self.verdicts,
             dropped: None,
         };
         let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
-        let case = Case {
-            lane,
-            source,
-            input,
-            now: &self.now,
-        };
+        let first_ms = holding
+            .as_ref()
+            .map_or(self.now.ms, |holding| holding.first_ms());
+        let mut due_ms = i64::MAX;
         self.admitted.clear();
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
@@ -359,11 +613,32 @@ impl Pipeline {
             };
             let narrowed = seen_by(program);
             let facts = narrowed.as_ref().unwrap_or(&facts);
-            let admitted =
-                admit(facts, source, program).and_then(|()| route(facts, &program.route));
+            let admitted = match patron {
+                Patron::Erased => Err(Refusal::by(!is_patron, Reason::PatronErased)),
+                Patron::Unknown => match without_patron(facts, source, program) {
+                    Ok(()) => Err(Refusal::owed(Reason::PatronUnknown)),
+                    Err(reason) => Err(Refusal::lasting(reason)),
+                },
+                Patron::Known(_) | Patron::Nobody => admit(facts, source, program, &mut due_ms)
+                    .and_then(|()| in_term(facts, program, first_ms, &mut due_ms))
+                    .and_then(|until_ms| Ok((route(facts, &program.route)?, until_ms))),
+            };
             match admitted {
-                Ok(output) => self.admitted.push((index, output)),
-                Err(reason) => case.withhold((index, reason), &mut self.tally, outbox),
+                Ok((output, until_ms)) => {
+                    self.admitted.push((index, output));
+                    if let Some(holding) = &mut holding {
+                        holding.admit(index, until_ms);
+                    }
+                }
+                Err(refusal) => match &mut holding {
+                    Some(holding) => holding.answer(index, Verdict::Refused(refusal)),
+                    None if refusal.reason == Reason::PatronUnknown => {
+                        self.tally.recipients[index].held += 1;
+                    }
+                    None => {
+                        case.withhold(&self.now, (index, refusal.reason), &mut self.tally, outbox)
+                    }
+                },
             }
         }
         self.projector.next_record(lane);
@@ -394,16 +669,43 @@ impl Pipeline {
                 ),
                 None => Err(Reason::KeyMissing),
             };
+            let sent = match (&released, &mut holding, key) {
+                (Ok(_), Some(holding), Some(key)) => holding.release(index, output, &key, outbox),
+                _ => true,
+            };
             match released {
                 Ok(bytes) => {
                     let tally = &mut self.tally.recipients[index];
-                    tally.released += 1;
-                    tally.bytes += bytes as u64;
-                    if program.notices {
-                        tally.seen.absorb(&self.seen);
+                    if holding.is_none() {
+                        tally.released += 1;
+                    }
+                    if sent {
+                        tally.bytes += bytes as u64;
+                        if program.notices {
+                            tally.seen.absorb(&self.seen);
+                        }
                     }
                 }
-                Err(reason) => case.withhold((index, reason), &mut self.tally, outbox),
+                Err(reason) => match &mut holding {
+                    Some(holding) => {
+                        let joined = !program.joined_needs.is_empty();
+                        let refusal = Refusal::by(joined, reason);
+                        holding.answer(index, Verdict::Refused(refusal));
+                    }
+                    None => case.withhold(&self.now, (index, reason), &mut self.tally, outbox),
+                },
+            }
+        }
+        if let Some(holding) = &mut holding {
+            let around = (&self.table, &self.sayings, &self.now);
+            let of = (input, source);
+            holding.settle(lane, of, around, due_ms, &mut self.tally, outbox);
+            if is_patron
+                && met == Met::First
+                && let Some(id) = key_text(input)
+            {
+                let of = (input.partition, id);
+                holding.recheck_records(lane, of, around, &mut self.tally, outbox);
             }
         }
     }
@@ -415,41 +717,86 @@ struct Case<'a> {
     lane: &'a Lane,
     source: &'a Source,
     input: &'a Input<'a>,
-    now: &'a BatchTime,
 }
 
 impl Case<'_> {
     /// Counts that a recipient does not get a record, and tells upstream where
     /// that is the record's fault.
     #[inline(never)]
-    fn withhold(self, (index, reason): (usize, Reason), tally: &mut Tally, outbox: &mut Outbox) {
+    fn withhold(
+        self,
+        now: &BatchTime,
+        (index, reason): (usize, Reason),
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
         tally.recipients[index].withheld[reason as usize] += 1;
-        if matches!(reason, Reason::Malformed | Reason::TooLarge) {
+        if tells_upstream(reason) {
             let name = self.lane.recipients[index].name.as_str();
-            self.letter((reason, Some(name)), tally, outbox);
+            self.letter(now, (reason, Some(name)), tally, outbox);
         }
     }
 
     /// Writes a dead letter, for a recipient or for all, and counts it.
     fn letter(
         self,
+        now: &BatchTime,
         (reason, recipient): (Reason, Option<&str>),
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        tally.dead_letters[reason as usize] += 1;
-        let letter = DeadLetter {
-            lane: &self.lane.name,
-            topic: &self.source.topic,
-            partition: self.input.partition,
-            offset: self.input.offset,
-            reason,
-            recipient,
-            policy_version: &self.lane.policy_version,
-            time: &self.now.text,
-        };
-        outbox.push(self.lane.dead_letters, None, None, |out| letter.write(out));
+        let place = (self.input.partition, self.input.offset);
+        letter(
+            self.lane,
+            self.source,
+            place,
+            now,
+            (reason, recipient),
+            tally,
+            outbox,
+        );
     }
+}
+
+/// Writes a dead letter, for a recipient or for all, and counts it.
+pub(super) fn letter(
+    lane: &Lane,
+    source: &Source,
+    (partition, offset): (i32, i64),
+    now: &BatchTime,
+    (reason, recipient): (Reason, Option<&str>),
+    tally: &mut Tally,
+    outbox: &mut Outbox,
+) {
+    tally.dead_letters[reason as usize] += 1;
+    let letter = DeadLetter {
+        lane: &lane.name,
+        topic: &source.topic,
+        partition,
+        offset,
+        reason,
+        recipient,
+        policy_version: &lane.policy_version,
+        time: &now.text,
+    };
+    outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+}
+
+/// When the recipient's term for a record is over, where it is not yet.
+pub(super) fn in_term(
+    facts: &Facts<'_>,
+    program: &Program,
+    first_ms: i64,
+    due_ms: &mut i64,
+) -> Result<i64, Refusal> {
+    let until_ms = program.gates.until_ms(facts, first_ms);
+    if until_ms <= facts.now_ms {
+        let retention = &program.gates.retention;
+        let joined = retention.from.joined || retention.of_membership;
+        return Err(Refusal::by(joined, Reason::Lapsed));
+    }
+    *due_ms = (*due_ms).min(until_ms);
+    Ok(until_ms)
 }
 
 /// Writes the output of a record for one recipient; returns its bytes.
@@ -509,20 +856,33 @@ fn derive(record: &mut Record, text: &str, source: &Source) {
     }
 }
 
-/// The row of a record's patron; none where a kind is not joined.
-fn patron_of<'a>(
-    table: &'a Table,
-    source: &Source,
-    input: &Input<'_>,
-) -> Result<Option<&'a Row>, Reason> {
+/// The patron of a record.
+#[derive(Clone, Copy)]
+enum Patron<'a> {
+    /// The record's kind is not joined with patrons.
+    Nobody,
+    Known(&'a Row),
+    Erased,
+    Unknown,
+}
+
+fn patron_of<'a>(table: &'a Table, source: &Source, input: &Input<'_>) -> Patron<'a> {
     if source.kind.role != Role::Record || !source.kind.keyed {
-        return Ok(None);
+        return Patron::Nobody;
     }
     match key_text(input).and_then(|id| table.find(input.partition, id)) {
-        Some(Known::Patron(row)) => Ok(Some(row)),
-        Some(Known::Erased) => Err(Reason::PatronErased),
-        Some(Known::Unreadable) | None => Err(Reason::PatronUnknown),
+        Some(Known::Patron(row)) => Patron::Known(row),
+        Some(Known::Erased) => Patron::Erased,
+        Some(Known::Unreadable) | None => Patron::Unknown,
     }
+}
+
+/// What the patron of a record said.
+fn said_of<'a>(sayings: &'a Sayings, source: &Source, input: &Input<'_>) -> Option<&'a Said> {
+    if !source.kind.keyed || sayings.is_empty() {
+        return None;
+    }
+    sayings.find(input.partition, key_text(input)?)
 }
 
 /// What a message turned out to be.

@@ -35,6 +35,19 @@ impl Table {
         part.find(&self.seed, patron_id).map(Row::known)
     }
 
+    /// The offset of the record that a patron is known by.
+    #[must_use]
+    pub fn offset(&self, partition: i32, patron_id: &str) -> Option<i64> {
+        let row = self.parts.get(&partition)?.find(&self.seed, patron_id);
+        row.map(Row::offset)
+    }
+
+    /// Every patron of a partition, erased ones too.
+    pub fn rows(&self, partition: i32) -> impl Iterator<Item = &Row> {
+        let part = self.parts.get(&partition);
+        part.into_iter().flat_map(Rows::iter)
+    }
+
     /// Changes a patron within the batch, unless something newer is known.
     pub fn put(&mut self, partition: i32, row: Row) {
         let part = self.parts.entry(partition).or_default();

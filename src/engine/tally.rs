@@ -1,8 +1,44 @@
 //! What happened in a batch, in numbers: counted here, published after commit.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::policy::detect::DETECTORS;
 use crate::policy::mask::Noticed;
 use crate::policy::reason::Reason;
+
+/// A count for each reason, in the order of [`Reason::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByReason([u64; Reason::ALL.len()]);
+
+/// The standard library has it for arrays of up to 32 only.
+impl Default for ByReason {
+    fn default() -> Self {
+        ByReason([0; Reason::ALL.len()])
+    }
+}
+
+impl Deref for ByReason {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl DerefMut for ByReason {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a ByReason {
+    type Item = &'a u64;
+    type IntoIter = std::slice::Iter<'a, u64>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
 
 /// The numbers of one source of the lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,7 +46,7 @@ pub struct SourceTally {
     pub consumed: u64,
     pub bytes: u64,
     /// Refused whole, by reason.
-    pub refused: [u64; Reason::ALL.len()],
+    pub refused: ByReason,
     /// Records of a kind that no recipient of the lane has as its source.
     pub applied: u64,
     /// Strings that did not fit their form, and counted as missing.
@@ -20,12 +56,61 @@ pub struct SourceTally {
 /// The numbers of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecipientTally {
+    /// It got an output that it did not have.
     pub released: u64,
+    /// It has the same already.
+    pub unchanged: u64,
     pub bytes: u64,
-    pub withheld: [u64; Reason::ALL.len()],
+    pub withheld: ByReason,
+    /// The record waits for its patron.
+    pub held: u64,
+    /// What it had was taken back.
+    pub retracted: ByReason,
     /// The record was refused whole before the recipient's gate saw it.
     pub refused: u64,
+    /// What else than the record itself brought about.
+    pub later: Later,
     pub seen: Seen,
+}
+
+impl RecipientTally {
+    /// Messages on the recipient's topic: outputs and tombstones.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        let later = self.later.released + self.later.corrected;
+        self.released + later + self.retractions().sum::<u64>()
+    }
+
+    /// What was taken back, by reason, whatever brought it about.
+    pub fn retractions(&self) -> impl Iterator<Item = u64> {
+        let both = self.retracted.iter().zip(self.later.retracted.iter());
+        both.map(|(record, later)| record + later)
+    }
+}
+
+/// What came of deciding records again, since something else than they changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Later {
+    pub released: u64,
+    /// Another output than it had.
+    pub corrected: u64,
+    pub unchanged: u64,
+    pub retracted: ByReason,
+    /// Its term was over, and it keeps what it has.
+    pub forgotten: u64,
+    /// The source no longer had the record.
+    pub gone: u64,
+}
+
+impl Later {
+    fn add(&mut self, more: &Later) {
+        self.released += more.released;
+        self.corrected += more.corrected;
+        self.unchanged += more.unchanged;
+        add_all(&mut self.retracted, &more.retracted);
+        self.forgotten += more.forgotten;
+        self.gone += more.gone;
+    }
 }
 
 /// What projecting outputs met with.
@@ -54,7 +139,7 @@ impl Seen {
 pub struct Tally {
     pub sources: Vec<SourceTally>,
     pub recipients: Vec<RecipientTally>,
-    pub dead_letters: [u64; Reason::ALL.len()],
+    pub dead_letters: ByReason,
     /// When the records of the batch were written, in milliseconds since 1970.
     pub written_ms: Vec<i64>,
 }
@@ -80,6 +165,10 @@ impl Tally {
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;
+            sum.unchanged += more.unchanged;
+            sum.held += more.held;
+            add_all(&mut sum.retracted, &more.retracted);
+            sum.later.add(&more.later);
             sum.bytes += more.bytes;
             add_all(&mut sum.withheld, &more.withheld);
             sum.refused += more.refused;

@@ -11,15 +11,16 @@ use sha2::{Digest, Sha256};
 use super::catalogue::{Class, Kind, Role, Type};
 use super::mask::{Mask, SurnameKey};
 use super::recipient::{
-    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, Projection, Recipient,
-    SubField, Term, Test,
+    After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, PaperAfter,
+    Projection, Recipient, SubField, Test,
 };
+use super::term::Term;
 
 /// Stands first: another rendering makes other versions.
 const FORMAT: &str = "zeef policy 1\n";
 
 /// Renders kinds and enabled recipients, both sorted by name.
-pub(super) fn render(all: &[Kind], recipients: &[Recipient]) -> String {
+pub(super) fn render(all: &[Kind], patron_term: Term, recipients: &[Recipient]) -> String {
     let mut kinds: Vec<_> = all.iter().collect();
     kinds.sort_by(|a, b| a.name.cmp(&b.name));
     let mut sorted: Vec<_> = recipients.iter().collect();
@@ -28,6 +29,7 @@ pub(super) fn render(all: &[Kind], recipients: &[Recipient]) -> String {
     for kind in &kinds {
         push_kind(kind, &mut text);
     }
+    push(&mut text, format_args!("patron_retention {patron_term}\n"));
     for recipient in sorted {
         let source = all.get(recipient.source).map_or("", |kind| &kind.name);
         push_recipient(recipient, source, &mut text);
@@ -129,6 +131,15 @@ pub fn legal_basis_word(basis: LegalBasis) -> &'static str {
     }
 }
 
+/// The word of what follows a paper's end in a recipient's file.
+#[must_use]
+pub fn paper_after_word(after: PaperAfter) -> &'static str {
+    match after {
+        PaperAfter::Keep => "keep",
+        PaperAfter::Retract => "retract",
+    }
+}
+
 /// A path as a recipient of another source than patron writes it.
 fn path(field: &FieldRef) -> String {
     let prefix = if field.joined { "patron." } else { "" };
@@ -152,6 +163,10 @@ fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     );
     for condition in &recipient.when {
         push_condition(condition, text);
+    }
+    if !recipient.stages.is_empty() {
+        let stages: Vec<_> = recipient.stages.iter().map(path).collect();
+        push(text, format_args!("  stages {}\n", stages.join(" ")));
     }
     push_gates(recipient, text);
     for field in &recipient.fields {
@@ -207,7 +222,7 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
         After::Retract => "retract",
         After::Forget => "forget",
     };
-    let (term, from) = (term(retention.term), path(&retention.from));
+    let (term, from) = (retention.term, path(&retention.from));
     push(
         text,
         format_args!("  retention {term} from {from} {after}\n"),
@@ -225,16 +240,6 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
     push_papers(recipient, text);
 }
 
-fn term(term: Term) -> String {
-    let mut text = "P".to_owned();
-    for (number, unit) in [(term.years, 'Y'), (term.months, 'M'), (term.days, 'D')] {
-        if number > 0 {
-            push(&mut text, format_args!("{number}{unit}"));
-        }
-    }
-    text
-}
-
 fn push_papers(recipient: &Recipient, text: &mut String) {
     if let Some(paper) = &recipient.agreement {
         let mut clauses: Vec<_> = paper.clauses.iter().collect();
@@ -243,20 +248,24 @@ fn push_papers(recipient: &Recipient, text: &mut String) {
         let (from, until) = (&paper.from, &paper.until);
         push(
             text,
-            format_args!("  agreement {reference} {clauses} {from} {until}\n"),
+            format_args!(
+                "  agreement {reference} {clauses} {from} {until} {}\n",
+                paper_after_word(paper.after)
+            ),
         );
     }
     if let Some(paper) = &recipient.authorisation {
         push(
             text,
             format_args!(
-                "  authorisation {} {} {} {} {} {}\n",
+                "  authorisation {} {} {} {} {} {} {}\n",
                 quoted(&paper.reference),
                 quoted(&paper.approved_by),
                 paper.approved_on,
                 paper.from,
                 paper.until,
                 quoted(&paper.jurisdiction),
+                paper_after_word(paper.after),
             ),
         );
     }

@@ -55,6 +55,15 @@ pub struct Field {
     pub values: Vec<String>,
 }
 
+impl Field {
+    /// Whether it is a national number, by its form or by its class.
+    #[must_use]
+    pub fn is_national(&self) -> bool {
+        let form = self.kind == Type::Text(Some(Form::Rijksregisternummer));
+        form || self.class == Class::NationalId
+    }
+}
+
 /// What a kind is to the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -10,6 +10,7 @@ use super::form::Form;
 use super::load::Draft;
 use super::mask::Mask;
 use super::recipient::{FieldRef, LegalBasis, Literal, OutputValue, Projection, Test};
+use super::term::TERM_MAX;
 
 /// A row of [`LINTS`].
 pub struct LintDef {
@@ -57,9 +58,6 @@ pub(super) const NO_PURPOSE: &str = "purpose";
 pub(super) const NO_RETENTION: &str = "retention";
 pub(super) const PROCESSOR: &str = "processor-agreement";
 pub(super) const NATIONAL_NUMBER: &str = "national-number";
-
-/// A release for longer than this needs another ground than a setting (R02).
-const TERM_YEARS_MAX: u32 = 5;
 
 /// What an agreement with a processor must have (F18).
 const CLAUSES: &[&str] = &["use", "security", "confidentiality"];
@@ -417,12 +415,7 @@ impl<'a> View<'a> {
 }
 
 fn retention_limit(view: &View<'_>) -> Vec<Breach> {
-    let term = view.draft.recipient.retention.term;
-    let days = u32::from(term.days);
-    let months = u32::from(term.years) * 12 + u32::from(term.months);
-    let limit = TERM_YEARS_MAX * 12;
-    // A month has 28 days at least: what is over is so in any calendar.
-    if months * 28 + days <= limit * 28 && months <= limit && days <= TERM_YEARS_MAX * 366 {
+    if view.draft.recipient.retention.term.fits_in(TERM_MAX) {
         return Vec::new();
     }
     let line = view.draft.lines.retention;
@@ -466,18 +459,13 @@ fn national_number(view: &View<'_>) -> Vec<Breach> {
     }
     view.used()
         .iter()
-        .filter(|released| is_national(released.field) && !is_bsn(released.field))
+        .filter(|released| released.field.is_national() && !is_bsn(released.field))
         .map(|released| {
             let found = format!("the national number `{}`", released.path);
             let expected = "`authorisation` with `reference`, `approved_by`, `approved_on`, `from` and `until`";
             breach(released.line, found, expected)
         })
         .collect()
-}
-
-fn is_national(field: &Field) -> bool {
-    let form = field.kind == Type::Text(Some(Form::Rijksregisternummer));
-    form || field.class == Class::NationalId
 }
 
 fn special_category(view: &View<'_>) -> Vec<Breach> {

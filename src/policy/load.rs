@@ -18,6 +18,7 @@ use recipient::Law;
 use super::catalogue::{Kind, Role};
 use super::document::{Mistake, Table, read};
 use super::settings::{DaemonSettings, MaskDefaults, Recipients};
+use super::term::Term;
 use super::{Policy, canonical, lint, settings};
 
 /// A config folder, read without a mistake.
@@ -83,12 +84,13 @@ struct Source {
 impl Loader<'_> {
     fn load(&mut self) -> Loaded {
         let zeef = self.zeef();
-        let masks = self.with(&zeef, |table| {
+        let first = self.with(&zeef, |table| {
             // The rest is read when the recipients are known.
             table.entries();
-            settings::mask_defaults(table)
+            (settings::mask_defaults(table), settings::patron_term(table))
         });
-        let masks = masks.unwrap_or_default();
+        let (masks, patron_term) =
+            first.unwrap_or_else(|| (MaskDefaults::default(), settings::PATRON_TERM));
         let Catalogue {
             kinds,
             unread,
@@ -105,7 +107,7 @@ impl Loader<'_> {
         self.spare_papers(&drafts);
         let daemon = self.daemon(&zeef, &drafts, &lost, masks);
         Loaded {
-            policy: policy(kinds, drafts),
+            policy: policy(kinds, patron_term, drafts),
             daemon,
             notes: Vec::new(),
         }
@@ -246,6 +248,7 @@ impl Loader<'_> {
         let read = self.with(zeef, |table| {
             // Its mistakes were told of when it was read first.
             table.value("masks");
+            table.value("retention");
             settings::read(table, folder, &recipients)
         });
         let daemon = read.unwrap_or_else(|| settings::defaults(folder, &recipients));
@@ -329,14 +332,15 @@ fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-fn policy(kinds: Vec<Kind>, drafts: Vec<Draft>) -> Policy {
+fn policy(kinds: Vec<Kind>, patron_term: Term, drafts: Vec<Draft>) -> Policy {
     let (enabled, disabled): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|draft| draft.enabled);
     let recipients: Vec<_> = enabled.into_iter().map(|draft| draft.recipient).collect();
-    let canonical = canonical::render(&kinds, &recipients);
+    let canonical = canonical::render(&kinds, patron_term, &recipients);
     Policy {
         version: canonical::version(&canonical),
         canonical,
         kinds,
+        patron_term,
         recipients,
         disabled: disabled.into_iter().map(|draft| draft.recipient).collect(),
     }

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod detect;
 mod document;
 pub mod form;
+pub mod gate;
 pub mod lint;
 mod load;
 pub mod mask;
@@ -16,6 +17,7 @@ pub mod pseudonym;
 pub mod reason;
 pub mod recipient;
 pub mod settings;
+pub mod term;
 pub mod text;
 
 pub use document::Mistake;
@@ -23,6 +25,7 @@ pub use load::Loaded;
 
 use catalogue::{Kind, Role};
 use recipient::Recipient;
+use term::Term;
 
 /// What is released to whom: compiled, and valid as it stands.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct Policy {
     pub canonical: String,
     /// By name.
     pub kinds: Vec<Kind>,
+    /// How long data of a patron is released after the membership ended.
+    pub patron_term: Term,
     /// Those that are enabled, by name.
     pub recipients: Vec<Recipient>,
     /// Those that are switched off, by name: checked, and never served.

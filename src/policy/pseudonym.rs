@@ -38,7 +38,7 @@ pub enum KeyError {
     Random,
 }
 
-/// A key of one recipient.
+/// A key of one recipient, or of the state.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     id: String,
@@ -360,6 +360,23 @@ impl Pseudonym {
         [(a >> 8) | (b << 56), (b >> 8) | (c << 56), c >> 8]
     }
 
+    /// The pseudonym with these 128 bits.
+    #[must_use]
+    pub fn of_bits(bits: u128) -> Pseudonym {
+        #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+        let low = bits as u64;
+        Pseudonym::of((bits >> 64) as u64, low)
+    }
+
+    /// The bits that the characters stand for.
+    #[must_use]
+    pub fn bits(&self) -> u128 {
+        let mut bytes = [0; 16];
+        let decoded = URL_SAFE_NO_PAD.decode_slice(self.text(), &mut bytes);
+        debug_assert_eq!(decoded, Ok(16), "a pseudonym is base64url");
+        u128::from_be_bytes(bytes)
+    }
+
     #[must_use]
     pub fn text(&self) -> [u8; PSEUDONYM_LENGTH] {
         let mut text = [0; 24];
@@ -372,20 +389,29 @@ impl Pseudonym {
     }
 }
 
-/// A recipient's key that cannot be had, and what to do about it.
+/// The name of zeef's own key, where others have that of a recipient: with it
+/// are made the keys of the state's rows, and the hashes in them. No recipient
+/// can be called so.
+pub const STATE_KEY: &str = "zeef.state";
+
+/// A key that cannot be had, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMistake {
+    /// Or [`STATE_KEY`].
     pub recipient: String,
     pub text: String,
 }
 
 impl fmt::Display for KeyMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key of recipient `{}`: {}", self.recipient, self.text)
+        match self.recipient.as_str() {
+            STATE_KEY => write!(f, "key of the state, `{STATE_KEY}`: {}", self.text),
+            recipient => write!(f, "key of recipient `{recipient}`: {}", self.text),
+        }
     }
 }
 
-/// The keys of all recipients.
+/// The keys of all recipients, and that of the state.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     keys: BTreeMap<String, Key>,
@@ -394,7 +420,8 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Reads the key of each of `recipients` from where `settings` say.
+    /// Reads the key of each of `recipients`, and that of the state, from where
+    /// `settings` say.
     ///
     /// # Errors
     ///
@@ -403,9 +430,21 @@ impl KeyRing {
         settings: &KeySettings,
         recipients: impl IntoIterator<Item = &'a str>,
     ) -> Result<KeyRing, Vec<KeyMistake>> {
+        KeyRing::load_only(settings, recipients.into_iter().chain([STATE_KEY]))
+    }
+
+    /// Reads the keys of these names and no other; [`STATE_KEY`] is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`KeyRing::load`].
+    pub fn load_only<'a>(
+        settings: &KeySettings,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<KeyRing, Vec<KeyMistake>> {
         let mut ring = KeyRing::default();
         let mut mistakes = Vec::new();
-        for recipient in recipients {
+        for recipient in names {
             match ring.read(settings, recipient) {
                 Ok(key) => {
                     ring.keys.insert(recipient.to_owned(), key);
@@ -423,7 +462,8 @@ impl KeyRing {
         }
     }
 
-    /// Makes a ring of keys that are at hand, as of a demonstration.
+    /// Makes a ring of keys that are at hand, as of a demonstration, each with
+    /// its name.
     #[must_use]
     pub fn of(keys: impl IntoIterator<Item = (String, Key)>) -> KeyRing {
         KeyRing {
@@ -436,6 +476,12 @@ impl KeyRing {
     #[must_use]
     pub fn key(&self, recipient: &str) -> Option<&Key> {
         self.keys.get(recipient)
+    }
+
+    /// The key of the state.
+    #[must_use]
+    pub fn state(&self) -> Option<&Key> {
+        self.keys.get(STATE_KEY)
     }
 
     fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, String> {
@@ -465,7 +511,7 @@ impl KeyRing {
     }
 }
 
-/// The file of a recipient's key in a folder of keys.
+/// The file of a key in a folder of keys, by its name.
 #[must_use]
 pub fn key_file(directory: &Path, recipient: &str) -> PathBuf {
     directory.join(format!("{recipient}.key"))
@@ -586,13 +632,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let settings = KeySettings {
             directory: folder.path().to_owned(),
-            recipients: BTreeMap::new(),
+            ..KeySettings::default()
         };
         std::fs::write(key_file(folder.path(), "good"), LINE).unwrap();
         std::fs::write(key_file(folder.path(), "twin"), LINE.replace("k1", "k2")).unwrap();
         std::fs::write(key_file(folder.path(), "short"), "a:AAEC").unwrap();
         let names = ["good", "twin", "short", "absent"];
-        let mistakes = KeyRing::load(&settings, names).unwrap_err();
+        let mistakes = KeyRing::load_only(&settings, names).unwrap_err();
         let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(shown.len(), 3, "{shown:?}");
         assert!(
@@ -601,8 +647,42 @@ mod tests {
         );
         assert!(shown[1].contains("fewer than 32 bytes"), "{shown:?}");
         assert!(shown[2].contains("zeef keys new absent"), "{shown:?}");
-        let ring = KeyRing::load(&settings, ["good"]).unwrap();
+        let ring = KeyRing::load_only(&settings, ["good"]).unwrap();
         assert_eq!(ring.key("good").map(Key::id), Some("k1"));
+    }
+
+    #[test]
+    fn the_state_has_a_key_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = KeySettings {
+            directory: folder.path().to_owned(),
+            ..KeySettings::default()
+        };
+        std::fs::write(key_file(folder.path(), "good"), LINE).unwrap();
+        let mistakes = KeyRing::load(&settings, ["good"]).unwrap_err();
+        let shown = mistakes[0].to_string();
+        assert!(
+            shown.starts_with("key of the state, `zeef.state`:"),
+            "{shown}"
+        );
+        assert!(shown.contains("zeef keys new zeef.state"), "{shown}");
+        let path = folder.path().join("zeef.state.key");
+        std::fs::write(&path, LINE).unwrap();
+        let twins = KeyRing::load(&settings, ["good"]).unwrap_err();
+        assert!(
+            twins[0].to_string().contains("the same secret"),
+            "{twins:?}"
+        );
+        let line = Key::generate("s1").unwrap().line();
+        std::fs::write(&path, line.expose_text().unwrap()).unwrap();
+        let ring = KeyRing::load(&settings, ["good"]).unwrap();
+        assert_eq!(ring.state().map(Key::id), Some("s1"));
+        let elsewhere = KeySettings {
+            state: Some(SecretSource::File(key_file(folder.path(), "good"))),
+            ..settings
+        };
+        let ring = KeyRing::load(&elsewhere, []).unwrap();
+        assert_eq!(ring.state().map(Key::id), Some("k1"));
     }
 
     #[cfg(unix)]
@@ -612,13 +692,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let settings = KeySettings {
             directory: folder.path().to_owned(),
-            recipients: BTreeMap::new(),
+            ..KeySettings::default()
         };
         let path = key_file(folder.path(), "a");
         std::fs::write(&path, LINE).unwrap();
         for (mode, notes) in [(0o600, 0), (0o640, 1)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(KeyRing::load(&settings, ["a"]).unwrap().notes.len(), notes);
+            assert_eq!(
+                KeyRing::load_only(&settings, ["a"]).unwrap().notes.len(),
+                notes
+            );
         }
     }
 }

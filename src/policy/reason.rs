@@ -52,6 +52,32 @@ pub enum Reason {
     KeyMissing,
     /// The receiving party is none of those that the recipient lists.
     ReceiverUnlisted,
+    /// The recipient's agreement is not in force.
+    AgreementLapsed,
+    /// The authorisation for national numbers is not in force.
+    AuthorisationLapsed,
+    /// An objection of the patron could not be read, and may be against this.
+    ObjectionUnreadable,
+    /// The patron objected to marketing.
+    ObjectionMarketing,
+    /// The patron objected to the purpose, and that is not dismissed.
+    Objection,
+    /// A consent of the patron could not be read, and may be a withdrawal.
+    ConsentUnreadable,
+    /// One stage is dated before the one that must precede it.
+    Stages,
+    /// The term for the patron's data is over.
+    PatronLapsed,
+    /// The recipient's retention term is over.
+    Lapsed,
+    /// The record would be decided anew, and its source no longer has it.
+    SourceGone,
+
+    // Held no longer: a dead letter.
+    /// Too many records wait for their patrons.
+    HoldFull,
+    /// The record waited for its patron for too long.
+    HoldExpired,
 }
 
 impl Reason {
@@ -78,7 +104,26 @@ impl Reason {
         Reason::LoanHistoryOff,
         Reason::KeyMissing,
         Reason::ReceiverUnlisted,
+        Reason::AgreementLapsed,
+        Reason::AuthorisationLapsed,
+        Reason::ObjectionUnreadable,
+        Reason::ObjectionMarketing,
+        Reason::Objection,
+        Reason::ConsentUnreadable,
+        Reason::Stages,
+        Reason::PatronLapsed,
+        Reason::Lapsed,
+        Reason::SourceGone,
+        Reason::HoldFull,
+        Reason::HoldExpired,
     ];
+
+    /// The reason of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Reason> {
+        let mut all = Reason::ALL.iter().copied();
+        all.find(|reason| reason.as_str() == word)
+    }
 
     /// The word that stands in metrics and dead letters.
     #[must_use]
@@ -105,6 +150,65 @@ impl Reason {
             Reason::LoanHistoryOff => "loan_history_off",
             Reason::KeyMissing => "key_missing",
             Reason::ReceiverUnlisted => "receiver_unlisted",
+            Reason::AgreementLapsed => "agreement_lapsed",
+            Reason::AuthorisationLapsed => "authorisation_lapsed",
+            Reason::ObjectionUnreadable => "objection_unreadable",
+            Reason::ObjectionMarketing => "objection_marketing",
+            Reason::Objection => "objection",
+            Reason::ConsentUnreadable => "consent_unreadable",
+            Reason::Stages => "stages",
+            Reason::PatronLapsed => "patron_lapsed",
+            Reason::Lapsed => "lapsed",
+            Reason::SourceGone => "source_gone",
+            Reason::HoldFull => "hold_full",
+            Reason::HoldExpired => "hold_expired",
+        }
+    }
+
+    /// What follows for the record, and for what a recipient has of it, in one
+    /// sentence for an operator.
+    #[must_use]
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Reason::NotUtf8
+            | Reason::NotJson
+            | Reason::NotAnObject
+            | Reason::NotAMessage
+            | Reason::TooDeep
+            | Reason::TooManyKeys
+            | Reason::Identifier
+            | Reason::Miskeyed
+            | Reason::NullValue
+            | Reason::UnlistedField => "refused for all, with a dead letter",
+            Reason::TooLarge => {
+                "refused for all, or withheld from the recipient; with a dead letter"
+            }
+            Reason::PatronUnknown => "held until the patron is known",
+            Reason::Malformed => {
+                "withheld, with a dead letter; what the recipient has is taken back"
+            }
+            Reason::Condition
+            | Reason::Library
+            | Reason::LibraryConflict
+            | Reason::PatronErased
+            | Reason::NoConsent
+            | Reason::LoanHistoryOff
+            | Reason::KeyMissing
+            | Reason::ReceiverUnlisted
+            | Reason::ObjectionUnreadable
+            | Reason::ObjectionMarketing
+            | Reason::Objection
+            | Reason::ConsentUnreadable
+            | Reason::Stages
+            | Reason::PatronLapsed => "withheld; what the recipient has is taken back",
+            Reason::AgreementLapsed | Reason::AuthorisationLapsed => {
+                "withheld; what the recipient has stays, or is taken back, as the paper's `after` says"
+            }
+            Reason::Lapsed => {
+                "withheld; what the recipient has is taken back, or forgotten, as its `after` says"
+            }
+            Reason::SourceGone => "dropped; what the recipient has is taken back",
+            Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
         }
     }
 
@@ -131,10 +235,32 @@ impl Reason {
             Reason::Library => "the recipient does not serve this library",
             Reason::LibraryConflict => "the record is of another library than its patron",
             Reason::PatronErased => "the patron was erased",
-            Reason::NoConsent => "no consent is known",
+            Reason::NoConsent => "no consent is in force, as far as is known",
             Reason::LoanHistoryOff => "the patron keeps no loan history",
             Reason::ReceiverUnlisted => "the receiving party is none of those that are listed",
             Reason::KeyMissing => "the field that the output key is made of is missing",
+            Reason::AgreementLapsed => "the recipient's agreement is not in force",
+            Reason::AuthorisationLapsed => {
+                "the recipient's authorisation for national numbers is not in force"
+            }
+            Reason::ObjectionUnreadable => {
+                "an objection of the patron could not be read, and may be against this"
+            }
+            Reason::ObjectionMarketing => "the patron objected to marketing",
+            Reason::Objection => "the patron objected to the purpose, and it is not dismissed",
+            Reason::ConsentUnreadable => {
+                "a consent of the patron could not be read, and may be a withdrawal"
+            }
+            Reason::Stages => "a stage is dated before one that must come first",
+            Reason::PatronLapsed => {
+                "the membership ended, and the term for the patron's data is over"
+            }
+            Reason::Lapsed => "the recipient's retention term is over",
+            Reason::SourceGone => {
+                "the record was to be decided anew, and its source no longer has it"
+            }
+            Reason::HoldFull => "too many records wait for their patrons",
+            Reason::HoldExpired => "the record waited too long for its patron",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! A recipient, compiled: who gets which fields of which records, and when.
 
+use super::catalogue::{Field, Kind, Role};
 use super::detect::Detectors;
+use super::form::Date;
 use super::mask::Mask;
+use super::term::Term;
 
 /// A field of the recipient's source, or of the record's patron.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,12 +167,13 @@ pub struct Retention {
     pub after: After,
 }
 
-/// An ISO 8601 period of years, months or days, as `P14D` or `P1Y`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
-    pub years: u16,
-    pub months: u16,
-    pub days: u16,
+/// What happens to what a recipient has when its paper is no longer in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PaperAfter {
+    /// It stays as it is until a new paper is there.
+    #[default]
+    Keep,
+    Retract,
 }
 
 /// A processor's agreement (GDPR art. 28).
@@ -177,8 +181,20 @@ pub struct Term {
 pub struct Agreement {
     pub reference: String,
     pub clauses: Vec<String>,
+    /// The first day, `YYYY-MM-DD`.
     pub from: String,
+    /// The last day, `YYYY-MM-DD`.
     pub until: String,
+    pub after: PaperAfter,
+}
+
+impl Agreement {
+    /// When it is in force, in milliseconds since 1970: from the first until
+    /// before the second.
+    #[must_use]
+    pub fn in_force_ms(&self) -> (i64, i64) {
+        in_force_ms(&self.from, &self.until)
+    }
 }
 
 /// Leave to have national numbers (GDPR art. 87).
@@ -187,9 +203,31 @@ pub struct Authorisation {
     pub reference: String,
     pub approved_by: String,
     pub approved_on: String,
+    /// The first day, `YYYY-MM-DD`.
     pub from: String,
+    /// The last day, `YYYY-MM-DD`.
     pub until: String,
     pub jurisdiction: String,
+    pub after: PaperAfter,
+}
+
+impl Authorisation {
+    /// When it is in force, in milliseconds since 1970: from the first until
+    /// before the second.
+    #[must_use]
+    pub fn in_force_ms(&self) -> (i64, i64) {
+        in_force_ms(&self.from, &self.until)
+    }
+}
+
+/// From 00:00 UTC of the first day until 00:00 UTC of the day after the last;
+/// never, where one of the two is no day.
+fn in_force_ms(from: &str, until: &str) -> (i64, i64) {
+    const DAY_MS: i64 = 86_400_000;
+    match (Date::parse(from), Date::parse(until)) {
+        (Some(from), Some(until)) => (from.to_unix_ms(), until.to_unix_ms() + DAY_MS),
+        _ => (i64::MAX, i64::MIN),
+    }
 }
 
 /// What the record of processing (GDPR art. 30) says beside the controller;
@@ -219,6 +257,8 @@ pub struct Recipient {
     /// The output key is the pseudonym of this field.
     pub key: FieldRef,
     pub when: Vec<Condition>,
+    /// Instants or dates of the record that must not precede one another.
+    pub stages: Vec<FieldRef>,
     pub fields: Vec<OutputField>,
     pub consent: Option<ConsentGate>,
     pub retention: Retention,
@@ -233,4 +273,43 @@ pub struct Recipient {
     pub credential_reason: Option<String>,
     /// The flow ids that the recipient serves.
     pub flows: Vec<String>,
+}
+
+impl Recipient {
+    /// Whether an output, or its key, is made of a national number.
+    #[must_use]
+    pub fn releases_national(&self, kinds: &[Kind]) -> bool {
+        let patron = kinds.iter().find(|kind| kind.role == Role::Patron);
+        let source = kinds.get(self.source);
+        let national = |(from, path): (&FieldRef, &str)| {
+            let kind = if from.joined { patron } else { source };
+            let field = kind.and_then(|kind| kind.field(path));
+            field.is_some_and(Field::is_national)
+        };
+        let key = (&self.key, self.key.path.as_str());
+        self.fields
+            .iter()
+            .flat_map(|field| field.value.origins())
+            .chain([key])
+            .any(national)
+    }
+}
+
+impl OutputValue {
+    /// The fields that it is made of, each with the path of its value.
+    fn origins(&self) -> Vec<(&FieldRef, &str)> {
+        match self {
+            OutputValue::Scalar(projection) => {
+                let from = projection.from.iter();
+                from.map(|from| (from, from.path.as_str())).collect()
+            }
+            OutputValue::Scalars { from } => vec![(from, from.path.as_str())],
+            OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
+                let paths = fields.iter().map(|sub| sub.path.as_str());
+                paths.map(|path| (from, path)).collect()
+            }
+            // Made of other output fields.
+            OutputValue::Slip { .. } => Vec::new(),
+        }
+    }
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use super::document::{At, Mistake, Table, Value, kind_of, near};
 use super::mask::ArgValue;
 use super::name::{ENVIRONMENT, KEBAB, NameForm, Secret};
+use super::pseudonym::{STATE_KEY, key_file};
+use super::term::{TERM_MAX, Term};
 
 /// The lane of every recipient that no lane names.
 pub const MAIN_LANE: &str = "main";
@@ -30,6 +32,8 @@ pub struct DaemonSettings {
     pub admin: Admin,
     pub log: Log,
     pub topics: TopicSettings,
+    pub holds: Holds,
+    pub state: StateSettings,
     pub keys: KeySettings,
     pub masks: MaskDefaults,
 }
@@ -298,23 +302,60 @@ impl Default for TopicSettings {
     }
 }
 
-/// Where the keys of pseudonyms lie.
+/// How many records may wait for a patron that is not known yet, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Of one partition; one more becomes a dead letter.
+    pub records: usize,
+    /// After them a record becomes a dead letter.
+    pub days: u32,
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        Holds {
+            records: 100_000,
+            days: 30,
+        }
+    }
+}
+
+/// How what recipients have is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateSettings {
+    /// How often what lapses with time alone is looked for.
+    pub sweep_seconds: u64,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        StateSettings { sweep_seconds: 60 }
+    }
+}
+
+/// Where the keys of pseudonyms lie, and that of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KeySettings {
     /// Already joined with the config folder.
     pub directory: PathBuf,
     /// Those that do not lie in the directory, by recipient.
     pub recipients: BTreeMap<String, SecretSource>,
+    /// The state's, where it does not lie in the directory.
+    pub state: Option<SecretSource>,
 }
 
 impl KeySettings {
-    /// Where the key of `recipient` lies: `NAME.key` in the directory, where
-    /// nothing else is said.
+    /// Where the key of this name lies, of a recipient or [`STATE_KEY`]:
+    /// `NAME.key` in the directory, where nothing else is said.
     #[must_use]
-    pub fn source(&self, recipient: &str) -> SecretSource {
-        match self.recipients.get(recipient) {
+    pub fn source(&self, name: &str) -> SecretSource {
+        let said = match name {
+            STATE_KEY => self.state.as_ref(),
+            recipient => self.recipients.get(recipient),
+        };
+        match said {
             Some(source) => source.clone(),
-            None => SecretSource::File(super::pseudonym::key_file(&self.directory, recipient)),
+            None => SecretSource::File(key_file(&self.directory, name)),
         }
     }
 }
@@ -393,7 +434,32 @@ pub(super) fn mask_defaults(root: &Table<'_>) -> MaskDefaults {
     MaskDefaults(defaults)
 }
 
-/// Reads the whole of `zeef.toml` but for the defaults of masks.
+/// How long data of a patron is released after the membership ended (R01).
+pub(super) const PATRON_TERM: Term = Term {
+    years: 2,
+    months: 0,
+    days: 0,
+};
+
+/// The patron's term: read first, as it is part of the policy.
+pub(super) fn patron_term(root: &Table<'_>) -> Term {
+    let Some(table) = root.table("retention", "how long data of patrons is released") else {
+        return PATRON_TERM;
+    };
+    const EXPECTED: &str = "an ISO 8601 period of at most five years, as P2Y";
+    let term = table.text("patron", EXPECTED).and_then(|at| {
+        let term = Term::parse(&at.value).filter(|term| term.fits_in(TERM_MAX));
+        if term.is_none() {
+            table.mistake(at.line, format!("`patron` is \"{}\"", at.value), EXPECTED);
+        }
+        term
+    });
+    table.finish();
+    term.unwrap_or(PATRON_TERM)
+}
+
+/// Reads the whole of `zeef.toml` but for the defaults of masks and the
+/// patron's term.
 pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
     DaemonSettings {
         kafka: kafka(root, folder),
@@ -404,6 +470,8 @@ pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>)
         admin: admin(root),
         log: log(root),
         topics: topics(root),
+        holds: holds(root),
+        state: state(root),
         keys: keys(root, folder, recipients),
         masks: MaskDefaults::default(),
     }
@@ -415,7 +483,7 @@ pub(super) fn defaults(folder: &Path, recipients: &Recipients<'_>) -> DaemonSett
         lanes: spread(Vec::new(), recipients),
         keys: KeySettings {
             directory: folder.join("keys"),
-            recipients: BTreeMap::new(),
+            ..KeySettings::default()
         },
         ..DaemonSettings::default()
     }
@@ -876,10 +944,53 @@ fn topics(root: &Table<'_>) -> TopicSettings {
     settings
 }
 
+fn holds(root: &Table<'_>) -> Holds {
+    let base = Holds::default();
+    let Some(table) = root.table("holds", "what may wait for its patron") else {
+        return base;
+    };
+    let holds = Holds {
+        records: number(
+            &table,
+            "records",
+            1..=10_000_000,
+            base.records,
+            "records of a partition that wait",
+        ),
+        days: number(
+            &table,
+            "days",
+            1..=3_650,
+            base.days,
+            "days that a record waits",
+        ),
+    };
+    table.finish();
+    holds
+}
+
+fn state(root: &Table<'_>) -> StateSettings {
+    let base = StateSettings::default();
+    let Some(table) = root.table("state", "how what recipients have is looked after") else {
+        return base;
+    };
+    let state = StateSettings {
+        sweep_seconds: number(
+            &table,
+            "sweep_seconds",
+            1..=86_400,
+            base.sweep_seconds,
+            "how often what lapses with time is looked for",
+        ),
+    };
+    table.finish();
+    state
+}
+
 fn keys(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> KeySettings {
     let mut keys = KeySettings {
         directory: folder.join("keys"),
-        recipients: BTreeMap::new(),
+        ..KeySettings::default()
     };
     let Some(table) = root.table("keys", "where the keys lie") else {
         return keys;
@@ -890,18 +1001,39 @@ fn keys(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> KeySett
     if let Some(inner) = table.table("recipients", "keys by recipient") {
         for (name, value) in inner.entries() {
             recipients.check(&inner, &name.value, name.line);
-            let source = match inner.as_table(value, name.line) {
-                Some(source) => secret_source(&source, &name.value, folder),
-                None => {
-                    let found = format!("the key of `{}` in the file itself", name.value);
-                    inner.mistake(name.line, found, BY_NAME);
-                    None
-                }
-            };
+            let source = key_source(
+                &inner,
+                &name.value,
+                At {
+                    value,
+                    line: name.line,
+                },
+                folder,
+            );
             keys.recipients
                 .extend(source.map(|source| (name.value, source)));
         }
     }
+    if let Some(at) = table.value("state") {
+        keys.state = key_source(&table, STATE_KEY, at, folder);
+    }
     table.finish();
     keys
+}
+
+/// Where one key lies; never the key itself.
+fn key_source<'a>(
+    table: &Table<'a>,
+    name: &str,
+    at: At<&'a Value<'a>>,
+    folder: &Path,
+) -> Option<SecretSource> {
+    match table.as_table(at.value, at.line) {
+        Some(source) => secret_source(&source, name, folder),
+        None => {
+            let found = format!("the key of `{name}` in the file itself");
+            table.mistake(at.line, found, BY_NAME);
+            None
+        }
+    }
 }

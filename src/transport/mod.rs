@@ -189,18 +189,33 @@ impl Outbox {
         });
     }
 
-    /// The messages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
-        self.entries.iter().map(|entry| Output {
+    /// The message that was added last.
+    #[must_use]
+    pub fn last(&self) -> Option<Output<'_>> {
+        self.entries.last().map(|entry| self.output(entry))
+    }
+
+    /// Takes back the message that was added last.
+    pub fn drop_last(&mut self) {
+        if let Some(entry) = self.entries.pop() {
+            self.used = entry.start;
+        }
+    }
+
+    fn output(&self, entry: &Entry) -> Output<'_> {
+        let key = entry.key.then_some((entry.start, entry.key_end));
+        let value = entry.value.then_some((entry.key_end, entry.end));
+        Output {
             output: entry.output,
             partition: entry.partition,
-            key: entry
-                .key
-                .then(|| self.page.written(entry.start, entry.key_end)),
-            value: entry
-                .value
-                .then(|| self.page.written(entry.key_end, entry.end)),
-        })
+            key: key.map(|(start, end)| self.page.written(start, end)),
+            value: value.map(|(start, end)| self.page.written(start, end)),
+        }
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
+        self.entries.iter().map(|entry| self.output(entry))
     }
 
     #[must_use]

@@ -27,6 +27,57 @@ impl Moment {
             fraction: fraction.trim_end_matches('0').to_owned(),
         }
     }
+
+    /// The first moment of a day, in UTC.
+    pub fn midnight(day: Day) -> Self {
+        Moment {
+            seconds: days_since_1970(day) * 86_400,
+            fraction: String::new(),
+        }
+    }
+
+    /// The moment that lies a term later, by the calendar in UTC.
+    pub fn after(&self, term: Term) -> Self {
+        let day = day_of(self.seconds.div_euclid(86_400));
+        let months = (day.year + term.years) * 12 + day.month - 1 + term.months;
+        let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
+        let reached = Day {
+            year,
+            month,
+            day: day.day.min(month_days(year, month)),
+        };
+        let days = days_since_1970(reached) + term.days;
+        Moment {
+            seconds: days * 86_400 + self.seconds.rem_euclid(86_400),
+            fraction: self.fraction.clone(),
+        }
+    }
+}
+
+/// A term of the calendar, as `P1Y` or `P14D`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub years: i64,
+    pub months: i64,
+    pub days: i64,
+}
+
+impl Term {
+    pub const fn years(years: i64) -> Self {
+        Term {
+            years,
+            months: 0,
+            days: 0,
+        }
+    }
+
+    pub const fn days(days: i64) -> Self {
+        Term {
+            years: 0,
+            months: 0,
+            days,
+        }
+    }
 }
 
 /// Reads `YYYY-MM-DD`.
@@ -128,6 +179,31 @@ fn days_since_1970(day: Day) -> i64 {
         .map(|month| month_days(day.year, month))
         .sum();
     before(day.year) - before(1970) + months + day.day - 1
+}
+
+/// Finds a day by looking for it, year by year and month by month.
+pub fn day_of(days: i64) -> Day {
+    let starts = |year, month| {
+        days_since_1970(Day {
+            year,
+            month,
+            day: 1,
+        })
+    };
+    let guess = 1970 + days.div_euclid(if days < 0 { 365 } else { 366 });
+    let mut year = guess.max(1);
+    while starts(year + 1, 1) <= days {
+        year += 1;
+    }
+    let mut month = 1;
+    while month < 12 && starts(year, month + 1) <= days {
+        month += 1;
+    }
+    Day {
+        year,
+        month,
+        day: days - starts(year, month) + 1,
+    }
 }
 
 /// Age in full years at `at`; nothing before the birth.

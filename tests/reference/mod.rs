@@ -4,9 +4,9 @@
 //! written out by hand, nothing is configured. It never uses code of the
 //! product, so that the two can be compared.
 //!
-//! It decides each record once, on arrival, by the patrons as they then are.
-//! It does not know retraction, retention, consent records or objections; of
-//! these last two it only checks identifiers and key.
+//! [`Model::offer`] decides each record once, on arrival, by the patrons, the
+//! consents and the objections as they then are. What a recipient has, and what
+//! is taken back from it, `tests/convergence` adds to this.
 //!
 //! Where the rules can be read in two ways, this is how they are read here:
 //!
@@ -38,7 +38,15 @@
 //! | title and branch on the slip | as written; left out where white space and format characters are all there is. The fields beside it are copied even then |
 //! | a slip of nothing | its one empty line is still sent |
 //! | an output without any field | is released as `{}` |
-//! | reasons of one recipient | the library, its conditions in the order of the rules (a malformed one is `malformed`, the rest is not looked at), any malformed need, consent or loan history |
+//! | reasons of one recipient | the library, its conditions in the order of the rules (a malformed one is `malformed`, the rest is not looked at), any malformed need, then the gates as in `Case::gates` |
+//! | a record of an unknown patron | held, unless the library it names or a condition on the record alone withholds it; the others of its needs are not looked at |
+//! | the retention of patrons | nobody needs `membership.status` and `membership.ends_on` for it: malformed, they count as missing; no status is not active |
+//! | a term from `membership.ends_on` while the status is active | does not run at all, also where the date is missing |
+//! | a consent's or objection's field of the wrong type | only those that decide: purpose, recipient, decision, manner, `at`; kind, purpose, status |
+//! | a refused consent or objection | those before it are kept, and count again once a readable one follows |
+//! | an objection of a kind that is no kind, or a consent with such a decision | replaces the one with its id, and counts for nothing |
+//! | consents and objections of an erased patron | stay, should the patron return |
+//! | the stages of a debt | two at the same moment are in order; `referred_at` may be missing |
 //! | white space around a postcode | Unicode's; format characters stay and make it unfit |
 //! | an address's country of white space | names another country |
 //! | a returned loan | its status says so; `returned_at` does not count |
@@ -51,6 +59,7 @@
 
 pub mod field;
 pub mod form;
+pub mod gate;
 pub mod golden;
 pub mod json;
 pub mod mask;
@@ -61,8 +70,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use field::{Found, look};
 use form::Moment;
+use gate::{Retention, Said};
 use json::{Fault, Node};
-use recipient::{RECIPIENTS, Recipient, View};
+use recipient::{Output, RECIPIENTS, Recipient, View};
 
 /// A value may have this many bytes.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
@@ -78,27 +88,253 @@ pub struct Verdict {
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Released { key: String, value: Vec<u8> },
+    Released {
+        key: String,
+        value: Vec<u8>,
+    },
     Withheld(&'static str),
+    /// Its patron is not known yet.
+    Held,
     Refused(&'static str),
     Applied,
 }
 
-enum Patron {
+/// A patron that was heard of. One that was not, or whose record was refused,
+/// is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patron {
     Known(Node),
     Erased,
 }
 
-enum Message {
+/// A message that is not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
     Erasure { patron_id: String },
-    Record { patron_id: String, node: Node },
+    Record(Record),
 }
 
-/// The rules, and the patrons that they were told of.
+/// A record that is not refused whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub source: &'static str,
+    pub id: String,
+    pub patron_id: String,
+    pub library: String,
+    pub node: Node,
+}
+
+/// The last state of the gate sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub patrons: HashMap<String, Patron>,
+    pub said: HashMap<String, Said>,
+}
+
+impl Facts {
+    /// Reads one message, and keeps what it says of its patron.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused whole. The patron that its key names is then unknown,
+    /// or what that patron says unreadable.
+    pub fn take(
+        &mut self,
+        source: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Message, &'static str> {
+        let kept = read(source, key, value).and_then(|message| self.keep(message));
+        if kept.is_err()
+            && let Some(patron_id) = patron_of(key)
+        {
+            match source {
+                "patron" => {
+                    self.patrons.remove(patron_id);
+                }
+                "consent" | "objection" => self.said_by(patron_id).unreadable(source),
+                _ => {}
+            }
+        }
+        kept
+    }
+
+    fn keep(&mut self, message: Message) -> Result<Message, &'static str> {
+        match &message {
+            Message::Erasure { patron_id } => {
+                self.patrons.insert(patron_id.clone(), Patron::Erased);
+            }
+            Message::Record(record) if record.source == "patron" => {
+                let known = Patron::Known(record.node.clone());
+                self.patrons.insert(record.patron_id.clone(), known);
+            }
+            Message::Record(record) if matches!(record.source, "consent" | "objection") => {
+                let said = self.said_by(&record.patron_id);
+                said.keep(record.source, record.id.clone(), &record.node)
+                    .map_err(|_| "malformed")?;
+            }
+            Message::Record(_) => {}
+        }
+        Ok(message)
+    }
+
+    fn said_by(&mut self, patron_id: &str) -> &mut Said {
+        self.said.entry(patron_id.to_owned()).or_default()
+    }
+}
+
+/// What one recipient's rules say of one record.
+pub enum Judgement {
+    Held,
+    Withheld(&'static str),
+    /// The record is as the recipient asks, but these gates are shut, in the
+    /// order of their reasons.
+    Shut(Vec<&'static str>),
+    Released(Output),
+}
+
+/// One record, one recipient, one moment.
+pub struct Case<'a> {
+    pub facts: &'a Facts,
+    pub recipient: &'static Recipient,
+    pub key: &'a [u8],
+    pub record: &'a Record,
+    pub now_ms: i64,
+    /// When the record was decided for the first time.
+    pub first_ms: i64,
+}
+
+impl Case<'_> {
+    pub fn judge(&self) -> Judgement {
+        match self.facts.patrons.get(&self.record.patron_id) {
+            Some(Patron::Erased) => Judgement::Withheld("patron_erased"),
+            Some(Patron::Known(patron)) => {
+                self.of_known(patron).unwrap_or_else(Judgement::Withheld)
+            }
+            None => self
+                .of_unknown()
+                .map_or_else(Judgement::Withheld, |()| Judgement::Held),
+        }
+    }
+
+    fn of_unknown(&self) -> Result<(), &'static str> {
+        self.serves(&self.record.library)?;
+        let view = self.view(&Node::Null);
+        let own = |path: &str| !path.starts_with("patron.");
+        let conditions = self.recipient.when.iter();
+        conditions
+            .filter(|condition| own(condition.path()))
+            .try_for_each(|condition| view.meets(condition))
+    }
+
+    fn of_known(&self, patron: &Node) -> Result<Judgement, &'static str> {
+        let Found::Text(library) = look(patron, "library") else {
+            panic!("a known patron has a library");
+        };
+        self.serves(&self.record.library)?;
+        self.serves(&library)?;
+        if self.record.library != library && self.recipient.source != "ill_request" {
+            return Err("library_conflict");
+        }
+        let view = self.view(patron);
+        for condition in self.recipient.when {
+            view.meets(condition)?;
+        }
+        for need in self.recipient.needs {
+            if view.find(need) == Found::Malformed {
+                return Err("malformed");
+            }
+        }
+        let shut = self.gates(&view);
+        Ok(match shut.is_empty() {
+            true => Judgement::Released((self.recipient.project)(&view)),
+            false => Judgement::Shut(shut),
+        })
+    }
+
+    fn view<'a>(&'a self, patron: &'a Node) -> View<'a> {
+        View {
+            record: &self.record.node,
+            patron,
+            recipient: self.recipient,
+            key: self.key,
+        }
+    }
+
+    fn serves(&self, library: &str) -> Result<(), &'static str> {
+        let served = self.recipient.libraries;
+        let serves = served.is_empty() || served.contains(&library);
+        serves.then_some(()).ok_or("library")
+    }
+
+    /// The gates that are shut, in the order in which they are given as reasons.
+    fn gates(&self, view: &View<'_>) -> Vec<&'static str> {
+        let recipient = self.recipient;
+        let now = Moment::from_millis(self.now_ms);
+        let nothing = Said::default();
+        let said = self.facts.said.get(&self.record.patron_id);
+        let said = said.unwrap_or(&nothing);
+        let moment = |path: &str| view.text(path).as_deref().and_then(gate::moment);
+
+        let mut shut = Vec::new();
+        if recipient
+            .agreement
+            .is_some_and(|paper| !paper.in_force(&now))
+        {
+            shut.push("agreement_lapsed");
+        }
+        if recipient
+            .authorisation
+            .is_some_and(|paper| !paper.in_force(&now))
+        {
+            shut.push("authorisation_lapsed");
+        }
+        shut.extend(said.against(recipient.marketing, recipient.purpose));
+        if let Some(gate) = recipient.consent {
+            let implied = gate.implied_by.and_then(moment);
+            shut.extend(said.without_consent(gate, recipient.name, implied.as_ref(), &now));
+        }
+        let stages: Vec<Moment> = recipient
+            .stages
+            .iter()
+            .copied()
+            .filter_map(moment)
+            .collect();
+        if !stages.is_sorted() {
+            shut.push("stages");
+        }
+        if recipient.loan_history
+            && view.find("patron.loan_history") == Found::Bool(false)
+            && view.text("status").as_deref() == Some("returned")
+        {
+            shut.push("loan_history_off");
+        }
+        let active = view.text("patron.membership.status").as_deref() == Some("active");
+        let ended = moment("patron.membership.ends_on").filter(|_| !active);
+        if ended
+            .as_ref()
+            .is_some_and(|at| at.after(PATRON_TERM) <= now)
+        {
+            shut.push("patron_lapsed");
+        }
+        let Retention { term, from, .. } = recipient.retention;
+        let start = moment(from).unwrap_or(Moment::from_millis(self.first_ms));
+        let runs = !(active && from == "patron.membership.ends_on");
+        if runs && start.after(term) <= now {
+            shut.push("lapsed");
+        }
+        shut
+    }
+}
+
+/// How long patrons are kept after the end of their membership (R01).
+pub const PATRON_TERM: form::Term = form::Term::years(2);
+
+/// The rules, and what they were told of patrons.
 pub struct Model {
     keys: BTreeMap<&'static str, Vec<u8>>,
     now_ms: i64,
-    patrons: HashMap<String, Patron>,
+    facts: Facts,
 }
 
 impl Model {
@@ -107,7 +343,7 @@ impl Model {
         Model {
             keys,
             now_ms,
-            patrons: HashMap::new(),
+            facts: Facts::default(),
         }
     }
 
@@ -127,75 +363,38 @@ impl Model {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Vec<Verdict> {
-        match read(source, key, value) {
-            Err(reason) => {
-                if source == "patron" {
-                    self.forget(key);
-                }
-                whole(Outcome::Refused(reason))
+        match self.facts.take(source, key, value) {
+            Err(reason) => whole(Outcome::Refused(reason)),
+            Ok(Message::Erasure { .. }) => each(source, |_| Outcome::Withheld("patron_erased")),
+            Ok(Message::Record(_)) if matches!(source, "consent" | "objection") => {
+                whole(Outcome::Applied)
             }
-            Ok(Message::Erasure { patron_id }) => {
-                self.patrons.insert(patron_id, Patron::Erased);
-                each(source, |_| Outcome::Withheld("patron_erased"))
-            }
-            Ok(Message::Record { patron_id, node }) => self.decide(source, patron_id, node),
-        }
-    }
-
-    fn forget(&mut self, key: Option<&[u8]>) {
-        if let Some(patron_id) = key.and_then(|key| std::str::from_utf8(key).ok()) {
-            self.patrons.remove(patron_id);
-        }
-    }
-
-    fn decide(&mut self, source: &str, patron_id: String, record: Node) -> Vec<Verdict> {
-        match source {
-            "consent" | "objection" => return whole(Outcome::Applied),
-            "patron" => {
-                let known = Patron::Known(record.clone());
-                self.patrons.insert(patron_id.clone(), known);
-            }
-            _ => {}
-        }
-        match self.patrons.get(&patron_id) {
-            None => whole(Outcome::Refused("patron_unknown")),
-            Some(Patron::Erased) => each(source, |_| Outcome::Withheld("patron_erased")),
-            Some(Patron::Known(patron)) => each(source, |recipient| {
-                self.judge(recipient, &record, patron)
-                    .unwrap_or_else(Outcome::Withheld)
+            Ok(Message::Record(record)) => each(source, |recipient| {
+                let case = Case {
+                    facts: &self.facts,
+                    recipient,
+                    key: self.keys.get(recipient.name).expect("a key for each"),
+                    record: &record,
+                    now_ms: self.now_ms,
+                    first_ms: self.now_ms,
+                };
+                case.judge().outcome()
             }),
         }
     }
+}
 
-    fn judge(
-        &self,
-        recipient: &'static Recipient,
-        record: &Node,
-        patron: &Node,
-    ) -> Result<Outcome, &'static str> {
-        let same_library = look(record, "library") == look(patron, "library");
-        if !same_library && recipient.source != "ill_request" {
-            return Err("library_conflict");
+impl Judgement {
+    fn outcome(self) -> Outcome {
+        match self {
+            Judgement::Held => Outcome::Held,
+            Judgement::Withheld(reason) => Outcome::Withheld(reason),
+            Judgement::Shut(shut) => Outcome::Withheld(shut[0]),
+            Judgement::Released(output) => Outcome::Released {
+                value: output.json().into_bytes(),
+                key: output.key,
+            },
         }
-        let view = View {
-            record,
-            patron,
-            needs: recipient.needs,
-            key: self.keys.get(recipient.name).expect("a key for each"),
-            now: Moment::from_millis(self.now_ms),
-        };
-        (recipient.conditions)(&view)?;
-        for need in recipient.needs {
-            if view.find(need) == Found::Malformed {
-                return Err("malformed");
-            }
-        }
-        (recipient.gate)(&view)?;
-        let output = (recipient.project)(&view);
-        Ok(Outcome::Released {
-            value: output.json().into_bytes(),
-            key: output.key,
-        })
     }
 }
 
@@ -216,6 +415,16 @@ fn each(source: &str, outcome: impl Fn(&'static Recipient) -> Outcome) -> Vec<Ve
         })
         .collect()
 }
+
+const SOURCES: &[&str] = &[
+    "patron",
+    "loan",
+    "reservation",
+    "ill_request",
+    "debt",
+    "consent",
+    "objection",
+];
 
 /// Names the field that is a record's own id.
 pub fn own_id(source: &str) -> &'static str {
@@ -245,9 +454,7 @@ fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Messag
             })?
         }
     };
-    let key = key
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .filter(|key| !key.is_empty());
+    let key = patron_of(key);
     match node {
         Node::Null if source == "patron" => {
             let patron_id = key.ok_or("miskeyed")?.to_owned();
@@ -256,15 +463,28 @@ fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Messag
         Node::Null => Err("null_value"),
         Node::Object(_) => {
             let patron_id = identifier(&node, "patron_id")?;
-            identifier(&node, "library")?;
-            identifier(&node, own_id(source))?;
+            let library = identifier(&node, "library")?;
+            let id = identifier(&node, own_id(source))?;
             if key != Some(patron_id.as_str()) {
                 return Err("miskeyed");
             }
-            Ok(Message::Record { patron_id, node })
+            let source = SOURCES.iter().find(|known| **known == source);
+            Ok(Message::Record(Record {
+                source: source.expect("a source"),
+                id,
+                patron_id,
+                library,
+                node,
+            }))
         }
         _ => Err("not_an_object"),
     }
+}
+
+/// The patron that a key names.
+fn patron_of(key: Option<&[u8]>) -> Option<&str> {
+    key.and_then(|key| std::str::from_utf8(key).ok())
+        .filter(|key| !key.is_empty())
 }
 
 fn identifier(node: &Node, name: &str) -> Result<String, &'static str> {

@@ -191,6 +191,12 @@ const NATIONAL_NUMBERS: &[&str] = &[
 ];
 const DATES: &[&str] = &[
     "2026-02-01",
+    "2026-01-02",
+    "2025-01-15",
+    "2025-01-16",
+    "2027-02-28",
+    "2027-12-31",
+    "2028-02-29",
     "2023-02-29",
     "2024-02-29",
     "1985-07-30",
@@ -211,6 +217,8 @@ const DATES: &[&str] = &[
 ];
 const INSTANTS: &[&str] = &[
     "2026-01-15T12:00:00Z",
+    "2024-01-15T12:00:00Z",
+    "2024-01-15T12:00:00.000001Z",
     "2026-01-15T12:00:00.000Z",
     "2026-01-15T12:00:00.0000001Z",
     "2026-01-15T12:00:00.001Z",
@@ -444,7 +452,9 @@ impl Maker {
             return self.erasure(source, patron_id);
         }
         let mut draft = self.record(source, patron_id);
-        if self.chance(45) {
+        // What is unreadable here stops everything of the patron for long.
+        let is_said = matches!(source, "consent" | "objection");
+        if self.chance(if is_said { 15 } else { 45 }) {
             for _ in 0..=self.below(3) {
                 self.spoil(&mut draft);
             }
@@ -513,12 +523,8 @@ impl Maker {
             "reservation" => self.reservation(),
             "ill_request" => self.ill_request(),
             "debt" => self.debt(),
-            "consent" => self.texts(&[
-                ("purpose", &["online-library"]),
-                ("decision", &["granted", "withdrawn", "maybe"]),
-                ("at", INSTANTS),
-            ]),
-            _ => self.texts(&[("kind", &["direct_marketing"]), ("at", INSTANTS)]),
+            "consent" => self.consent(),
+            _ => self.objection(),
         };
         for field in fields {
             if self.chance(90) {
@@ -686,6 +692,36 @@ impl Maker {
         let items = (0..self.below(4)).map(|_| self.debt_item()).collect();
         fields.push(("\"items\"".to_owned(), Draft::List(items)));
         fields
+    }
+
+    fn consent(&mut self) -> Vec<(String, Draft)> {
+        self.texts(&[
+            ("purpose", &["online-library", "statistics", ""]),
+            ("recipient", &["", "kb-membership", "statistics", "nobody"]),
+            ("decision", &["granted", "withdrawn", "refused", "maybe"]),
+            ("manner", &["digital", "written", "oral", "Digital", ""]),
+            ("at", INSTANTS),
+        ])
+    }
+
+    fn objection(&mut self) -> Vec<(String, Draft)> {
+        let kinds = &["special_circumstances", "direct_marketing", "other"];
+        let purposes = &["statistics", "pickup", "interlibrary-loan", "", "other"];
+        let statuses = &[
+            "dismissed",
+            "dismissed",
+            "dismissed",
+            "lodged",
+            "upheld",
+            "maybe",
+            "",
+        ];
+        self.texts(&[
+            ("kind", kinds),
+            ("purpose", purposes),
+            ("status", statuses),
+            ("at", INSTANTS),
+        ])
     }
 
     fn debt_item(&mut self) -> Draft {

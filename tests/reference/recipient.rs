@@ -1,4 +1,4 @@
-//! The eight core recipients of RULES section 2, each written out by hand.
+//! The eight core recipients of RULES sections 2 and 5, each written out by hand.
 //!
 //! A path that begins with `patron.` is of the record's patron, any other of
 //! the record; for the source `patron` both are the same. A recipient reads
@@ -9,27 +9,86 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::field::{Found, look, look_list};
-use super::form::{self, Moment};
+use super::form::{self, Term};
+use super::gate::{ConsentGate, Paper, Retention};
 use super::json::{Node, quoted};
 use super::mask;
 
 /// One recipient.
+#[derive(Debug)]
 pub struct Recipient {
     pub name: &'static str,
     pub source: &'static str,
+    pub purpose: &'static str,
+    /// The libraries that it serves; all where it names none.
+    pub libraries: &'static [&'static str],
     /// Everything its conditions, key, profile and gates name.
     pub needs: &'static [&'static str],
     /// Its conditions, in the order of the rules.
-    pub conditions: fn(&View) -> Result<(), &'static str>,
-    /// What stands between a fit record and its release.
-    pub gate: fn(&View) -> Result<(), &'static str>,
+    pub when: &'static [Condition],
+    pub agreement: Option<Paper>,
+    /// It has a national number among its fields.
+    pub authorisation: Option<Paper>,
+    pub marketing: bool,
+    pub consent: Option<ConsentGate>,
+    /// Moments that have to follow each other.
+    pub stages: &'static [&'static str],
+    /// It gets no returned loans of who switched the loan history off.
+    pub loan_history: bool,
+    pub retention: Retention,
     pub project: fn(&View) -> Output,
 }
+
+/// What a recipient asks of one field.
+#[derive(Debug)]
+pub enum Condition {
+    Is(&'static str, &'static [&'static str]),
+    Present(&'static str),
+}
+
+impl Condition {
+    pub fn path(&self) -> &'static str {
+        match self {
+            Condition::Is(path, _) | Condition::Present(path) => path,
+        }
+    }
+}
+
+/// What the retention of patrons themselves looks at, whoever is to receive.
+/// No recipient needs it: malformed, it counts as missing.
+pub const MEMBERSHIP: &[&str] = &["patron.membership.status", "patron.membership.ends_on"];
+
+impl Recipient {
+    /// One without gates, to be completed.
+    pub const PLAIN: Recipient = Recipient {
+        name: "",
+        source: "",
+        purpose: "",
+        libraries: &[],
+        needs: &[],
+        when: &[],
+        agreement: None,
+        authorisation: None,
+        marketing: false,
+        consent: None,
+        stages: &[],
+        loan_history: false,
+        retention: Retention::retract(Term::years(1), ""),
+        project: |_| Output::default(),
+    };
+}
+
+const RECOGNISED: &[Condition] = &[
+    Condition::Is("patron.kind", &["person"]),
+    Condition::Is("patron.membership.status", &["active"]),
+    Condition::Present("patron.membership.id"),
+];
 
 pub const RECIPIENTS: &[Recipient] = &[
     Recipient {
         name: "reservation-slip",
         source: "reservation",
+        purpose: "pickup",
         needs: &[
             "reservation_id",
             "library",
@@ -47,13 +106,15 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.card_kind",
             "patron.rijksregisternummer",
         ],
-        conditions: |view| view.is("status", &["ready_for_pickup"]),
-        gate: |_| Ok(()),
+        when: &[Condition::Is("status", &["ready_for_pickup"])],
+        retention: Retention::retract(Term::days(14), "expires_on"),
         project: reservation_slip,
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "ill-library",
         source: "ill_request",
+        purpose: "interlibrary-loan",
         needs: &[
             "request_id",
             "library",
@@ -74,13 +135,15 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.card_kind",
             "patron.rijksregisternummer",
         ],
-        conditions: |view| view.is("status", &["requested", "sent", "received"]),
-        gate: |_| Ok(()),
+        when: &[Condition::Is("status", &["requested", "sent", "received"])],
+        retention: Retention::retract(Term::years(1), "needed_by"),
         project: ill_library,
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "ill-library-contact",
         source: "ill_request",
+        purpose: "interlibrary-loan",
         needs: &[
             "request_id",
             "library",
@@ -103,18 +166,20 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.email",
             "patron.phone",
         ],
-        conditions: |view| view.is("status", &["requested", "sent", "received"]),
-        gate: |_| Ok(()),
+        when: &[Condition::Is("status", &["requested", "sent", "received"])],
+        retention: Retention::retract(Term::years(1), "needed_by"),
         project: |view| {
             let mut out = ill_library(view);
             out.copy(view, "email", "patron.email");
             out.copy(view, "phone", "patron.phone");
             out
         },
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "kb-recognition",
         source: "patron",
+        purpose: "kb-recognition",
         needs: &[
             "patron.patron_id",
             "patron.library",
@@ -129,8 +194,8 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.rijksregisternummer",
             "patron.birth_date",
         ],
-        conditions: recognised,
-        gate: |_| Ok(()),
+        when: RECOGNISED,
+        retention: Retention::retract(Term::years(2), "patron.membership.ends_on"),
         project: |view| {
             let mut out = recognition(view);
             let year = view
@@ -139,10 +204,12 @@ pub const RECIPIENTS: &[Recipient] = &[
             out.text("birth_year", year);
             out
         },
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "kb-membership",
         source: "patron",
+        purpose: "online-library",
         needs: &[
             "patron.patron_id",
             "patron.library",
@@ -163,8 +230,13 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.email",
             "patron.online_account.created_at",
         ],
-        conditions: recognised,
-        gate: implied_consent,
+        when: RECOGNISED,
+        consent: Some(ConsentGate {
+            purpose: "online-library",
+            explicit: false,
+            implied_by: Some("patron.online_account.created_at"),
+        }),
+        retention: Retention::retract(Term::years(2), "patron.membership.ends_on"),
         project: |view| {
             let mut out = recognition(view);
             out.copy(view, "birth_date", "patron.birth_date");
@@ -175,10 +247,12 @@ pub const RECIPIENTS: &[Recipient] = &[
             out.copy(view, "home_branch", "patron.membership.home_branch");
             out
         },
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "deurwaarder",
         source: "debt",
+        purpose: "debt-collection",
         needs: &[
             "debt_id",
             "library",
@@ -210,18 +284,21 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.card_kind",
             "patron.rijksregisternummer",
         ],
-        conditions: |view| {
-            view.is("stage", &["collection"])?;
-            view.is("status", &["open"])?;
-            view.is_present("reminded_at")?;
-            view.is_present("invoiced_at")
-        },
-        gate: |_| Ok(()),
+        when: &[
+            Condition::Is("stage", &["collection"]),
+            Condition::Is("status", &["open"]),
+            Condition::Present("reminded_at"),
+            Condition::Present("invoiced_at"),
+        ],
+        stages: &["reminded_at", "invoiced_at", "referred_at"],
+        retention: Retention::retract(Term::years(5), "referred_at"),
         project: deurwaarder,
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "service-message",
         source: "loan",
+        purpose: "service-message",
         needs: &[
             "loan_id",
             "library",
@@ -235,8 +312,8 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.email",
             "patron.mobile",
         ],
-        conditions: |view| view.is("status", &["open", "overdue"]),
-        gate: |_| Ok(()),
+        when: &[Condition::Is("status", &["open", "overdue"])],
+        retention: Retention::retract(Term::years(1), "due_on"),
         project: |view| {
             let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
             out.text("name", view.name());
@@ -247,10 +324,12 @@ pub const RECIPIENTS: &[Recipient] = &[
             out.copy(view, "branch", "branch");
             out
         },
+        ..Recipient::PLAIN
     },
     Recipient {
         name: "statistics",
         source: "loan",
+        purpose: "statistics",
         needs: &[
             "loan_id",
             "patron_id",
@@ -268,35 +347,17 @@ pub const RECIPIENTS: &[Recipient] = &[
             "patron.address.postcode",
             "patron.address.country",
         ],
-        conditions: |view| view.is("patron.kind", &["person"]),
-        gate: loan_history,
+        when: &[Condition::Is("patron.kind", &["person"])],
+        loan_history: true,
+        retention: Retention {
+            term: Term::years(2),
+            from: "loaned_at",
+            forget: true,
+        },
         project: statistics,
+        ..Recipient::PLAIN
     },
 ];
-
-fn recognised(view: &View) -> Result<(), &'static str> {
-    view.is("patron.kind", &["person"])?;
-    view.is("patron.membership.status", &["active"])?;
-    view.is_present("patron.membership.id")
-}
-
-fn implied_consent(view: &View) -> Result<(), &'static str> {
-    let created = view.text("patron.online_account.created_at");
-    let created = created.as_deref().and_then(form::instant);
-    match created {
-        Some((_, at)) if at <= view.now => Ok(()),
-        _ => Err("no_consent"),
-    }
-}
-
-fn loan_history(view: &View) -> Result<(), &'static str> {
-    let off = view.find("patron.loan_history") == Found::Bool(false);
-    let returned = view.text("status").as_deref() == Some("returned");
-    if off && returned {
-        return Err("loan_history_off");
-    }
-    Ok(())
-}
 
 fn reservation_slip(view: &View) -> Output {
     let mark = mask::shelf_mark(
@@ -445,15 +506,15 @@ fn statistics(view: &View) -> Output {
 pub struct View<'a> {
     pub record: &'a Node,
     pub patron: &'a Node,
-    pub needs: &'static [&'static str],
+    pub recipient: &'static Recipient,
     pub key: &'a [u8],
-    pub now: Moment,
 }
 
 impl View<'_> {
     /// Finds what stands at a path of the needs.
     pub fn find(&self, path: &str) -> Found {
-        assert!(self.needs.contains(&path), "{path} is no need");
+        let needed = self.recipient.needs.contains(&path) || MEMBERSHIP.contains(&path);
+        assert!(needed, "{path} is no need");
         if path.contains("[]") {
             let rows = look_list(
                 self.record,
@@ -468,30 +529,28 @@ impl View<'_> {
         }
     }
 
-    fn text(&self, path: &str) -> Option<String> {
+    pub fn text(&self, path: &str) -> Option<String> {
         match self.find(path) {
             Found::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    fn is(&self, path: &str, values: &[&str]) -> Result<(), &'static str> {
-        match self.find(path) {
-            Found::Malformed => Err("malformed"),
-            Found::Text(text) if values.contains(&text.as_str()) => Ok(()),
-            _ => Err("condition"),
+    /// Judges one condition.
+    pub fn meets(&self, condition: &Condition) -> Result<(), &'static str> {
+        let (path, values) = match condition {
+            Condition::Is(path, values) => (path, Some(values)),
+            Condition::Present(path) => (path, None),
+        };
+        match (self.find(path), values) {
+            (Found::Malformed, _) => Err("malformed"),
+            (Found::Text(text), Some(values)) if values.contains(&text.as_str()) => Ok(()),
+            (Found::Missing, _) | (_, Some(_)) => Err("condition"),
+            (_, None) => Ok(()),
         }
     }
 
-    fn is_present(&self, path: &str) -> Result<(), &'static str> {
-        match self.find(path) {
-            Found::Malformed => Err("malformed"),
-            Found::Missing => Err("condition"),
-            _ => Ok(()),
-        }
-    }
-
-    fn name(&self) -> Option<String> {
+    pub fn name(&self) -> Option<String> {
         mask::full_name(&[
             self.text("patron.initials"),
             self.text("patron.surname_prefix"),
@@ -514,7 +573,7 @@ impl View<'_> {
             .filter(|card| !mask::is_national(card, kind.as_deref(), number.as_deref()))
     }
 
-    fn pseudonym(&self, kind: &str, path: &str) -> String {
+    pub fn pseudonym(&self, kind: &str, path: &str) -> String {
         let library = match path.strip_prefix("patron.") {
             Some(_) => "patron.library",
             None => "library",
@@ -526,7 +585,7 @@ impl View<'_> {
     }
 
     /// The pseudonym of the record's patron: always of the patron's library.
-    fn patron_pseudonym(&self) -> String {
+    pub fn patron_pseudonym(&self) -> String {
         let library = self.text("patron.library").unwrap_or_default();
         let value = self.text("patron_id").unwrap_or_default();
         pseudonym(self.key, "patron", "patron_id", &library, &value)
@@ -549,7 +608,7 @@ pub struct Output {
 }
 
 impl Output {
-    fn keyed(key: String) -> Self {
+    pub fn keyed(key: String) -> Self {
         Output {
             key,
             fields: Vec::new(),
@@ -560,7 +619,7 @@ impl Output {
         self.fields.push((name.to_owned(), json));
     }
 
-    fn text(&mut self, name: &str, value: Option<String>) {
+    pub fn text(&mut self, name: &str, value: Option<String>) {
         if let Some(value) = value {
             self.raw(name, quoted(&value));
         }
@@ -575,7 +634,7 @@ impl Output {
         }
     }
 
-    fn copy(&mut self, view: &View, name: &str, path: &str) {
+    pub fn copy(&mut self, view: &View, name: &str, path: &str) {
         self.put(name, view.find(path));
     }
 

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::Tally;
+use crate::engine::tally::{ByReason, Tally};
 use crate::policy::Loaded;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::pseudonym::KeyRing;
-use crate::policy::reason::Reason;
 use crate::transport::{Outbox, Payload};
 
 use super::super::exit::Failure;
@@ -56,7 +55,9 @@ pub(super) struct Figures {
     /// Nanoseconds per record: of the fastest round, the middle and the slowest.
     pub(super) ns: [f64; 3],
     /// Records refused whole, by reason.
-    pub(super) refused: [u64; Reason::ALL.len()],
+    pub(super) refused: ByReason,
+    /// Records that wait for their patron.
+    pub(super) held: u64,
     pub(super) recipients: Vec<Recipient>,
     pub(super) shares: Option<Shares>,
 }
@@ -139,6 +140,12 @@ impl Scene<'_> {
             outputs: recipients.iter().map(|one| one.released).sum(),
             ns: [0.0; 3],
             refused: tally.sources[whole.source].refused,
+            held: tally
+                .recipients
+                .iter()
+                .map(|one| one.held)
+                .max()
+                .unwrap_or(0),
             recipients,
             shares: None,
         }

@@ -16,13 +16,13 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneRun, bounds, lanes, open_directory};
+use crate::daemon::run::{LaneRun, bounds, holds, lanes, open_directory};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::tally::Tally;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, key_file};
+use crate::policy::pseudonym::{KeyRing, STATE_KEY, key_file};
 use crate::sample::{Library, Settings};
 use crate::transport::Stop;
 
@@ -116,7 +116,7 @@ fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, P
     shipped::write(&config).with_context(|| format!("{} cannot be made", config.display()))?;
     let loaded = load(&config)?;
     let mut keys = Vec::new();
-    for name in names(&loaded.policy) {
+    for name in names(&loaded.policy).chain([STATE_KEY]) {
         let key = new_key()?;
         write_new(&key_file(&loaded.daemon.keys.directory, name), &key)?;
         keys.push((name.to_owned(), key));
@@ -131,9 +131,13 @@ fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(A
     let spinner = ProgressBar::new_spinner().with_message("deciding");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let mut done = Vec::new();
-    for LaneRun { lane, plan, .. } in lanes(loaded, keys, "")? {
+    for run in lanes(loaded, keys, "")? {
+        let LaneRun {
+            lane, plan, namer, ..
+        } = run;
         let transport = directory.transport(&plan, Stop::default())?;
-        let pipeline = Pipeline::new(Arc::clone(&lane));
+        let holds = holds(&loaded.daemon);
+        let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
         let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
         worker.bounds = bounds(&loaded.daemon);
         worker.run()?;

@@ -105,6 +105,10 @@ impl Rows {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().map(|kept| &kept.row)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }

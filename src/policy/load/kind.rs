@@ -79,6 +79,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str) -> KindDraft {
         fields,
     };
     identifiers(table, &kind, &untyped);
+    gate(table, &kind, &untyped);
     KindDraft {
         topic_line: table.line_of("topic"),
         role_line: table.line_of("role"),
@@ -242,6 +243,49 @@ fn values(table: &Table<'_>) -> Vec<String> {
     texts.map_or_else(Vec::new, |at| {
         at.value.into_iter().map(|text| text.value).collect()
     })
+}
+
+/// Checks that the kinds by which patrons decide can do so: one that lacked a
+/// field would stop nothing, and nobody would know.
+fn gate(table: &Table<'_>, kind: &Kind, untyped: &[String]) {
+    let fields: &[(&str, Option<Form>)] = match kind.name.as_str() {
+        "consent" => &[
+            ("purpose", None),
+            ("recipient", None),
+            ("decision", None),
+            ("manner", None),
+            ("at", Some(Form::Instant)),
+        ],
+        "objection" => &[("kind", None), ("purpose", None), ("status", None)],
+        _ => return,
+    };
+    let name = &kind.name;
+    if kind.role != Role::Gate {
+        let found = format!("`{name}` without the role of a gate");
+        table.mistake(table.line_of("role"), found, "`role = \"gate\"`");
+    }
+    if !kind.keyed {
+        let found = format!("`{name}` without a patron");
+        table.mistake(table.line_of("key"), found, "`key = \"patron\"`");
+    }
+    if kind.fields.is_empty() {
+        return;
+    }
+    for (path, form) in fields {
+        let line = table.line_of("fields");
+        let Some(field) = kind.field(path) else {
+            let close = near(path, kind.fields.iter().map(|field| field.path.as_str()));
+            let found = format!("no field `{path}` in `{name}`");
+            let expected = "it among the fields: what patrons decide is read from it";
+            table.push(Mistake::new(table.file(), line, found, expected).near(close));
+            continue;
+        };
+        let word = form.map_or("text", Form::name);
+        if field.kind != Type::Text(*form) && !untyped.contains(&field.path) {
+            let found = format!("`{path}` of another type in `{name}`");
+            table.mistake(line, found, format!("the type `{word}`"));
+        }
+    }
 }
 
 /// Checks that the fields which every record must have are in the catalogue.

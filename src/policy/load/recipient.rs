@@ -12,9 +12,10 @@ use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
-    Literal, Recipient, Register, Retention, Term, Test, Topics,
+    Literal, PaperAfter, Recipient, Register, Retention, Test, Topics,
 };
 use crate::policy::settings::MaskDefaults;
+use crate::policy::term::Term;
 
 /// What is known when recipients are read.
 pub(super) struct Law<'a> {
@@ -66,6 +67,9 @@ const BASES: &[(&str, LegalBasis)] = &[
 
 const AFTERS: &[(&str, After)] = &[("retract", After::Retract), ("forget", After::Forget)];
 
+const PAPER_AFTERS: &[(&str, PaperAfter)] =
+    &[("keep", PaperAfter::Keep), ("retract", PaperAfter::Retract)];
+
 const ROLES: &[(&str, bool)] = &[("processor", true), ("controller", false)];
 
 /// Reads one recipient, with stand-ins where a part is mistaken.
@@ -108,6 +112,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         libraries: libraries(table),
         key: key(table, &paths),
         when,
+        stages: stages(table, &paths),
         fields: profile.fields,
         consent: consent(table, &paths),
         retention: retention(table, &paths),
@@ -339,7 +344,6 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The conditions, and whether all of them could be read.
 /// Whether it gets returned loans; only a kind with a status has any, of a
 /// patron who has the choice.
 fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
@@ -362,6 +366,7 @@ fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
     at.value
 }
 
+/// The conditions, and whether all of them could be read.
 fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
     let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
     let tables = table.tables("when", expected);
@@ -484,6 +489,50 @@ fn text_literal(
     }
 }
 
+/// The stages, first to last: all instants, or all dates, so that none is
+/// compared with half a day.
+fn stages(table: &Table<'_>, paths: &Paths<'_>) -> Vec<FieldRef> {
+    const EXPECTED: &str = "at least two instants or dates of the record, in the order in which \
+                            they must follow each other";
+    let Some(all) = table.texts("stages", EXPECTED) else {
+        return Vec::new();
+    };
+    if all.value.len() < 2 {
+        table.mistake(all.line, "fewer than two fields in `stages`", EXPECTED);
+    }
+    let mut stages: Vec<(FieldRef, Option<Type>)> = Vec::new();
+    for at in all.value {
+        let Some(found) = paths.resolve(table, at.line, &at.value) else {
+            continue;
+        };
+        let told = |found: &str, expected: &str| {
+            table.mistake(
+                at.line,
+                format!("the stage `{}`{found}", at.value),
+                expected,
+            );
+        };
+        let kind = match found.shape {
+            Shape::Value(field) if found.typed => Some(field.kind),
+            _ => None,
+        };
+        let unlike = |(_, other): &(FieldRef, Option<Type>)| other.is_some() && *other != kind;
+        if found.at.joined {
+            told("", "a field of the record itself");
+        } else if !matches!(found.shape, Shape::Value(_)) || !found.is(|field| is_dated(field.kind))
+        {
+            told("", "one instant, or one date");
+        } else if kind.is_some() && stages.iter().any(unlike) {
+            told(
+                " beside others",
+                "all of them instants, or all of them dates",
+            );
+        }
+        stages.push((found.at, kind));
+    }
+    stages.into_iter().map(|(at, _)| at).collect()
+}
+
 fn consent(table: &Table<'_>, paths: &Paths<'_>) -> Option<ConsentGate> {
     let inner = table.table("consent", "the consent that is needed: `purpose`")?;
     const EXPECTED: &str = "the purpose that the consent is for";
@@ -567,33 +616,6 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     retention
 }
 
-impl Term {
-    /// Reads an ISO 8601 period of years, months, weeks or days, at least a day.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Term> {
-        let mut rest = text.strip_prefix('P')?;
-        let mut part = |unit: char| {
-            let Some((number, after)) = rest.split_once(unit) else {
-                return Some(0);
-            };
-            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            rest = after;
-            number
-                .parse::<u16>()
-                .ok()
-                .filter(|number| digits && *number <= 9_999)
-        };
-        let [years, months, weeks, days] = [part('Y')?, part('M')?, part('W')?, part('D')?];
-        let term = Term {
-            years,
-            months,
-            days: weeks.checked_mul(7)?.checked_add(days)?,
-        };
-        let whole = rest.is_empty() && (term.years, term.months, term.days) != (0, 0, 0);
-        whole.then_some(term)
-    }
-}
-
 /// A paper that must be whole: each of its missing parts breaks `rule`.
 struct Paper<'a> {
     table: Table<'a>,
@@ -642,6 +664,12 @@ impl Paper<'_> {
         }
         Some((from.value, until.value))
     }
+
+    fn after(&self) -> PaperAfter {
+        let expected = "what happens to what the recipient has, when it is no longer in force";
+        let at = self.table.choice("after", PAPER_AFTERS, expected);
+        at.map_or_else(PaperAfter::default, |at| at.value)
+    }
 }
 
 fn agreement(table: &Table<'_>) -> Option<Agreement> {
@@ -654,6 +682,7 @@ fn agreement(table: &Table<'_>) -> Option<Agreement> {
     paper.table.need("clauses", clauses, Some(paper.rule));
     let clauses = paper.table.texts("clauses", clauses);
     let term = paper.term();
+    let after = paper.after();
     paper.table.finish();
     let (from, until) = term?;
     Some(Agreement {
@@ -661,6 +690,7 @@ fn agreement(table: &Table<'_>) -> Option<Agreement> {
         clauses: clauses?.value.into_iter().map(|at| at.value).collect(),
         from,
         until,
+        after,
     })
 }
 
@@ -674,6 +704,7 @@ fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
     let approved_on = paper.date("approved_on", "when it was approved");
     let term = paper.term();
     let jurisdiction = paper.table.text("jurisdiction", "where it is valid");
+    let after = paper.after();
     paper.table.finish();
     let (from, until) = term?;
     Some(Authorisation {
@@ -683,6 +714,7 @@ fn authorisation(table: &Table<'_>) -> Option<Authorisation> {
         from,
         until,
         jurisdiction: jurisdiction.map_or_else(String::new, |at| at.value),
+        after,
     })
 }
 
@@ -698,29 +730,4 @@ fn flows(table: &Table<'_>) -> Vec<String> {
         }
     }
     texts.into_iter().map(|at| at.value).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_term_is_a_period() {
-        #[track_caller]
-        fn check(text: &str, want: Option<(u16, u16, u16)>) {
-            let term = Term::parse(text).map(|term| (term.years, term.months, term.days));
-            assert_eq!(term, want, "{text}");
-        }
-        check("P14D", Some((0, 0, 14)));
-        check("P1Y", Some((1, 0, 0)));
-        check("P18M", Some((0, 18, 0)));
-        check("P1Y6M3D", Some((1, 6, 3)));
-        check("P2W", Some((0, 0, 14)));
-        for wrong in [
-            "", "P", "14D", "P0D", "PD", "P-1D", "P+1D", "P1D1Y", "P1DT1H", "PT1H", "P1d",
-            "P99999D",
-        ] {
-            check(wrong, None);
-        }
-    }
 }

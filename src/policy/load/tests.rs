@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::policy::canonical::legal_basis_word;
 use crate::policy::lint::LINTS;
-use crate::policy::recipient::{OutputValue, Test};
+use crate::policy::recipient::{OutputValue, PaperAfter, Test};
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -246,6 +246,8 @@ fn a_version_stands_for_decisions_only() {
     );
     same("zeef.toml", "# brokers", "brokers = \"kafka:9092\" #");
     same("zeef.toml", "# min_hidden = 3", "min_hidden = 3");
+    same("zeef.toml", "# patron = \"P2Y\"", "patron = \"P2Y\"");
+    same("zeef.toml", "# days = 30", "days = 7");
 
     let other = |file: &str, old: &str, new: &str| {
         let folder = Folder::new();
@@ -293,8 +295,14 @@ fn a_version_stands_for_decisions_only() {
         "the default login, is left out",
         "of the login, is left out",
     );
+    other(
+        "recipients/deurwaarder.toml",
+        "\"invoiced_at\", \"referred_at\"]",
+        "\"referred_at\"]",
+    );
     other("records/loan.toml", "topic = \"loan\"", "topic = \"loans\"");
     other("zeef.toml", "# min_hidden = 3", "min_hidden = 4");
+    other("zeef.toml", "# patron = \"P2Y\"", "patron = \"P1Y\"");
     other(
         "zeef.toml",
         "# surname_key = \"default\"",
@@ -513,6 +521,112 @@ fn each_mistake_in_a_recipient_is_told() {
 }
 
 #[test]
+fn stages_follow_each_other() {
+    #[track_caller]
+    fn check(stages: &str, want: &[&str]) {
+        let file = "recipients/deurwaarder.toml";
+        let shipped = "[\"reminded_at\", \"invoiced_at\", \"referred_at\"]";
+        check_in(file, shipped, stages, want);
+    }
+    let shipped = shipped_policy().policy;
+    let stages = &shipped.recipient("deurwaarder").unwrap().stages;
+    let paths: Vec<_> = stages.iter().map(|field| field.path.as_str()).collect();
+    assert_eq!(paths, ["reminded_at", "invoiced_at", "referred_at"]);
+    check(
+        "[\"reminded_at\", \"invoicd_at\"]",
+        &["unknown field `invoicd_at`: did you mean `invoiced_at`?"],
+    );
+    check(
+        "[\"reminded_at\"]",
+        &[
+            "fewer than two fields in `stages`, expected at least two instants or dates of the \
+         record, in the order in which they must follow each other",
+        ],
+    );
+    check(
+        "[\"reminded_at\", \"stage\"]",
+        &["the stage `stage`, expected one instant, or one date"],
+    );
+    check(
+        "[\"reminded_at\", \"reminded_at\", \"invoiced_at\"]",
+        &["\"reminded_at\" twice in `stages`, expected it once"],
+    );
+    check(
+        "[\"patron.updated_at\", \"reminded_at\"]",
+        &["the stage `patron.updated_at`, expected a field of the record itself"],
+    );
+    check_in(
+        "recipients/service-message.toml",
+        "libraries    = \"all\"",
+        "libraries = \"all\"\nstages = [\"loaned_at\", \"due_on\"]",
+        &["the stage `due_on` beside others, expected all of them instants, or all of them dates"],
+    );
+}
+
+#[test]
+fn a_paper_says_what_follows_its_end() {
+    const PAPER: &str = "agreement = { reference = \"A\", clauses = [\"use\", \"security\", \
+                         \"confidentiality\"], from = \"2026-01-01\", until = \"2026-01-31\"";
+    let file = "recipients/service-message.toml";
+    let line = "libraries    = \"all\"";
+    let with = |paper: &str| {
+        let folder = Folder::new();
+        folder.change(
+            file,
+            line,
+            &format!("{line}\nrole = \"processor\"\n{paper}"),
+        );
+        let policy = folder.load().policy;
+        let recipient = policy.recipient("service-message").unwrap();
+        (recipient.agreement.clone().unwrap(), policy.version)
+    };
+    let (kept, version) = with(&format!("{PAPER} }}"));
+    assert_eq!(kept.after, PaperAfter::Keep);
+    let day = |text| crate::policy::form::Date::parse(text).unwrap().to_unix_ms();
+    assert_eq!(kept.in_force_ms(), (day("2026-01-01"), day("2026-02-01")));
+    assert_eq!(with(&format!("{PAPER}, after = \"keep\" }}")).1, version);
+    let (taken, other) = with(&format!("{PAPER}, after = \"retract\" }}"));
+    assert_eq!(taken.after, PaperAfter::Retract);
+    assert_ne!(other, version);
+    check_in(
+        file,
+        line,
+        &format!("{line}\nrole = \"processor\"\n{PAPER}, after = \"retrac\" }}"),
+        &[
+            "`after` is \"retrac\": did you mean `retract`? (expected what happens to what the \
+           recipient has, when it is no longer in force: one of `keep`, `retract`)",
+        ],
+    );
+}
+
+#[test]
+fn who_has_national_numbers_is_known() {
+    #[track_caller]
+    fn check(lines: &str, want: bool) {
+        let paper = "authorisation = { reference = \"A\", approved_by = \"B\", approved_on = \
+                     2026-01-01, from = 2026-01-01, until = 2030-01-01 }";
+        let lint = LINTS.iter().find(|lint| lint.name == "secret").unwrap();
+        let text = format!("{lines}\n{paper}");
+        let loaded = example(&lint.example_text().replace(lint.example, &text)).load();
+        let recipient = loaded.policy.recipient("example").unwrap();
+        assert_eq!(
+            recipient.releases_national(&loaded.policy.kinds),
+            want,
+            "{lines}"
+        );
+    }
+    check(
+        "fields.number = { from = \"patron.rijksregisternummer\" }",
+        true,
+    );
+    check(
+        "fields.number = { from = \"patron.rijksregisternummer\", mask = \"pseudonym\" }",
+        true,
+    );
+    check("fields.card = { from = \"patron.card_number\" }", false);
+}
+
+#[test]
 fn a_slip_names_fields_above_it() {
     let file = "recipients/reservation-slip.toml";
     check_in(
@@ -631,7 +745,28 @@ fn each_mistake_in_the_catalogue_is_told() {
         "records/objection.toml",
         "key   = \"patron\"",
         "key = \"none\"",
-        &[],
+        &["`objection` without a patron, expected `key = \"patron\"`"],
+    );
+    check_in(
+        "records/objection.toml",
+        "role  = \"gate\" ",
+        "role = \"record\"",
+        &["`objection` without the role of a gate, expected `role = \"gate\"`"],
+    );
+    check_in(
+        "records/objection.toml",
+        "\nstatus ",
+        "\nstate ",
+        &[
+            "no field `status` in `objection`: did you mean `state`? (expected it among the fields: what \
+             patrons decide is read from it)",
+        ],
+    );
+    check_in(
+        "records/consent.toml",
+        "at            = { type = \"instant\"",
+        "at = { type = \"date\"",
+        &["`at` of another type in `consent`, expected the type `instant`"],
     );
     let file = "records/debt.toml";
     let folder = Folder::new();
@@ -704,6 +839,41 @@ fn each_mistake_in_the_settings_is_told() {
         &["unknown key `min_hiden`: did you mean `min_hidden`?"],
     );
     check(
+        "# patron = \"P2Y\"",
+        "patron = \"P6Y\"",
+        &["`patron` is \"P6Y\", expected an ISO 8601 period of at most five years, as P2Y"],
+    );
+    check(
+        "# patron = \"P2Y\"",
+        "patrons = \"P2Y\"",
+        &["unknown key `patrons`: did you mean `patron`?"],
+    );
+    check(
+        "# records = 100000",
+        "records = 0",
+        &[
+            "`records` is 0, expected a whole number from 1 to 10000000: records of a partition that wait",
+        ],
+    );
+    check(
+        "[holds]",
+        "[hold]",
+        &["unknown key `hold`: did you mean `holds`?"],
+    );
+    check(
+        "# sweep_seconds = 60",
+        "sweep_second = 60",
+        &["unknown key `sweep_second`: did you mean `sweep_seconds`?"],
+    );
+    check(
+        "# state = { env = \"ZEEF_KEY_STATE\" }",
+        "state = \"a:geheim\" #",
+        &[
+            "the key of `zeef.state` in the file itself, expected { env = \"NAME\" } or { file = \
+         \"PATH\" }",
+        ],
+    );
+    check(
         "[batch]",
         "[batches]",
         &["unknown key `batches`: did you mean `batch`?"],
@@ -732,12 +902,19 @@ fn settings_are_read() {
         [keys]
         directory = "secret"
         recipients.statistics = { env = "ZEEF_KEY" }
+        state = { file = "own.key" }
+        [retention]
+        patron = "P18M"
+        [holds]
+        days = 7
+        [state]
+        sweep_seconds = 5
         [admin]
         listen = "none"
     "#,
     );
     folder.write("password", "geheim\n");
-    let daemon = folder.load().daemon;
+    let Loaded { daemon, policy, .. } = folder.load();
     assert_eq!(daemon.kafka.brokers, "a:9092,b:9092");
     let value = |name: &str| {
         let secret = daemon.kafka.properties[name].resolve().unwrap();
@@ -759,6 +936,11 @@ fn settings_are_read() {
         daemon.keys.source("statistics").to_string(),
         "environment variable ZEEF_KEY"
     );
+    assert_eq!(policy.patron_term.to_string(), "P18M");
+    assert_eq!((daemon.holds.records, daemon.holds.days), (100_000, 7));
+    assert_eq!(daemon.state.sweep_seconds, 5);
+    let own = daemon.keys.source("zeef.state").to_string();
+    assert!(own.ends_with("/own.key"), "{own}");
     let file = daemon.keys.source("deurwaarder").to_string();
     assert!(file.ends_with("secret/deurwaarder.key"), "{file}");
     assert!(!format!("{daemon:?}").contains("SASL_SSL"));

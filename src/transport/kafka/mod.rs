@@ -19,6 +19,7 @@ mod start;
 mod sweep;
 pub mod topics;
 pub mod tuning;
+pub mod whole;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

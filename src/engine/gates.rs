@@ -1,0 +1,343 @@
+//! The gates of a recipient beside its conditions, compiled: papers, consent,
+//! objections, stages, and how long it may have a record.
+//!
+//! What patron, papers and time alone decide is one function, so that it can be
+//! asked again without the record.
+
+use super::lane::{Facts, Ref};
+use super::said::Said;
+use super::value::Value;
+use crate::policy::form::{Date, Instant};
+use crate::policy::gate::{Asked, at_ns, consent};
+use crate::policy::reason::Reason;
+use crate::policy::recipient::{After, PaperAfter};
+use crate::policy::term::Term;
+
+/// The gates of one recipient.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// What consents and objections call it, by their places in the lane.
+    pub recipient: u16,
+    pub purpose: u16,
+    pub marketing: bool,
+    pub agreement: Option<Paper>,
+    /// Only where national numbers are released at all.
+    pub authorisation: Option<Paper>,
+    pub consent: Option<ConsentGate>,
+    /// Of those that are there, none is earlier than one before it.
+    pub stages: Vec<Ref>,
+    /// Status of the loan, and the patron's choice.
+    pub loan_history: Option<(Ref, Ref)>,
+    /// The patron's membership: its status, and when it ends.
+    pub membership: Option<(Ref, Ref)>,
+    /// How long after its end a patron's data may be used.
+    pub patron_term: Term,
+    pub retention: Retention,
+}
+
+#[derive(Clone, Debug)]
+pub struct ConsentGate {
+    pub asked: Asked,
+    pub implied_by: Option<Ref>,
+}
+
+/// How long a recipient may have a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub term: Term,
+    pub from: Ref,
+    /// It does not run while the membership is active.
+    pub of_membership: bool,
+    pub after: After,
+}
+
+/// A paper that is in force for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paper {
+    pub from_ms: i64,
+    /// The first later millisecond at which it is not.
+    pub until_ms: i64,
+    pub after: PaperAfter,
+}
+
+impl Paper {
+    #[must_use]
+    pub fn new((from_ms, until_ms): (i64, i64), after: PaperAfter) -> Paper {
+        Paper {
+            from_ms,
+            until_ms,
+            after,
+        }
+    }
+
+    fn judge(&self, now_ms: i64, reason: Reason, due_ms: &mut i64) -> Result<(), Refusal> {
+        for edge in [self.from_ms, self.until_ms] {
+            if edge > now_ms {
+                *due_ms = (*due_ms).min(edge);
+            }
+        }
+        if (self.from_ms..self.until_ms).contains(&now_ms) {
+            return Ok(());
+        }
+        Err(Refusal {
+            reason,
+            owed: true,
+            keeps: self.after == PaperAfter::Keep,
+        })
+    }
+}
+
+/// Why a recipient does not get a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    /// Something else than a new version of the record may change that.
+    pub owed: bool,
+    /// What the recipient has stays as it is.
+    pub keeps: bool,
+}
+
+impl Refusal {
+    /// For as long as the record is as it is.
+    #[must_use]
+    pub fn lasting(reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            owed: false,
+            keeps: false,
+        }
+    }
+
+    /// Until something else changes.
+    #[must_use]
+    pub fn owed(reason: Reason) -> Refusal {
+        Refusal {
+            owed: true,
+            ..Refusal::lasting(reason)
+        }
+    }
+
+    /// Owed where it is of the patron, as `joined` says.
+    #[must_use]
+    pub fn by(joined: bool, reason: Reason) -> Refusal {
+        Refusal {
+            owed: joined,
+            ..Refusal::lasting(reason)
+        }
+    }
+}
+
+impl Gates {
+    /// What papers, objections and consents say, without the record. Where the
+    /// record itself may imply consent it is not asked: see
+    /// [`consented`](Self::consented). `due_ms` is lowered to when time alone
+    /// may change the answer.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`].
+    pub fn standing(
+        &self,
+        said: Option<&Said>,
+        implied: Implied,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Refusal> {
+        self.agreed(now_ms, due_ms)?;
+        self.authorised(now_ms, due_ms)?;
+        self.unopposed(said)?;
+        match (implied, &self.consent) {
+            (Implied::InRecord, Some(gate)) if gate.implied_by.is_some() => Ok(()),
+            (Implied::InRecord, _) => self.consented(said, None, now_ms, due_ms),
+            (Implied::At(at), _) => self.consented(said, at, now_ms, due_ms),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`Reason::AgreementLapsed`].
+    pub(super) fn agreed(&self, now_ms: i64, due_ms: &mut i64) -> Result<(), Refusal> {
+        match &self.agreement {
+            Some(paper) => paper.judge(now_ms, Reason::AgreementLapsed, due_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`Reason::AuthorisationLapsed`].
+    pub(super) fn authorised(&self, now_ms: i64, due_ms: &mut i64) -> Result<(), Refusal> {
+        match &self.authorisation {
+            Some(paper) => paper.judge(now_ms, Reason::AuthorisationLapsed, due_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// The [`Refusal`] of an objection that stands, or cannot be read.
+    pub(super) fn unopposed(&self, said: Option<&Said>) -> Result<(), Refusal> {
+        let Some(said) = said else {
+            return Ok(());
+        };
+        if said.objection_unreadable {
+            return Err(Refusal::owed(Reason::ObjectionUnreadable));
+        }
+        if self.marketing && said.no_marketing {
+            return Err(Refusal::owed(Reason::ObjectionMarketing));
+        }
+        let mut standing = said.objections.iter();
+        if standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose)) {
+            return Err(Refusal::owed(Reason::Objection));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// The [`Refusal`] of a consent that is not given, or cannot be read.
+    pub(super) fn consented(
+        &self,
+        said: Option<&Said>,
+        implied_ns: Option<i64>,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Refusal> {
+        let Some(gate) = &self.consent else {
+            return Ok(());
+        };
+        if said.is_some_and(|said| said.consent_unreadable) {
+            return Err(Refusal::owed(Reason::ConsentUnreadable));
+        }
+        let consents = said.map_or(&[][..], |said| &said.consents);
+        let now_ns = now_ms.saturating_mul(1_000_000);
+        let (granted, change_ns) = consent(consents, &gate.asked, implied_ns, now_ns);
+        if let Some(change_ns) = change_ns {
+            // The first whole millisecond that is not before it.
+            let change_ms = change_ns.div_euclid(1_000_000) + i64::from(change_ns % 1_000_000 != 0);
+            *due_ms = (*due_ms).min(change_ms);
+        }
+        if granted {
+            Ok(())
+        } else {
+            Err(Refusal::owed(Reason::NoConsent))
+        }
+    }
+
+    /// Stages come in their order (F12).
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Stages`].
+    pub fn in_order(&self, facts: &Facts<'_>) -> Result<(), Reason> {
+        let mut latest = None;
+        for &stage in &self.stages {
+            let at = facts.text(Some(stage)).and_then(instant_ns);
+            if at.is_some() && at < latest {
+                return Err(Reason::Stages);
+            }
+            latest = at.or(latest);
+        }
+        Ok(())
+    }
+
+    /// Loan history off: no returned loans (G11).
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::LoanHistoryOff`].
+    pub fn loan_history(&self, facts: &Facts<'_>) -> Result<(), Reason> {
+        let Some((status, choice)) = self.loan_history else {
+            return Ok(());
+        };
+        let off = facts.value(choice) == Value::Boolean(false);
+        let returned = facts.text(Some(status)) == Some("returned");
+        if off && returned {
+            return Err(Reason::LoanHistoryOff);
+        }
+        Ok(())
+    }
+
+    /// How long the patron's data may be used (R01, R02).
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::PatronLapsed`].
+    #[inline]
+    pub fn patron_term<'a>(
+        &self,
+        value: impl Fn(Ref) -> Value<'a>,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Reason> {
+        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(&value)) else {
+            return Ok(());
+        };
+        let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
+            return Ok(());
+        };
+        if over_ms <= now_ms {
+            return Err(Reason::PatronLapsed);
+        }
+        *due_ms = (*due_ms).min(over_ms);
+        Ok(())
+    }
+
+    /// When the recipient's term is over; `first_ms` is when the record was
+    /// first decided.
+    #[must_use]
+    pub fn until_ms(&self, facts: &Facts<'_>, first_ms: i64) -> i64 {
+        let Retention {
+            term,
+            from,
+            of_membership,
+            ..
+        } = self.retention;
+        if of_membership && self.is_active(|at| facts.value(at)) {
+            return i64::MAX;
+        }
+        let of_field = term.after(facts.value(from));
+        of_field.unwrap_or_else(|| term.end_of_ms(first_ms))
+    }
+
+    /// Whether the patron is a member now; dates do not decide that.
+    #[inline]
+    #[must_use]
+    pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
+        let status = self.membership.map(|(status, _)| value(status));
+        status.and_then(Value::as_text) == Some("active")
+    }
+}
+
+/// Whether an event that implies consent is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Implied {
+    /// It stands in the record, which is not at hand.
+    InRecord,
+    /// Its time in nanoseconds since 1970; none where it did not happen.
+    At(Option<i64>),
+}
+
+/// An instant or a date, in nanoseconds since 1970.
+#[must_use]
+pub fn instant_ns(text: &str) -> Option<i64> {
+    match Instant::parse(text) {
+        Some(instant) => Some(at_ns(&instant)),
+        None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
+    }
+}
+
+trait TermAfter {
+    fn after(&self, value: Value<'_>) -> Option<i64>;
+}
+
+impl TermAfter for Term {
+    /// When the term is over that runs from a date or an instant.
+    fn after(&self, value: Value<'_>) -> Option<i64> {
+        let text = value.as_text()?;
+        if let Some(date) = Date::parse(text) {
+            return Some(self.end_of_date(date));
+        }
+        Instant::parse(text).map(|instant| self.end_of_instant(&instant))
+    }
+}

@@ -1,0 +1,114 @@
+//! The state is a map that can go back, and its names are keyed.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::reason::Reason;
+
+fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
+    let mut entry = Entry::without(0, outcome, Some(Reason::NoConsent));
+    entry.facts = 7;
+    Row {
+        patron: PatronRef(u128::from(patron)),
+        source: 1,
+        offset,
+        first_ms: 5,
+        due_ms: i64::MAX,
+        entries: Box::new([entry]),
+        others: None,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Put(u8, u8, i64, bool),
+    Remove(u8),
+    Merge,
+    Abandon,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0_u8..12, 0_u8..4, any::<i64>(), any::<bool>())
+            .prop_map(|(key, patron, offset, held)| Step::Put(key, patron, offset, held)),
+        3 => (0_u8..12).prop_map(Step::Remove),
+        1 => Just(Step::Merge),
+        1 => Just(Step::Abandon),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn it_is_a_map_that_can_go_back(steps in steps()) {
+        let mut state = State::default();
+        let mut now: BTreeMap<RowKey, Row> = BTreeMap::new();
+        let mut settled = now.clone();
+        for step in steps {
+            match step {
+                Step::Put(key, patron, offset, held) => {
+                    let outcome = if held { Outcome::Held } else { Outcome::Released };
+                    let (key, row) = (RowKey(key.into()), row(patron, offset, outcome));
+                    state.put(0, key, row.clone(), Some(&format!("p{patron}")));
+                    now.insert(key, row);
+                }
+                Step::Remove(key) => {
+                    state.remove(0, RowKey(key.into()));
+                    now.remove(&RowKey(key.into()));
+                }
+                Step::Merge => {
+                    state.merge();
+                    settled = now.clone();
+                }
+                Step::Abandon => {
+                    state.abandon();
+                    now = settled.clone();
+                }
+            }
+            let found: BTreeMap<RowKey, Row> =
+                state.rows(0).map(|(key, row)| (key, row.clone())).collect();
+            prop_assert_eq!(&found, &now);
+            prop_assert_eq!(state.held(0), now.values().filter(|row| row.is_held()).count());
+            for patron in 0..4_u8 {
+                let reference = PatronRef(patron.into());
+                let mut keys = Vec::new();
+                state.of_patron(0, reference, &mut keys);
+                keys.sort_unstable();
+                let want: Vec<RowKey> = now
+                    .iter()
+                    .filter(|(_, row)| row.patron == reference)
+                    .map(|(key, _)| *key)
+                    .collect();
+                let name = (!want.is_empty()).then(|| format!("p{patron}"));
+                prop_assert_eq!(&keys, &want);
+                prop_assert_eq!(state.patron_id(0, reference), name.as_deref());
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_keyed_and_hashes_stay() {
+    let key = |secret: u8| {
+        use base64::Engine as _;
+        let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([secret; 32]);
+        Key::parse(&format!("k1:{secret}")).unwrap()
+    };
+    let (one, other) = (Namer::new(&key(1)), Namer::new(&key(2)));
+    let again = Namer::new(&key(1));
+    assert_eq!(one.patron("p1"), again.patron("p1"));
+    assert_ne!(one.patron("p1"), other.patron("p1"));
+    assert_eq!(one.hash(b"x"), again.hash(b"x"));
+    assert_ne!(one.hash(b"x"), other.hash(b"x"));
+    let loan = Meaning::new("loan", "loan_id");
+    assert_ne!(one.record(&loan, "A", "1"), one.record(&loan, "B", "1"));
+    // Where one value ends matters.
+    let hash = |parts: &[&[u8]]| {
+        let mut hasher = one.hasher();
+        parts.iter().for_each(|part| hasher.add(b't', part));
+        hasher.end()
+    };
+    assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+}

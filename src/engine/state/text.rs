@@ -1,0 +1,261 @@
+//! A row as it stands on zeef's own topic: one line of JSON, without a value.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Entry, Outcome, PatronRef, Row, RowKey};
+use crate::engine::lane::Lane;
+use crate::json::write;
+use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
+use crate::policy::reason::Reason;
+
+/// The format version that every row carries.
+pub const FORMAT: u32 = 1;
+
+/// Why a row cannot be read. A lane without its state would send and keep the
+/// wrong things, so it stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    #[error("a row of the state has a newer format than {FORMAT}: run a newer zeef")]
+    Newer,
+    #[error("a row of the state is damaged")]
+    Damaged,
+}
+
+/// The words of [`Outcome`].
+const OUTCOMES: [(Outcome, &str); 5] = [
+    (Outcome::Released, "released"),
+    (Outcome::Withheld, "withheld"),
+    (Outcome::Held, "held"),
+    (Outcome::Retracted, "retracted"),
+    (Outcome::Forgotten, "forgotten"),
+];
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let found = OUTCOMES.iter().find(|(outcome, _)| *outcome == self);
+        found.map_or("", |(_, word)| word)
+    }
+
+    #[must_use]
+    pub fn named(word: &str) -> Option<Outcome> {
+        let found = OUTCOMES.iter().find(|(_, known)| *known == word);
+        found.map(|(outcome, _)| *outcome)
+    }
+}
+
+/// The characters of a name.
+#[must_use]
+pub fn name(bits: u128) -> [u8; PSEUDONYM_LENGTH] {
+    Pseudonym::of_bits(bits).text()
+}
+
+/// The name that characters are.
+#[must_use]
+pub fn bits(text: &[u8]) -> Option<u128> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let mut bytes = [0; 16];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == bytes.len()).then(|| u128::from_be_bytes(bytes))
+}
+
+/// Appends a row; `partition` is that of its source and of the row.
+pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
+    let number = |out: &mut Vec<u8>, name: &str, value: i64| {
+        // Writing to memory does not fail.
+        let _ = write!(out, ",\"{name}\":{value}");
+    };
+    let _ = write!(out, "{{\"format\":{FORMAT}");
+    text(out, "patron", &name(row.patron.0));
+    let source = lane.sources.get(usize::from(row.source));
+    let source = source.map_or("", |source| source.kind.name.as_str());
+    out.extend_from_slice(b",\"source\":");
+    write::string(out, source);
+    number(out, "partition", partition.into());
+    number(out, "offset", row.offset);
+    number(out, "first_ms", row.first_ms);
+    if row.due_ms != i64::MAX {
+        number(out, "due_ms", row.due_ms);
+    }
+    out.extend_from_slice(b",\"to\":{");
+    for (place, one) in row.entries.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        entry(out, lane, one);
+    }
+    if let Some(others) = &row.others {
+        if !row.entries.is_empty() {
+            out.push(b',');
+        }
+        out.extend_from_slice(others.as_bytes());
+    }
+    out.extend_from_slice(b"}}");
+}
+
+fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry) {
+    let recipient = lane.recipients.get(usize::from(one.recipient));
+    write::string(
+        out,
+        recipient.map_or("", |recipient| recipient.name.as_str()),
+    );
+    out.extend_from_slice(b":{\"outcome\":\"");
+    out.extend_from_slice(one.outcome.as_str().as_bytes());
+    out.push(b'"');
+    if let Some(reason) = one.reason {
+        text(out, "reason", reason.as_str().as_bytes());
+    }
+    if one.outcome == Outcome::Released || one.outcome == Outcome::Forgotten {
+        let topic = lane.outputs.get(usize::from(one.output));
+        out.extend_from_slice(b",\"topic\":");
+        write::string(out, topic.map_or("", |topic| topic.topic.as_str()));
+        text(out, "key", &name(one.key));
+    }
+    if one.outcome == Outcome::Released {
+        let _ = write!(out, ",\"hash\":\"{:016x}\"", one.hash);
+        if one.until_ms != i64::MAX {
+            let _ = write!(out, ",\"until_ms\":{}", one.until_ms);
+        }
+    }
+    let _ = write!(out, ",\"facts\":\"{:016x}\"", one.facts);
+    if !one.owed {
+        out.extend_from_slice(b",\"final\":true");
+    }
+    out.push(b'}');
+}
+
+/// A member whose text needs no escapes.
+fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(value);
+    out.push(b'"');
+}
+
+/// A row, as it is read.
+#[derive(Debug, Deserialize)]
+struct Head {
+    format: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct RowText<'a> {
+    patron: &'a str,
+    source: String,
+    offset: i64,
+    first_ms: i64,
+    due_ms: Option<i64>,
+    #[serde(borrow)]
+    to: BTreeMap<String, &'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EntryText {
+    outcome: String,
+    reason: Option<String>,
+    topic: Option<String>,
+    key: Option<String>,
+    hash: Option<String>,
+    until_ms: Option<i64>,
+    facts: String,
+    #[serde(default, rename = "final")]
+    is_final: bool,
+}
+
+/// Reads a row. None where it is of a source that the lane no longer has.
+///
+/// # Errors
+///
+/// See [`TextError`].
+pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
+    let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
+    if head.format > FORMAT {
+        return Err(TextError::Newer);
+    }
+    let row: RowText<'_> = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
+    let source = lane.sources.iter();
+    let mut source = source.map(|source| &source.kind.name);
+    let Some(source) = source.position(|name| *name == row.source) else {
+        return Ok(None);
+    };
+    let patron = bits(row.patron.as_bytes()).ok_or(TextError::Damaged)?;
+    let mut entries = Vec::with_capacity(row.to.len());
+    let mut others = Vec::new();
+    for (recipient, text) in row.to {
+        match read_entry(lane, &recipient, text)? {
+            Some(entry) => entries.push(entry),
+            None => {
+                if !others.is_empty() {
+                    others.push(b',');
+                }
+                write::string(&mut others, &recipient);
+                others.push(b':');
+                others.extend_from_slice(text.get().as_bytes());
+            }
+        }
+    }
+    entries.sort_unstable_by_key(|entry: &Entry| entry.recipient);
+    let others = String::from_utf8(others).map_err(|_| TextError::Damaged)?;
+    Ok(Some(Row {
+        patron: PatronRef(patron),
+        source: u16::try_from(source).unwrap_or(u16::MAX),
+        offset: row.offset,
+        first_ms: row.first_ms,
+        due_ms: row.due_ms.unwrap_or(i64::MAX),
+        entries: entries.into(),
+        others: (!others.is_empty()).then(|| others.into()),
+    }))
+}
+
+/// Reads the name of a row.
+///
+/// # Errors
+///
+/// [`TextError::Damaged`].
+pub fn read_key(key: Option<&[u8]>) -> Result<RowKey, TextError> {
+    let bits = key.and_then(bits).ok_or(TextError::Damaged)?;
+    Ok(RowKey(bits))
+}
+
+/// None for a recipient or a topic that the lane no longer has.
+fn read_entry(lane: &Lane, recipient: &str, text: &RawValue) -> Result<Option<Entry>, TextError> {
+    let mut names = lane.recipients.iter().map(|program| &program.name);
+    let Some(recipient) = names.position(|name| name == recipient) else {
+        return Ok(None);
+    };
+    let read: EntryText = serde_json::from_str(text.get()).map_err(|_| TextError::Damaged)?;
+    let outcome = Outcome::named(&read.outcome).ok_or(TextError::Damaged)?;
+    let sent = matches!(outcome, Outcome::Released | Outcome::Forgotten);
+    let mut entry = Entry::without(
+        u16::try_from(recipient).unwrap_or(u16::MAX),
+        outcome,
+        read.reason.as_deref().and_then(Reason::named),
+    );
+    entry.owed = !read.is_final;
+    entry.facts = number(&read.facts)?;
+    if sent {
+        let topic = read.topic.ok_or(TextError::Damaged)?;
+        let mut topics = lane.outputs.iter().map(|output| &output.topic);
+        let Some(output) = topics.position(|known| *known == topic) else {
+            return Ok(None);
+        };
+        entry.output = u16::try_from(output).unwrap_or(u16::MAX);
+        let key = read.key.ok_or(TextError::Damaged)?;
+        entry.key = bits(key.as_bytes()).ok_or(TextError::Damaged)?;
+    }
+    if outcome == Outcome::Released {
+        entry.hash = number(&read.hash.ok_or(TextError::Damaged)?)?;
+        entry.until_ms = read.until_ms.unwrap_or(i64::MAX);
+    }
+    Ok(Some(entry))
+}
+
+fn number(hex: &str) -> Result<u64, TextError> {
+    u64::from_str_radix(hex, 16).map_err(|_| TextError::Damaged)
+}

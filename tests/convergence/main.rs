@@ -1,0 +1,265 @@
+//! What every recipient has, whatever happened on the way: the engine against
+//! the last state of the sources.
+//!
+//! `story` tells what happens to a few patrons over some years, `site` is the
+//! engine, `world` says by the rules what each recipient then has, `play` holds
+//! one against the other, and `own` adds recipients for the gates that no
+//! shipped one has. The rules themselves are in `tests/reference`.
+//!
+//! A normal run plays a few hundred stories. More of them, from another seed:
+//!
+//! ```text
+//! STORIES=1000 SEED=7 cargo test --test convergence
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test ends where something is not as expected"
+)]
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod own;
+mod play;
+#[path = "../reference/mod.rs"]
+mod reference;
+mod site;
+mod story;
+mod world;
+
+use std::collections::BTreeSet;
+
+use play::{Played, play, shrink};
+use reference::golden;
+use reference::recipient::{RECIPIENTS, Recipient};
+use site::{Layout, Setup};
+use story::Step;
+use world::World;
+
+fn recipients() -> Vec<&'static Recipient> {
+    RECIPIENTS.iter().chain(own::RECIPIENTS).collect()
+}
+
+/// Tells a story to the world alone, which takes the first of its answers.
+fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
+    let mut world = World::new(recipients(), golden::KEY, story::START_MS);
+    let mut unread = false;
+    for step in steps {
+        match step {
+            Step::Push { source, key, value } => {
+                let key = key.as_deref().map(str::as_bytes);
+                world.push(source, 0, key, value.as_deref().map(str::as_bytes));
+                unread = true;
+            }
+            Step::Clock(now_ms) => world.set_clock(*now_ms),
+            Step::Run => {
+                for (recipient, rows) in world.answers() {
+                    for (id, answers) in rows {
+                        if answers.len() > 1 {
+                            met.insert(format!("{recipient} several answers"));
+                        }
+                        let answer = answers.into_iter().next_back().flatten();
+                        world.found(recipient, &id, answer);
+                    }
+                }
+                world.settled();
+                unread = false;
+            }
+            Step::Cut(source) if !unread => world.cut(source, 0),
+            Step::Vanish => world.forget_erased(),
+            Step::Cut(_) | Step::Restart | Step::Compact => {}
+        }
+    }
+    met.append(&mut world.met);
+}
+
+/// The stories must reach every recipient and every reason, or they prove little.
+#[test]
+fn stories_reach_everything() {
+    let mut met = BTreeSet::new();
+    for seed in 0..400 {
+        tell(&story::story(seed, 40), &mut met);
+    }
+    let mut missing = Vec::new();
+    let mut want = |what: String| {
+        if !met.contains(&what) {
+            missing.push(what);
+        }
+    };
+    for recipient in recipients() {
+        let name = recipient.name;
+        let of_patron = recipient.source == "patron";
+        let mut outcomes = vec![
+            "released",
+            "malformed",
+            "patron_erased",
+            "objection",
+            "objection_unreadable",
+            "retracted for patron_erased",
+            "retracted for malformed",
+            "retracted for objection",
+            "patron_lapsed",
+        ];
+        if !of_patron {
+            outcomes.extend(["held", "retracted for held", "source_gone"]);
+            outcomes.extend(["has of a source that is cut"]);
+        }
+        if !recipient.when.is_empty() {
+            outcomes.extend(["condition", "retracted for condition"]);
+        }
+        if !of_patron && recipient.source != "ill_request" {
+            outcomes.push("library_conflict");
+        }
+        if recipient.consent.is_some() {
+            outcomes.extend(["no_consent", "consent_unreadable"]);
+            outcomes.extend(["retracted for no_consent"]);
+        }
+        let needs_active = name.starts_with("kb-");
+        if needs_active {
+            outcomes.retain(|outcome| *outcome != "patron_lapsed");
+        } else if !recipient.retention.forget {
+            outcomes.extend(["lapsed", "retracted for lapsed"]);
+        }
+        if recipient.agreement.is_some_and(|paper| paper.retract) {
+            outcomes.extend(["retracted for agreement_lapsed"]);
+        }
+        for outcome in outcomes {
+            want(format!("{name} {outcome}"));
+        }
+    }
+    for what in [
+        "own-marketing objection_marketing",
+        "own-circle library",
+        "own-keeper kept",
+        "own-keeper agreement_lapsed",
+        "own-national retracted for authorisation_lapsed",
+        "deurwaarder stages",
+        "statistics loan_history_off",
+        "statistics retracted for loan_history_off",
+        "statistics forgotten",
+        "statistics forgotten still",
+        "statistics forgotten and erased",
+        "statistics several answers",
+        "own-keeper several answers",
+        "erasure",
+        "consent refused malformed",
+        "patron refused identifier",
+        "patron refused not_json",
+        "loan refused miskeyed",
+    ] {
+        want(what.to_owned());
+    }
+    assert!(missing.is_empty(), "never happened: {missing:#?}");
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// The seeds of one test: a share of all stories, and no other's.
+fn seeds(share: u64) -> impl Iterator<Item = u64> {
+    let count = number("STORIES", 240) * share / 100;
+    let first = number("SEED", 1) * 1_000_000 + share * 10_000;
+    first..first + count.max(1)
+}
+
+/// Plays a story, and tells a short one that fails alike where it does.
+#[track_caller]
+fn told(seed: u64, steps: &[Step], setup: Setup) -> Played {
+    match play(steps, setup) {
+        Ok(played) => played,
+        Err(difference) => {
+            let short = shrink(steps, |fewer| play(fewer, setup).is_err());
+            let still = play(&short, setup).err().unwrap_or_default();
+            let lines: Vec<String> = short.iter().map(|step| format!("{step:?}")).collect();
+            let lines = lines.join("\n");
+            panic!("seed {seed}, {setup:?}\n{difference}\nin short:\n{lines}\n{still}");
+        }
+    }
+}
+
+/// Both readers have the same, but where the rules leave it open.
+#[track_caller]
+fn same(seed: u64, one: &Played, other: &Played) {
+    for (recipient, values) in &one.values {
+        let others = &other.values[recipient];
+        let keys: BTreeSet<&String> = values.keys().chain(others.keys()).collect();
+        for key in keys {
+            let place = (*recipient, key.clone());
+            if !one.open.contains(&place) && !other.open.contains(&place) {
+                assert_eq!(
+                    values.get(key),
+                    others.get(key),
+                    "seed {seed}, {recipient} {key}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn convergence() {
+    let setups = [
+        Setup::PLAIN,
+        Setup {
+            partitions: 3,
+            batch: 3,
+            chunk: 2,
+            ..Setup::PLAIN
+        },
+        Setup {
+            batch: 5,
+            fail_every: Some(3),
+            ..Setup::PLAIN
+        },
+    ];
+    for (place, seed) in seeds(60).enumerate() {
+        told(seed, &story::story(seed, 40), setups[place % setups.len()]);
+    }
+}
+
+#[test]
+fn two_interleavings_end_in_the_same_bytes() {
+    for seed in seeds(10) {
+        let steps = story::story(seed, 40);
+        let other = story::interleaved(seed, &steps);
+        let one = told(seed, &steps, Setup::PLAIN);
+        let other = told(seed, &other, Setup::PLAIN);
+        same(seed, &one, &other);
+    }
+}
+
+#[test]
+fn batch_sizes_do_not_matter() {
+    for seed in seeds(11) {
+        let steps = story::story(seed, 40);
+        let one = told(seed, &steps, Setup::PLAIN);
+        for batch in [1, 4] {
+            let setup = Setup {
+                batch,
+                ..Setup::PLAIN
+            };
+            same(seed, &one, &told(seed, &steps, setup));
+        }
+    }
+}
+
+#[test]
+fn lanes_do_not_matter() {
+    for seed in seeds(7) {
+        let steps = story::story(seed, 40);
+        let one = told(seed, &steps, Setup::PLAIN);
+        for layout in [Layout::Two, Layout::Each] {
+            let setup = Setup {
+                layout,
+                ..Setup::PLAIN
+            };
+            same(seed, &one, &told(seed, &steps, setup));
+        }
+    }
+}

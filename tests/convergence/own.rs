@@ -1,0 +1,332 @@
+//! Recipients of the tests' own, for gates that no shipped recipient has: as a
+//! file of the configuration, and by hand.
+
+use std::fs;
+use std::path::Path;
+
+use crate::reference::form::Term;
+use crate::reference::gate::{ConsentGate, Paper, Retention};
+use crate::reference::recipient::{Condition, Output, Recipient, View};
+
+/// What every file has beside what [`FILES`] names.
+const REGISTER: &str = r#"
+title        = "Ontvanger van de tests"
+controller   = "The library"
+contact      = "privacy@library.example.org"
+persons      = "patrons"
+transfers    = "none"
+security     = "TLS"
+purpose_text = "Laten zien dat een regel geldt"
+"#;
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "own-marketing",
+        r#"
+purpose     = "own-marketing"
+legal_basis = "legitimate_interest"
+marketing   = true
+source      = "patron"
+libraries   = "all"
+when        = [{ field = "kind", is = ["person"] }]
+retention   = { term = "P1Y", from = "membership.ends_on", after = "retract" }
+key         = { pseudonym = "patron_id" }
+fields      = { surname = { from = "surname" }, email = { from = "email" } }
+"#,
+    ),
+    (
+        "own-circle",
+        r#"
+purpose     = "own-circle"
+legal_basis = "consent"
+consent     = { purpose = "own-circle" }
+source      = "loan"
+loan_history = true
+libraries   = ["NL-AmrBKW", "NL-Own"]
+when        = [{ field = "status", is = ["open", "overdue", "returned"] }]
+retention   = { term = "P1M", from = "due_on", after = "retract" }
+key         = { pseudonym = "loan_id" }
+fields      = { title = { from = "item.title" }, email = { from = "patron.email" } }
+"#,
+    ),
+    (
+        "own-written",
+        r#"
+purpose     = "own-written"
+legal_basis = "consent"
+consent     = { purpose = "own-written", explicit = true }
+source      = "patron"
+libraries   = "all"
+retention   = { term = "P1Y", from = "updated_at", after = "retract" }
+key         = { pseudonym = "patron_id" }
+fields      = { name = { from = "surname", mask = "full_name" }, branch = { from = "membership.home_branch" } }
+"#,
+    ),
+    (
+        "own-keeper",
+        r#"
+purpose     = "own-keeper"
+legal_basis = "contract"
+role        = "processor"
+agreement   = { reference = "A-1", clauses = ["use", "security", "confidentiality"], from = "2026-02-01", until = "2027-01-31" }
+source      = "reservation"
+libraries   = "all"
+when        = [{ field = "status", is = ["placed", "ready_for_pickup"] }]
+retention   = { term = "P30D", from = "expires_on", after = "retract" }
+key         = { pseudonym = "reservation_id" }
+fields      = { branch = { from = "pickup_branch" }, email = { from = "patron.email" } }
+"#,
+    ),
+    (
+        "own-returner",
+        r#"
+purpose     = "own-returner"
+legal_basis = "contract"
+role        = "processor"
+agreement   = { reference = "A-2", clauses = ["use", "security", "confidentiality"], from = "2026-01-10", until = "2026-10-31", after = "retract" }
+source      = "debt"
+libraries   = "all"
+retention   = { term = "P1Y6M", from = "invoiced_at", after = "retract" }
+key         = { pseudonym = "debt_id" }
+fields      = { amount_cents = { from = "amount_cents" }, surname = { from = "patron.surname" } }
+"#,
+    ),
+    (
+        "own-national",
+        r#"
+purpose       = "own-national"
+legal_basis   = "legal_obligation"
+authorisation = { reference = "B-1", approved_by = "The board", approved_on = "2026-01-02", from = "2026-01-05", until = "2026-12-31", after = "retract", jurisdiction = "BE" }
+source        = "patron"
+libraries     = "all"
+when          = [{ field = "rijksregisternummer", present = true }]
+retention     = { term = "P2Y", from = "membership.starts_on", after = "retract" }
+key           = { pseudonym = "patron_id" }
+fields        = { number = { from = "rijksregisternummer" } }
+"#,
+    ),
+    (
+        "own-joined",
+        r#"
+purpose     = "own-joined"
+legal_basis = "contract"
+source      = "loan"
+libraries   = "all"
+when        = [{ field = "status", is = ["open", "overdue"] }]
+retention   = { term = "P30D", from = "patron.membership.ends_on", after = "retract" }
+key         = { pseudonym = "loan_id" }
+fields      = { branch = { from = "branch" }, home = { from = "patron.membership.home_branch" } }
+"#,
+    ),
+];
+
+/// Writes the files into a folder of recipients.
+pub fn write(folder: &Path) {
+    for (name, text) in FILES {
+        let head = format!("name = \"{name}\"\ntopic = \"out.{name}\"\n");
+        let path = folder.join(format!("{name}.toml"));
+        fs::write(path, format!("{head}{REGISTER}{text}")).expect("write a recipient");
+    }
+}
+
+const WRITTEN: ConsentGate = ConsentGate {
+    purpose: "own-written",
+    explicit: true,
+    implied_by: None,
+};
+
+/// The same by hand, in the order of [`FILES`].
+pub const RECIPIENTS: &[Recipient] = &[
+    Recipient {
+        name: "own-marketing",
+        source: "patron",
+        purpose: "own-marketing",
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.kind",
+            "patron.membership.ends_on",
+            "patron.surname",
+            "patron.email",
+        ],
+        when: &[Condition::Is("patron.kind", &["person"])],
+        marketing: true,
+        retention: Retention::retract(Term::years(1), "patron.membership.ends_on"),
+        project: |view| {
+            let mut out = of_patron(view);
+            out.copy(view, "surname", "patron.surname");
+            out.copy(view, "email", "patron.email");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-circle",
+        source: "loan",
+        purpose: "own-circle",
+        libraries: &["NL-AmrBKW", "NL-Own"],
+        needs: &[
+            "loan_id",
+            "library",
+            "status",
+            "item.title",
+            "due_on",
+            "patron.email",
+            "patron.loan_history",
+        ],
+        when: &[Condition::Is("status", &["open", "overdue", "returned"])],
+        loan_history: true,
+        consent: Some(ConsentGate {
+            purpose: "own-circle",
+            explicit: false,
+            implied_by: None,
+        }),
+        retention: Retention::retract(
+            Term {
+                years: 0,
+                months: 1,
+                days: 0,
+            },
+            "due_on",
+        ),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            out.copy(view, "title", "item.title");
+            out.copy(view, "email", "patron.email");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-written",
+        source: "patron",
+        purpose: "own-written",
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.updated_at",
+            "patron.initials",
+            "patron.surname_prefix",
+            "patron.surname",
+            "patron.membership.home_branch",
+        ],
+        consent: Some(WRITTEN),
+        retention: Retention::retract(Term::years(1), "patron.updated_at"),
+        project: |view| {
+            let mut out = of_patron(view);
+            out.text("name", view.name());
+            out.copy(view, "branch", "patron.membership.home_branch");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-keeper",
+        source: "reservation",
+        purpose: "own-keeper",
+        needs: &[
+            "reservation_id",
+            "library",
+            "status",
+            "pickup_branch",
+            "expires_on",
+            "patron.email",
+        ],
+        when: &[Condition::Is("status", &["placed", "ready_for_pickup"])],
+        agreement: Some(Paper {
+            from: "2026-02-01",
+            until: "2027-01-31",
+            retract: false,
+        }),
+        retention: Retention::retract(Term::days(30), "expires_on"),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+            out.copy(view, "branch", "pickup_branch");
+            out.copy(view, "email", "patron.email");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-returner",
+        source: "debt",
+        purpose: "own-returner",
+        needs: &[
+            "debt_id",
+            "library",
+            "amount_cents",
+            "invoiced_at",
+            "patron.surname",
+        ],
+        agreement: Some(Paper {
+            from: "2026-01-10",
+            until: "2026-10-31",
+            retract: true,
+        }),
+        retention: Retention::retract(
+            Term {
+                years: 1,
+                months: 6,
+                days: 0,
+            },
+            "invoiced_at",
+        ),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+            out.copy(view, "amount_cents", "amount_cents");
+            out.copy(view, "surname", "patron.surname");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-national",
+        source: "patron",
+        purpose: "own-national",
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.rijksregisternummer",
+            "patron.membership.starts_on",
+        ],
+        when: &[Condition::Present("patron.rijksregisternummer")],
+        authorisation: Some(Paper {
+            from: "2026-01-05",
+            until: "2026-12-31",
+            retract: true,
+        }),
+        retention: Retention::retract(Term::years(2), "patron.membership.starts_on"),
+        project: |view| {
+            let mut out = of_patron(view);
+            out.copy(view, "number", "patron.rijksregisternummer");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+    Recipient {
+        name: "own-joined",
+        source: "loan",
+        purpose: "own-joined",
+        needs: &[
+            "loan_id",
+            "library",
+            "status",
+            "branch",
+            "patron.membership.ends_on",
+            "patron.membership.home_branch",
+        ],
+        when: &[Condition::Is("status", &["open", "overdue"])],
+        retention: Retention::retract(Term::days(30), "patron.membership.ends_on"),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            out.copy(view, "branch", "branch");
+            out.copy(view, "home", "patron.membership.home_branch");
+            out
+        },
+        ..Recipient::PLAIN
+    },
+];
+
+fn of_patron(view: &View<'_>) -> Output {
+    Output::keyed(view.pseudonym("patron", "patron.patron_id"))
+}

@@ -1,0 +1,331 @@
+//! What every recipient has once all is read, by the last state of the sources.
+//!
+//! Mostly that is one value or none. Where the rules let what happened before
+//! decide (a paper that lapses and lets the recipient keep, a term after which
+//! it is forgotten, a source that no longer has the record), what a recipient
+//! had is carried over; where an order of events that the rules leave open
+//! decides, there are several answers, and the next state goes on from the one
+//! that was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::reference::recipient::Recipient;
+use crate::reference::{Case, Facts, Judgement, Message, Patron, Record};
+
+/// A record, whatever its version. A patron's own has no library in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId {
+    pub source: &'static str,
+    pub library: String,
+    pub id: String,
+}
+
+/// What one recipient has of one record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Has {
+    pub key: String,
+    pub value: Vec<u8>,
+    /// Its term is over, and the recipient keeps it lawfully.
+    pub forgotten: bool,
+}
+
+/// What one recipient may have of one record: nothing is an answer too.
+pub type Answers = BTreeSet<Option<Has>>;
+
+#[derive(Clone, Debug)]
+struct Row {
+    /// The last version that was not refused whole.
+    record: Record,
+    /// When its versions were decided, the first and the last; the end of the
+    /// next run decides what was written since.
+    first_ms: Option<i64>,
+    last_ms: Option<i64>,
+    partition: i32,
+    offset: usize,
+    /// Its source no longer has it.
+    gone: bool,
+    has: BTreeMap<&'static str, Has>,
+}
+
+/// The sources' last state, and what recipients have.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    recipients: Vec<&'static Recipient>,
+    key: Vec<u8>,
+    facts: Facts,
+    rows: BTreeMap<RowId, Row>,
+    now_ms: i64,
+    /// Messages so far, by source and partition.
+    ends: BTreeMap<(String, i32), usize>,
+    /// What happened since the last end of a run.
+    since: Since,
+    /// What was met with, for those who ask whether anything was.
+    pub met: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Since {
+    clock: bool,
+    patrons: BTreeSet<String>,
+    erased: BTreeSet<String>,
+}
+
+impl World {
+    pub fn new(recipients: Vec<&'static Recipient>, key: &[u8], now_ms: i64) -> Self {
+        World {
+            recipients,
+            key: key.to_vec(),
+            now_ms,
+            ..World::default()
+        }
+    }
+
+    pub fn set_clock(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.since.clock = true;
+    }
+
+    /// Takes in a message as it lies on its source.
+    pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let end = self.ends.entry((source.to_owned(), partition)).or_default();
+        let offset = *end;
+        *end += 1;
+        if let Some(patron_id) = key.and_then(|key| std::str::from_utf8(key).ok()) {
+            self.since.patrons.insert(patron_id.to_owned());
+        }
+        match self.facts.take(source, key, value) {
+            Ok(Message::Erasure { patron_id }) => {
+                self.since.erased.insert(patron_id);
+                self.met.insert("erasure".to_owned());
+            }
+            Ok(Message::Record(record)) if !is_said(record.source) => {
+                self.put(record, partition, offset);
+            }
+            Ok(Message::Record(_)) => {}
+            Err(reason) => {
+                self.met.insert(format!("{source} refused {reason}"));
+            }
+        }
+    }
+
+    fn put(&mut self, record: Record, partition: i32, offset: usize) {
+        let of_patron = record.source == "patron";
+        let id = RowId {
+            source: record.source,
+            library: if of_patron {
+                String::new()
+            } else {
+                record.library.clone()
+            },
+            id: record.id.clone(),
+        };
+        let row = self.rows.entry(id).or_insert_with(|| Row {
+            record: record.clone(),
+            first_ms: None,
+            last_ms: None,
+            partition,
+            offset,
+            gone: false,
+            has: BTreeMap::new(),
+        });
+        row.record = record;
+        row.last_ms = None;
+        (row.partition, row.offset) = (partition, offset);
+        row.gone = false;
+    }
+
+    /// The messages of a partition that are there now are gone.
+    pub fn cut(&mut self, source: &str, partition: i32) {
+        for (id, row) in &mut self.rows {
+            if id.source == source && row.partition == partition {
+                row.gone = true;
+            }
+        }
+    }
+
+    /// The nulls of patrons are gone, and the process starts anew: who was
+    /// erased was never heard of.
+    pub fn forget_erased(&mut self) {
+        let erased: Vec<String> = self.erased().map(str::to_owned).collect();
+        for patron_id in erased {
+            self.facts.patrons.remove(&patron_id);
+            self.since.patrons.insert(patron_id);
+        }
+    }
+
+    /// What each recipient may have of each record, at the end of a run.
+    pub fn answers(&mut self) -> BTreeMap<&'static str, BTreeMap<RowId, Answers>> {
+        for row in self.rows.values_mut() {
+            row.first_ms.get_or_insert(self.now_ms);
+            row.last_ms.get_or_insert(self.now_ms);
+        }
+        let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        let mut met = BTreeSet::new();
+        for recipient in &self.recipients {
+            let of = all.entry(recipient.name).or_default();
+            for (id, row) in &self.rows {
+                if id.source == recipient.source {
+                    of.insert(id.clone(), self.answer(recipient, row, &mut met));
+                }
+            }
+        }
+        self.met.append(&mut met);
+        all
+    }
+
+    fn answer(
+        &self,
+        recipient: &'static Recipient,
+        row: &Row,
+        met: &mut BTreeSet<String>,
+    ) -> Answers {
+        let patron_id = &row.record.patron_id;
+        if !self.since.clock && !self.since.patrons.contains(patron_id) {
+            return Answers::from([row.has.get(recipient.name).cloned()]);
+        }
+        let mut answers = Answers::new();
+        // Where a term runs from the first decision, and there were several
+        // versions, it depends on whether somebody was owed something of the
+        // first one still.
+        let decided = BTreeSet::from([row.first_ms, row.last_ms]);
+        for first_ms in decided.into_iter().flatten() {
+            let case = Case {
+                facts: &self.facts,
+                recipient,
+                key: &self.key,
+                record: &row.record,
+                now_ms: self.now_ms,
+                first_ms,
+            };
+            self.follow(case, row, &mut answers, met);
+        }
+        answers
+    }
+
+    /// Adds what may follow from what is decided and what the recipient has.
+    fn follow(&self, case: Case<'_>, row: &Row, answers: &mut Answers, met: &mut BTreeSet<String>) {
+        let recipient = case.recipient;
+        let has = row.has.get(recipient.name).cloned();
+        let touched = self.since.patrons.contains(&row.record.patron_id);
+        let mut note = |what: &str| {
+            met.insert(format!("{} {what}", recipient.name));
+        };
+        let shut = match case.judge() {
+            Judgement::Held => vec!["held"],
+            Judgement::Withheld(reason) => vec![reason],
+            Judgement::Released(output) => {
+                let released = Has {
+                    value: output.json().into_bytes(),
+                    key: output.key,
+                    forgotten: false,
+                };
+                if !row.gone {
+                    note("released");
+                    answers.insert(Some(released));
+                } else if has.as_ref() == Some(&released) {
+                    note("has of a source that is cut");
+                    answers.insert(Some(released));
+                    if touched || self.since.clock {
+                        answers.insert(None);
+                    }
+                } else {
+                    note("source_gone");
+                    answers.insert(None);
+                }
+                return;
+            }
+            Judgement::Shut(shut) => shut,
+        };
+        let first = shut.first().copied().unwrap_or_default();
+        note(first);
+        let Some(has) = has else {
+            answers.insert(None);
+            return;
+        };
+        let lapsed = recipient.retention.forget && shut.contains(&"lapsed");
+        if has.forgotten {
+            if first == "patron_erased" {
+                note("forgotten and erased");
+                answers.insert(None);
+                return;
+            }
+            let erased_between = self.since.erased.contains(&row.record.patron_id);
+            if erased_between {
+                answers.insert(None);
+            }
+            note("forgotten still");
+            answers.insert(Some(has));
+        } else if lapsed && (first == "lapsed" || touched || row.gone) && first != "patron_erased" {
+            note("forgotten");
+            if touched || row.gone || first != "lapsed" {
+                answers.insert(None);
+            }
+            answers.insert(Some(Has {
+                forgotten: true,
+                ..has
+            }));
+        } else if self.keeps(recipient, &shut) {
+            note("kept");
+            if touched || row.gone || shut.len() > 1 {
+                answers.insert(None);
+            }
+            answers.insert(Some(has));
+        } else {
+            note(&format!("retracted for {first}"));
+            answers.insert(None);
+            // Its term may have been over before the rest was heard of.
+            if recipient.retention.forget && self.since.clock && touched && first != "patron_erased"
+            {
+                answers.insert(Some(Has {
+                    forgotten: true,
+                    ..has
+                }));
+            }
+        }
+    }
+
+    /// A paper lapsed and lets the recipient keep what it has, and neither an
+    /// objection nor a missing consent takes it back.
+    fn keeps(&self, recipient: &Recipient, shut: &[&'static str]) -> bool {
+        let paper = match shut.first().copied() {
+            Some("agreement_lapsed") => recipient.agreement,
+            Some("authorisation_lapsed") => recipient.authorisation,
+            _ => None,
+        };
+        let by_patron =
+            |reason: &&str| reason.starts_with("objection") || reason.contains("consent");
+        paper.is_some_and(|paper| !paper.retract) && !shut.iter().any(by_patron)
+    }
+
+    /// Goes on from what a recipient was found to have of each record.
+    pub fn found(&mut self, recipient: &'static str, id: &RowId, has: Option<Has>) {
+        let Some(row) = self.rows.get_mut(id) else {
+            return;
+        };
+        match has {
+            Some(has) => {
+                row.has.insert(recipient, has);
+            }
+            None => {
+                row.has.remove(recipient);
+            }
+        }
+    }
+
+    /// A run came to its end.
+    pub fn settled(&mut self) {
+        self.since = Since::default();
+    }
+
+    /// The patrons that are erased, or were and are unknown since.
+    pub fn erased(&self) -> impl Iterator<Item = &str> {
+        let patrons = self.facts.patrons.iter();
+        patrons
+            .filter(|(_, patron)| **patron == Patron::Erased)
+            .map(|(id, _)| id.as_str())
+    }
+}
+
+fn is_said(source: &str) -> bool {
+    matches!(source, "consent" | "objection")
+}
