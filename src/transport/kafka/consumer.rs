@@ -35,6 +35,7 @@ pub(super) struct Source {
     pub id: SourceId,
     pub topic: String,
     pub gate: bool,
+    /// The worker has the same partitions of it as of the others.
     pub joined: bool,
     /// How many partitions it had when the transport was opened.
     pub partitions: i32,

@@ -252,7 +252,7 @@ impl KafkaTransport {
         match joined.find(|source| numbers(source) != want) {
             None => Ok(()),
             Some(other) => Err(Fault::Stop(format!(
-                "topics `{}` and `{}` are joined, but this worker was assigned different \
+                "topics `{}` and `{}` belong together, but this worker was assigned different \
                  partitions of them: they need the same number of partitions, and all members of \
                  the group the same sources",
                 first.topic, other.topic
@@ -696,6 +696,8 @@ fn sources(
     plan: &LanePlan,
     stop: &Stop,
 ) -> Result<Vec<Source>, Fault> {
+    // The rows of a state lie by the numbers of partitions, of any source.
+    let state = plan.outputs.iter().any(|output| output.state);
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         let topic = settings.topic(&source.topic);
@@ -707,7 +709,7 @@ fn sources(
             id: SourceId(index),
             topic,
             gate: source.gate,
-            joined: source.joined,
+            joined: source.joined || state,
             partitions,
         });
     }

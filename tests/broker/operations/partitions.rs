@@ -8,8 +8,6 @@ use super::site::WAIT;
 use super::{Options, Site, loan, patron};
 
 const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
-/// Where each lane notes what recipients have: as wide as its sources.
-const STATES: [&str; 2] = ["zeef.state.main", "zeef.state.members"];
 
 /// Two lanes, of which only one reads loans.
 fn options() -> Options<'static> {
@@ -54,7 +52,7 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
     assert!(report.contains("members/0 ready"), "{report}");
     assert_eq!(zeef.fetch("/health/live").unwrap().0, 200);
 
-    for source in SOURCES[..3].iter().chain(&STATES) {
+    for source in &SOURCES[..3] {
         site.topics.add_partitions(source, 3);
     }
     assert_eq!(zeef.wait_exit(WAIT), 70, "{}", zeef.stderr());
@@ -65,6 +63,16 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
     );
     assert!(said.contains(&name), "{said}");
     assert!(said.contains("--accept-partitions"), "{said}");
+
+    // The state goes by the partitions of the sources.
+    let said = site.refused(&["--until-end"], 78);
+    assert!(
+        said.contains("zeef.state.main` (state) has 2 partitions"),
+        "{said}"
+    );
+    for state in ["zeef.state.main", "zeef.state.members"] {
+        site.topics.add_partitions(state, 3);
+    }
 
     // Newcomers lie in all three; who moved has to be written anew.
     want.extend(write(&site, 40..80));
@@ -106,8 +114,8 @@ fn partitions_added_while_nothing_ran_are_not_overlooked() {
     zeef.signal(Signal::TERM);
     assert_eq!(zeef.wait_exit(WAIT), 0, "{}", zeef.stderr());
 
-    for source in SOURCES.iter().chain(&STATES[..1]) {
-        site.topics.add_partitions(source, 4);
+    for topic in [&SOURCES[..], &["zeef.state.main"]].concat() {
+        site.topics.add_partitions(topic, 4);
     }
     want.extend(write(&site, 20..60));
     let said = site.refused(&[], 70);
