@@ -315,7 +315,7 @@ fn holds_are_listed_by_where_they_lie() {
     line(LOAN, "loan");
     check(&with(&["run", "--directory", work]), 0, &[]);
     let said = holds(&[]);
-    check(&said, 0, &["loan", "service-message", "1 record held"]);
+    check(&said, 0, &["loan-0@0", "service-message", "1 record held"]);
     assert!(!said.out.contains("p1"), "{}", said.out);
     let json = holds(&["--json"]);
     let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
