@@ -316,7 +316,7 @@ fn holds_are_listed_by_where_they_lie() {
     check(&with(&["run", "--directory", work]), 0, &[]);
     let said = holds(&[]);
     check(&said, 0, &["loan-0@0", "service-message", "1 record held"]);
-    assert!(!said.out.contains("p1"), "{}", said.out);
+    assert!(!said.out.contains("west"), "{}", said.out);
     let json = holds(&["--json"]);
     let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     let one = &list[0];
