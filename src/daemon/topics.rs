@@ -19,7 +19,8 @@ use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
 pub const FOREVER: i64 = -1;
-/// A topic of outputs is rolled every hour, so that what is taken back goes.
+/// A topic of outputs is rolled every hour, so that what is taken back goes: the
+/// transport appends to idle partitions after this time.
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;

@@ -98,7 +98,8 @@ pub struct Holding {
 }
 
 impl Holding {
-    pub(super) fn new(lane: &Lane, namer: Namer, holds: Holds) -> Holding {
+    #[must_use]
+    pub fn new(lane: &Lane, namer: Namer, holds: Holds) -> Holding {
         let meaning = |source: &Source| Meaning::new(&source.kind.name, &source.kind.id);
         Holding {
             policy: namer.hash(lane.policy_version.as_bytes()),

@@ -16,6 +16,7 @@ mod reader;
 mod settings;
 mod stale;
 mod start;
+mod sweep;
 pub mod topics;
 pub mod tuning;
 pub mod whole;
@@ -27,8 +28,10 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 pub use settings::{FIXED, KafkaSettings};
+pub use sweep::SWEEP_KEY;
 
 use consumer::{Intake, Source, check_count};
 use ends::Ends;
@@ -37,7 +40,8 @@ use member::Event;
 use partition::Place;
 use producer::Outlet;
 use reader::{Reader, Wanted};
-use start::Start;
+use start::{Start, edges};
+use sweep::Spot;
 
 use super::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
@@ -49,6 +53,8 @@ const CONTACT: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(5);
 /// How long a close may wait for the coordinator.
 const CLOSE: Duration = Duration::from_secs(10);
+/// How often it is looked at which outputs were idle.
+const TIDY: Duration = Duration::from_secs(1);
 /// How long it is waited between two looks at offsets that another worker is
 /// to commit.
 const STARTS: Duration = Duration::from_millis(100);
@@ -82,6 +88,11 @@ pub struct KafkaTransport {
     /// What this worker committed last, of partitions that it had without a
     /// break: their tables still hold.
     kept: HashMap<Place, i64>,
+    /// Partitions came from another run, of which it is not known what it took
+    /// back.
+    unswept: bool,
+    /// When it was last looked at what is to be swept.
+    tidied: Option<Instant>,
     settings: KafkaSettings,
     group: String,
     stop: Stop,
@@ -137,6 +148,8 @@ impl KafkaTransport {
             ends,
             stage: Stage::Out,
             kept: HashMap::new(),
+            unswept: false,
+            tidied: None,
             group: settings.group(&plan.name),
             settings,
             stop,
@@ -296,6 +309,7 @@ impl KafkaTransport {
             })
             .collect();
         for one in assigned.iter().filter(|one| !one.returned) {
+            self.unswept = true;
             self.kept.retain(|place, _| place.1 != one.partition);
         }
         assigned
@@ -347,6 +361,64 @@ impl KafkaTransport {
                 )),
             })
             .collect()
+    }
+
+    /// Notes every partition of the outputs that has messages, as one that may
+    /// need an append. False without an answer.
+    fn wonder(&mut self, now_ms: i64) -> bool {
+        let mut spots = Vec::new();
+        for (place, topic) in self.outlet.outputs() {
+            let Found::Partitions(partitions) = look_up(&self.observer, topic) else {
+                return false;
+            };
+            spots.extend((0..partitions).map(|partition| (place, topic, partition)));
+        }
+        let partitions = || {
+            spots
+                .iter()
+                .map(|(_, topic, partition)| (*topic, *partition))
+        };
+        let edge = |edge| edges(&self.stable, partitions(), edge).ok();
+        let (Some(starts), Some(ends)) = (edge(Offset::Beginning), edge(Offset::End)) else {
+            return false;
+        };
+        let offset = |list: &TopicPartitionList, topic: &str, partition| {
+            list.find_partition(topic, partition)
+                .map(|found| found.offset())
+        };
+        let filled = |(_, topic, partition): &&(usize, &str, i32)| {
+            offset(&starts, topic, *partition) != offset(&ends, topic, *partition)
+        };
+        let filled = spots.iter().filter(filled);
+        let filled: Vec<_> = filled
+            .map(|(place, _, partition)| (*place, *partition))
+            .collect();
+        for spot in filled {
+            self.outlet.sweep.wonder(spot, now_ms);
+        }
+        true
+    }
+
+    /// Whether nothing was appended since the time that each partition needs it;
+    /// `None` without an answer.
+    fn idle(&self, due: &[(Spot, i64)]) -> Option<Vec<bool>> {
+        if due.is_empty() {
+            return None;
+        }
+        let topics: HashMap<usize, &str> = self.outlet.outputs().collect();
+        let mut times = TopicPartitionList::new();
+        for ((place, partition), from_ms) in due {
+            let topic = topics.get(place)?;
+            let from = Offset::Offset((*from_ms).max(0));
+            times.add_partition_offset(topic, *partition, from).ok()?;
+        }
+        let found = self.stable.offsets_for_times(times, CALL).ok()?;
+        let idle = |((place, partition), _): &(Spot, i64)| {
+            let found = found.find_partition(topics.get(place)?, *partition)?;
+            found.error().ok()?;
+            Some(!matches!(found.offset(), Offset::Offset(_)))
+        };
+        due.iter().map(idle).collect()
     }
 
     /// Hands out records, or says that the end is reached.
@@ -490,6 +562,31 @@ impl Transport for KafkaTransport {
 
     fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault> {
         self.outlet.publish(outbox, now_ms)
+    }
+
+    /// Appends a null to outputs that were idle for so long that what was taken
+    /// back would not be compacted.
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
+        let asked_lately = self.tidied.is_some_and(|asked| asked.elapsed() < TIDY);
+        if !matches!(self.stage, Stage::Running) || asked_lately {
+            return Ok(false);
+        }
+        self.tidied = Some(Instant::now());
+        if self.unswept {
+            self.unswept = !self.wonder(now_ms);
+        }
+        let due = self.outlet.sweep.due(now_ms);
+        let Some(idle) = self.idle(&due) else {
+            return Ok(false);
+        };
+        for ((spot, _), idle) in due.into_iter().zip(&idle) {
+            if *idle {
+                self.outlet.publish_sweep(spot, now_ms)?;
+            } else {
+                self.outlet.sweep.covered(spot, now_ms);
+            }
+        }
+        Ok(idle.contains(&true))
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
