@@ -538,7 +538,10 @@ fn explain_tells_every_gate_and_field() {
         ],
     );
     let said = run_with(&["explain", "service-message"], LOAN.as_bytes());
-    check(&said, 0, &["WITHHELD  patron_unknown", "No gate was asked"]);
+    check(&said, 0, &["HELD  patron_unknown", "when its patron comes"]);
+    let closed = LOAN.replace("\"open\"", "\"returned\"");
+    let said = run_with(&["explain", "service-message"], closed.as_bytes());
+    check(&said, 0, &["WITHHELD  condition", "whoever the patron is"]);
     check(
         &run_with(&["explain", "deurwaarder"], input.as_bytes()),
         1,

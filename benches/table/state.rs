@@ -87,7 +87,10 @@ fn measure(rows: u64, recipients: u16) -> f64 {
 fn texts(lane: &Lane, batch: &[u64], recipients: u16) -> (f64, f64) {
     let recipients = recipients.min(u16::try_from(lane.recipients.len()).unwrap());
     let each = |time: Duration| time.as_nanos() as f64 / batch.len() as f64;
-    let rows: Vec<Row> = batch.iter().map(|&number| row(number, recipients)).collect();
+    let rows: Vec<Row> = batch
+        .iter()
+        .map(|&number| row(number, recipients))
+        .collect();
     let mut out = Vec::new();
     let mut ends = Vec::new();
     let started = process::cpu();
