@@ -89,6 +89,8 @@ pub struct Holding {
     answers: Vec<Answer>,
     /// When the term of each admitted recipient is over.
     terms: Vec<(usize, i64)>,
+    /// Rows to be taken back, and rows whose record is to be decided again.
+    back: Vec<((i32, RowKey), Refusal)>,
     again: Vec<(i32, RowKey)>,
     asked: Vec<(Coordinates, RowKey)>,
     /// Rows that are looked at, kept for their memory.
@@ -117,6 +119,7 @@ impl Holding {
             },
             answers: Vec::new(),
             terms: Vec::new(),
+            back: Vec::new(),
             again: Vec::new(),
             asked: Vec::new(),
             found: Vec::new(),
@@ -159,6 +162,7 @@ impl Holding {
 
     pub(super) fn abandon(&mut self) {
         self.state.abandon();
+        self.back.clear();
         self.again.clear();
         self.asked.clear();
     }
@@ -545,21 +549,20 @@ impl Holding {
         outbox: &mut Outbox,
     ) {
         let patron = self.namer.patron(of.1);
-        self.look(lane, (of, patron), true, around, tally, outbox);
+        self.look(lane, (of, patron), true, around);
+        // At once: what comes next in the batch may say something else.
+        let mut back = std::mem::take(&mut self.back);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
+        self.back = back;
     }
 
     /// The same for the patron whose own record was just decided, but for that
     /// record.
-    pub(super) fn recheck_records(
-        &mut self,
-        lane: &Lane,
-        of: (i32, &str),
-        around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn recheck_records(&mut self, lane: &Lane, of: (i32, &str), around: Around<'_>) {
         let patron = self.current.patron;
-        self.look(lane, (of, patron), false, around, tally, outbox);
+        self.look(lane, (of, patron), false, around);
     }
 
     fn look(
@@ -568,8 +571,6 @@ impl Holding {
         ((partition, patron_id), patron): ((i32, &str), PatronRef),
         own: bool,
         around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
     ) {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
@@ -597,11 +598,11 @@ impl Holding {
                 }
                 Some(Known::Erased) => {
                     let refusal = Refusal::by(!is_own, Reason::PatronErased);
-                    self.take_back(lane, place, refusal, tally, outbox);
+                    self.back.push((place, refusal));
                 }
                 Some(Known::Unreadable) => {
                     let refusal = Refusal::by(!is_own, Reason::PatronUnknown);
-                    self.take_back(lane, place, refusal, tally, outbox);
+                    self.back.push((place, refusal));
                 }
                 None => {}
             }
@@ -696,8 +697,20 @@ impl Holding {
         }
     }
 
-    /// The records that are to be decided again: some of them at a time.
-    pub(super) fn again(&mut self, table: &Table) -> Vec<Coordinates> {
+    /// Takes back what needs no record for that, and says which records are to
+    /// be decided again: some of them at a time.
+    pub(super) fn again(
+        &mut self,
+        lane: &Lane,
+        table: &Table,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) -> Vec<Coordinates> {
+        let from = self.back.len().saturating_sub(AGAIN_MAX);
+        let mut back = self.back.split_off(from);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
         self.asked.clear();
         let from = self.again.len().saturating_sub(AGAIN_MAX);
         for (partition, key) in self.again.drain(from..) {
@@ -722,7 +735,7 @@ impl Holding {
     }
 
     pub(super) fn again_len(&self) -> usize {
-        self.again.len()
+        self.back.len() + self.again.len()
     }
 
     /// A record is to be decided again, and its source no longer has it.
@@ -803,20 +816,14 @@ impl Holding {
     }
 
     /// Compares each row of a partition with what is known of its patron.
-    pub(super) fn reconcile(
-        &mut self,
-        lane: &Lane,
-        partition: i32,
-        around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn reconcile(&mut self, lane: &Lane, partition: i32, around: Around<'_>) {
         if self.state.rows(partition).next().is_none() {
             return;
         }
         for patron in around.0.rows(partition) {
             let id = patron.patron_id();
-            self.recheck(lane, (partition, id), around, tally, outbox);
+            let named = ((partition, id), self.namer.patron(id));
+            self.look(lane, named, true, around);
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.
@@ -829,7 +836,7 @@ impl Holding {
                 continue;
             }
             let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);
-            self.take_back(lane, (partition, key), refusal, tally, outbox);
+            self.back.push(((partition, key), refusal));
         }
     }
 

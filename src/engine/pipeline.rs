@@ -264,14 +264,15 @@ impl Pipeline {
         }
     }
 
-    /// The records that have to be decided again, since something else than
-    /// they changed: to be read from their sources, and given to
-    /// [`decide_again`](Self::decide_again) in this order.
-    pub fn again(&mut self) -> Vec<Coordinates> {
+    /// Takes back what no longer stands, and says which records have to be
+    /// decided again, since something else than they changed: to be read from
+    /// their sources, and given to [`decide_again`](Self::decide_again) in this
+    /// order. Some of them at a time; see [`again_len`](Self::again_len).
+    pub fn again(&mut self, outbox: &mut Outbox) -> Vec<Coordinates> {
         let Some(holding) = &mut self.holding else {
             return Vec::new();
         };
-        holding.again(&self.table)
+        holding.again(&self.lane, &self.table, &mut self.tally, outbox)
     }
 
     /// How many records wait to be decided again.
@@ -310,11 +311,11 @@ impl Pipeline {
 
     /// Decides each record of a partition against what recipients have of it,
     /// once everything about patrons is known.
-    pub fn reconcile(&mut self, partition: i32, outbox: &mut Outbox) {
+    pub fn reconcile(&mut self, partition: i32) {
         let lane = Arc::clone(&self.lane);
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            holding.reconcile(&lane, partition, around, &mut self.tally, outbox);
+            holding.reconcile(&lane, partition, around);
         }
     }
 
@@ -483,8 +484,8 @@ impl Pipeline {
     fn recheck(&mut self, case: Case<'_>, id: &str, outbox: &mut Outbox) {
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            let partition = case.input.partition;
-            holding.recheck(case.lane, (partition, id), around, &mut self.tally, outbox);
+            let of = (case.input.partition, id);
+            holding.recheck(case.lane, of, around, &mut self.tally, outbox);
         }
     }
 
@@ -710,7 +711,7 @@ impl Pipeline {
                 && let Some(id) = key_text(input)
             {
                 let of = (input.partition, id);
-                holding.recheck_records(lane, of, around, &mut self.tally, outbox);
+                holding.recheck_records(lane, of, around);
             }
         }
     }

@@ -8,6 +8,8 @@ use super::site::WAIT;
 use super::{Options, Site, loan, patron};
 
 const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
+/// Where each lane notes what recipients have: as wide as its sources.
+const STATES: [&str; 2] = ["zeef.state.main", "zeef.state.members"];
 
 /// Two lanes, of which only one reads loans.
 fn options() -> Options<'static> {
@@ -52,7 +54,7 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
     assert!(report.contains("members/0 ready"), "{report}");
     assert_eq!(zeef.fetch("/health/live").unwrap().0, 200);
 
-    for source in &SOURCES[..3] {
+    for source in SOURCES[..3].iter().chain(&STATES) {
         site.topics.add_partitions(source, 3);
     }
     assert_eq!(zeef.wait_exit(WAIT), 70, "{}", zeef.stderr());
@@ -104,7 +106,7 @@ fn partitions_added_while_nothing_ran_are_not_overlooked() {
     zeef.signal(Signal::TERM);
     assert_eq!(zeef.wait_exit(WAIT), 0, "{}", zeef.stderr());
 
-    for source in SOURCES {
+    for source in SOURCES.iter().chain(&STATES[..1]) {
         site.topics.add_partitions(source, 4);
     }
     want.extend(write(&site, 20..60));
