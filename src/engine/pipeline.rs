@@ -338,11 +338,11 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
-        let row = match patron_of(&self.table, source, input) {
+        let patron = patron_of(&self.table, source, input);
+        let row = match patron {
             Patron::Known(row) => Some(row),
-            Patron::Nobody => None,
+            Patron::Nobody | Patron::Unknown => None,
             Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
-            Patron::Unknown => return Some(Explanation::refused(Reason::PatronUnknown)),
         };
         let facts = Facts {
             lane: &lane,
@@ -354,6 +354,11 @@ impl Pipeline {
             dropped: None,
         }
         .seen_by(program);
+        if matches!(patron, Patron::Unknown) {
+            let refused = without_patron(&facts, source, program);
+            let reason = refused.err().unwrap_or(Reason::PatronUnknown);
+            return Some(Explanation::refused(reason));
+        }
         Some(explain(&facts, source, program, &mut self.projector))
     }
 
