@@ -21,6 +21,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod holds;
