@@ -311,7 +311,7 @@ impl Holding {
             };
             let known = before.as_ref().and_then(|row| row.entry(place(recipient)));
             let has = known.filter(|entry| entry.outcome == Outcome::Released);
-            let facts = self.facts(lane, program, patron_row, said, now.ms());
+            let (facts, _) = self.facts(lane, program, (patron_row, said), now.ms());
             let counts = &mut tally.recipients[recipient];
             let refusal = match verdict {
                 Verdict::Released {
@@ -449,14 +449,15 @@ impl Holding {
     }
 
     /// A hash of all but the record that decides what a recipient gets of it.
+    /// And when time alone may change that, [`i64::MAX`] where never.
     fn facts(
         &self,
         lane: &Lane,
         program: &Program,
-        row: Option<&table::Row>,
-        said: Option<&Said>,
+        (row, said): (Option<&table::Row>, Option<&Said>),
         now_ms: i64,
-    ) -> u64 {
+    ) -> (u64, i64) {
+        let mut due_ms = i64::MAX;
         let gates = &program.gates;
         let mut hasher = self.namer.hasher();
         hasher.add(b'v', &self.policy.to_le_bytes());
@@ -464,7 +465,6 @@ impl Holding {
             (Place::Slot(slot), Some(row)) if at.joined => row.value(slot),
             _ => Value::Missing,
         };
-        let mut never = i64::MAX;
         let own = |at: Ref| !at.joined;
         let implied = match &gates.consent {
             Some(gate) if gate.implied_by.is_some_and(own) => Implied::InRecord,
@@ -474,7 +474,8 @@ impl Holding {
             }
             None => Implied::At(None),
         };
-        let standing = gates.standing(said, implied, now_ms, &mut never);
+        let standing = gates.standing(said, implied, now_ms, &mut due_ms);
+        let stands = standing.is_ok();
         let standing = standing
             .err()
             .map_or(u8::MAX, |refusal| refusal.reason as u8);
@@ -491,7 +492,11 @@ impl Holding {
             });
             for consent in speaking {
                 let decision = match consent.decision {
-                    Decision::Grant { .. } if consent.at_ns > now_ns => continue,
+                    Decision::Grant { .. } if consent.at_ns > now_ns => {
+                        // The first whole millisecond that is not before it.
+                        due_ms = due_ms.min(consent.at_ns.saturating_sub(1) / 1_000_000 + 1);
+                        continue;
+                    }
                     Decision::Grant { written } => 1 + u8::from(written),
                     Decision::Refusal => 0,
                 };
@@ -505,10 +510,14 @@ impl Holding {
             hasher.add(b'c', heard.as_flattened());
         }
         let Some(row) = row.filter(|_| program.joined) else {
-            return hasher.end();
+            return (hasher.end(), due_ms);
         };
         let active = gates.is_active(value);
-        let lapsed = gates.patron_term(value, now_ms, &mut never).is_err();
+        let mut term_ms = i64::MAX;
+        let lapsed = gates.patron_term(value, now_ms, &mut term_ms).is_err();
+        if stands {
+            due_ms = due_ms.min(term_ms);
+        }
         let authorised = program.authorised_ms;
         let authorised = authorised.is_some_and(|(from, until)| (from..until).contains(&now_ms));
         hasher.add(
@@ -536,7 +545,7 @@ impl Holding {
                 }
             }
         }
-        hasher.end()
+        (hasher.end(), due_ms)
     }
 
     /// Something changed for a patron: looks at all its rows.
@@ -629,7 +638,9 @@ impl Holding {
                 (Outcome::Held, _) => true,
                 (Outcome::Forgotten, _) | (_, None) => false,
                 (_, Some(program)) => {
-                    self.facts(lane, program, Some(patron), said, now_ms) != entry.facts
+                    let (facts, due_ms) = self.facts(lane, program, (Some(patron), said), now_ms);
+                    // What time will change may be nearer than the row says.
+                    facts != entry.facts || (waits_for_time(entry) && due_ms < row.due_ms)
                 }
             }
         })
@@ -768,7 +779,7 @@ impl Holding {
                 continue;
             };
             let counts = &mut tally.recipients[index].later;
-            let facts = self.facts(lane, program, patron, said, now.ms());
+            let (facts, _) = self.facts(lane, program, (patron, said), now.ms());
             let stale = own || patron.is_none() || facts != known.facts;
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;
@@ -957,6 +968,24 @@ pub(super) fn tells_upstream(reason: Reason) -> bool {
         reason,
         Reason::Malformed | Reason::TooLarge | Reason::HoldFull
     )
+}
+
+/// Whether the gates that time opens and shuts were asked for an entry.
+fn waits_for_time(entry: &Entry) -> bool {
+    entry.outcome == Outcome::Released
+        || matches!(
+            entry.reason,
+            Some(
+                Reason::AgreementLapsed
+                    | Reason::AuthorisationLapsed
+                    | Reason::ObjectionUnreadable
+                    | Reason::ObjectionMarketing
+                    | Reason::Objection
+                    | Reason::ConsentUnreadable
+                    | Reason::NoConsent
+                    | Reason::Lapsed
+            )
+        )
 }
 
 fn push_null(outbox: &mut Outbox, entry: &Entry) {
