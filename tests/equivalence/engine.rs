@@ -97,7 +97,8 @@ impl Engine {
         said.extend((0..source.applied).map(|_| "applied".to_owned()));
         for (index, program) in self.lane.recipients.iter().enumerate() {
             let tally = &tally.recipients[index];
-            let mut outcomes = tally.released + tally.refused;
+            let mut outcomes = tally.released + tally.refused + tally.held;
+            said.extend((0..tally.held).map(|_| format!("{} held", program.name)));
             for (reason, &count) in Reason::ALL.iter().zip(&tally.withheld) {
                 outcomes += count;
                 said.extend((0..count).map(|_| format!("{} withheld {reason}", program.name)));

@@ -84,6 +84,7 @@ impl<'w> Pair<'w> {
             let outcome = match line.split_once(" withheld ") {
                 Some((_, reason)) => format!("withheld {reason}"),
                 None if line.starts_with("released") => "released".to_owned(),
+                None if line.ends_with(" held") => "held".to_owned(),
                 None => line,
             };
             *self.outcomes.entry(outcome).or_default() += 1;
@@ -198,7 +199,7 @@ fn run(seeds: std::ops::Range<u64>, records: usize) {
         "refused miskeyed",
         "refused null_value",
         "refused unlisted_field",
-        "refused patron_unknown",
+        "held",
         "refused too_deep",
         "refused too_many_keys",
         "refused too_large",

@@ -131,7 +131,8 @@ pub fn write(folder: &Path, dice: &mut Dice) {
     }
     for place in 0..dice.between(1, 6) {
         let name = format!("r{place}");
-        let source = dice.pick(&kinds);
+        let sources: Vec<&Kind> = kinds.iter().filter(|kind| kind.role != "gate").collect();
+        let source = *dice.pick(&sources);
         let text = Author {
             dice,
             source,

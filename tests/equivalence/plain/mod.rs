@@ -3,11 +3,12 @@
 //! Where `tests/reference` has the shipped recipients written out by hand, this
 //! takes a policy as it was loaded and walks through it for every record: trees,
 //! strings and loops, nothing compiled, nothing kept but what is known of
-//! patrons. Forms, masks and detectors are the product's own (they have tests of
+//! patrons and what they said. Forms, masks and detectors are the product's own (they have tests of
 //! their own); reading, joining, conditions, needs, routes, keys, order and
 //! writing are not.
 
 mod field;
+mod gate;
 mod recipient;
 mod tree;
 
@@ -20,6 +21,7 @@ use zeef::policy::recipient::Recipient;
 pub use recipient::secret;
 
 use field::{has_unlisted, look};
+use gate::{Heard, deciding, said};
 use recipient::{View, needs};
 use tree::{Fault, Tree};
 
@@ -64,6 +66,8 @@ pub struct Model<'p> {
     now_ms: i64,
     needs: Vec<Vec<recipient::Needed>>,
     patrons: HashMap<(i32, String), (i64, Known)>,
+    /// By the patron and the kind of record.
+    heard: HashMap<(i32, String, String), Heard>,
 }
 
 /// What a message's value turned out to be.
@@ -81,6 +85,7 @@ impl<'p> Model<'p> {
             now_ms,
             needs: recipients.map(|one| needs(policy, one)).collect(),
             patrons: HashMap::new(),
+            heard: HashMap::new(),
         }
     }
 
@@ -144,38 +149,71 @@ impl<'p> Model<'p> {
 
     fn decide(&mut self, kind: &Kind, message: &Message, record: &Tree) -> Vec<String> {
         let mut patron = None;
+        let mut unknown = false;
         match kind.role {
             Role::Patron => self.learn(message, Known::Patron(record.clone())),
             Role::Record if kind.keyed => match self.known(message) {
                 Some(Known::Patron(tree)) => patron = Some(tree.clone()),
                 Some(Known::Erased) => return self.withhold_all(kind, "patron_erased"),
-                Some(Known::Unreadable) | None => {
-                    return self.refuse(kind, message, "patron_unknown");
-                }
+                Some(Known::Unreadable) | None => unknown = true,
             },
-            Role::Gate | Role::Record => {}
+            Role::Gate => {
+                if let Some(names) = deciding(&kind.name) {
+                    let Some(statement) = said(kind, names, record) else {
+                        return self.refuse(kind, message, "malformed");
+                    };
+                    self.hear(kind, message, Some(statement));
+                }
+            }
+            Role::Record => {}
         }
         let mut said = Vec::new();
         for (index, recipient) in self.offered(kind) {
+            let name = &recipient.name;
             let view = View {
                 policy: self.policy,
                 recipient,
                 source: kind,
                 record,
                 patron: patron.as_ref(),
+                consents: self.heard(kind, message, "consent"),
+                objections: self.heard(kind, message, "objection"),
                 now_ms: self.now_ms,
             };
-            match view.judge(&self.needs[index], self.bounds.output_bytes) {
-                Ok(output) => said.push(format!("released {output}")),
+            let judged = match unknown {
+                true => view.judge_alone().map(|()| format!("{name} held")),
+                false => {
+                    let output = view.judge(&self.needs[index], self.bounds.output_bytes);
+                    output.map(|output| format!("released {output}"))
+                }
+            };
+            match judged {
+                Ok(line) => said.push(line),
                 Err(reason) => {
-                    said.push(format!("{} withheld {reason}", recipient.name));
+                    said.push(format!("{name} withheld {reason}"));
                     if reason == "malformed" || reason == "too_large" {
-                        said.push(dead_letter(reason, Some(&recipient.name)));
+                        said.push(dead_letter(reason, Some(name)));
                     }
                 }
             }
         }
         self.applied(kind, said)
+    }
+
+    /// What the patron of a record said by records of the kind `by`.
+    fn heard(&self, kind: &Kind, message: &Message, by: &str) -> Option<&Heard> {
+        let id = message.key_text().filter(|_| kind.keyed)?;
+        let key = (message.partition, id.to_owned(), by.to_owned());
+        self.heard.get(&key)
+    }
+
+    /// Hears what a patron says, or that it cannot be read.
+    fn hear(&mut self, kind: &Kind, message: &Message, said: Option<gate::Said>) {
+        if let Some(id) = message.key_text() {
+            let key = (message.partition, id.to_owned(), kind.name.clone());
+            let heard = self.heard.entry(key).or_default();
+            heard.hear(message.offset, said);
+        }
     }
 
     /// The recipients of a kind, by their places in the policy.
@@ -205,6 +243,9 @@ impl<'p> Model<'p> {
     fn refuse(&mut self, kind: &Kind, message: &Message, reason: &str) -> Vec<String> {
         if kind.role == Role::Patron {
             self.learn(message, Known::Unreadable);
+        }
+        if kind.role == Role::Gate && deciding(&kind.name).is_some() {
+            self.hear(kind, message, None);
         }
         vec![format!("refused {reason}"), dead_letter(reason, None)]
     }

@@ -5,16 +5,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeef::policy::Policy;
-use zeef::policy::catalogue::{Kind, Role, Type};
+use zeef::policy::catalogue::{Class, Kind, Role, Type};
 use zeef::policy::detect::{DETECTORS, Detectors};
-use zeef::policy::form::{Date, Instant};
+use zeef::policy::form::Form;
 use zeef::policy::mask::{Mask, Need, Noticed, slip_lines};
 use zeef::policy::recipient::{
-    FieldRef, Libraries, Literal, OutputValue, Projection, Recipient, SubField, Test, Topics,
+    Condition, FieldRef, Libraries, Literal, OutputValue, Projection, Recipient, SubField, Test,
+    Topics,
 };
 use zeef::policy::text::ascii_digits;
 
 use super::field::{self, Found};
+use super::gate::{Heard, in_force, is_over, kept_ns, ns};
 use super::tree::Tree;
 
 /// A field whose malformedness keeps the record from the recipient.
@@ -55,6 +57,7 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
     if let Topics::Each { by, .. } = &recipient.topics {
         all.push(by.clone());
     }
+    all.extend(recipient.stages.iter().cloned());
     let implied = recipient.consent.iter().flat_map(|gate| &gate.implied_by);
     all.extend(implied.cloned());
     if recipient.loan_history {
@@ -119,6 +122,9 @@ pub struct View<'a> {
     pub source: &'a Kind,
     pub record: &'a Tree,
     pub patron: Option<&'a Tree>,
+    /// What the patron said, where the record has one.
+    pub consents: Option<&'a Heard>,
+    pub objections: Option<&'a Heard>,
     pub now_ms: i64,
 }
 
@@ -132,8 +138,14 @@ impl View<'_> {
         if needs.iter().any(|need| self.is_malformed(need)) {
             return Err("malformed");
         }
+        self.agreement()?;
+        self.authorisation()?;
+        self.objection()?;
         self.consent()?;
+        self.stages()?;
         self.loan_history()?;
+        self.patron_term()?;
+        self.retention()?;
         let topic = self.topic()?;
         let key = self.pseudonym(&self.recipient.key).ok_or("key_missing")?;
         let value = self.project();
@@ -141,6 +153,16 @@ impl View<'_> {
             return Err("too_large");
         }
         Ok(format!("{topic} {key} {value}"))
+    }
+
+    /// Why not, as far as the record alone tells.
+    pub fn judge_alone(&self) -> Result<(), &'static str> {
+        self.libraries()?;
+        let own = |condition: &&Condition| !condition.field.joined;
+        for condition in self.recipient.when.iter().filter(own) {
+            holds(self.find(&condition.field), &condition.test)?;
+        }
+        Ok(())
     }
 
     fn tree(&self, joined: bool) -> Option<&Tree> {
@@ -216,17 +238,124 @@ impl View<'_> {
         Ok(())
     }
 
+    fn now(&self) -> i128 {
+        i128::from(self.now_ms) * 1_000_000
+    }
+
+    fn agreement(&self) -> Result<(), &'static str> {
+        let mut paper = self.recipient.agreement.iter();
+        if paper.all(|paper| in_force(&paper.from, &paper.until, self.now())) {
+            Ok(())
+        } else {
+            Err("agreement_lapsed")
+        }
+    }
+
+    fn authorisation(&self) -> Result<(), &'static str> {
+        let is_asked = self.recipient.authorisation.is_some() && self.releases_national();
+        if is_asked && !self.is_authorised() {
+            return Err("authorisation_lapsed");
+        }
+        Ok(())
+    }
+
+    /// Whether an output, or its key, has a national number in it, masked or not.
+    fn releases_national(&self) -> bool {
+        let outputs = self.recipient.fields.iter();
+        let mut shown: Vec<FieldRef> = vec![self.recipient.key.clone()];
+        for output in outputs {
+            match &output.value {
+                OutputValue::Scalar(projection) => shown.extend(projection.from.clone()),
+                OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
+                    shown.extend(fields.iter().map(|sub| at(from.joined, &sub.path)));
+                }
+                OutputValue::Scalars { from } => shown.push(from.clone()),
+                OutputValue::Slip { .. } => {}
+            }
+        }
+        let number = Type::Text(Some(Form::Rijksregisternummer));
+        shown.iter().any(|field| {
+            let kind = kind_of(self.policy, self.source, field.joined);
+            let field = kind.and_then(|kind| kind.field(&field.path));
+            field.is_some_and(|field| field.class == Class::NationalId || field.kind == number)
+        })
+    }
+
+    fn objection(&self) -> Result<(), &'static str> {
+        let Some(heard) = self.objections else {
+            return Ok(());
+        };
+        if heard.unreadable {
+            return Err("objection_unreadable");
+        }
+        if self.recipient.marketing && heard.forbids_marketing() {
+            return Err("objection_marketing");
+        }
+        if heard.opposes(&self.recipient.purpose) {
+            return Err("objection");
+        }
+        Ok(())
+    }
+
     fn consent(&self) -> Result<(), &'static str> {
         let Some(gate) = &self.recipient.consent else {
             return Ok(());
         };
-        let event = gate.implied_by.as_ref().and_then(|field| self.text(field));
-        let at = event.as_deref().and_then(Instant::parse);
-        let now = i128::from(self.now_ms) * 1_000_000;
-        match at {
-            Some(at) if at.unix_nanoseconds() <= now => Ok(()),
-            _ => Err("no_consent"),
+        let nothing = Heard::default();
+        let heard = self.consents.unwrap_or(&nothing);
+        if heard.unreadable {
+            return Err("consent_unreadable");
         }
+        let event = gate.implied_by.as_ref().and_then(|field| self.text(field));
+        let event = event.as_deref().and_then(kept_ns);
+        if heard.grants(gate, &self.recipient.name, event, self.now()) {
+            Ok(())
+        } else {
+            Err("no_consent")
+        }
+    }
+
+    fn stages(&self) -> Result<(), &'static str> {
+        let stages = self.recipient.stages.iter();
+        let times = stages.filter_map(|stage| ns(&self.text(stage)?));
+        if times.is_sorted() {
+            Ok(())
+        } else {
+            Err("stages")
+        }
+    }
+
+    fn of_patron(&self, path: &str) -> FieldRef {
+        at(self.source.role != Role::Patron, path)
+    }
+
+    fn is_member(&self) -> bool {
+        let status = self.text(&self.of_patron("membership.status"));
+        status.as_deref() == Some("active")
+    }
+
+    fn patron_term(&self) -> Result<(), &'static str> {
+        let end = self.text(&self.of_patron("membership.ends_on"));
+        let end = end.as_deref().and_then(ns);
+        let over = |end| is_over(self.policy.patron_term, end, self.now());
+        if !self.is_member() && end.is_some_and(over) {
+            return Err("patron_lapsed");
+        }
+        Ok(())
+    }
+
+    fn retention(&self) -> Result<(), &'static str> {
+        let retention = &self.recipient.retention;
+        if retention.from == self.of_patron("membership.ends_on") && self.is_member() {
+            return Ok(());
+        }
+        let start = self.text(&retention.from);
+        // Without a start it runs from now, and is not over.
+        let start = start.as_deref().and_then(ns);
+        if start.is_some_and(|start| is_over(retention.term, start, self.now())) {
+            return Err("lapsed");
+        }
+        Ok(())
     }
 
     fn loan_history(&self) -> Result<(), &'static str> {
@@ -257,9 +386,7 @@ impl View<'_> {
         let Some(paper) = &self.recipient.authorisation else {
             return false;
         };
-        let day = |text: &str| Date::parse(text).unwrap().to_unix_ms();
-        let (from, last) = (day(&paper.from), day(&paper.until));
-        (from..last + 86_400_000).contains(&self.now_ms)
+        in_force(&paper.from, &paper.until, self.now())
     }
 
     /// Whether the field is a card number that the recipient must not see.
