@@ -28,11 +28,19 @@ pub struct Gates {
     pub stages: Vec<Ref>,
     /// Status of the loan, and the patron's choice.
     pub loan_history: Option<(Ref, Ref)>,
-    /// The patron's membership: its status, and when it ends.
-    pub membership: Option<(Ref, Ref)>,
+    /// How the patron's membership stands, and when it ends, as far as the
+    /// catalogue has that.
+    pub membership: Membership,
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
     pub retention: Retention,
+}
+
+/// A membership that nothing calls active is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    pub status: Option<Ref>,
+    pub ends_on: Option<Ref>,
 }
 
 #[derive(Clone, Debug)]
@@ -270,7 +278,8 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Reason> {
-        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(&value)) else {
+        let ends_on = self.membership.ends_on;
+        let Some(ends_on) = ends_on.filter(|_| !self.is_active(&value)) else {
             return Ok(());
         };
         let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
@@ -304,7 +313,7 @@ impl Gates {
     #[inline]
     #[must_use]
     pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
-        let status = self.membership.map(|(status, _)| value(status));
+        let status = self.membership.status.map(value);
         status.and_then(Value::as_text) == Some("active")
     }
 }

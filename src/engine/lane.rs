@@ -3,7 +3,7 @@
 //! Everything that can be looked up by name is looked up here, once. What the
 //! hot path gets are places.
 
-use super::gates::{ConsentGate, Gates, Paper, Retention};
+use super::gates::{ConsentGate, Gates, Membership, Paper, Retention};
 use super::record::{Limits, Reading};
 use super::said::Said;
 use super::shape::{Place, Shape, ShapeError};
@@ -770,19 +770,19 @@ impl Compiler<'_> {
 
     /// Status and end of the patron's membership. That they are malformed does
     /// not make a record so: they are no recipient's fields.
-    fn membership(&mut self) -> Result<Option<(Ref, Ref)>, CompileError> {
-        let [status, ends_on] = [MEMBERSHIP_STATUS, MEMBERSHIP_END].map(|path| {
+    fn membership(&mut self) -> Result<Membership, CompileError> {
+        let mut wanted = |path: &str| {
             let field = self.patron_field(path);
             let kind = self.kind(field.joined).and_then(|kind| kind.field(path));
-            kind.map(|known| (field, known.kind))
-        });
-        let (Some((status, status_type)), Some((ends_on, ends_type))) = (status, ends_on) else {
-            return Ok(None);
+            let known = kind.map(|known| known.kind);
+            known
+                .map(|known| self.want(field.joined, path, known))
+                .transpose()
         };
-        Ok(Some((
-            self.want(status.joined, &status.path, status_type)?,
-            self.want(ends_on.joined, &ends_on.path, ends_type)?,
-        )))
+        Ok(Membership {
+            status: wanted(MEMBERSHIP_STATUS)?,
+            ends_on: wanted(MEMBERSHIP_END)?,
+        })
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
