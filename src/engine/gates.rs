@@ -240,7 +240,7 @@ impl Gates {
     pub fn in_order(&self, facts: &Facts<'_>) -> Result<(), Reason> {
         let mut latest = None;
         for &stage in &self.stages {
-            let at = facts.text(Some(stage)).and_then(instant_ns);
+            let at = facts.text(Some(stage)).and_then(exact_ns);
             if at.is_some() && at < latest {
                 return Err(Reason::Stages);
             }
@@ -327,12 +327,21 @@ pub enum Implied {
     At(Option<i64>),
 }
 
-/// An instant or a date, in nanoseconds since 1970.
+/// An instant or a date, in nanoseconds since 1970; what is out of range (before
+/// 1677, after 2262) is at its end.
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
     match Instant::parse(text) {
         Some(instant) => Some(at_ns(&instant)),
         None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
+    }
+}
+
+/// The same in any year.
+fn exact_ns(text: &str) -> Option<i128> {
+    match Instant::parse(text) {
+        Some(instant) => Some(instant.unix_nanoseconds()),
+        None => Some(i128::from(Date::parse(text)?.to_unix_ms()) * 1_000_000),
     }
 }
 
