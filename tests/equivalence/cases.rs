@@ -18,6 +18,7 @@ fn patron(closed: bool) -> File {
         rijksregisternummer = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
         "wards[].number" = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
         born_on = { type = "date", class = "plain", meaning = "m" }
+        "membership.ends_on" = { type = "date", class = "plain", meaning = "m" }
         member = { type = "boolean", class = "plain", meaning = "m" }
         "#,
     )
@@ -32,6 +33,8 @@ fn visit(key: &str) -> File {
         patron_id = { type = "text", class = "identifier", meaning = "m" }
         library = { type = "isil", class = "plain", meaning = "m" }
         on = { type = "date", class = "plain", meaning = "m" }
+        first_at = { type = "instant", class = "plain", meaning = "m" }
+        then_at = { type = "instant", class = "plain", meaning = "m" }
         remark = { type = "text", class = "free_text", meaning = "m" }
         "rows[].a" = { type = "text", class = "plain", meaning = "m" }
         "codes[]" = { type = "integer", class = "plain", meaning = "m" }
@@ -163,6 +166,42 @@ fn a_slip_of_a_pseudonym_and_of_a_truth() {
         &[("patron", record)],
         &[r#"r {"a":"NL-A","b":true,"s":["NL-A","NL-A NL-A","true"]}"#],
     );
+}
+
+/// Where the catalogue has no status, no membership is active.
+#[test]
+fn a_membership_that_ended_without_a_status() {
+    let fields = "library = { from = \"library\" }";
+    let files = [patron(false), recipient("r", OF_PATRONS, fields)];
+    let record = |end: &str| {
+        format!(r#"{{"patron_id":"p1","library":"NL-A","membership":{{"ends_on":"{end}"}}}}"#)
+    };
+    let over = record("2024-01-15");
+    check(&files, &[("patron", &over)], &["r withheld patron_lapsed"]);
+    let near = record("2024-01-16");
+    check(&files, &[("patron", &near)], &[r#"r {"library":"NL-A"}"#]);
+}
+
+/// Stages are compared in any year.
+#[test]
+fn stages_of_another_age() {
+    let settings = format!("{OF_VISITS}\nstages = [\"first_at\", \"then_at\"]");
+    let files = [
+        visit("none"),
+        recipient("r", &settings, "codes = { from = \"codes[]\" }"),
+    ];
+    let record = |first: &str, then: &str| {
+        format!(
+            r#"{{"visit_id":"v","patron_id":"p1","library":"NL-A","codes":[1],"first_at":"{first}-01-01T00:00:00Z","then_at":"{then}-01-01T00:00:00Z"}}"#
+        )
+    };
+    for (first, then, want) in [
+        ("2400", "2300", "r withheld stages"),
+        ("1500", "1400", "r withheld stages"),
+        ("1400", "2400", r#"r {"codes":[1]}"#),
+    ] {
+        check(&files, &[("visit", &record(first, then))], &[want]);
+    }
 }
 
 /// What cannot be compiled is refused with the other mistakes, and its line.

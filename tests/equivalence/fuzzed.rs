@@ -18,6 +18,7 @@ use crate::damage::damage;
 use crate::dice::Dice;
 use crate::generated::{Pair, World};
 use crate::plain::Message;
+use crate::policies::NOW_MS;
 use crate::records::Stream;
 use crate::written::{File, kind, load, recipient};
 
@@ -144,7 +145,7 @@ fn one(world: &World, bytes: &[u8]) -> BTreeSet<String> {
 fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
     let kinds = ["visit", "note", "patron"];
     let lines = kinds.map(|name| {
-        let mut stream = Stream::new(&world.policy, dice.next(), |kind| kind.name == name);
+        let mut stream = Stream::new(&world.policy, dice.next(), NOW_MS, |kind| kind.name == name);
         let first = KINDS.iter().position(|kind| *kind == name).unwrap();
         let messages = (0..200).map(|_| stream.message());
         let lines = messages.filter_map(|message| {
