@@ -93,6 +93,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether its records are decided with their patrons.
+    fn joins(&self) -> bool {
+        let is_decided = !self.recipients.is_empty();
+        is_decided && self.kind.keyed && self.kind.role != Role::Patron
+    }
+
     /// What tells a record from all others of its source: library and own id.
     #[must_use]
     pub fn state_key<'a>(
@@ -396,10 +402,7 @@ impl Lane {
             lane.sources[source].recipients.push(index);
             lane.recipients.push(program);
         }
-        lane.joins = lane
-            .sources
-            .iter()
-            .any(|source| source.kind.role == Role::Record && source.kind.keyed);
+        lane.joins = lane.sources.iter().any(|source| source.joins());
         lane.settle();
         lane.share_messages();
         lane.share_tests();
