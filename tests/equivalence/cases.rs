@@ -204,6 +204,48 @@ fn stages_of_another_age() {
     }
 }
 
+/// A kind by which patrons decide may be a recipient's source as any other.
+#[test]
+fn a_recipient_of_consents() {
+    let consent = kind(
+        "consent",
+        "id = \"consent_id\"\nkey = \"patron\"\nrole = \"gate\"",
+        r#"
+        consent_id = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        purpose = { type = "text", class = "plain", meaning = "m" }
+        recipient = { type = "text", class = "plain", meaning = "m" }
+        decision = { type = "text", class = "plain", meaning = "m" }
+        manner = { type = "text", class = "plain", meaning = "m" }
+        at = { type = "instant", class = "plain", meaning = "m" }
+        "#,
+    );
+    let settings = "source = \"consent\"\nkey = { pseudonym = \"consent_id\" }\n\
+         retention = { term = \"P1Y\", from = \"at\", after = \"retract\" }\n\
+         consent = { purpose = \"p\" }";
+    let fields = "decision = { from = \"decision\" }\nborn = { from = \"patron.born_on\" }";
+    let files = [patron(false), consent, recipient("r", settings, fields)];
+    let of_patron = (
+        "patron",
+        r#"{"patron_id":"p1","library":"NL-A","born_on":"1985-07-30"}"#,
+    );
+    let said = |decision: &str| {
+        format!(
+            r#"{{"consent_id":"c","patron_id":"p1","library":"NL-A","purpose":"p","decision":"{decision}","manner":"digital","at":"2026-01-15T12:00:00Z"}}"#
+        )
+    };
+    let (granted, withdrawn) = (said("granted"), said("withdrawn"));
+    let (granted, withdrawn) = (("consent", &*granted), ("consent", &*withdrawn));
+    check(&files, &[granted], &["r held"]);
+    let want = r#"r {"decision":"granted","born":"1985-07-30"}"#;
+    check(&files, &[of_patron, granted], &[want]);
+    let records = [of_patron, granted, withdrawn];
+    check(&files, &records, &["r withheld no_consent"]);
+    let erased = ("patron", "null");
+    check(&files, &[erased, granted], &["r withheld patron_erased"]);
+}
+
 /// What cannot be compiled is refused with the other mistakes, and its line.
 #[test]
 fn loan_history_without_a_status() {

@@ -171,8 +171,7 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
         std::fs::write(folder.join("zeef.toml"), text).unwrap();
     }
     for name in &RECIPIENTS[..dice.between(1, 6)] {
-        let sources: Vec<&Kind> = kinds.iter().filter(|kind| kind.role != "gate").collect();
-        let source = *dice.pick(&sources);
+        let source = dice.pick(&kinds);
         let text = Author {
             dice,
             source,
@@ -455,6 +454,8 @@ impl<'a> Author<'a> {
             text += self.dice.word(&["", "role = \"processor\"\n"]);
         }
         let history = self.source.keyed && self.source.role != "patron";
+        let status = |field: &Field| field.path == "status";
+        let history = history && self.source.fields.iter().any(status);
         if history && (self.source.name == "loan" || self.dice.chance(5)) {
             text += "loan_history = true\n";
         }
@@ -682,10 +683,10 @@ impl<'a> Author<'a> {
             (_, true) => "patron.",
             _ => return "mask = \"constant\", value = \"vast\"".to_owned(),
         };
-        let due = if start.is_empty() {
-            "account.created_at"
-        } else {
-            "due_on"
+        let due = match self.source.role {
+            "patron" => "account.created_at",
+            _ if self.source.fields.iter().any(|field| field.path == "at") => "at",
+            _ => "due_on",
         };
         let value = *self.dice.pick(&[
             "surname\", mask = \"full_name\"",

@@ -426,12 +426,12 @@ impl Maker<'_> {
             ("postcode", _) => self.dice.word(&["1234 AB", "9000", "12"]).to_owned(),
             ("country", _) => self.dice.word(&["NL", "BE", "nl"]).to_owned(),
             ("consent_id" | "objection_id", _) => format!("id-{}", self.dice.below(3)),
-            ("purpose", _) => match self.dice.below(10) {
+            ("purpose", _) if value.values.is_empty() => match self.dice.below(10) {
                 0 => return "null".to_owned(),
                 1 => "elsewhere".to_owned(),
                 _ => self.dice.word(&PURPOSES).to_owned(),
             },
-            ("recipient", _) => match self.dice.below(10) {
+            ("recipient", _) if value.values.is_empty() => match self.dice.below(10) {
                 0..5 => return self.dice.word(&["null", "\"\""]).to_owned(),
                 5 => "r9".to_owned(),
                 _ => self.dice.word(&RECIPIENTS).to_owned(),
@@ -457,7 +457,13 @@ impl Maker<'_> {
 
     /// One of a list; what lets others pass a gate comes more often.
     fn listed(&mut self, values: &[String]) -> String {
-        let often = ["active", "granted", "special_circumstances", "dismissed"];
+        let often = [
+            "active",
+            "granted",
+            "special_circumstances",
+            "dismissed",
+            "p",
+        ];
         let mut favoured = values
             .iter()
             .filter(|value| often.contains(&value.as_str()));
