@@ -127,7 +127,7 @@ fn files() -> [File; 8] {
     let visits = recipient(
         "visits",
         &format!(
-            "{}consent = {{ purpose = \"p\" }}\nstages = [\"at\", \"then_at\"]\nwhen = [{{ field = \"status\", is = [\"open\"] }}, {{ field = \"paid\", present = true }}]",
+            "{}stages = [\"at\", \"then_at\"]\nwhen = [{{ field = \"status\", is = [\"open\"] }}, {{ field = \"paid\", present = true }}]",
             of("visit", "head.ref", "at")
         ),
         r#"
@@ -199,14 +199,16 @@ fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
             let line = [vec![u8::try_from(first).unwrap()], value].concat();
             own.then_some(line)
         });
-        lines.take(12).collect::<Vec<_>>()
+        lines.take(24).collect::<Vec<_>>()
     });
     let [visits, notes, patrons, consents, objections] = &lines;
     let groups = visits.iter().zip(patrons).map(|(visit, patron)| {
         let [note, consent, objection] = [notes, consents, objections].map(|all| dice.pick(all));
-        [consent, patron, visit, note, consent, objection, visit]
-            .map(Vec::as_slice)
-            .join(&b'\n')
+        [
+            consent, patron, visit, note, objection, visit, consent, patron,
+        ]
+        .map(Vec::as_slice)
+        .join(&b'\n')
     });
     groups.collect()
 }
