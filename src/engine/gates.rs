@@ -28,11 +28,19 @@ pub struct Gates {
     pub stages: Vec<Ref>,
     /// Status of the loan, and the patron's choice.
     pub loan_history: Option<(Ref, Ref)>,
-    /// The patron's membership: its status, and when it ends.
-    pub membership: Option<(Ref, Ref)>,
+    /// How the patron's membership stands, and when it ends, as far as the
+    /// catalogue has that.
+    pub membership: Membership,
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
     pub retention: Retention,
+}
+
+/// A membership that nothing calls active is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    pub status: Option<Ref>,
+    pub ends_on: Option<Ref>,
 }
 
 #[derive(Clone, Debug)]
@@ -232,7 +240,7 @@ impl Gates {
     pub fn in_order(&self, facts: &Facts<'_>) -> Result<(), Reason> {
         let mut latest = None;
         for &stage in &self.stages {
-            let at = facts.text(Some(stage)).and_then(instant_ns);
+            let at = facts.text(Some(stage)).and_then(exact_ns);
             if at.is_some() && at < latest {
                 return Err(Reason::Stages);
             }
@@ -270,7 +278,8 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Reason> {
-        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(&value)) else {
+        let ends_on = self.membership.ends_on;
+        let Some(ends_on) = ends_on.filter(|_| !self.is_active(&value)) else {
             return Ok(());
         };
         let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
@@ -304,7 +313,7 @@ impl Gates {
     #[inline]
     #[must_use]
     pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
-        let status = self.membership.map(|(status, _)| value(status));
+        let status = self.membership.status.map(value);
         status.and_then(Value::as_text) == Some("active")
     }
 }
@@ -318,12 +327,21 @@ pub enum Implied {
     At(Option<i64>),
 }
 
-/// An instant or a date, in nanoseconds since 1970.
+/// An instant or a date, in nanoseconds since 1970; what is out of range (before
+/// 1677, after 2262) is at its end.
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
     match Instant::parse(text) {
         Some(instant) => Some(at_ns(&instant)),
         None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
+    }
+}
+
+/// The same in any year.
+fn exact_ns(text: &str) -> Option<i128> {
+    match Instant::parse(text) {
+        Some(instant) => Some(instant.unix_nanoseconds()),
+        None => Some(i128::from(Date::parse(text)?.to_unix_ms()) * 1_000_000),
     }
 }
 

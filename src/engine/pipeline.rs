@@ -470,13 +470,17 @@ impl Pipeline {
             Ok(statement) => statement,
             Err(reason) => return self.refuse(case, reason, outbox),
         };
-        self.tally.sources[usize::from(input.source.0)].applied += 1;
         if let (Some(statement), Some(id)) = (statement, key_text(input))
             && self
                 .sayings
                 .put((input.partition, input.offset), id, statement)
         {
             self.recheck(case, id, outbox);
+        }
+        if source.recipients.is_empty() {
+            self.tally.sources[usize::from(input.source.0)].applied += 1;
+        } else {
+            self.decide_record(case, text, Met::First, outbox);
         }
     }
 
@@ -873,7 +877,7 @@ enum Patron<'a> {
 }
 
 fn patron_of<'a>(table: &'a Table, source: &Source, input: &Input<'_>) -> Patron<'a> {
-    if source.kind.role != Role::Record || !source.kind.keyed {
+    if source.kind.role == Role::Patron || !source.kind.keyed {
         return Patron::Nobody;
     }
     match key_text(input).and_then(|id| table.find(input.partition, id)) {
