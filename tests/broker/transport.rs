@@ -263,6 +263,65 @@ fn read_again_the_state() {
     );
 }
 
+/// Reads all there is, and commits it; yields what was read.
+fn consume(transport: &mut KafkaTransport) -> Vec<String> {
+    let mut read = Vec::new();
+    eventually("the end is reached", WAIT, || {
+        let polled = transport.poll(Duration::from_millis(100), &mut |input| {
+            read.push(format!("{} {}", input.partition, show(Some(input))));
+            Flow::More
+        });
+        match polled.unwrap() {
+            Polled::End => return Some(()),
+            Polled::Assigned(_) => transport.resume().unwrap(),
+            _ => transport.commit().unwrap(),
+        }
+        None
+    });
+    read.sort();
+    read
+}
+
+/// As where nobody ran for longer than a broker keeps offsets.
+#[test]
+fn a_lane_goes_on_by_its_state_where_the_groups_offsets_are_gone() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "next", 2);
+    let write = |value: &str, partition| {
+        let record = Record::new("k", value).to(partition);
+        world.topics.write("loan", &[record]);
+    };
+    let (group, loans) = (world.topics.name("zeef.main"), world.topics.name("loan"));
+    write("a", 0);
+    write("b", 1);
+    let run = || {
+        let mut transport = world.open().unwrap();
+        let read = consume(&mut transport);
+        transport.close(true).unwrap();
+        read
+    };
+    assert_eq!(run(), ["0 a", "1 b"]);
+    write("c", 1);
+    assert_eq!(run(), ["1 c"]);
+
+    broker.tool("consumer-groups", &["--delete", "--group", &group]);
+    write("d", 0);
+    assert_eq!(run(), ["0 d"]);
+    let one = format!("{loans}:1");
+    broker.tool(
+        "consumer-groups",
+        &["--delete-offsets", "--group", &group, "--topic", &one],
+    );
+    write("e", 1);
+    assert_eq!(run(), ["1 e"]);
+
+    let mut transport = world.running();
+    assert!(rows(&mut transport, 0).is_empty() && rows(&mut transport, 1).is_empty());
+    transport.close(true).unwrap();
+}
+
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(now.as_millis()).unwrap()

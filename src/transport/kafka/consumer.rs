@@ -393,6 +393,12 @@ impl Intake {
         self.list(|part| (part.has_moved() || !any).then_some(part.position))
     }
 
+    /// The position of each partition.
+    pub(super) fn positions(&self) -> Vec<(Place, i64)> {
+        let position = |part: &Part| (part.place, part.position);
+        self.parts.iter().map(position).collect()
+    }
+
     fn list(&self, offset: impl Fn(&Part) -> Option<i64>) -> Result<TopicPartitionList, Fault> {
         let mut list = TopicPartitionList::new();
         for part in &self.parts {

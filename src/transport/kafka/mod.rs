@@ -8,6 +8,7 @@ mod ends;
 mod fault;
 mod log;
 mod member;
+mod next;
 mod partition;
 pub mod partitioner;
 mod producer;
@@ -40,7 +41,7 @@ use member::Event;
 use partition::Place;
 use producer::Outlet;
 use reader::{Reader, Wanted};
-use start::{Start, edges};
+use start::{Start, Unknown, edges};
 use sweep::Spot;
 
 use super::{
@@ -53,6 +54,8 @@ const CONTACT: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(5);
 /// How long a close may wait for the coordinator.
 const CLOSE: Duration = Duration::from_secs(10);
+/// What is read is no source.
+const NO_SOURCE: SourceId = SourceId(u16::MAX);
 /// How often it is looked at which outputs were idle.
 const TIDY: Duration = Duration::from_secs(1);
 /// How long it is waited between two looks at offsets that another worker is
@@ -91,6 +94,8 @@ pub struct KafkaTransport {
     /// Partitions came from another run, of which it is not known what it took
     /// back.
     unswept: bool,
+    /// Where the lane goes on, as its state says it.
+    next: next::Written,
     /// When it was last looked at what is to be swept.
     tidied: Option<Instant>,
     settings: KafkaSettings,
@@ -149,6 +154,7 @@ impl KafkaTransport {
             stage: Stage::Out,
             kept: HashMap::new(),
             unswept: false,
+            next: next::Written::default(),
             tidied: None,
             group: settings.group(&plan.name),
             settings,
@@ -276,6 +282,11 @@ impl KafkaTransport {
                 self.intake.assign_nothing()?;
                 Ok(None)
             }
+            Start::Unknown(unknown) => {
+                self.intake.assign_nothing()?;
+                self.begin(&unknown)?;
+                Ok(None)
+            }
             Start::Ready(starts) => {
                 self.intake.assign(&starts)?;
                 self.kept
@@ -284,6 +295,80 @@ impl KafkaTransport {
                 Ok(Some(Polled::Assigned(self.assigned(&starts))))
             }
         }
+    }
+
+    /// Commits offsets that the group does not have.
+    fn begin(&mut self, unknown: &Unknown) -> Result<(), Fault> {
+        let Some(source) = self.intake.source(unknown.source).cloned() else {
+            return Ok(());
+        };
+        let Some(known) = self.state_offsets(&source.topic, &unknown.partitions)? else {
+            return Ok(());
+        };
+        start::begin(&self.intake.consumer, &source, unknown, &known)
+    }
+
+    /// The next offsets of a source as the lane's state has them; `None` where
+    /// the reading was interrupted.
+    fn state_offsets(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<Option<HashMap<i32, i64>>, Fault> {
+        let mut known = HashMap::new();
+        let Some(state) = self.outlet.state_topic().map(str::to_owned) else {
+            return Ok(Some(known));
+        };
+        for partition in partitions {
+            let mut note = |input: Input<'_>| {
+                let value = match input.payload {
+                    Payload::Bytes(value) => Some(value),
+                    Payload::Null | Payload::Refused(_) => None,
+                };
+                if let Some((of_topic, next)) = next::read(input.key, value)
+                    && of_topic == topic
+                {
+                    known.insert(*partition, next);
+                }
+            };
+            let read = self.read_whole(&state, (NO_SOURCE, *partition), &mut note)?;
+            if read == Rebuilt::Interrupted {
+                return Ok(None);
+            }
+        }
+        Ok(Some(known))
+    }
+
+    /// Adds to the batch where the lane goes on, of each partition that has moved
+    /// for long.
+    fn write_next(&mut self, last: bool) -> Result<bool, Fault> {
+        if self.outlet.state_topic().is_none() {
+            return Ok(false);
+        }
+        let mut wrote = false;
+        for (place, position) in self.intake.positions() {
+            if !self.next.is_due(place, position, last) {
+                continue;
+            }
+            let Some(source) = self.intake.source(place.0) else {
+                continue;
+            };
+            let (key, value) = (next::key(&source.topic), next::value(position));
+            self.outlet.publish_row(place.1, &key, &value)?;
+            self.next.wrote(place, position);
+            wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    /// Writes at the end where the lane goes on. What fails here was written a
+    /// minute ago at most.
+    fn write_last(&mut self) -> Result<(), Fault> {
+        let settled = !self.intake.has_moved() && !self.intake.has_event();
+        if matches!(self.stage, Stage::Running) && settled && self.write_next(true)? {
+            self.commit()?;
+        }
+        Ok(())
     }
 
     fn assigned(&mut self, starts: &HashMap<Place, i64>) -> Vec<Assigned> {
@@ -533,6 +618,9 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop("a restore of no state of the plan".to_owned()));
         };
         let mut row = |input: Input<'_>| {
+            if next::is_next(input.key) {
+                return;
+            }
             take(Output {
                 output,
                 partition: Some(partition),
@@ -543,7 +631,7 @@ impl Transport for KafkaTransport {
                 },
             });
         };
-        self.read_whole(&topic, (SourceId(u16::MAX), partition), &mut row)
+        self.read_whole(&topic, (NO_SOURCE, partition), &mut row)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
@@ -593,11 +681,13 @@ impl Transport for KafkaTransport {
         if !self.outlet.is_open() && !self.intake.has_moved() {
             return Ok(());
         }
+        self.write_next(false)?;
         let offsets = self.intake.offsets()?;
         let Some(group) = &self.intake.group else {
             return Err(Fault::Abort("no partitions are assigned".to_owned()));
         };
         self.outlet.commit(&offsets, group)?;
+        self.next.committed();
         self.intake.settle();
         let committed = self.intake.committed();
         for (place, kept) in &mut self.kept {
@@ -613,6 +703,7 @@ impl Transport for KafkaTransport {
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
+        self.next.aborted();
         self.outlet.abort()?;
         if let Stage::Leaving(Polled::Lost) = self.stage {
             return Ok(());
@@ -637,7 +728,15 @@ impl Transport for KafkaTransport {
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {
-        let aborted = self.outlet.abort();
+        self.next.aborted();
+        let mut aborted = self.outlet.abort();
+        if aborted.is_ok()
+            && let Err(fault) = self.write_last()
+        {
+            tracing::debug!(%fault, "kafka: while closing");
+            self.next.aborted();
+            aborted = self.outlet.abort();
+        }
         self.shut(leave);
         aborted
     }
