@@ -8,7 +8,7 @@ use super::lane::{Facts, Ref};
 use super::said::Said;
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, at_ns, consent};
+use crate::policy::gate::{Asked, at_ns, consent, objection};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::term::Term;
@@ -194,8 +194,7 @@ impl Gates {
         if self.marketing && said.no_marketing {
             return Err(Refusal::owed(Reason::ObjectionMarketing));
         }
-        let mut standing = said.objections.iter();
-        if standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose)) {
+        if objection(&said.objections, self.purpose) {
             return Err(Refusal::owed(Reason::Objection));
         }
         Ok(())
