@@ -842,8 +842,8 @@ impl Holding {
         let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
         let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
         for (key, source) in left {
-            let row = self.state.find(partition, key);
-            if row.is_some_and(Row::is_held) {
+            let waits = |row: &Row| row.is_held() && !row.entries.iter().any(Entry::is_sent);
+            if self.state.find(partition, key).is_some_and(waits) {
                 continue;
             }
             let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);
