@@ -362,6 +362,9 @@ impl Holding {
                 }
                 refusal = Refusal::owed(Reason::Lapsed);
             }
+            if let (Some(_), Some(reason)) = (has, refusal.unless) {
+                refusal.reason = reason;
+            }
             let reason = refusal.reason;
             if met == Met::First && tells_upstream(reason) {
                 let at = (partition, offset);
@@ -476,10 +479,11 @@ impl Holding {
         };
         let standing = gates.standing(said, implied, now_ms, &mut due_ms);
         let stands = standing.is_ok();
-        let standing = standing
-            .err()
-            .map_or(u8::MAX, |refusal| refusal.reason as u8);
-        hasher.add(b's', &[standing]);
+        let shut = |reason: Option<Reason>| reason.map_or(u8::MAX, |reason| reason as u8);
+        let refusal = standing.err();
+        let reason = refusal.map(|refusal| refusal.reason);
+        let unless = refusal.and_then(|refusal| refusal.unless);
+        hasher.add(b's', &[shut(reason), shut(unless)]);
         if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
             hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
             let now_ns = now_ms.saturating_mul(1_000_000);
@@ -789,7 +793,9 @@ impl Holding {
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
                 _ if released && known.until_ms <= now.ms() => Some(Reason::Lapsed),
-                Err(refusal) if released && stale && !refusal.keeps => Some(refusal.reason),
+                Err(refusal) if released && stale && !refusal.keeps => {
+                    Some(refusal.unless.unwrap_or(refusal.reason))
+                }
                 Err(refusal) if released && refusal.keeps => None,
                 _ if stale => Some(Reason::SourceGone),
                 _ => None,
@@ -842,8 +848,8 @@ impl Holding {
         let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
         let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
         for (key, source) in left {
-            let row = self.state.find(partition, key);
-            if row.is_some_and(Row::is_held) {
+            let waits = |row: &Row| row.is_held() && !row.entries.iter().any(Entry::is_sent);
+            if self.state.find(partition, key).is_some_and(waits) {
                 continue;
             }
             let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);

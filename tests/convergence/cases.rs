@@ -129,3 +129,55 @@ fn an_end_of_membership_that_is_moved_moves_the_end_of_the_term() {
         Step::Run,
     ]);
 }
+
+#[test]
+fn an_erasure_that_nobody_saw_takes_back_what_was_forgotten() {
+    let loan = |rest: &str| {
+        let fields = r#""loan_id":"l","loaned_at":"2024-02-01T00:00:00Z","status":"open""#;
+        push("loan", &format!("{fields}{rest}"))
+    };
+    let patron = |value: Option<&str>| Step::Push {
+        source: "patron",
+        key: Some("p1".to_owned()),
+        value: value.map(str::to_owned),
+    };
+    let forgotten = [member(""), loan(""), Step::Run, after_days(20), Step::Run];
+    let seen = [patron(None), Step::Vanish, Step::Run];
+    check(&[&forgotten[..], &seen].concat());
+    // Beside it, others wait for the patron's return.
+    let waits = [
+        patron(Some("[]")),
+        loan(r#","due_on":"2026-03-01""#),
+        Step::Run,
+    ];
+    check(&[&forgotten[..], &waits, &seen].concat());
+}
+
+#[test]
+fn a_paper_that_lapsed_shuts_no_patron_up() {
+    let email = r#","email":"p1@example.org""#;
+    let patron = || member(email);
+    let slip = r#""reservation_id":"r","status":"placed","expires_on":"2027-12-01""#;
+    let kept = [
+        after_days(20),
+        patron(),
+        push("reservation", slip),
+        Step::Run,
+        after_days(400),
+        Step::Run,
+    ];
+    let objection = |rest: &str| push("objection", &format!(r#""objection_id":"o",{rest}"#));
+    let circumstances = r#""kind":"special_circumstances","purpose":"own-keeper""#;
+    for said in [
+        objection(circumstances),
+        objection(r#""kind":1"#),
+        push("patron", r#""kind":"person""#),
+        push("reservation", &slip.replace("placed", "collected")),
+    ] {
+        check(&[&kept[..], &[said.clone(), Step::Run]].concat());
+        check(&[&kept[..], &[Step::Cut("reservation"), said, Step::Run]].concat());
+    }
+    let dismissed = objection(&format!(r#"{circumstances},"status":"dismissed""#));
+    let back = [objection(circumstances), Step::Run, dismissed, Step::Run];
+    check(&[&kept[..], &back].concat());
+}

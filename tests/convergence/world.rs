@@ -56,6 +56,8 @@ pub struct World {
     now_ms: i64,
     /// Who was ever erased.
     erased: BTreeSet<String>,
+    /// Of whom the source of patrons no longer has a word.
+    vanished: BTreeSet<String>,
     /// What happened since the last end of a run.
     since: Since,
     /// What was met with, for those who ask whether anything was.
@@ -86,8 +88,12 @@ impl World {
 
     /// Takes in a message as it lies on its source.
     pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
-        if let Some(patron_id) = key.and_then(|key| std::str::from_utf8(key).ok()) {
+        let patron_id = key.and_then(|key| std::str::from_utf8(key).ok());
+        if let Some(patron_id) = patron_id {
             self.since.patrons.insert(patron_id.to_owned());
+        }
+        if let (Some(patron_id), "patron") = (patron_id, source) {
+            self.vanished.remove(patron_id);
         }
         match self.facts.take(source, key, value) {
             Ok(Message::Erasure { patron_id }) => {
@@ -145,6 +151,7 @@ impl World {
         for patron_id in &self.erased {
             if self.facts.patrons.get(patron_id) == Some(&Patron::Erased) {
                 self.facts.patrons.remove(patron_id);
+                self.vanished.insert(patron_id.clone());
                 self.since.patrons.insert(patron_id.clone());
             }
         }
@@ -241,7 +248,7 @@ impl World {
         };
         let lapsed = recipient.retention.forget && shut.contains(&"lapsed");
         if has.forgotten {
-            if first == "patron_erased" {
+            if first == "patron_erased" || self.vanished.contains(&row.record.patron_id) {
                 note("forgotten and erased");
                 answers.insert(None);
                 return;
