@@ -468,7 +468,7 @@ impl Maker<'_> {
             .iter()
             .filter(|value| often.contains(&value.as_str()));
         match favoured.next() {
-            Some(value) if self.dice.chance(60) => value.clone(),
+            Some(value) if self.dice.chance(40) => value.clone(),
             Some(_) if self.dice.chance(10) => self.dice.word(&WORDS).to_owned(),
             _ => self.dice.pick(values).clone(),
         }
