@@ -315,8 +315,8 @@ fn holds_are_listed_by_where_they_lie() {
     line(LOAN, "loan");
     check(&with(&["run", "--directory", work]), 0, &[]);
     let said = holds(&[]);
-    check(&said, 0, &["loan", "service-message", "1 record held"]);
-    assert!(!said.out.contains("p1"), "{}", said.out);
+    check(&said, 0, &["loan-0@0", "service-message", "1 record held"]);
+    assert!(!said.out.contains("west"), "{}", said.out);
     let json = holds(&["--json"]);
     let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     let one = &list[0];
@@ -538,7 +538,10 @@ fn explain_tells_every_gate_and_field() {
         ],
     );
     let said = run_with(&["explain", "service-message"], LOAN.as_bytes());
-    check(&said, 0, &["WITHHELD  patron_unknown", "No gate was asked"]);
+    check(&said, 0, &["HELD  patron_unknown", "when its patron comes"]);
+    let closed = LOAN.replace("\"open\"", "\"returned\"");
+    let said = run_with(&["explain", "service-message"], closed.as_bytes());
+    check(&said, 0, &["WITHHELD  condition", "whoever the patron is"]);
     check(
         &run_with(&["explain", "deurwaarder"], input.as_bytes()),
         1,

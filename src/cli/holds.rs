@@ -15,7 +15,7 @@ use super::exit::{Exit, counted};
 use super::kafka;
 use super::logging;
 use super::screen::{FAINT, Screen, styled};
-use super::table::{Cell, Table};
+use super::table::{Cell, Table, wrap};
 use crate::engine::lane::STATE_TOPIC;
 use crate::engine::state::text::TextError;
 use crate::engine::state::waiting::{self, Waiting};
@@ -168,40 +168,37 @@ fn show(holds: &[Hold], screen: &mut Screen) -> anyhow::Result<()> {
         writeln!(screen, "nothing is held: every record's patron is known")?;
         return Ok(());
     }
-    let headings = [
-        "TOPIC",
-        "PARTITION",
-        "OFFSET",
-        "SINCE",
-        "UNTIL",
-        "PATRON",
-        "FOR",
-    ];
-    let mut table = Table::new(&headings);
+    let mut table = Table::new(&["WHERE", "SINCE", "UNTIL", "PATRON", "FOR"]);
     for hold in holds {
+        let row = &hold.row;
         table.row([
-            hold.topic.clone().into(),
-            Cell::right(hold.row.partition.to_string()),
-            Cell::right(hold.row.offset.to_string()),
-            instant(hold.row.since_ms).into(),
-            instant(hold.until_ms).into(),
-            Cell::styled(FAINT, hold.row.patron.clone()),
-            hold.row.recipients.join(", ").into(),
+            format!("{}-{}@{}", hold.topic, row.partition, row.offset).into(),
+            time(row.since_ms, "%Y-%m-%d %H:%M").into(),
+            time(hold.until_ms, "%Y-%m-%d").into(),
+            Cell::styled(FAINT, row.patron.clone()),
+            row.recipients.join(", ").into(),
         ]);
     }
     let width = screen.width();
     table.write(screen, width)?;
     let records = counted(holds.len(), "record");
     let text = format!(
-        "{records} held until the patron is known, or becomes a dead letter. One patron has one \
-         name here, which is none of its own."
+        "{records} held, by topic, partition and offset; times in UTC. One patron has one name \
+         here, which is none of its own."
     );
-    writeln!(screen, "{}", styled(FAINT, text))?;
+    for line in wrap(&text, screen.text_width()) {
+        writeln!(screen, "{}", styled(FAINT, line))?;
+    }
     Ok(())
 }
 
-/// To the second, in UTC.
+/// To the second.
 fn instant(ms: i64) -> String {
+    time(ms, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+/// In UTC.
+fn time(ms: i64, format: &str) -> String {
     let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    time.strftime(format).to_string()
 }

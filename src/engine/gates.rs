@@ -8,7 +8,7 @@ use super::lane::{Facts, Ref};
 use super::said::Said;
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, at_ns, consent};
+use crate::policy::gate::{Asked, at_ns, consent, objection};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::term::Term;
@@ -28,11 +28,19 @@ pub struct Gates {
     pub stages: Vec<Ref>,
     /// Status of the loan, and the patron's choice.
     pub loan_history: Option<(Ref, Ref)>,
-    /// The patron's membership: its status, and when it ends.
-    pub membership: Option<(Ref, Ref)>,
+    /// How the patron's membership stands, and when it ends, as far as the
+    /// catalogue has that.
+    pub membership: Membership,
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
     pub retention: Retention,
+}
+
+/// A membership that nothing calls active is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    pub status: Option<Ref>,
+    pub ends_on: Option<Ref>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +91,7 @@ impl Paper {
             reason,
             owed: true,
             keeps: self.after == PaperAfter::Keep,
+            unless: None,
         })
     }
 }
@@ -95,6 +104,8 @@ pub struct Refusal {
     pub owed: bool,
     /// What the recipient has stays as it is.
     pub keeps: bool,
+    /// Why it is taken back all the same.
+    pub unless: Option<Reason>,
 }
 
 impl Refusal {
@@ -105,6 +116,7 @@ impl Refusal {
             reason,
             owed: false,
             keeps: false,
+            unless: None,
         }
     }
 
@@ -143,8 +155,29 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Refusal> {
-        self.agreed(now_ms, due_ms)?;
-        self.authorised(now_ms, due_ms)?;
+        let papers = self
+            .agreed(now_ms, due_ms)
+            .and_then(|()| self.authorised(now_ms, due_ms));
+        let patron = self.patron_says(said, implied, now_ms, due_ms);
+        match (papers, patron) {
+            // A paper that lapsed shuts no patron up.
+            (Err(paper), Err(refusal)) if paper.keeps => Err(Refusal {
+                keeps: false,
+                unless: Some(refusal.reason),
+                ..paper
+            }),
+            (papers, patron) => papers.and(patron),
+        }
+    }
+
+    /// What objections and consents say.
+    fn patron_says(
+        &self,
+        said: Option<&Said>,
+        implied: Implied,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Refusal> {
         self.unopposed(said)?;
         match (implied, &self.consent) {
             (Implied::InRecord, Some(gate)) if gate.implied_by.is_some() => Ok(()),
@@ -186,8 +219,7 @@ impl Gates {
         if self.marketing && said.no_marketing {
             return Err(Refusal::owed(Reason::ObjectionMarketing));
         }
-        let mut standing = said.objections.iter();
-        if standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose)) {
+        if objection(&said.objections, self.purpose) {
             return Err(Refusal::owed(Reason::Objection));
         }
         Ok(())
@@ -232,7 +264,7 @@ impl Gates {
     pub fn in_order(&self, facts: &Facts<'_>) -> Result<(), Reason> {
         let mut latest = None;
         for &stage in &self.stages {
-            let at = facts.text(Some(stage)).and_then(instant_ns);
+            let at = facts.text(Some(stage)).and_then(exact_ns);
             if at.is_some() && at < latest {
                 return Err(Reason::Stages);
             }
@@ -270,7 +302,8 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Reason> {
-        let Some((_, ends_on)) = self.membership.filter(|_| !self.is_active(&value)) else {
+        let ends_on = self.membership.ends_on;
+        let Some(ends_on) = ends_on.filter(|_| !self.is_active(&value)) else {
             return Ok(());
         };
         let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
@@ -304,7 +337,7 @@ impl Gates {
     #[inline]
     #[must_use]
     pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
-        let status = self.membership.map(|(status, _)| value(status));
+        let status = self.membership.status.map(value);
         status.and_then(Value::as_text) == Some("active")
     }
 }
@@ -318,12 +351,21 @@ pub enum Implied {
     At(Option<i64>),
 }
 
-/// An instant or a date, in nanoseconds since 1970.
+/// An instant or a date, in nanoseconds since 1970; what is out of range (before
+/// 1677, after 2262) is at its end.
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
     match Instant::parse(text) {
         Some(instant) => Some(at_ns(&instant)),
         None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
+    }
+}
+
+/// The same in any year.
+fn exact_ns(text: &str) -> Option<i128> {
+    match Instant::parse(text) {
+        Some(instant) => Some(instant.unix_nanoseconds()),
+        None => Some(i128::from(Date::parse(text)?.to_unix_ms()) * 1_000_000),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everything that can be looked up by name is looked up here, once. What the
 //! hot path gets are places.
 
-use super::gates::{ConsentGate, Gates, Paper, Retention};
+use super::gates::{ConsentGate, Gates, Membership, Paper, Retention};
 use super::record::{Limits, Reading};
 use super::said::Said;
 use super::shape::{Place, Shape, ShapeError};
@@ -93,6 +93,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether its records are decided with their patrons.
+    fn joins(&self) -> bool {
+        let is_decided = !self.recipients.is_empty();
+        is_decided && self.kind.keyed && self.kind.role != Role::Patron
+    }
+
     /// What tells a record from all others of its source: library and own id.
     #[must_use]
     pub fn state_key<'a>(
@@ -396,10 +402,7 @@ impl Lane {
             lane.sources[source].recipients.push(index);
             lane.recipients.push(program);
         }
-        lane.joins = lane
-            .sources
-            .iter()
-            .any(|source| source.kind.role == Role::Record && source.kind.keyed);
+        lane.joins = lane.sources.iter().any(|source| source.joins());
         lane.settle();
         lane.share_messages();
         lane.share_tests();
@@ -770,19 +773,19 @@ impl Compiler<'_> {
 
     /// Status and end of the patron's membership. That they are malformed does
     /// not make a record so: they are no recipient's fields.
-    fn membership(&mut self) -> Result<Option<(Ref, Ref)>, CompileError> {
-        let [status, ends_on] = [MEMBERSHIP_STATUS, MEMBERSHIP_END].map(|path| {
+    fn membership(&mut self) -> Result<Membership, CompileError> {
+        let mut wanted = |path: &str| {
             let field = self.patron_field(path);
             let kind = self.kind(field.joined).and_then(|kind| kind.field(path));
-            kind.map(|known| (field, known.kind))
-        });
-        let (Some((status, status_type)), Some((ends_on, ends_type))) = (status, ends_on) else {
-            return Ok(None);
+            let known = kind.map(|known| known.kind);
+            known
+                .map(|known| self.want(field.joined, path, known))
+                .transpose()
         };
-        Ok(Some((
-            self.want(status.joined, &status.path, status_type)?,
-            self.want(ends_on.joined, &ends_on.path, ends_type)?,
-        )))
+        Ok(Membership {
+            status: wanted(MEMBERSHIP_STATUS)?,
+            ends_on: wanted(MEMBERSHIP_END)?,
+        })
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {

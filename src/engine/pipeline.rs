@@ -264,14 +264,15 @@ impl Pipeline {
         }
     }
 
-    /// The records that have to be decided again, since something else than
-    /// they changed: to be read from their sources, and given to
-    /// [`decide_again`](Self::decide_again) in this order.
-    pub fn again(&mut self) -> Vec<Coordinates> {
+    /// Takes back what no longer stands, and says which records have to be
+    /// decided again, since something else than they changed: to be read from
+    /// their sources, and given to [`decide_again`](Self::decide_again) in this
+    /// order. Some of them at a time; see [`again_len`](Self::again_len).
+    pub fn again(&mut self, outbox: &mut Outbox) -> Vec<Coordinates> {
         let Some(holding) = &mut self.holding else {
             return Vec::new();
         };
-        holding.again(&self.table)
+        holding.again(&self.lane, &self.table, &mut self.tally, outbox)
     }
 
     /// How many records wait to be decided again.
@@ -310,11 +311,11 @@ impl Pipeline {
 
     /// Decides each record of a partition against what recipients have of it,
     /// once everything about patrons is known.
-    pub fn reconcile(&mut self, partition: i32, outbox: &mut Outbox) {
+    pub fn reconcile(&mut self, partition: i32) {
         let lane = Arc::clone(&self.lane);
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            holding.reconcile(&lane, partition, around, &mut self.tally, outbox);
+            holding.reconcile(&lane, partition, around);
         }
     }
 
@@ -337,11 +338,11 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
-        let row = match patron_of(&self.table, source, input) {
+        let patron = patron_of(&self.table, source, input);
+        let row = match patron {
             Patron::Known(row) => Some(row),
-            Patron::Nobody => None,
+            Patron::Nobody | Patron::Unknown => None,
             Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
-            Patron::Unknown => return Some(Explanation::refused(Reason::PatronUnknown)),
         };
         let facts = Facts {
             lane: &lane,
@@ -353,6 +354,11 @@ impl Pipeline {
             dropped: None,
         }
         .seen_by(program);
+        if matches!(patron, Patron::Unknown) {
+            let refused = without_patron(&facts, source, program);
+            let reason = refused.err().unwrap_or(Reason::PatronUnknown);
+            return Some(Explanation::refused(reason));
+        }
         Some(explain(&facts, source, program, &mut self.projector))
     }
 
@@ -464,7 +470,6 @@ impl Pipeline {
             Ok(statement) => statement,
             Err(reason) => return self.refuse(case, reason, outbox),
         };
-        self.tally.sources[usize::from(input.source.0)].applied += 1;
         if let (Some(statement), Some(id)) = (statement, key_text(input))
             && self
                 .sayings
@@ -472,14 +477,19 @@ impl Pipeline {
         {
             self.recheck(case, id, outbox);
         }
+        if source.recipients.is_empty() {
+            self.tally.sources[usize::from(input.source.0)].applied += 1;
+        } else {
+            self.decide_record(case, text, Met::First, outbox);
+        }
     }
 
     /// Something else than its records changed for a patron.
     fn recheck(&mut self, case: Case<'_>, id: &str, outbox: &mut Outbox) {
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            let partition = case.input.partition;
-            holding.recheck(case.lane, (partition, id), around, &mut self.tally, outbox);
+            let of = (case.input.partition, id);
+            holding.recheck(case.lane, of, around, &mut self.tally, outbox);
         }
     }
 
@@ -705,7 +715,7 @@ impl Pipeline {
                 && let Some(id) = key_text(input)
             {
                 let of = (input.partition, id);
-                holding.recheck_records(lane, of, around, &mut self.tally, outbox);
+                holding.recheck_records(lane, of, around);
             }
         }
     }
@@ -867,7 +877,7 @@ enum Patron<'a> {
 }
 
 fn patron_of<'a>(table: &'a Table, source: &Source, input: &Input<'_>) -> Patron<'a> {
-    if source.kind.role != Role::Record || !source.kind.keyed {
+    if source.kind.role == Role::Patron || !source.kind.keyed {
         return Patron::Nobody;
     }
     match key_text(input).and_then(|id| table.find(input.partition, id)) {

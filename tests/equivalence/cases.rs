@@ -18,6 +18,7 @@ fn patron(closed: bool) -> File {
         rijksregisternummer = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
         "wards[].number" = { type = "rijksregisternummer", class = "national_id", meaning = "m" }
         born_on = { type = "date", class = "plain", meaning = "m" }
+        "membership.ends_on" = { type = "date", class = "plain", meaning = "m" }
         member = { type = "boolean", class = "plain", meaning = "m" }
         "#,
     )
@@ -32,6 +33,8 @@ fn visit(key: &str) -> File {
         patron_id = { type = "text", class = "identifier", meaning = "m" }
         library = { type = "isil", class = "plain", meaning = "m" }
         on = { type = "date", class = "plain", meaning = "m" }
+        first_at = { type = "instant", class = "plain", meaning = "m" }
+        then_at = { type = "instant", class = "plain", meaning = "m" }
         remark = { type = "text", class = "free_text", meaning = "m" }
         "rows[].a" = { type = "text", class = "plain", meaning = "m" }
         "codes[]" = { type = "integer", class = "plain", meaning = "m" }
@@ -163,6 +166,84 @@ fn a_slip_of_a_pseudonym_and_of_a_truth() {
         &[("patron", record)],
         &[r#"r {"a":"NL-A","b":true,"s":["NL-A","NL-A NL-A","true"]}"#],
     );
+}
+
+/// Where the catalogue has no status, no membership is active.
+#[test]
+fn a_membership_that_ended_without_a_status() {
+    let fields = "library = { from = \"library\" }";
+    let files = [patron(false), recipient("r", OF_PATRONS, fields)];
+    let record = |end: &str| {
+        format!(r#"{{"patron_id":"p1","library":"NL-A","membership":{{"ends_on":"{end}"}}}}"#)
+    };
+    let over = record("2024-01-15");
+    check(&files, &[("patron", &over)], &["r withheld patron_lapsed"]);
+    let near = record("2024-01-16");
+    check(&files, &[("patron", &near)], &[r#"r {"library":"NL-A"}"#]);
+}
+
+/// Stages are compared in any year.
+#[test]
+fn stages_of_another_age() {
+    let settings = format!("{OF_VISITS}\nstages = [\"first_at\", \"then_at\"]");
+    let files = [
+        visit("none"),
+        recipient("r", &settings, "codes = { from = \"codes[]\" }"),
+    ];
+    let record = |first: &str, then: &str| {
+        format!(
+            r#"{{"visit_id":"v","patron_id":"p1","library":"NL-A","codes":[1],"first_at":"{first}-01-01T00:00:00Z","then_at":"{then}-01-01T00:00:00Z"}}"#
+        )
+    };
+    for (first, then, want) in [
+        ("2400", "2300", "r withheld stages"),
+        ("1500", "1400", "r withheld stages"),
+        ("1400", "2400", r#"r {"codes":[1]}"#),
+    ] {
+        check(&files, &[("visit", &record(first, then))], &[want]);
+    }
+}
+
+/// A kind by which patrons decide may be a recipient's source as any other.
+#[test]
+fn a_recipient_of_consents() {
+    let consent = kind(
+        "consent",
+        "id = \"consent_id\"\nkey = \"patron\"\nrole = \"gate\"",
+        r#"
+        consent_id = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        purpose = { type = "text", class = "plain", meaning = "m" }
+        recipient = { type = "text", class = "plain", meaning = "m" }
+        decision = { type = "text", class = "plain", meaning = "m" }
+        manner = { type = "text", class = "plain", meaning = "m" }
+        at = { type = "instant", class = "plain", meaning = "m" }
+        "#,
+    );
+    let settings = "source = \"consent\"\nkey = { pseudonym = \"consent_id\" }\n\
+         retention = { term = \"P1Y\", from = \"at\", after = \"retract\" }\n\
+         consent = { purpose = \"p\" }";
+    let fields = "decision = { from = \"decision\" }\nborn = { from = \"patron.born_on\" }";
+    let files = [patron(false), consent, recipient("r", settings, fields)];
+    let of_patron = (
+        "patron",
+        r#"{"patron_id":"p1","library":"NL-A","born_on":"1985-07-30"}"#,
+    );
+    let said = |decision: &str| {
+        format!(
+            r#"{{"consent_id":"c","patron_id":"p1","library":"NL-A","purpose":"p","decision":"{decision}","manner":"digital","at":"2026-01-15T12:00:00Z"}}"#
+        )
+    };
+    let (granted, withdrawn) = (said("granted"), said("withdrawn"));
+    let (granted, withdrawn) = (("consent", &*granted), ("consent", &*withdrawn));
+    check(&files, &[granted], &["r held"]);
+    let want = r#"r {"decision":"granted","born":"1985-07-30"}"#;
+    check(&files, &[of_patron, granted], &[want]);
+    let records = [of_patron, granted, withdrawn];
+    check(&files, &records, &["r withheld no_consent"]);
+    let erased = ("patron", "null");
+    check(&files, &[erased, granted], &["r withheld patron_erased"]);
 }
 
 /// What cannot be compiled is refused with the other mistakes, and its line.

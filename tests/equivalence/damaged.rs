@@ -11,7 +11,6 @@ use crate::damage::damage;
 use crate::dice::Dice;
 use crate::generated::{Pair, World, worlds};
 use crate::plain::Message;
-use crate::records::Stream;
 use crate::written::of_folder;
 
 static SHIPPED: LazyLock<World> = LazyLock::new(|| {
@@ -63,7 +62,7 @@ fn run(seed: u64, rounds: usize, count: usize) {
     let mut dice = Dice::new(seed);
     let (worlds, _) = worlds(seed..seed + rounds as u64);
     let generated = worlds.iter().map(|(seed, world)| {
-        let mut stream = Stream::new(&world.policy, *seed, |kind| world.reads(kind));
+        let mut stream = world.stream(*seed);
         let mut messages = stream.patrons();
         messages.extend((0..60).map(|_| stream.message()));
         (format!("policy {seed}"), world, messages)

@@ -18,13 +18,14 @@ use crate::damage::damage;
 use crate::dice::Dice;
 use crate::generated::{Pair, World};
 use crate::plain::Message;
+use crate::policies::NOW_MS;
 use crate::records::Stream;
 use crate::written::{File, kind, load, recipient};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| load(&files()).unwrap());
 
 /// A policy with every type and every way to show it, and few fields.
-fn files() -> [File; 6] {
+fn files() -> [File; 8] {
     let patron = kind(
         "patron",
         "role = \"patron\"\nid = \"patron_id\"\nkey = \"patron\"",
@@ -40,6 +41,9 @@ fn files() -> [File; 6] {
         "address.street" = { type = "text", class = "contact", meaning = "m" }
         "address.number" = { type = "text_or_number", class = "contact", meaning = "m" }
         "wishes[]" = { type = "text", class = "plain", meaning = "m" }
+        "membership.status" = { type = "text", values = ["active", "ended"], class = "plain", meaning = "m" }
+        "membership.ends_on" = { type = "date", class = "plain", meaning = "m" }
+        "account.created_at" = { type = "instant", class = "plain", meaning = "m" }
         "cards[].number" = { type = "card_number", class = "identifier", meaning = "m" }
         born_on = { type = "date", class = "plain", meaning = "m" }
         "#,
@@ -52,6 +56,7 @@ fn files() -> [File; 6] {
         patron_id = { type = "text", class = "identifier", meaning = "m" }
         library = { type = "isil", class = "plain", meaning = "m" }
         at = { type = "instant", class = "plain", meaning = "m" }
+        then_at = { type = "instant", class = "plain", meaning = "m" }
         title = { type = "text", class = "plain", meaning = "m" }
         title_long = { type = "text", class = "plain", meaning = "m" }
         count = { type = "integer", class = "plain", meaning = "m" }
@@ -73,15 +78,45 @@ fn files() -> [File; 6] {
         "by.name" = { type = "text", class = "plain", meaning = "m" }
         "#,
     );
+    let consent = kind(
+        "consent",
+        "role = \"gate\"\nid = \"consent_id\"\nkey = \"patron\"",
+        r#"
+        consent_id = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        purpose = { type = "text", values = ["p"], class = "plain", meaning = "m" }
+        recipient = { type = "text", values = ["patrons", "visits", "-"], class = "plain", meaning = "m" }
+        decision = { type = "text", values = ["granted", "refused"], class = "plain", meaning = "m" }
+        manner = { type = "text", values = ["written", "oral"], class = "plain", meaning = "m" }
+        at = { type = "instant", class = "plain", meaning = "m" }
+        "#,
+    );
+    let objection = kind(
+        "objection",
+        "role = \"gate\"\nid = \"objection_id\"\nkey = \"patron\"",
+        r#"
+        objection_id = { type = "text", class = "identifier", meaning = "m" }
+        patron_id = { type = "text", class = "identifier", meaning = "m" }
+        library = { type = "isil", class = "plain", meaning = "m" }
+        kind = { type = "text", values = ["direct_marketing", "special_circumstances"], class = "plain", meaning = "m" }
+        purpose = { type = "text", values = ["p", "q"], class = "plain", meaning = "m" }
+        status = { type = "text", values = ["lodged", "dismissed"], class = "plain", meaning = "m" }
+        "#,
+    );
     let of = |source: &str, key: &str, from: &str| {
         format!(
             "source = \"{source}\"\nkey = {{ pseudonym = \"{key}\" }}\n\
-             retention = {{ term = \"P1Y\", from = \"{from}\", after = \"retract\" }}\n"
+             retention = {{ term = \"P5Y\", from = \"{from}\", after = \"retract\" }}\n"
         )
     };
     let patrons = recipient(
         "patrons",
-        &of("patron", "patron_id", "born_on"),
+        &format!(
+            "{}marketing = true\n\
+             consent = {{ purpose = \"p\", implied_by = \"account.created_at\" }}",
+            of("patron", "patron_id", "membership.ends_on")
+        ),
         r#"
         mark = { from = "surname", mask = "first_letters" }
         card = { from = "card_number" }
@@ -92,7 +127,7 @@ fn files() -> [File; 6] {
     let visits = recipient(
         "visits",
         &format!(
-            "{}when = [{{ field = \"status\", is = [\"open\"] }}, {{ field = \"paid\", present = true }}]",
+            "{}stages = [\"at\", \"then_at\"]\nwhen = [{{ field = \"status\", is = [\"open\"] }}, {{ field = \"paid\", present = true }}]",
             of("visit", "head.ref", "at")
         ),
         r#"
@@ -114,10 +149,21 @@ fn files() -> [File; 6] {
         &of("note", "note_id", "on"),
         "tags = { from = \"tags[]\" }\nname = { from = \"by.name\", mask = \"lowercase\" }",
     );
-    [patron, visit, note, patrons, visits, notes]
+    [
+        patron, visit, note, consent, objection, patrons, visits, notes,
+    ]
 }
 
-const KINDS: [&str; 4] = ["visit", "visit", "note", "patron"];
+const KINDS: [&str; 8] = [
+    "visit",
+    "visit",
+    "note",
+    "patron",
+    "consent",
+    "objection",
+    "consent",
+    "patron",
+];
 
 /// Takes `bytes` as records, a line each, whose first byte says which kind; both
 /// sides decide them in turn. Returns what came of them, each outcome once.
@@ -142,9 +188,9 @@ fn one(world: &World, bytes: &[u8]) -> BTreeSet<String> {
 
 /// Some whole records of each kind to begin with, as `one` takes them.
 fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
-    let kinds = ["visit", "note", "patron"];
+    let kinds = ["visit", "note", "patron", "consent", "objection"];
     let lines = kinds.map(|name| {
-        let mut stream = Stream::new(&world.policy, dice.next(), |kind| kind.name == name);
+        let mut stream = Stream::new(&world.policy, dice.next(), NOW_MS, |kind| kind.name == name);
         let first = KINDS.iter().position(|kind| *kind == name).unwrap();
         let messages = (0..200).map(|_| stream.message());
         let lines = messages.filter_map(|message| {
@@ -153,12 +199,16 @@ fn beginnings(world: &World, dice: &mut Dice) -> Vec<Vec<u8>> {
             let line = [vec![u8::try_from(first).unwrap()], value].concat();
             own.then_some(line)
         });
-        lines.take(12).collect::<Vec<_>>()
+        lines.take(24).collect::<Vec<_>>()
     });
-    let [visits, notes, patrons] = &lines;
+    let [visits, notes, patrons, consents, objections] = &lines;
     let groups = visits.iter().zip(patrons).map(|(visit, patron)| {
-        let note = dice.pick(notes);
-        [patron, visit, note, visit].map(Vec::as_slice).join(&b'\n')
+        let [note, consent, objection] = [notes, consents, objections].map(|all| dice.pick(all));
+        [
+            consent, patron, visit, note, objection, visit, consent, patron,
+        ]
+        .map(Vec::as_slice)
+        .join(&b'\n')
     });
     groups.collect()
 }

@@ -11,7 +11,7 @@ use zeef::policy::catalogue::Kind;
 use crate::dice::Dice;
 use crate::engine::{self, Engine};
 use crate::plain::{Bounds, Message, Model};
-use crate::policies::{self, NOW_MS};
+use crate::policies::{self, TIMES_MS};
 use crate::records::Stream;
 use crate::reference::nasty;
 use crate::written::of_folder;
@@ -21,6 +21,8 @@ pub struct World {
     pub policy: Policy,
     pub bounds: Bounds,
     pub lane: Arc<Lane>,
+    /// When its records are decided.
+    pub now_ms: i64,
 }
 
 impl World {
@@ -28,7 +30,8 @@ impl World {
     pub fn of_seed(seed: u64) -> Result<World, Vec<String>> {
         let mut dice = Dice::new(seed);
         let folder = tempfile::tempdir().unwrap();
-        policies::write(folder.path(), &mut dice);
+        let now_ms = *dice.pick(&TIMES_MS);
+        policies::write(folder.path(), &mut dice, now_ms);
         let loaded = Policy::load(folder.path()).map_err(|mistakes| {
             let told = mistakes.iter().map(ToString::to_string);
             told.collect::<Vec<_>>()
@@ -44,11 +47,15 @@ impl World {
             policy: loaded.policy,
             bounds,
             lane,
+            now_ms,
         })
     }
 
-    pub fn reads(&self, kind: &Kind) -> bool {
-        Engine::new(&self.lane, NOW_MS).reads(&kind.name)
+    /// Messages of all kinds that the lane reads.
+    pub fn stream(&self, seed: u64) -> Stream<'_> {
+        let engine = Engine::new(&self.lane, self.now_ms);
+        let reads = |kind: &Kind| engine.reads(&kind.name);
+        Stream::new(&self.policy, seed, self.now_ms, reads)
     }
 }
 
@@ -59,6 +66,8 @@ pub struct Pair<'w> {
     model: Model<'w>,
     engine: Engine,
     patrons: BTreeMap<Vec<u8>, Message>,
+    /// What patrons said.
+    said: Vec<Message>,
     pub outcomes: BTreeMap<String, usize>,
 }
 
@@ -66,9 +75,10 @@ impl<'w> Pair<'w> {
     pub fn new(world: &'w World) -> Self {
         Pair {
             world,
-            model: Model::new(&world.policy, world.bounds, NOW_MS),
-            engine: Engine::new(&world.lane, NOW_MS),
+            model: Model::new(&world.policy, world.bounds, world.now_ms),
+            engine: Engine::new(&world.lane, world.now_ms),
             patrons: BTreeMap::new(),
+            said: Vec::new(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -93,6 +103,9 @@ impl<'w> Pair<'w> {
             let key = message.key.clone().unwrap_or_default();
             self.patrons.insert(key, message.clone());
         }
+        if ["consent", "objection"].contains(&&*message.kind) {
+            self.said.push(message.clone());
+        }
     }
 
     fn fail(&self, name: &str, message: &Message, found: &[String], wanted: &[String]) -> ! {
@@ -107,18 +120,26 @@ impl<'w> Pair<'w> {
                 .map(|line| format!("    {line}\n"))
                 .collect::<String>()
         };
+        let said = self.said.iter().filter(|said| said.key == message.key);
+        let said = said.map(|said| {
+            let (kind, at) = (&said.kind, (said.partition, said.offset));
+            format!("  said {kind} at {at:?} {}\n", text(said.value.as_deref()))
+        });
         let patron = self.patrons.get(message.key.as_deref().unwrap_or_default());
         panic!(
             "{name}\n  the engine alone says\n{}  the plain model alone says\n{}  \
-             of {} {} {}\n  (bytes {:?})\n  patron {}\n  bounds {:?}\n{}",
+             of {} {} {} at {:?}\n  (bytes {:?})\n  patron {}\n{}  bounds {:?} now {}\n{}",
             only(found, wanted),
             only(wanted, found),
             message.kind,
             text(message.key.as_deref()),
             text(message.value.as_deref()),
+            (message.partition, message.offset),
             message.value.as_deref().map(escaped),
             text(patron.and_then(|patron| patron.value.as_deref())),
+            said.collect::<String>(),
             self.world.bounds,
+            self.world.now_ms,
             self.world.policy.canonical,
         );
     }
@@ -167,7 +188,7 @@ fn run(seeds: std::ops::Range<u64>, records: usize) {
     );
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for (seed, world) in &worlds {
-        let mut stream = Stream::new(&world.policy, *seed, |kind| world.reads(kind));
+        let mut stream = world.stream(*seed);
         let mut pair = Pair::new(world);
         let patrons = stream.patrons();
         for (place, message) in patrons.iter().enumerate() {
@@ -190,13 +211,23 @@ fn run(seeds: std::ops::Range<u64>, records: usize) {
         "withheld library",
         "withheld library_conflict",
         "withheld patron_erased",
+        "withheld agreement_lapsed",
+        "withheld authorisation_lapsed",
+        "withheld objection_unreadable",
+        "withheld objection_marketing",
+        "withheld objection",
+        "withheld consent_unreadable",
         "withheld no_consent",
+        "withheld stages",
         "withheld loan_history_off",
+        "withheld patron_lapsed",
+        "withheld lapsed",
         "withheld key_missing",
         "withheld receiver_unlisted",
         "withheld too_large",
         "refused identifier",
         "refused miskeyed",
+        "refused malformed",
         "refused null_value",
         "refused unlisted_field",
         "held",

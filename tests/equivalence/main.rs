@@ -3,10 +3,10 @@
 //!
 //! `plain` interprets any loaded policy over serde_json. What is held against it:
 //! generated policies with streams of records (`generated`), records with damage
-//! (`damaged`), policies by hand of what the shipped ones never do (`cases`),
-//! every class of JSON text, good and bad (`shapes`), and bytes that a fuzzer
-//! chooses (`fuzzed`). What comes from seeds is the same in every run; the long
-//! runs are commands:
+//! (`damaged`), what patrons say, so densely that it meets (`said`), policies by
+//! hand of what the shipped ones never do (`cases`), every class of JSON text, good
+//! and bad (`shapes`), and bytes that a fuzzer chooses (`fuzzed`). What comes from
+//! seeds is the same in every run; the long runs are commands:
 //!
 //! ```text
 //! cargo test --release --test equivalence -- --ignored
@@ -33,5 +33,6 @@ mod policies;
 mod records;
 #[path = "../reference/mod.rs"]
 mod reference;
+mod said;
 mod shapes;
 mod written;

@@ -12,6 +12,27 @@ pub const LIBRARIES: [&str; 3] = ["NL-AmrBKW", "BE-GntB", "FR-751131015"];
 pub const WORDS: [&str; 6] = ["open", "overdue", "returned", "lost", "a", "ab"];
 /// Noon of 15 January 2026.
 pub const NOW_MS: i64 = 1_768_478_400_000;
+/// As that, and times where a day, a year or a leap day begins or ends.
+pub const TIMES_MS: [i64; 6] = [
+    NOW_MS,
+    NOW_MS,
+    // Midnight of 15 January 2026, and the millisecond before it.
+    1_768_435_200_000,
+    1_768_435_199_999,
+    // Midnight of 28 February 2025 and of 29 February 2024.
+    1_740_700_800_000,
+    1_709_164_800_000,
+];
+/// Periods that recipients and patrons' data have.
+pub const TERMS: [&str; 9] = [
+    "P1D", "P2W", "P1M", "P1Y", "P2Y", "P5Y", "P5Y", "P18M", "P1Y6M3D",
+];
+/// Names of recipients and of purposes: few, so that what patrons say is about
+/// some of them.
+pub const RECIPIENTS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "r5"];
+pub const PURPOSES: [&str; 3] = ["counting", "sending", "direct-marketing"];
+/// How a membership may stand.
+const STANDINGS: [&str; 3] = ["active", "ended", "suspended"];
 
 /// Names of fields: many begin as another one, some are longer than a word of
 /// a processor, or than four.
@@ -80,7 +101,8 @@ struct Field {
     path: String,
     kind: &'static str,
     class: &'static str,
-    values: bool,
+    /// The only ones, where there are some.
+    values: &'static [&'static str],
 }
 
 impl Field {
@@ -89,7 +111,14 @@ impl Field {
             path: path.to_owned(),
             kind,
             class,
-            values: false,
+            values: &[],
+        }
+    }
+
+    fn of(path: &str, values: &'static [&'static str]) -> Self {
+        Field {
+            values,
+            ..Field::new(path, "text", "plain")
         }
     }
 
@@ -114,7 +143,9 @@ struct Kind {
 }
 
 /// Writes a config folder: kinds of records and recipients of them.
-pub fn write(folder: &Path, dice: &mut Dice) {
+///
+/// Papers begin and end around `now_ms`.
+pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
     for below in ["records", "recipients"] {
         std::fs::create_dir_all(folder.join(below)).unwrap();
     }
@@ -125,21 +156,30 @@ pub fn write(folder: &Path, dice: &mut Dice) {
             kinds.push(record_kind(dice, name));
         }
     }
+    if dice.chance(80) {
+        kinds.push(gate_kind(dice, "consent"));
+    }
+    if dice.chance(80) {
+        kinds.push(gate_kind(dice, "objection"));
+    }
     for kind in &kinds {
         let path = folder.join("records").join(format!("{}.toml", kind.name));
         std::fs::write(path, kind_text(kind)).unwrap();
     }
-    for place in 0..dice.between(1, 6) {
-        let name = format!("r{place}");
-        let sources: Vec<&Kind> = kinds.iter().filter(|kind| kind.role != "gate").collect();
-        let source = *dice.pick(&sources);
+    if dice.chance(50) {
+        let text = format!("[retention]\npatron = \"{}\"\n", dice.word(&TERMS));
+        std::fs::write(folder.join("zeef.toml"), text).unwrap();
+    }
+    for name in &RECIPIENTS[..dice.between(1, 6)] {
+        let source = dice.pick(&kinds);
         let text = Author {
             dice,
             source,
             patron: &kinds[0],
             pseudonymised: false,
+            now_ms,
         }
-        .recipient(&name);
+        .recipient(name);
         let path = folder.join("recipients").join(format!("{name}.toml"));
         std::fs::write(path, text).unwrap();
     }
@@ -188,6 +228,19 @@ fn patron(dice: &mut Dice) -> Kind {
         fields.push(Field::new("email", "email", "contact"));
         fields.push(Field::new("mobile", "phone", "contact"));
     }
+    let [status, end] = *dice.pick(&[
+        [true; 2],
+        [true; 2],
+        [true; 2],
+        [false, true],
+        [true, false],
+    ]);
+    if status {
+        fields.push(Field::of("membership.status", &STANDINGS));
+    }
+    if end {
+        fields.push(Field::new("membership.ends_on", "date", "plain"));
+    }
     more_fields(dice, "", 3, &mut fields);
     let closed = dice.chance(20);
     Kind {
@@ -212,10 +265,13 @@ fn record_kind(dice: &mut Dice, name: &str) -> Kind {
     if keyed || dice.chance(50) {
         fields.push(Field::new("library", "isil", "plain"));
     }
-    let mut status = Field::new("status", "text", "plain");
-    status.values = true;
-    fields.push(status);
+    fields.push(Field::of("status", &WORDS));
     fields.push(Field::new("due_on", "date", "plain"));
+    if dice.chance(50) {
+        let kind = *dice.pick(&["instant", "date"]);
+        let stages = ["stages.one", "stages.two", "three_at"];
+        fields.extend(stages.map(|path| Field::new(path, kind, "plain")));
+    }
     if dice.chance(50) {
         fields.push(Field::new("remark", "text", "free_text"));
     }
@@ -234,6 +290,41 @@ fn record_kind(dice: &mut Dice, name: &str) -> Kind {
         keyed,
         closed: dice.chance(if wide > 0 { 60 } else { 20 }),
         other_library: dice.chance(30),
+        fields,
+    }
+}
+
+/// A kind by which patrons decide.
+fn gate_kind(dice: &mut Dice, name: &str) -> Kind {
+    let id = format!("{name}_id");
+    let mut fields = vec![
+        Field::new(&id, "text", "identifier"),
+        Field::new("patron_id", "text", "identifier"),
+        Field::new("library", "isil", "plain"),
+        Field::new("purpose", "text", "personal"),
+        Field::new("at", "instant", "personal"),
+    ];
+    fields.extend(match name {
+        "consent" => vec![
+            Field::new("recipient", "text", "personal"),
+            Field::of("decision", &["granted", "refused", "withdrawn"]),
+            Field::of("manner", &["written", "digital", "oral"]),
+        ],
+        _ => vec![
+            Field::of("kind", &["direct_marketing", "special_circumstances"]),
+            Field::of("status", &["lodged", "upheld", "dismissed"]),
+        ],
+    });
+    if dice.chance(30) {
+        more_fields(dice, "", 1, &mut fields);
+    }
+    Kind {
+        name: name.to_owned(),
+        role: "gate",
+        id,
+        keyed: true,
+        closed: dice.chance(20),
+        other_library: false,
         fields,
     }
 }
@@ -272,7 +363,10 @@ fn any_field(dice: &mut Dice, path: String) -> Field {
         } else {
             dice.word(&CLASSES)
         },
-        values: kind == "text" && dice.chance(40),
+        values: match kind {
+            "text" if dice.chance(40) => &WORDS,
+            _ => &[],
+        },
     }
 }
 
@@ -298,10 +392,9 @@ fn kind_text(kind: &Kind) -> String {
         values,
     } in &kind.fields
     {
-        let values = if *values {
-            format!("values = {WORDS:?}, ")
-        } else {
-            String::new()
+        let values = match values {
+            [] => String::new(),
+            some => format!("values = {some:?}, "),
         };
         writeln!(
             text,
@@ -324,43 +417,101 @@ struct Author<'a> {
     source: &'a Kind,
     patron: &'a Kind,
     pseudonymised: bool,
+    now_ms: i64,
 }
 
 impl<'a> Author<'a> {
     fn recipient(&mut self, name: &str) -> String {
         self.pseudonymised = self.dice.chance(10);
+        let purpose = *self.dice.pick(&PURPOSES);
         let mut text = format!(
-            "name = \"{name}\"\ntitle = \"Ontvanger\"\nsource = \"{}\"\npurpose = \"counting\"\n\
+            "name = \"{name}\"\ntitle = \"Ontvanger\"\nsource = \"{}\"\npurpose = \"{purpose}\"\n\
              purpose_text = \"Tellen\"\ncontroller = \"De bibliotheek\"\n\
              pseudonymised = {}\n",
             self.source.name, self.pseudonymised
         );
         text += &self.libraries();
         text += &self.topic(name);
-        text += &self.basis();
+        let (basis, explicit) = self.basis(purpose);
+        text += &basis;
+        if purpose == "direct-marketing" || self.dice.chance(10) {
+            text += "marketing = true\n";
+        }
         if self.dice.chance(90) {
             text += "credential_reason = \"vastgelegd\"\n";
         }
         let authorised = self.dice.chance(20);
         if authorised {
-            let until = self.dice.pick(&["2026-01-14", "2026-01-15", "2030-01-01"]);
-            let from = self.dice.pick(&["2025-01-01", "2026-01-14"]);
             let paper = "reference = \"A-1\", approved_by = \"FG\", approved_on = \"2025-01-01\"";
-            text +=
-                &format!("authorisation = {{ {paper}, from = \"{from}\", until = \"{until}\" }}\n");
+            let days = self.days();
+            text += &format!("authorisation = {{ {paper}, {days} }}\n");
+        }
+        if self.dice.chance(15) {
+            let paper =
+                "reference = \"V-1\", clauses = [\"use\", \"security\", \"confidentiality\"]";
+            let days = self.days();
+            text += &format!("agreement = {{ {paper}, {days} }}\n");
+            text += self.dice.word(&["", "role = \"processor\"\n"]);
         }
         let history = self.source.keyed && self.source.role != "patron";
+        let status = |field: &Field| field.path == "status";
+        let history = history && self.source.fields.iter().any(status);
         if history && (self.source.name == "loan" || self.dice.chance(5)) {
             text += "loan_history = true\n";
         }
-        let dated = self.named(|field| field.is_single() && field.is_dated());
-        let from = &self.dice.pick(&dated).path;
-        text +=
-            &format!("retention = {{ term = \"P1Y\", from = \"{from}\", after = \"retract\" }}\n");
+        text += &self.retention();
+        text += &self.stages();
         text += &format!("key = {{ pseudonym = \"{}\" }}\n", self.key());
         text += &self.conditions();
-        text += &self.fields(authorised);
+        text += &self.fields(authorised, explicit);
         text
+    }
+
+    /// When a paper is in force: mostly now.
+    fn days(&mut self) -> String {
+        let from = *self.dice.pick(&[-400, -400, -400, -1, 0, 1]);
+        let until = *self.dice.pick(&[1_000, 1_000, 1_000, -1, 0, 1]);
+        let now = jiff::Timestamp::from_millisecond(self.now_ms).unwrap();
+        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let day = |days: i64| today.checked_add(jiff::Span::new().days(days)).unwrap();
+        let after = self
+            .dice
+            .word(&["", ", after = \"keep\"", ", after = \"retract\""]);
+        let until = day(until.max(from));
+        format!("from = \"{}\", until = \"{until}\"{after}", day(from))
+    }
+
+    fn retention(&mut self) -> String {
+        let mut dated = self.named(|field| field.is_single() && field.is_dated());
+        let end = |named: &Named<'_>| named.path.ends_with("membership.ends_on");
+        if self.dice.chance(25) && dated.iter().any(end) {
+            dated.retain(end);
+        }
+        let from = &self.dice.pick(&dated).path;
+        let term = self.dice.word(&TERMS);
+        let after = self.dice.word(&["retract", "forget"]);
+        format!("retention = {{ term = \"{term}\", from = \"{from}\", after = \"{after}\" }}\n")
+    }
+
+    fn stages(&mut self) -> String {
+        let kind = self.dice.word(&["date", "instant"]);
+        let mut stages = self.named(|field| field.is_single() && field.kind == kind);
+        stages.retain(|stage| !stage.joined);
+        if stages.len() < 2 || self.dice.chance(70) {
+            return String::new();
+        }
+        let named = |stage: &Named<'_>| {
+            ["one", "two", "three_at"]
+                .iter()
+                .any(|end| stage.path.ends_with(end))
+        };
+        if stages.iter().filter(|stage| named(stage)).count() > 1 && self.dice.chance(70) {
+            stages.retain(named);
+        }
+        self.dice.shuffle(&mut stages);
+        stages.truncate(self.dice.between(2, 3));
+        let stages: Vec<&str> = stages.iter().map(|stage| &*stage.path).collect();
+        format!("stages = {stages:?}\n")
     }
 
     /// The fields for which `wanted` holds, own ones and the patron's.
@@ -387,29 +538,38 @@ impl<'a> Author<'a> {
     }
 
     fn topic(&mut self, name: &str) -> String {
-        let by = self.named(|field| field.is_single() && field.values);
+        let by = self.named(|field| field.is_single() && !field.values.is_empty());
         if by.is_empty() || self.dice.chance(75) {
             return format!("topic = \"out.{name}\"\n");
         }
-        let by = &self.dice.pick(&by).path;
-        let count = self.dice.between(1, WORDS.len());
-        let of = WORDS[..count].iter();
+        let Named {
+            path: by, field, ..
+        } = self.dice.pick(&by);
+        let count = self.dice.between(1, field.values.len());
+        let of = field.values[..count].iter();
         let of = of.map(|word| format!("\"{word}\" = \"out.{name}.{word}\""));
         let of = of.collect::<Vec<_>>().join(", ");
         format!("topic = {{ by = \"{by}\", of = {{ {of} }} }}\n")
     }
 
-    fn basis(&mut self) -> String {
-        if self.dice.chance(88) {
-            return "legal_basis = \"contract\"\n".to_owned();
-        }
-        let keyed = self.source.keyed && self.dice.chance(80);
-        let implied = if keyed {
-            ", implied_by = \"patron.account.created_at\""
-        } else {
-            ""
+    /// The legal basis, with its gate; and whether consent is explicit.
+    fn basis(&mut self, purpose: &str) -> (String, bool) {
+        let asked = self.dice.chance(30);
+        let basis = match asked && self.dice.chance(80) {
+            true => "legal_basis = \"consent\"\n",
+            false => "legal_basis = \"contract\"\n",
         };
-        format!("legal_basis = \"consent\"\nconsent = {{ purpose = \"counting\"{implied} }}\n")
+        if !asked {
+            return (basis.to_owned(), false);
+        }
+        let keyed = self.source.keyed;
+        let (more, explicit) = match self.dice.below(4) {
+            0 => (", explicit = true", true),
+            1 | 2 if keyed => (", implied_by = \"patron.account.created_at\"", false),
+            _ => ("", false),
+        };
+        let gate = format!("consent = {{ purpose = \"{purpose}\"{more} }}\n");
+        (format!("{basis}{gate}"), explicit)
     }
 
     fn key(&mut self) -> String {
@@ -435,9 +595,10 @@ impl<'a> Author<'a> {
         for _ in 0..count {
             let Named { path, field, .. } = self.dice.pick(&fields);
             let test = match field.kind {
-                "text" if field.values => {
-                    let first = self.dice.below(3);
-                    format!("is = {:?}", &WORDS[first..first + 3])
+                "text" if !field.values.is_empty() => {
+                    let first = self.dice.below(field.values.len().min(3));
+                    let last = field.values.len().min(first + 3);
+                    format!("is = {:?}", &field.values[first..last])
                 }
                 "boolean" => format!("is = [{}]", self.dice.chance(50)),
                 "integer" => "is = [0, 1, -1, 7, 12]".to_owned(),
@@ -452,12 +613,13 @@ impl<'a> Author<'a> {
         format!("when = [{}]\n", conditions.join(", "))
     }
 
-    fn fields(&mut self, authorised: bool) -> String {
+    fn fields(&mut self, authorised: bool, explicit: bool) -> String {
         let careless = self.dice.chance(3);
         let pseudonymised = self.pseudonymised;
         let released = self.named(|field| {
             let allowed = match field.class {
-                "secret" | "special" => false,
+                "secret" => false,
+                "special" => explicit,
                 "national_id" => authorised,
                 "plain" => true,
                 "free_text" => field.is_single(),
@@ -487,7 +649,7 @@ impl<'a> Author<'a> {
                     continue;
                 }
                 2 => self.mask_of_the_patron(),
-                3 if authorised && !national.is_empty() => {
+                3..6 if authorised && !national.is_empty() => {
                     let named = self.dice.pick(&national);
                     self.value(named, &released)
                 }
@@ -521,10 +683,10 @@ impl<'a> Author<'a> {
             (_, true) => "patron.",
             _ => return "mask = \"constant\", value = \"vast\"".to_owned(),
         };
-        let due = if start.is_empty() {
-            "account.created_at"
-        } else {
-            "due_on"
+        let due = match self.source.role {
+            "patron" => "account.created_at",
+            _ if self.source.fields.iter().any(|field| field.path == "at") => "at",
+            _ => "due_on",
         };
         let value = *self.dice.pick(&[
             "surname\", mask = \"full_name\"",

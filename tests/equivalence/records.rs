@@ -11,7 +11,7 @@ use zeef::policy::form::Form;
 
 use crate::dice::Dice;
 use crate::plain::Message;
-use crate::policies::{LIBRARIES, WORDS};
+use crate::policies::{LIBRARIES, PURPOSES, RECIPIENTS, TERMS, WORDS};
 
 /// What a record holds at a place, before there are values.
 #[derive(Clone, Debug)]
@@ -50,11 +50,13 @@ pub struct Stream<'p> {
     /// Kind and template that the records follow at present.
     current: (usize, usize),
     offset: i64,
+    now_ms: i64,
 }
 
 impl<'p> Stream<'p> {
-    /// A stream of those kinds for which `wanted` holds.
-    pub fn new(policy: &'p Policy, seed: u64, wanted: impl Fn(&Kind) -> bool) -> Self {
+    /// A stream of those kinds for which `wanted` holds; many dates lie where
+    /// something begins or ends at `now_ms`.
+    pub fn new(policy: &'p Policy, seed: u64, now_ms: i64, wanted: impl Fn(&Kind) -> bool) -> Self {
         let mut dice = Dice::new(seed);
         let kinds = policy.kinds.iter().filter(|kind| wanted(kind));
         let kinds = kinds.map(|kind| {
@@ -67,6 +69,7 @@ impl<'p> Stream<'p> {
             kinds,
             current: (0, 0),
             offset: 0,
+            now_ms,
         }
     }
 
@@ -105,7 +108,12 @@ impl<'p> Stream<'p> {
             0..10 => PATRONS[turn % PATRONS.len()],
             _ => dice.pick(&PATRONS),
         };
-        let mut maker = Maker { dice, patron_id };
+        let now_ms = self.now_ms;
+        let mut maker = Maker {
+            dice,
+            patron_id,
+            now_ms,
+        };
         let mut draft = maker.draft(&plan);
         if maker.dice.once_in(6) {
             maker.spoil(&mut draft);
@@ -321,6 +329,7 @@ fn escaped(key: &str, dice: &mut Dice) -> String {
 struct Maker<'a> {
     dice: &'a mut Dice,
     patron_id: &'a str,
+    now_ms: i64,
 }
 
 const NAMES_OF_PEOPLE: [&str; 8] = [
@@ -416,6 +425,17 @@ impl Maker<'_> {
             ("card_kind", _) => self.dice.word(&["library", "library", "eid"]).to_owned(),
             ("postcode", _) => self.dice.word(&["1234 AB", "9000", "12"]).to_owned(),
             ("country", _) => self.dice.word(&["NL", "BE", "nl"]).to_owned(),
+            ("consent_id" | "objection_id", _) => format!("id-{}", self.dice.below(3)),
+            ("purpose", _) if value.values.is_empty() => match self.dice.below(10) {
+                0 => return "null".to_owned(),
+                1 => "elsewhere".to_owned(),
+                _ => self.dice.word(&PURPOSES).to_owned(),
+            },
+            ("recipient", _) if value.values.is_empty() => match self.dice.below(10) {
+                0..5 => return self.dice.word(&["null", "\"\""]).to_owned(),
+                5 => "r9".to_owned(),
+                _ => self.dice.word(&RECIPIENTS).to_owned(),
+            },
             ("remark", _) if self.dice.chance(70) => self.dice.word(&NOTES).to_owned(),
             (_, Type::Boolean) => return self.dice.word(&["true", "false"]).to_owned(),
             (_, Type::Integer) if self.dice.chance(80) => {
@@ -428,14 +448,78 @@ impl Maker<'_> {
             (_, Type::CardNumber) => self.dice.word(&CARDS).to_owned(),
             (_, Type::Text(Some(form))) => self.formed(form),
             _ if value.needed => format!("id-{}", self.dice.below(1_000)),
-            _ if !value.values.is_empty() => self.dice.pick(&value.values).clone(),
+            _ if !value.values.is_empty() => self.listed(&value.values),
             _ if self.dice.chance(20) => self.dice.word(&WORDS).to_owned(),
             _ => self.text(),
         };
         self.quoted(&text)
     }
 
+    /// One of a list; what lets others pass a gate comes more often.
+    fn listed(&mut self, values: &[String]) -> String {
+        let often = [
+            "active",
+            "granted",
+            "special_circumstances",
+            "dismissed",
+            "p",
+        ];
+        let mut favoured = values
+            .iter()
+            .filter(|value| often.contains(&value.as_str()));
+        match favoured.next() {
+            Some(value) if self.dice.chance(40) => value.clone(),
+            Some(_) if self.dice.chance(10) => self.dice.word(&WORDS).to_owned(),
+            _ => self.dice.pick(values).clone(),
+        }
+    }
+
+    /// A time at which some term from it is over now, or nearly; or now.
+    fn start(&mut self) -> jiff::Zoned {
+        let now = jiff::Timestamp::from_millisecond(self.now_ms).unwrap();
+        let term: jiff::Span = self.dice.word(&TERMS).parse().unwrap();
+        let term = match self.dice.below(4) {
+            0 => jiff::Span::new(),
+            1 => jiff::Span::new().days(-3),
+            _ => term,
+        };
+        let start = now.to_zoned(jiff::tz::TimeZone::UTC);
+        start.checked_sub(term).unwrap()
+    }
+
+    fn date(&mut self) -> String {
+        let days = jiff::Span::new().days(*self.dice.pick(&[-1, 0, 0, 1, 2]));
+        self.start().date().checked_add(days).unwrap().to_string()
+    }
+
+    fn instant(&mut self) -> String {
+        let span = jiff::Span::new();
+        let near = *self.dice.pick(&[
+            span,
+            span,
+            span.nanoseconds(1),
+            span.nanoseconds(-1),
+            span.milliseconds(1),
+            span.milliseconds(-1),
+            span.hours(-1),
+            span.hours(1),
+        ]);
+        let time = self.start().checked_add(near).unwrap().timestamp();
+        let ahead = *self.dice.pick(&[0, 0, 5, -11]);
+        match ahead {
+            0 => time.to_string(),
+            _ => time
+                .display_with_offset(jiff::tz::offset(ahead))
+                .to_string(),
+        }
+    }
+
     fn formed(&mut self, form: Form) -> String {
+        match form {
+            Form::Date if self.dice.chance(60) => return self.date(),
+            Form::Instant if self.dice.chance(80) => return self.instant(),
+            _ => {}
+        }
         let all: &[&str] = match form {
             Form::Date => &[
                 "2026-02-01",
@@ -449,6 +533,10 @@ impl Maker<'_> {
                 "2026-01-15T12:00:00.001Z",
                 "2024-02-28T23:30:00-05:00",
                 "2025-06-30T23:59:60Z",
+                "9999-12-31T23:59:59-05:00",
+                "2400-01-01T00:00:00Z",
+                "0001-01-01T00:00:00Z",
+                "1600-01-01T00:00:00Z",
             ],
             Form::Email => &["jan@example.org", "j+b@sub.example.org", "jan@example"],
             Form::Phone => &["06-00000000", "+31 6 00000000", "06"],

@@ -7,6 +7,7 @@ use zeef::policy::Policy;
 use crate::engine;
 use crate::generated::World;
 use crate::plain::Bounds;
+use crate::policies::NOW_MS;
 
 /// A file of a config folder: its path there, and its text.
 pub type File = (String, String);
@@ -55,6 +56,7 @@ pub fn of_folder(folder: &Path) -> Result<World, String> {
         policy,
         bounds,
         lane,
+        now_ms: NOW_MS,
     })
 }
 

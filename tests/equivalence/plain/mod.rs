@@ -150,22 +150,23 @@ impl<'p> Model<'p> {
     fn decide(&mut self, kind: &Kind, message: &Message, record: &Tree) -> Vec<String> {
         let mut patron = None;
         let mut unknown = false;
-        match kind.role {
-            Role::Patron => self.learn(message, Known::Patron(record.clone())),
-            Role::Record if kind.keyed => match self.known(message) {
+        if kind.role == Role::Patron {
+            self.learn(message, Known::Patron(record.clone()));
+        }
+        if kind.role == Role::Gate
+            && let Some(names) = deciding(&kind.name)
+        {
+            let Some(statement) = said(kind, names, record) else {
+                return self.refuse(kind, message, "malformed");
+            };
+            self.hear(kind, message, Some(statement));
+        }
+        if kind.role != Role::Patron && kind.keyed {
+            match self.known(message) {
                 Some(Known::Patron(tree)) => patron = Some(tree.clone()),
                 Some(Known::Erased) => return self.withhold_all(kind, "patron_erased"),
                 Some(Known::Unreadable) | None => unknown = true,
-            },
-            Role::Gate => {
-                if let Some(names) = deciding(&kind.name) {
-                    let Some(statement) = said(kind, names, record) else {
-                        return self.refuse(kind, message, "malformed");
-                    };
-                    self.hear(kind, message, Some(statement));
-                }
             }
-            Role::Record => {}
         }
         let mut said = Vec::new();
         for (index, recipient) in self.offered(kind) {
