@@ -236,7 +236,8 @@ fn convergence() {
 #[test]
 fn two_interleavings_end_in_the_same_bytes() {
     for seed in seeds(10) {
-        let steps = story::story(seed, 40);
+        // When a record is first decided may matter, so time stands still.
+        let steps = story::punctual(&story::story(seed, 40));
         let other = story::interleaved(seed, &steps);
         let one = told(seed, &steps, Setup::PLAIN);
         let other = told(seed, &other, Setup::PLAIN);

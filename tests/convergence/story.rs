@@ -50,6 +50,18 @@ pub fn story(seed: u64, length: usize) -> Vec<Step> {
     Teller::new(seed).tell(length)
 }
 
+/// The same story, where all is read before the clock goes on.
+pub fn punctual(steps: &[Step]) -> Vec<Step> {
+    let mut punctual = Vec::new();
+    for step in steps {
+        if matches!(step, Step::Clock(_)) {
+            punctual.push(Step::Run);
+        }
+        punctual.push(step.clone());
+    }
+    punctual
+}
+
 /// The same story with the sources mixed otherwise, and more often read: what
 /// lies on one source stays in its order, and so does all else that happens.
 pub fn interleaved(seed: u64, steps: &[Step]) -> Vec<Step> {
