@@ -117,17 +117,17 @@ fn an_end_of_membership_that_is_moved_moves_the_end_of_the_term() {
         push("patron", &membership)
     };
     let loan = r#""loan_id":"l","status":"open","due_on":"2026-02-01""#;
-    check(&[
-        patron("2026-01-01"),
-        push("loan", loan),
-        Step::Run,
+    let before = [patron("2026-01-01"), push("loan", loan), Step::Run];
+    let after = [
         patron("2024-02-01"),
         Step::Run,
         after_days(16),
         Step::Run,
         after_days(17),
         Step::Run,
-    ]);
+    ];
+    check(&[&before[..], &after].concat());
+    check(&[&before[..], &[Step::Cut("loan")], &after].concat());
 }
 
 #[test]

@@ -43,13 +43,19 @@ use site::{Layout, Setup};
 use story::Step;
 use world::World;
 
-fn recipients() -> Vec<&'static Recipient> {
-    RECIPIENTS.iter().chain(own::RECIPIENTS).collect()
+/// All recipients, by the policy as it is or as it is changed.
+fn recipients(changed: bool) -> Vec<&'static Recipient> {
+    let all = RECIPIENTS.iter().chain(own::RECIPIENTS);
+    let now = |one: &'static Recipient| {
+        let mut others = own::CHANGED.iter().filter(|_| changed);
+        others.find(|other| other.name == one.name).unwrap_or(one)
+    };
+    all.map(now).collect()
 }
 
 /// Tells a story to the world alone, which takes the first of its answers.
 fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
-    let mut world = World::new(recipients(), golden::KEY, story::START_MS);
+    let mut world = World::new(recipients(false), golden::KEY, story::START_MS);
     let mut unread = false;
     for step in steps {
         match step {
@@ -74,6 +80,7 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
             }
             Step::Cut(source) if !unread => world.cut(source, 0),
             Step::Vanish => world.forget_erased(),
+            Step::Policy(changed) => world.set_policy(recipients(*changed)),
             Step::Cut(_) | Step::Restart | Step::Compact => {}
         }
     }
@@ -93,7 +100,7 @@ fn stories_reach_everything() {
             missing.push(what);
         }
     };
-    for recipient in recipients() {
+    for recipient in recipients(false) {
         let name = recipient.name;
         let of_patron = recipient.source == "patron";
         let mut outcomes = vec![
@@ -108,7 +115,7 @@ fn stories_reach_everything() {
             "patron_lapsed",
         ];
         if !of_patron {
-            outcomes.extend(["held", "retracted for held", "source_gone"]);
+            outcomes.extend(["held", "retracted for held"]);
             outcomes.extend(["has of a source that is cut"]);
         }
         if !recipient.when.is_empty() {
@@ -116,6 +123,9 @@ fn stories_reach_everything() {
         }
         if !of_patron && recipient.source != "ill_request" {
             outcomes.push("library_conflict");
+        }
+        if !of_patron && recipient.consent.is_none() {
+            outcomes.push("source_gone");
         }
         if recipient.consent.is_some() {
             outcomes.extend(["no_consent", "consent_unreadable"]);

@@ -120,12 +120,22 @@ fields      = { branch = { from = "branch" }, home = { from = "patron.membership
     ),
 ];
 
-/// Writes the files into a folder of recipients.
-pub fn write(folder: &Path) {
+/// What a changed policy has in place of what.
+const CHANGES: &[(&str, &str)] = &[
+    (", email = { from = \"email\" }", ""),
+    ("is = [\"open\", \"overdue\"]", "is = [\"open\"]"),
+];
+
+/// Writes the files into a folder of recipients, as they are or changed.
+pub fn write(folder: &Path, changed: bool) {
     for (name, text) in FILES {
         let head = format!("name = \"{name}\"\ntopic = \"out.{name}\"\n");
+        let mut text = format!("{head}{REGISTER}{text}");
+        for (from, to) in CHANGES.iter().filter(|_| changed) {
+            text = text.replace(from, to);
+        }
         let path = folder.join(format!("{name}.toml"));
-        fs::write(path, format!("{head}{REGISTER}{text}")).expect("write a recipient");
+        fs::write(path, text).expect("write a recipient");
     }
 }
 
@@ -324,6 +334,29 @@ pub const RECIPIENTS: &[Recipient] = &[
             out
         },
         ..Recipient::PLAIN
+    },
+];
+
+/// What stands in place of those with their names in a changed policy.
+pub const CHANGED: &[Recipient] = &[
+    Recipient {
+        needs: &[
+            "patron.patron_id",
+            "patron.library",
+            "patron.kind",
+            "patron.membership.ends_on",
+            "patron.surname",
+        ],
+        project: |view| {
+            let mut out = of_patron(view);
+            out.copy(view, "surname", "patron.surname");
+            out
+        },
+        ..RECIPIENTS[0]
+    },
+    Recipient {
+        when: &[Condition::Is("status", &["open"])],
+        ..RECIPIENTS[6]
     },
 ];
 

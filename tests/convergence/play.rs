@@ -38,7 +38,7 @@ impl Stage {
         Stage {
             setup,
             site: Site::new(setup, story::START_MS),
-            world: World::new(crate::recipients(), golden::KEY, story::START_MS),
+            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
             unread: false,
             open: BTreeSet::new(),
         }
@@ -49,7 +49,7 @@ impl Stage {
             let done = self.step(step);
             done.map_err(|difference| format!("at step {number}: {difference}"))?;
         }
-        let names = crate::recipients().into_iter().map(|one| one.name);
+        let names = crate::recipients(false).into_iter().map(|one| one.name);
         Ok(Played {
             values: names.map(|name| (name, self.site.values(name))).collect(),
             open: self.open,
@@ -72,6 +72,11 @@ impl Stage {
                 self.world.set_clock(*now_ms);
             }
             Step::Restart => self.site.restart(),
+            Step::Policy(changed) => {
+                self.site.changed = *changed;
+                self.site.restart();
+                self.world.set_policy(crate::recipients(*changed));
+            }
             Step::Cut(source) if !self.unread => {
                 for partition in 0..self.setup.partitions {
                     self.site.each(source, |transport, source| {
@@ -111,7 +116,7 @@ impl Stage {
             }
         }
         let forgets = |name: &str| {
-            let recipients = crate::recipients();
+            let recipients = crate::recipients(false);
             let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
             forgetting.any(|one| one.name == name)
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -25,7 +25,7 @@ use crate::own;
 use crate::reference::golden;
 
 /// How recipients are spread over lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub enum Layout {
     One,
     Two,
@@ -62,21 +62,20 @@ fn key(name: &str, bytes: &[u8]) -> Key {
     Key::parse(&format!("{name}:{}", URL_SAFE_NO_PAD.encode(bytes))).expect("a key")
 }
 
-fn policy() -> Policy {
+fn policy(changed: bool) -> Policy {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     copy_folder(&root.join("config"), folder.path());
-    own::write(&folder.path().join("recipients"));
+    own::write(&folder.path().join("recipients"), changed);
     let loaded = Policy::load(folder.path());
-    loaded
-        .expect("a policy with the tests' own recipients")
-        .policy
+    let loaded = loaded.expect("a policy with the tests' own recipients");
+    loaded.policy
 }
 
-fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
-    static POLICY: LazyLock<Policy> = LazyLock::new(policy);
+fn lanes(layout: Layout, changed: bool) -> Vec<Arc<Lane>> {
+    let policy = policy(changed);
     let key = key("golden", golden::KEY);
-    let names: Vec<&str> = POLICY
+    let names: Vec<&str> = policy
         .recipients
         .iter()
         .map(|one| one.name.as_str())
@@ -95,12 +94,10 @@ fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
         Layout::Each => names.len(),
     };
     let compile = |number: usize| {
-        let wanted = |name: &str| lane_of(name) == number;
-        let name = format!("lane-{number}");
         Lane::compile(
-            &name,
-            &POLICY,
-            |recipient| wanted(&recipient.name),
+            &format!("lane-{number}"),
+            &policy,
+            |recipient| lane_of(&recipient.name) == number,
             |_| Some(Pseudonymiser::new(&key)),
             Options::default(),
         )
@@ -110,15 +107,10 @@ fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
         .collect()
 }
 
-fn compiled(layout: Layout) -> &'static [Arc<Lane>] {
-    static ONE: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::One));
-    static TWO: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::Two));
-    static EACH: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::Each));
-    match layout {
-        Layout::One => &ONE,
-        Layout::Two => &TWO,
-        Layout::Each => &EACH,
-    }
+fn compiled(layout: Layout, changed: bool) -> &'static [Arc<Lane>] {
+    static COMPILED: [OnceLock<Vec<Arc<Lane>>>; 6] = [const { OnceLock::new() }; 6];
+    let place = layout as usize * 2 + usize::from(changed);
+    COMPILED[place].get_or_init(|| lanes(layout, changed))
 }
 
 /// One output topic as its reader has it in the end.
@@ -127,6 +119,8 @@ pub type Values = BTreeMap<String, Vec<u8>>;
 /// All lanes, each with sources of its own that hold the same.
 pub struct Site {
     setup: Setup,
+    /// Whether the policy is the changed one, from the next start on.
+    pub changed: bool,
     clock: Arc<AtomicI64>,
     workers: Vec<Worker<Live>>,
 }
@@ -135,10 +129,11 @@ impl Site {
     pub fn new(setup: Setup, now_ms: i64) -> Self {
         let mut site = Site {
             setup,
+            changed: false,
             clock: Arc::new(AtomicI64::new(now_ms)),
             workers: Vec::new(),
         };
-        let lanes = compiled(setup.layout);
+        let lanes = compiled(setup.layout, false);
         let transports = lanes.iter().map(|lane| {
             let transport = MemoryTransport::new(&lane.plan());
             let transport = transport.with_chunk(setup.chunk);
@@ -200,7 +195,7 @@ impl Site {
 
     /// Kills the process, and starts it on what it left.
     pub fn restart(&mut self) {
-        let lanes = compiled(self.setup.layout);
+        let lanes = compiled(self.setup.layout, self.changed);
         let workers = lanes.iter().zip(&self.workers).map(|(lane, worker)| {
             let mut transport = worker.transport.clone();
             transport.restart();

@@ -21,6 +21,8 @@ pub enum Step {
     Run,
     /// The process is killed and starts anew.
     Restart,
+    /// The process starts anew with another policy, or with the first again.
+    Policy(bool),
     /// A source loses all that it has, once that is read.
     Cut(&'static str),
     /// The source of patrons keeps the last message of each.
@@ -242,7 +244,11 @@ impl Teller {
     }
 
     fn trouble(&mut self) {
-        match self.below(6) {
+        match self.below(7) {
+            6 => {
+                let changed = self.chance(60);
+                self.steps.push(Step::Policy(changed));
+            }
             0 | 1 => self.steps.push(Step::Restart),
             2 => self.steps.push(Step::Compact),
             3 => {
