@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
-use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, STATE_TOPIC};
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::Policy;
@@ -216,13 +216,18 @@ impl Site {
         Ok(())
     }
 
-    /// What a reader of a recipient's topic has.
-    pub fn values(&self, recipient: &str) -> Values {
-        let topic = format!("out.{recipient}");
-        let mut all = Values::new();
+    /// What readers of the recipients' topics have, by recipient.
+    pub fn values(&self) -> BTreeMap<String, Values> {
+        let mut all: BTreeMap<String, Values> = BTreeMap::new();
         for worker in &self.workers {
-            for (key, value) in worker.transport.memory.last_values(&topic) {
-                all.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
+            for (topic, values) in last_values(worker) {
+                if let Some(recipient) = topic.strip_prefix("out.") {
+                    let values = values.into_iter().map(|(key, value)| {
+                        let key = String::from_utf8_lossy(key).into_owned();
+                        (key, value.to_vec())
+                    });
+                    all.entry(recipient.to_owned()).or_default().extend(values);
+                }
             }
         }
         all
@@ -281,28 +286,15 @@ impl Site {
     /// Whether the state says that recipients have what they have.
     pub fn check_state(&self) -> Result<(), String> {
         for worker in &self.workers {
-            let lane = worker.pipeline.lane();
-            let mut said = BTreeSet::new();
-            for row in worker
-                .transport
-                .memory
-                .last_values(&state_topic(lane))
-                .values()
-            {
-                let row: serde_json::Value =
-                    serde_json::from_slice(row).map_err(|error| error.to_string())?;
-                let to = row["to"].as_object().ok_or("a row without recipients")?;
-                let has = |entry: &&serde_json::Value| entry["key"].is_string();
-                for entry in to.values().filter(has) {
-                    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-                    said.insert((text("topic"), text("key")));
-                }
-            }
-            let mut had = BTreeSet::new();
-            for recipient in &lane.recipients {
-                let topic = format!("out.{}", recipient.name);
-                for key in worker.transport.memory.last_values(&topic).keys() {
-                    had.insert((topic.clone(), String::from_utf8_lossy(key).into_owned()));
+            let (mut said, mut had) = (BTreeSet::new(), BTreeSet::new());
+            for (topic, values) in last_values(worker) {
+                if topic.starts_with(STATE_TOPIC) {
+                    for row in values.values() {
+                        has_by_row(row, &mut said)?;
+                    }
+                } else if topic.starts_with("out.") {
+                    let lossy = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+                    had.extend(values.keys().map(|key| (topic.to_owned(), lossy(key))));
                 }
             }
             if said != had {
@@ -364,6 +356,29 @@ fn source_of(lane: &Lane, name: &str) -> Option<SourceId> {
     Some(SourceId(u16::try_from(place).expect("few sources")))
 }
 
-fn state_topic(lane: &Lane) -> String {
-    format!("zeef.state.{}", lane.name)
+/// The last value of each key of each topic, where it is no tombstone.
+fn last_values(worker: &Worker<Live>) -> BTreeMap<&str, BTreeMap<&[u8], &[u8]>> {
+    let mut last: BTreeMap<&str, BTreeMap<&[u8], &[u8]>> = BTreeMap::new();
+    for output in worker.transport.memory.published() {
+        let Some(key) = output.key.as_deref() else {
+            continue;
+        };
+        let values = last.entry(output.topic.as_str()).or_default();
+        match output.value.as_deref() {
+            Some(value) => values.insert(key, value),
+            None => values.remove(key),
+        };
+    }
+    last
+}
+
+/// Adds the topics and keys of what recipients have, as a row of the state says.
+fn has_by_row(row: &[u8], has: &mut BTreeSet<(String, String)>) -> Result<(), String> {
+    let row: serde_json::Value = serde_json::from_slice(row).map_err(|error| error.to_string())?;
+    let to = row["to"].as_object().ok_or("a row without recipients")?;
+    for entry in to.values().filter(|entry| entry["key"].is_string()) {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        has.insert((text("topic"), text("key")));
+    }
+    Ok(())
 }
