@@ -124,6 +124,7 @@ fields      = { branch = { from = "branch" }, home = { from = "patron.membership
 const CHANGES: &[(&str, &str)] = &[
     (", email = { from = \"email\" }", ""),
     ("is = [\"open\", \"overdue\"]", "is = [\"open\"]"),
+    ("until = \"2027-01-31\"", "until = \"2028-01-31\""),
 ];
 
 /// Writes the files into a folder of recipients, as they are or changed.
@@ -357,6 +358,14 @@ pub const CHANGED: &[Recipient] = &[
     Recipient {
         when: &[Condition::Is("status", &["open"])],
         ..RECIPIENTS[6]
+    },
+    Recipient {
+        agreement: Some(Paper {
+            from: "2026-02-01",
+            until: "2028-01-31",
+            retract: false,
+        }),
+        ..RECIPIENTS[3]
     },
 ];
 

@@ -312,6 +312,19 @@ impl Site {
         Ok(())
     }
 
+    /// How often a text was sent to anybody, whatever became of it.
+    pub fn sent(&self, text: &str) -> usize {
+        let holds = |output: &&Published| {
+            let value = output.value.as_deref().unwrap_or_default();
+            String::from_utf8_lossy(value).contains(text)
+        };
+        let sent = |worker: &Worker<Live>| {
+            let published = worker.transport.memory.published();
+            published.iter().filter(holds).count()
+        };
+        self.workers.iter().map(sent).sum()
+    }
+
     /// Looks for any of some texts in all that is left when every topic was compacted.
     pub fn search(&self, texts: &[String]) -> Option<String> {
         for worker in &self.workers {

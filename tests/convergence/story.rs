@@ -115,7 +115,13 @@ const AGAINST: &[&str] = &[
 const NAMED: &[&str] = &["kb-membership", "own-circle", "own-written", "nobody"];
 const NATIONAL: &[&str] = &["85.07.30-033.28", "17.07.30-033.84"];
 /// First and later days of the papers in `own`.
-const PAPER_EDGES: &[&str] = &["2026-02-01", "2026-11-01", "2027-01-01", "2027-02-01"];
+const PAPER_EDGES: &[&str] = &[
+    "2026-02-01",
+    "2026-11-01",
+    "2027-01-01",
+    "2027-02-01",
+    "2028-02-01",
+];
 
 /// One patron as the library system has it.
 #[derive(Clone, Debug)]
