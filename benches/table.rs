@@ -1,8 +1,9 @@
 //! What the table of patrons costs: memory, lookups, and the time that a
-//! worker needs to build it again.
+//! worker needs to build it again; and what the state costs.
 //!
 //! ```text
 //! cargo bench --bench table                          in memory, a million patrons
+//! cargo bench --bench table -- --state               the state, a million rows
 //! cargo bench --bench table -- --kafka               from a real Kafka that it starts (Java 17, Maven)
 //! cargo bench --bench table -- --kafka --patrons 4000000 --partitions 16
 //! cargo bench --bench table -- --short               seconds, in memory: whether it still runs
@@ -37,12 +38,15 @@ mod process;
 mod rebuild;
 #[path = "table/scene.rs"]
 mod scene;
+#[path = "table/state.rs"]
+mod state;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     short: bool,
     kafka: bool,
+    state: bool,
     patrons: Option<u64>,
     partitions: i32,
     rounds: usize,
@@ -57,6 +61,7 @@ impl Wanted {
         let mut wanted = Wanted {
             short: false,
             kafka: false,
+            state: false,
             patrons: None,
             partitions: 8,
             rounds: 3,
@@ -73,6 +78,7 @@ impl Wanted {
             match name.as_str() {
                 "--bench" => {}
                 "--short" => wanted.short = true,
+                "--state" => wanted.state = true,
                 "--kafka" => wanted.kafka = true,
                 "--patrons" => wanted.patrons = Some(value().parse().unwrap()),
                 "--partitions" => wanted.partitions = value().parse().unwrap(),
@@ -100,6 +106,8 @@ fn main() {
     let wanted = Wanted::parse(std::env::args().skip(1));
     if wanted.kafka {
         rebuild::run(&wanted);
+    } else if wanted.state {
+        state::run(&wanted);
     } else {
         memory::run(&wanted);
     }

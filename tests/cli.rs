@@ -115,6 +115,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "generate",
         "bench",
         "demo",
+        "holds",
         "keys",
         "completions",
     ] {
@@ -286,6 +287,46 @@ fn a_recipient_is_shown_with_its_gates_and_papers() {
         0,
         &["agreement no longer in force", "service-message", "A-1"],
     );
+}
+
+#[test]
+fn holds_are_listed_by_where_they_lie() {
+    let folder = config();
+    let with = |words: &[&str]| {
+        let all = [words, &["--config", path(&folder)]].concat();
+        run(&all)
+    };
+    check(&with(&["keys", "new", "--all"]), 0, &[]);
+    let work = folder.path().join("work");
+    let input = work.join("in");
+    fs::create_dir_all(&input).unwrap();
+    let work = work.to_str().unwrap();
+    check(
+        &with(&["holds", "--directory", "/nowhere"]),
+        1,
+        &["no folder"],
+    );
+    let holds = |words: &[&str]| with(&[&["holds", "--directory", work], words].concat());
+    check(&holds(&[]), 0, &["nothing is held"]);
+    let line = |text: &str, source: &str| {
+        let text = text.replace(&format!("\"source\":\"{source}\","), "");
+        fs::write(input.join(format!("{source}.ndjson")), text + "\n").unwrap();
+    };
+    line(LOAN, "loan");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    let said = holds(&[]);
+    check(&said, 0, &["loan-0@0", "service-message", "1 record held"]);
+    assert!(!said.out.contains("west"), "{}", said.out);
+    let json = holds(&["--json"]);
+    let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let one = &list[0];
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    assert_eq!((&one["topic"], &one["offset"]), (&"loan".into(), &0.into()));
+    assert_eq!(one["patron"].as_str().map(str::len), Some(22));
+    line(PATRON, "patron");
+    check(&with(&["run", "--directory", work]), 0, &[]);
+    check(&holds(&[]), 0, &["nothing is held"]);
+    check(&holds(&["--json"]), 0, &["[]"]);
 }
 
 #[test]
@@ -497,7 +538,10 @@ fn explain_tells_every_gate_and_field() {
         ],
     );
     let said = run_with(&["explain", "service-message"], LOAN.as_bytes());
-    check(&said, 0, &["WITHHELD  patron_unknown", "No gate was asked"]);
+    check(&said, 0, &["HELD  patron_unknown", "when its patron comes"]);
+    let closed = LOAN.replace("\"open\"", "\"returned\"");
+    let said = run_with(&["explain", "service-message"], closed.as_bytes());
+    check(&said, 0, &["WITHHELD  condition", "whoever the patron is"]);
     check(
         &run_with(&["explain", "deurwaarder"], input.as_bytes()),
         1,
@@ -753,7 +797,7 @@ fn bench_reads_the_lines_that_project_reads() {
     assert_eq!(object["refused_records"], 0);
     let words = ["--source", "loan", "--records", "-", "--json"];
     let said = bench(&words, LOAN);
-    check(&said, 0, &["1 record refused as patron_unknown"]);
+    check(&said, 0, &["1 record held"]);
     assert_eq!(figures(&said)["outputs_per_record"], 0.0);
     assert!(!said.err.contains("p1"), "{}", said.err);
 }

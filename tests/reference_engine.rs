@@ -102,7 +102,10 @@ impl Engine {
             said.push(format!("{name} released {key} {value}"));
         }
         for (program, tally) in self.lane.recipients.iter().zip(&tally.recipients) {
-            let mut outcomes = tally.released + tally.refused;
+            let mut outcomes = tally.released + tally.refused + tally.held;
+            if tally.held > 0 {
+                said.push(format!("{} held", program.name));
+            }
             for (reason, &count) in Reason::ALL.iter().zip(&tally.withheld) {
                 outcomes += count;
                 if count > 0 {

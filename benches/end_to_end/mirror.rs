@@ -1,5 +1,5 @@
-//! The bare mirror: reads the source and writes four outputs for each record,
-//! with the settings of zeef's own clients. It parses nothing and decides
+//! The bare mirror: reads the source and writes as many messages for each record
+//! as zeef does, four outputs and a row of the state, with the settings of zeef's own clients. It parses nothing and decides
 //! nothing; what it writes are outputs of zeef, taken from a file by turns, so
 //! that they are the same number of the same bytes.
 

@@ -20,8 +20,9 @@ use crate::child::{self, Cost, Guarded};
 use crate::options::MirrorOrder;
 use crate::scene::{Run, Scene};
 
-/// How many topics the policy of the benches writes to.
-pub const OUTPUTS: usize = 4;
+/// How many topics are written to: those of the policy of the benches, and the
+/// state's.
+pub const OUTPUTS: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(900);
 /// How many partitions of a topic are looked at for its first and last output.
 const LOOKED_AT: i32 = 4;

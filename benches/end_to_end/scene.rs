@@ -14,8 +14,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::BaseProducer;
 use tempfile::TempDir;
 use zeef::daemon::topics as planned;
-use zeef::engine::lane::Lane;
+use zeef::engine::lane::{Lane, STATE_TOPIC};
 use zeef::engine::pipeline::{BatchTime, Pipeline};
+use zeef::engine::state::Namer;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{KeyRing, Pseudonymiser};
 use zeef::transport::kafka::{KafkaSettings, topics};
@@ -62,7 +63,8 @@ pub struct Run {
     pub name: String,
     pub prefix: String,
     pub config: PathBuf,
-    /// Output topics by their full names, in the order of recipients.
+    /// Topics that are written to, by their full names: those of the
+    /// recipients in their order, and that of the state.
     pub outputs: Vec<String>,
 }
 
@@ -115,6 +117,8 @@ impl Scene {
         let outputs = recipients
             .iter()
             .map(|recipient| format!("{prefix}out.{name}.{recipient}"))
+            // Where zeef notes what they have, it writes as well.
+            .chain([format!("{prefix}{STATE_TOPIC}{name}")])
             .collect();
         let own = if beside {
             &self.beside_properties[..]
@@ -158,9 +162,10 @@ impl Scene {
             .iter()
             .map(|planned| {
                 let output = planned.name.starts_with("out.");
+                let written = output || planned.name.starts_with(STATE_TOPIC);
                 let partitions = i32::try_from(partitions).unwrap();
                 let mut wish = planned.wish(&loaded, if output { partitions } else { PARTITIONS });
-                if output && append_time {
+                if written && append_time {
                     let (name, value) = ("message.timestamp.type", "LogAppendTime");
                     wish.configs.insert(name.to_owned(), value.to_owned());
                 }
@@ -246,7 +251,10 @@ impl Scene {
             |recipient| keys.key(recipient).map(Pseudonymiser::new),
             zeef::daemon::run::options(&loaded.daemon),
         );
-        let mut pipeline = Pipeline::new(Arc::new(lane.expect("a lane")));
+        let namer = Namer::new(keys.state().expect("a key of the state"));
+        let holds = zeef::daemon::run::holds(&loaded.daemon);
+        let lane = Arc::new(lane.expect("a lane"));
+        let mut pipeline = Pipeline::with_state(lane, namer, holds);
         pipeline.begin(BatchTime::from_ms(0));
         let mut patrons = Patrons::new(usize::try_from(SAMPLE).unwrap());
         let mut outbox = Outbox::default();

@@ -381,6 +381,37 @@ pub struct BenchArguments {
     pub json: bool,
 }
 
+/// List the records that wait for a patron that is not known yet
+///
+/// Shows where each lies, since when it waits, until when, and for whom; never
+/// what is in it. Reads what is committed, also while a daemon runs.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef holds                            of the Kafka of config/zeef.toml
+  zeef holds --directory /srv/zeef      of a directory
+  zeef holds --json                     for a program
+
+A held record is released when its patron comes. Until [holds] days are over it
+waits; then, or where more than [holds] records of a partition wait, it becomes a
+dead letter.
+
+Exit codes: 0 listed, also where nothing is held, 1 the state cannot be read, 78
+the config is wrong.")]
+pub struct HoldsArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
 /// Make and list the keys of pseudonyms, and that of the state
 #[derive(Args, Clone, Debug)]
 pub struct KeysArguments {

@@ -133,16 +133,15 @@ impl<'a> Case<'a> {
         match explanation.verdict {
             None => writeln!(screen, "{}", styled(GOOD.bold(), "RELEASED"))?,
             Some(reason) => {
-                let verdict = styled(BAD.bold(), "WITHHELD");
+                let held = reason == Reason::PatronUnknown;
+                let verdict = if held { "HELD" } else { "WITHHELD" };
+                let verdict = styled(BAD.bold(), verdict);
                 writeln!(screen, "{verdict}  {reason}: {}", reason.meaning())?;
             }
         }
         match &explanation.gates {
             Some(gates) => self.show_gates(gates, explanation, screen)?,
-            None => writeln!(
-                screen,
-                "No gate was asked: the record is not decided for anybody."
-            )?,
+            None => writeln!(screen, "{}", undecided(explanation.verdict))?,
         }
         if explanation.gates.is_some() {
             self.show_fields(explanation, screen)?;
@@ -428,6 +427,19 @@ fn noticed(outcome: &Outcome) -> String {
     match notes.as_slice() {
         [] => String::new(),
         notes => format!("  ({})", notes.join("; ")),
+    }
+}
+
+/// What is said where the gates were not all asked.
+fn undecided(verdict: Option<Reason>) -> &'static str {
+    match verdict {
+        Some(Reason::PatronUnknown) => {
+            "The record waits, and is decided when its patron comes: give the patron's line too."
+        }
+        Some(Reason::Condition | Reason::Library) => {
+            "The record itself says so, whoever the patron is: no line tells."
+        }
+        _ => "No gate was asked: the record is not decided for anybody.",
     }
 }
 

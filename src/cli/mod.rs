@@ -14,6 +14,7 @@ mod exit;
 mod explain;
 mod flat;
 mod generate;
+mod holds;
 mod kafka;
 mod key;
 mod keys;
@@ -36,8 +37,8 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     BenchArguments, CheckArguments, CompactArguments, CompletionsArguments, DemoArguments,
-    ExplainArguments, GenerateArguments, KeysArguments, ListArguments, ProjectArguments,
-    RunArguments, TopicsArguments,
+    ExplainArguments, GenerateArguments, HoldsArguments, KeysArguments, ListArguments,
+    ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -84,6 +85,7 @@ enum Command {
     Generate(GenerateArguments),
     Bench(BenchArguments),
     Demo(DemoArguments),
+    Holds(HoldsArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
@@ -117,6 +119,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Bench(arguments) => bench::run(arguments, &mut screen),
         Command::Demo(arguments) => demo::run(arguments, &mut screen),
+        Command::Holds(arguments) => holds::run(arguments, &mut screen),
         Command::Keys(arguments) => keys::run(arguments, &mut screen),
         Command::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;

@@ -9,7 +9,7 @@ use crate::policy::reason::Reason;
 use super::table::{Cell, Table, grouped};
 
 /// Writes, per recipient, what was released and what was withheld for what; and
-/// what was corrected and taken back, where anything was.
+/// what was taken back, where anything was.
 ///
 /// # Errors
 ///
@@ -20,26 +20,17 @@ pub(super) fn recipients(
     width: Option<usize>,
 ) -> io::Result<()> {
     let all = || lanes.iter().flat_map(|(_, tally)| &tally.recipients);
-    let changed = all().any(|counts| taken_back(counts) + counts.later.corrected > 0);
-    let changes: &[&str] = if changed {
-        &["CORRECTED", "TAKEN BACK"]
-    } else {
-        &[]
-    };
-    let heads = [
-        &["RECIPIENT", "RELEASED"],
-        changes,
-        &["WITHHELD", "BECAUSE"],
-    ];
+    let retracted = all().any(|counts| taken_back(counts) > 0);
+    let column: &[&str] = if retracted { &["RETRACTED"] } else { &[] };
+    let heads = [&["RECIPIENT", "RELEASED"], column, &["WITHHELD", "BECAUSE"]];
     let mut table = Table::new(&heads.concat());
     for (lane, tally) in lanes {
         for (program, counts) in lane.recipients.iter().zip(&tally.recipients) {
             let mut row = vec![
                 program.name.clone().into(),
-                Cell::number(counts.released + counts.later.released),
+                Cell::number(counts.published() - taken_back(counts)),
             ];
-            if changed {
-                row.push(Cell::number(counts.later.corrected));
+            if retracted {
                 row.push(Cell::number(taken_back(counts)));
             }
             let withheld = counts.withheld.iter().sum::<u64>();

@@ -155,9 +155,7 @@ impl Table {
             return widths;
         };
         let gaps = self.indent + GAP * columns.saturating_sub(1);
-        let room = width
-            .saturating_sub(gaps)
-            .max(columns * COLUMN_MIN.min(width / columns.max(1)));
+        let room = width.saturating_sub(gaps);
         while widths.iter().sum::<usize>() > room {
             let Some(widest) = widths.iter_mut().max() else {
                 break;
@@ -244,6 +242,17 @@ mod tests {
                 "               than the line",
             ],
         );
+    }
+
+    #[test]
+    fn many_columns_fit_too() {
+        let mut table = Table::new(&["A", "B", "C", "D", "E", "F"]);
+        let long = "some words of which there are many";
+        table.row(["a name that is long", "1", "2", "3", "4", long].map(Cell::from));
+        let mut out = anstream::StripStream::new(Vec::new());
+        table.write(&mut out, Some(50)).unwrap();
+        let text = String::from_utf8(out.into_inner()).unwrap();
+        assert!(text.lines().all(|line| line.width() <= 50), "{text}");
     }
 
     #[test]

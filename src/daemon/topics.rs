@@ -19,7 +19,8 @@ use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
 pub const FOREVER: i64 = -1;
-/// A topic of outputs is rolled every hour, so that what is taken back goes.
+/// A topic of outputs is rolled every hour, so that what is taken back goes: the
+/// transport appends to idle partitions after this time.
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;
@@ -72,8 +73,9 @@ pub struct Planned {
     pub role: &'static str,
     /// The keys are patron ids: it needs as many partitions as the others.
     pub joined: bool,
-    /// The sources of which the largest has no more partitions than it has.
-    pub as_many_as: Vec<String>,
+    /// For a state, the sources of its lane: they need the same number of
+    /// partitions, and it no fewer.
+    pub follows: Vec<String>,
     /// Settings without which a run is refused, and why.
     pub rules: Vec<(&'static str, Rule, &'static str)>,
 }
@@ -109,7 +111,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
             name: topic.to_owned(),
             role: "output",
             joined: false,
-            as_many_as: Vec::new(),
+            follows: Vec::new(),
             rules: [
                 &compacted("what is taken back has to go")[..],
                 &[(
@@ -127,7 +129,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         name: DEAD_LETTERS_TOPIC.to_owned(),
         role: "dead letters",
         joined: false,
-        as_many_as: Vec::new(),
+        follows: Vec::new(),
         rules: vec![
             (
                 "cleanup.policy",
@@ -197,7 +199,7 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
         name: kind.topic.clone(),
         role,
         joined: kind.keyed,
-        as_many_as: Vec::new(),
+        follows: Vec::new(),
         rules,
     }
 }
@@ -219,7 +221,7 @@ fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
         name: format!("{STATE_TOPIC}{}", lane.name),
         role: "state",
         joined: false,
-        as_many_as: read.map(|kind| kind.topic.clone()).collect(),
+        follows: read.map(|kind| kind.topic.clone()).collect(),
         rules: compacted("a row counts only as it was written last").to_vec(),
     }
 }
@@ -340,26 +342,50 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = |planned: &Planned| match planned.joined {
-                    true => joined.unwrap_or(default),
-                    false => default,
+                let partitions = if planned.role.starts_with("source") {
+                    joined.unwrap_or(default)
+                } else {
+                    let followed = self.followed(planned);
+                    followed.map(|(_, count)| count).max().unwrap_or(default)
                 };
-                let largest = self.largest(planned, partitions);
-                planned.wish(loaded, largest.unwrap_or_else(|| partitions(planned)))
+                planned.wish(loaded, partitions)
             })
             .collect()
     }
 
-    /// How many partitions the largest source has of those that `planned`
-    /// follows; one that does not exist has as many as `missing` says.
-    fn largest(&self, planned: &Planned, missing: impl Fn(&Planned) -> i32) -> Option<i32> {
-        let followed = |(source, _): &&(Planned, _)| planned.as_many_as.contains(&source.name);
-        let counts = self.topics.iter().filter(followed).map(|(source, found)| {
-            found
-                .as_ref()
-                .map_or_else(|| missing(source), |f| f.partitions)
-        });
-        counts.max()
+    /// The sources that a state follows, with their numbers of partitions, as far
+    /// as they exist.
+    fn followed(&self, planned: &Planned) -> impl Iterator<Item = (&str, i32)> {
+        self.topics
+            .iter()
+            .filter(|(source, _)| planned.follows.contains(&source.name))
+            .filter_map(|(source, found)| Some((source.name.as_str(), found.as_ref()?.partitions)))
+    }
+
+    /// What is wrong with the partitions of a state and its sources.
+    fn misfit(
+        &self,
+        settings: &KafkaSettings,
+        planned: &Planned,
+        partitions: i32,
+    ) -> Option<String> {
+        let (most, most_count) = self.followed(planned).max_by_key(|(_, count)| *count)?;
+        let (least, least_count) = self.followed(planned).min_by_key(|(_, count)| *count)?;
+        let (most, least) = (settings.topic(most), settings.topic(least));
+        if most_count != least_count {
+            return Some(format!(
+                "topic `{least}` has {least_count} partitions, and `{most}` {most_count}: the \
+                 sources of one lane need the same number, as its state lies by them"
+            ));
+        }
+        let name = settings.topic(&planned.name);
+        (partitions < most_count).then(|| {
+            format!(
+                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}, \
+                 as its sources have: add partitions to it",
+                planned.role
+            )
+        })
     }
 
     /// How many partitions the joined sources have that exist.
@@ -400,15 +426,7 @@ impl Survey {
                     .into_iter()
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
-            if let Some(least) = self.largest(planned, |_| 0)
-                && found.partitions < least
-            {
-                refusals.push(format!(
-                    "topic `{name}` ({}) has {} partitions, expected at least {least}, as the \
-                     largest source has: add partitions to it",
-                    planned.role, found.partitions
-                ));
-            }
+            refusals.extend(self.misfit(settings, planned, found.partitions));
             if planned.joined {
                 joined.push((planned.name.as_str(), found.partitions));
             }
@@ -537,7 +555,7 @@ mod tests {
             assert!(names.contains(&name), "{names:?}");
         }
         let topic = |name: &str| planned.iter().find(|topic| topic.name == name).unwrap();
-        let followed = &topic("zeef.state.main").as_many_as;
+        let followed = &topic("zeef.state.main").follows;
         assert!(followed.contains(&"patron".to_owned()) && followed.contains(&"loan".to_owned()));
         let retention = |name: &str| {
             topic(name)
@@ -553,25 +571,39 @@ mod tests {
     }
 
     #[test]
-    fn a_state_has_as_many_partitions_as_the_largest_source() {
+    fn a_state_has_as_many_partitions_as_its_sources() {
         let loaded = Policy::load(Path::new("config")).unwrap();
-        let found = |topic: &Planned| TopicFound {
-            partitions: if topic.name == "loan" { 12 } else { 6 },
-            replication: 1,
-            configs: BTreeMap::new(),
-        };
-        let topics = plan(&loaded).into_iter().map(|topic| match topic.role {
-            "state" => (topic, None),
-            _ => {
-                let found = found(&topic);
-                (topic, Some(found))
+        let survey = |loans: i32| {
+            let topics = plan(&loaded).into_iter().map(|topic| {
+                let found = TopicFound {
+                    partitions: if topic.name == "loan" { loans } else { 6 },
+                    replication: 1,
+                    configs: BTreeMap::new(),
+                };
+                let found = Some(found).filter(|_| topic.role != "state");
+                (topic, found)
+            });
+            Survey {
+                topics: topics.collect(),
             }
-        });
-        let survey = Survey {
-            topics: topics.collect(),
         };
-        let missing = survey.missing(&loaded);
+        let missing = survey(6).missing(&loaded);
         let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partitions)).collect();
-        assert_eq!(missing, [("zeef.state.main", 12)]);
+        assert_eq!(missing, [("zeef.state.main", 6)]);
+        let settings = KafkaSettings::default();
+        let misfit = |loans, partitions| {
+            let survey = survey(loans);
+            let mut states = survey.topics.iter().filter(|(t, _)| t.role == "state");
+            let (state, _) = states.next().unwrap();
+            survey.misfit(&settings, state, partitions)
+        };
+        assert_eq!(misfit(6, 6), None);
+        assert_eq!(misfit(6, 8), None);
+        assert!(
+            misfit(6, 4)
+                .unwrap()
+                .contains("has 4 partitions, expected at least 6")
+        );
+        assert!(misfit(12, 12).unwrap().contains("need the same number"));
     }
 }

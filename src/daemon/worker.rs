@@ -269,22 +269,41 @@ impl<T: Transport> Worker<T> {
 
     /// Decides again what something else than a new version changed.
     fn again(&mut self) -> Result<(), Fault> {
+        while self.pipeline.again_len() > 0 {
+            self.some_again()?;
+        }
+        Ok(())
+    }
+
+    fn some_again(&mut self) -> Result<(), Fault> {
         let Worker {
             pipeline,
             transport,
             batch,
             ..
         } = self;
-        while pipeline.again_len() > 0 {
-            let wanted = pipeline.again();
-            let read = transport.read_again(&wanted, &mut |index, input| {
-                if let Some(place) = wanted.get(index) {
-                    pipeline.decide_again(*place, input, &mut batch.outbox);
-                }
-            })?;
-            if read == Rebuilt::Interrupted {
-                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+        let wanted = pipeline.again(&mut batch.outbox);
+        let read = transport.read_again(&wanted, &mut |index, input| {
+            if let Some(place) = wanted.get(index) {
+                pipeline.decide_again(*place, input, &mut batch.outbox);
             }
+        })?;
+        match read {
+            Rebuilt::Done => Ok(()),
+            Rebuilt::Interrupted => Err(Fault::Abort(INTERRUPTED.to_owned())),
+        }
+    }
+
+    /// Does what was found to be done without a record, in batches as large as
+    /// others. Where one is aborted, what is left is found again.
+    fn work_off(&mut self, tidied: bool) -> Result<(), Fault> {
+        let mut open = tidied;
+        while open || self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
+            if self.pipeline.again_len() > 0 {
+                self.some_again()?;
+            }
+            self.settle()?;
+            open = false;
         }
         Ok(())
     }
@@ -309,15 +328,17 @@ impl<T: Transport> Worker<T> {
         self.pipeline.begin(BatchTime::from_ms(now_ms));
         self.pipeline.sweep(&mut self.batch.outbox);
         let tidied = self.transport.tidy(now_ms)?;
-        if tidied || self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
-            self.commit_at(Some(now_ms))?;
-        }
+        self.work_off(tidied)?;
         self.batch.swept_ms = Some(now_ms);
         Ok(())
     }
 
     fn publish(&mut self) -> Result<(), Fault> {
         self.again()?;
+        self.hand_on()
+    }
+
+    fn hand_on(&mut self) -> Result<(), Fault> {
         let now_ms = self.pipeline.now().ms();
         self.transport.publish(&self.batch.outbox, now_ms)?;
         self.batch.published_bytes += self.batch.outbox.bytes_len() as u64;
@@ -334,22 +355,21 @@ impl<T: Transport> Worker<T> {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        self.commit_at(None)
-    }
-
-    /// Commits a batch that no record opened, where `begun_ms` says so, or the
-    /// one that is open.
-    fn commit_at(&mut self, begun_ms: Option<i64>) -> Result<(), Fault> {
+        if self.batch.since.is_none() {
+            self.pipeline.begin(BatchTime::from_ms((self.clock)()));
+        }
         // What is decided again counts for the rates, too.
         self.again()?;
+        self.settle()
+    }
+
+    /// Commits what was decided.
+    fn settle(&mut self) -> Result<(), Fault> {
         if !self.pace()? {
             return Ok(());
         }
-        if self.batch.since.is_none() && begun_ms.is_none() {
-            self.pipeline.begin(BatchTime::from_ms((self.clock)()));
-        }
         let started = Instant::now();
-        self.publish()?;
+        self.hand_on()?;
         self.transport.commit()?;
         let committed_ms = (self.clock)();
         self.metrics.committed(
@@ -522,11 +542,8 @@ impl<T: Transport> Worker<T> {
         }
         let now_ms = (self.clock)();
         self.pipeline.begin(BatchTime::from_ms(now_ms));
-        self.pipeline.reconcile(partition, &mut self.batch.outbox);
-        if self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
-            self.commit_at(Some(now_ms))?;
-        }
-        Ok(())
+        self.pipeline.reconcile(partition);
+        self.work_off(false)
     }
 
     fn report(&mut self) {

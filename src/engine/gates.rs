@@ -8,7 +8,7 @@ use super::lane::{Facts, Ref};
 use super::said::Said;
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, at_ns, consent};
+use crate::policy::gate::{Asked, at_ns, consent, objection};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::term::Term;
@@ -91,6 +91,7 @@ impl Paper {
             reason,
             owed: true,
             keeps: self.after == PaperAfter::Keep,
+            unless: None,
         })
     }
 }
@@ -103,6 +104,8 @@ pub struct Refusal {
     pub owed: bool,
     /// What the recipient has stays as it is.
     pub keeps: bool,
+    /// Why it is taken back all the same.
+    pub unless: Option<Reason>,
 }
 
 impl Refusal {
@@ -113,6 +116,7 @@ impl Refusal {
             reason,
             owed: false,
             keeps: false,
+            unless: None,
         }
     }
 
@@ -151,8 +155,29 @@ impl Gates {
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Refusal> {
-        self.agreed(now_ms, due_ms)?;
-        self.authorised(now_ms, due_ms)?;
+        let papers = self
+            .agreed(now_ms, due_ms)
+            .and_then(|()| self.authorised(now_ms, due_ms));
+        let patron = self.patron_says(said, implied, now_ms, due_ms);
+        match (papers, patron) {
+            // A paper that lapsed shuts no patron up.
+            (Err(paper), Err(refusal)) if paper.keeps => Err(Refusal {
+                keeps: false,
+                unless: Some(refusal.reason),
+                ..paper
+            }),
+            (papers, patron) => papers.and(patron),
+        }
+    }
+
+    /// What objections and consents say.
+    fn patron_says(
+        &self,
+        said: Option<&Said>,
+        implied: Implied,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Refusal> {
         self.unopposed(said)?;
         match (implied, &self.consent) {
             (Implied::InRecord, Some(gate)) if gate.implied_by.is_some() => Ok(()),
@@ -194,8 +219,7 @@ impl Gates {
         if self.marketing && said.no_marketing {
             return Err(Refusal::owed(Reason::ObjectionMarketing));
         }
-        let mut standing = said.objections.iter();
-        if standing.any(|one| one.purpose.is_none_or(|one| one == self.purpose)) {
+        if objection(&said.objections, self.purpose) {
             return Err(Refusal::owed(Reason::Objection));
         }
         Ok(())

@@ -89,6 +89,8 @@ pub struct Holding {
     answers: Vec<Answer>,
     /// When the term of each admitted recipient is over.
     terms: Vec<(usize, i64)>,
+    /// Rows to be taken back, and rows whose record is to be decided again.
+    back: Vec<((i32, RowKey), Refusal)>,
     again: Vec<(i32, RowKey)>,
     asked: Vec<(Coordinates, RowKey)>,
     /// Rows that are looked at, kept for their memory.
@@ -98,7 +100,8 @@ pub struct Holding {
 }
 
 impl Holding {
-    pub(super) fn new(lane: &Lane, namer: Namer, holds: Holds) -> Holding {
+    #[must_use]
+    pub fn new(lane: &Lane, namer: Namer, holds: Holds) -> Holding {
         let meaning = |source: &Source| Meaning::new(&source.kind.name, &source.kind.id);
         Holding {
             policy: namer.hash(lane.policy_version.as_bytes()),
@@ -116,6 +119,7 @@ impl Holding {
             },
             answers: Vec::new(),
             terms: Vec::new(),
+            back: Vec::new(),
             again: Vec::new(),
             asked: Vec::new(),
             found: Vec::new(),
@@ -158,6 +162,7 @@ impl Holding {
 
     pub(super) fn abandon(&mut self) {
         self.state.abandon();
+        self.back.clear();
         self.again.clear();
         self.asked.clear();
     }
@@ -171,14 +176,11 @@ impl Holding {
     }
 
     fn key_of(&self, source: &Source, library: &str, id: &str) -> RowKey {
-        let at = usize::from(source.place);
-        let library = if source.kind.role == Role::Patron {
+        if source.kind.role == Role::Patron {
             // The patron id alone says which record a later one replaces.
-            ""
-        } else {
-            library
-        };
-        match self.meanings.get(at) {
+            return RowKey(self.namer.patron(id).0);
+        }
+        match self.meanings.get(usize::from(source.place)) {
             Some(meaning) => self.namer.record(meaning, library, id),
             None => RowKey(0),
         }
@@ -201,7 +203,11 @@ impl Holding {
         now_ms: i64,
     ) -> bool {
         let (library, id) = record.unwrap_or_default();
-        let key = self.key_of(source, library, id);
+        let patron = self.namer.patron(patron_id.unwrap_or_default());
+        let key = match source.kind.role {
+            Role::Patron => RowKey(patron.0),
+            _ => self.key_of(source, library, id),
+        };
         let known = self.state.find(partition, key);
         if met == Met::First && known.is_some_and(|row| row.offset > offset) {
             return false;
@@ -210,7 +216,7 @@ impl Holding {
             partition,
             offset,
             key,
-            patron: self.namer.patron(patron_id.unwrap_or_default()),
+            patron,
             first_ms: known.map_or(now_ms, |row| row.first_ms),
             met,
         };
@@ -305,7 +311,7 @@ impl Holding {
             };
             let known = before.as_ref().and_then(|row| row.entry(place(recipient)));
             let has = known.filter(|entry| entry.outcome == Outcome::Released);
-            let facts = self.facts(lane, program, patron_row, said, now.ms());
+            let (facts, _) = self.facts(lane, program, (patron_row, said), now.ms());
             let counts = &mut tally.recipients[recipient];
             let refusal = match verdict {
                 Verdict::Released {
@@ -355,6 +361,9 @@ impl Holding {
                     continue;
                 }
                 refusal = Refusal::owed(Reason::Lapsed);
+            }
+            if let (Some(_), Some(reason)) = (has, refusal.unless) {
+                refusal.reason = reason;
             }
             let reason = refusal.reason;
             if met == Met::First && tells_upstream(reason) {
@@ -443,14 +452,15 @@ impl Holding {
     }
 
     /// A hash of all but the record that decides what a recipient gets of it.
+    /// And when time alone may change that, [`i64::MAX`] where never.
     fn facts(
         &self,
         lane: &Lane,
         program: &Program,
-        row: Option<&table::Row>,
-        said: Option<&Said>,
+        (row, said): (Option<&table::Row>, Option<&Said>),
         now_ms: i64,
-    ) -> u64 {
+    ) -> (u64, i64) {
+        let mut due_ms = i64::MAX;
         let gates = &program.gates;
         let mut hasher = self.namer.hasher();
         hasher.add(b'v', &self.policy.to_le_bytes());
@@ -458,7 +468,6 @@ impl Holding {
             (Place::Slot(slot), Some(row)) if at.joined => row.value(slot),
             _ => Value::Missing,
         };
-        let mut never = i64::MAX;
         let own = |at: Ref| !at.joined;
         let implied = match &gates.consent {
             Some(gate) if gate.implied_by.is_some_and(own) => Implied::InRecord,
@@ -468,12 +477,15 @@ impl Holding {
             }
             None => Implied::At(None),
         };
-        let standing = gates.standing(said, implied, now_ms, &mut never);
-        let standing = standing
-            .err()
-            .map_or(u8::MAX, |refusal| refusal.reason as u8);
-        hasher.add(b's', &[standing]);
+        let standing = gates.standing(said, implied, now_ms, &mut due_ms);
+        let stands = standing.is_ok();
+        let shut = |reason: Option<Reason>| reason.map_or(u8::MAX, |reason| reason as u8);
+        let refusal = standing.err();
+        let reason = refusal.map(|refusal| refusal.reason);
+        let unless = refusal.and_then(|refusal| refusal.unless);
+        hasher.add(b's', &[shut(reason), shut(unless)]);
         if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
+            hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
             let now_ns = now_ms.saturating_mul(1_000_000);
             let mut heard: Vec<[u8; 10]> = Vec::new();
             let speaking = said.consents.iter().filter(|consent| {
@@ -484,7 +496,11 @@ impl Holding {
             });
             for consent in speaking {
                 let decision = match consent.decision {
-                    Decision::Grant { .. } if consent.at_ns > now_ns => continue,
+                    Decision::Grant { .. } if consent.at_ns > now_ns => {
+                        // The first whole millisecond that is not before it.
+                        due_ms = due_ms.min(consent.at_ns.saturating_sub(1) / 1_000_000 + 1);
+                        continue;
+                    }
                     Decision::Grant { written } => 1 + u8::from(written),
                     Decision::Refusal => 0,
                 };
@@ -498,10 +514,14 @@ impl Holding {
             hasher.add(b'c', heard.as_flattened());
         }
         let Some(row) = row.filter(|_| program.joined) else {
-            return hasher.end();
+            return (hasher.end(), due_ms);
         };
         let active = gates.is_active(value);
-        let lapsed = gates.patron_term(value, now_ms, &mut never).is_err();
+        let mut term_ms = i64::MAX;
+        let lapsed = gates.patron_term(value, now_ms, &mut term_ms).is_err();
+        if stands {
+            due_ms = due_ms.min(term_ms);
+        }
         let authorised = program.authorised_ms;
         let authorised = authorised.is_some_and(|(from, until)| (from..until).contains(&now_ms));
         hasher.add(
@@ -529,7 +549,7 @@ impl Holding {
                 }
             }
         }
-        hasher.end()
+        (hasher.end(), due_ms)
     }
 
     /// Something changed for a patron: looks at all its rows.
@@ -541,31 +561,30 @@ impl Holding {
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        self.look(lane, of, true, around, tally, outbox);
+        let patron = self.namer.patron(of.1);
+        self.look(lane, (of, patron), true, around);
+        // At once: what comes next in the batch may say something else.
+        let mut back = std::mem::take(&mut self.back);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
+        self.back = back;
     }
 
-    /// The same, but for the patron's own record, which was just decided.
-    pub(super) fn recheck_records(
-        &mut self,
-        lane: &Lane,
-        of: (i32, &str),
-        around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
-        self.look(lane, of, false, around, tally, outbox);
+    /// The same for the patron whose own record was just decided, but for that
+    /// record.
+    pub(super) fn recheck_records(&mut self, lane: &Lane, of: (i32, &str), around: Around<'_>) {
+        let patron = self.current.patron;
+        self.look(lane, (of, patron), false, around);
     }
 
     fn look(
         &mut self,
         lane: &Lane,
-        (partition, patron_id): (i32, &str),
+        ((partition, patron_id), patron): ((i32, &str), PatronRef),
         own: bool,
         around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
     ) {
-        let patron = self.namer.patron(patron_id);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.state.of_patron(partition, patron, &mut found);
@@ -592,11 +611,11 @@ impl Holding {
                 }
                 Some(Known::Erased) => {
                     let refusal = Refusal::by(!is_own, Reason::PatronErased);
-                    self.take_back(lane, place, refusal, tally, outbox);
+                    self.back.push((place, refusal));
                 }
                 Some(Known::Unreadable) => {
                     let refusal = Refusal::by(!is_own, Reason::PatronUnknown);
-                    self.take_back(lane, place, refusal, tally, outbox);
+                    self.back.push((place, refusal));
                 }
                 None => {}
             }
@@ -623,7 +642,9 @@ impl Holding {
                 (Outcome::Held, _) => true,
                 (Outcome::Forgotten, _) | (_, None) => false,
                 (_, Some(program)) => {
-                    self.facts(lane, program, Some(patron), said, now_ms) != entry.facts
+                    let (facts, due_ms) = self.facts(lane, program, (Some(patron), said), now_ms);
+                    // What time will change may be nearer than the row says.
+                    facts != entry.facts || (waits_for_time(entry) && due_ms < row.due_ms)
                 }
             }
         })
@@ -676,7 +697,7 @@ impl Holding {
     ) {
         let key = self.key_of(own, "", patron_id);
         let row = self.state.find(partition, key).cloned();
-        self.look(lane, (partition, patron_id), true, around, tally, outbox);
+        self.recheck(lane, (partition, patron_id), around, tally, outbox);
         for &recipient in &own.recipients {
             let entry = row.as_ref().and_then(|row| row.entry(place(recipient)));
             let counts = &mut tally.recipients[recipient];
@@ -691,8 +712,20 @@ impl Holding {
         }
     }
 
-    /// The records that are to be decided again: some of them at a time.
-    pub(super) fn again(&mut self, table: &Table) -> Vec<Coordinates> {
+    /// Takes back what needs no record for that, and says which records are to
+    /// be decided again: some of them at a time.
+    pub(super) fn again(
+        &mut self,
+        lane: &Lane,
+        table: &Table,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) -> Vec<Coordinates> {
+        let from = self.back.len().saturating_sub(AGAIN_MAX);
+        let mut back = self.back.split_off(from);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
         self.asked.clear();
         let from = self.again.len().saturating_sub(AGAIN_MAX);
         for (partition, key) in self.again.drain(from..) {
@@ -717,7 +750,7 @@ impl Holding {
     }
 
     pub(super) fn again_len(&self) -> usize {
-        self.again.len()
+        self.back.len() + self.again.len()
     }
 
     /// A record is to be decided again, and its source no longer has it.
@@ -750,7 +783,7 @@ impl Holding {
                 continue;
             };
             let counts = &mut tally.recipients[index].later;
-            let facts = self.facts(lane, program, patron, said, now.ms());
+            let (facts, _) = self.facts(lane, program, (patron, said), now.ms());
             let stale = own || patron.is_none() || facts != known.facts;
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;
@@ -760,7 +793,9 @@ impl Holding {
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
                 _ if released && known.until_ms <= now.ms() => Some(Reason::Lapsed),
-                Err(refusal) if released && stale && !refusal.keeps => Some(refusal.reason),
+                Err(refusal) if released && stale && !refusal.keeps => {
+                    Some(refusal.unless.unwrap_or(refusal.reason))
+                }
                 Err(refusal) if released && refusal.keeps => None,
                 _ if stale => Some(Reason::SourceGone),
                 _ => None,
@@ -798,20 +833,14 @@ impl Holding {
     }
 
     /// Compares each row of a partition with what is known of its patron.
-    pub(super) fn reconcile(
-        &mut self,
-        lane: &Lane,
-        partition: i32,
-        around: Around<'_>,
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn reconcile(&mut self, lane: &Lane, partition: i32, around: Around<'_>) {
         if self.state.rows(partition).next().is_none() {
             return;
         }
         for patron in around.0.rows(partition) {
             let id = patron.patron_id();
-            self.look(lane, (partition, id), true, around, tally, outbox);
+            let named = ((partition, id), self.namer.patron(id));
+            self.look(lane, named, true, around);
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.
@@ -819,12 +848,12 @@ impl Holding {
         let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
         let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
         for (key, source) in left {
-            let row = self.state.find(partition, key);
-            if row.is_some_and(Row::is_held) {
+            let waits = |row: &Row| row.is_held() && !row.entries.iter().any(Entry::is_sent);
+            if self.state.find(partition, key).is_some_and(waits) {
                 continue;
             }
             let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);
-            self.take_back(lane, (partition, key), refusal, tally, outbox);
+            self.back.push(((partition, key), refusal));
         }
     }
 
@@ -945,6 +974,24 @@ pub(super) fn tells_upstream(reason: Reason) -> bool {
         reason,
         Reason::Malformed | Reason::TooLarge | Reason::HoldFull
     )
+}
+
+/// Whether the gates that time opens and shuts were asked for an entry.
+fn waits_for_time(entry: &Entry) -> bool {
+    entry.outcome == Outcome::Released
+        || matches!(
+            entry.reason,
+            Some(
+                Reason::AgreementLapsed
+                    | Reason::AuthorisationLapsed
+                    | Reason::ObjectionUnreadable
+                    | Reason::ObjectionMarketing
+                    | Reason::Objection
+                    | Reason::ConsentUnreadable
+                    | Reason::NoConsent
+                    | Reason::Lapsed
+            )
+        )
 }
 
 fn push_null(outbox: &mut Outbox, entry: &Entry) {

@@ -264,14 +264,15 @@ impl Pipeline {
         }
     }
 
-    /// The records that have to be decided again, since something else than
-    /// they changed: to be read from their sources, and given to
-    /// [`decide_again`](Self::decide_again) in this order.
-    pub fn again(&mut self) -> Vec<Coordinates> {
+    /// Takes back what no longer stands, and says which records have to be
+    /// decided again, since something else than they changed: to be read from
+    /// their sources, and given to [`decide_again`](Self::decide_again) in this
+    /// order. Some of them at a time; see [`again_len`](Self::again_len).
+    pub fn again(&mut self, outbox: &mut Outbox) -> Vec<Coordinates> {
         let Some(holding) = &mut self.holding else {
             return Vec::new();
         };
-        holding.again(&self.table)
+        holding.again(&self.lane, &self.table, &mut self.tally, outbox)
     }
 
     /// How many records wait to be decided again.
@@ -310,11 +311,11 @@ impl Pipeline {
 
     /// Decides each record of a partition against what recipients have of it,
     /// once everything about patrons is known.
-    pub fn reconcile(&mut self, partition: i32, outbox: &mut Outbox) {
+    pub fn reconcile(&mut self, partition: i32) {
         let lane = Arc::clone(&self.lane);
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            holding.reconcile(&lane, partition, around, &mut self.tally, outbox);
+            holding.reconcile(&lane, partition, around);
         }
     }
 
@@ -337,11 +338,11 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
-        let row = match patron_of(&self.table, source, input) {
+        let patron = patron_of(&self.table, source, input);
+        let row = match patron {
             Patron::Known(row) => Some(row),
-            Patron::Nobody => None,
+            Patron::Nobody | Patron::Unknown => None,
             Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
-            Patron::Unknown => return Some(Explanation::refused(Reason::PatronUnknown)),
         };
         let facts = Facts {
             lane: &lane,
@@ -353,7 +354,19 @@ impl Pipeline {
             dropped: None,
         }
         .seen_by(program);
+        if matches!(patron, Patron::Unknown) {
+            let refused = without_patron(&facts, source, program);
+            let reason = refused.err().unwrap_or(Reason::PatronUnknown);
+            return Some(Explanation::refused(reason));
+        }
         Some(explain(&facts, source, program, &mut self.projector))
+    }
+
+    /// Whether a patron whose record this is was erased after it. Where nothing
+    /// is remembered of what was sent, each record speaks for itself.
+    fn is_erased(&self, input: &Input<'_>) -> bool {
+        let known = key_text(input).and_then(|id| self.table.find(input.partition, id));
+        self.holding.is_some() && known == Some(Known::Erased)
     }
 
     /// Whether what patrons' records say is kept.
@@ -475,8 +488,8 @@ impl Pipeline {
     fn recheck(&mut self, case: Case<'_>, id: &str, outbox: &mut Outbox) {
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
-            let partition = case.input.partition;
-            holding.recheck(case.lane, (partition, id), around, &mut self.tally, outbox);
+            let of = (case.input.partition, id);
+            holding.recheck(case.lane, of, around, &mut self.tally, outbox);
         }
     }
 
@@ -553,6 +566,8 @@ impl Pipeline {
             && met == Met::First
             && self.keeps_patrons()
             && let Some(id) = key_text(input)
+            // A rebuild may have read further than this already.
+            && self.table.offset(input.partition, id) < Some(input.offset)
         {
             let row = self.row(source, text, input, id);
             self.table.put(input.partition, row);
@@ -562,7 +577,11 @@ impl Pipeline {
             self.tally.sources[at].applied += 1;
         }
         let record = self.records[at].reading(text);
-        let patron = patron_of(&self.table, source, input);
+        let patron = match patron_of(&self.table, source, input) {
+            // An older record of a patron that is known to be erased since.
+            Patron::Nobody if is_patron && self.is_erased(input) => Patron::Erased,
+            patron => patron,
+        };
         let mut holding = self.holding.as_mut().filter(|_| source.kind.keyed);
         if let Some(holding) = &mut holding {
             let key = source.state_key(record, input);
@@ -605,7 +624,7 @@ impl Pipeline {
             let narrowed = seen_by(program);
             let facts = narrowed.as_ref().unwrap_or(&facts);
             let admitted = match patron {
-                Patron::Erased => Err(Refusal::owed(Reason::PatronErased)),
+                Patron::Erased => Err(Refusal::by(!is_patron, Reason::PatronErased)),
                 Patron::Unknown => match without_patron(facts, source, program) {
                     Ok(()) => Err(Refusal::owed(Reason::PatronUnknown)),
                     Err(reason) => Err(Refusal::lasting(reason)),
@@ -696,7 +715,7 @@ impl Pipeline {
                 && let Some(id) = key_text(input)
             {
                 let of = (input.partition, id);
-                holding.recheck_records(lane, of, around, &mut self.tally, outbox);
+                holding.recheck_records(lane, of, around);
             }
         }
     }

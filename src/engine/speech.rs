@@ -6,7 +6,7 @@ use super::said::{Statement, Topic};
 use super::value::Value;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::form::Instant;
-use crate::policy::gate::{Consent, Objection, decision};
+use crate::policy::gate::{Consent, Objection, Objects, decision, objects};
 use crate::policy::reason::Reason;
 
 /// The fields of a gate source that decide, by their slots.
@@ -135,17 +135,14 @@ impl Speech {
             } => {
                 let (kind, purpose, status) = (text(kind)?, text(purpose)?, text(status)?);
                 let purpose = purpose.map(purpose_of);
-                match kind {
-                    Some("direct_marketing") => Statement::NoMarketing(id),
-                    Some("special_circumstances") => {
-                        let stands = status != Some("dismissed") && purpose != Some(None);
-                        let objection = Objection {
-                            id,
-                            purpose: purpose.flatten(),
-                        };
-                        Statement::Objection(id, stands.then_some(objection))
+                match objects(kind, status) {
+                    Objects::Marketing => Statement::NoMarketing(id),
+                    // Not against a purpose that nobody here has.
+                    Objects::Stands if purpose != Some(None) => {
+                        let purpose = purpose.flatten();
+                        Statement::Objection(id, Some(Objection { id, purpose }))
                     }
-                    _ => Statement::Objection(id, None),
+                    Objects::Stands | Objects::No => Statement::Objection(id, None),
                 }
             }
         })

@@ -10,6 +10,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod waiting;
 
 use std::collections::HashMap;
 

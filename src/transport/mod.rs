@@ -413,8 +413,8 @@ pub trait Transport {
     fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault>;
 
     /// Adds to the batch what the outputs themselves need from time to time,
-    /// though nothing was decided. Called at least once a minute while nothing
-    /// comes; says whether there is now something to commit.
+    /// though nothing was decided. To be called often while no batch is open; says
+    /// whether there is something to commit now.
     ///
     /// # Errors
     ///

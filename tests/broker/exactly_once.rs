@@ -24,8 +24,8 @@ use zeef::transport::{
 };
 
 use crate::harness::{
-    Broker, Ends, Expected, Letter, Options, Partitioner, Record, Scene, Tweaks, Writer, Zeef,
-    eventually, library, until_ready,
+    Broker, Ends, Expected, HOLDS, Letter, Options, Partitioner, Record, Scene, Tweaks, Writer,
+    Zeef, eventually, library, until_ready,
 };
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -434,7 +434,7 @@ fn batches_that_are_aborted_leave_no_trace() {
         aborted: 0,
     };
     let metrics = Metrics::new(&lane.plan.policy_version).unwrap();
-    let pipeline = Pipeline::new(lane.lane.clone());
+    let pipeline = Pipeline::with_state(lane.lane.clone(), lane.namer.clone(), HOLDS);
     let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane.lane, 0));
     worker.bounds.records = 100;
     worker.stop = stop.clone();

@@ -12,10 +12,10 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
-mod again;
 #[path = "../common/mod.rs"]
 mod common;
 mod exactly_once;
 mod facts;
 mod harness;
 mod operations;
+mod transport;

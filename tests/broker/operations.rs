@@ -6,6 +6,7 @@
 mod admin;
 mod gates;
 mod generate;
+mod holds;
 mod idle;
 mod login;
 mod partitions;

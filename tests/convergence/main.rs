@@ -21,8 +21,11 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod holds;
+mod live;
 mod own;
 mod play;
 #[path = "../reference/mod.rs"]
@@ -215,6 +218,13 @@ fn convergence() {
         Setup {
             batch: 5,
             fail_every: Some(3),
+            ..Setup::PLAIN
+        },
+        Setup {
+            partitions: 2,
+            batch: 4,
+            chunk: 3,
+            rebalance_every: Some(5),
             ..Setup::PLAIN
         },
     ];

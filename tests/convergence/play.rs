@@ -105,12 +105,17 @@ impl Stage {
         self.unread = false;
         self.site.check_state()?;
         self.site.check_numbers()?;
-        for patron_id in self.world.erased() {
-            if let Some(found) = self.site.search(&story::mark_of(patron_id)) {
+        for patron_id in self.world.gone() {
+            if let Some(found) = self.site.search(&story::traces_of(patron_id)) {
                 return Err(format!("{patron_id} is erased, and still in {found}"));
             }
         }
-        Ok(())
+        let forgets = |name: &str| {
+            let recipients = crate::recipients();
+            let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
+            forgetting.any(|one| one.name == name)
+        };
+        self.site.check_silence(forgets)
     }
 
     fn compare(

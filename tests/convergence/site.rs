@@ -11,15 +11,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
-use zeef::engine::lane::{Lane, Options};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
-use zeef::transport::memory::MemoryTransport;
+use zeef::transport::memory::{MemoryTransport, Published};
 use zeef::transport::{Payload, SourceId};
 
 use crate::common::copy_folder;
+use crate::live::Live;
 use crate::own;
 use crate::reference::golden;
 
@@ -40,6 +41,9 @@ pub struct Setup {
     pub batch: u64,
     pub chunk: usize,
     pub fail_every: Option<u32>,
+    pub rebalance_every: Option<u32>,
+    /// How many records may wait for patrons in a partition, and for how long.
+    pub holds: (usize, i64),
 }
 
 impl Setup {
@@ -49,6 +53,8 @@ impl Setup {
         batch: 20_000,
         chunk: usize::MAX,
         fail_every: None,
+        rebalance_every: None,
+        holds: (100_000, i64::MAX),
     };
 }
 
@@ -122,7 +128,7 @@ pub type Values = BTreeMap<String, Vec<u8>>;
 pub struct Site {
     setup: Setup,
     clock: Arc<AtomicI64>,
-    workers: Vec<Worker<MemoryTransport>>,
+    workers: Vec<Worker<Live>>,
 }
 
 impl Site {
@@ -135,9 +141,9 @@ impl Site {
         let lanes = compiled(setup.layout);
         let transports = lanes.iter().map(|lane| {
             let transport = MemoryTransport::new(&lane.plan());
-            transport
-                .with_chunk(setup.chunk)
-                .with_fail_every(setup.fail_every)
+            let transport = transport.with_chunk(setup.chunk);
+            let transport = transport.with_fail_every(setup.fail_every);
+            Live::new(transport, setup.rebalance_every)
         });
         site.workers = lanes
             .iter()
@@ -147,10 +153,10 @@ impl Site {
         site
     }
 
-    fn worker(&self, lane: &Arc<Lane>, transport: MemoryTransport) -> Worker<MemoryTransport> {
+    fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
         let holds = Holds {
-            records: 100_000,
-            term_ms: i64::MAX,
+            records: self.setup.holds.0,
+            term_ms: self.setup.holds.1,
         };
         let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
         let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
@@ -176,7 +182,10 @@ impl Site {
                 continue;
             };
             let payload = value.map_or(Payload::Null, Payload::Bytes);
-            worker.transport.push(source, partition, key, payload);
+            worker
+                .transport
+                .memory
+                .push(source, partition, key, payload);
         }
     }
 
@@ -184,7 +193,7 @@ impl Site {
     pub fn each(&mut self, source: &str, act: impl Fn(&mut MemoryTransport, SourceId)) {
         for worker in &mut self.workers {
             if let Some(source) = source_of(worker.pipeline.lane(), source) {
-                act(&mut worker.transport, source);
+                act(&mut worker.transport.memory, source);
             }
         }
     }
@@ -217,7 +226,7 @@ impl Site {
         let topic = format!("out.{recipient}");
         let mut all = Values::new();
         for worker in &self.workers {
-            for (key, value) in worker.transport.last_values(&topic) {
+            for (key, value) in worker.transport.memory.last_values(&topic) {
                 all.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
             }
         }
@@ -251,12 +260,40 @@ impl Site {
         Ok(())
     }
 
+    /// Whether nothing was sent twice, and nothing taken back that was not there.
+    /// What was forgotten may be sent again, as its hash is forgotten too.
+    pub fn check_silence(&self, forgets: impl Fn(&str) -> bool) -> Result<(), String> {
+        for worker in &self.workers {
+            let mut last: BTreeMap<(&str, &[u8]), &[u8]> = BTreeMap::new();
+            for output in worker.transport.memory.published() {
+                let (topic, key) = (output.topic.as_str(), output.key.as_deref());
+                let (Some(name), Some(key)) = (topic.strip_prefix("out."), key) else {
+                    continue;
+                };
+                let before = match output.value.as_deref() {
+                    Some(value) => last.insert((topic, key), value),
+                    None => last.remove(&(topic, key)),
+                };
+                if before == output.value.as_deref() && !(forgets(name) && before.is_some()) {
+                    let key = String::from_utf8_lossy(key);
+                    return Err(format!("{topic}: {key} is sent in vain, {before:?} before"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the state says that recipients have what they have.
     pub fn check_state(&self) -> Result<(), String> {
         for worker in &self.workers {
             let lane = worker.pipeline.lane();
             let mut said = BTreeSet::new();
-            for row in worker.transport.last_values(&state_topic(lane)).values() {
+            for row in worker
+                .transport
+                .memory
+                .last_values(&state_topic(lane))
+                .values()
+            {
                 let row: serde_json::Value =
                     serde_json::from_slice(row).map_err(|error| error.to_string())?;
                 let to = row["to"].as_object().ok_or("a row without recipients")?;
@@ -269,7 +306,7 @@ impl Site {
             let mut had = BTreeSet::new();
             for recipient in &lane.recipients {
                 let topic = format!("out.{}", recipient.name);
-                for key in worker.transport.last_values(&topic).keys() {
+                for key in worker.transport.memory.last_values(&topic).keys() {
                     had.insert((topic.clone(), String::from_utf8_lossy(key).into_owned()));
                 }
             }
@@ -288,12 +325,12 @@ impl Site {
         Ok(())
     }
 
-    /// Looks for a text in all that is left when every topic was compacted.
-    pub fn search(&self, text: &str) -> Option<String> {
+    /// Looks for any of some texts in all that is left when every topic was compacted.
+    pub fn search(&self, texts: &[String]) -> Option<String> {
         for worker in &self.workers {
             let mut left: BTreeMap<(&str, &[u8]), &[u8]> = BTreeMap::new();
             let mut keyless = Vec::new();
-            for output in worker.transport.published() {
+            for output in worker.transport.memory.published() {
                 let value = output.value.as_deref().unwrap_or_default();
                 match output.key.as_deref() {
                     Some(key) => drop(left.insert((&output.topic, key), value)),
@@ -301,14 +338,29 @@ impl Site {
                 }
             }
             for ((topic, key), value) in left.into_iter().chain(keyless) {
-                let found = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
-                if found(key) || found(value) {
-                    return Some(format!("{topic}: {}", String::from_utf8_lossy(value)));
+                let all = [String::from_utf8_lossy(key), String::from_utf8_lossy(value)].join(" ");
+                if texts.iter().any(|text| all.contains(text)) {
+                    return Some(format!("{topic}: {all}"));
                 }
             }
         }
         None
     }
+}
+
+/// What dead letters say of which message, once where they name recipients.
+pub fn dead_letters(site: &Site) -> BTreeSet<String> {
+    let letters = |worker: &Worker<Live>| -> BTreeSet<String> {
+        let letters = worker.transport.memory.published_to(DEAD_LETTERS_TOPIC);
+        let reason = |letter: &Published| {
+            let value = letter.value.as_deref().unwrap_or_default();
+            let letter: serde_json::Value = serde_json::from_slice(value).expect("a dead letter");
+            let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", text("topic"), letter["offset"], text("reason"))
+        };
+        letters.map(reason).collect()
+    };
+    site.workers.iter().flat_map(letters).collect()
 }
 
 fn source_of(lane: &Lane, name: &str) -> Option<SourceId> {

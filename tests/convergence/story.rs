@@ -35,8 +35,14 @@ pub const START_MS: i64 = 1_768_478_400_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// The mark of what is of a patron's own begins so.
-pub fn mark_of(patron_id: &str) -> String {
+fn mark_of(patron_id: &str) -> String {
     format!("zqx{patron_id}q")
+}
+
+/// What would tell of a patron: a mark, a record's own id, the membership's.
+pub fn traces_of(patron_id: &str) -> Vec<String> {
+    let ids = ["l", "r", "i", "d", "c", "o", "M"].map(|kind| format!("\"{kind}-{patron_id}"));
+    [mark_of(patron_id)].into_iter().chain(ids).collect()
 }
 
 /// Tells a story of about `length` messages.
@@ -324,7 +330,7 @@ impl Teller {
             email: Some(format!("{email}@example.org")),
             postcode: "1811 AB",
             birth_date: Some("1985-07-30"),
-            card_number: format!("2001300{}{id}", self.below(90_000)),
+            card_number: format!("{}20013{}", mark_of(&id), self.below(90_000)),
             card_kind: "library",
             national,
             status: Some(if active { "active" } else { "ended" }),

@@ -41,7 +41,6 @@ struct Row {
     first_ms: Option<i64>,
     last_ms: Option<i64>,
     partition: i32,
-    offset: usize,
     /// Its source no longer has it.
     gone: bool,
     has: BTreeMap<&'static str, Has>,
@@ -55,8 +54,10 @@ pub struct World {
     facts: Facts,
     rows: BTreeMap<RowId, Row>,
     now_ms: i64,
-    /// Messages so far, by source and partition.
-    ends: BTreeMap<(String, i32), usize>,
+    /// Who was ever erased.
+    erased: BTreeSet<String>,
+    /// Of whom the source of patrons no longer has a word.
+    vanished: BTreeSet<String>,
     /// What happened since the last end of a run.
     since: Since,
     /// What was met with, for those who ask whether anything was.
@@ -87,19 +88,21 @@ impl World {
 
     /// Takes in a message as it lies on its source.
     pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
-        let end = self.ends.entry((source.to_owned(), partition)).or_default();
-        let offset = *end;
-        *end += 1;
-        if let Some(patron_id) = key.and_then(|key| std::str::from_utf8(key).ok()) {
+        let patron_id = key.and_then(|key| std::str::from_utf8(key).ok());
+        if let Some(patron_id) = patron_id {
             self.since.patrons.insert(patron_id.to_owned());
+        }
+        if let (Some(patron_id), "patron") = (patron_id, source) {
+            self.vanished.remove(patron_id);
         }
         match self.facts.take(source, key, value) {
             Ok(Message::Erasure { patron_id }) => {
+                self.erased.insert(patron_id.clone());
                 self.since.erased.insert(patron_id);
                 self.met.insert("erasure".to_owned());
             }
             Ok(Message::Record(record)) if !is_said(record.source) => {
-                self.put(record, partition, offset);
+                self.put(record, partition);
             }
             Ok(Message::Record(_)) => {}
             Err(reason) => {
@@ -108,7 +111,7 @@ impl World {
         }
     }
 
-    fn put(&mut self, record: Record, partition: i32, offset: usize) {
+    fn put(&mut self, record: Record, partition: i32) {
         let of_patron = record.source == "patron";
         let id = RowId {
             source: record.source,
@@ -124,13 +127,12 @@ impl World {
             first_ms: None,
             last_ms: None,
             partition,
-            offset,
             gone: false,
             has: BTreeMap::new(),
         });
         row.record = record;
         row.last_ms = None;
-        (row.partition, row.offset) = (partition, offset);
+        row.partition = partition;
         row.gone = false;
     }
 
@@ -146,10 +148,12 @@ impl World {
     /// The nulls of patrons are gone, and the process starts anew: who was
     /// erased was never heard of.
     pub fn forget_erased(&mut self) {
-        let erased: Vec<String> = self.erased().map(str::to_owned).collect();
-        for patron_id in erased {
-            self.facts.patrons.remove(&patron_id);
-            self.since.patrons.insert(patron_id);
+        for patron_id in &self.erased {
+            if self.facts.patrons.get(patron_id) == Some(&Patron::Erased) {
+                self.facts.patrons.remove(patron_id);
+                self.vanished.insert(patron_id.clone());
+                self.since.patrons.insert(patron_id.clone());
+            }
         }
     }
 
@@ -244,7 +248,7 @@ impl World {
         };
         let lapsed = recipient.retention.forget && shut.contains(&"lapsed");
         if has.forgotten {
-            if first == "patron_erased" {
+            if first == "patron_erased" || self.vanished.contains(&row.record.patron_id) {
                 note("forgotten and erased");
                 answers.insert(None);
                 return;
@@ -273,6 +277,14 @@ impl World {
         } else {
             note(&format!("retracted for {first}"));
             answers.insert(None);
+            // Its term may have been over before the rest was heard of.
+            if recipient.retention.forget && self.since.clock && touched && first != "patron_erased"
+            {
+                answers.insert(Some(Has {
+                    forgotten: true,
+                    ..has
+                }));
+            }
         }
     }
 
@@ -309,12 +321,10 @@ impl World {
         self.since = Since::default();
     }
 
-    /// The patrons that are erased, or were and are unknown since.
-    pub fn erased(&self) -> impl Iterator<Item = &str> {
-        let patrons = self.facts.patrons.iter();
-        patrons
-            .filter(|(_, patron)| **patron == Patron::Erased)
-            .map(|(id, _)| id.as_str())
+    /// The patrons that are erased, or were and are not heard of since.
+    pub fn gone(&self) -> impl Iterator<Item = &str> {
+        let known = |id: &&String| !matches!(self.facts.patrons.get(*id), Some(Patron::Known(_)));
+        self.erased.iter().filter(known).map(String::as_str)
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Figures {
     pub(super) ns: [f64; 3],
     /// Records refused whole, by reason.
     pub(super) refused: ByReason,
+    /// Records that wait for their patron.
+    pub(super) held: u64,
     pub(super) recipients: Vec<Recipient>,
     pub(super) shares: Option<Shares>,
 }
@@ -138,6 +140,12 @@ impl Scene<'_> {
             outputs: recipients.iter().map(|one| one.released).sum(),
             ns: [0.0; 3],
             refused: tally.sources[whole.source].refused,
+            held: tally
+                .recipients
+                .iter()
+                .map(|one| one.held)
+                .max()
+                .unwrap_or(0),
             recipients,
             shares: None,
         }

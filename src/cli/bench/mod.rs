@@ -95,8 +95,16 @@ fn tell_unreadable(work: &Work, file: Option<&Path>) {
     note(Tone::Warning, &text);
 }
 
-/// A record that is refused costs less than one that is decided.
+/// A record that is refused, or waits, costs less than one that is decided.
 fn tell_refused(figures: &Figures) {
+    if figures.held > 0 {
+        let records = counted(
+            usize::try_from(figures.held).unwrap_or(usize::MAX),
+            "record",
+        );
+        let text = format!("{records} held: the patron is not among the lines");
+        note(Tone::Warning, &text);
+    }
     for reason in Reason::ALL {
         let count = figures.refused[*reason as usize];
         if count > 0 {

@@ -162,6 +162,7 @@ pub(super) fn json(screen: &mut Screen, figures: &Figures) -> anyhow::Result<()>
         "output_bytes_per_record": tenths(figures.per_record(figures.output_bytes)),
         "outputs_per_record": thousandths(figures.per_record(figures.outputs)),
         "refused_records": figures.refused.iter().sum::<u64>(),
+        "held_records": figures.held,
     });
     let mut add = |key: &str, value: Value| object[key] = value;
     if let Some(shares) = &figures.shares {

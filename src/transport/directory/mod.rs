@@ -61,16 +61,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
-use committed::Committed;
+use committed::{Committed, damaged};
 use disk::{Disk, Failure, RealDisk};
-use reader::Reader;
+use line::Line;
+use reader::{Found, Reader};
 use store::{Layout, Store};
 
 pub use compact::Compacted;
 pub use lane::DirectoryTransport;
 
-use super::{Fault, LanePlan, Stop};
+use super::{Fault, LanePlan, Output, OutputId, Payload, Stop};
 
 /// A directory has one partition of each source, with this number.
 const PARTITION: i32 = 0;
@@ -203,6 +206,62 @@ impl Directory {
 /// [`Fault::Stop`] where it cannot be read.
 pub fn committed_lengths(root: &Path) -> Result<BTreeMap<String, u64>, Fault> {
     Ok(Committed::read(&Layout::new(root).committed())?.outputs)
+}
+
+/// Hands each row of a lane's state below `root` to `take`, in
+/// their order, some of them twice: what is committed. The directory may be in
+/// use meanwhile.
+///
+/// # Errors
+///
+/// [`Fault::Stop`] where it cannot be read, or is shorter than what is committed.
+pub fn read_state(root: &Path, topic: &str, take: &mut dyn FnMut(Output<'_>)) -> Result<(), Fault> {
+    /// A compaction replaces the file a moment before its length.
+    const LOOKS: usize = 5;
+    const MOMENT: Duration = Duration::from_millis(200);
+    check_name(topic)?;
+    let layout = Layout::new(root);
+    let mut read = Ok(());
+    for look in 0..LOOKS {
+        if look > 0 {
+            thread::sleep(MOMENT);
+        }
+        read = read_state_once(&layout, topic, take);
+        if read.is_ok() {
+            break;
+        }
+    }
+    read
+}
+
+fn read_state_once(
+    layout: &Layout,
+    topic: &str,
+    take: &mut dyn FnMut(Output<'_>),
+) -> Result<(), Fault> {
+    let committed = Committed::read(&layout.committed())?;
+    let end = committed.state.get(topic).copied().unwrap_or(0);
+    let mut reader = Reader::new(layout.written(topic, true), usize::MAX, 0);
+    reader.open().map_err(stop)?;
+    while let Found::Line { bytes, .. } = reader.next(end).map_err(stop)? {
+        let row = Line::read(reader.bytes(&bytes));
+        let value = match row.payload {
+            Payload::Null => None,
+            Payload::Bytes(value) => Some(value),
+            Payload::Refused(_) => return Err(damaged(reader.path())),
+        };
+        let key = row.key.ok_or_else(|| damaged(reader.path()))?;
+        take(Output {
+            output: OutputId(0),
+            partition: Some(PARTITION),
+            key: Some(key.as_bytes()),
+            value,
+        });
+    }
+    if reader.position() != end {
+        return Err(damaged(reader.path()));
+    }
+    Ok(())
 }
 
 fn lock(path: &Path, root: &Path) -> Result<File, Fault> {

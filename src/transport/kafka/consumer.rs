@@ -35,6 +35,7 @@ pub(super) struct Source {
     pub id: SourceId,
     pub topic: String,
     pub gate: bool,
+    /// The worker has the same partitions of it as of the others.
     pub joined: bool,
     /// How many partitions it had when the transport was opened.
     pub partitions: i32,
@@ -390,6 +391,12 @@ impl Intake {
     pub(super) fn offsets(&self) -> Result<TopicPartitionList, Fault> {
         let any = self.has_moved();
         self.list(|part| (part.has_moved() || !any).then_some(part.position))
+    }
+
+    /// The position of each partition.
+    pub(super) fn positions(&self) -> Vec<(Place, i64)> {
+        let position = |part: &Part| (part.place, part.position);
+        self.parts.iter().map(position).collect()
     }
 
     fn list(&self, offset: impl Fn(&Part) -> Option<i64>) -> Result<TopicPartitionList, Fault> {

@@ -8,6 +8,7 @@ mod ends;
 mod fault;
 mod log;
 mod member;
+mod next;
 mod partition;
 pub mod partitioner;
 mod producer;
@@ -16,8 +17,10 @@ mod reader;
 mod settings;
 mod stale;
 mod start;
+mod sweep;
 pub mod topics;
 pub mod tuning;
+pub mod whole;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,8 +29,10 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 pub use settings::{FIXED, KafkaSettings};
+pub use sweep::SWEEP_KEY;
 
 use consumer::{Intake, Source, check_count};
 use ends::Ends;
@@ -36,7 +41,8 @@ use member::Event;
 use partition::Place;
 use producer::Outlet;
 use reader::{Reader, Wanted};
-use start::Start;
+use start::{Start, Unknown, edges};
+use sweep::Spot;
 
 use super::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
@@ -48,6 +54,10 @@ const CONTACT: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(5);
 /// How long a close may wait for the coordinator.
 const CLOSE: Duration = Duration::from_secs(10);
+/// What is read is no source.
+const NO_SOURCE: SourceId = SourceId(u16::MAX);
+/// How often it is looked at which outputs were idle.
+const TIDY: Duration = Duration::from_secs(1);
 /// How long it is waited between two looks at offsets that another worker is
 /// to commit.
 const STARTS: Duration = Duration::from_millis(100);
@@ -81,6 +91,13 @@ pub struct KafkaTransport {
     /// What this worker committed last, of partitions that it had without a
     /// break: their tables still hold.
     kept: HashMap<Place, i64>,
+    /// Partitions came from another run, of which it is not known what it took
+    /// back.
+    unswept: bool,
+    /// Where the lane goes on, as its state says it.
+    next: next::Written,
+    /// When it was last looked at what is to be swept.
+    tidied: Option<Instant>,
     settings: KafkaSettings,
     group: String,
     stop: Stop,
@@ -136,6 +153,9 @@ impl KafkaTransport {
             ends,
             stage: Stage::Out,
             kept: HashMap::new(),
+            unswept: false,
+            next: next::Written::default(),
+            tidied: None,
             group: settings.group(&plan.name),
             settings,
             stop,
@@ -238,7 +258,7 @@ impl KafkaTransport {
         match joined.find(|source| numbers(source) != want) {
             None => Ok(()),
             Some(other) => Err(Fault::Stop(format!(
-                "topics `{}` and `{}` are joined, but this worker was assigned different \
+                "topics `{}` and `{}` belong together, but this worker was assigned different \
                  partitions of them: they need the same number of partitions, and all members of \
                  the group the same sources",
                 first.topic, other.topic
@@ -262,6 +282,11 @@ impl KafkaTransport {
                 self.intake.assign_nothing()?;
                 Ok(None)
             }
+            Start::Unknown(unknown) => {
+                self.intake.assign_nothing()?;
+                self.begin(&unknown)?;
+                Ok(None)
+            }
             Start::Ready(starts) => {
                 self.intake.assign(&starts)?;
                 self.kept
@@ -270,6 +295,80 @@ impl KafkaTransport {
                 Ok(Some(Polled::Assigned(self.assigned(&starts))))
             }
         }
+    }
+
+    /// Commits offsets that the group does not have.
+    fn begin(&mut self, unknown: &Unknown) -> Result<(), Fault> {
+        let Some(source) = self.intake.source(unknown.source).cloned() else {
+            return Ok(());
+        };
+        let Some(known) = self.state_offsets(&source.topic, &unknown.partitions)? else {
+            return Ok(());
+        };
+        start::begin(&self.intake.consumer, &source, unknown, &known)
+    }
+
+    /// The next offsets of a source as the lane's state has them; `None` where
+    /// the reading was interrupted.
+    fn state_offsets(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<Option<HashMap<i32, i64>>, Fault> {
+        let mut known = HashMap::new();
+        let Some(state) = self.outlet.state_topic().map(str::to_owned) else {
+            return Ok(Some(known));
+        };
+        for partition in partitions {
+            let mut note = |input: Input<'_>| {
+                let value = match input.payload {
+                    Payload::Bytes(value) => Some(value),
+                    Payload::Null | Payload::Refused(_) => None,
+                };
+                if let Some((of_topic, next)) = next::read(input.key, value)
+                    && of_topic == topic
+                {
+                    known.insert(*partition, next);
+                }
+            };
+            let read = self.read_whole(&state, (NO_SOURCE, *partition), &mut note)?;
+            if read == Rebuilt::Interrupted {
+                return Ok(None);
+            }
+        }
+        Ok(Some(known))
+    }
+
+    /// Adds to the batch where the lane goes on, of each partition that has moved
+    /// for long.
+    fn write_next(&mut self, last: bool) -> Result<bool, Fault> {
+        if self.outlet.state_topic().is_none() {
+            return Ok(false);
+        }
+        let mut wrote = false;
+        for (place, position) in self.intake.positions() {
+            if !self.next.is_due(place, position, last) {
+                continue;
+            }
+            let Some(source) = self.intake.source(place.0) else {
+                continue;
+            };
+            let (key, value) = (next::key(&source.topic), next::value(position));
+            self.outlet.publish_row(place.1, &key, &value)?;
+            self.next.wrote(place, position);
+            wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    /// Writes at the end where the lane goes on. What fails here was written a
+    /// minute ago at most.
+    fn write_last(&mut self) -> Result<(), Fault> {
+        let settled = !self.intake.has_moved() && !self.intake.has_event();
+        if matches!(self.stage, Stage::Running) && settled && self.write_next(true)? {
+            self.commit()?;
+        }
+        Ok(())
     }
 
     fn assigned(&mut self, starts: &HashMap<Place, i64>) -> Vec<Assigned> {
@@ -295,6 +394,7 @@ impl KafkaTransport {
             })
             .collect();
         for one in assigned.iter().filter(|one| !one.returned) {
+            self.unswept = true;
             self.kept.retain(|place, _| place.1 != one.partition);
         }
         assigned
@@ -346,6 +446,64 @@ impl KafkaTransport {
                 )),
             })
             .collect()
+    }
+
+    /// Notes every partition of the outputs that has messages, as one that may
+    /// need an append. False without an answer.
+    fn wonder(&mut self, now_ms: i64) -> bool {
+        let mut spots = Vec::new();
+        for (place, topic) in self.outlet.outputs() {
+            let Found::Partitions(partitions) = look_up(&self.observer, topic) else {
+                return false;
+            };
+            spots.extend((0..partitions).map(|partition| (place, topic, partition)));
+        }
+        let partitions = || {
+            spots
+                .iter()
+                .map(|(_, topic, partition)| (*topic, *partition))
+        };
+        let edge = |edge| edges(&self.stable, partitions(), edge).ok();
+        let (Some(starts), Some(ends)) = (edge(Offset::Beginning), edge(Offset::End)) else {
+            return false;
+        };
+        let offset = |list: &TopicPartitionList, topic: &str, partition| {
+            list.find_partition(topic, partition)
+                .map(|found| found.offset())
+        };
+        let filled = |(_, topic, partition): &&(usize, &str, i32)| {
+            offset(&starts, topic, *partition) != offset(&ends, topic, *partition)
+        };
+        let filled = spots.iter().filter(filled);
+        let filled: Vec<_> = filled
+            .map(|(place, _, partition)| (*place, *partition))
+            .collect();
+        for spot in filled {
+            self.outlet.sweep.wonder(spot, now_ms);
+        }
+        true
+    }
+
+    /// Whether nothing was appended since the time that each partition needs it;
+    /// `None` without an answer.
+    fn idle(&self, due: &[(Spot, i64)]) -> Option<Vec<bool>> {
+        if due.is_empty() {
+            return None;
+        }
+        let topics: HashMap<usize, &str> = self.outlet.outputs().collect();
+        let mut times = TopicPartitionList::new();
+        for ((place, partition), from_ms) in due {
+            let topic = topics.get(place)?;
+            let from = Offset::Offset((*from_ms).max(0));
+            times.add_partition_offset(topic, *partition, from).ok()?;
+        }
+        let found = self.stable.offsets_for_times(times, CALL).ok()?;
+        let idle = |((place, partition), _): &(Spot, i64)| {
+            let found = found.find_partition(topics.get(place)?, *partition)?;
+            found.error().ok()?;
+            Some(!matches!(found.offset(), Offset::Offset(_)))
+        };
+        due.iter().map(idle).collect()
     }
 
     /// Hands out records, or says that the end is reached.
@@ -460,6 +618,9 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop("a restore of no state of the plan".to_owned()));
         };
         let mut row = |input: Input<'_>| {
+            if next::is_next(input.key) {
+                return;
+            }
             take(Output {
                 output,
                 partition: Some(partition),
@@ -470,7 +631,7 @@ impl Transport for KafkaTransport {
                 },
             });
         };
-        self.read_whole(&topic, (SourceId(u16::MAX), partition), &mut row)
+        self.read_whole(&topic, (NO_SOURCE, partition), &mut row)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
@@ -491,15 +652,42 @@ impl Transport for KafkaTransport {
         self.outlet.publish(outbox, now_ms)
     }
 
+    /// Appends a null to outputs that were idle for so long that what was taken
+    /// back would not be compacted.
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
+        let asked_lately = self.tidied.is_some_and(|asked| asked.elapsed() < TIDY);
+        if !matches!(self.stage, Stage::Running) || asked_lately {
+            return Ok(false);
+        }
+        self.tidied = Some(Instant::now());
+        if self.unswept {
+            self.unswept = !self.wonder(now_ms);
+        }
+        let due = self.outlet.sweep.due(now_ms);
+        let Some(idle) = self.idle(&due) else {
+            return Ok(false);
+        };
+        for ((spot, _), idle) in due.into_iter().zip(&idle) {
+            if *idle {
+                self.outlet.publish_sweep(spot, now_ms)?;
+            } else {
+                self.outlet.sweep.covered(spot, now_ms);
+            }
+        }
+        Ok(idle.contains(&true))
+    }
+
     fn commit(&mut self) -> Result<(), Fault> {
         if !self.outlet.is_open() && !self.intake.has_moved() {
             return Ok(());
         }
+        self.write_next(false)?;
         let offsets = self.intake.offsets()?;
         let Some(group) = &self.intake.group else {
             return Err(Fault::Abort("no partitions are assigned".to_owned()));
         };
         self.outlet.commit(&offsets, group)?;
+        self.next.committed();
         self.intake.settle();
         let committed = self.intake.committed();
         for (place, kept) in &mut self.kept {
@@ -515,6 +703,7 @@ impl Transport for KafkaTransport {
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
+        self.next.aborted();
         self.outlet.abort()?;
         if let Stage::Leaving(Polled::Lost) = self.stage {
             return Ok(());
@@ -539,7 +728,15 @@ impl Transport for KafkaTransport {
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {
-        let aborted = self.outlet.abort();
+        self.next.aborted();
+        let mut aborted = self.outlet.abort();
+        if aborted.is_ok()
+            && let Err(fault) = self.write_last()
+        {
+            tracing::debug!(%fault, "kafka: while closing");
+            self.next.aborted();
+            aborted = self.outlet.abort();
+        }
         self.shut(leave);
         aborted
     }
@@ -598,6 +795,8 @@ fn sources(
     plan: &LanePlan,
     stop: &Stop,
 ) -> Result<Vec<Source>, Fault> {
+    // The rows of a state lie by the numbers of partitions, of any source.
+    let state = plan.outputs.iter().any(|output| output.state);
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         let topic = settings.topic(&source.topic);
@@ -609,7 +808,7 @@ fn sources(
             id: SourceId(index),
             topic,
             gate: source.gate,
-            joined: source.joined,
+            joined: source.joined || state,
             partitions,
         });
     }

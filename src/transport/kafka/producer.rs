@@ -2,6 +2,7 @@
 //!
 //! It never fetches group metadata: it is given that of the assignment.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::fault::{self, Opened, Step};
 use super::log;
 use super::settings::KafkaSettings;
-use crate::transport::{Fault, LanePlan, Outbox, OutputId, Stop};
+use super::sweep::{SWEEP_KEY, Spot, Sweep};
+use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId, Stop};
 
 /// How long one call may take before it is repeated.
 const CALL: Duration = Duration::from_secs(5);
@@ -38,10 +40,12 @@ const NAP: Duration = Duration::from_millis(2);
 const SETTLE: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 86_400_000;
 
-/// Keeps the first failed delivery of a transaction.
+/// Keeps the first failed delivery of a transaction, and where its tombstones
+/// went.
 #[derive(Default)]
 pub(super) struct Deliveries {
     failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
+    tombstones: Mutex<BTreeSet<(String, i32)>>,
 }
 
 impl Deliveries {
@@ -50,6 +54,11 @@ impl Deliveries {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    fn take_tombstones(&self) -> BTreeSet<(String, i32)> {
+        let tombstones = self.tombstones.lock();
+        std::mem::take(&mut *tombstones.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -67,8 +76,18 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let Err((error, message)) = result else {
-            return;
+        let (error, message) = match result {
+            Ok(message) => {
+                if message.payload().is_none() && message.key() != Some(SWEEP_KEY) {
+                    let place = (message.topic().to_owned(), message.partition());
+                    let tombstones = self.tombstones.lock();
+                    tombstones
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(place);
+                }
+                return;
+            }
+            Err(failed) => failed,
         };
         let code = error
             .rdkafka_error_code()
@@ -94,6 +113,9 @@ pub(super) struct Outlet {
     timeout: Duration,
     /// When the open transaction began.
     opened: Option<Instant>,
+    /// The time of the last batch that was published.
+    now_ms: i64,
+    pub sweep: Sweep,
 }
 
 impl Outlet {
@@ -125,11 +147,38 @@ impl Outlet {
             headers: headers(&plan.policy_version),
             timeout: settings.transaction_timeout,
             opened: None,
+            now_ms: 0,
+            sweep: Sweep::new(i64::try_from(settings.segment.as_millis()).unwrap_or(i64::MAX)),
         };
         outlet.repeat("start transactions", Some(stop), |producer| {
             producer.init_transactions(CALL)
         })?;
         Ok(outlet)
+    }
+
+    /// Publishes a row of the transport's own into the lane's state.
+    pub(super) fn publish_row(
+        &mut self,
+        partition: i32,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Fault> {
+        self.begin()?;
+        let Some(topic) = self.topics.iter().find(|topic| topic.state) else {
+            return Ok(());
+        };
+        let record = BaseRecord::<[u8], [u8]>::to(&topic.name)
+            .partition(partition)
+            .headers(self.headers.clone())
+            .key(key)
+            .payload(value);
+        self.send(record)
+    }
+
+    /// The topic of the lane's state, if it has one.
+    pub(super) fn state_topic(&self) -> Option<&str> {
+        let topic = self.topics.iter().find(|topic| topic.state);
+        topic.map(|topic| &*topic.name)
     }
 
     /// The topic of a state output.
@@ -148,21 +197,59 @@ impl Outlet {
             return Ok(());
         }
         self.begin()?;
-        let day_ms = now_ms - now_ms.rem_euclid(DAY_MS);
+        self.now_ms = now_ms;
         for output in outbox.iter() {
-            let Some(topic) = self.topics.get(usize::from(output.output.0)) else {
-                return Err(Fault::Stop("an output has no topic in the plan".to_owned()));
-            };
-            let mut record = BaseRecord::<[u8], [u8]>::to(&topic.name)
-                .timestamp(if topic.day_only { day_ms } else { now_ms })
-                .headers(self.headers.clone());
-            record.partition = output.partition;
-            record.key = output.key;
-            record.payload = output.value;
-            self.send(record)?;
+            self.produce(&output, now_ms)?;
         }
         self.producer.poll(Duration::ZERO);
         Ok(())
+    }
+
+    fn produce(&self, output: &Output<'_>, now_ms: i64) -> Result<(), Fault> {
+        let Some(topic) = self.topics.get(usize::from(output.output.0)) else {
+            return Err(Fault::Stop("an output has no topic in the plan".to_owned()));
+        };
+        let day_ms = now_ms - now_ms.rem_euclid(DAY_MS);
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic.name)
+            .timestamp(if topic.day_only { day_ms } else { now_ms })
+            .headers(self.headers.clone());
+        record.partition = output.partition;
+        record.key = output.key;
+        record.payload = output.value;
+        self.send(record)
+    }
+
+    /// Publishes a null under a key that no output has.
+    pub(super) fn publish_sweep(&mut self, spot: Spot, now_ms: i64) -> Result<(), Fault> {
+        self.begin()?;
+        let null = Output {
+            output: OutputId(u16::try_from(spot.0).unwrap_or(u16::MAX)),
+            partition: Some(spot.1),
+            key: Some(SWEEP_KEY),
+            value: None,
+        };
+        self.produce(&null, now_ms)?;
+        self.sweep.published(spot);
+        Ok(())
+    }
+
+    /// The topics of outputs that partners read, by their places in the plan.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (usize, &str)> {
+        let topics = self.topics.iter().enumerate();
+        topics
+            .filter(|(_, topic)| !topic.state)
+            .map(|(place, topic)| (place, &*topic.name))
+    }
+
+    /// Notes where the committed transaction took something back.
+    fn note_tombstones(&mut self) {
+        let taken = self.producer.context().take_tombstones();
+        for (name, partition) in taken {
+            let found = self.outputs().find(|(_, topic)| *topic == name);
+            if let Some(place) = found.map(|(place, _)| place) {
+                self.sweep.note((place, partition), self.now_ms);
+            }
+        }
     }
 
     /// Hands one record to librdkafka; waits while its queue is full.
@@ -201,6 +288,8 @@ impl Outlet {
         self.drain()?;
         self.repeat("commit", None, |producer| producer.commit_transaction(CALL))?;
         self.opened = None;
+        self.sweep.committed();
+        self.note_tombstones();
         Ok(())
     }
 
@@ -209,12 +298,13 @@ impl Outlet {
         if self.opened.is_none() {
             return Ok(());
         }
+        self.sweep.aborted();
         self.settle();
         self.repeat("abort", None, |producer| {
             producer.abort_transaction(ABORT_CALL)
         })?;
         self.producer.poll(Duration::ZERO);
-        self.producer.context().take();
+        self.forget_deliveries();
         self.opened = None;
         Ok(())
     }
@@ -240,10 +330,16 @@ impl Outlet {
         if self.opened.is_some() {
             return Ok(());
         }
-        self.producer.context().take();
+        self.forget_deliveries();
         self.repeat("begin", None, Producer::begin_transaction)?;
         self.opened = Some(Instant::now());
         Ok(())
+    }
+
+    fn forget_deliveries(&self) {
+        let deliveries = self.producer.context();
+        deliveries.take();
+        deliveries.take_tombstones();
     }
 
     /// Waits until all that was produced is acknowledged: a commit is fast only

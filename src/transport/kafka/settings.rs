@@ -28,6 +28,9 @@ pub struct KafkaSettings {
     pub instance: String,
     pub transaction_timeout: Duration,
     pub session_timeout: Duration,
+    /// After this time the next append to an output rolls a segment of it: not
+    /// before is a tombstone compacted.
+    pub segment: Duration,
     /// Partitions that appeared since the last run are taken on.
     pub accept_partitions: bool,
     /// The run ends at the end that its sources have at its start.
@@ -44,6 +47,7 @@ impl std::fmt::Debug for KafkaSettings {
             .field("instance", &self.instance)
             .field("transaction_timeout", &self.transaction_timeout)
             .field("session_timeout", &self.session_timeout)
+            .field("segment", &self.segment)
             .field("accept_partitions", &self.accept_partitions)
             .field("until_end", &self.until_end)
             .finish()
@@ -59,6 +63,7 @@ impl Default for KafkaSettings {
             instance: String::new(),
             transaction_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(10),
+            segment: Duration::from_secs(3600),
             accept_partitions: false,
             until_end: false,
         }

@@ -1,5 +1,6 @@
-//! From which offsets a worker starts: those of the group, or the beginning of
-//! a source that the group has never read.
+//! From which offsets a worker starts: those of the group, those that the lane's
+//! state has where the group's have expired, or the beginning of a source that
+//! the lane has never read.
 //!
 //! It never guesses: some offsets present and one missing is an error.
 
@@ -15,7 +16,7 @@ use super::consumer::Source;
 use super::fault;
 use super::member::Member;
 use super::partition::Place;
-use crate::transport::Fault;
+use crate::transport::{Fault, SourceId};
 
 const CALL: Duration = Duration::from_secs(5);
 
@@ -25,6 +26,19 @@ pub(super) enum Start {
     Ready(HashMap<Place, i64>),
     /// Another worker is to commit the first offsets, or Kafka gave no answer.
     Wait,
+    /// The group has no offsets of these partitions, which are to be committed
+    /// by this worker.
+    Unknown(Unknown),
+}
+
+/// Partitions of one source without offsets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unknown {
+    pub source: SourceId,
+    pub partitions: Vec<i32>,
+    /// The group has offsets of others: what the state does not know either is
+    /// an error.
+    pub others: bool,
 }
 
 /// What to do about one source.
@@ -67,11 +81,19 @@ pub(super) fn find(
             }
             Verdict::Wait => return Ok(Start::Wait),
             Verdict::Begin(partitions) => {
-                // Read anew the next time, as any other worker would.
-                begin(consumer, source, &partitions);
-                return Ok(Start::Wait);
+                return Ok(Start::Unknown(Unknown {
+                    source: source.id,
+                    partitions,
+                    others: false,
+                }));
             }
-            Verdict::Missing(partition) => return Err(missing(source, partition)),
+            Verdict::Missing(partition) => {
+                return Ok(Start::Unknown(Unknown {
+                    source: source.id,
+                    partitions: vec![partition],
+                    others: true,
+                }));
+            }
         }
     }
     Ok(Start::Ready(starts))
@@ -159,24 +181,53 @@ fn unanswered<T>(what: &str, error: &KafkaError) -> Result<Option<T>, Fault> {
     Ok(None)
 }
 
-/// Commits the first offsets of `partitions`, all in one request.
-fn begin(consumer: &BaseConsumer<Member>, source: &Source, partitions: &[i32]) {
+/// Commits the offsets of partitions that have none, all in one request: those
+/// that are `known`, else their beginning. They are read anew the next time, as
+/// any other worker would.
+///
+/// # Errors
+///
+/// Where one is missing that must be there.
+pub(super) fn begin(
+    consumer: &BaseConsumer<Member>,
+    source: &Source,
+    unknown: &Unknown,
+    known: &HashMap<i32, i64>,
+) -> Result<(), Fault> {
+    let at_the_beginning = unknown.partitions.iter().filter(|p| !known.contains_key(p));
+    let beginnings = at_the_beginning.clone().count();
+    if let Some(partition) = at_the_beginning.clone().next().filter(|_| unknown.others) {
+        return Err(missing(source, *partition));
+    }
+    let topic = &*source.topic;
     let list = edges(
         consumer,
-        partitions.iter().map(|p| (&*source.topic, *p)),
+        at_the_beginning.map(|p| (topic, *p)),
         Offset::Beginning,
     );
-    let done = list.and_then(|list| consumer.commit(&list, CommitMode::Sync));
+    let done = list.and_then(|mut list| {
+        for partition in &unknown.partitions {
+            if let Some(next) = known.get(partition) {
+                list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+            }
+        }
+        consumer.commit(&list, CommitMode::Sync)
+    });
+    let from_state = unknown.partitions.len() - beginnings;
     match done {
+        Ok(()) if from_state > 0 => tracing::warn!(
+            topic,
+            partitions = from_state,
+            "kafka: the group's offsets are gone: it goes on by its state"
+        ),
         Ok(()) => tracing::info!(
-            topic = source.topic,
-            partitions = partitions.len(),
+            topic,
+            partitions = beginnings,
             "kafka: the group starts at the beginning"
         ),
-        Err(error) => {
-            tracing::warn!(topic = source.topic, error = %error, "kafka: first offsets");
-        }
+        Err(error) => tracing::warn!(topic, error = %error, "kafka: first offsets"),
     }
+    Ok(())
 }
 
 /// Asks for an edge (beginning or end) of partitions: one request to each

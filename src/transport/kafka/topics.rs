@@ -62,6 +62,8 @@ pub enum TopicError {
         #[source]
         source: KafkaError,
     },
+    #[error("topic `{0}`: kafka sends nothing more before its end")]
+    Silent(String),
     #[error("topic `{topic}`: {code}")]
     Topic {
         topic: String,
@@ -69,7 +71,7 @@ pub enum TopicError {
     },
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> TopicError {
+pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> TopicError {
     move |source| TopicError::Kafka {
         doing: doing.into(),
         source,

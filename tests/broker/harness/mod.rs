@@ -14,7 +14,7 @@ mod zeef;
 
 pub(crate) use broker::{Broker, Options};
 pub(crate) use read::{Isolation, Row};
-pub(crate) use scene::{Ends, Expected, Letter, Scene, Tweaks, library, until_ready};
+pub(crate) use scene::{Ends, Expected, HOLDS, Letter, Scene, Tweaks, library, until_ready};
 pub(crate) use topics::Topics;
 pub(crate) use wait::eventually;
 pub(crate) use write::{Partitioner, Record, Writer};

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::run::{self, LaneRun};
 use zeef::daemon::worker::{Ended, Worker};
+use zeef::engine::holding::Holds;
 use zeef::engine::lane::DEAD_LETTERS_TOPIC;
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::tally::Tally;
@@ -327,6 +328,12 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// As many as a test holds, for as long.
+pub(crate) const HOLDS: Holds = Holds {
+    records: 100_000,
+    term_ms: 30 * 86_400_000,
+};
+
 /// Waits until `zeef` is ready.
 #[track_caller]
 pub(crate) fn until_ready(zeef: &mut Zeef) {
@@ -396,7 +403,7 @@ impl Expected {
         }
         let metrics = Metrics::new(&self.outputs.len().to_string()).unwrap();
         let mut worker = Worker::new(
-            Pipeline::new(Arc::clone(&lane.lane)),
+            Pipeline::with_state(Arc::clone(&lane.lane), lane.namer.clone(), HOLDS),
             world,
             metrics.worker(&lane.lane, 0),
         );

@@ -147,6 +147,9 @@ fn every_metric_that_applies_is_shown() {
         "zeef_mask_limits_total",
         "zeef_agreement_days_left",
         "zeef_authorisation_days_left",
+        // And nothing is taken back here.
+        "zeef_records_retracted_total",
+        "zeef_retractions_total",
     ];
     for metric in METRICS
         .iter()

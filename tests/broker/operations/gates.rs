@@ -42,8 +42,9 @@ fn a_patron_that_lay_there_before_a_loan_is_never_overtaken() {
         .sum();
     site.consumed(&zeef, "main", "loan", total);
 
+    // A loan is sent again whenever its patron's name changes.
     let outputs = site.outputs("service-message");
-    assert_eq!(outputs.len(), total);
+    assert!(outputs.len() >= total);
     let mut names = BTreeMap::new();
     for row in &outputs {
         let (title, name) = (member(row, "title"), member(row, "name"));
@@ -54,6 +55,8 @@ fn a_patron_that_lay_there_before_a_loan_is_never_overtaken() {
         );
         names.insert(title, name);
     }
-    assert_eq!(names.len(), total, "each loan once");
+    assert_eq!(names.len(), total, "each loan");
+    let last = format!("V{:03}", ROUNDS - 1);
+    assert!(names.values().all(|name| *name == last), "{names:?}");
     assert!(site.dead_letters().is_empty());
 }

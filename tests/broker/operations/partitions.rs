@@ -64,6 +64,16 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
     assert!(said.contains(&name), "{said}");
     assert!(said.contains("--accept-partitions"), "{said}");
 
+    // The state goes by the partitions of the sources.
+    let said = site.refused(&["--until-end"], 78);
+    assert!(
+        said.contains("zeef.state.main` (state) has 2 partitions"),
+        "{said}"
+    );
+    for state in ["zeef.state.main", "zeef.state.members"] {
+        site.topics.add_partitions(state, 3);
+    }
+
     // Newcomers lie in all three; who moved has to be written anew.
     want.extend(write(&site, 40..80));
     let said = site.refused(&["--until-end"], 70);
@@ -104,8 +114,8 @@ fn partitions_added_while_nothing_ran_are_not_overlooked() {
     zeef.signal(Signal::TERM);
     assert_eq!(zeef.wait_exit(WAIT), 0, "{}", zeef.stderr());
 
-    for source in SOURCES {
-        site.topics.add_partitions(source, 4);
+    for topic in [&SOURCES[..], &["zeef.state.main"]].concat() {
+        site.topics.add_partitions(topic, 4);
     }
     want.extend(write(&site, 20..60));
     let said = site.refused(&[], 70);

@@ -201,7 +201,6 @@ fn a_dead_letter_points_and_tells_no_value() {
         ("not_json", "all"),
         ("malformed", "service-message"),
         ("miskeyed", "all"),
-        ("patron_unknown", "all"),
         ("null_value", "all"),
     ]
     .map(|(reason, recipient)| (reason.to_owned(), recipient.to_owned()))

@@ -1,15 +1,15 @@
-//! Records that are read again, and state that is read back, through the Kafka
-//! transport itself.
+//! What the Kafka transport does by itself: records are read again, state is
+//! read back, and outputs are swept.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+use zeef::transport::kafka::{KafkaSettings, KafkaTransport, SWEEP_KEY};
 use zeef::transport::{
     Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, Payload, Polled,
     Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
 };
 
-use crate::harness::{Broker, Record, Topics, Writer, eventually};
+use crate::harness::{Broker, Options, Record, Topics, Writer, eventually};
 
 const WAIT: Duration = Duration::from_secs(60);
 const LOAN: SourceId = SourceId(0);
@@ -21,6 +21,7 @@ const STATE: OutputId = OutputId(1);
 struct World<'a> {
     broker: &'a Broker,
     topics: Topics<'a>,
+    segment: Duration,
     stop: Stop,
 }
 
@@ -34,6 +35,7 @@ impl<'a> World<'a> {
         Self {
             broker,
             topics,
+            segment: KafkaSettings::default().segment,
             stop: Stop::default(),
         }
     }
@@ -49,6 +51,7 @@ impl<'a> World<'a> {
             topic_prefix: self.topics.prefix().to_owned(),
             instance: "a".to_owned(),
             until_end: true,
+            segment: self.segment,
             ..KafkaSettings::default()
         };
         KafkaTransport::open(settings, plan(), 0, self.stop.clone())
@@ -258,4 +261,135 @@ fn read_again_the_state() {
         text.contains("state` has 2 partitions, expected at least 3"),
         "{text}"
     );
+}
+
+/// Reads all there is, and commits it; yields what was read.
+fn consume(transport: &mut KafkaTransport) -> Vec<String> {
+    let mut read = Vec::new();
+    eventually("the end is reached", WAIT, || {
+        let polled = transport.poll(Duration::from_millis(100), &mut |input| {
+            read.push(format!("{} {}", input.partition, show(Some(input))));
+            Flow::More
+        });
+        match polled.unwrap() {
+            Polled::End => return Some(()),
+            Polled::Assigned(_) => transport.resume().unwrap(),
+            _ => transport.commit().unwrap(),
+        }
+        None
+    });
+    read.sort();
+    read
+}
+
+/// As where nobody ran for longer than a broker keeps offsets.
+#[test]
+fn a_lane_goes_on_by_its_state_where_the_groups_offsets_are_gone() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "next", 2);
+    let write = |value: &str, partition| {
+        let record = Record::new("k", value).to(partition);
+        world.topics.write("loan", &[record]);
+    };
+    let (group, loans) = (world.topics.name("zeef.main"), world.topics.name("loan"));
+    write("a", 0);
+    write("b", 1);
+    let run = || {
+        let mut transport = world.open().unwrap();
+        let read = consume(&mut transport);
+        transport.close(true).unwrap();
+        read
+    };
+    assert_eq!(run(), ["0 a", "1 b"]);
+    write("c", 1);
+    assert_eq!(run(), ["1 c"]);
+
+    broker.tool("consumer-groups", &["--delete", "--group", &group]);
+    write("d", 0);
+    assert_eq!(run(), ["0 d"]);
+    let one = format!("{loans}:1");
+    broker.tool(
+        "consumer-groups",
+        &["--delete-offsets", "--group", &group, "--topic", &one],
+    );
+    write("e", 1);
+    assert_eq!(run(), ["1 e"]);
+
+    let mut transport = world.running();
+    assert!(rows(&mut transport, 0).is_empty() && rows(&mut transport, 1).is_empty());
+    transport.close(true).unwrap();
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
+
+/// Waits until an idle output is swept.
+#[track_caller]
+fn wait_swept(transport: &mut KafkaTransport) {
+    eventually("the output is swept", WAIT, || {
+        transport.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
+        transport.tidy(now_ms()).unwrap().then_some(())
+    });
+}
+
+#[test]
+fn what_was_taken_back_goes_from_an_idle_output() {
+    let options = Options {
+        fast_cleaner: true,
+        ..Options::default()
+    };
+    let Some(broker) = Broker::own(options) else {
+        return;
+    };
+    let mut world = World::new(&broker, "sweep", 1);
+    world.segment = Duration::from_secs(2);
+    world.topics.alter(
+        "out",
+        &[
+            ("cleanup.policy", "compact"),
+            ("segment.ms", "2000"),
+            ("max.compaction.lag.ms", "2000"),
+        ],
+    );
+    let mut transport = world.running();
+    assert_eq!(transport.tidy(now_ms()), Ok(false));
+    let mut outbox = Outbox::default();
+    outbox.push(OUT, None, Some(b"k1"), |bytes| bytes.extend(b"1"));
+    outbox.push(OUT, None, Some(b"k2"), |bytes| bytes.extend(b"2"));
+    outbox.push_null(OUT, None, b"k1");
+    transport.publish(&outbox, now_ms()).unwrap();
+    transport.commit().unwrap();
+    wait_swept(&mut transport);
+    transport.commit().unwrap();
+    eventually("what was taken back is compacted", WAIT, || {
+        let rows = world.topics.uncommitted("out");
+        rows.iter().all(|row| row.text() != Some("1")).then_some(())
+    });
+    let rows = world.topics.committed("out");
+    let last = rows.last().unwrap();
+    assert_eq!((last.key.as_deref(), last.text()), (Some(SWEEP_KEY), None));
+    assert!(rows.iter().any(|row| row.text() == Some("2")));
+    transport.close(false).unwrap();
+    drop(transport);
+
+    // What another run took back is swept too.
+    outbox.clear();
+    outbox.push_null(OUT, None, b"k2");
+    let mut second = world.running();
+    second.publish(&outbox, now_ms()).unwrap();
+    second.commit().unwrap();
+    second.close(false).unwrap();
+    drop(second);
+    let mut third = world.running();
+    wait_swept(&mut third);
+    third.commit().unwrap();
+    eventually("all is compacted", WAIT, || {
+        let rows = world.topics.uncommitted("out");
+        rows.iter().all(|row| row.text().is_none()).then_some(())
+    });
+    third.close(true).unwrap();
 }

@@ -1,0 +1,142 @@
+//! When a null is to be appended to an idle output.
+//!
+//! Kafka rolls a segment only at the next append, and compacts none that was not
+//! rolled: without a later message what was taken back would stay for ever above
+//! the tombstone that took it back. Any append will do, so a null under a key
+//! that no output has is used: the tombstone itself, repeated, would take back
+//! what was released again meanwhile. Pure: asking and publishing are elsewhere.
+
+use std::collections::BTreeMap;
+
+/// The key of such a null: it looks like that of an output, and is none.
+pub const SWEEP_KEY: &[u8] = b"AAAAAAAAAAAAAAAAAAAAAA";
+
+/// A partition of an output, by the output's place in the plan.
+pub(super) type Spot = (usize, i32);
+
+/// The partitions of outputs that need an append.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// After this time the next append rolls a segment, in milliseconds.
+    segment_ms: i64,
+    needs: BTreeMap<Spot, Need>,
+    /// Nulls that are part of the open transaction.
+    open: Vec<Spot>,
+}
+
+/// What a partition needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Need {
+    /// An append at this time, or later.
+    from_ms: i64,
+    /// What lies there is of an earlier run: it is not known whether, and when,
+    /// something was taken back.
+    unknown: bool,
+}
+
+impl Sweep {
+    pub(super) fn new(segment_ms: i64) -> Self {
+        Self {
+            segment_ms,
+            needs: BTreeMap::new(),
+            open: Vec::new(),
+        }
+    }
+
+    /// Something was taken back at `now_ms`.
+    pub(super) fn note(&mut self, spot: Spot, now_ms: i64) {
+        let need = Need {
+            from_ms: now_ms + self.segment_ms,
+            unknown: false,
+        };
+        self.needs.insert(spot, need);
+    }
+
+    /// Nothing is known of `spot` but that there are messages.
+    pub(super) fn wonder(&mut self, spot: Spot, now_ms: i64) {
+        let need = Need {
+            from_ms: now_ms - self.segment_ms,
+            unknown: true,
+        };
+        self.needs.entry(spot).or_insert(need);
+    }
+
+    /// What is due now: which partitions, and since when an append would do.
+    pub(super) fn due(&self, now_ms: i64) -> Vec<(Spot, i64)> {
+        let due = |(spot, need): (&Spot, &Need)| {
+            (need.from_ms <= now_ms && !self.open.contains(spot)).then_some((*spot, need.from_ms))
+        };
+        self.needs.iter().filter_map(due).collect()
+    }
+
+    /// There is an append at the time that was needed, or after it. Where that is
+    /// all that is known, something may have been taken back a moment ago.
+    pub(super) fn covered(&mut self, spot: Spot, now_ms: i64) {
+        let need = self.needs.remove(&spot);
+        if need.is_some_and(|need| need.unknown) {
+            self.note(spot, now_ms);
+        }
+    }
+
+    /// A null for `spot` is part of the open transaction.
+    pub(super) fn published(&mut self, spot: Spot) {
+        self.open.push(spot);
+    }
+
+    /// The open transaction was committed.
+    pub(super) fn committed(&mut self) {
+        for spot in self.open.drain(..) {
+            self.needs.remove(&spot);
+        }
+    }
+
+    /// The open transaction was aborted.
+    pub(super) fn aborted(&mut self) {
+        self.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPOT: Spot = (0, 3);
+
+    #[test]
+    fn an_idle_partition_is_swept_once() {
+        let mut sweep = Sweep::new(1_000);
+        assert_eq!(sweep.due(i64::MAX), []);
+        sweep.note(SPOT, 5_000);
+        sweep.note(SPOT, 5_500);
+        assert_eq!(sweep.due(6_499), []);
+        assert_eq!(sweep.due(6_500), [(SPOT, 6_500)]);
+        sweep.published(SPOT);
+        assert_eq!(sweep.due(9_000), []);
+        sweep.aborted();
+        assert_eq!(sweep.due(9_000), [(SPOT, 6_500)]);
+        sweep.published(SPOT);
+        sweep.committed();
+        assert_eq!(sweep.due(i64::MAX), []);
+    }
+
+    #[test]
+    fn what_came_after_is_enough() {
+        let mut sweep = Sweep::new(1_000);
+        sweep.note(SPOT, 5_000);
+        sweep.covered(SPOT, 7_000);
+        assert_eq!(sweep.due(i64::MAX), []);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_looked_at_twice() {
+        let mut sweep = Sweep::new(1_000);
+        sweep.note((0, 4), 5_000);
+        sweep.wonder((0, 4), 5_000);
+        sweep.wonder(SPOT, 5_000);
+        assert_eq!(sweep.due(5_000), [(SPOT, 4_000)]);
+        sweep.covered(SPOT, 5_200);
+        assert_eq!(sweep.due(6_200), [(SPOT, 6_200), ((0, 4), 6_000)]);
+        sweep.covered(SPOT, 6_300);
+        assert_eq!(sweep.due(i64::MAX), [((0, 4), 6_000)]);
+    }
+}

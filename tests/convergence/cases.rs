@@ -1,0 +1,183 @@
+//! Stories by hand: each was found to fail once, or is feared to.
+
+use crate::play::play;
+use crate::site::{Layout, Setup};
+use crate::story::{START_MS, Step};
+
+const DAY_MS: i64 = 86_400_000;
+
+fn push(source: &'static str, fields: &str) -> Step {
+    let value = format!(r#"{{"patron_id":"p1","library":"NL-AmrBKW",{fields}}}"#);
+    Step::Push {
+        source,
+        key: Some("p1".to_owned()),
+        value: Some(value),
+    }
+}
+
+fn member(rest: &str) -> Step {
+    let fields = r#""kind":"person","surname":"Berg","membership":{"id":"M","status":"active"}"#;
+    push("patron", &format!("{fields}{rest}"))
+}
+
+fn after_days(days: i64) -> Step {
+    Step::Clock(START_MS + days * DAY_MS)
+}
+
+/// Plays a story, all recipients in one lane and each in its own.
+#[track_caller]
+fn check(steps: &[Step]) {
+    for layout in [Layout::One, Layout::Each] {
+        for fail_every in [None, Some(2)] {
+            let setup = Setup {
+                layout,
+                fail_every,
+                ..Setup::PLAIN
+            };
+            if let Err(difference) = play(steps, setup) {
+                panic!("{setup:?}: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grant_that_lies_ahead_counts_when_it_is_reached() {
+    let grant = |purpose: &str| {
+        let said = r#""decision":"granted","manner":"written","at":"2026-02-01T00:00:00Z""#;
+        push(
+            "consent",
+            &format!(r#""consent_id":"c","purpose":"{purpose}",{said}"#),
+        )
+    };
+    check(&[
+        member(""),
+        Step::Run,
+        grant("own-written"),
+        Step::Run,
+        after_days(10),
+        Step::Run,
+        after_days(20),
+        Step::Run,
+    ]);
+    check(&[
+        member(""),
+        push(
+            "loan",
+            r#""loan_id":"l","status":"open","due_on":"2026-02-01""#,
+        ),
+        Step::Run,
+        grant("own-circle"),
+        Step::Run,
+        after_days(20),
+        Step::Run,
+    ]);
+    check(&[
+        member(""),
+        Step::Run,
+        grant("online-library"),
+        Step::Run,
+        after_days(20),
+        Step::Run,
+    ]);
+}
+
+#[test]
+fn what_cannot_be_read_stops_a_consent_that_the_record_implies() {
+    let account = r#","online_account":{"created_at":"2025-06-01T00:00:00Z"}"#;
+    let unreadable = push("consent", r#""consent_id":"c","purpose":[1]"#);
+    let other = push("consent", r#""consent_id":"d","purpose":"other""#);
+    check(&[
+        member(account),
+        Step::Run,
+        unreadable.clone(),
+        Step::Run,
+        other.clone(),
+        Step::Run,
+    ]);
+    check(&[unreadable, member(account), Step::Run, other, Step::Run]);
+}
+
+#[test]
+fn an_account_that_lies_ahead_implies_nothing_yet() {
+    check(&[
+        member(r#","online_account":{"created_at":"2026-02-01T00:00:00Z"}"#),
+        Step::Run,
+        after_days(16),
+        Step::Run,
+        after_days(17),
+        Step::Run,
+    ]);
+}
+
+#[test]
+fn an_end_of_membership_that_is_moved_moves_the_end_of_the_term() {
+    let patron = |ends_on: &str| {
+        let membership = format!(r#""membership":{{"status":"ended","ends_on":"{ends_on}"}}"#);
+        push("patron", &membership)
+    };
+    let loan = r#""loan_id":"l","status":"open","due_on":"2026-02-01""#;
+    check(&[
+        patron("2026-01-01"),
+        push("loan", loan),
+        Step::Run,
+        patron("2024-02-01"),
+        Step::Run,
+        after_days(16),
+        Step::Run,
+        after_days(17),
+        Step::Run,
+    ]);
+}
+
+#[test]
+fn an_erasure_that_nobody_saw_takes_back_what_was_forgotten() {
+    let loan = |rest: &str| {
+        let fields = r#""loan_id":"l","loaned_at":"2024-02-01T00:00:00Z","status":"open""#;
+        push("loan", &format!("{fields}{rest}"))
+    };
+    let patron = |value: Option<&str>| Step::Push {
+        source: "patron",
+        key: Some("p1".to_owned()),
+        value: value.map(str::to_owned),
+    };
+    let forgotten = [member(""), loan(""), Step::Run, after_days(20), Step::Run];
+    let seen = [patron(None), Step::Vanish, Step::Run];
+    check(&[&forgotten[..], &seen].concat());
+    // Beside it, others wait for the patron's return.
+    let waits = [
+        patron(Some("[]")),
+        loan(r#","due_on":"2026-03-01""#),
+        Step::Run,
+    ];
+    check(&[&forgotten[..], &waits, &seen].concat());
+}
+
+#[test]
+fn a_paper_that_lapsed_shuts_no_patron_up() {
+    let email = r#","email":"p1@example.org""#;
+    let patron = || member(email);
+    let slip = r#""reservation_id":"r","status":"placed","expires_on":"2027-12-01""#;
+    let kept = [
+        after_days(20),
+        patron(),
+        push("reservation", slip),
+        Step::Run,
+        after_days(400),
+        Step::Run,
+    ];
+    let objection = |rest: &str| push("objection", &format!(r#""objection_id":"o",{rest}"#));
+    let circumstances = r#""kind":"special_circumstances","purpose":"own-keeper""#;
+    for said in [
+        objection(circumstances),
+        objection(r#""kind":1"#),
+        push("patron", r#""kind":"person""#),
+        push("reservation", &slip.replace("placed", "collected")),
+    ] {
+        check(&[&kept[..], &[said.clone(), Step::Run]].concat());
+        check(&[&kept[..], &[Step::Cut("reservation"), said, Step::Run]].concat());
+    }
+    let dismissed = objection(&format!(r#"{circumstances},"status":"dismissed""#));
+    let back = [objection(circumstances), Step::Run, dismissed, Step::Run];
+    check(&[&kept[..], &back].concat());
+}

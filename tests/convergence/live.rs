@@ -1,0 +1,123 @@
+//! Sources in memory whose worker stays assigned when it has read all, as a
+//! daemon's does, and now and then loses its partitions.
+
+use std::time::Duration;
+
+use zeef::transport::memory::MemoryTransport;
+use zeef::transport::{
+    Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
+    Transport,
+};
+
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub memory: MemoryTransport,
+    /// Every so many polls the partitions are revoked, or lost.
+    pub rebalance_every: Option<u32>,
+    polls: u32,
+    ready: bool,
+}
+
+impl Live {
+    pub fn new(memory: MemoryTransport, rebalance_every: Option<u32>) -> Self {
+        Live {
+            memory,
+            rebalance_every,
+            polls: 0,
+            ready: false,
+        }
+    }
+
+    pub fn restart(&mut self) {
+        self.memory.restart();
+        self.ready = false;
+    }
+}
+
+impl Transport for Live {
+    fn poll(
+        &mut self,
+        wait: Duration,
+        take: &mut dyn FnMut(Input<'_>) -> Flow,
+    ) -> Result<Polled, Fault> {
+        if self.ready
+            && let Some(every) = self.rebalance_every
+        {
+            self.polls += 1;
+            if self.polls.is_multiple_of(every) {
+                let lost = self.polls.is_multiple_of(every * 2);
+                return Ok(if lost { Polled::Lost } else { Polled::Revoked });
+            }
+        }
+        self.memory.poll(wait, take)
+    }
+
+    fn rebuild(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.memory.rebuild(source, partition, take)
+    }
+
+    fn read_again(
+        &mut self,
+        wanted: &[Coordinates],
+        take: &mut dyn FnMut(usize, Option<Input<'_>>),
+    ) -> Result<Rebuilt, Fault> {
+        self.memory.read_again(wanted, take)
+    }
+
+    fn restore(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        take: &mut dyn FnMut(Output<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.memory.restore(output, partition, take)
+    }
+
+    fn resume(&mut self) -> Result<(), Fault> {
+        self.ready = true;
+        self.memory.resume()
+    }
+
+    fn release(&mut self) -> Result<(), Fault> {
+        self.ready = false;
+        self.memory.release()
+    }
+
+    fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault> {
+        self.memory.publish(outbox, now_ms)
+    }
+
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
+        self.memory.tidy(now_ms)
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        self.memory.commit()
+    }
+
+    fn uncommitted(&self) -> bool {
+        self.memory.uncommitted()
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        self.memory.rewind()
+    }
+
+    fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
+        self.memory.pause(wait)
+    }
+
+    fn lag(&mut self) -> Vec<Lag> {
+        self.memory.lag()
+    }
+
+    /// Stays as it is: more may come.
+    fn close(&mut self, _leave: bool) -> Result<(), Fault> {
+        Ok(())
+    }
+}
