@@ -447,7 +447,7 @@ impl Maker<'_> {
             }
             (_, Type::CardNumber) => self.dice.word(&CARDS).to_owned(),
             (_, Type::Text(Some(form))) => self.formed(form),
-            _ if value.needed => format!("id-{}", self.dice.below(1_000)),
+            _ if value.needed => format!("id-{}", self.dice.below(12)),
             _ if !value.values.is_empty() => self.listed(&value.values),
             _ if self.dice.chance(20) => self.dice.word(&WORDS).to_owned(),
             _ => self.text(),
