@@ -518,7 +518,9 @@ impl Holding {
         };
         let active = gates.is_active(value);
         let mut term_ms = i64::MAX;
-        let lapsed = gates.patron_term(value, now_ms, &mut term_ms).is_err();
+        let lapsed = gates
+            .patron_term(value, active, now_ms, &mut term_ms)
+            .is_err();
         if stands {
             due_ms = due_ms.min(term_ms);
         }
