@@ -3,55 +3,20 @@
 
 use std::time::Duration;
 
-use jiff::civil::Date;
 use rustix::process::Signal;
 
 use crate::harness::{Broker, Options as BrokerOptions, Record, Zeef, eventually};
 use crate::marked::{Line, Marked, expect_nothing};
 
-use super::site::WAIT;
+use super::site::{RECIPIENTS, SOURCES, WAIT, today};
 use super::{Options, Site};
 
-const RECIPIENTS: [&str; 8] = [
-    "deurwaarder",
-    "ill-library",
-    "ill-library-contact",
-    "kb-membership",
-    "kb-recognition",
-    "reservation-slip",
-    "service-message",
-    "statistics",
-];
-const SOURCES: [&str; 7] = [
-    "patron",
-    "consent",
-    "objection",
-    "loan",
-    "reservation",
-    "debt",
-    "ill_request",
-];
 /// Compaction as quick as it can be; an hour is a second here.
 const QUICK: [(&str, &str); 3] = [
     ("segment.ms", "1000"),
     ("max.compaction.lag.ms", "1000"),
     ("min.cleanable.dirty.ratio", "0.01"),
 ];
-
-fn write(site: &Site<'_>, lines: &[Line]) {
-    for source in SOURCES {
-        let of_source = lines.iter().filter(|line| line.source == source);
-        let records: Vec<Record> = of_source
-            .map(|line| match &line.value {
-                Some(value) => Record::new(&line.key, value),
-                None => Record::tombstone(&line.key),
-            })
-            .collect();
-        if !records.is_empty() {
-            site.topics.write(source, &records);
-        }
-    }
-}
 
 /// What lies in a topic, that of aborted transactions too: a line per message.
 fn all_of(site: &Site<'_>, topic: &str) -> String {
@@ -129,11 +94,6 @@ fn stop(mut zeef: Zeef, all: &[Marked]) {
     }
 }
 
-fn today() -> Date {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
-    now.date()
-}
-
 /// How many outputs of some recipient were taken back for `reason`.
 fn taken_back(zeef: &Zeef, reason: &str) -> f64 {
     let labels = [("reason", reason)];
@@ -174,10 +134,10 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
     let (known, held) = all.split_at(7);
     let (erased, kept) = known.split_at(3);
     for patron in &all {
-        write(&site, &patron.records(today()));
+        site.write(&patron.records(today()));
     }
     for patron in known {
-        write(&site, &[patron.patron()]);
+        site.write(&[patron.patron()]);
     }
     let zeef = site.ready(&["--log-level", "trace"]);
     let loans = 7 * all.len();
@@ -196,8 +156,8 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
         value: Some(format!("[\"{}\"]", erased[1].mark())),
         ..erased[1].erased()
     };
-    write(&site, &[erased[0].patron_named(" anders"), unreadable]);
-    write(&site, &[kept[0].patron_named(" anders")]);
+    site.write(&[erased[0].patron_named(" anders"), unreadable]);
+    site.write(&[kept[0].patron_named(" anders")]);
     let aborted = site.topics.name("aborted");
     let aborted = crate::harness::Writer::transactional(&broker, &aborted, WAIT);
     aborted.begin();
@@ -211,7 +171,7 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
     });
     let gone: Vec<Marked> = erased.iter().chain(&held[..1]).copied().collect();
     let lines: Vec<Line> = gone.iter().map(|patron| patron.erased()).collect();
-    write(&site, &lines);
+    site.write(&lines);
     eventually("what they had is taken back", WAIT, || {
         (taken_back(&zeef, "patron_erased") > 0.0).then_some(())
     });
@@ -225,7 +185,7 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
     for &patron in &all {
         expect_nothing("holds", &holds.stdout(), patron);
     }
-    write(&site, &[held[1].patron()]);
+    site.write(&[held[1].patron()]);
     let of_held = held[1].mark();
     eventually("what waited is released", WAIT, || {
         let waited = outputs
@@ -240,7 +200,7 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
 /// One more is erased while nothing runs, and the broker forgets even the null.
 fn down_while_erased(site: &Site<'_>, kept: &[Marked], gone: &[Marked], all: &[Marked]) {
     let (last, kept) = kept.split_last().unwrap();
-    write(site, &[last.erased()]);
+    site.write(&[last.erased()]);
     let forget = [&QUICK[..], &[("delete.retention.ms", "0")]].concat();
     site.topics.alter("patron", &forget);
     let someone = Marked(50);
