@@ -1,8 +1,9 @@
-//! Invariant 5: no value of a record in anything the process says of itself.
+//! Invariant 5: no value of a record in anything the process says of itself. And
+//! none of an erased patron in anything that lies in a directory.
 //!
-//! A marked patron's values go through every way a record can take, good and
+//! Marked patrons' values go through every way a record can take, good and
 //! bad; then everything that the process wrote, but for the outputs, is
-//! searched for the marks.
+//! searched for the marks. After an erasure the outputs are searched, too.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +13,10 @@
 )]
 
 mod common;
+#[path = "common/marked.rs"]
+mod marked;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -21,6 +25,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::copy_folder;
+use marked::{Line, Marked, expect_nothing};
 
 /// A word that stands in every value of the marked records.
 const CANARY: &str = "kanarie7Q";
@@ -239,4 +244,155 @@ fn nothing_the_process_says_carries_a_value() {
         "what project says on stderr",
         &String::from_utf8_lossy(&said.stderr),
     );
+}
+
+/// Every file below `folder`, by its path.
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            found.insert(path.to_str().unwrap().to_owned(), text);
+        }
+    }
+    found
+}
+
+/// A directory, and the log of what ran on it.
+struct Nightly<'a> {
+    config: &'a str,
+    root: &'a Path,
+}
+
+impl Nightly<'_> {
+    fn append(&self, lines: &[Line]) {
+        for line in lines {
+            let path = self.root.join(format!("in/{}.ndjson", line.source));
+            let mut file = fs::OpenOptions::new();
+            let mut file = file.create(true).append(true).open(path).unwrap();
+            file.write_all(line.text().as_bytes()).unwrap();
+        }
+    }
+
+    /// Runs to the end, and searches what it said.
+    fn run(&self, all: &[Marked]) {
+        let run = ["run", "--log-level", "trace", "--config", self.config];
+        let ran = zeef(&run).arg("--directory").arg(self.root).output();
+        let ran = ran.unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{said}");
+        assert!(said.contains("zeef starts"), "{said}");
+        for &patron in all {
+            expect_nothing("what a run says", &said, patron);
+        }
+    }
+
+    /// What zeef wrote, by file.
+    fn written(&self) -> BTreeMap<String, String> {
+        let mut written = files(&self.root.join("out"));
+        written.extend(files(&self.root.join(".zeef")));
+        written
+    }
+
+    fn output(&self, recipient: &str) -> String {
+        let path = self.root.join(format!("out/out.{recipient}.ndjson"));
+        fs::read_to_string(path).unwrap()
+    }
+}
+
+const RECIPIENTS: [&str; 8] = [
+    "deurwaarder",
+    "ill-library",
+    "ill-library-contact",
+    "kb-membership",
+    "kb-recognition",
+    "reservation-slip",
+    "service-message",
+    "statistics",
+];
+
+#[test]
+fn nothing_of_an_erased_patron_stays_in_a_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    copy_folder(Path::new("config"), &config);
+    let config = config.to_str().unwrap();
+    let keys = zeef(&["keys", "new", "--all", "--config", config]).output();
+    assert!(keys.unwrap().status.success());
+    let nightly = Nightly {
+        config,
+        root: &folder.path().join("nightly"),
+    };
+    fs::create_dir_all(nightly.root.join("in")).unwrap();
+
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let today = today.date();
+    let all: Vec<Marked> = (0..8).map(Marked).collect();
+    // Two have no record of their own yet, so what is theirs is held.
+    let (known, held) = all.split_at(6);
+    let (erased, kept) = known.split_at(3);
+    for patron in &all {
+        nightly.append(&patron.records(today));
+    }
+    for patron in known {
+        nightly.append(&[patron.patron()]);
+    }
+    nightly.run(&all);
+    for recipient in RECIPIENTS {
+        for patron in known {
+            let output = nightly.output(recipient);
+            assert!(output.contains(&patron.mark()), "{recipient} {patron:?}");
+        }
+    }
+    let outputs: String = RECIPIENTS.iter().map(|one| nightly.output(one)).collect();
+    let mut marks = known[0].marks();
+    marks.retain(|mark| outputs.contains(mark));
+    assert_eq!(marks.len(), 15, "found in outputs: {marks:?}");
+    let letters = nightly.written().remove(
+        nightly
+            .root
+            .join("out/zeef.dead-letters.ndjson")
+            .to_str()
+            .unwrap(),
+    );
+    assert!(letters.unwrap().lines().count() >= 5 * all.len());
+
+    // Another name first, and two versions of one patron nobody can read.
+    let unreadable = Line {
+        value: Some(format!("[\"{}\"]", erased[1].mark())),
+        ..erased[1].erased()
+    };
+    nightly.append(&[erased[0].patron_named(" anders"), unreadable]);
+    nightly.append(&[kept[0].patron_named(" anders")]);
+    nightly.run(&all);
+    assert!(nightly.output("service-message").contains(" anders"));
+    let gone: Vec<Marked> = erased.iter().chain(&held[..1]).copied().collect();
+    let lines: Vec<Line> = gone.iter().map(|patron| patron.erased()).collect();
+    nightly.append(&lines);
+    nightly.run(&all);
+
+    for (name, text) in nightly.written() {
+        for &patron in &gone {
+            expect_nothing(&name, &text, patron);
+        }
+    }
+    for recipient in RECIPIENTS {
+        for patron in kept {
+            let output = nightly.output(recipient);
+            assert!(output.contains(&patron.mark()), "{recipient} {patron:?}");
+        }
+    }
+
+    // The one that is held still comes, and it is as if nothing had been.
+    nightly.append(&[held[1].patron(), gone[0].patron()]);
+    nightly.run(&all);
+    for recipient in RECIPIENTS {
+        for patron in [held[1], gone[0]] {
+            let output = nightly.output(recipient);
+            assert!(output.contains(&patron.mark()), "{recipient} {patron:?}");
+        }
+    }
 }

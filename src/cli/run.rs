@@ -94,8 +94,12 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         .into());
     }
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
+    let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {
-        settings,
+        settings: KafkaSettings {
+            segment,
+            ..settings
+        },
         partitions: partitions.unwrap_or(0),
     })
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
+use std::time::Duration;
 
 use crate::engine::lane::{DEAD_LETTERS_TOPIC, STATE_TOPIC};
 use crate::policy::catalogue::{Kind, Role};
@@ -398,6 +399,25 @@ impl Survey {
             .max()
     }
 
+    /// How long it takes at most until the next append to an output rolls a
+    /// segment of it; `None` where no output tells.
+    #[must_use]
+    pub fn segment(&self) -> Option<Duration> {
+        let outputs = self
+            .topics
+            .iter()
+            .filter(|(planned, _)| planned.role == "output");
+        let found = outputs.filter_map(|(_, found)| found.as_ref());
+        let longest = found.filter_map(|found| {
+            // Kafka rolls at whichever is shorter.
+            ["segment.ms", "max.compaction.lag.ms"]
+                .iter()
+                .filter_map(|name| found.configs.get(*name)?.parse::<u64>().ok())
+                .min()
+        });
+        longest.max().map(Duration::from_millis)
+    }
+
     /// Everything for which a run is refused: missing topics, settings that
     /// would lose or keep too much, and sources that cannot be joined.
     ///
@@ -568,6 +588,34 @@ mod tests {
         };
         assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
         assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
+    }
+
+    #[test]
+    fn a_segment_is_rolled_as_the_slowest_output_has_it() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let segment = |settings: &[(&str, &[(&str, &str)])]| {
+            let topics = plan(&loaded).into_iter().map(|topic| {
+                let found = settings.iter().find(|(name, _)| topic.name == *name);
+                let found = found.map(|(_, configs)| TopicFound {
+                    partitions: 1,
+                    replication: 1,
+                    configs: configs
+                        .iter()
+                        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                        .collect(),
+                });
+                (topic, found)
+            });
+            let topics = topics.collect();
+            Survey { topics }.segment()
+        };
+        assert_eq!(segment(&[]), None);
+        let slow = [("segment.ms", "5000"), ("max.compaction.lag.ms", "9000")];
+        let quick = [("segment.ms", "5000"), ("max.compaction.lag.ms", "4000")];
+        let found = segment(&[("out.statistics", &slow), ("out.deurwaarder", &quick)]);
+        assert_eq!(found, Some(Duration::from_secs(5)));
+        let found = segment(&[("zeef.state.main", &slow), ("out.deurwaarder", &quick)]);
+        assert_eq!(found, Some(Duration::from_secs(4)));
     }
 
     #[test]

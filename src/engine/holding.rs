@@ -783,7 +783,8 @@ impl Holding {
                 continue;
             };
             let counts = &mut tally.recipients[index].later;
-            let (facts, _) = self.facts(lane, program, (patron, said), now.ms());
+            let (facts, change_ms) = self.facts(lane, program, (patron, said), now.ms());
+            due_ms = due_ms.min(change_ms);
             let stale = own || patron.is_none() || facts != known.facts;
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;

@@ -17,5 +17,7 @@ mod common;
 mod exactly_once;
 mod facts;
 mod harness;
+#[path = "../common/marked.rs"]
+mod marked;
 mod operations;
 mod transport;

@@ -4,6 +4,7 @@
 //! What is released to whom is told elsewhere; here it only has to arrive.
 
 mod admin;
+mod erasure;
 mod gates;
 mod generate;
 mod holds;

@@ -10,7 +10,7 @@ use crate::world::{Answers, Has, RowId, World};
 
 /// How a story ended.
 pub struct Played {
-    pub values: BTreeMap<&'static str, Values>,
+    pub values: BTreeMap<String, Values>,
     /// The keys for which the rules left more than one answer on the way.
     pub open: BTreeSet<(&'static str, String)>,
 }
@@ -38,7 +38,7 @@ impl Stage {
         Stage {
             setup,
             site: Site::new(setup, story::START_MS),
-            world: World::new(crate::recipients(), golden::KEY, story::START_MS),
+            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
             unread: false,
             open: BTreeSet::new(),
         }
@@ -49,9 +49,14 @@ impl Stage {
             let done = self.step(step);
             done.map_err(|difference| format!("at step {number}: {difference}"))?;
         }
-        let names = crate::recipients().into_iter().map(|one| one.name);
+        let recipients = crate::recipients(false);
+        let forgets = |name: &str| {
+            let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
+            forgetting.any(|one| one.name == name)
+        };
+        self.site.check_silence(forgets)?;
         Ok(Played {
-            values: names.map(|name| (name, self.site.values(name))).collect(),
+            values: self.site.values(),
             open: self.open,
         })
     }
@@ -72,6 +77,11 @@ impl Stage {
                 self.world.set_clock(*now_ms);
             }
             Step::Restart => self.site.restart(),
+            Step::Policy(changed) => {
+                self.site.changed = *changed;
+                self.site.restart();
+                self.world.set_policy(crate::recipients(*changed));
+            }
             Step::Cut(source) if !self.unread => {
                 for partition in 0..self.setup.partitions {
                     self.site.each(source, |transport, source| {
@@ -98,8 +108,10 @@ impl Stage {
 
     fn run(&mut self) -> Result<(), String> {
         self.site.run()?;
+        let mut values = self.site.values();
         for (recipient, rows) in self.world.answers() {
-            self.compare(recipient, &rows)?;
+            let values = values.remove(recipient).unwrap_or_default();
+            self.compare(recipient, &rows, values)?;
         }
         self.world.settled();
         self.unread = false;
@@ -110,20 +122,15 @@ impl Stage {
                 return Err(format!("{patron_id} is erased, and still in {found}"));
             }
         }
-        let forgets = |name: &str| {
-            let recipients = crate::recipients();
-            let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
-            forgetting.any(|one| one.name == name)
-        };
-        self.site.check_silence(forgets)
+        Ok(())
     }
 
     fn compare(
         &mut self,
         recipient: &'static str,
         rows: &BTreeMap<RowId, Answers>,
+        mut values: Values,
     ) -> Result<(), String> {
-        let mut values = self.site.values(recipient);
         for (id, answers) in rows {
             let fits = |has: &&Has| values.get(&has.key) == Some(&has.value);
             let has = answers.iter().flatten().find(fits).cloned();

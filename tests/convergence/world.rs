@@ -67,6 +67,7 @@ pub struct World {
 #[derive(Clone, Debug, Default)]
 struct Since {
     clock: bool,
+    policy: bool,
     patrons: BTreeSet<String>,
     erased: BTreeSet<String>,
 }
@@ -84,6 +85,11 @@ impl World {
     pub fn set_clock(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.since.clock = true;
+    }
+
+    pub fn set_policy(&mut self, recipients: Vec<&'static Recipient>) {
+        self.recipients = recipients;
+        self.since.policy = true;
     }
 
     /// Takes in a message as it lies on its source.
@@ -183,8 +189,7 @@ impl World {
         row: &Row,
         met: &mut BTreeSet<String>,
     ) -> Answers {
-        let patron_id = &row.record.patron_id;
-        if !self.since.clock && !self.since.patrons.contains(patron_id) {
+        if !self.since.clock && !self.touched(row) {
             return Answers::from([row.has.get(recipient.name).cloned()]);
         }
         let mut answers = Answers::new();
@@ -206,11 +211,16 @@ impl World {
         answers
     }
 
+    /// Something else than the time may have changed what is decided.
+    fn touched(&self, row: &Row) -> bool {
+        self.since.policy || self.since.patrons.contains(&row.record.patron_id)
+    }
+
     /// Adds what may follow from what is decided and what the recipient has.
     fn follow(&self, case: Case<'_>, row: &Row, answers: &mut Answers, met: &mut BTreeSet<String>) {
         let recipient = case.recipient;
         let has = row.has.get(recipient.name).cloned();
-        let touched = self.since.patrons.contains(&row.record.patron_id);
+        let touched = self.touched(row);
         let mut note = |what: &str| {
             met.insert(format!("{} {what}", recipient.name));
         };

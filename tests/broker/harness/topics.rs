@@ -56,6 +56,17 @@ impl<'a> Topics<'a> {
         name
     }
 
+    /// The topics that there are, without the prefix, in order.
+    #[track_caller]
+    pub(crate) fn list(&self) -> Vec<String> {
+        let found = self.admin.inner().fetch_metadata(None, WAIT).unwrap();
+        let names = found.topics().iter().map(|topic| topic.name());
+        let own = names.filter_map(|name| name.strip_prefix(&self.prefix));
+        let mut own: Vec<String> = own.map(str::to_owned).collect();
+        own.sort();
+        own
+    }
+
     #[track_caller]
     pub(crate) fn delete(&self, topic: &str) {
         let name = self.name(topic);
