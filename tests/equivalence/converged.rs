@@ -134,9 +134,9 @@ fn run(seeds: std::ops::Range<u64>, records: usize) -> usize {
 
 #[test]
 fn any_policy_ends_with_what_it_says() {
-    let compared = run(0..60, 110);
+    let compared = run(0..40, 90);
     eprintln!("{compared} outputs compared");
-    assert!(compared > 50, "{compared} outputs compared");
+    assert!(compared > 200, "{compared} outputs compared");
 }
 
 /// Minutes long, so for people.
