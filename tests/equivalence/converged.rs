@@ -63,7 +63,7 @@ fn has(worker: &Worker<MemoryTransport>, recipient: &Recipient) -> Vec<String> {
 
 /// Plays the messages, in batches and pieces by chance; returns how many outputs
 /// were compared.
-fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
+pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
     let transport = MemoryTransport::new(&world.lane.plan())
         .with_chunk(*dice.pick(&[usize::MAX, 1, 7]))
         .with_fail_every(*dice.pick(&[None, Some(3)]));
