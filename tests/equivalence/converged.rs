@@ -63,7 +63,7 @@ fn has(worker: &Worker<MemoryTransport>, recipient: &Recipient) -> Vec<String> {
 
 /// Plays the messages, in batches and pieces by chance; returns how many outputs
 /// were compared.
-fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
+pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
     let transport = MemoryTransport::new(&world.lane.plan())
         .with_chunk(*dice.pick(&[usize::MAX, 1, 7]))
         .with_fail_every(*dice.pick(&[None, Some(3)]));
@@ -134,9 +134,9 @@ fn run(seeds: std::ops::Range<u64>, records: usize) -> usize {
 
 #[test]
 fn any_policy_ends_with_what_it_says() {
-    let compared = run(0..60, 110);
+    let compared = run(0..40, 90);
     eprintln!("{compared} outputs compared");
-    assert!(compared > 50, "{compared} outputs compared");
+    assert!(compared > 200, "{compared} outputs compared");
 }
 
 /// Minutes long, so for people.
