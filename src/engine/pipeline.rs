@@ -338,6 +338,9 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
+        if let Err(reason) = self.statement(source, input, text) {
+            return Some(Explanation::refused(reason));
+        }
         let patron = patron_of(&self.table, source, input);
         let row = match patron {
             Patron::Known(row) => Some(row),
