@@ -76,7 +76,22 @@ pub(super) fn gates(facts: &Facts<'_>, program: &Program, due_ms: &mut i64) -> R
         return Ok(());
     }
     let implied = Implied::At(implied_ns(facts, program));
-    gates.standing(facts.said, implied, facts.now_ms, due_ms)?;
+    let standing = gates.standing(facts.said, implied, facts.now_ms, due_ms);
+    let value = |at| facts.value(at);
+    let mut term_ms = i64::MAX;
+    let mut lapsed = || gates.patron_term(value, facts.active, facts.now_ms, &mut term_ms);
+    if let Err(refusal) = standing
+        && refusal.keeps
+        && let Err(reason) = lapsed()
+    {
+        // A paper that lapsed keeps nobody's data for longer.
+        return Err(Refusal {
+            keeps: false,
+            unless: Some(reason),
+            ..refusal
+        });
+    }
+    standing?;
     gates.in_order(facts).map_err(Refusal::lasting)?;
     gates.loan_history(facts).map_err(Refusal::owed)?;
     gates

@@ -428,11 +428,8 @@ fn batches_that_are_aborted_leave_no_trace() {
         ..KafkaSettings::default()
     };
     let stop = Stop::default();
-    let transport = Aborting {
-        inner: KafkaTransport::open(settings, lane.plan.clone(), 0, stop.clone()).unwrap(),
-        commits: 0,
-        aborted: 0,
-    };
+    let opened = KafkaTransport::open(settings, lane.plan.clone(), 0, stop.clone());
+    let transport = Aborting::new(opened.unwrap());
     let metrics = Metrics::new(&lane.plan.policy_version).unwrap();
     let pipeline = Pipeline::with_state(lane.lane.clone(), lane.namer.clone(), HOLDS);
     let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane.lane, 0));
@@ -463,10 +460,20 @@ fn batches_that_are_aborted_leave_no_trace() {
 }
 
 /// Kafka, but for every third batch: it is published, and then aborted.
-struct Aborting {
+pub(crate) struct Aborting {
     inner: KafkaTransport,
     commits: u32,
     aborted: u32,
+}
+
+impl Aborting {
+    pub(crate) fn new(inner: KafkaTransport) -> Self {
+        Aborting {
+            inner,
+            commits: 0,
+            aborted: 0,
+        }
+    }
 }
 
 impl Transport for Aborting {

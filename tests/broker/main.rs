@@ -20,4 +20,32 @@ mod harness;
 #[path = "../common/marked.rs"]
 mod marked;
 mod operations;
+mod stories;
 mod transport;
+
+// The stories, and what the rules say of them, are those of `tests/convergence`.
+#[path = "../convergence/live.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod live;
+#[path = "../convergence/own.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod own;
+#[path = "../convergence/play.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod play;
+#[path = "../reference/mod.rs"]
+mod reference;
+#[path = "../convergence/site.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod site;
+#[path = "../convergence/story.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod story;
+#[path = "../convergence/world.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod world;
+
+/// The recipients of the stories, as the first or the second policy has them.
+fn recipients(changed: bool) -> Vec<&'static reference::recipient::Recipient> {
+    own::all(changed)
+}

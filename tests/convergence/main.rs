@@ -39,19 +39,14 @@ use std::collections::BTreeSet;
 
 use play::{Played, play, shrink};
 use reference::golden;
-use reference::recipient::{RECIPIENTS, Recipient};
+use reference::recipient::Recipient;
 use site::{Layout, Setup, Values};
 use story::Step;
 use world::World;
 
 /// All recipients, by the policy as it is or as it is changed.
 fn recipients(changed: bool) -> Vec<&'static Recipient> {
-    let all = RECIPIENTS.iter().chain(own::RECIPIENTS);
-    let now = |one: &'static Recipient| {
-        let mut others = own::CHANGED.iter().filter(|_| changed);
-        others.find(|other| other.name == one.name).unwrap_or(one)
-    };
-    all.map(now).collect()
+    own::all(changed)
 }
 
 /// Tells a story to the world alone, which takes the first of its answers.

@@ -367,3 +367,15 @@ pub const CHANGED: &[Recipient] = &[
 fn of_patron(view: &View<'_>) -> Output {
     Output::keyed(view.pseudonym("patron", "patron.patron_id"))
 }
+
+/// All recipients, as the first or the second policy has them.
+pub fn all(changed: bool) -> Vec<&'static Recipient> {
+    let all = crate::reference::recipient::RECIPIENTS
+        .iter()
+        .chain(RECIPIENTS);
+    let now = |one: &'static Recipient| {
+        let mut others = CHANGED.iter().filter(|_| changed);
+        others.find(|other| other.name == one.name).unwrap_or(one)
+    };
+    all.map(now).collect()
+}

@@ -1,0 +1,166 @@
+//! Stories of patrons over years, on a real Kafka: what recipients have in the
+//! end is what the plain model says, whatever aborts, workers and starts there
+//! were on the way.
+//!
+//! Each run to the end is a process of its own: it joins the group, rebuilds,
+//! reconciles, works off what came, and leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+
+use zeef::daemon::worker::Ended;
+use zeef::transport::Stop;
+use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+
+use crate::exactly_once::Aborting;
+use crate::harness::{Broker, Record, Topics};
+use crate::play::hold;
+use crate::reference::golden;
+use crate::site::{self, Layout, Setup, by_recipient, check_state, compiled, worker};
+use crate::story::{self, Step};
+use crate::world::World;
+
+const STORIES: u64 = 20;
+/// How many stories are told at a time.
+const TELLERS: u64 = 8;
+const PARTITIONS: i32 = 2;
+/// The clock of a story is another one than the broker's, and goes on for years.
+const ANY_TIME: [(&str, &str); 2] = [
+    ("message.timestamp.after.max.ms", "9223372036854775807"),
+    ("retention.ms", "-1"),
+];
+
+#[test]
+fn twenty_stories_end_as_the_rules_say() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    thread::scope(|scope| {
+        for teller in 0..TELLERS {
+            scope.spawn(move || {
+                for seed in (teller..STORIES).step_by(TELLERS as usize) {
+                    Stage::new(broker, seed).play(&story::story(seed, 16));
+                }
+            });
+        }
+    });
+}
+
+struct Stage<'a> {
+    seed: u64,
+    broker: &'a Broker,
+    topics: Topics<'a>,
+    clock: Arc<AtomicI64>,
+    world: World,
+}
+
+impl<'a> Stage<'a> {
+    fn new(broker: &'a Broker, seed: u64) -> Self {
+        let topics = Topics::new(broker, &format!("story-{seed}"));
+        for lane in compiled(Layout::One, false) {
+            let plan = lane.plan();
+            let sources = plan.sources.iter().map(|source| &source.topic);
+            for topic in sources.chain(plan.outputs.iter().map(|output| &output.topic)) {
+                topics.create(topic, PARTITIONS, &ANY_TIME);
+            }
+        }
+        Stage {
+            seed,
+            broker,
+            topics,
+            clock: Arc::new(AtomicI64::new(story::START_MS)),
+            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
+        }
+    }
+
+    fn play(mut self, steps: &[Step]) {
+        for (number, step) in steps.iter().enumerate() {
+            match step {
+                Step::Push { source, key, value } => {
+                    let record = match (key, value) {
+                        (Some(key), Some(value)) => Record::new(key, value),
+                        (Some(key), None) => Record::tombstone(key),
+                        (None, value) => Record::keyless(value.as_deref().unwrap_or_default()),
+                    };
+                    self.topics.write(source, &[record]);
+                    let key = key.as_deref().map(str::as_bytes);
+                    let value = value.as_deref().map(str::as_bytes);
+                    self.world.push(source, 0, key, value);
+                }
+                Step::Clock(now_ms) => {
+                    self.clock.store(*now_ms, Ordering::Relaxed);
+                    self.world.set_clock(*now_ms);
+                }
+                Step::Run => {
+                    self.run(number);
+                    let seed = self.seed;
+                    let held = self.check();
+                    held.unwrap_or_else(|difference| {
+                        panic!("story {seed} at step {number}: {difference}")
+                    });
+                }
+                // A broker does not lose records here, and each run starts anew.
+                _ => {}
+            }
+        }
+    }
+
+    /// All workers, to the end of what there is: two of them in every second
+    /// story, and every third batch aborted in every third one.
+    fn run(&self, number: usize) {
+        let workers = 1 + usize::from(self.seed % 2 == 1);
+        let aborts = self.seed.is_multiple_of(3);
+        thread::scope(|scope| {
+            for place in 0..workers {
+                scope.spawn(move || self.work(place, aborts, number));
+            }
+        });
+    }
+
+    fn work(&self, place: usize, aborts: bool, number: usize) {
+        let settings = KafkaSettings {
+            brokers: self.broker.bootstrap().to_owned(),
+            topic_prefix: self.topics.prefix().to_owned(),
+            instance: format!("run-{number}"),
+            until_end: true,
+            ..KafkaSettings::default()
+        };
+        let setup = Setup {
+            batch: 3,
+            ..Setup::PLAIN
+        };
+        for lane in compiled(Layout::One, false) {
+            let opened =
+                KafkaTransport::open(settings.clone(), lane.plan(), place, Stop::default());
+            let transport = opened.expect("a transport");
+            let ended = if aborts {
+                worker(lane, Aborting::new(transport), setup, &self.clock).run()
+            } else {
+                worker(lane, transport, setup, &self.clock).run()
+            };
+            assert_eq!(ended, Ok(Ended::AtEnd), "story {}", self.seed);
+        }
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let mut topics = site::Topics::new();
+        for lane in compiled(Layout::One, false) {
+            for output in &lane.plan().outputs {
+                let values = topics.entry(output.topic.clone()).or_default();
+                for row in self.topics.committed(&output.topic) {
+                    let key = row.key.as_deref().map(String::from_utf8_lossy);
+                    let key = key.unwrap_or_default().into_owned();
+                    // Rows of the transport's own are none of the state's.
+                    match row.value.filter(|_| !key.starts_with("next:")) {
+                        Some(value) => values.insert(key, value),
+                        None => values.remove(&key),
+                    };
+                }
+            }
+        }
+        check_state(&topics)?;
+        hold(&mut self.world, by_recipient(topics).collect())?;
+        Ok(())
+    }
+}
