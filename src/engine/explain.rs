@@ -142,7 +142,7 @@ fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>
         (Gate::LoanHistory, gates.loan_history(facts)),
         (
             Gate::PatronTerm,
-            gates.patron_term(|at| facts.value(at), now_ms, &mut due_ms),
+            gates.patron_term(|at| facts.value(at), facts.active, now_ms, &mut due_ms),
         ),
         (Gate::Term, reason(term)),
     ]

@@ -354,8 +354,10 @@ impl Pipeline {
             said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &[],
+            active: false,
             dropped: None,
         }
+        .with_membership(source)
         .seen_by(program);
         if matches!(patron, Patron::Unknown) {
             let refused = without_patron(&facts, source, program);
@@ -612,8 +614,10 @@ impl Pipeline {
             said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &self.verdicts,
+            active: false,
             dropped: None,
-        };
+        }
+        .with_membership(source);
         let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
         let first_ms = holding
             .as_ref()

@@ -14,6 +14,7 @@ mod partitions;
 mod partner;
 mod rate;
 mod refusals;
+mod retraction;
 mod site;
 mod topics;
 mod until_end;

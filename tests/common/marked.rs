@@ -6,7 +6,7 @@
 use jiff::civil::Date;
 
 /// A patron by number, below 60, with records of every kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marked(pub(crate) usize);
 
 /// A message of a source; no value is a null.

@@ -26,6 +26,7 @@ mod cases;
 mod common;
 mod holds;
 mod live;
+mod nights;
 mod own;
 mod play;
 #[path = "../reference/mod.rs"]

@@ -108,12 +108,8 @@ impl Stage {
 
     fn run(&mut self) -> Result<(), String> {
         self.site.run()?;
-        let mut values = self.site.values();
-        for (recipient, rows) in self.world.answers() {
-            let values = values.remove(recipient).unwrap_or_default();
-            self.compare(recipient, &rows, values)?;
-        }
-        self.world.settled();
+        let open = hold(&mut self.world, self.site.values())?;
+        self.open.extend(open);
         self.unread = false;
         self.site.check_state()?;
         self.site.check_numbers()?;
@@ -124,43 +120,61 @@ impl Stage {
         }
         Ok(())
     }
+}
 
-    fn compare(
-        &mut self,
-        recipient: &'static str,
-        rows: &BTreeMap<RowId, Answers>,
-        mut values: Values,
-    ) -> Result<(), String> {
-        for (id, answers) in rows {
-            let fits = |has: &&Has| values.get(&has.key) == Some(&has.value);
-            let has = answers.iter().flatten().find(fits).cloned();
-            if answers.len() > 1 {
-                let keys = answers.iter().flatten().map(|has| has.key.clone());
-                self.open.extend(keys.map(|key| (recipient, key)));
-            }
-            match &has {
-                Some(has) => drop(values.remove(&has.key)),
-                None if answers.contains(&None) => {}
-                None => {
-                    let wanted: Vec<String> = answers.iter().flatten().map(shown).collect();
-                    let found: Vec<Option<String>> = answers
-                        .iter()
-                        .flatten()
-                        .map(|has| values.get(&has.key).map(|value| lossy(value)))
-                        .collect();
-                    return Err(format!(
-                        "{recipient} of {id:?}: {wanted:?}, found {found:?}"
-                    ));
-                }
-            }
-            self.world.found(recipient, id, has);
-        }
-        if let Some((key, value)) = values.first_key_value() {
-            let value = lossy(value);
-            return Err(format!("{recipient} should not have {key} {value}"));
-        }
-        Ok(())
+/// Holds what all recipients have against the world; gives the keys for which
+/// the rules leave more than one answer.
+///
+/// # Errors
+///
+/// The first difference.
+pub fn hold(
+    world: &mut World,
+    mut values: BTreeMap<String, Values>,
+) -> Result<Vec<(&'static str, String)>, String> {
+    let mut open = Vec::new();
+    for (recipient, rows) in world.answers() {
+        let values = values.remove(recipient).unwrap_or_default();
+        compare(world, recipient, &rows, values)?;
+        let several = rows.values().filter(|answers| answers.len() > 1);
+        let keys = several.flatten().flatten().map(|has| has.key.clone());
+        open.extend(keys.map(|key| (recipient, key)));
     }
+    world.settled();
+    Ok(open)
+}
+
+fn compare(
+    world: &mut World,
+    recipient: &'static str,
+    rows: &BTreeMap<RowId, Answers>,
+    mut values: Values,
+) -> Result<(), String> {
+    for (id, answers) in rows {
+        let fits = |has: &&Has| values.get(&has.key) == Some(&has.value);
+        let has = answers.iter().flatten().find(fits).cloned();
+        match &has {
+            Some(has) => drop(values.remove(&has.key)),
+            None if answers.contains(&None) => {}
+            None => {
+                let wanted: Vec<String> = answers.iter().flatten().map(shown).collect();
+                let found: Vec<Option<String>> = answers
+                    .iter()
+                    .flatten()
+                    .map(|has| values.get(&has.key).map(|value| lossy(value)))
+                    .collect();
+                return Err(format!(
+                    "{recipient} of {id:?}: {wanted:?}, found {found:?}"
+                ));
+            }
+        }
+        world.found(recipient, id, has);
+    }
+    if let Some((key, value)) = values.first_key_value() {
+        let value = lossy(value);
+        return Err(format!("{recipient} should not have {key} {value}"));
+    }
+    Ok(())
 }
 
 fn shown(has: &Has) -> String {

@@ -17,7 +17,7 @@ use zeef::engine::state::Namer;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
 use zeef::transport::memory::{MemoryTransport, Published};
-use zeef::transport::{Payload, SourceId};
+use zeef::transport::{Payload, SourceId, Transport};
 
 use crate::common::copy_folder;
 use crate::live::Live;
@@ -107,14 +107,42 @@ fn lanes(layout: Layout, changed: bool) -> Vec<Arc<Lane>> {
         .collect()
 }
 
-fn compiled(layout: Layout, changed: bool) -> &'static [Arc<Lane>] {
+pub fn compiled(layout: Layout, changed: bool) -> &'static [Arc<Lane>] {
     static COMPILED: [OnceLock<Vec<Arc<Lane>>>; 6] = [const { OnceLock::new() }; 6];
     let place = layout as usize * 2 + usize::from(changed);
     COMPILED[place].get_or_init(|| lanes(layout, changed))
 }
 
-/// One output topic as its reader has it in the end.
+/// A worker that tells the time by `clock`.
+pub fn worker<T: Transport>(
+    lane: &Arc<Lane>,
+    transport: T,
+    setup: Setup,
+    clock: &Arc<AtomicI64>,
+) -> Worker<T> {
+    let holds = Holds {
+        records: setup.holds.0,
+        term_ms: setup.holds.1,
+    };
+    let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
+    let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
+    let metrics = Metrics::new("test").expect("metrics").worker(lane, 0);
+    let mut worker = Worker::new(pipeline, transport, metrics);
+    let clock = Arc::clone(clock);
+    worker.clock = Box::new(move || clock.load(Ordering::Relaxed));
+    worker.bounds = BatchBounds {
+        records: setup.batch,
+        bytes: 1 << 20,
+        wait: Duration::from_secs(5),
+    };
+    worker
+}
+
+/// One topic as its reader has it in the end.
 pub type Values = BTreeMap<String, Vec<u8>>;
+
+/// Every topic.
+pub type Topics = BTreeMap<String, Values>;
 
 /// All lanes, each with sources of its own that hold the same.
 pub struct Site {
@@ -149,22 +177,7 @@ impl Site {
     }
 
     fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
-        let holds = Holds {
-            records: self.setup.holds.0,
-            term_ms: self.setup.holds.1,
-        };
-        let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
-        let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
-        let metrics = Metrics::new("test").expect("metrics").worker(lane, 0);
-        let mut worker = Worker::new(pipeline, transport, metrics);
-        let clock = Arc::clone(&self.clock);
-        worker.clock = Box::new(move || clock.load(Ordering::Relaxed));
-        worker.bounds = BatchBounds {
-            records: self.setup.batch,
-            bytes: 1 << 20,
-            wait: Duration::from_secs(5),
-        };
-        worker
+        worker(lane, transport, self.setup, &self.clock)
     }
 
     pub fn set_clock(&self, now_ms: i64) {
@@ -220,14 +233,8 @@ impl Site {
     pub fn values(&self) -> BTreeMap<String, Values> {
         let mut all: BTreeMap<String, Values> = BTreeMap::new();
         for worker in &self.workers {
-            for (topic, values) in last_values(worker) {
-                if let Some(recipient) = topic.strip_prefix("out.") {
-                    let values = values.into_iter().map(|(key, value)| {
-                        let key = String::from_utf8_lossy(key).into_owned();
-                        (key, value.to_vec())
-                    });
-                    all.entry(recipient.to_owned()).or_default().extend(values);
-                }
+            for (recipient, values) in by_recipient(last_values(worker)) {
+                all.entry(recipient).or_default().extend(values);
             }
         }
         all
@@ -285,31 +292,10 @@ impl Site {
 
     /// Whether the state says that recipients have what they have.
     pub fn check_state(&self) -> Result<(), String> {
-        for worker in &self.workers {
-            let (mut said, mut had) = (BTreeSet::new(), BTreeSet::new());
-            for (topic, values) in last_values(worker) {
-                if topic.starts_with(STATE_TOPIC) {
-                    for row in values.values() {
-                        has_by_row(row, &mut said)?;
-                    }
-                } else if topic.starts_with("out.") {
-                    let lossy = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
-                    had.extend(values.keys().map(|key| (topic.to_owned(), lossy(key))));
-                }
-            }
-            if said != had {
-                let only = |one: &BTreeSet<_>, other: &BTreeSet<_>| {
-                    one.difference(other)
-                        .cloned()
-                        .collect::<Vec<(String, String)>>()
-                };
-                let (more, less) = (only(&said, &had), only(&had, &said));
-                return Err(format!(
-                    "the state alone has {more:?}, the topics alone {less:?}"
-                ));
-            }
-        }
-        Ok(())
+        let topics = self.workers.iter().map(last_values);
+        topics
+            .into_iter()
+            .try_for_each(|topics| check_state(&topics))
     }
 
     /// How often a text was sent to anybody, whatever became of it.
@@ -370,19 +356,51 @@ fn source_of(lane: &Lane, name: &str) -> Option<SourceId> {
 }
 
 /// The last value of each key of each topic, where it is no tombstone.
-fn last_values(worker: &Worker<Live>) -> BTreeMap<&str, BTreeMap<&[u8], &[u8]>> {
-    let mut last: BTreeMap<&str, BTreeMap<&[u8], &[u8]>> = BTreeMap::new();
+fn last_values(worker: &Worker<Live>) -> Topics {
+    let mut last = Topics::new();
     for output in worker.transport.memory.published() {
-        let Some(key) = output.key.as_deref() else {
-            continue;
-        };
-        let values = last.entry(output.topic.as_str()).or_default();
-        match output.value.as_deref() {
-            Some(value) => values.insert(key, value),
-            None => values.remove(key),
-        };
+        if let Some(key) = output.key.as_deref() {
+            let values = last.entry(output.topic.clone()).or_default();
+            let key = String::from_utf8_lossy(key).into_owned();
+            match output.value.clone() {
+                Some(value) => values.insert(key, value),
+                None => values.remove(&key),
+            };
+        }
     }
     last
+}
+
+/// Leaves the topics of recipients, by their names.
+pub fn by_recipient(topics: Topics) -> impl Iterator<Item = (String, Values)> {
+    topics.into_iter().filter_map(|(topic, values)| {
+        let recipient = topic.strip_prefix("out.")?;
+        Some((recipient.to_owned(), values))
+    })
+}
+
+/// Whether rows of the state say that recipients have what they have.
+pub fn check_state(topics: &Topics) -> Result<(), String> {
+    let (mut said, mut had) = (BTreeSet::new(), BTreeSet::new());
+    for (topic, values) in topics {
+        if topic.starts_with(STATE_TOPIC) {
+            for row in values.values() {
+                has_by_row(row, &mut said)?;
+            }
+        } else if topic.starts_with("out.") {
+            had.extend(values.keys().map(|key| (topic.clone(), key.clone())));
+        }
+    }
+    if said != had {
+        let only = |one: &BTreeSet<(String, String)>, other: &BTreeSet<(String, String)>| {
+            format!("{:?}", one.difference(other).collect::<Vec<_>>())
+        };
+        let (more, less) = (only(&said, &had), only(&had, &said));
+        return Err(format!(
+            "the state alone has {more}, the topics alone {less}"
+        ));
+    }
+    Ok(())
 }
 
 /// Adds the topics and keys of what recipients have, as a row of the state says.

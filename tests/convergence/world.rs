@@ -41,6 +41,8 @@ struct Row {
     first_ms: Option<i64>,
     last_ms: Option<i64>,
     partition: i32,
+    /// Versions since the last end of a run.
+    versions: usize,
     /// Its source no longer has it.
     gone: bool,
     has: BTreeMap<&'static str, Has>,
@@ -133,12 +135,14 @@ impl World {
             first_ms: None,
             last_ms: None,
             partition,
+            versions: 0,
             gone: false,
             has: BTreeMap::new(),
         });
         row.record = record;
         row.last_ms = None;
         row.partition = partition;
+        row.versions += 1;
         row.gone = false;
     }
 
@@ -263,8 +267,8 @@ impl World {
                 answers.insert(None);
                 return;
             }
-            let erased_between = self.since.erased.contains(&row.record.patron_id);
-            if erased_between {
+            // Erased and back; or released anew by a version that another followed.
+            if self.since.erased.contains(&row.record.patron_id) || row.versions > 1 {
                 answers.insert(None);
             }
             note("forgotten still");
@@ -329,6 +333,9 @@ impl World {
     /// A run came to its end.
     pub fn settled(&mut self) {
         self.since = Since::default();
+        for row in self.rows.values_mut() {
+            row.versions = 0;
+        }
     }
 
     /// The patrons that are erased, or were and are not heard of since.

@@ -1,57 +1,23 @@
 //! Erasure to the end: after the broker's own compaction no topic of zeef has a
 //! value of an erased patron, and what zeef says never had one.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
-use jiff::civil::Date;
 use rustix::process::Signal;
 
 use crate::harness::{Broker, Options as BrokerOptions, Record, Zeef, eventually};
 use crate::marked::{Line, Marked, expect_nothing};
 
-use super::site::WAIT;
+use super::site::{RECIPIENTS, SOURCES, WAIT, today};
 use super::{Options, Site};
 
-const RECIPIENTS: [&str; 8] = [
-    "deurwaarder",
-    "ill-library",
-    "ill-library-contact",
-    "kb-membership",
-    "kb-recognition",
-    "reservation-slip",
-    "service-message",
-    "statistics",
-];
-const SOURCES: [&str; 7] = [
-    "patron",
-    "consent",
-    "objection",
-    "loan",
-    "reservation",
-    "debt",
-    "ill_request",
-];
 /// Compaction as quick as it can be; an hour is a second here.
 const QUICK: [(&str, &str); 3] = [
     ("segment.ms", "1000"),
     ("max.compaction.lag.ms", "1000"),
     ("min.cleanable.dirty.ratio", "0.01"),
 ];
-
-fn write(site: &Site<'_>, lines: &[Line]) {
-    for source in SOURCES {
-        let of_source = lines.iter().filter(|line| line.source == source);
-        let records: Vec<Record> = of_source
-            .map(|line| match &line.value {
-                Some(value) => Record::new(&line.key, value),
-                None => Record::tombstone(&line.key),
-            })
-            .collect();
-        if !records.is_empty() {
-            site.topics.write(source, &records);
-        }
-    }
-}
 
 /// What lies in a topic, that of aborted transactions too: a line per message.
 fn all_of(site: &Site<'_>, topic: &str) -> String {
@@ -80,24 +46,23 @@ fn own_topics(site: &Site<'_>) -> Vec<String> {
 }
 
 /// Waits until every topic of zeef has nothing of `gone`, while all recipients
-/// still have what is of `kept`.
+/// still have what is of `kept`; does something before each look.
 #[track_caller]
-fn wait_gone(site: &Site<'_>, gone: &[Marked], kept: &[Marked]) {
+fn wait_gone(site: &Site<'_>, gone: &[Marked], kept: &[Marked], mut before: impl FnMut()) {
     let topics = own_topics(site);
-    let mut left = String::new();
-    let clean = |topic: &String, left: &mut String| {
+    let marks: Vec<String> = gone.iter().flat_map(|patron| patron.marks()).collect();
+    let found = |topic: &String| {
         let text = all_of(site, topic);
-        let mut marks = gone.iter().flat_map(|patron| patron.marks());
-        let found = marks.find(|mark| text.contains(mark));
-        if let Some(mark) = &found {
-            *left = format!("{topic} has {mark}");
-        }
-        found.is_none()
+        let mark = marks.iter().find(|mark| text.contains(*mark))?;
+        Some(format!("{topic} has {mark}"))
     };
-    let started = std::time::Instant::now();
-    while !topics.iter().all(|topic| clean(topic, &mut left)) {
+    let started = Instant::now();
+    loop {
+        before();
+        let Some(left) = topics.iter().find_map(found) else {
+            break;
+        };
         assert!(started.elapsed() < WAIT, "not compacted: {left}");
-        std::thread::sleep(Duration::from_millis(200));
     }
     for recipient in RECIPIENTS {
         let text = all_of(site, &format!("out.{recipient}"));
@@ -127,11 +92,6 @@ fn stop(mut zeef: Zeef, all: &[Marked]) {
     for &patron in all {
         expect_nothing("stderr", &zeef.stderr(), patron);
     }
-}
-
-fn today() -> Date {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
-    now.date()
 }
 
 /// How many outputs of some recipient were taken back for `reason`.
@@ -174,10 +134,10 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
     let (known, held) = all.split_at(7);
     let (erased, kept) = known.split_at(3);
     for patron in &all {
-        write(&site, &patron.records(today()));
+        site.write(&patron.records(today()));
     }
     for patron in known {
-        write(&site, &[patron.patron()]);
+        site.write(&[patron.patron()]);
     }
     let zeef = site.ready(&["--log-level", "trace"]);
     let loans = 7 * all.len();
@@ -196,8 +156,8 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
         value: Some(format!("[\"{}\"]", erased[1].mark())),
         ..erased[1].erased()
     };
-    write(&site, &[erased[0].patron_named(" anders"), unreadable]);
-    write(&site, &[kept[0].patron_named(" anders")]);
+    site.write(&[erased[0].patron_named(" anders"), unreadable]);
+    site.write(&[kept[0].patron_named(" anders")]);
     let aborted = site.topics.name("aborted");
     let aborted = crate::harness::Writer::transactional(&broker, &aborted, WAIT);
     aborted.begin();
@@ -211,21 +171,25 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
     });
     let gone: Vec<Marked> = erased.iter().chain(&held[..1]).copied().collect();
     let lines: Vec<Line> = gone.iter().map(|patron| patron.erased()).collect();
-    write(&site, &lines);
+    site.write(&lines);
     eventually("what they had is taken back", WAIT, || {
         (taken_back(&zeef, "patron_erased") > 0.0).then_some(())
     });
-    wait_gone(&site, &gone, kept);
+    wait_gone(&site, &gone, kept, || ());
 
     // Only who is still unknown is waited for.
     let mut holds = site.zeef(&["holds", "--json"]);
     assert_eq!(holds.wait_exit(WAIT), 0, "{}", holds.stderr());
     let waiting: Vec<serde_json::Value> = serde_json::from_str(&holds.stdout()).unwrap();
-    assert!(!waiting.is_empty());
+    let whose: BTreeSet<&str> = waiting
+        .iter()
+        .filter_map(|one| one["patron"].as_str())
+        .collect();
+    assert_eq!(whose.len(), 1, "{waiting:?}");
     for &patron in &all {
         expect_nothing("holds", &holds.stdout(), patron);
     }
-    write(&site, &[held[1].patron()]);
+    site.write(&[held[1].patron()]);
     let of_held = held[1].mark();
     eventually("what waited is released", WAIT, || {
         let waited = outputs
@@ -234,32 +198,42 @@ fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
         waited.then_some(())
     });
     stop(zeef, &all);
-    down_while_erased(&site, kept, &gone, &all);
+
+    let [.., second, last] = *kept else {
+        panic!("expected two more to erase");
+    };
+    let kept = &kept[..kept.len() - 2];
+    forgotten_while_down(&site, last, &[kept, &[second]].concat(), &all);
+    by_runs_that_end(&site, second, kept);
 }
 
 /// One more is erased while nothing runs, and the broker forgets even the null.
-fn down_while_erased(site: &Site<'_>, kept: &[Marked], gone: &[Marked], all: &[Marked]) {
-    let (last, kept) = kept.split_last().unwrap();
-    write(site, &[last.erased()]);
+fn forgotten_while_down(site: &Site<'_>, patron: Marked, kept: &[Marked], all: &[Marked]) {
+    site.write(&[patron.erased()]);
     let forget = [&QUICK[..], &[("delete.retention.ms", "0")]].concat();
     site.topics.alter("patron", &forget);
-    let someone = Marked(50);
+    // Without an append no segment is rolled; these lie in both partitions.
+    let others: Vec<Line> = (50..58).map(|number| Marked(number).erased()).collect();
     eventually("the null is compacted away", WAIT, || {
-        // Without an append no segment is rolled: to each partition.
-        let records = (0..2).map(|partition| Record::tombstone(someone.id()).to(partition));
-        site.topics.write("patron", &records.collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(300));
+        site.write(&others);
         let rows = site.topics.uncommitted("patron");
-        let id = last.id();
-        let found = rows
+        let id = patron.id();
+        let is_there = rows
             .iter()
             .any(|row| row.key.as_deref() == Some(id.as_bytes()));
-        (!found).then_some(())
+        (!is_there).then_some(())
     });
 
     let zeef = site.ready(&["--log-level", "trace"]);
-    let gone = [gone, &[*last]].concat();
-    wait_gone(site, &gone, kept);
+    wait_gone(site, &[patron], kept, || ());
     assert!(taken_back(&zeef, "patron_erased") >= RECIPIENTS.len() as f64);
     stop(zeef, all);
+}
+
+/// Each run ends before a segment could be rolled; the next one sees to it.
+fn by_runs_that_end(site: &Site<'_>, patron: Marked, kept: &[Marked]) {
+    site.write(&[patron.erased()]);
+    wait_gone(site, &[patron], kept, || {
+        site.until_end(&[]);
+    });
 }

@@ -6,13 +6,37 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use tempfile::TempDir;
 
 use crate::harness::{Broker, Isolation, Record, Row, Topics, Zeef, eventually};
+use crate::marked::Line;
 
 /// Longer than any step should take on a busy machine.
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+
+/// Every shipped recipient.
+pub(super) const RECIPIENTS: [&str; 8] = [
+    "deurwaarder",
+    "ill-library",
+    "ill-library-contact",
+    "kb-membership",
+    "kb-recognition",
+    "reservation-slip",
+    "service-message",
+    "statistics",
+];
+/// What they read.
+pub(super) const SOURCES: [&str; 7] = [
+    "patron",
+    "consent",
+    "objection",
+    "loan",
+    "reservation",
+    "debt",
+    "ill_request",
+];
 
 /// How a site differs from the shipped config.
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +212,23 @@ impl<'a> Site<'a> {
         assert_eq!(found, Some(count as f64), "{topic}");
     }
 
+    /// Writes marked records, those of each source in their order.
+    #[track_caller]
+    pub(super) fn write(&self, lines: &[Line]) {
+        for source in SOURCES {
+            let of_source = lines.iter().filter(|line| line.source == source);
+            let records: Vec<Record> = of_source
+                .map(|line| match &line.value {
+                    Some(value) => Record::new(&line.key, value),
+                    None => Record::tombstone(&line.key),
+                })
+                .collect();
+            if !records.is_empty() {
+                self.topics.write(source, &records);
+            }
+        }
+    }
+
     /// What a recipient's topic shows to a partner.
     #[track_caller]
     pub(super) fn outputs(&self, recipient: &str) -> Vec<Row> {
@@ -238,6 +279,11 @@ impl<'a> Site<'a> {
             .map(|row| serde_json::from_str(row.text().unwrap()).unwrap())
             .collect()
     }
+}
+
+pub(super) fn today() -> Date {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    now.date()
 }
 
 /// One text field of an output.
