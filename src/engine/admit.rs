@@ -72,12 +72,15 @@ pub(super) fn needs(facts: &Facts<'_>, source: &Source, program: &Program) -> Re
 #[inline]
 pub(super) fn gates(facts: &Facts<'_>, program: &Program, due_ms: &mut i64) -> Result<(), Refusal> {
     let gates = &program.gates;
+    if gates.simple && facts.active && facts.said.is_none() {
+        return Ok(());
+    }
     let implied = Implied::At(implied_ns(facts, program));
     gates.standing(facts.said, implied, facts.now_ms, due_ms)?;
     gates.in_order(facts).map_err(Refusal::lasting)?;
     gates.loan_history(facts).map_err(Refusal::owed)?;
     gates
-        .patron_term(|at| facts.value(at), facts.now_ms, due_ms)
+        .patron_term(|at| facts.value(at), facts.active, facts.now_ms, due_ms)
         .map_err(Refusal::owed)
 }
 

@@ -89,14 +89,32 @@ pub(super) fn explain(
         .err()
         .map(|refusal| refusal.reason);
     let fields = projector.each(facts, program, key.as_ref()).into_iter();
+    let fields: Vec<Outcome> = fields
+        .map(|(value, counted)| Outcome { value, counted })
+        .collect();
+    let too_large = output_bytes(program, &fields) > facts.lane.output_bytes_max;
+    let verdict = verdict
+        .or_else(|| key.is_none().then_some(Reason::KeyMissing))
+        .or_else(|| too_large.then_some(Reason::TooLarge));
     Explanation {
-        verdict: verdict.or_else(|| key.is_none().then_some(Reason::KeyMissing)),
+        verdict,
         gates: Some(gates(facts, source, program)),
         key: key.map(|key| String::from_utf8_lossy(&key.text()).into_owned()),
-        fields: fields
-            .map(|(value, counted)| Outcome { value, counted })
-            .collect(),
+        fields,
     }
+}
+
+/// How long the output is that these fields make.
+fn output_bytes(program: &Program, fields: &[Outcome]) -> usize {
+    let named = program.steps.iter().zip(fields);
+    // A name has two quotes and a colon, and a comma or the closing brace behind
+    // its value.
+    let members = named.filter_map(|(step, field)| {
+        let value = field.value.as_ref()?;
+        Some(step.name.len() + value.len() + 4)
+    });
+    let bytes = 1 + members.sum::<usize>();
+    bytes.max("{}".len())
 }
 
 fn reason(verdict: Result<(), Refusal>) -> Result<(), Reason> {
@@ -124,7 +142,7 @@ fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>
         (Gate::LoanHistory, gates.loan_history(facts)),
         (
             Gate::PatronTerm,
-            gates.patron_term(|at| facts.value(at), now_ms, &mut due_ms),
+            gates.patron_term(|at| facts.value(at), facts.active, now_ms, &mut due_ms),
         ),
         (Gate::Term, reason(term)),
     ]

@@ -34,6 +34,9 @@ pub struct Gates {
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
     pub retention: Retention,
+    /// Nobody but the patron is asked: it has no paper, no consent, no stages
+    /// and no loan history.
+    pub simple: bool,
 }
 
 /// A membership that nothing calls active is none.
@@ -299,11 +302,12 @@ impl Gates {
     pub fn patron_term<'a>(
         &self,
         value: impl Fn(Ref) -> Value<'a>,
+        active: bool,
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Reason> {
         let ends_on = self.membership.ends_on;
-        let Some(ends_on) = ends_on.filter(|_| !self.is_active(&value)) else {
+        let Some(ends_on) = ends_on.filter(|_| !active) else {
             return Ok(());
         };
         let Some(over_ms) = self.patron_term.after(value(ends_on)) else {
@@ -318,6 +322,7 @@ impl Gates {
 
     /// When the recipient's term is over; `first_ms` is when the record was
     /// first decided.
+    #[inline]
     #[must_use]
     pub fn until_ms(&self, facts: &Facts<'_>, first_ms: i64) -> i64 {
         let Retention {
@@ -326,7 +331,7 @@ impl Gates {
             of_membership,
             ..
         } = self.retention;
-        if of_membership && self.is_active(|at| facts.value(at)) {
+        if of_membership && facts.active {
             return i64::MAX;
         }
         let of_field = term.after(facts.value(from));

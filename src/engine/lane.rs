@@ -742,6 +742,11 @@ impl Compiler<'_> {
         } else {
             None
         };
+        let simple = recipient.agreement.is_none()
+            && recipient.authorisation.is_none()
+            && consent.is_none()
+            && stages.is_empty()
+            && loan_history.is_none();
         let retention = &recipient.retention;
         let ends_on = self.patron_field(MEMBERSHIP_END);
         Ok(Gates {
@@ -768,6 +773,7 @@ impl Compiler<'_> {
                 of_membership: retention.from == ends_on,
                 after: retention.after,
             },
+            simple,
         })
     }
 
@@ -1235,12 +1241,24 @@ pub struct Facts<'a> {
     pub now_ms: i64,
     /// What the source's tests say of the record, as far as it was asked.
     pub verdicts: &'a [Result<(), Reason>],
+    /// Whether the patron is a member now.
+    pub active: bool,
     /// A value of the row that is not there for the recipient: a card number
     /// that is a national number, where it may never have one.
     pub dropped: Option<u16>,
 }
 
 impl<'a> Facts<'a> {
+    /// The same, where it is known whether the patron is a member: all
+    /// recipients of a source look for that in one place.
+    #[must_use]
+    pub fn with_membership(mut self, source: &Source) -> Self {
+        let first = source.recipients.first();
+        let program = first.and_then(|&first| self.lane.recipients.get(first));
+        self.active = program.is_some_and(|program| program.gates.is_active(|at| self.value(at)));
+        self
+    }
+
     /// What `program` may see: of the row no more than a lane of its own would
     /// keep, so that lanes change nothing.
     #[must_use]

@@ -338,6 +338,9 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
+        if let Err(reason) = self.statement(source, input, text) {
+            return Some(Explanation::refused(reason));
+        }
         let patron = patron_of(&self.table, source, input);
         let row = match patron {
             Patron::Known(row) => Some(row),
@@ -351,8 +354,10 @@ impl Pipeline {
             said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &[],
+            active: false,
             dropped: None,
         }
+        .with_membership(source)
         .seen_by(program);
         if matches!(patron, Patron::Unknown) {
             let refused = without_patron(&facts, source, program);
@@ -609,8 +614,10 @@ impl Pipeline {
             said: said_of(&self.sayings, source, input),
             now_ms: self.now.ms,
             verdicts: &self.verdicts,
+            active: false,
             dropped: None,
-        };
+        }
+        .with_membership(source);
         let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
         let first_ms = holding
             .as_ref()

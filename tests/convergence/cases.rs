@@ -1,7 +1,7 @@
 //! Stories by hand: each was found to fail once, or is feared to.
 
 use crate::play::play;
-use crate::site::{Layout, Setup};
+use crate::site::{Layout, Setup, Site};
 use crate::story::{START_MS, Step};
 
 const DAY_MS: i64 = 86_400_000;
@@ -117,17 +117,17 @@ fn an_end_of_membership_that_is_moved_moves_the_end_of_the_term() {
         push("patron", &membership)
     };
     let loan = r#""loan_id":"l","status":"open","due_on":"2026-02-01""#;
-    check(&[
-        patron("2026-01-01"),
-        push("loan", loan),
-        Step::Run,
+    let before = [patron("2026-01-01"), push("loan", loan), Step::Run];
+    let after = [
         patron("2024-02-01"),
         Step::Run,
         after_days(16),
         Step::Run,
         after_days(17),
         Step::Run,
-    ]);
+    ];
+    check(&[&before[..], &after].concat());
+    check(&[&before[..], &[Step::Cut("loan")], &after].concat());
 }
 
 #[test]
@@ -180,4 +180,36 @@ fn a_paper_that_lapsed_shuts_no_patron_up() {
     let dismissed = objection(&format!(r#"{circumstances},"status":"dismissed""#));
     let back = [objection(circumstances), Step::Run, dismissed, Step::Run];
     check(&[&kept[..], &back].concat());
+}
+
+#[test]
+fn an_agreement_that_is_renewed_lets_go_on() {
+    let patron = |mail: &str| member(&format!(r#","email":"{mail}@example.org""#));
+    let slip = r#""reservation_id":"r","status":"placed","expires_on":"2027-12-01""#;
+    check(&[
+        after_days(20),
+        patron("p1"),
+        push("reservation", slip),
+        Step::Run,
+        after_days(400),
+        Step::Run,
+        patron("new"),
+        Step::Run,
+        Step::Policy(true),
+        Step::Run,
+        Step::Policy(false),
+        Step::Run,
+        patron("newer"),
+        Step::Run,
+    ]);
+}
+
+#[test]
+fn nothing_is_sent_of_a_patron_who_is_known_to_be_erased() {
+    let mut site = Site::new(Setup::PLAIN, START_MS);
+    let patron = br#"{"patron_id":"p1","library":"NL-A","kind":"person","surname":"zqx"}"#;
+    site.push("patron", 0, Some(b"p1"), Some(patron));
+    site.push("patron", 0, Some(b"p1"), None);
+    site.run().expect("a run to the end");
+    assert_eq!(site.sent("zqx"), 0);
 }

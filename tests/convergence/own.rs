@@ -120,12 +120,27 @@ fields      = { branch = { from = "branch" }, home = { from = "patron.membership
     ),
 ];
 
-/// Writes the files into a folder of recipients.
-pub fn write(folder: &Path) {
+/// What a changed policy has in place of what. It asks no less and no more of
+/// records themselves: of those that nobody could have there are no rows, so
+/// that a policy does not reach them that asks less.
+const CHANGES: &[(&str, &str)] = &[
+    (
+        "email = { from = \"email\" } }",
+        "email = { from = \"email\" }, kind = { from = \"kind\" } }",
+    ),
+    ("until = \"2027-01-31\"", "until = \"2028-01-31\""),
+];
+
+/// Writes the files into a folder of recipients, as they are or changed.
+pub fn write(folder: &Path, changed: bool) {
     for (name, text) in FILES {
         let head = format!("name = \"{name}\"\ntopic = \"out.{name}\"\n");
+        let mut text = format!("{head}{REGISTER}{text}");
+        for (from, to) in CHANGES.iter().filter(|_| changed) {
+            text = text.replace(from, to);
+        }
         let path = folder.join(format!("{name}.toml"));
-        fs::write(path, format!("{head}{REGISTER}{text}")).expect("write a recipient");
+        fs::write(path, text).expect("write a recipient");
     }
 }
 
@@ -324,6 +339,28 @@ pub const RECIPIENTS: &[Recipient] = &[
             out
         },
         ..Recipient::PLAIN
+    },
+];
+
+/// What stands in place of those with their names in a changed policy.
+pub const CHANGED: &[Recipient] = &[
+    Recipient {
+        project: |view| {
+            let mut out = of_patron(view);
+            out.copy(view, "surname", "patron.surname");
+            out.copy(view, "email", "patron.email");
+            out.copy(view, "kind", "patron.kind");
+            out
+        },
+        ..RECIPIENTS[0]
+    },
+    Recipient {
+        agreement: Some(Paper {
+            from: "2026-02-01",
+            until: "2028-01-31",
+            retract: false,
+        }),
+        ..RECIPIENTS[3]
     },
 ];
 

@@ -10,7 +10,7 @@ use crate::world::{Answers, Has, RowId, World};
 
 /// How a story ended.
 pub struct Played {
-    pub values: BTreeMap<&'static str, Values>,
+    pub values: BTreeMap<String, Values>,
     /// The keys for which the rules left more than one answer on the way.
     pub open: BTreeSet<(&'static str, String)>,
 }
@@ -38,7 +38,7 @@ impl Stage {
         Stage {
             setup,
             site: Site::new(setup, story::START_MS),
-            world: World::new(crate::recipients(), golden::KEY, story::START_MS),
+            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
             unread: false,
             open: BTreeSet::new(),
         }
@@ -49,9 +49,14 @@ impl Stage {
             let done = self.step(step);
             done.map_err(|difference| format!("at step {number}: {difference}"))?;
         }
-        let names = crate::recipients().into_iter().map(|one| one.name);
+        let recipients = crate::recipients(false);
+        let forgets = |name: &str| {
+            let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
+            forgetting.any(|one| one.name == name)
+        };
+        self.site.check_silence(forgets)?;
         Ok(Played {
-            values: names.map(|name| (name, self.site.values(name))).collect(),
+            values: self.site.values(),
             open: self.open,
         })
     }
@@ -72,6 +77,11 @@ impl Stage {
                 self.world.set_clock(*now_ms);
             }
             Step::Restart => self.site.restart(),
+            Step::Policy(changed) => {
+                self.site.changed = *changed;
+                self.site.restart();
+                self.world.set_policy(crate::recipients(*changed));
+            }
             Step::Cut(source) if !self.unread => {
                 for partition in 0..self.setup.partitions {
                     self.site.each(source, |transport, source| {
@@ -98,10 +108,8 @@ impl Stage {
 
     fn run(&mut self) -> Result<(), String> {
         self.site.run()?;
-        for (recipient, rows) in self.world.answers() {
-            self.compare(recipient, &rows)?;
-        }
-        self.world.settled();
+        let open = hold(&mut self.world, self.site.values())?;
+        self.open.extend(open);
         self.unread = false;
         self.site.check_state()?;
         self.site.check_numbers()?;
@@ -110,50 +118,63 @@ impl Stage {
                 return Err(format!("{patron_id} is erased, and still in {found}"));
             }
         }
-        let forgets = |name: &str| {
-            let recipients = crate::recipients();
-            let mut forgetting = recipients.iter().filter(|one| one.retention.forget);
-            forgetting.any(|one| one.name == name)
-        };
-        self.site.check_silence(forgets)
-    }
-
-    fn compare(
-        &mut self,
-        recipient: &'static str,
-        rows: &BTreeMap<RowId, Answers>,
-    ) -> Result<(), String> {
-        let mut values = self.site.values(recipient);
-        for (id, answers) in rows {
-            let fits = |has: &&Has| values.get(&has.key) == Some(&has.value);
-            let has = answers.iter().flatten().find(fits).cloned();
-            if answers.len() > 1 {
-                let keys = answers.iter().flatten().map(|has| has.key.clone());
-                self.open.extend(keys.map(|key| (recipient, key)));
-            }
-            match &has {
-                Some(has) => drop(values.remove(&has.key)),
-                None if answers.contains(&None) => {}
-                None => {
-                    let wanted: Vec<String> = answers.iter().flatten().map(shown).collect();
-                    let found: Vec<Option<String>> = answers
-                        .iter()
-                        .flatten()
-                        .map(|has| values.get(&has.key).map(|value| lossy(value)))
-                        .collect();
-                    return Err(format!(
-                        "{recipient} of {id:?}: {wanted:?}, found {found:?}"
-                    ));
-                }
-            }
-            self.world.found(recipient, id, has);
-        }
-        if let Some((key, value)) = values.first_key_value() {
-            let value = lossy(value);
-            return Err(format!("{recipient} should not have {key} {value}"));
-        }
         Ok(())
     }
+}
+
+/// Holds what all recipients have against the world; gives the keys for which
+/// the rules leave more than one answer.
+///
+/// # Errors
+///
+/// The first difference.
+pub fn hold(
+    world: &mut World,
+    mut values: BTreeMap<String, Values>,
+) -> Result<Vec<(&'static str, String)>, String> {
+    let mut open = Vec::new();
+    for (recipient, rows) in world.answers() {
+        let values = values.remove(recipient).unwrap_or_default();
+        compare(world, recipient, &rows, values)?;
+        let several = rows.values().filter(|answers| answers.len() > 1);
+        let keys = several.flatten().flatten().map(|has| has.key.clone());
+        open.extend(keys.map(|key| (recipient, key)));
+    }
+    world.settled();
+    Ok(open)
+}
+
+fn compare(
+    world: &mut World,
+    recipient: &'static str,
+    rows: &BTreeMap<RowId, Answers>,
+    mut values: Values,
+) -> Result<(), String> {
+    for (id, answers) in rows {
+        let fits = |has: &&Has| values.get(&has.key) == Some(&has.value);
+        let has = answers.iter().flatten().find(fits).cloned();
+        match &has {
+            Some(has) => drop(values.remove(&has.key)),
+            None if answers.contains(&None) => {}
+            None => {
+                let wanted: Vec<String> = answers.iter().flatten().map(shown).collect();
+                let found: Vec<Option<String>> = answers
+                    .iter()
+                    .flatten()
+                    .map(|has| values.get(&has.key).map(|value| lossy(value)))
+                    .collect();
+                return Err(format!(
+                    "{recipient} of {id:?}: {wanted:?}, found {found:?}"
+                ));
+            }
+        }
+        world.found(recipient, id, has);
+    }
+    if let Some((key, value)) = values.first_key_value() {
+        let value = lossy(value);
+        return Err(format!("{recipient} should not have {key} {value}"));
+    }
+    Ok(())
 }
 
 fn shown(has: &Has) -> String {

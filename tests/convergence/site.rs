@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,13 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
-use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, STATE_TOPIC};
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
 use zeef::transport::memory::{MemoryTransport, Published};
-use zeef::transport::{Payload, SourceId};
+use zeef::transport::{Payload, SourceId, Transport};
 
 use crate::common::copy_folder;
 use crate::live::Live;
@@ -25,7 +25,7 @@ use crate::own;
 use crate::reference::golden;
 
 /// How recipients are spread over lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub enum Layout {
     One,
     Two,
@@ -62,21 +62,20 @@ fn key(name: &str, bytes: &[u8]) -> Key {
     Key::parse(&format!("{name}:{}", URL_SAFE_NO_PAD.encode(bytes))).expect("a key")
 }
 
-fn policy() -> Policy {
+fn policy(changed: bool) -> Policy {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     copy_folder(&root.join("config"), folder.path());
-    own::write(&folder.path().join("recipients"));
+    own::write(&folder.path().join("recipients"), changed);
     let loaded = Policy::load(folder.path());
-    loaded
-        .expect("a policy with the tests' own recipients")
-        .policy
+    let loaded = loaded.expect("a policy with the tests' own recipients");
+    loaded.policy
 }
 
-fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
-    static POLICY: LazyLock<Policy> = LazyLock::new(policy);
+fn lanes(layout: Layout, changed: bool) -> Vec<Arc<Lane>> {
+    let policy = policy(changed);
     let key = key("golden", golden::KEY);
-    let names: Vec<&str> = POLICY
+    let names: Vec<&str> = policy
         .recipients
         .iter()
         .map(|one| one.name.as_str())
@@ -95,12 +94,10 @@ fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
         Layout::Each => names.len(),
     };
     let compile = |number: usize| {
-        let wanted = |name: &str| lane_of(name) == number;
-        let name = format!("lane-{number}");
         Lane::compile(
-            &name,
-            &POLICY,
-            |recipient| wanted(&recipient.name),
+            &format!("lane-{number}"),
+            &policy,
+            |recipient| lane_of(&recipient.name) == number,
             |_| Some(Pseudonymiser::new(&key)),
             Options::default(),
         )
@@ -110,23 +107,48 @@ fn lanes(layout: Layout) -> Vec<Arc<Lane>> {
         .collect()
 }
 
-fn compiled(layout: Layout) -> &'static [Arc<Lane>] {
-    static ONE: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::One));
-    static TWO: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::Two));
-    static EACH: LazyLock<Vec<Arc<Lane>>> = LazyLock::new(|| lanes(Layout::Each));
-    match layout {
-        Layout::One => &ONE,
-        Layout::Two => &TWO,
-        Layout::Each => &EACH,
-    }
+pub fn compiled(layout: Layout, changed: bool) -> &'static [Arc<Lane>] {
+    static COMPILED: [OnceLock<Vec<Arc<Lane>>>; 6] = [const { OnceLock::new() }; 6];
+    let place = layout as usize * 2 + usize::from(changed);
+    COMPILED[place].get_or_init(|| lanes(layout, changed))
 }
 
-/// One output topic as its reader has it in the end.
+/// A worker that tells the time by `clock`.
+pub fn worker<T: Transport>(
+    lane: &Arc<Lane>,
+    transport: T,
+    setup: Setup,
+    clock: &Arc<AtomicI64>,
+) -> Worker<T> {
+    let holds = Holds {
+        records: setup.holds.0,
+        term_ms: setup.holds.1,
+    };
+    let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
+    let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
+    let metrics = Metrics::new("test").expect("metrics").worker(lane, 0);
+    let mut worker = Worker::new(pipeline, transport, metrics);
+    let clock = Arc::clone(clock);
+    worker.clock = Box::new(move || clock.load(Ordering::Relaxed));
+    worker.bounds = BatchBounds {
+        records: setup.batch,
+        bytes: 1 << 20,
+        wait: Duration::from_secs(5),
+    };
+    worker
+}
+
+/// One topic as its reader has it in the end.
 pub type Values = BTreeMap<String, Vec<u8>>;
+
+/// Every topic.
+pub type Topics = BTreeMap<String, Values>;
 
 /// All lanes, each with sources of its own that hold the same.
 pub struct Site {
     setup: Setup,
+    /// Whether the policy is the changed one, from the next start on.
+    pub changed: bool,
     clock: Arc<AtomicI64>,
     workers: Vec<Worker<Live>>,
 }
@@ -135,10 +157,11 @@ impl Site {
     pub fn new(setup: Setup, now_ms: i64) -> Self {
         let mut site = Site {
             setup,
+            changed: false,
             clock: Arc::new(AtomicI64::new(now_ms)),
             workers: Vec::new(),
         };
-        let lanes = compiled(setup.layout);
+        let lanes = compiled(setup.layout, false);
         let transports = lanes.iter().map(|lane| {
             let transport = MemoryTransport::new(&lane.plan());
             let transport = transport.with_chunk(setup.chunk);
@@ -154,22 +177,7 @@ impl Site {
     }
 
     fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
-        let holds = Holds {
-            records: self.setup.holds.0,
-            term_ms: self.setup.holds.1,
-        };
-        let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
-        let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
-        let metrics = Metrics::new("test").expect("metrics").worker(lane, 0);
-        let mut worker = Worker::new(pipeline, transport, metrics);
-        let clock = Arc::clone(&self.clock);
-        worker.clock = Box::new(move || clock.load(Ordering::Relaxed));
-        worker.bounds = BatchBounds {
-            records: self.setup.batch,
-            bytes: 1 << 20,
-            wait: Duration::from_secs(5),
-        };
-        worker
+        worker(lane, transport, self.setup, &self.clock)
     }
 
     pub fn set_clock(&self, now_ms: i64) {
@@ -200,7 +208,7 @@ impl Site {
 
     /// Kills the process, and starts it on what it left.
     pub fn restart(&mut self) {
-        let lanes = compiled(self.setup.layout);
+        let lanes = compiled(self.setup.layout, self.changed);
         let workers = lanes.iter().zip(&self.workers).map(|(lane, worker)| {
             let mut transport = worker.transport.clone();
             transport.restart();
@@ -221,13 +229,12 @@ impl Site {
         Ok(())
     }
 
-    /// What a reader of a recipient's topic has.
-    pub fn values(&self, recipient: &str) -> Values {
-        let topic = format!("out.{recipient}");
-        let mut all = Values::new();
+    /// What readers of the recipients' topics have, by recipient.
+    pub fn values(&self) -> BTreeMap<String, Values> {
+        let mut all: BTreeMap<String, Values> = BTreeMap::new();
         for worker in &self.workers {
-            for (key, value) in worker.transport.memory.last_values(&topic) {
-                all.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
+            for (recipient, values) in by_recipient(last_values(worker)) {
+                all.entry(recipient).or_default().extend(values);
             }
         }
         all
@@ -285,44 +292,23 @@ impl Site {
 
     /// Whether the state says that recipients have what they have.
     pub fn check_state(&self) -> Result<(), String> {
-        for worker in &self.workers {
-            let lane = worker.pipeline.lane();
-            let mut said = BTreeSet::new();
-            for row in worker
-                .transport
-                .memory
-                .last_values(&state_topic(lane))
-                .values()
-            {
-                let row: serde_json::Value =
-                    serde_json::from_slice(row).map_err(|error| error.to_string())?;
-                let to = row["to"].as_object().ok_or("a row without recipients")?;
-                let has = |entry: &&serde_json::Value| entry["key"].is_string();
-                for entry in to.values().filter(has) {
-                    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-                    said.insert((text("topic"), text("key")));
-                }
-            }
-            let mut had = BTreeSet::new();
-            for recipient in &lane.recipients {
-                let topic = format!("out.{}", recipient.name);
-                for key in worker.transport.memory.last_values(&topic).keys() {
-                    had.insert((topic.clone(), String::from_utf8_lossy(key).into_owned()));
-                }
-            }
-            if said != had {
-                let only = |one: &BTreeSet<_>, other: &BTreeSet<_>| {
-                    one.difference(other)
-                        .cloned()
-                        .collect::<Vec<(String, String)>>()
-                };
-                let (more, less) = (only(&said, &had), only(&had, &said));
-                return Err(format!(
-                    "the state alone has {more:?}, the topics alone {less:?}"
-                ));
-            }
-        }
-        Ok(())
+        let topics = self.workers.iter().map(last_values);
+        topics
+            .into_iter()
+            .try_for_each(|topics| check_state(&topics))
+    }
+
+    /// How often a text was sent to anybody, whatever became of it.
+    pub fn sent(&self, text: &str) -> usize {
+        let holds = |output: &&Published| {
+            let value = output.value.as_deref().unwrap_or_default();
+            String::from_utf8_lossy(value).contains(text)
+        };
+        let sent = |worker: &Worker<Live>| {
+            let published = worker.transport.memory.published();
+            published.iter().filter(holds).count()
+        };
+        self.workers.iter().map(sent).sum()
     }
 
     /// Looks for any of some texts in all that is left when every topic was compacted.
@@ -369,6 +355,61 @@ fn source_of(lane: &Lane, name: &str) -> Option<SourceId> {
     Some(SourceId(u16::try_from(place).expect("few sources")))
 }
 
-fn state_topic(lane: &Lane) -> String {
-    format!("zeef.state.{}", lane.name)
+/// The last value of each key of each topic, where it is no tombstone.
+fn last_values(worker: &Worker<Live>) -> Topics {
+    let mut last = Topics::new();
+    for output in worker.transport.memory.published() {
+        if let Some(key) = output.key.as_deref() {
+            let values = last.entry(output.topic.clone()).or_default();
+            let key = String::from_utf8_lossy(key).into_owned();
+            match output.value.clone() {
+                Some(value) => values.insert(key, value),
+                None => values.remove(&key),
+            };
+        }
+    }
+    last
+}
+
+/// Leaves the topics of recipients, by their names.
+pub fn by_recipient(topics: Topics) -> impl Iterator<Item = (String, Values)> {
+    topics.into_iter().filter_map(|(topic, values)| {
+        let recipient = topic.strip_prefix("out.")?;
+        Some((recipient.to_owned(), values))
+    })
+}
+
+/// Whether rows of the state say that recipients have what they have.
+pub fn check_state(topics: &Topics) -> Result<(), String> {
+    let (mut said, mut had) = (BTreeSet::new(), BTreeSet::new());
+    for (topic, values) in topics {
+        if topic.starts_with(STATE_TOPIC) {
+            for row in values.values() {
+                has_by_row(row, &mut said)?;
+            }
+        } else if topic.starts_with("out.") {
+            had.extend(values.keys().map(|key| (topic.clone(), key.clone())));
+        }
+    }
+    if said != had {
+        let only = |one: &BTreeSet<(String, String)>, other: &BTreeSet<(String, String)>| {
+            format!("{:?}", one.difference(other).collect::<Vec<_>>())
+        };
+        let (more, less) = (only(&said, &had), only(&had, &said));
+        return Err(format!(
+            "the state alone has {more}, the topics alone {less}"
+        ));
+    }
+    Ok(())
+}
+
+/// Adds the topics and keys of what recipients have, as a row of the state says.
+fn has_by_row(row: &[u8], has: &mut BTreeSet<(String, String)>) -> Result<(), String> {
+    let row: serde_json::Value = serde_json::from_slice(row).map_err(|error| error.to_string())?;
+    let to = row["to"].as_object().ok_or("a row without recipients")?;
+    for entry in to.values().filter(|entry| entry["key"].is_string()) {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        has.insert((text("topic"), text("key")));
+    }
+    Ok(())
 }

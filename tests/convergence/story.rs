@@ -21,6 +21,8 @@ pub enum Step {
     Run,
     /// The process is killed and starts anew.
     Restart,
+    /// The process starts anew with another policy, or with the first again.
+    Policy(bool),
     /// A source loses all that it has, once that is read.
     Cut(&'static str),
     /// The source of patrons keeps the last message of each.
@@ -48,6 +50,18 @@ pub fn traces_of(patron_id: &str) -> Vec<String> {
 /// Tells a story of about `length` messages.
 pub fn story(seed: u64, length: usize) -> Vec<Step> {
     Teller::new(seed).tell(length)
+}
+
+/// The same story, where all is read before the clock goes on.
+pub fn punctual(steps: &[Step]) -> Vec<Step> {
+    let mut punctual = Vec::new();
+    for step in steps {
+        if matches!(step, Step::Clock(_)) {
+            punctual.push(Step::Run);
+        }
+        punctual.push(step.clone());
+    }
+    punctual
 }
 
 /// The same story with the sources mixed otherwise, and more often read: what
@@ -101,7 +115,13 @@ const AGAINST: &[&str] = &[
 const NAMED: &[&str] = &["kb-membership", "own-circle", "own-written", "nobody"];
 const NATIONAL: &[&str] = &["85.07.30-033.28", "17.07.30-033.84"];
 /// First and later days of the papers in `own`.
-const PAPER_EDGES: &[&str] = &["2026-02-01", "2026-11-01", "2027-01-01", "2027-02-01"];
+const PAPER_EDGES: &[&str] = &[
+    "2026-02-01",
+    "2026-11-01",
+    "2027-01-01",
+    "2027-02-01",
+    "2028-02-01",
+];
 
 /// One patron as the library system has it.
 #[derive(Clone, Debug)]
@@ -230,7 +250,11 @@ impl Teller {
     }
 
     fn trouble(&mut self) {
-        match self.below(6) {
+        match self.below(7) {
+            6 => {
+                let changed = self.chance(60);
+                self.steps.push(Step::Policy(changed));
+            }
             0 | 1 => self.steps.push(Step::Restart),
             2 => self.steps.push(Step::Compact),
             3 => {

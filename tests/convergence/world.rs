@@ -41,6 +41,8 @@ struct Row {
     first_ms: Option<i64>,
     last_ms: Option<i64>,
     partition: i32,
+    /// Versions since the last end of a run.
+    versions: usize,
     /// Its source no longer has it.
     gone: bool,
     has: BTreeMap<&'static str, Has>,
@@ -67,6 +69,7 @@ pub struct World {
 #[derive(Clone, Debug, Default)]
 struct Since {
     clock: bool,
+    policy: bool,
     patrons: BTreeSet<String>,
     erased: BTreeSet<String>,
 }
@@ -84,6 +87,11 @@ impl World {
     pub fn set_clock(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.since.clock = true;
+    }
+
+    pub fn set_policy(&mut self, recipients: Vec<&'static Recipient>) {
+        self.recipients = recipients;
+        self.since.policy = true;
     }
 
     /// Takes in a message as it lies on its source.
@@ -127,12 +135,14 @@ impl World {
             first_ms: None,
             last_ms: None,
             partition,
+            versions: 0,
             gone: false,
             has: BTreeMap::new(),
         });
         row.record = record;
         row.last_ms = None;
         row.partition = partition;
+        row.versions += 1;
         row.gone = false;
     }
 
@@ -183,8 +193,7 @@ impl World {
         row: &Row,
         met: &mut BTreeSet<String>,
     ) -> Answers {
-        let patron_id = &row.record.patron_id;
-        if !self.since.clock && !self.since.patrons.contains(patron_id) {
+        if !self.since.clock && !self.touched(row) {
             return Answers::from([row.has.get(recipient.name).cloned()]);
         }
         let mut answers = Answers::new();
@@ -206,11 +215,16 @@ impl World {
         answers
     }
 
+    /// Something else than the time may have changed what is decided.
+    fn touched(&self, row: &Row) -> bool {
+        self.since.policy || self.since.patrons.contains(&row.record.patron_id)
+    }
+
     /// Adds what may follow from what is decided and what the recipient has.
     fn follow(&self, case: Case<'_>, row: &Row, answers: &mut Answers, met: &mut BTreeSet<String>) {
         let recipient = case.recipient;
         let has = row.has.get(recipient.name).cloned();
-        let touched = self.since.patrons.contains(&row.record.patron_id);
+        let touched = self.touched(row);
         let mut note = |what: &str| {
             met.insert(format!("{} {what}", recipient.name));
         };
@@ -253,8 +267,8 @@ impl World {
                 answers.insert(None);
                 return;
             }
-            let erased_between = self.since.erased.contains(&row.record.patron_id);
-            if erased_between {
+            // Erased and back; or released anew by a version that another followed.
+            if self.since.erased.contains(&row.record.patron_id) || row.versions > 1 {
                 answers.insert(None);
             }
             note("forgotten still");
@@ -319,6 +333,9 @@ impl World {
     /// A run came to its end.
     pub fn settled(&mut self) {
         self.since = Since::default();
+        for row in self.rows.values_mut() {
+            row.versions = 0;
+        }
     }
 
     /// The patrons that are erased, or were and are not heard of since.

@@ -258,6 +258,33 @@ fn loan_history_without_a_status() {
     assert!(told.contains("recipients/r.toml"), "{told}");
 }
 
+/// A list has no time at which something begins.
+#[test]
+fn a_term_from_a_list_and_consent_by_one() {
+    let days = |(path, text): File, kind: &str| {
+        let field = format!(
+            "[fields]\n\"days[]\" = {{ type = \"{kind}\", class = \"plain\", meaning = \"m\" }}"
+        );
+        (path, text.replace("[fields]", &field))
+    };
+    let fields = "library = { from = \"library\" }";
+    let settings = OF_PATRONS.replace("born_on", "days[]");
+    let files = [
+        days(patron(false), "date"),
+        recipient("r", &settings, fields),
+    ];
+    let told = load(&files).err().unwrap();
+    assert!(told.contains("a term from `days[]`"), "{told}");
+    let gate = "consent = { purpose = \"p\", implied_by = \"days[]\" }";
+    let settings = format!("{OF_PATRONS}\n{gate}");
+    let files = [
+        days(patron(false), "instant"),
+        recipient("r", &settings, fields),
+    ];
+    let told = load(&files).err().unwrap();
+    assert!(told.contains("an instant of the patron"), "{told}");
+}
+
 /// The record's own id has to be there, also where it is called as a patron's.
 #[test]
 fn an_own_id_that_is_called_patron_id() {

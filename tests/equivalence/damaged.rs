@@ -11,6 +11,7 @@ use crate::damage::damage;
 use crate::dice::Dice;
 use crate::generated::{Pair, World, worlds};
 use crate::plain::Message;
+use crate::records::STEP;
 use crate::written::of_folder;
 
 static SHIPPED: LazyLock<World> = LazyLock::new(|| {
@@ -43,7 +44,7 @@ fn offer(pair: &mut Pair<'_>, name: &str, messages: &[Message], count: usize, di
         let round = i64::try_from(at / messages.len() * messages.len()).unwrap();
         at += 1;
         let mut message = message.clone();
-        message.offset += round;
+        message.offset += round * STEP;
         if dice.chance(25) {
             pair.agree(&format!("{name}, whole {at}"), &message);
             continue;

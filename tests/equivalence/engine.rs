@@ -80,9 +80,23 @@ impl Engine {
         self.pipeline.decide(&input, &mut self.outbox);
         let mut said = self.counted(at);
         said.extend(self.published());
+        self.explain(at, &input);
         self.pipeline.merge();
         said.sort();
         said
+    }
+
+    /// Asks for each recipient why, and holds it against what was decided.
+    fn explain(&mut self, at: usize, input: &Input<'_>) {
+        let tally = self.pipeline.tally().clone();
+        let refused = named(&tally.sources[at].refused);
+        for &index in &self.lane.sources[at].recipients {
+            let counts = &tally.recipients[index];
+            let held = (counts.held > 0).then_some(Reason::PatronUnknown);
+            let decided = refused.or(held).or(named(&counts.withheld));
+            let explained = self.pipeline.explain(input, index).unwrap().verdict;
+            assert_eq!(explained, decided, "{}", self.lane.recipients[index].name);
+        }
     }
 
     /// What the numbers say; released outputs are told by themselves.
@@ -124,4 +138,10 @@ impl Engine {
         });
         said.collect()
     }
+}
+
+/// The one reason that was counted.
+fn named(counts: &[u64]) -> Option<Reason> {
+    let place = counts.iter().position(|count| *count > 0)?;
+    Some(Reason::ALL[place])
 }

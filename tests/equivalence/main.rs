@@ -2,8 +2,8 @@
 //! bytes that nobody wrote by hand.
 //!
 //! `plain` interprets any loaded policy over serde_json. What is held against it:
-//! generated policies with streams of records (`generated`), records with damage
-//! (`damaged`), what patrons say, so densely that it meets (`said`), policies by
+//! generated policies with streams of records (`generated`), what is
+//! left at their recipients (`converged`), records with damage (`damaged`), what patrons say, so densely that it meets (`said`), policies by
 //! hand of what the shipped ones never do (`cases`), every class of JSON text, good
 //! and bad (`shapes`), and bytes that a fuzzer chooses (`fuzzed`). What comes from
 //! seeds is the same in every run; the long runs are commands:
@@ -22,6 +22,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod cases;
+mod converged;
 mod damage;
 mod damaged;
 mod dice;

@@ -43,6 +43,9 @@ enum Draft {
 
 const PATRONS: [&str; 5] = ["p1", "p2", "P\u{e9}-3", "0004", "p-of-which-the-id-is-long"];
 
+/// From one offset to the next.
+pub const STEP: i64 = 10;
+
 /// Messages of all kinds of a policy, one after the other.
 pub struct Stream<'p> {
     dice: Dice,
@@ -68,7 +71,8 @@ impl<'p> Stream<'p> {
             dice,
             kinds,
             current: (0, 0),
-            offset: 0,
+            // None is below nought.
+            offset: 10 * STEP,
             now_ms,
         }
     }
@@ -102,7 +106,7 @@ impl<'p> Stream<'p> {
         {
             vary(members, dice);
         }
-        let turn = usize::try_from(self.offset).unwrap();
+        let turn = usize::try_from(self.offset / STEP).unwrap();
         let patron_id = match dice.below(20) {
             0 if dice.chance(50) => "p-unknown",
             0..10 => PATRONS[turn % PATRONS.len()],
@@ -121,7 +125,7 @@ impl<'p> Stream<'p> {
         let style = maker.dice.below(8);
         let mut text = String::new();
         maker.write(&draft, style, &mut text);
-        self.offset += 1;
+        self.offset += STEP;
         let key = match dice.below(60) {
             0 => None,
             1 => Some(b"p2 ".to_vec()),
@@ -136,8 +140,9 @@ impl<'p> Stream<'p> {
         Message {
             kind: kind.name.clone(),
             partition: i32::from(dice.once_in(40)),
-            // Now and then one that is older than what is known.
-            offset: self.offset - if dice.once_in(20) { 7 } else { 0 },
+            // Now and then one that is older than what is known; but no offset
+            // comes twice.
+            offset: self.offset - if dice.once_in(20) { 7 * STEP - 1 } else { 0 },
             key: key.filter(|_| kind.keyed || turn % 2 == 0),
             value,
         }
@@ -447,7 +452,7 @@ impl Maker<'_> {
             }
             (_, Type::CardNumber) => self.dice.word(&CARDS).to_owned(),
             (_, Type::Text(Some(form))) => self.formed(form),
-            _ if value.needed => format!("id-{}", self.dice.below(1_000)),
+            _ if value.needed => format!("id-{}", self.dice.below(12)),
             _ if !value.values.is_empty() => self.listed(&value.values),
             _ if self.dice.chance(20) => self.dice.word(&WORDS).to_owned(),
             _ => self.text(),

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use crate::converged::play;
 use crate::dice::Dice;
 use crate::generated::{Pair, World};
 use crate::plain::Message;
@@ -152,33 +153,42 @@ fn said(dice: &mut Dice, patron: &str) -> (&'static str, Vec<u8>) {
     ("consent", record(dice, &members))
 }
 
-fn story(dice: &mut Dice, pair: &mut Pair<'_>, name: &str) {
+/// What happens to one patron; now and then it is erased, or not to be read.
+fn story(dice: &mut Dice) -> Vec<Message> {
     let patron = "p1";
-    let mut offset = 0;
-    let mut offer = |kind: &str, value: Vec<u8>| {
-        offset += 1;
-        let message = Message {
-            kind: kind.to_owned(),
-            partition: 0,
-            offset,
-            key: Some(patron.as_bytes().to_vec()),
-            value: Some(value),
+    let visit = |id: &str| {
+        format!(r#"{{"visit_id":"{id}","patron_id":"p1","library":"NL-A"}}"#).into_bytes()
+    };
+    let own = |dice: &mut Dice| {
+        let made_at = match dice.below(4) {
+            0 => dice.word(&TIMES),
+            _ => "",
         };
-        pair.agree(name, &message);
+        format!(r#"{{"patron_id":"p1","library":"NL-A","made_at":"{made_at}"}}"#).into_bytes()
     };
-    let made_at = match dice.below(4) {
-        0 => dice.word(&TIMES),
-        _ => "",
-    };
-    let own = format!(r#"{{"patron_id":"p1","library":"NL-A","made_at":"{made_at}"}}"#);
-    let visit = r#"{"visit_id":"v","patron_id":"p1","library":"NL-A"}"#;
-    offer("patron", own.clone().into_bytes());
+    let mut told: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
+    if dice.chance(80) {
+        told.push(("patron", Some(own(dice))));
+    }
     for _ in 0..dice.between(1, 8) {
         let (kind, value) = said(dice, patron);
-        offer(kind, value);
-        offer("visit", visit.into());
-        offer("patron", own.clone().into_bytes());
+        told.push((kind, Some(value)));
+        told.push(("visit", Some(visit(dice.word(&["v", "w"])))));
+        told.push(match dice.below(12) {
+            0 => ("patron", None),
+            1 => ("patron", Some(b"{".to_vec())),
+            2 => ("visit", Some(b"{".to_vec())),
+            _ => ("patron", Some(own(dice))),
+        });
     }
+    let messages = (0..).zip(told).map(|(offset, (kind, value))| Message {
+        kind: kind.to_owned(),
+        partition: 0,
+        offset,
+        key: Some(patron.as_bytes().to_vec()),
+        value,
+    });
+    messages.collect()
 }
 
 #[test]
@@ -186,8 +196,21 @@ fn what_patrons_say_is_heard_alike() {
     let mut released = 0;
     for seed in 0..1_500 {
         let mut pair = Pair::new(&WORLD);
-        story(&mut Dice::new(seed), &mut pair, &format!("story {seed}"));
+        for message in story(&mut Dice::new(seed)) {
+            pair.agree(&format!("story {seed}"), &message);
+        }
         released += pair.outcomes.get("released").copied().unwrap_or(0);
     }
     assert!(released > 5_000, "{released} released");
+}
+
+#[test]
+fn what_patrons_say_takes_back_and_releases_alike() {
+    let mut compared = 0;
+    for seed in 0..400 {
+        let mut dice = Dice::new(seed);
+        let messages = story(&mut dice);
+        compared += play(&WORLD, &format!("story {seed}"), &messages, &mut dice);
+    }
+    assert!(compared > 1_000, "{compared} compared");
 }

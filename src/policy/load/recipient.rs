@@ -559,7 +559,8 @@ fn implied_by(table: &Table<'_>, paths: &Paths<'_>) -> Option<FieldRef> {
     let found = paths.resolve(table, at.line, path)?;
     let of_patron = own || found.at.joined;
     let instant = found.is(|field| field.kind == Type::Text(Some(Form::Instant)));
-    if !(of_patron && instant) {
+    let single = matches!(found.shape, Shape::Value(_));
+    if !(of_patron && instant && single) {
         let text = format!("`implied_by` is \"{}\"", at.value);
         table.mistake(at.line, text, "an instant of the patron");
     }
@@ -594,7 +595,8 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     if let Some(at) = inner.need_text("from", "the path of a date or an instant")
         && let Some(found) = paths.resolve(&inner, at.line, &at.value)
     {
-        if !found.is(|field| is_dated(field.kind)) {
+        let single = matches!(found.shape, Shape::Value(_));
+        if !single || !found.is(|field| is_dated(field.kind)) {
             inner.mistake(
                 at.line,
                 format!("a term from `{}`", at.value),

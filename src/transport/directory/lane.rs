@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::committed::{Position, damaged};
-use super::line::Line;
+use super::committed::Position;
 use super::output::Outputs;
-use super::reader::Found;
 use super::source::{Again, Source, hand_over};
 use super::store::length_of;
-use super::{Directory, DirectorySettings, PARTITION, stop};
+use super::{Directory, DirectorySettings, PARTITION, each_row, stop};
 use crate::transport::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
+    Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long a wait goes on before it looks again.
@@ -255,34 +253,7 @@ impl Transport for DirectoryTransport {
             )));
         };
         let (mut reader, end) = self.directory.store().open_state(topic)?;
-        loop {
-            if self.stop.asked() {
-                return Ok(Rebuilt::Interrupted);
-            }
-            let found = reader.next(end).map_err(stop)?;
-            let Found::Line { bytes, .. } = found else {
-                break;
-            };
-            let row = Line::read(reader.bytes(&bytes));
-            let value = match row.payload {
-                Payload::Null => None,
-                Payload::Bytes(value) => Some(value),
-                Payload::Refused(_) => return Err(damaged(reader.path())),
-            };
-            let Some(key) = row.key.as_deref() else {
-                return Err(damaged(reader.path()));
-            };
-            take(Output {
-                output,
-                partition: Some(partition),
-                key: Some(key.as_bytes()),
-                value,
-            });
-        }
-        if reader.position() != end {
-            return Err(damaged(reader.path()));
-        }
-        Ok(Rebuilt::Done)
+        each_row(&mut reader, end, output, &|| !self.stop.asked(), take)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -73,7 +73,7 @@ use store::{Layout, Store};
 pub use compact::Compacted;
 pub use lane::DirectoryTransport;
 
-use super::{Fault, LanePlan, Output, OutputId, Payload, Stop};
+use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
 /// A directory has one partition of each source, with this number.
 const PARTITION: i32 = 0;
@@ -243,7 +243,26 @@ fn read_state_once(
     let end = committed.state.get(topic).copied().unwrap_or(0);
     let mut reader = Reader::new(layout.written(topic, true), usize::MAX, 0);
     reader.open().map_err(stop)?;
-    while let Found::Line { bytes, .. } = reader.next(end).map_err(stop)? {
+    each_row(&mut reader, end, OutputId(0), &|| true, take)?;
+    Ok(())
+}
+
+/// Hands each row of a state to `take`, up to the byte `end`; `go_on` is asked
+/// before each.
+fn each_row(
+    reader: &mut Reader,
+    end: u64,
+    output: OutputId,
+    go_on: &dyn Fn() -> bool,
+    take: &mut dyn FnMut(Output<'_>),
+) -> Result<Rebuilt, Fault> {
+    while go_on() {
+        let Found::Line { bytes, .. } = reader.next(end).map_err(stop)? else {
+            return match reader.position() {
+                position if position == end => Ok(Rebuilt::Done),
+                _ => Err(damaged(reader.path())),
+            };
+        };
         let row = Line::read(reader.bytes(&bytes));
         let value = match row.payload {
             Payload::Null => None,
@@ -252,16 +271,13 @@ fn read_state_once(
         };
         let key = row.key.ok_or_else(|| damaged(reader.path()))?;
         take(Output {
-            output: OutputId(0),
+            output,
             partition: Some(PARTITION),
             key: Some(key.as_bytes()),
             value,
         });
     }
-    if reader.position() != end {
-        return Err(damaged(reader.path()));
-    }
-    Ok(())
+    Ok(Rebuilt::Interrupted)
 }
 
 fn lock(path: &Path, root: &Path) -> Result<File, Fault> {

@@ -128,11 +128,11 @@ impl Reader {
             true => go_on(),
             false => Err(late("ends of sources")),
         };
-        let Some(starts) = wait_for(&mut patient, || starts(stable, wanted))? else {
+        let Some(found) = wait_for(&mut patient, || both_edges(stable, wanted))? else {
             return Ok(Rebuilt::Interrupted);
         };
-        for (of_partition, start) in wanted.iter().zip(starts) {
-            if self.read_partition(of_partition, start, go_on, take)? == Rebuilt::Interrupted {
+        for (of_partition, edges) in wanted.iter().zip(found) {
+            if self.read_partition(of_partition, edges, go_on, take)? == Rebuilt::Interrupted {
                 return Ok(Rebuilt::Interrupted);
             }
         }
@@ -142,7 +142,7 @@ impl Reader {
     fn read_partition(
         &self,
         wanted: &Wanted<'_>,
-        start: i64,
+        (start, end): (i64, i64),
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
         take: &mut dyn FnMut(Option<Input<'_>>),
     ) -> Result<Rebuilt, Fault> {
@@ -156,15 +156,17 @@ impl Reader {
             return Ok(Rebuilt::Done);
         };
         self.assign(&wanted.topic, wanted.place.1, first)?;
-        let read = self.pick(wanted, &mut left, go_on);
+        let read = self.pick(wanted, end, &mut left, go_on);
         self.unassign()?;
         read
     }
 
-    /// Reads on until nothing is left, from the offset of the first one.
+    /// Reads on until nothing is left, from the offset of the first one. `end` is
+    /// known to be the partition's end, or below it.
     fn pick(
         &self,
         wanted: &Wanted<'_>,
+        end: i64,
         left: &mut Left<'_>,
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
     ) -> Result<Rebuilt, Fault> {
@@ -179,7 +181,7 @@ impl Reader {
             match polled {
                 Some(Ok(message)) => {
                     count += 1;
-                    if message.offset() >= next {
+                    if message.offset() >= next && message.topic() == topic {
                         left.gone_below(message.offset());
                         left.found(input(*place, &message));
                         self.approach(topic, place.1, message.offset(), left.next())?;
@@ -189,9 +191,10 @@ impl Reader {
                     }
                     heard = Instant::now();
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    if let Some(end) = self.consumer.context().take_end() {
-                        left.gone_below(end);
+                Some(Err(KafkaError::PartitionEOF(ended))) => {
+                    let met = self.consumer.context().take_end();
+                    if let Some(met) = met.filter(|met| *met >= end && ended == place.1) {
+                        left.gone_below(met);
                         heard = Instant::now();
                     }
                 }
@@ -265,8 +268,11 @@ impl Reader {
                         continue;
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == place.1 => {
-                    return Ok(Rebuilt::Done);
+                Some(Err(KafkaError::PartitionEOF(ended))) => {
+                    let met = self.consumer.context().take_end();
+                    if ended == place.1 && met.is_none_or(|met| met >= mark) {
+                        return Ok(Rebuilt::Done);
+                    }
                 }
                 Some(Err(error)) => {
                     if let Some(fault) = fault::of_partition(topic, place.1, &error) {
@@ -311,10 +317,10 @@ impl Left<'_> {
     }
 }
 
-/// The first offset of each partition; `None` without an answer, or where a
+/// The first offset of each partition, and its end; `None` without an answer, or where a
 /// partition ends below what is wanted of it: a leader that has just changed may
 /// not know its end yet, and what it does not know is not gone.
-fn starts(stable: &BaseConsumer<Logged>, wanted: &[Wanted<'_>]) -> Option<Vec<i64>> {
+fn both_edges(stable: &BaseConsumer<Logged>, wanted: &[Wanted<'_>]) -> Option<Vec<(i64, i64)>> {
     let ends = all_edges(stable, wanted, Offset::End)?;
     let last = |wanted: &Wanted<'_>| wanted.at.last().map_or(-1, |at| at.offset);
     let short = wanted
@@ -331,7 +337,8 @@ fn starts(stable: &BaseConsumer<Logged>, wanted: &[Wanted<'_>]) -> Option<Vec<i6
         );
         return None;
     }
-    all_edges(stable, wanted, Offset::Beginning)
+    let starts = all_edges(stable, wanted, Offset::Beginning)?;
+    Some(starts.into_iter().zip(ends).collect())
 }
 
 fn all_edges(

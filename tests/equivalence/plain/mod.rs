@@ -68,7 +68,12 @@ pub struct Model<'p> {
     patrons: HashMap<(i32, String), (i64, Known)>,
     /// By the patron and the kind of record.
     heard: HashMap<(i32, String, String), Heard>,
+    /// The last version of each record.
+    versions: HashMap<Identity, (Message, Tree)>,
 }
+
+/// A record, whatever its version: its kind, library and id.
+type Identity = (String, Option<String>, Option<String>);
 
 /// What a message's value turned out to be.
 enum Read {
@@ -86,6 +91,7 @@ impl<'p> Model<'p> {
             needs: recipients.map(|one| needs(policy, one)).collect(),
             patrons: HashMap::new(),
             heard: HashMap::new(),
+            versions: HashMap::new(),
         }
     }
 
@@ -148,8 +154,6 @@ impl<'p> Model<'p> {
     }
 
     fn decide(&mut self, kind: &Kind, message: &Message, record: &Tree) -> Vec<String> {
-        let mut patron = None;
-        let mut unknown = false;
         if kind.role == Role::Patron {
             self.learn(message, Known::Patron(record.clone()));
         }
@@ -161,35 +165,13 @@ impl<'p> Model<'p> {
             };
             self.hear(kind, message, Some(statement));
         }
-        if kind.role != Role::Patron && kind.keyed {
-            match self.known(message) {
-                Some(Known::Patron(tree)) => patron = Some(tree.clone()),
-                Some(Known::Erased) => return self.withhold_all(kind, "patron_erased"),
-                Some(Known::Unreadable) | None => unknown = true,
-            }
-        }
+        self.keep(kind, message, record);
         let mut said = Vec::new();
         for (index, recipient) in self.offered(kind) {
             let name = &recipient.name;
-            let view = View {
-                policy: self.policy,
-                recipient,
-                source: kind,
-                record,
-                patron: patron.as_ref(),
-                consents: self.heard(kind, message, "consent"),
-                objections: self.heard(kind, message, "objection"),
-                now_ms: self.now_ms,
-            };
-            let judged = match unknown {
-                true => view.judge_alone().map(|()| format!("{name} held")),
-                false => {
-                    let output = view.judge(&self.needs[index], self.bounds.output_bytes);
-                    output.map(|output| format!("released {output}"))
-                }
-            };
-            match judged {
-                Ok(line) => said.push(line),
+            match self.judge(kind, message, record, (index, recipient)) {
+                Ok(Some(output)) => said.push(format!("released {output}")),
+                Ok(None) => said.push(format!("{name} held")),
                 Err(reason) => {
                     said.push(format!("{name} withheld {reason}"));
                     if reason == "malformed" || reason == "too_large" {
@@ -199,6 +181,66 @@ impl<'p> Model<'p> {
             }
         }
         self.applied(kind, said)
+    }
+
+    /// The topic, key and value that a recipient gets of a record by what is
+    /// known now; none where the patron is not.
+    fn judge(
+        &self,
+        kind: &Kind,
+        message: &Message,
+        record: &Tree,
+        (index, recipient): (usize, &Recipient),
+    ) -> Result<Option<String>, &'static str> {
+        let mut view = View {
+            policy: self.policy,
+            recipient,
+            source: kind,
+            record,
+            patron: None,
+            consents: self.heard(kind, message, "consent"),
+            objections: self.heard(kind, message, "objection"),
+            now_ms: self.now_ms,
+        };
+        if kind.role != Role::Patron && kind.keyed {
+            match self.known(message) {
+                Some(Known::Patron(tree)) => view.patron = Some(tree),
+                Some(Known::Erased) => return Err("patron_erased"),
+                Some(Known::Unreadable) | None => return view.judge_alone().map(|()| None),
+            }
+        }
+        view.judge(&self.needs[index], self.bounds.output_bytes)
+            .map(Some)
+    }
+
+    /// Keeps the last version of a record.
+    fn keep(&mut self, kind: &Kind, message: &Message, record: &Tree) {
+        let text = |path: &str| look(record, path, Type::Text(None)).text();
+        let (library, id) = (text("library"), text(&kind.id));
+        // A patron's own record is told by its id alone.
+        let library = library.filter(|_| kind.role != Role::Patron);
+        let key = (kind.name.clone(), library, id);
+        let version = (message.clone(), record.clone());
+        self.versions.insert(key, version);
+    }
+
+    /// What `recipient` has by the last state of the sources, where all came in
+    /// order: topic, key and value of each record.
+    pub fn has(&self, recipient: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for ((name, ..), (message, record)) in &self.versions {
+            let kind = self.policy.kind(name).unwrap();
+            let is_known = matches!(self.known(message), Some(Known::Patron(_)));
+            if kind.role == Role::Patron && !is_known {
+                continue;
+            }
+            let offered = self.offered(kind).into_iter();
+            for one in offered.filter(|(_, one)| one.name == recipient) {
+                all.extend(self.judge(kind, message, record, one).ok().flatten());
+            }
+        }
+        all.sort();
+        all
     }
 
     /// What the patron of a record said by records of the kind `by`.

@@ -1,0 +1,362 @@
+//! Deciding again: what a patron, a consent, an objection or time changed.
+
+use super::change::{Change, Count};
+use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
+use crate::engine::gates::{Implied, Refusal};
+use crate::engine::lane::{Lane, Source};
+use crate::engine::pipeline::{BatchTime, letter};
+use crate::engine::said::Said;
+use crate::engine::state::{Entry, Outcome, PatronRef, Row, RowKey};
+use crate::engine::table::{self, Known, Table};
+use crate::engine::tally::Tally;
+use crate::policy::reason::Reason;
+use crate::policy::recipient::After;
+use crate::transport::{Coordinates, Outbox, SourceId};
+
+impl Holding {
+    /// Something changed for a patron: looks at all its rows.
+    pub(in crate::engine) fn recheck(
+        &mut self,
+        lane: &Lane,
+        of: (i32, &str),
+        around: Around<'_>,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let patron = self.namer.patron(of.1);
+        self.look(lane, (of, patron), true, around);
+        // At once: what comes next in the batch may say something else.
+        let mut back = std::mem::take(&mut self.back);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
+        self.back = back;
+    }
+
+    /// The same for the patron whose own record was just decided, but for that
+    /// record.
+    pub(in crate::engine) fn recheck_records(
+        &mut self,
+        lane: &Lane,
+        of: (i32, &str),
+        around: Around<'_>,
+    ) {
+        let patron = self.current.patron;
+        self.look(lane, (of, patron), false, around);
+    }
+
+    fn look(
+        &mut self,
+        lane: &Lane,
+        ((partition, patron_id), patron): ((i32, &str), PatronRef),
+        own: bool,
+        around: Around<'_>,
+    ) {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        self.state.of_patron(partition, patron, &mut found);
+        if !found.is_empty() {
+            self.state.name(partition, patron, patron_id);
+        }
+        let known = around.0.find(partition, patron_id);
+        for &key in &found {
+            let Some(row) = self.state.find(partition, key) else {
+                continue;
+            };
+            let is_own = lane.is_patron(row.source);
+            if is_own && !own {
+                continue;
+            }
+            let place = (partition, key);
+            match known {
+                Some(Known::Patron(patron)) => {
+                    let said = around.1.find(partition, patron_id);
+                    let stale = self.is_stale(lane, row, patron, said, around.2.ms());
+                    if stale {
+                        self.again.push(place);
+                    }
+                }
+                Some(Known::Erased) => {
+                    let refusal = Refusal::by(!is_own, Reason::PatronErased);
+                    self.back.push((place, refusal));
+                }
+                Some(Known::Unreadable) => {
+                    let refusal = Refusal::by(!is_own, Reason::PatronUnknown);
+                    self.back.push((place, refusal));
+                }
+                None => {}
+            }
+        }
+        self.found = found;
+    }
+
+    /// Whether a row's record may have to be decided in another way.
+    fn is_stale(
+        &self,
+        lane: &Lane,
+        row: &Row,
+        patron: &table::Row,
+        said: Option<&Said>,
+        now_ms: i64,
+    ) -> bool {
+        if row.due_ms <= now_ms || (lane.is_patron(row.source) && row.offset != patron.offset()) {
+            return true;
+        }
+        let mut living = row.entries.iter().filter(|entry| entry.lives());
+        living.any(|entry| {
+            let program = lane.recipients.get(usize::from(entry.recipient));
+            match (entry.outcome, program) {
+                (Outcome::Held, _) => true,
+                (Outcome::Forgotten, _) | (_, None) => false,
+                (_, Some(program)) => {
+                    let (facts, due_ms) = self.facts(lane, program, (Some(patron), said), now_ms);
+                    // What time will change may be nearer than the row says.
+                    facts != entry.facts || (waits_for_time(entry) && due_ms < row.due_ms)
+                }
+            }
+        })
+    }
+
+    /// Takes back all of a row, without its record.
+    fn take_back(
+        &mut self,
+        lane: &Lane,
+        (partition, key): (i32, RowKey),
+        refusal: Refusal,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let Some(mut row) = self.state.find(partition, key).cloned() else {
+            return;
+        };
+        let mut entries = Vec::with_capacity(row.entries.len());
+        for known in &row.entries {
+            let counts = &mut tally.recipients[usize::from(known.recipient)].later;
+            let change = Change {
+                refusal,
+                facts: 0,
+                after: After::Retract,
+            };
+            if !known.lives() {
+                entries.push(*known);
+                continue;
+            }
+            let (entry, count) = change.of(known.recipient, Some(known), outbox);
+            if count == Count::Retracted {
+                counts.retracted[refusal.reason as usize] += 1;
+            }
+            entries.extend(entry);
+        }
+        row.entries = entries.into();
+        row.due_ms = i64::MAX;
+        self.keep(lane, (partition, key), row, None, outbox);
+    }
+
+    /// A null on the patron source.
+    pub(in crate::engine) fn erase(
+        &mut self,
+        lane: &Lane,
+        (partition, patron_id): (i32, &str),
+        own: &Source,
+        around: Around<'_>,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let key = self.key_of(own, "", patron_id);
+        let row = self.state.find(partition, key).cloned();
+        self.recheck(lane, (partition, patron_id), around, tally, outbox);
+        for &recipient in &own.recipients {
+            let entry = row.as_ref().and_then(|row| row.entry(place(recipient)));
+            let counts = &mut tally.recipients[recipient];
+            let count = if entry.is_some_and(Entry::is_sent) {
+                // It was counted where it was taken back; it is the record's.
+                counts.later.retracted[Reason::PatronErased as usize] -= 1;
+                &mut counts.retracted
+            } else {
+                &mut counts.withheld
+            };
+            count[Reason::PatronErased as usize] += 1;
+        }
+    }
+
+    /// Takes back what needs no record for that, and says which records are to
+    /// be decided again: some of them at a time.
+    pub(in crate::engine) fn again(
+        &mut self,
+        lane: &Lane,
+        table: &Table,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) -> Vec<Coordinates> {
+        let from = self.back.len().saturating_sub(AGAIN_MAX);
+        let mut back = self.back.split_off(from);
+        for (place, refusal) in back.drain(..) {
+            self.take_back(lane, place, refusal, tally, outbox);
+        }
+        self.asked.clear();
+        let from = self.again.len().saturating_sub(AGAIN_MAX);
+        for (partition, key) in self.again.drain(from..) {
+            let Some(row) = self.state.find(partition, key) else {
+                continue;
+            };
+            let own = self.own.get(usize::from(row.source)) == Some(&true);
+            let newest = own
+                .then(|| self.state.patron_id(partition, row.patron))
+                .flatten()
+                .and_then(|id| table.offset(partition, id));
+            let place = Coordinates {
+                source: SourceId(row.source),
+                partition,
+                offset: newest.unwrap_or(row.offset),
+            };
+            self.asked.push((place, key));
+        }
+        self.asked.sort_unstable();
+        self.asked.dedup();
+        self.asked.iter().map(|(place, _)| *place).collect()
+    }
+
+    pub(in crate::engine) fn again_len(&self) -> usize {
+        self.back.len() + self.again.len()
+    }
+
+    /// A record is to be decided again, and its source no longer has it.
+    pub(in crate::engine) fn gone(
+        &mut self,
+        lane: &Lane,
+        at: Coordinates,
+        (table, sayings, now): Around<'_>,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let found = self.asked.binary_search_by_key(&at, |(place, _)| *place);
+        let Some(&(_, key)) = found.ok().and_then(|found| self.asked.get(found)) else {
+            return;
+        };
+        let partition = at.partition;
+        let Some(mut row) = self.state.find(partition, key).cloned() else {
+            return;
+        };
+        let patron_id = self.state.patron_id(partition, row.patron);
+        let patron = patron_id.and_then(|id| row_of(table, partition, id));
+        let said = patron_id.and_then(|id| sayings.find(partition, id));
+        let own = lane.is_patron(row.source);
+        let mut due_ms = i64::MAX;
+        let mut entries = Vec::with_capacity(row.entries.len());
+        for known in &row.entries {
+            let index = usize::from(known.recipient);
+            let Some(program) = lane.recipients.get(index).filter(|_| known.lives()) else {
+                entries.push(*known);
+                continue;
+            };
+            let counts = &mut tally.recipients[index].later;
+            let (facts, change_ms) = self.facts(lane, program, (patron, said), now.ms());
+            due_ms = due_ms.min(change_ms);
+            let stale = own || patron.is_none() || facts != known.facts;
+            let released = known.outcome == Outcome::Released;
+            let implied = Implied::InRecord;
+            let gates = &program.gates;
+            let standing = gates.standing(said, implied, now.ms(), &mut due_ms);
+            let refusal = match standing {
+                _ if known.outcome == Outcome::Forgotten => None,
+                _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
+                _ if released && known.until_ms <= now.ms() => Some(Reason::Lapsed),
+                Err(refusal) if released && stale && !refusal.keeps => {
+                    Some(refusal.unless.unwrap_or(refusal.reason))
+                }
+                Err(refusal) if released && refusal.keeps => None,
+                _ if stale => Some(Reason::SourceGone),
+                _ => None,
+            };
+            let Some(reason) = refusal else {
+                due_ms = due_ms.min(known.until_ms);
+                entries.push(*known);
+                continue;
+            };
+            counts.gone += u64::from(reason == Reason::SourceGone);
+            if known.outcome == Outcome::Held {
+                let source = &lane.sources[usize::from(row.source)];
+                let at = (partition, row.offset);
+                let of = (reason, Some(program.name.as_str()));
+                letter(lane, source, at, now, of, tally, outbox);
+                continue;
+            }
+            let change = Change {
+                refusal: Refusal::lasting(reason),
+                facts,
+                after: gates.retention.after,
+            };
+            let (entry, count) = change.of(known.recipient, Some(known), outbox);
+            let counts = &mut tally.recipients[index].later;
+            match count {
+                Count::Retracted => counts.retracted[reason as usize] += 1,
+                Count::Forgotten => counts.forgotten += 1,
+                Count::Held | Count::Withheld => {}
+            }
+            entries.extend(entry);
+        }
+        row.entries = entries.into();
+        row.due_ms = due_ms;
+        self.keep(lane, (partition, key), row, None, outbox);
+    }
+
+    /// Compares each row of a partition with what is known of its patron.
+    pub(in crate::engine) fn reconcile(&mut self, lane: &Lane, partition: i32, around: Around<'_>) {
+        if self.state.rows(partition).next().is_none() {
+            return;
+        }
+        for patron in around.0.rows(partition) {
+            let id = patron.patron_id();
+            let named = ((partition, id), self.namer.patron(id));
+            self.look(lane, named, true, around);
+        }
+        // What is left has a patron that the source no longer has at all: it
+        // was erased, and that was compacted away; or it never came.
+        let left = self.state.rows(partition);
+        let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
+        let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
+        for (key, source) in left {
+            let waits = |row: &Row| row.is_held() && !row.entries.iter().any(Entry::is_sent);
+            if self.state.find(partition, key).is_some_and(waits) {
+                continue;
+            }
+            let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);
+            self.back.push(((partition, key), refusal));
+        }
+    }
+
+    /// Looks for what time alone changed.
+    pub(in crate::engine) fn sweep(
+        &mut self,
+        lane: &Lane,
+        now: &BatchTime,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let waited_ms = now.ms().saturating_sub(self.holds.term_ms);
+        let mut expired = Vec::new();
+        for (partition, key, row) in self.state.all() {
+            if row.due_ms <= now.ms() {
+                self.again.push((partition, key));
+            }
+            if row.is_held() && row.first_ms <= waited_ms {
+                expired.push((partition, key));
+            }
+        }
+        for (partition, key) in expired {
+            let Some(mut row) = self.state.find(partition, key).cloned() else {
+                continue;
+            };
+            if let Some(source) = lane.sources.get(usize::from(row.source)) {
+                let at = (partition, row.offset);
+                let reason = (Reason::HoldExpired, None);
+                letter(lane, source, at, now, reason, tally, outbox);
+            }
+            let kept = row.entries.iter().copied();
+            row.entries = kept
+                .filter(|entry| entry.outcome != Outcome::Held)
+                .collect();
+            self.keep(lane, (partition, key), row, None, outbox);
+        }
+    }
+}

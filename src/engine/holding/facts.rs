@@ -1,0 +1,128 @@
+//! What decides beside the record: a hash of it, so that a change is seen.
+
+use super::Holding;
+use crate::engine::gates::{Implied, instant_ns};
+use crate::engine::lane::{Lane, Program, ROW_LIBRARY, Ref};
+use crate::engine::said::Said;
+use crate::engine::shape::Place;
+use crate::engine::state::Hasher;
+use crate::engine::table;
+use crate::engine::value::Value;
+use crate::policy::gate::Decision;
+use crate::policy::reason::Reason;
+
+impl Holding {
+    /// A hash of all but the record that decides what a recipient gets of it.
+    /// And when time alone may change that, [`i64::MAX`] where never.
+    pub(super) fn facts(
+        &self,
+        lane: &Lane,
+        program: &Program,
+        (row, said): (Option<&table::Row>, Option<&Said>),
+        now_ms: i64,
+    ) -> (u64, i64) {
+        let mut due_ms = i64::MAX;
+        let gates = &program.gates;
+        let mut hasher = self.namer.hasher();
+        hasher.add(b'v', &self.policy.to_le_bytes());
+        let value = |at: Ref| match (at.place, row) {
+            (Place::Slot(slot), Some(row)) if at.joined => row.value(slot),
+            _ => Value::Missing,
+        };
+        let own = |at: Ref| !at.joined;
+        let implied = match &gates.consent {
+            Some(gate) if gate.implied_by.is_some_and(own) => Implied::InRecord,
+            Some(gate) => {
+                let at = gate.implied_by.map_or(Value::Missing, value).as_text();
+                Implied::At(at.and_then(instant_ns))
+            }
+            None => Implied::At(None),
+        };
+        let standing = gates.standing(said, implied, now_ms, &mut due_ms);
+        let stands = standing.is_ok();
+        let shut = |reason: Option<Reason>| reason.map_or(u8::MAX, |reason| reason as u8);
+        let refusal = standing.err();
+        let reason = refusal.map(|refusal| refusal.reason);
+        let unless = refusal.and_then(|refusal| refusal.unless);
+        hasher.add(b's', &[shut(reason), shut(unless)]);
+        if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
+            hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
+            let now_ns = now_ms.saturating_mul(1_000_000);
+            let mut heard: Vec<[u8; 10]> = Vec::new();
+            let speaking = said.consents.iter().filter(|consent| {
+                consent.purpose == gate.asked.purpose
+                    && consent
+                        .recipient
+                        .is_none_or(|one| one == gate.asked.recipient)
+            });
+            for consent in speaking {
+                let decision = match consent.decision {
+                    Decision::Grant { .. } if consent.at_ns > now_ns => {
+                        // The first whole millisecond that is not before it.
+                        due_ms = due_ms.min(consent.at_ns.saturating_sub(1) / 1_000_000 + 1);
+                        continue;
+                    }
+                    Decision::Grant { written } => 1 + u8::from(written),
+                    Decision::Refusal => 0,
+                };
+                let mut one = [0; 10];
+                one[0] = decision;
+                one[1] = u8::from(consent.recipient.is_some());
+                one[2..].copy_from_slice(&consent.at_ns.to_le_bytes());
+                heard.push(one);
+            }
+            heard.sort_unstable();
+            hasher.add(b'c', heard.as_flattened());
+        }
+        let Some(row) = row.filter(|_| program.joined) else {
+            return (hasher.end(), due_ms);
+        };
+        let active = gates.is_active(value);
+        let mut term_ms = i64::MAX;
+        let lapsed = gates
+            .patron_term(value, active, now_ms, &mut term_ms)
+            .is_err();
+        if stands {
+            due_ms = due_ms.min(term_ms);
+        }
+        let authorised = program.authorised_ms;
+        let authorised = authorised.is_some_and(|(from, until)| (from..until).contains(&now_ms));
+        hasher.add(
+            b'm',
+            &[u8::from(active), u8::from(lapsed), u8::from(authorised)],
+        );
+        let hidden = program.authorised_ms.is_none()
+            && program
+                .card_fact
+                .is_some_and(|fact| value(fact) == Value::Boolean(true));
+        let hidden = program.joined_card.filter(|_| hidden);
+        add(&mut hasher, row.value(ROW_LIBRARY));
+        for need in &program.joined_needs {
+            match need.place {
+                Place::Slot(slot) if hidden == Some(slot) => add(&mut hasher, Value::Missing),
+                Place::Slot(slot) => add(&mut hasher, row.value(slot)),
+                Place::Element { list, slot } => {
+                    if row.list_malformed(&lane.layout, list) {
+                        add(&mut hasher, Value::Malformed);
+                    }
+                    for index in 0..row.list_len(&lane.layout, list) {
+                        add(&mut hasher, row.element(&lane.layout, list, index, slot));
+                    }
+                    hasher.add(b'l', b"");
+                }
+            }
+        }
+        (hasher.end(), due_ms)
+    }
+}
+
+/// Adds a value, and what it is.
+fn add(hasher: &mut Hasher, value: Value<'_>) {
+    match value {
+        Value::Missing => hasher.add(b'-', b""),
+        Value::Malformed => hasher.add(b'!', b""),
+        Value::Boolean(truth) => hasher.add(b'b', &[u8::from(truth)]),
+        Value::Number(written) => hasher.add(b'n', written.as_bytes()),
+        Value::Text { text, .. } => hasher.add(b't', text.as_bytes()),
+    }
+}

@@ -1,0 +1,147 @@
+//! What recipients have in the end, for any policy: what the plain reading of the
+//! rules makes of the last state of the sources, however the way there was cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeef::daemon::metrics::Metrics;
+use zeef::daemon::worker::{BatchBounds, Ended, Worker};
+use zeef::engine::holding::Holds;
+use zeef::engine::pipeline::Pipeline;
+use zeef::engine::state::Namer;
+use zeef::policy::pseudonym::Key;
+use zeef::policy::recipient::{After, Recipient};
+use zeef::transport::memory::MemoryTransport;
+use zeef::transport::{Payload, SourceId};
+
+use crate::dice::Dice;
+use crate::generated::{World, worlds};
+use crate::plain::{Message, Model, secret};
+
+/// A worker with its state, over sources in memory.
+fn worker(world: &World, transport: MemoryTransport, records: u64) -> Worker<MemoryTransport> {
+    let line = format!("state:{}", URL_SAFE_NO_PAD.encode(secret("state")));
+    let namer = Namer::new(&Key::parse(&line).unwrap());
+    let holds = Holds {
+        records: 100_000,
+        term_ms: i64::MAX,
+    };
+    let pipeline = Pipeline::with_state(Arc::clone(&world.lane), namer, holds);
+    let metrics = Metrics::new("test").unwrap().worker(&world.lane, 0);
+    let mut worker = Worker::new(pipeline, transport, metrics);
+    let now_ms = world.now_ms;
+    worker.clock = Box::new(move || now_ms);
+    worker.bounds = BatchBounds {
+        records,
+        bytes: 1 << 20,
+        wait: Duration::from_secs(5),
+    };
+    worker
+}
+
+/// Whether what the recipient has is decided by the last state alone, each record
+/// under a key of its own.
+fn is_told(world: &World, recipient: &Recipient) -> bool {
+    let source = &world.policy.kinds[recipient.source];
+    let retracts = recipient.retention.after == After::Retract;
+    source.keyed && retracts && recipient.key.path == source.id
+}
+
+fn has(worker: &Worker<MemoryTransport>, recipient: &Recipient) -> Vec<String> {
+    let mut all = Vec::new();
+    for topic in recipient.topics.names() {
+        for (key, value) in worker.transport.last_values(topic) {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            all.push(format!("{topic} {} {}", text(key), text(value)));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Plays the messages, in batches and pieces by chance; returns how many outputs
+/// were compared.
+pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
+    let transport = MemoryTransport::new(&world.lane.plan())
+        .with_chunk(*dice.pick(&[usize::MAX, 1, 7]))
+        .with_fail_every(*dice.pick(&[None, Some(3)]));
+    let records = *dice.pick(&[1, 10, 1_000]);
+    let mut worker = worker(world, transport, records);
+    let mut model = Model::new(&world.policy, world.bounds, world.now_ms);
+    let mut compared = 0;
+    for (offset, message) in (0..).zip(messages) {
+        let mut message = message.clone();
+        (message.partition, message.offset) = (0, offset);
+        model.offer(&message);
+        let mut sources = world.lane.sources.iter();
+        let place = sources.position(|source| source.kind.name == message.kind);
+        let source = SourceId(u16::try_from(place.unwrap()).unwrap());
+        let payload = message.value.as_deref();
+        let payload = payload.map_or(Payload::Null, Payload::Bytes);
+        worker
+            .transport
+            .push(source, 0, message.key.as_deref(), payload);
+        if dice.once_in(4) {
+            compared += compare(world, name, &mut worker, &model);
+        }
+        if dice.once_in(40) {
+            let mut transport = worker.transport.clone();
+            transport.restart();
+            worker = self::worker(world, transport, records);
+        }
+    }
+    compared + compare(world, name, &mut worker, &model)
+}
+
+/// Reads all there is, and compares what each recipient has then.
+fn compare(
+    world: &World,
+    name: &str,
+    worker: &mut Worker<MemoryTransport>,
+    model: &Model<'_>,
+) -> usize {
+    assert!(matches!(worker.run(), Ok(Ended::AtEnd)), "{name}");
+    let mut compared = 0;
+    for recipient in &world.policy.recipients {
+        if !is_told(world, recipient) {
+            continue;
+        }
+        let (found, wanted) = (has(worker, recipient), model.has(&recipient.name));
+        assert_eq!(
+            found, wanted,
+            "{name}, {}: left it has, right it should have\n{}",
+            recipient.name, world.policy.canonical
+        );
+        compared += found.len();
+    }
+    compared
+}
+
+fn run(seeds: std::ops::Range<u64>, records: usize) -> usize {
+    let (worlds, _) = worlds(seeds);
+    let mut compared = 0;
+    for (seed, world) in &worlds {
+        let mut stream = world.stream(*seed);
+        let mut messages = stream.patrons();
+        messages.extend((0..records).map(|_| stream.message()));
+        let name = format!("policy {seed}");
+        compared += play(world, &name, &messages, &mut Dice::new(*seed));
+    }
+    compared
+}
+
+#[test]
+fn any_policy_ends_with_what_it_says() {
+    let compared = run(0..40, 90);
+    eprintln!("{compared} outputs compared");
+    assert!(compared > 200, "{compared} outputs compared");
+}
+
+/// Minutes long, so for people.
+#[test]
+#[ignore = "a quarter of a million records: cargo test --release --test equivalence -- --ignored"]
+fn any_policy_ends_with_what_it_says_many_times() {
+    run(700_000..701_000, 250);
+}
