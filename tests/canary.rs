@@ -290,6 +290,18 @@ impl Nightly<'_> {
         }
     }
 
+    /// Runs, and is killed after `wait`, wherever it is then.
+    fn kill(&self, wait: Duration) {
+        let mut command = zeef(&["run", "--config", self.config]);
+        command.arg("--directory").arg(self.root);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = Running(command.spawn().unwrap());
+        let until = Instant::now() + wait;
+        while Instant::now() < until && running.0.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+    }
+
     /// What zeef wrote, by file.
     fn written(&self) -> BTreeMap<String, String> {
         let mut written = files(&self.root.join("out"));
@@ -372,6 +384,9 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
     let gone: Vec<Marked> = erased.iter().chain(&held[..1]).copied().collect();
     let lines: Vec<Line> = gone.iter().map(|patron| patron.erased()).collect();
     nightly.append(&lines);
+    for round in 0..12 {
+        nightly.kill(Duration::from_millis(20 + round * 10));
+    }
     nightly.run(&all);
 
     for (name, text) in nightly.written() {

@@ -373,6 +373,22 @@ fn what_was_taken_back_goes_from_an_idle_output() {
     let last = rows.last().unwrap();
     assert_eq!((last.key.as_deref(), last.text()), (Some(SWEEP_KEY), None));
     assert!(rows.iter().any(|row| row.text() == Some("2")));
+
+    // What was never committed goes as well.
+    outbox.clear();
+    outbox.push(OUT, None, Some(b"k3"), |bytes| bytes.extend(b"3"));
+    let is_there = || {
+        let rows = world.topics.uncommitted("out");
+        rows.iter().any(|row| row.text() == Some("3"))
+    };
+    transport.publish(&outbox, now_ms()).unwrap();
+    eventually("it arrives", WAIT, || is_there().then_some(()));
+    transport.rewind().unwrap();
+    wait_swept(&mut transport);
+    transport.commit().unwrap();
+    eventually("what was aborted is compacted", WAIT, || {
+        (!is_there()).then_some(())
+    });
     transport.close(false).unwrap();
     drop(transport);
 

@@ -92,7 +92,7 @@ pub struct KafkaTransport {
     /// break: their tables still hold.
     kept: HashMap<Place, i64>,
     /// Partitions came from another run, of which it is not known what it took
-    /// back.
+    /// back; or a transaction was aborted.
     unswept: bool,
     /// Where the lane goes on, as its state says it.
     next: next::Written,
@@ -704,6 +704,8 @@ impl Transport for KafkaTransport {
 
     fn rewind(&mut self) -> Result<(), Fault> {
         self.next.aborted();
+        // What was aborted may never come again, and has to go all the same.
+        self.unswept |= self.outlet.is_open();
         self.outlet.abort()?;
         if let Stage::Leaving(Polled::Lost) = self.stage {
             return Ok(());

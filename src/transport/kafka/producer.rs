@@ -39,6 +39,8 @@ const NAP: Duration = Duration::from_millis(2);
 /// How long outputs may take to arrive before their transaction is aborted.
 const SETTLE: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 86_400_000;
+/// How much longer than a segment is rolled after it is waited, at least.
+const SLACK_MIN: Duration = Duration::from_secs(1);
 
 /// Keeps the first failed delivery of a transaction, and where its tombstones
 /// went.
@@ -133,6 +135,9 @@ impl Outlet {
                 Deliveries::default(),
             )
             .map_err(|error| Fault::Stop(format!("producer: {error}")))?;
+        // A segment's age counts from its first message: another worker's, or a
+        // marker, which may be of a later time than what this batch takes back.
+        let rolled = settings.segment + (settings.segment / 10).max(SLACK_MIN);
         let outlet = Self {
             producer,
             topics: plan
@@ -148,7 +153,7 @@ impl Outlet {
             timeout: settings.transaction_timeout,
             opened: None,
             now_ms: 0,
-            sweep: Sweep::new(i64::try_from(settings.segment.as_millis()).unwrap_or(i64::MAX)),
+            sweep: Sweep::new(i64::try_from(rolled.as_millis()).unwrap_or(i64::MAX)),
         };
         outlet.repeat("start transactions", Some(stop), |producer| {
             producer.init_transactions(CALL)
