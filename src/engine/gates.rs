@@ -145,7 +145,7 @@ impl Refusal {
 impl Gates {
     /// What papers, objections and consents say, without the record. Where the
     /// record itself may imply consent it is not asked: see
-    /// [`consented`](Self::consented). `due_ms` is lowered to when time alone
+    /// [`Implied`]. `due_ms` is lowered to when time alone
     /// may change the answer.
     ///
     /// # Errors
