@@ -14,7 +14,7 @@ use zeef::transport::Stop;
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
 
 use crate::exactly_once::Aborting;
-use crate::harness::{Broker, Record, Topics};
+use crate::harness::{Broker, Partitioner, Record, Topics, Writer};
 use crate::play::hold;
 use crate::reference::golden;
 use crate::site::{self, Layout, Setup, by_recipient, check_state, compiled, worker};
@@ -51,6 +51,7 @@ struct Stage<'a> {
     seed: u64,
     broker: &'a Broker,
     topics: Topics<'a>,
+    writer: Writer,
     clock: Arc<AtomicI64>,
     world: World,
 }
@@ -69,6 +70,7 @@ impl<'a> Stage<'a> {
             seed,
             broker,
             topics,
+            writer: Writer::new(broker, Partitioner::Murmur2),
             clock: Arc::new(AtomicI64::new(story::START_MS)),
             world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
         }
@@ -83,7 +85,7 @@ impl<'a> Stage<'a> {
                         (Some(key), None) => Record::tombstone(key),
                         (None, value) => Record::keyless(value.as_deref().unwrap_or_default()),
                     };
-                    self.topics.write(source, &[record]);
+                    self.writer.write(&self.topics.name(source), &[record]);
                     let key = key.as_deref().map(str::as_bytes);
                     let value = value.as_deref().map(str::as_bytes);
                     self.world.push(source, 0, key, value);
@@ -93,7 +95,7 @@ impl<'a> Stage<'a> {
                     self.world.set_clock(*now_ms);
                 }
                 Step::Run => {
-                    self.run(number);
+                    self.run();
                     let seed = self.seed;
                     let held = self.check();
                     held.unwrap_or_else(|difference| {
@@ -108,26 +110,26 @@ impl<'a> Stage<'a> {
 
     /// All workers, to the end of what there is: two of them in every second
     /// story, and every third batch aborted in every third one.
-    fn run(&self, number: usize) {
+    fn run(&self) {
         let workers = 1 + usize::from(self.seed % 2 == 1);
         let aborts = self.seed.is_multiple_of(3);
         thread::scope(|scope| {
             for place in 0..workers {
-                scope.spawn(move || self.work(place, aborts, number));
+                scope.spawn(move || self.work(place, aborts));
             }
         });
     }
 
-    fn work(&self, place: usize, aborts: bool, number: usize) {
+    fn work(&self, place: usize, aborts: bool) {
         let settings = KafkaSettings {
             brokers: self.broker.bootstrap().to_owned(),
             topic_prefix: self.topics.prefix().to_owned(),
-            instance: format!("run-{number}"),
+            instance: "teller".to_owned(),
             until_end: true,
             ..KafkaSettings::default()
         };
         let setup = Setup {
-            batch: 3,
+            batch: 8,
             ..Setup::PLAIN
         };
         for lane in compiled(Layout::One, false) {
@@ -146,9 +148,16 @@ impl<'a> Stage<'a> {
     fn check(&mut self) -> Result<(), String> {
         let mut topics = site::Topics::new();
         for lane in compiled(Layout::One, false) {
-            for output in &lane.plan().outputs {
+            let plan = lane.plan();
+            let names: Vec<String> = plan
+                .outputs
+                .iter()
+                .map(|output| self.topics.name(&output.topic))
+                .collect();
+            let mut found = self.broker.committed_of(&names);
+            for (output, name) in plan.outputs.iter().zip(&names) {
                 let values = topics.entry(output.topic.clone()).or_default();
-                for row in self.topics.committed(&output.topic) {
+                for row in found.remove(name).unwrap_or_default() {
                     let key = row.key.as_deref().map(String::from_utf8_lossy);
                     let key = key.unwrap_or_default().into_owned();
                     // Rows of the transport's own are none of the state's.

@@ -4,7 +4,7 @@
 //! partition is read when the broker says so, and all of a topic when that was
 //! said of each of its partitions after the reading began.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -110,6 +110,45 @@ impl Broker {
         }
         rows.sort_by_key(|row| (row.partition, row.offset));
         rows
+    }
+
+    /// What a read_committed reader sees now of many topics that nobody writes
+    /// to meanwhile, by topic.
+    #[track_caller]
+    pub(crate) fn committed_of(&self, topics: &[String]) -> BTreeMap<String, Vec<Row>> {
+        let reader = self.reader(Isolation::Committed);
+        let mut list = TopicPartitionList::new();
+        for topic in topics {
+            for partition in partitions(&reader, topic) {
+                list.add_partition_offset(topic, partition, Offset::Beginning)
+                    .unwrap();
+            }
+        }
+        reader.assign(&list).unwrap();
+        let mut found: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        // Each partition ends once, as nothing comes behind its end.
+        let mut open = list.count();
+        let start = Instant::now();
+        while open > 0 {
+            assert!(
+                start.elapsed() < WAIT,
+                "expected the ends of {topics:?} within {WAIT:?}"
+            );
+            match reader.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let rows = found.entry(message.topic().to_owned()).or_default();
+                    rows.push(Row::of(&message));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) if passing(&error) => {}
+                Some(Err(error)) => panic!("failed to read {topics:?}: {error}"),
+                None => {}
+            }
+        }
+        for rows in found.values_mut() {
+            rows.sort_by_key(|row| (row.partition, row.offset));
+        }
+        found
     }
 
     fn reader(&self, isolation: Isolation) -> BaseConsumer {
