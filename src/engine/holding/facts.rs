@@ -23,8 +23,6 @@ impl Holding {
     ) -> (u64, i64) {
         let mut due_ms = i64::MAX;
         let gates = &program.gates;
-        let mut hasher = self.namer.hasher();
-        hasher.add(b'v', &self.policy.to_le_bytes());
         let value = |at: Ref| match (at.place, row) {
             (Place::Slot(slot), Some(row)) if at.joined => row.value(slot),
             _ => Value::Missing,
@@ -44,7 +42,15 @@ impl Holding {
         let refusal = standing.err();
         let reason = refusal.map(|refusal| refusal.reason);
         let unless = refusal.and_then(|refusal| refusal.unless);
-        hasher.add(b's', &[shut(reason), shut(unless)]);
+        let standing = [shut(reason), shut(unless)];
+        if !program.joined && gates.consent.is_none() {
+            // Nothing of the patron decides: no value has to be hidden.
+            let standing = u64::from(u16::from_le_bytes(standing));
+            return (self.policy ^ standing, due_ms);
+        }
+        let mut hasher = self.namer.hasher();
+        hasher.add(b'v', &self.policy.to_le_bytes());
+        hasher.add(b's', &standing);
         if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
             hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
             let now_ns = now_ms.saturating_mul(1_000_000);

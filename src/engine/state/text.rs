@@ -1,7 +1,6 @@
 //! A row as it stands on zeef's own topic: one line of JSON, without a value.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -66,11 +65,8 @@ pub fn bits(text: &[u8]) -> Option<u128> {
 
 /// Appends a row; `partition` is that of its source and of the row.
 pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
-    let number = |out: &mut Vec<u8>, name: &str, value: i64| {
-        // Writing to memory does not fail.
-        let _ = write!(out, ",\"{name}\":{value}");
-    };
-    let _ = write!(out, "{{\"format\":{FORMAT}");
+    out.extend_from_slice(b"{\"format\":");
+    integer(out, FORMAT.into());
     text(out, "patron", &name(row.patron.0));
     let source = lane.sources.get(usize::from(row.source));
     let source = source.map_or("", |source| source.kind.name.as_str());
@@ -82,12 +78,15 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     if row.due_ms != i64::MAX {
         number(out, "due_ms", row.due_ms);
     }
+    // Mostly the same facts decide for all.
+    let facts = row.entries.first().map_or(0, |first| first.facts);
+    hex(out, "facts", facts);
     out.extend_from_slice(b",\"to\":{");
     for (place, one) in row.entries.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        entry(out, lane, one);
+        entry(out, lane, one, facts);
     }
     if let Some(others) = &row.others {
         if !row.entries.is_empty() {
@@ -98,7 +97,7 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     out.extend_from_slice(b"}}");
 }
 
-fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry) {
+fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry, facts: u64) {
     let recipient = lane.recipients.get(usize::from(one.recipient));
     write::string(
         out,
@@ -117,16 +116,38 @@ fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry) {
         text(out, "key", &name(one.key));
     }
     if one.outcome == Outcome::Released {
-        let _ = write!(out, ",\"hash\":\"{:016x}\"", one.hash);
+        hex(out, "hash", one.hash);
         if one.until_ms != i64::MAX {
-            let _ = write!(out, ",\"until_ms\":{}", one.until_ms);
+            number(out, "until_ms", one.until_ms);
         }
     }
-    let _ = write!(out, ",\"facts\":\"{:016x}\"", one.facts);
+    if one.facts != facts {
+        hex(out, "facts", one.facts);
+    }
     if !one.owed {
         out.extend_from_slice(b",\"final\":true");
     }
     out.push(b'}');
+}
+
+fn integer(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: i64) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    integer(out, value);
+}
+
+fn hex(out: &mut Vec<u8>, name: &str, value: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 16];
+    for (place, digit) in digits.iter_mut().enumerate() {
+        *digit = DIGITS[(value >> (60 - 4 * place)) as usize & 0xf];
+    }
+    text(out, name, &digits);
 }
 
 /// A member whose text needs no escapes.
@@ -151,6 +172,7 @@ struct RowText<'a> {
     offset: i64,
     first_ms: i64,
     due_ms: Option<i64>,
+    facts: String,
     #[serde(borrow)]
     to: BTreeMap<String, &'a RawValue>,
 }
@@ -163,7 +185,7 @@ struct EntryText {
     key: Option<String>,
     hash: Option<String>,
     until_ms: Option<i64>,
-    facts: String,
+    facts: Option<String>,
     #[serde(default, rename = "final")]
     is_final: bool,
 }
@@ -187,8 +209,9 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
     let patron = bits(row.patron.as_bytes()).ok_or(TextError::Damaged)?;
     let mut entries = Vec::with_capacity(row.to.len());
     let mut others = Vec::new();
+    let facts = number_of(&row.facts)?;
     for (recipient, text) in row.to {
-        match read_entry(lane, &recipient, text)? {
+        match read_entry(lane, &recipient, text, facts)? {
             Some(entry) => entries.push(entry),
             None => {
                 if !others.is_empty() {
@@ -224,7 +247,12 @@ pub fn read_key(key: Option<&[u8]>) -> Result<RowKey, TextError> {
 }
 
 /// None for a recipient or a topic that the lane no longer has.
-fn read_entry(lane: &Lane, recipient: &str, text: &RawValue) -> Result<Option<Entry>, TextError> {
+fn read_entry(
+    lane: &Lane,
+    recipient: &str,
+    text: &RawValue,
+    facts: u64,
+) -> Result<Option<Entry>, TextError> {
     let mut names = lane.recipients.iter().map(|program| &program.name);
     let Some(recipient) = names.position(|name| name == recipient) else {
         return Ok(None);
@@ -238,7 +266,10 @@ fn read_entry(lane: &Lane, recipient: &str, text: &RawValue) -> Result<Option<En
         read.reason.as_deref().and_then(Reason::named),
     );
     entry.owed = !read.is_final;
-    entry.facts = number(&read.facts)?;
+    entry.facts = match &read.facts {
+        Some(own) => number_of(own)?,
+        None => facts,
+    };
     if sent {
         let topic = read.topic.ok_or(TextError::Damaged)?;
         let mut topics = lane.outputs.iter().map(|output| &output.topic);
@@ -250,12 +281,12 @@ fn read_entry(lane: &Lane, recipient: &str, text: &RawValue) -> Result<Option<En
         entry.key = bits(key.as_bytes()).ok_or(TextError::Damaged)?;
     }
     if outcome == Outcome::Released {
-        entry.hash = number(&read.hash.ok_or(TextError::Damaged)?)?;
+        entry.hash = number_of(&read.hash.ok_or(TextError::Damaged)?)?;
         entry.until_ms = read.until_ms.unwrap_or(i64::MAX);
     }
     Ok(Some(entry))
 }
 
-fn number(hex: &str) -> Result<u64, TextError> {
+fn number_of(hex: &str) -> Result<u64, TextError> {
     u64::from_str_radix(hex, 16).map_err(|_| TextError::Damaged)
 }
