@@ -511,7 +511,7 @@ impl<T: Transport> Worker<T> {
     /// that nothing that happened meanwhile is missed; false when that was
     /// broken off.
     fn reconcile(&mut self, partition: i32) -> Result<bool, Fault> {
-        for _ in 0..ABORTS_MAX {
+        loop {
             match self.reconcile_once(partition) {
                 Ok(()) => {
                     self.batch.built.insert(partition);
@@ -522,18 +522,11 @@ impl<T: Transport> Worker<T> {
                     self.pipeline.drop_partition(partition);
                     return Ok(false);
                 }
-                Err(Fault::Abort(cause)) => {
-                    tracing::warn!(lane = %self.pipeline.lane().name, %cause, "reconcile aborted, will be done again");
-                    self.metrics.aborted();
-                    self.drop_batch()?;
-                    self.transport.pause(IDLE_WAIT)?;
-                }
+                // As any batch: it is done again, and stops the lane in the end.
+                Err(Fault::Abort(cause)) => self.aborted(cause)?,
                 Err(fault) => return Err(fault),
             }
         }
-        Err(Fault::Stop(format!(
-            "partition {partition} could not be reconciled {ABORTS_MAX} times"
-        )))
     }
 
     fn reconcile_once(&mut self, partition: i32) -> Result<(), Fault> {

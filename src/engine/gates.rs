@@ -16,8 +16,7 @@ use crate::policy::term::Term;
 /// The gates of one recipient.
 #[derive(Clone, Debug)]
 pub struct Gates {
-    /// What consents and objections call it, by their places in the lane.
-    pub recipient: u16,
+    /// What objections call it, by its place in the lane.
     pub purpose: u16,
     pub marketing: bool,
     pub agreement: Option<Paper>,

@@ -97,8 +97,6 @@ pub struct Holding {
     asked: Vec<(Coordinates, RowKey)>,
     /// Rows that are looked at, kept for their memory.
     found: Vec<RowKey>,
-    /// Whether a source is that of patrons.
-    own: Vec<bool>,
 }
 
 impl Holding {
@@ -125,10 +123,6 @@ impl Holding {
             again: Vec::new(),
             asked: Vec::new(),
             found: Vec::new(),
-            own: (0..)
-                .zip(&lane.sources)
-                .map(|(place, _)| lane.is_patron(place))
-                .collect(),
         }
     }
 

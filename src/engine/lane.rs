@@ -750,7 +750,6 @@ impl Compiler<'_> {
         let retention = &recipient.retention;
         let ends_on = self.patron_field(MEMBERSHIP_END);
         Ok(Gates {
-            recipient: place,
             purpose,
             marketing: recipient.marketing,
             agreement: recipient

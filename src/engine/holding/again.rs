@@ -129,14 +129,14 @@ impl Holding {
         let Some(mut row) = self.state.find(partition, key).cloned() else {
             return;
         };
+        let change = Change {
+            refusal,
+            facts: 0,
+            after: After::Retract,
+        };
         let mut entries = Vec::with_capacity(row.entries.len());
         for known in &row.entries {
             let counts = &mut tally.recipients[usize::from(known.recipient)].later;
-            let change = Change {
-                refusal,
-                facts: 0,
-                after: After::Retract,
-            };
             if !known.lives() {
                 entries.push(*known);
                 continue;
@@ -199,8 +199,8 @@ impl Holding {
             let Some(row) = self.state.find(partition, key) else {
                 continue;
             };
-            let own = self.own.get(usize::from(row.source)) == Some(&true);
-            let newest = own
+            let newest = lane
+                .is_patron(row.source)
                 .then(|| self.state.patron_id(partition, row.patron))
                 .flatten()
                 .and_then(|id| table.offset(partition, id));
