@@ -22,7 +22,7 @@ pub mod topics;
 pub mod tuning;
 pub mod whole;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -448,40 +448,65 @@ impl KafkaTransport {
             .collect()
     }
 
-    /// Notes every partition of the outputs that has messages, as one that may
-    /// need an append. False without an answer.
-    fn wonder(&mut self, now_ms: i64) -> bool {
+    /// The partitions of some outputs that have messages, by output; `None`
+    /// without an answer.
+    fn filled(&self, wanted: impl Fn(usize) -> bool) -> Option<BTreeMap<usize, Vec<i32>>> {
         let mut spots = Vec::new();
-        for (place, topic) in self.outlet.outputs() {
+        let outputs = self.outlet.outputs().filter(|(place, _)| wanted(*place));
+        for (place, topic) in outputs {
             let Found::Partitions(partitions) = look_up(&self.observer, topic) else {
-                return false;
+                return None;
             };
             spots.extend((0..partitions).map(|partition| (place, topic, partition)));
         }
         let partitions = || {
             spots
                 .iter()
-                .map(|(_, topic, partition)| (*topic, *partition))
+                .map(|&(_, topic, partition)| (topic, partition))
         };
         let edge = |edge| edges(&self.stable, partitions(), edge).ok();
-        let (Some(starts), Some(ends)) = (edge(Offset::Beginning), edge(Offset::End)) else {
-            return false;
-        };
+        let (starts, ends) = (edge(Offset::Beginning)?, edge(Offset::End)?);
         let offset = |list: &TopicPartitionList, topic: &str, partition| {
             list.find_partition(topic, partition)
                 .map(|found| found.offset())
         };
-        let filled = |(_, topic, partition): &&(usize, &str, i32)| {
-            offset(&starts, topic, *partition) != offset(&ends, topic, *partition)
+        let mut filled = BTreeMap::<usize, Vec<i32>>::new();
+        for (place, topic, partition) in spots {
+            if offset(&starts, topic, partition) != offset(&ends, topic, partition) {
+                filled.entry(place).or_default().push(partition);
+            }
+        }
+        Some(filled)
+    }
+
+    /// Notes every partition of the outputs that has messages, as one that may
+    /// need an append. False without an answer.
+    fn wonder(&mut self, now_ms: i64) -> bool {
+        let Some(filled) = self.filled(|_| true) else {
+            return false;
         };
-        let filled = spots.iter().filter(filled);
-        let filled: Vec<_> = filled
-            .map(|(place, _, partition)| (*place, *partition))
-            .collect();
-        for spot in filled {
-            self.outlet.sweep.wonder(spot, now_ms);
+        for (place, partitions) in filled {
+            for partition in partitions {
+                self.outlet.sweep.wonder((place, partition), now_ms);
+            }
         }
         true
+    }
+
+    /// Notes the partitions of the outputs that took something back a segment's
+    /// age ago. Without an answer they are noted another time.
+    fn spread(&mut self, now_ms: i64) {
+        let ripe = self.outlet.sweep.ripe(now_ms);
+        if ripe.is_empty() {
+            return;
+        }
+        let Some(filled) = self.filled(|place| ripe.contains(&place)) else {
+            return;
+        };
+        for place in ripe {
+            let partitions = filled.get(&place).map_or(&[][..], Vec::as_slice);
+            self.outlet.sweep.spread(place, partitions);
+        }
     }
 
     /// Whether nothing was appended since the time that each partition needs it;
@@ -663,6 +688,7 @@ impl Transport for KafkaTransport {
         if self.unswept {
             self.unswept = !self.wonder(now_ms);
         }
+        self.spread(now_ms);
         let due = self.outlet.sweep.due(now_ms);
         let Some(idle) = self.idle(&due) else {
             return Ok(false);

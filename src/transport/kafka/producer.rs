@@ -32,9 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One poll of a producer that waits for something else than its deliveries:
 /// shorter ones cost twice the processor.
 const DRAIN: Duration = Duration::from_millis(10);
-/// How long a drained producer is left alone between two looks. A poll that
-/// waits is woken by every single delivery, and spins through its last
-/// millisecond; `flush` waits for 100 ms where there is nothing to wait for.
+/// How long a producer that drains is left alone between two looks. A poll that
+/// waits spins through its last millisecond; `flush` waits for 100 ms where
+/// there is nothing to wait for.
 const NAP: Duration = Duration::from_millis(2);
 /// How long outputs may take to arrive before their transaction is aborted.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -42,12 +42,11 @@ const DAY_MS: i64 = 86_400_000;
 /// How much longer than a segment is rolled after it is waited, at least.
 const SLACK_MIN: Duration = Duration::from_secs(1);
 
-/// Keeps the first failed delivery of a transaction, and where its tombstones
-/// went.
+/// Keeps the first failed delivery of a transaction. Of others nothing is heard:
+/// see `delivery.report.only.error`.
 #[derive(Default)]
 pub(super) struct Deliveries {
     failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
-    tombstones: Mutex<BTreeSet<(String, i32)>>,
 }
 
 impl Deliveries {
@@ -56,11 +55,6 @@ impl Deliveries {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
-    }
-
-    fn take_tombstones(&self) -> BTreeSet<(String, i32)> {
-        let tombstones = self.tombstones.lock();
-        std::mem::take(&mut *tombstones.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -78,18 +72,8 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let (error, message) = match result {
-            Ok(message) => {
-                if message.payload().is_none() && message.key() != Some(SWEEP_KEY) {
-                    let place = (message.topic().to_owned(), message.partition());
-                    let tombstones = self.tombstones.lock();
-                    tombstones
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(place);
-                }
-                return;
-            }
-            Err(failed) => failed,
+        let Err((error, message)) = result else {
+            return;
         };
         let code = error
             .rdkafka_error_code()
@@ -111,10 +95,13 @@ struct Topic {
 pub(super) struct Outlet {
     producer: BaseProducer<Deliveries>,
     topics: Vec<Topic>,
+    /// Of outputs; what is zeef's own says its format itself.
     headers: OwnedHeaders,
     timeout: Duration,
     /// When the open transaction began.
     opened: Option<Instant>,
+    /// Which outputs it takes something back from.
+    taken: BTreeSet<usize>,
     /// The time of the last batch that was published.
     now_ms: i64,
     pub sweep: Sweep,
@@ -152,6 +139,7 @@ impl Outlet {
             headers: headers(&plan.policy_version),
             timeout: settings.transaction_timeout,
             opened: None,
+            taken: BTreeSet::new(),
             now_ms: 0,
             sweep: Sweep::new(i64::try_from(rolled.as_millis()).unwrap_or(i64::MAX)),
         };
@@ -174,7 +162,6 @@ impl Outlet {
         };
         let record = BaseRecord::<[u8], [u8]>::to(&topic.name)
             .partition(partition)
-            .headers(self.headers.clone())
             .key(key)
             .payload(value);
         self.send(record)
@@ -204,6 +191,9 @@ impl Outlet {
         self.begin()?;
         self.now_ms = now_ms;
         for output in outbox.iter() {
+            if output.value.is_none() {
+                self.taken.insert(usize::from(output.output.0));
+            }
             self.produce(&output, now_ms)?;
         }
         self.producer.poll(Duration::ZERO);
@@ -215,9 +205,14 @@ impl Outlet {
             return Err(Fault::Stop("an output has no topic in the plan".to_owned()));
         };
         let day_ms = now_ms - now_ms.rem_euclid(DAY_MS);
-        let mut record = BaseRecord::<[u8], [u8]>::to(&topic.name)
-            .timestamp(if topic.day_only { day_ms } else { now_ms })
-            .headers(self.headers.clone());
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic.name).timestamp(if topic.day_only {
+            day_ms
+        } else {
+            now_ms
+        });
+        if !topic.state {
+            record = record.headers(self.headers.clone());
+        }
         record.partition = output.partition;
         record.key = output.key;
         record.payload = output.value;
@@ -248,11 +243,9 @@ impl Outlet {
 
     /// Notes where the committed transaction took something back.
     fn note_tombstones(&mut self) {
-        let taken = self.producer.context().take_tombstones();
-        for (name, partition) in taken {
-            let found = self.outputs().find(|(_, topic)| *topic == name);
-            if let Some(place) = found.map(|(place, _)| place) {
-                self.sweep.note((place, partition), self.now_ms);
+        for place in std::mem::take(&mut self.taken) {
+            if self.topics.get(place).is_some_and(|topic| !topic.state) {
+                self.sweep.took_back(place, self.now_ms);
             }
         }
     }
@@ -309,7 +302,7 @@ impl Outlet {
             producer.abort_transaction(ABORT_CALL)
         })?;
         self.producer.poll(Duration::ZERO);
-        self.forget_deliveries();
+        self.forget();
         self.opened = None;
         Ok(())
     }
@@ -335,23 +328,22 @@ impl Outlet {
         if self.opened.is_some() {
             return Ok(());
         }
-        self.forget_deliveries();
+        self.forget();
         self.repeat("begin", None, Producer::begin_transaction)?;
         self.opened = Some(Instant::now());
         Ok(())
     }
 
-    fn forget_deliveries(&self) {
-        let deliveries = self.producer.context();
-        deliveries.take();
-        deliveries.take_tombstones();
+    fn forget(&mut self) {
+        self.producer.context().take();
+        self.taken.clear();
     }
 
     /// Waits until all that was produced is acknowledged: a commit is fast only
     /// on a drained producer.
     fn drain(&self) -> Result<(), Fault> {
         let deadline = Instant::now() + PATIENCE;
-        while self.take_deliveries() > 0 {
+        while self.producer.in_flight_count() > 0 {
             if let Some(fatal) = self.producer.client().fatal_error() {
                 let error = KafkaError::Flush(RDKafkaErrorCode::Fatal);
                 return Err(self.fail("drain", &error, Some(fatal)));
@@ -359,6 +351,8 @@ impl Outlet {
             if Instant::now() >= deadline {
                 return Err(Fault::Rebuild("drain: outputs got no answer".to_owned()));
             }
+            // Failed deliveries count until they are taken.
+            self.producer.poll(Duration::ZERO);
             std::thread::sleep(NAP);
         }
         match self.producer.context().take() {
@@ -373,21 +367,6 @@ impl Outlet {
                 Err(self.fail(&format!("deliver to `{topic}`"), &error, fatal))
             }
         }
-    }
-
-    /// Takes the deliveries that were reported; says how many are missing.
-    fn take_deliveries(&self) -> i32 {
-        let mut left = self.producer.in_flight_count();
-        while left > 0 {
-            // One poll takes the reports of one request.
-            self.producer.poll(Duration::ZERO);
-            let now = self.producer.in_flight_count();
-            if now >= left {
-                break;
-            }
-            left = now;
-        }
-        left
     }
 
     fn fail(

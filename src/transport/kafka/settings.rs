@@ -85,6 +85,10 @@ pub const FIXED: &[(&str, &str)] = &[
         "set the brokers in their own setting or with --brokers",
     ),
     ("consume.callback.max.messages", "no callbacks are used"),
+    (
+        "delivery.report.only.error",
+        "what arrived is counted down by librdkafka itself",
+    ),
     ("enable.auto.commit", "offsets go with the transaction"),
     (
         "enable.auto.offset.store",
@@ -297,6 +301,8 @@ impl KafkaSettings {
         let mut config = self.base(&format!("{}-{worker}", plan.name));
         self.unless_set(&mut config, PRODUCER);
         config
+            // A report of each output costs its worker more than its row does.
+            .set("delivery.report.only.error", "true")
             .set(
                 "transactional.id",
                 self.transactional_id(&plan.name, worker),

@@ -20,8 +20,17 @@ pub(super) struct Sweep {
     /// After this time the next append rolls a segment, in milliseconds.
     segment_ms: i64,
     needs: BTreeMap<Spot, Need>,
+    /// Outputs that took something back, in whichever of their partitions.
+    taken: BTreeMap<usize, Taken>,
     /// Nulls that are part of the open transaction.
     open: Vec<Spot>,
+}
+
+/// When an output took something back, since its partitions were noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Taken {
+    first_ms: i64,
+    last_ms: i64,
 }
 
 /// What a partition needs.
@@ -39,14 +48,45 @@ impl Sweep {
         Self {
             segment_ms,
             needs: BTreeMap::new(),
+            taken: BTreeMap::new(),
             open: Vec::new(),
         }
     }
 
-    /// Something was taken back at `now_ms`.
-    pub(super) fn note(&mut self, spot: Spot, now_ms: i64) {
+    /// An output took something back at `now_ms`.
+    pub(super) fn took_back(&mut self, output: usize, now_ms: i64) {
+        let fresh = Taken {
+            first_ms: now_ms,
+            last_ms: now_ms,
+        };
+        self.taken.entry(output).or_insert(fresh).last_ms = now_ms;
+    }
+
+    /// The outputs whose partitions are to be noted now.
+    pub(super) fn ripe(&self, now_ms: i64) -> Vec<usize> {
+        let ripe = |taken: &Taken| taken.first_ms + self.segment_ms <= now_ms;
+        let taken = self.taken.iter().filter(|(_, taken)| ripe(taken));
+        taken.map(|(&output, _)| output).collect()
+    }
+
+    /// Notes every partition of an output, each of which may have taken
+    /// something back: librdkafka does not say which.
+    pub(super) fn spread(&mut self, output: usize, partitions: &[i32]) {
+        let Some(Taken { first_ms, last_ms }) = self.taken.remove(&output) else {
+            return;
+        };
+        for &partition in partitions {
+            self.note((output, partition), first_ms);
+        }
+        if last_ms > first_ms {
+            self.took_back(output, last_ms);
+        }
+    }
+
+    /// Something may have been taken back in `spot` at `at_ms`.
+    fn note(&mut self, spot: Spot, at_ms: i64) {
         let need = Need {
-            from_ms: now_ms + self.segment_ms,
+            from_ms: at_ms + self.segment_ms,
             unknown: false,
         };
         self.needs.insert(spot, need);
@@ -117,6 +157,23 @@ mod tests {
         sweep.published(SPOT);
         sweep.committed();
         assert_eq!(sweep.due(i64::MAX), []);
+    }
+
+    #[test]
+    fn every_partition_of_an_output_is_swept_that_took_back() {
+        let mut sweep = Sweep::new(1_000);
+        sweep.took_back(0, 5_000);
+        sweep.took_back(0, 5_700);
+        assert!(sweep.ripe(5_999).is_empty());
+        assert_eq!(sweep.ripe(6_000), [0]);
+        sweep.spread(0, &[3, 4]);
+        assert_eq!(sweep.due(6_000), [(SPOT, 6_000), ((0, 4), 6_000)]);
+        // Of the later one it is not known either where it was.
+        assert!(sweep.ripe(6_699).is_empty());
+        assert_eq!(sweep.ripe(6_700), [0]);
+        sweep.spread(0, &[3]);
+        assert_eq!(sweep.due(6_700), [(SPOT, 6_700), ((0, 4), 6_000)]);
+        assert!(sweep.ripe(i64::MAX).is_empty());
     }
 
     #[test]
