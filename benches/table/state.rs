@@ -139,7 +139,7 @@ fn row(number: u64, recipients: u16) -> Row {
         first_ms: 1_768_478_400_000,
         due_ms: i64::MAX,
         entries: entries.collect(),
-        others: None,
+        more: None,
     }
 }
 

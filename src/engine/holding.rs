@@ -16,7 +16,7 @@ use super::gates::Refusal;
 use super::lane::{Lane, Source};
 use super::pipeline::{BatchTime, letter};
 use super::said::Sayings;
-use super::state::{Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
+use super::state::{Entries, Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
 use super::table::{self, Known, Table};
 use super::tally::Tally;
 use crate::policy::catalogue::Role;
@@ -55,6 +55,8 @@ pub enum Verdict {
         sent: bool,
     },
     Refused(Refusal),
+    /// It is not asked again: only a new version can change its answer.
+    Final,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +74,11 @@ struct Current {
     partition: i32,
     offset: i64,
     key: RowKey,
+    /// There is a row of an earlier version, or of this one.
+    known: bool,
     patron: PatronRef,
-    first_ms: i64,
     met: Met,
+    now_ms: i64,
 }
 
 /// What recipients have, and what of it has to be decided again.
@@ -113,9 +117,10 @@ impl Holding {
                 partition: 0,
                 offset: 0,
                 key: RowKey(0),
+                known: false,
                 patron: PatronRef(0),
-                first_ms: 0,
                 met: Met::First,
+                now_ms: 0,
             },
             answers: Vec::new(),
             terms: Vec::new(),
@@ -212,17 +217,20 @@ impl Holding {
             partition,
             offset,
             key,
+            known: known.is_some(),
             patron,
-            first_ms: known.map_or(now_ms, |row| row.first_ms),
             met,
+            now_ms,
         };
         self.answers.clear();
         self.terms.clear();
         true
     }
 
-    pub(super) fn first_ms(&self) -> i64 {
-        self.current.first_ms
+    /// When the record at hand was first decided for a recipient.
+    pub(super) fn first_ms(&self, recipient: usize) -> i64 {
+        let known = self.before().and_then(|row| row.first_ms(place(recipient)));
+        known.unwrap_or(self.current.now_ms)
     }
 
     pub(super) fn admit(&mut self, recipient: usize, until_ms: i64) {
@@ -245,7 +253,7 @@ impl Holding {
         let value = outbox.last().and_then(|last| last.value);
         let hash = self.namer.hash(value.unwrap_or_default());
         let key = key.bits();
-        let known = self.known(recipient);
+        let known = self.before().and_then(|row| row.entry(place(recipient)));
         let same = known.is_some_and(|entry| {
             entry.outcome == Outcome::Released
                 && (entry.output, entry.key, entry.hash) == (output.0, key, hash)
@@ -265,11 +273,21 @@ impl Holding {
         !same
     }
 
-    /// How the record at hand stood with a recipient.
-    fn known(&self, recipient: usize) -> Option<&Entry> {
+    /// Whether the answer of a recipient to the record at hand may be another one
+    /// than before.
+    pub(super) fn asks(&self, recipient: usize) -> bool {
+        let lives = || {
+            let entry = self.before().and_then(|row| row.entry(place(recipient)));
+            entry.is_some_and(Entry::lives)
+        };
+        self.current.met == Met::First || lives()
+    }
+
+    /// How the record at hand stood.
+    fn before(&self) -> Option<&Row> {
         let Current { partition, key, .. } = self.current;
-        let row = self.state.find(partition, key)?;
-        row.entry(place(recipient))
+        let known = self.current.known.then_some(key);
+        known.and_then(|key| self.state.find(partition, key))
     }
 
     /// Ends with the record at hand: takes back, counts, and writes its row.
@@ -288,10 +306,11 @@ impl Holding {
             offset,
             key,
             patron,
-            first_ms,
             met,
+            now_ms,
+            ..
         } = self.current;
-        let before = self.state.find(partition, key).cloned();
+        let before = self.before().cloned();
         let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
         let (patron_row, said) = match patron_id {
             Some(id) => (row_of(table, partition, id), sayings.find(partition, id)),
@@ -300,12 +319,15 @@ impl Holding {
         self.bound_holds(&before);
         let mut answers = std::mem::take(&mut self.answers);
         answers.sort_unstable_by_key(|answer| answer.recipient);
-        let mut entries = Vec::with_capacity(answers.len());
+        let mut entries = Entries::with_capacity(answers.len());
         for &Answer { recipient, verdict } in &answers {
             let Some(program) = lane.recipients.get(recipient) else {
                 continue;
             };
-            let known = before.as_ref().and_then(|row| row.entry(place(recipient)));
+            let at = place(recipient);
+            let known = before.as_ref().and_then(|row| row.entry(at));
+            let first_ms = before.as_ref().and_then(|row| row.first_ms(at));
+            let first_ms = first_ms.unwrap_or(now_ms);
             let has = known.filter(|entry| entry.outcome == Outcome::Released);
             let (facts, _) = self.facts(lane, program, (patron_row, said), now.ms());
             let counts = &mut tally.recipients[recipient];
@@ -330,26 +352,32 @@ impl Holding {
                         (Met::Again, true, false) => counts.later.released += 1,
                     }
                     let term = self.terms.iter().find(|(index, _)| *index == recipient);
-                    let mut entry = Entry::without(place(recipient), Outcome::Released, None);
+                    let mut entry = Entry::without(at, Outcome::Released, None);
                     entry.output = output;
                     entry.key = key;
                     entry.hash = hash;
                     entry.facts = facts;
-                    entry.until_ms = term.map_or(i64::MAX, |(_, until_ms)| *until_ms);
-                    entries.push(entry);
+                    entry.time_ms = term.map_or(i64::MAX, |(_, until_ms)| *until_ms);
+                    entries.push(entry, first_ms);
                     continue;
                 }
                 Verdict::Refused(refusal) => refusal,
+                Verdict::Final => {
+                    if let Some(entry) = known {
+                        entries.push(*entry, first_ms);
+                    }
+                    continue;
+                }
             };
             let mut refusal = refusal;
             if let Some(entry) = has
                 && refusal.keeps
             {
-                if entry.until_ms > now.ms() {
-                    due_ms = due_ms.min(entry.until_ms);
+                if entry.until_ms() > now_ms {
+                    due_ms = due_ms.min(entry.until_ms());
                     let mut entry = *entry;
                     entry.facts = facts;
-                    entries.push(entry);
+                    entries.push(entry, first_ms);
                     match met {
                         Met::First => counts.withheld[refusal.reason as usize] += 1,
                         Met::Again => counts.later.unchanged += 1,
@@ -372,8 +400,9 @@ impl Holding {
                 refusal,
                 facts,
                 after: program.gates.retention.after,
+                now_ms,
             };
-            let (entry, count) = change.of(place(recipient), known, outbox);
+            let (entry, count) = change.of(at, known, outbox);
             match (met, count) {
                 (Met::First, Count::Retracted) => counts.retracted[reason as usize] += 1,
                 (Met::Again, Count::Retracted) => counts.later.retracted[reason as usize] += 1,
@@ -387,18 +416,20 @@ impl Holding {
                     }
                 }
             }
-            entries.extend(entry);
+            if let Some(entry) = entry {
+                entries.push(entry, first_ms);
+            }
         }
         self.answers = answers;
-        let row = Row {
+        let row = entries.row(Row {
             patron,
             source: source.place,
             offset,
-            first_ms,
+            first_ms: before.as_ref().map_or(now_ms, |row| row.first_ms),
             due_ms,
-            entries: entries.into(),
-            others: before.as_ref().and_then(|row| row.others.clone()),
-        };
+            entries: Box::default(),
+            more: before.and_then(|row| row.more),
+        });
         self.keep(lane, (partition, key), row, patron_id, outbox);
     }
 

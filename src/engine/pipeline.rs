@@ -272,7 +272,8 @@ impl Pipeline {
         let Some(holding) = &mut self.holding else {
             return Vec::new();
         };
-        holding.again(&self.lane, &self.table, &mut self.tally, outbox)
+        let around = (&self.table, &self.now);
+        holding.again(&self.lane, around, &mut self.tally, outbox)
     }
 
     /// How many records wait to be decided again.
@@ -619,15 +620,16 @@ impl Pipeline {
         }
         .with_membership(source);
         let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
-        let first_ms = holding
-            .as_ref()
-            .map_or(self.now.ms, |holding| holding.first_ms());
         let mut due_ms = i64::MAX;
         self.admitted.clear();
         for &index in &source.recipients {
             let Some(program) = lane.recipients.get(index) else {
                 continue;
             };
+            if let Some(holding) = holding.as_mut().filter(|holding| !holding.asks(index)) {
+                holding.answer(index, Verdict::Final);
+                continue;
+            }
             let narrowed = seen_by(program);
             let facts = narrowed.as_ref().unwrap_or(&facts);
             let admitted = match patron {
@@ -637,7 +639,12 @@ impl Pipeline {
                     Err(reason) => Err(Refusal::lasting(reason)),
                 },
                 Patron::Known(_) | Patron::Nobody => admit(facts, source, program, &mut due_ms)
-                    .and_then(|()| in_term(facts, program, first_ms, &mut due_ms))
+                    .and_then(|()| {
+                        let holding = holding.as_ref();
+                        let first_ms = holding.map(|holding| holding.first_ms(index));
+                        let first_ms = first_ms.unwrap_or(facts.now_ms);
+                        in_term(facts, program, first_ms, &mut due_ms)
+                    })
                     .and_then(|until_ms| Ok((route(facts, &program.route)?, until_ms))),
             };
             match admitted {

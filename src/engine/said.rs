@@ -87,7 +87,7 @@ impl Said {
 /// What the patrons of a worker's partitions said.
 #[derive(Debug, Default)]
 pub struct Sayings {
-    parts: HashMap<i32, HashMap<Box<str>, Said>>,
+    parts: HashMap<i32, HashMap<Box<str>, Said>, foldhash::fast::RandomState>,
     /// What the batch changed, oldest first.
     undo: Vec<(i32, Box<str>, Option<Said>)>,
 }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use highway::{HighwayHash, HighwayHasher, Key as HashKey};
 
-pub use row::{Entry, Outcome, Row};
+pub use row::{Entries, Entry, More, Outcome, Row};
 
 use part::Part;
 
@@ -104,7 +104,7 @@ impl Hasher {
 /// The rows of a worker's partitions.
 #[derive(Debug, Default)]
 pub struct State {
-    parts: HashMap<i32, Part>,
+    parts: HashMap<i32, Part, foldhash::fast::RandomState>,
 }
 
 impl State {

@@ -213,3 +213,39 @@ fn nothing_is_sent_of_a_patron_who_is_known_to_be_erased() {
     site.run().expect("a run to the end");
     assert_eq!(site.sent("zqx"), 0);
 }
+
+/// Without a date the term runs from when the record was first decided, for as
+/// long as its recipient had it or was owed it: however long others have it.
+#[test]
+fn a_term_without_its_date_begins_anew_with_what_ended() {
+    let loan = |status: &str| {
+        let fields = format!(r#""loan_id":"l","status":"{status}","item":{{"title":"T"}}"#);
+        push("loan", &fields)
+    };
+    let step = |days: i64, status: &str| [after_days(days), loan(status), Step::Run];
+    let told = [
+        &[member(r#","email":"p1@example.org""#)][..],
+        &step(1, "open"),
+        &step(100, "lost"),
+        &step(200, "open"),
+        &[Step::Restart],
+        &step(300, "overdue"),
+    ]
+    .concat();
+    for (days, has) in [(564, 1), (566, 0)] {
+        for layout in [Layout::One, Layout::Two, Layout::Each] {
+            let setup = Setup {
+                layout,
+                ..Setup::PLAIN
+            };
+            let steps = [&told[..], &[after_days(days), Step::Run]].concat();
+            let played = play(&steps, setup).expect("what may be");
+            let values = played.values.get("service-message");
+            assert_eq!(
+                values.map_or(0, |values| values.len()),
+                has,
+                "{days} {layout:?}"
+            );
+        }
+    }
+}

@@ -84,3 +84,24 @@ fn what_waited_for_too_long_is_let_go() {
     loan(&mut site, "p1", "l1");
     check(&mut site, 2, &["loan 0 hold_expired"]);
 }
+
+#[test]
+fn what_was_released_long_ago_waits_from_when_it_was_taken_back() {
+    let mut site = Site::new(
+        Setup {
+            holds: (100, 30 * DAY_MS),
+            ..Setup::PLAIN
+        },
+        START_MS,
+    );
+    patron(&mut site, "p1");
+    loan(&mut site, "p1", "l1");
+    check(&mut site, 1, &[]);
+    site.set_clock(START_MS + 60 * DAY_MS);
+    site.push("patron", 0, Some(b"p1"), Some(b"[]"));
+    check(&mut site, 0, &["patron 1 not_an_object"]);
+    site.set_clock(START_MS + 90 * DAY_MS - 1);
+    check(&mut site, 0, &["patron 1 not_an_object"]);
+    patron(&mut site, "p1");
+    check(&mut site, 1, &["patron 1 not_an_object"]);
+}

@@ -6,7 +6,7 @@ use crate::engine::gates::{Implied, Refusal};
 use crate::engine::lane::{Lane, Source};
 use crate::engine::pipeline::{BatchTime, letter};
 use crate::engine::said::Said;
-use crate::engine::state::{Entry, Outcome, PatronRef, Row, RowKey};
+use crate::engine::state::{Entries, Entry, Outcome, PatronRef, Row, RowKey};
 use crate::engine::table::{self, Known, Table};
 use crate::engine::tally::Tally;
 use crate::policy::reason::Reason;
@@ -28,7 +28,7 @@ impl Holding {
         // At once: what comes next in the batch may say something else.
         let mut back = std::mem::take(&mut self.back);
         for (place, refusal) in back.drain(..) {
-            self.take_back(lane, place, refusal, tally, outbox);
+            self.take_back(lane, (place, around.2), refusal, tally, outbox);
         }
         self.back = back;
     }
@@ -121,33 +121,36 @@ impl Holding {
     fn take_back(
         &mut self,
         lane: &Lane,
-        (partition, key): (i32, RowKey),
+        ((partition, key), now): ((i32, RowKey), &BatchTime),
         refusal: Refusal,
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        let Some(mut row) = self.state.find(partition, key).cloned() else {
+        let Some(row) = self.state.find(partition, key).cloned() else {
             return;
         };
         let change = Change {
             refusal,
             facts: 0,
             after: After::Retract,
+            now_ms: now.ms(),
         };
-        let mut entries = Vec::with_capacity(row.entries.len());
+        let mut entries = Entries::with_capacity(row.entries.len());
         for known in &row.entries {
             let counts = &mut tally.recipients[usize::from(known.recipient)].later;
             if !known.lives() {
-                entries.push(*known);
+                entries.keep(*known, &row);
                 continue;
             }
             let (entry, count) = change.of(known.recipient, Some(known), outbox);
             if count == Count::Retracted {
                 counts.retracted[refusal.reason as usize] += 1;
             }
-            entries.extend(entry);
+            if let Some(entry) = entry {
+                entries.keep(entry, &row);
+            }
         }
-        row.entries = entries.into();
+        let mut row = row.with(entries);
         row.due_ms = i64::MAX;
         self.keep(lane, (partition, key), row, None, outbox);
     }
@@ -184,14 +187,14 @@ impl Holding {
     pub(in crate::engine) fn again(
         &mut self,
         lane: &Lane,
-        table: &Table,
+        (table, now): (&Table, &BatchTime),
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) -> Vec<Coordinates> {
         let from = self.back.len().saturating_sub(AGAIN_MAX);
         let mut back = self.back.split_off(from);
         for (place, refusal) in back.drain(..) {
-            self.take_back(lane, place, refusal, tally, outbox);
+            self.take_back(lane, (place, now), refusal, tally, outbox);
         }
         self.asked.clear();
         let from = self.again.len().saturating_sub(AGAIN_MAX);
@@ -234,7 +237,7 @@ impl Holding {
             return;
         };
         let partition = at.partition;
-        let Some(mut row) = self.state.find(partition, key).cloned() else {
+        let Some(row) = self.state.find(partition, key).cloned() else {
             return;
         };
         let patron_id = self.state.patron_id(partition, row.patron);
@@ -242,11 +245,11 @@ impl Holding {
         let said = patron_id.and_then(|id| sayings.find(partition, id));
         let own = lane.is_patron(row.source);
         let mut due_ms = i64::MAX;
-        let mut entries = Vec::with_capacity(row.entries.len());
+        let mut entries = Entries::with_capacity(row.entries.len());
         for known in &row.entries {
             let index = usize::from(known.recipient);
             let Some(program) = lane.recipients.get(index).filter(|_| known.lives()) else {
-                entries.push(*known);
+                entries.keep(*known, &row);
                 continue;
             };
             let counts = &mut tally.recipients[index].later;
@@ -260,7 +263,7 @@ impl Holding {
             let refusal = match standing {
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
-                _ if released && known.until_ms <= now.ms() => Some(Reason::Lapsed),
+                _ if released && known.until_ms() <= now.ms() => Some(Reason::Lapsed),
                 Err(refusal) if released && stale && !refusal.keeps => {
                     Some(refusal.unless.unwrap_or(refusal.reason))
                 }
@@ -269,8 +272,8 @@ impl Holding {
                 _ => None,
             };
             let Some(reason) = refusal else {
-                due_ms = due_ms.min(known.until_ms);
-                entries.push(*known);
+                due_ms = due_ms.min(known.until_ms());
+                entries.keep(*known, &row);
                 continue;
             };
             counts.gone += u64::from(reason == Reason::SourceGone);
@@ -285,6 +288,7 @@ impl Holding {
                 refusal: Refusal::lasting(reason),
                 facts,
                 after: gates.retention.after,
+                now_ms: now.ms(),
             };
             let (entry, count) = change.of(known.recipient, Some(known), outbox);
             let counts = &mut tally.recipients[index].later;
@@ -293,9 +297,11 @@ impl Holding {
                 Count::Forgotten => counts.forgotten += 1,
                 Count::Held | Count::Withheld => {}
             }
-            entries.extend(entry);
+            if let Some(entry) = entry {
+                entries.keep(entry, &row);
+            }
         }
-        row.entries = entries.into();
+        let mut row = row.with(entries);
         row.due_ms = due_ms;
         self.keep(lane, (partition, key), row, None, outbox);
     }
@@ -339,12 +345,13 @@ impl Holding {
             if row.due_ms <= now.ms() {
                 self.again.push((partition, key));
             }
-            if row.is_held() && row.first_ms <= waited_ms {
+            let held = row.entries.iter().filter_map(Entry::held_ms);
+            if held.min().is_some_and(|held_ms| held_ms <= waited_ms) {
                 expired.push((partition, key));
             }
         }
         for (partition, key) in expired {
-            let Some(mut row) = self.state.find(partition, key).cloned() else {
+            let Some(row) = self.state.find(partition, key).cloned() else {
                 continue;
             };
             if let Some(source) = lane.sources.get(usize::from(row.source)) {
@@ -352,10 +359,13 @@ impl Holding {
                 let reason = (Reason::HoldExpired, None);
                 letter(lane, source, at, now, reason, tally, outbox);
             }
-            let kept = row.entries.iter().copied();
-            row.entries = kept
-                .filter(|entry| entry.outcome != Outcome::Held)
-                .collect();
+            let mut entries = Entries::with_capacity(row.entries.len());
+            for entry in &row.entries {
+                if entry.held_ms().is_none_or(|held_ms| held_ms > waited_ms) {
+                    entries.keep(*entry, &row);
+                }
+            }
+            let row = row.with(entries);
             self.keep(lane, (partition, key), row, None, outbox);
         }
     }

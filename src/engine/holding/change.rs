@@ -12,6 +12,7 @@ pub(super) struct Change {
     pub(super) refusal: Refusal,
     pub(super) facts: u64,
     pub(super) after: After,
+    pub(super) now_ms: i64,
 }
 
 /// What it was.
@@ -46,7 +47,7 @@ impl Change {
             entry.outcome = Outcome::Forgotten;
             entry.reason = Some(reason);
             entry.hash = 0;
-            entry.until_ms = i64::MAX;
+            entry.time_ms = i64::MAX;
             entry.facts = 0;
             return (Some(entry), Count::Forgotten);
         }
@@ -66,6 +67,10 @@ impl Change {
         let mut entry = Entry::without(recipient, outcome, Some(reason));
         entry.owed = owed;
         entry.facts = self.facts;
+        if waits {
+            let held_ms = known.and_then(Entry::held_ms);
+            entry.time_ms = held_ms.unwrap_or(self.now_ms);
+        }
         let before = known.filter(|known| known.outcome == Outcome::Retracted);
         if let (Some(before), Outcome::Withheld) = (before, outcome) {
             // It still says why it was taken back.

@@ -9,12 +9,22 @@ pub struct Row {
     pub patron: PatronRef,
     pub source: u16,
     pub offset: i64,
-    /// The time of the batch that first decided the record.
+    /// When the record was first decided for its recipients, but for those of
+    /// [`More::firsts`]: the time of that batch.
     pub first_ms: i64,
     /// When time alone may change what is decided; [`i64::MAX`] where never.
     pub due_ms: i64,
     /// By recipient, none of them twice.
     pub entries: Box<[Entry]>,
+    pub more: Option<Box<More>>,
+}
+
+/// What few rows have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
+    /// Recipients for which the record was first decided at another time than
+    /// for the first of them: their entries ended and came again.
+    pub firsts: Vec<(u16, i64)>,
     /// The entries of recipients that the lane does not have, as they were
     /// written: kept for the day when somebody asks for them.
     pub others: Option<Box<str>>,
@@ -29,8 +39,9 @@ pub struct Entry {
     pub hash: u64,
     /// Of what else than the record decided: patron, consents, objections, policy.
     pub facts: u64,
-    /// When the recipient's term is over.
-    pub until_ms: i64,
+    /// Of what is released: when the recipient's term is over, [`i64::MAX`]
+    /// where never. Of what is held: since when.
+    pub time_ms: i64,
     /// The place of the recipient in the lane.
     pub recipient: u16,
     /// The output's topic.
@@ -68,7 +79,7 @@ impl Entry {
             key: 0,
             hash: 0,
             facts: 0,
-            until_ms: i64::MAX,
+            time_ms: i64::MAX,
             recipient,
             output: 0,
             outcome,
@@ -81,6 +92,21 @@ impl Entry {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         matches!(self.outcome, Outcome::Released | Outcome::Forgotten)
+    }
+
+    /// When the term of the recipient is over that has it.
+    #[must_use]
+    pub fn until_ms(&self) -> i64 {
+        match self.outcome {
+            Outcome::Released => self.time_ms,
+            _ => i64::MAX,
+        }
+    }
+
+    /// Since when it is held.
+    #[must_use]
+    pub fn held_ms(&self) -> Option<i64> {
+        (self.outcome == Outcome::Held).then_some(self.time_ms)
     }
 
     /// Whether it has to be known for what comes.
@@ -107,10 +133,88 @@ impl Row {
             .any(|entry| entry.outcome == Outcome::Held)
     }
 
+    /// When the record was first decided for a recipient, for as long as
+    /// something had to be known of that.
+    #[must_use]
+    pub fn first_ms(&self, recipient: u16) -> Option<i64> {
+        let lives = self.entry(recipient).is_some_and(Entry::lives);
+        lives.then(|| self.first_of(recipient))
+    }
+
+    /// The same of an entry that lives.
+    pub(super) fn first_of(&self, recipient: u16) -> i64 {
+        let firsts = self.more.as_ref().map_or(&[][..], |more| &more.firsts);
+        let found = firsts.iter().find(|(one, _)| *one == recipient);
+        found.map_or(self.first_ms, |(_, first_ms)| *first_ms)
+    }
+
+    /// The entries of recipients that the lane does not have.
+    #[must_use]
+    pub fn others(&self) -> Option<&str> {
+        self.more.as_ref()?.others.as_deref()
+    }
+
+    /// The row with other entries, those of recipients that the lane has.
+    #[must_use]
+    pub fn with(&self, entries: Entries) -> Row {
+        entries.row(Row {
+            more: self.more.clone(),
+            entries: Box::default(),
+            ..*self
+        })
+    }
+
     #[must_use]
     pub fn entry(&self, recipient: u16) -> Option<&Entry> {
         self.entries
             .iter()
             .find(|entry| entry.recipient == recipient)
+    }
+}
+
+/// The entries of a row that is made.
+#[derive(Debug, Default)]
+pub struct Entries {
+    entries: Vec<Entry>,
+    /// Of the first one that lives.
+    first_ms: Option<i64>,
+    /// Of those that live and differ from it.
+    firsts: Vec<(u16, i64)>,
+}
+
+impl Entries {
+    #[must_use]
+    pub fn with_capacity(entries: usize) -> Entries {
+        Entries {
+            entries: Vec::with_capacity(entries),
+            ..Entries::default()
+        }
+    }
+
+    /// Adds an entry, and when the record was first decided for it; recipients
+    /// come in their order.
+    pub fn push(&mut self, entry: Entry, first_ms: i64) {
+        if entry.lives() && first_ms != *self.first_ms.get_or_insert(first_ms) {
+            self.firsts.push((entry.recipient, first_ms));
+        }
+        self.entries.push(entry);
+    }
+
+    /// Adds an entry of `row`, or what became of it.
+    pub fn keep(&mut self, entry: Entry, row: &Row) {
+        self.push(entry, row.first_of(entry.recipient));
+    }
+
+    /// Puts the entries into a row, in place of its own.
+    #[must_use]
+    pub fn row(self, mut row: Row) -> Row {
+        let others = row.more.take().and_then(|more| more.others);
+        if others.is_some() || !self.firsts.is_empty() {
+            let firsts = self.firsts;
+            row.more = Some(Box::new(More { firsts, others }));
+        }
+        row.first_ms = self.first_ms.unwrap_or(row.first_ms);
+        row.entries = self.entries.into();
+        row
     }
 }

@@ -17,7 +17,7 @@ fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
         first_ms: 5,
         due_ms: i64::MAX,
         entries: Box::new([entry]),
-        others: None,
+        more: None,
     }
 }
 

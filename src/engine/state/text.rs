@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Entry, Outcome, PatronRef, Row, RowKey};
+use super::{Entries, Entry, More, Outcome, PatronRef, Row, RowKey};
 use crate::engine::lane::Lane;
 use crate::json::write;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
@@ -86,9 +86,9 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
         if place > 0 {
             out.push(b',');
         }
-        entry(out, lane, one, facts);
+        entry(out, lane, row, one, facts);
     }
-    if let Some(others) = &row.others {
+    if let Some(others) = row.others() {
         if !row.entries.is_empty() {
             out.push(b',');
         }
@@ -97,7 +97,7 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     out.extend_from_slice(b"}}");
 }
 
-fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry, facts: u64) {
+fn entry(out: &mut Vec<u8>, lane: &Lane, row: &Row, one: &Entry, facts: u64) {
     let recipient = lane.recipients.get(usize::from(one.recipient));
     write::string(
         out,
@@ -117,9 +117,16 @@ fn entry(out: &mut Vec<u8>, lane: &Lane, one: &Entry, facts: u64) {
     }
     if one.outcome == Outcome::Released {
         hex(out, "hash", one.hash);
-        if one.until_ms != i64::MAX {
-            number(out, "until_ms", one.until_ms);
-        }
+    }
+    let first_ms = row.first_ms(one.recipient).unwrap_or(row.first_ms);
+    if first_ms != row.first_ms {
+        number(out, "first_ms", first_ms);
+    }
+    if let Some(held_ms) = one.held_ms().filter(|held_ms| *held_ms != first_ms) {
+        number(out, "held_ms", held_ms);
+    }
+    if one.until_ms() != i64::MAX {
+        number(out, "until_ms", one.until_ms());
     }
     if one.facts != facts {
         hex(out, "facts", one.facts);
@@ -184,6 +191,8 @@ struct EntryText {
     topic: Option<String>,
     key: Option<String>,
     hash: Option<String>,
+    first_ms: Option<i64>,
+    held_ms: Option<i64>,
     until_ms: Option<i64>,
     facts: Option<String>,
     #[serde(default, rename = "final")]
@@ -207,12 +216,12 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
         return Ok(None);
     };
     let patron = bits(row.patron.as_bytes()).ok_or(TextError::Damaged)?;
-    let mut entries = Vec::with_capacity(row.to.len());
+    let mut read = Vec::with_capacity(row.to.len());
     let mut others = Vec::new();
     let facts = number_of(&row.facts)?;
     for (recipient, text) in row.to {
-        match read_entry(lane, &recipient, text, facts)? {
-            Some(entry) => entries.push(entry),
+        match read_entry(lane, &recipient, text, (facts, row.first_ms))? {
+            Some(found) => read.push(found),
             None => {
                 if !others.is_empty() {
                     others.push(b',');
@@ -223,17 +232,25 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
             }
         }
     }
-    entries.sort_unstable_by_key(|entry: &Entry| entry.recipient);
+    read.sort_unstable_by_key(|(entry, _): &(Entry, i64)| entry.recipient);
+    let mut entries = Entries::with_capacity(read.len());
+    for (entry, first_ms) in read {
+        entries.push(entry, first_ms);
+    }
     let others = String::from_utf8(others).map_err(|_| TextError::Damaged)?;
-    Ok(Some(Row {
+    let more = More {
+        firsts: Vec::new(),
+        others: (!others.is_empty()).then(|| others.into()),
+    };
+    Ok(Some(entries.row(Row {
         patron: PatronRef(patron),
         source: u16::try_from(source).unwrap_or(u16::MAX),
         offset: row.offset,
         first_ms: row.first_ms,
         due_ms: row.due_ms.unwrap_or(i64::MAX),
-        entries: entries.into(),
-        others: (!others.is_empty()).then(|| others.into()),
-    }))
+        entries: Box::default(),
+        more: Some(Box::new(more)),
+    })))
 }
 
 /// Reads the name of a row.
@@ -246,13 +263,15 @@ pub fn read_key(key: Option<&[u8]>) -> Result<RowKey, TextError> {
     Ok(RowKey(bits))
 }
 
-/// None for a recipient or a topic that the lane no longer has.
+/// An entry, and when the record was first decided for it; of its row are given
+/// the facts and the same time. None for a recipient or a topic that the lane no
+/// longer has.
 fn read_entry(
     lane: &Lane,
     recipient: &str,
     text: &RawValue,
-    facts: u64,
-) -> Result<Option<Entry>, TextError> {
+    (facts, first_ms): (u64, i64),
+) -> Result<Option<(Entry, i64)>, TextError> {
     let mut names = lane.recipients.iter().map(|program| &program.name);
     let Some(recipient) = names.position(|name| name == recipient) else {
         return Ok(None);
@@ -265,6 +284,7 @@ fn read_entry(
         outcome,
         read.reason.as_deref().and_then(Reason::named),
     );
+    let first_ms = read.first_ms.unwrap_or(first_ms);
     entry.owed = !read.is_final;
     entry.facts = match &read.facts {
         Some(own) => number_of(own)?,
@@ -282,9 +302,12 @@ fn read_entry(
     }
     if outcome == Outcome::Released {
         entry.hash = number_of(&read.hash.ok_or(TextError::Damaged)?)?;
-        entry.until_ms = read.until_ms.unwrap_or(i64::MAX);
+        entry.time_ms = read.until_ms.unwrap_or(i64::MAX);
     }
-    Ok(Some(entry))
+    if outcome == Outcome::Held {
+        entry.time_ms = read.held_ms.unwrap_or(first_ms);
+    }
+    Ok(Some((entry, first_ms)))
 }
 
 fn number_of(hex: &str) -> Result<u64, TextError> {

@@ -15,7 +15,7 @@ pub struct Waiting {
     pub source: String,
     pub partition: i32,
     pub offset: i64,
-    /// The time of the batch that first decided it, in milliseconds since 1970.
+    /// The time of the batch since which it waits, in milliseconds since 1970.
     pub since_ms: i64,
     /// The patron's name in the state: whose it is only zeef's own key can tell.
     pub patron: String,
@@ -41,6 +41,8 @@ struct RowText {
 #[derive(Deserialize)]
 struct EntryText {
     outcome: String,
+    first_ms: Option<i64>,
+    held_ms: Option<i64>,
 }
 
 /// Reads the value of a row; none where nobody waits for its record.
@@ -59,12 +61,18 @@ pub fn read(value: &[u8]) -> Result<Option<Waiting>, TextError> {
         .to
         .into_iter()
         .filter(|(_, entry)| entry.outcome == Outcome::Held.as_str());
-    let recipients: Vec<String> = held.map(|(recipient, _)| recipient).collect();
+    let mut recipients = Vec::new();
+    let mut since_ms = i64::MAX;
+    for (recipient, entry) in held {
+        let held_ms = entry.held_ms.or(entry.first_ms);
+        since_ms = since_ms.min(held_ms.unwrap_or(row.first_ms));
+        recipients.push(recipient);
+    }
     Ok((!recipients.is_empty()).then_some(Waiting {
         source: row.source,
         partition: row.partition,
         offset: row.offset,
-        since_ms: row.first_ms,
+        since_ms,
         patron: row.patron,
         recipients,
     }))
@@ -83,6 +91,12 @@ mod tests {
         assert_eq!((waiting.source.as_str(), waiting.partition), ("loan", 3));
         assert_eq!((waiting.offset, waiting.since_ms), (17, 1_000));
         assert_eq!(read(ROW.replace("held", "released").as_bytes()), Ok(None));
+        let since = |held: &str| {
+            let row = ROW.replace("\"held\"", &format!("\"held\",{held}"));
+            read(row.as_bytes()).unwrap().unwrap().since_ms
+        };
+        assert_eq!(since("\"first_ms\":700"), 700);
+        assert_eq!(since("\"first_ms\":700,\"held_ms\":900"), 900);
     }
 
     #[test]
