@@ -24,7 +24,7 @@ use crate::policy::recipient::{
     Test, Topics,
 };
 use crate::policy::term::Term;
-use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
+use crate::transport::{Input, LanePlan, OutputId, OutputPlan, OutputRole, SourceId, SourcePlan};
 
 /// The topic of dead letters, without any prefix.
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
@@ -406,11 +406,9 @@ impl Lane {
         lane.settle();
         lane.share_messages();
         lane.share_tests();
-        lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, false);
-        lane.state = lane.output(&format!("{STATE_TOPIC}{name}"), false);
-        if let Some(plan) = lane.outputs.last_mut() {
-            plan.state = true;
-        }
+        lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters, false);
+        let state = format!("{STATE_TOPIC}{name}");
+        lane.state = lane.output(&state, OutputRole::State, false);
         Ok(lane)
     }
 
@@ -452,11 +450,11 @@ impl Lane {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    fn output(&mut self, topic: &str, day_only: bool) -> OutputId {
+    fn output(&mut self, topic: &str, role: OutputRole, day_only: bool) -> OutputId {
         self.outputs.push(OutputPlan {
             topic: topic.to_owned(),
             day_only,
-            state: false,
+            role,
         });
         OutputId(u16::try_from(self.outputs.len() - 1).unwrap_or(u16::MAX))
     }
@@ -794,14 +792,14 @@ impl Compiler<'_> {
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
-        let day_only = self.recipient.pseudonymised;
+        let (role, day_only) = (OutputRole::Recipient, self.recipient.pseudonymised);
         Ok(match topics {
-            Topics::One(topic) => Route::One(self.lane.output(topic, day_only)),
+            Topics::One(topic) => Route::One(self.lane.output(topic, role, day_only)),
             Topics::Each { by, of } => Route::Each {
                 by: self.single(by)?,
                 of: of
                     .iter()
-                    .map(|(party, topic)| (party.clone(), self.lane.output(topic, day_only)))
+                    .map(|(party, topic)| (party.clone(), self.lane.output(topic, role, day_only)))
                     .collect(),
             },
         })

@@ -531,7 +531,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transport::{OutputId, OutputPlan, SourcePlan};
+    use crate::transport::{OutputId, OutputPlan, OutputRole, SourcePlan};
 
     const LOAN: SourceId = SourceId(0);
     const PATRON: SourceId = SourceId(1);
@@ -549,7 +549,7 @@ mod tests {
             outputs: vec![OutputPlan {
                 topic: "out.all".to_owned(),
                 day_only: false,
-                state: false,
+                role: OutputRole::Recipient,
             }],
             policy_version: "1".to_owned(),
         }

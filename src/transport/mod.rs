@@ -54,9 +54,26 @@ pub struct OutputPlan {
     pub topic: String,
     /// Timestamps are cut to the UTC day (a pseudonymised recipient).
     pub day_only: bool,
-    /// It holds the lane's own state: nobody else reads it, and what was
-    /// committed to it can be read back with [`Transport::restore`].
-    pub state: bool,
+    pub role: OutputRole,
+}
+
+/// Whom an output topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputRole {
+    /// A recipient: it is compacted, and read by keys.
+    Recipient,
+    /// Those who can mend what could not be read.
+    DeadLetters,
+    /// The lane alone: what was committed to it can be read back with
+    /// [`Transport::restore`].
+    State,
+}
+
+impl OutputPlan {
+    #[must_use]
+    pub fn is_state(&self) -> bool {
+        self.role == OutputRole::State
+    }
 }
 
 /// Where one record lies in its source.

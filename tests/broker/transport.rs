@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport, SWEEP_KEY};
 use zeef::transport::{
-    Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, Payload, Polled,
-    Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
+    Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, OutputRole, Payload,
+    Polled, Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
 };
 
 use crate::harness::{Broker, Options, Record, Topics, Writer, eventually};
@@ -76,15 +76,18 @@ fn plan() -> LanePlan {
         rebuilt: gate,
         joined: true,
     };
-    let output = |topic: &str, state| OutputPlan {
+    let output = |topic: &str, role| OutputPlan {
         topic: topic.to_owned(),
         day_only: false,
-        state,
+        role,
     };
     LanePlan {
         name: "main".to_owned(),
         sources: vec![source("loan", false), source("patron", true)],
-        outputs: vec![output("out", false), output("state", true)],
+        outputs: vec![
+            output("out", OutputRole::Recipient),
+            output("state", OutputRole::State),
+        ],
         policy_version: "1".to_owned(),
     }
 }
@@ -337,7 +340,7 @@ fn wait_swept(transport: &mut KafkaTransport) {
 }
 
 #[test]
-fn what_was_taken_back_goes_from_an_idle_output() {
+fn what_was_taken_back_or_corrected_goes_from_an_idle_output() {
     let options = Options {
         fast_cleaner: true,
         ..Options::default()
@@ -373,6 +376,18 @@ fn what_was_taken_back_goes_from_an_idle_output() {
     let last = rows.last().unwrap();
     assert_eq!((last.key.as_deref(), last.text()), (Some(SWEEP_KEY), None));
     assert!(rows.iter().any(|row| row.text() == Some("2")));
+
+    // What was corrected goes as well.
+    outbox.clear();
+    outbox.push(OUT, None, Some(b"k2"), |bytes| bytes.extend(b"4"));
+    transport.publish(&outbox, now_ms()).unwrap();
+    transport.commit().unwrap();
+    wait_swept(&mut transport);
+    transport.commit().unwrap();
+    eventually("what was corrected is compacted", WAIT, || {
+        let rows = world.topics.uncommitted("out");
+        rows.iter().all(|row| row.text() != Some("2")).then_some(())
+    });
 
     // What was never committed goes as well.
     outbox.clear();

@@ -37,7 +37,7 @@ impl Outputs {
             places: Vec::with_capacity(plan.outputs.len()),
         };
         for output in &plan.outputs {
-            let place = outputs.place_of(&output.topic, output.state);
+            let place = outputs.place_of(&output.topic, output.is_state());
             outputs.places.push(place);
         }
         outputs

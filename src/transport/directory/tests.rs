@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::disk::OpenFile;
 use super::*;
 use crate::transport::{
-    Assigned, Coordinates, Flow, Input, Lag, Outbox, OutputId, OutputPlan, Payload, Polled,
-    Rebuilt, SourceId, SourcePlan, Transport,
+    Assigned, Coordinates, Flow, Input, Lag, Outbox, OutputId, OutputPlan, OutputRole, Payload,
+    Polled, Rebuilt, SourceId, SourcePlan, Transport,
 };
 
 const LOAN: SourceId = SourceId(0);
@@ -34,7 +34,10 @@ fn plan(lane: &str) -> LanePlan {
         joined: true,
     };
     let output = |topic: String| OutputPlan {
-        state: topic.starts_with("zeef.state."),
+        role: match topic.starts_with("zeef.state.") {
+            true => OutputRole::State,
+            false => OutputRole::Recipient,
+        },
         topic,
         day_only: false,
     };

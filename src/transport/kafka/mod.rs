@@ -493,8 +493,8 @@ impl KafkaTransport {
         true
     }
 
-    /// Notes the partitions of the outputs that took something back a segment's
-    /// age ago. Without an answer they are noted another time.
+    /// Notes the partitions of the outputs that were written to a segment's age
+    /// ago. Without an answer they are noted another time.
     fn spread(&mut self, now_ms: i64) {
         let ripe = self.outlet.sweep.ripe(now_ms);
         if ripe.is_empty() {
@@ -824,7 +824,7 @@ fn sources(
     stop: &Stop,
 ) -> Result<Vec<Source>, Fault> {
     // The rows of a state lie by the numbers of partitions, of any source.
-    let state = plan.outputs.iter().any(|output| output.state);
+    let state = plan.outputs.iter().any(|output| output.is_state());
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         let topic = settings.topic(&source.topic);
@@ -854,7 +854,7 @@ fn check_state(
 ) -> Result<(), Fault> {
     let wanted = sources.iter().map(|source| source.partitions).max();
     let wanted = wanted.unwrap_or(1);
-    for output in plan.outputs.iter().filter(|output| output.state) {
+    for output in plan.outputs.iter().filter(|output| output.is_state()) {
         let topic = settings.topic(&output.topic);
         match partitions(observer, &topic, stop)? {
             partitions if partitions >= wanted => {}

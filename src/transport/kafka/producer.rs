@@ -2,7 +2,6 @@
 //!
 //! It never fetches group metadata: it is given that of the assignment.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use super::fault::{self, Opened, Step};
 use super::log;
 use super::settings::KafkaSettings;
 use super::sweep::{SWEEP_KEY, Spot, Sweep};
-use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId, Stop};
+use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId, OutputRole, Stop};
 
 /// How long one call may take before it is repeated.
 const CALL: Duration = Duration::from_secs(5);
@@ -88,7 +87,15 @@ impl ProducerContext for Deliveries {
 struct Topic {
     name: String,
     day_only: bool,
-    state: bool,
+    role: OutputRole,
+    /// The open transaction writes to it.
+    written: bool,
+}
+
+impl Topic {
+    fn is_state(&self) -> bool {
+        self.role == OutputRole::State
+    }
 }
 
 /// The transactional producer of one worker.
@@ -100,8 +107,6 @@ pub(super) struct Outlet {
     timeout: Duration,
     /// When the open transaction began.
     opened: Option<Instant>,
-    /// Which outputs it takes something back from.
-    taken: BTreeSet<usize>,
     /// The time of the last batch that was published.
     now_ms: i64,
     pub sweep: Sweep,
@@ -133,13 +138,13 @@ impl Outlet {
                 .map(|output| Topic {
                     name: settings.topic(&output.topic),
                     day_only: output.day_only,
-                    state: output.state,
+                    role: output.role,
+                    written: false,
                 })
                 .collect(),
             headers: headers(&plan.policy_version),
             timeout: settings.transaction_timeout,
             opened: None,
-            taken: BTreeSet::new(),
             now_ms: 0,
             sweep: Sweep::new(i64::try_from(rolled.as_millis()).unwrap_or(i64::MAX)),
         };
@@ -157,7 +162,7 @@ impl Outlet {
         value: &[u8],
     ) -> Result<(), Fault> {
         self.begin()?;
-        let Some(topic) = self.topics.iter().find(|topic| topic.state) else {
+        let Some(topic) = self.topics.iter().find(|topic| topic.is_state()) else {
             return Ok(());
         };
         let record = BaseRecord::<[u8], [u8]>::to(&topic.name)
@@ -169,14 +174,16 @@ impl Outlet {
 
     /// The topic of the lane's state, if it has one.
     pub(super) fn state_topic(&self) -> Option<&str> {
-        let topic = self.topics.iter().find(|topic| topic.state);
+        let topic = self.topics.iter().find(|topic| topic.is_state());
         topic.map(|topic| &*topic.name)
     }
 
     /// The topic of a state output.
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let topic = self.topics.get(usize::from(output.0));
-        topic.filter(|topic| topic.state).map(|topic| &*topic.name)
+        topic
+            .filter(|topic| topic.is_state())
+            .map(|topic| &*topic.name)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -191,10 +198,10 @@ impl Outlet {
         self.begin()?;
         self.now_ms = now_ms;
         for output in outbox.iter() {
-            if output.value.is_none() {
-                self.taken.insert(usize::from(output.output.0));
-            }
             self.produce(&output, now_ms)?;
+            if let Some(topic) = self.topics.get_mut(usize::from(output.output.0)) {
+                topic.written = true;
+            }
         }
         self.producer.poll(Duration::ZERO);
         Ok(())
@@ -210,7 +217,7 @@ impl Outlet {
         } else {
             now_ms
         });
-        if !topic.state {
+        if !topic.is_state() {
             record = record.headers(self.headers.clone());
         }
         record.partition = output.partition;
@@ -233,19 +240,20 @@ impl Outlet {
         Ok(())
     }
 
-    /// The topics of outputs that partners read, by their places in the plan.
+    /// The topics that recipients read, by their places in the plan.
     pub(super) fn outputs(&self) -> impl Iterator<Item = (usize, &str)> {
         let topics = self.topics.iter().enumerate();
         topics
-            .filter(|(_, topic)| !topic.state)
+            .filter(|(_, topic)| topic.role == OutputRole::Recipient)
             .map(|(place, topic)| (place, &*topic.name))
     }
 
-    /// Notes where the committed transaction took something back.
-    fn note_tombstones(&mut self) {
-        for place in std::mem::take(&mut self.taken) {
-            if self.topics.get(place).is_some_and(|topic| !topic.state) {
-                self.sweep.took_back(place, self.now_ms);
+    /// Notes where the committed transaction wrote.
+    fn note_written(&mut self) {
+        for (place, topic) in self.topics.iter_mut().enumerate() {
+            let written = std::mem::take(&mut topic.written);
+            if written && topic.role == OutputRole::Recipient {
+                self.sweep.wrote(place, self.now_ms);
             }
         }
     }
@@ -287,7 +295,7 @@ impl Outlet {
         self.repeat("commit", None, |producer| producer.commit_transaction(CALL))?;
         self.opened = None;
         self.sweep.committed();
-        self.note_tombstones();
+        self.note_written();
         Ok(())
     }
 
@@ -336,7 +344,9 @@ impl Outlet {
 
     fn forget(&mut self) {
         self.producer.context().take();
-        self.taken.clear();
+        for topic in &mut self.topics {
+            topic.written = false;
+        }
     }
 
     /// Waits until all that was produced is acknowledged: a commit is fast only

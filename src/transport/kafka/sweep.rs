@@ -1,10 +1,11 @@
 //! When a null is to be appended to an idle output.
 //!
 //! Kafka rolls a segment only at the next append, and compacts none that was not
-//! rolled: without a later message what was taken back would stay for ever above
-//! the tombstone that took it back. Any append will do, so a null under a key
-//! that no output has is used: the tombstone itself, repeated, would take back
-//! what was released again meanwhile. Pure: asking and publishing are elsewhere.
+//! rolled: without a later message what was taken back or corrected would stay
+//! for ever above what took it back or corrected it. Any append will do, so a
+//! null under a key that no output has is used: a tombstone, repeated, would take
+//! back what was released again meanwhile. Pure: asking and publishing are
+//! elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +21,15 @@ pub(super) struct Sweep {
     /// After this time the next append rolls a segment, in milliseconds.
     segment_ms: i64,
     needs: BTreeMap<Spot, Need>,
-    /// Outputs that took something back, in whichever of their partitions.
-    taken: BTreeMap<usize, Taken>,
+    /// Outputs that were written to, in whichever of their partitions.
+    written: BTreeMap<usize, Written>,
     /// Nulls that are part of the open transaction.
     open: Vec<Spot>,
 }
 
-/// When an output took something back, since its partitions were noted.
+/// When an output was written to, since its partitions were noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Taken {
+struct Written {
     first_ms: i64,
     last_ms: i64,
 }
@@ -38,8 +39,7 @@ struct Taken {
 struct Need {
     /// An append at this time, or later.
     from_ms: i64,
-    /// What lies there is of an earlier run: it is not known whether, and when,
-    /// something was taken back.
+    /// What lies there is of an earlier run: it is not known when it was written.
     unknown: bool,
 }
 
@@ -48,42 +48,42 @@ impl Sweep {
         Self {
             segment_ms,
             needs: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            written: BTreeMap::new(),
             open: Vec::new(),
         }
     }
 
-    /// An output took something back at `now_ms`.
-    pub(super) fn took_back(&mut self, output: usize, now_ms: i64) {
-        let fresh = Taken {
+    /// An output was written to at `now_ms`.
+    pub(super) fn wrote(&mut self, output: usize, now_ms: i64) {
+        let fresh = Written {
             first_ms: now_ms,
             last_ms: now_ms,
         };
-        self.taken.entry(output).or_insert(fresh).last_ms = now_ms;
+        self.written.entry(output).or_insert(fresh).last_ms = now_ms;
     }
 
     /// The outputs whose partitions are to be noted now.
     pub(super) fn ripe(&self, now_ms: i64) -> Vec<usize> {
-        let ripe = |taken: &Taken| taken.first_ms + self.segment_ms <= now_ms;
-        let taken = self.taken.iter().filter(|(_, taken)| ripe(taken));
-        taken.map(|(&output, _)| output).collect()
+        let ripe = |written: &Written| written.first_ms + self.segment_ms <= now_ms;
+        let written = self.written.iter().filter(|(_, written)| ripe(written));
+        written.map(|(&output, _)| output).collect()
     }
 
-    /// Notes every partition of an output, each of which may have taken
-    /// something back: librdkafka does not say which.
+    /// Notes every partition of an output, any of which may have been written to:
+    /// librdkafka says which only in a report of each message.
     pub(super) fn spread(&mut self, output: usize, partitions: &[i32]) {
-        let Some(Taken { first_ms, last_ms }) = self.taken.remove(&output) else {
+        let Some(Written { first_ms, last_ms }) = self.written.remove(&output) else {
             return;
         };
         for &partition in partitions {
             self.note((output, partition), first_ms);
         }
         if last_ms > first_ms {
-            self.took_back(output, last_ms);
+            self.wrote(output, last_ms);
         }
     }
 
-    /// Something may have been taken back in `spot` at `at_ms`.
+    /// Something may have been written to `spot` at `at_ms`.
     fn note(&mut self, spot: Spot, at_ms: i64) {
         let need = Need {
             from_ms: at_ms + self.segment_ms,
@@ -110,7 +110,7 @@ impl Sweep {
     }
 
     /// There is an append at the time that was needed, or after it. Where that is
-    /// all that is known, something may have been taken back a moment ago.
+    /// all that is known, it may be of a moment ago.
     pub(super) fn covered(&mut self, spot: Spot, now_ms: i64) {
         let need = self.needs.remove(&spot);
         if need.is_some_and(|need| need.unknown) {
@@ -160,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn every_partition_of_an_output_is_swept_that_took_back() {
+    fn every_partition_of_an_output_is_swept_that_was_written_to() {
         let mut sweep = Sweep::new(1_000);
-        sweep.took_back(0, 5_000);
-        sweep.took_back(0, 5_700);
+        sweep.wrote(0, 5_000);
+        sweep.wrote(0, 5_700);
         assert!(sweep.ripe(5_999).is_empty());
         assert_eq!(sweep.ripe(6_000), [0]);
         sweep.spread(0, &[3, 4]);
