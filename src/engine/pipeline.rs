@@ -371,8 +371,8 @@ impl Pipeline {
     /// Whether a patron whose record this is was erased after it. Where nothing
     /// is remembered of what was sent, each record speaks for itself.
     fn is_erased(&self, input: &Input<'_>) -> bool {
-        let known = key_text(input).and_then(|id| self.table.find(input.partition, id));
-        self.holding.is_some() && known == Some(Known::Erased)
+        let known = |id| self.table.find(input.partition, id);
+        self.holding.is_some() && key_text(input).and_then(known) == Some(Known::Erased)
     }
 
     /// Whether what patrons' records say is kept.

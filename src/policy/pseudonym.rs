@@ -330,8 +330,8 @@ const fn pairs() -> [[u8; 2]; 1 << 12] {
     pairs
 }
 
-/// The text of one pseudonym between quotes: eight characters in a word, the
-/// first one lowest.
+/// The characters of one pseudonym: eight in a word, the first one lowest, and
+/// two bytes of zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pseudonym([u64; 3]);
 
@@ -342,7 +342,6 @@ impl Pseudonym {
     /// 128 bits in base64url; the last character holds two of them.
     #[inline]
     fn of(high: u64, low: u64) -> Pseudonym {
-        const QUOTE: u64 = b'"' as u64;
         // Four characters for twice twelve bits.
         let four = |bits: u64| {
             let pair = |bits: u64| u64::from(u16::from_le_bytes(PAIRS[(bits & 0xfff) as usize]));
@@ -352,27 +351,28 @@ impl Pseudonym {
         let [c, d] = [four((high << 8) | (low >> 56)), four(low >> 32)];
         // The last four bits of these are none of the pseudonym's.
         let [e, f] = [four(low >> 8), four(low << 16)];
-        let [first, second, third] = [a | (b << 32), c | (d << 32), e | (f << 32)];
-        Pseudonym([
-            QUOTE | (first << 8),
-            (first >> 56) | (second << 8),
-            (second >> 56) | ((third << 8) & !(0xff << 56)) | (QUOTE << 56),
-        ])
+        let third = (e | (f << 32)) & (u64::MAX >> 16);
+        Pseudonym([a | (b << 32), c | (d << 32), third])
     }
 
     /// The characters between quotes.
     #[inline]
     #[must_use]
     pub fn quoted(&self) -> [u64; 3] {
-        self.0
+        const QUOTE: u64 = b'"' as u64;
+        let [first, second, third] = self.0;
+        [
+            QUOTE | (first << 8),
+            (first >> 56) | (second << 8),
+            (second >> 56) | (third << 8) | (QUOTE << 56),
+        ]
     }
 
     /// The characters, and two bytes that are none of it.
     #[inline]
     #[must_use]
     pub fn words(&self) -> [u64; 3] {
-        let [a, b, c] = self.0;
-        [(a >> 8) | (b << 56), (b >> 8) | (c << 56), c >> 8]
+        self.0
     }
 
     /// The pseudonym with these 128 bits.
