@@ -79,7 +79,7 @@ pub enum Unfinished {
 
 impl Unfinished {
     /// Makes the pseudonym, for the program that it was begun for.
-    #[inline]
+    #[inline(always)]
     pub fn end(self, program: &Program) -> Pseudonym {
         match self {
             Unfinished::Begun(begun) => program.pseudonymiser.end(begun),

@@ -194,7 +194,7 @@ impl Pseudonymiser {
     }
 
     /// The second half of the work.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn end(&self, begun: Begun) -> Pseudonym {
         let mut block = DIGEST;
@@ -260,12 +260,28 @@ impl Message {
         let mut block = ending(length);
         let mut at = 0;
         for part in parts {
-            let end = at + part.len();
-            block.get_mut(at..end)?.copy_from_slice(part);
-            at = end;
+            at = place(&mut block, at, part)?;
         }
         Some(Message { block })
     }
+}
+
+/// Copies a part into a block; says where it ends. A short one goes in two
+/// pieces that may overlap, as a copy of any length is a call.
+#[inline]
+fn place(block: &mut [u8; BLOCK], at: usize, part: &[u8]) -> Option<usize> {
+    const HALF: usize = 8;
+    let end = at + part.len();
+    let place = block.get_mut(at..end)?;
+    if let (Some(first), Some(last)) = (part.first_chunk::<HALF>(), part.last_chunk())
+        && part.len() <= 2 * HALF
+    {
+        *place.first_chunk_mut()? = *first;
+        *place.last_chunk_mut::<HALF>()? = *last;
+    } else {
+        place.copy_from_slice(part);
+    }
+    Some(end)
 }
 
 /// A block as it ends a message whose last `length` bytes are in it: a one bit
