@@ -43,6 +43,9 @@ pub(super) struct Keys {
     /// The key that was noted last of those that a glance cannot tell apart and
     /// that stand right behind a comma.
     behind_commas: Box<[KeyId; SPOTS]>,
+    /// How many bytes lay between the last key that was noted so and a bare
+    /// value: its quote, a colon, spaces.
+    colon: u8,
 }
 
 /// What is known of a key: no more than a line of the processor's cache.
@@ -153,6 +156,7 @@ impl Keys {
             texts: vec![Text { low: 1, high: 0 }],
             places: Box::new([NONE; PLACES]),
             behind_commas: Box::new([NONE; SPOTS]),
+            colon: 2,
         };
         for (place, member) in node.members.iter().enumerate() {
             // Those of a list's element are not the record's own.
@@ -192,12 +196,21 @@ impl Keys {
     /// The key that stands behind the comma at the start of `bytes`, if it is
     /// known and all before its value is the same as the last time.
     #[inline(never)]
-    pub(super) fn stands_in(&self, bytes: &[u8; 2 * TEXT_MAX], ignored: u32) -> Option<KeyId> {
+    pub(super) fn stands_in(
+        &self,
+        bytes: &[u8; 2 * TEXT_MAX],
+        ignored: u32,
+    ) -> Option<(KeyId, usize)> {
         let inside = bytes.get(2..)?.first_chunk()?;
         let length = special_bytes(inside).trailing_zeros() as usize;
+        // Where the value starts is read off the text: what follows need not wait
+        // for the key.
+        let bare = length + 2 + usize::from(self.colon);
+        let start = bare + usize::from(*bytes.get(bare)? == b'"');
         let key = self.behind_commas[spot(inside.first_chunk()?, length)];
-        let stands = self.known(key).stands_in(bytes.first_chunk()?, ignored);
-        stands.then_some(key)
+        let known = self.known(key);
+        let stands = known.stands_in(bytes.first_chunk()?, ignored);
+        (stands & (known.gap_length() == start)).then_some((key, start))
     }
 
     /// Notes that `key` came behind `before`.
@@ -241,6 +254,8 @@ impl Keys {
             && let Some(start) = inside.first_chunk()
         {
             self.behind_commas[spot(start, end)] = key;
+            let bare = length - usize::from(bytes[length - 1] == b'"');
+            self.colon = bare.saturating_sub(2 + end) as u8;
         }
         let known = &mut self.known[usize::from(key)];
         known.gap = *bytes;

@@ -139,14 +139,14 @@ impl Reader<'_> {
             else {
                 break (at, None);
             };
-            let key = match keys.guess(next, gap, ignored) {
-                Some(key) => key,
+            let (key, start) = match keys.guess(next, gap, ignored) {
+                Some(key) => (key, keys.known(key).gap_length()),
                 None => {
-                    let Some(key) = keys.stands_in(window, ignored) else {
+                    let Some((key, start)) = keys.stands_in(window, ignored) else {
                         break (at, None);
                     };
                     keys.follow(before, key);
-                    key
+                    (key, start)
                 }
             };
             let known = keys.known(key);
@@ -154,7 +154,6 @@ impl Reader<'_> {
             before = key;
             next = known.next;
             ignored = 0;
-            let start = known.gap_length();
             let value = at + start;
             if !known.is_string {
                 let value = self.scan.space(value);
