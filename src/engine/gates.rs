@@ -8,7 +8,7 @@ use super::lane::{Facts, Ref};
 use super::said::Said;
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, at_ns, consent, objection};
+use crate::policy::gate::{Asked, consent, objection, within};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::term::Term;
@@ -359,10 +359,7 @@ pub enum Implied {
 /// 1677, after 2262) is at its end.
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
-    match Instant::parse(text) {
-        Some(instant) => Some(at_ns(&instant)),
-        None => Some(Date::parse(text)?.to_unix_ms().saturating_mul(1_000_000)),
-    }
+    exact_ns(text).map(within)
 }
 
 /// The same in any year.

@@ -39,10 +39,13 @@ const INSTANT_NS_MAX: i64 = LATEST_NS - 1;
 /// its end.
 #[must_use]
 pub fn at_ns(instant: &Instant) -> i64 {
-    let range = i128::from(i64::MIN)..=i128::from(INSTANT_NS_MAX);
-    let cut = instant
-        .unix_nanoseconds()
-        .clamp(*range.start(), *range.end());
+    within(instant.unix_nanoseconds())
+}
+
+/// Nanoseconds since 1970, cut to those that an instant may have here.
+#[must_use]
+pub fn within(nanoseconds: i128) -> i64 {
+    let cut = nanoseconds.clamp(i128::from(i64::MIN), i128::from(INSTANT_NS_MAX));
     i64::try_from(cut).unwrap_or(INSTANT_NS_MAX)
 }
 
