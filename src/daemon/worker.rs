@@ -533,10 +533,52 @@ impl<T: Transport> Worker<T> {
         if self.pipeline.holding().is_none() {
             return Ok(());
         }
+        let outdated = self.pipeline.is_outdated(partition);
+        if outdated {
+            self.decide_anew(partition)?;
+        }
         let now_ms = (self.clock)();
         self.pipeline.begin(BatchTime::from_ms(now_ms));
         self.pipeline.reconcile(partition);
+        if outdated {
+            // What is left to be done shows in the rows.
+            self.pipeline.mark(partition, &mut self.batch.outbox);
+        }
         self.work_off(false)
+    }
+
+    /// Decides each record that was handed out before, as another policy did
+    /// then: of what that made of most of them there are no rows.
+    fn decide_anew(&mut self, partition: i32) -> Result<(), Fault> {
+        let started = Instant::now();
+        let lane = self.pipeline.shared_lane();
+        let mut records = 0;
+        for source in self.pipeline.decided() {
+            let now_ms = (self.clock)();
+            self.pipeline.begin(BatchTime::from_ms(now_ms));
+            let (pipeline, transport) = (&mut self.pipeline, &mut self.transport);
+            // What is known of patrons was read already.
+            let read = match lane.is_patron(source.0) {
+                true => Rebuilt::Done,
+                false => transport.replay(source, partition, &mut |input| pipeline.note(&input))?,
+            };
+            records += pipeline.anew(source, partition);
+            if read == Rebuilt::Done {
+                self.work_off(false)?;
+            }
+            // Then the batch may have been dropped, too.
+            if read == Rebuilt::Interrupted || self.stop.asked() {
+                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+            }
+        }
+        tracing::info!(
+            lane = %lane.name,
+            partition,
+            records,
+            seconds = started.elapsed().as_secs_f64(),
+            "decided anew: the policy is another one"
+        );
+        Ok(())
     }
 
     fn report(&mut self) {

@@ -168,7 +168,7 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        check_state(&topics)?;
+        check_state(&topics, compiled(Layout::One, false))?;
         hold(&mut self.world, by_recipient(topics).collect())?;
         Ok(())
     }

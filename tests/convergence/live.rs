@@ -61,6 +61,15 @@ impl Transport for Live {
         self.memory.rebuild(source, partition, take)
     }
 
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.memory.replay(source, partition, take)
+    }
+
     fn read_again(
         &mut self,
         wanted: &[Coordinates],

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use zeef::daemon::worker::Ended;
+use zeef::engine::lane::Lane;
 use zeef::transport::directory::{Directory, DirectorySettings};
 use zeef::transport::{Fault, Stop};
 
@@ -29,13 +30,18 @@ fn append(root: &Path, source: &str, key: Option<&str>, value: Option<&str>) {
 }
 
 /// One run, as the daemon makes it.
-fn night(root: &Path, setup: Setup, clock: &Arc<AtomicI64>) -> Result<(), Fault> {
+fn night(
+    root: &Path,
+    setup: Setup,
+    lanes: &[Arc<Lane>],
+    clock: &Arc<AtomicI64>,
+) -> Result<(), Fault> {
     let directory = Directory::open(DirectorySettings {
         root: root.to_owned(),
         follow: false,
         line_bytes_max: 1 << 20,
     })?;
-    for lane in compiled(setup.layout, false) {
+    for lane in lanes {
         let transport = directory.transport(&lane.plan(), Stop::default())?;
         let ended = worker(lane, transport, setup, clock).run()?;
         assert_eq!(ended, Ended::AtEnd);
@@ -91,6 +97,7 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
     fs::create_dir(root.join("in")).expect("a folder");
     let clock = Arc::new(AtomicI64::new(story::START_MS));
     let mut world = World::new(crate::recipients(false), golden::KEY, story::START_MS);
+    let mut lanes = compiled(setup.layout, false);
     for step in steps {
         match step {
             Step::Push { source, key, value } => {
@@ -104,15 +111,19 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
                 world.set_clock(*now_ms);
             }
             Step::Run => {
-                night(root, setup, &clock).map_err(|fault| fault.to_string())?;
+                night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
                 let topics = last_lines(root);
-                check_state(&topics)?;
+                check_state(&topics, lanes)?;
                 hold(&mut world, by_recipient(topics).collect())?;
                 for patron_id in world.gone() {
                     if let Some(found) = search(root, &story::traces_of(patron_id)) {
                         return Err(format!("{patron_id} is erased, and still in {found}"));
                     }
                 }
+            }
+            Step::Policy(changed) => {
+                lanes = compiled(setup.layout, *changed);
+                world.set_policy(*changed, crate::recipients(*changed));
             }
             // Files do not lose lines, and no night is broken off here.
             _ => {}
