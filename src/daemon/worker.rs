@@ -302,7 +302,9 @@ impl<T: Transport> Worker<T> {
             if self.pipeline.again_len() > 0 {
                 self.some_again()?;
             }
-            self.settle()?;
+            if !self.settle()? {
+                break;
+            }
             open = false;
         }
         Ok(())
@@ -360,13 +362,15 @@ impl<T: Transport> Worker<T> {
         }
         // What is decided again counts for the rates, too.
         self.again()?;
-        self.settle()
+        self.settle()?;
+        Ok(())
     }
 
-    /// Commits what was decided.
-    fn settle(&mut self) -> Result<(), Fault> {
+    /// Commits what was decided. False when it was dropped instead, on the way to
+    /// a stop.
+    fn settle(&mut self) -> Result<bool, Fault> {
         if !self.pace()? {
-            return Ok(());
+            return Ok(false);
         }
         let started = Instant::now();
         self.hand_on()?;
@@ -382,7 +386,7 @@ impl<T: Transport> Worker<T> {
         self.pipeline.merge();
         self.batch.reset();
         self.batch.aborts = 0;
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -562,12 +566,19 @@ impl<T: Transport> Worker<T> {
                 true => Rebuilt::Done,
                 false => transport.replay(source, partition, &mut |input| pipeline.note(&input))?,
             };
-            records += pipeline.anew(source, partition);
-            if read == Rebuilt::Done {
-                self.work_off(false)?;
+            if read == Rebuilt::Interrupted {
+                return Err(Fault::Abort(INTERRUPTED.to_owned()));
             }
-            // Then the batch may have been dropped, too.
-            if read == Rebuilt::Interrupted || self.stop.asked() {
+            records += pipeline.anew(source, partition);
+            while let Err(fault) = self.work_off(false) {
+                match fault {
+                    // Only this batch is done again: there may be very many.
+                    Fault::Abort(cause) if cause != INTERRUPTED => self.aborted(cause)?,
+                    fault => return Err(fault),
+                }
+            }
+            // Then a batch may have been dropped, too.
+            if self.stop.asked() {
                 return Err(Fault::Abort(INTERRUPTED.to_owned()));
             }
         }

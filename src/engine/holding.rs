@@ -176,6 +176,7 @@ impl Holding {
     pub(super) fn merge(&mut self) {
         self.state.merge();
         self.marks.merge();
+        self.anew.merge();
     }
 
     pub(super) fn abandon(&mut self) {
@@ -183,13 +184,14 @@ impl Holding {
         self.marks.abandon();
         self.back.clear();
         self.again.clear();
-        self.anew.clear();
+        self.anew.abandon();
         self.asked.clear();
     }
 
     pub(super) fn drop_partition(&mut self, partition: i32) {
         self.state.drop_partition(partition);
         self.marks.retain(|kept| kept != partition);
+        self.anew.clear();
     }
 
     pub(super) fn retain(&mut self, kept: impl Fn(i32) -> bool) {

@@ -661,6 +661,23 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_ends_at_what_is_committed() {
+        let replay = |world: &mut MemoryTransport| {
+            let mut offsets = Vec::new();
+            let read = world.replay(LOAN, 0, &mut |input| offsets.push(input.offset));
+            assert_eq!(read, Ok(Rebuilt::Done));
+            offsets
+        };
+        let mut world = world();
+        assert!(replay(&mut world).is_empty());
+        run(&mut world, 3);
+        world.push(LOAN, 0, Some(b"p1"), Payload::Null);
+        assert_eq!(replay(&mut world), [0, 1, 2, 3, 4]);
+        world.cut(LOAN, 0, 3);
+        assert_eq!(replay(&mut world), [3, 4]);
+    }
+
+    #[test]
     fn what_is_pushed_after_the_end_is_read() {
         let mut world = world();
         run(&mut world, 3);

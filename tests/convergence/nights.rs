@@ -1,7 +1,7 @@
 //! The same with a directory of files: lines are appended to its sources, and
 //! each night a process reads them to their end.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirEntry, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +48,21 @@ fn night(
     }
     directory.compact_if_due()?;
     Ok(())
+}
+
+/// How long the outputs are, and how often it was written down under which policy
+/// all was decided.
+fn written(root: &Path) -> (u64, usize) {
+    let files = |folder| fs::read_dir(root.join(folder)).expect("a folder");
+    let read = |file: Result<DirEntry, _>| fs::read(file.expect("a file").path());
+    let outputs = files("out").map(|file| read(file).expect("lines").len() as u64);
+    let states = files(".zeef").map(|file| read(file).expect("what it holds"));
+    let marks = states.map(|state| {
+        String::from_utf8_lossy(&state)
+            .matches("{\"format\":1,\"policy\"")
+            .count()
+    });
+    (outputs.sum(), marks.sum())
 }
 
 /// The last line of each key, of all files that zeef wrote.
@@ -112,6 +127,11 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
             }
             Step::Run => {
                 night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
+                let before = written(root);
+                night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
+                if before != written(root) {
+                    return Err("a night in which nothing came wrote something".to_owned());
+                }
                 let topics = last_lines(root);
                 check_state(&topics, lanes)?;
                 hold(&mut world, by_recipient(topics).collect())?;

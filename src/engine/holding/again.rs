@@ -198,10 +198,9 @@ impl Holding {
             self.take_back(lane, (place, now), refusal, tally, outbox);
         }
         self.asked.clear();
-        self.anew.at_hand = !self.anew.left.is_empty();
+        self.anew.at_hand = self.anew.len() > 0;
         if self.anew.at_hand {
-            let from = self.anew.left.len().saturating_sub(AGAIN_MAX);
-            self.asked.extend(self.anew.left.drain(from..).rev());
+            self.asked.extend(self.anew.take(AGAIN_MAX));
             return self.asked.iter().map(|(place, _)| *place).collect();
         }
         let from = self.again.len().saturating_sub(AGAIN_MAX);
@@ -227,7 +226,7 @@ impl Holding {
     }
 
     pub(in crate::engine) fn again_len(&self) -> usize {
-        self.back.len() + self.again.len() + self.anew.left.len()
+        self.back.len() + self.again.len() + self.anew.len()
     }
 
     /// A record is to be decided again, and its source no longer has it.

@@ -62,12 +62,37 @@ pub(super) struct Anew {
     /// Where the last version of each record of a source lies.
     noted: HashMap<RowKey, i64, foldhash::fast::RandomState>,
     /// The last ones first.
-    pub(super) left: Vec<(Coordinates, RowKey)>,
-    /// Those that are at hand come from there: every recipient is asked.
+    left: Vec<(Coordinates, RowKey)>,
+    /// How many of them, from the end, are part of the batch.
+    taken: usize,
+    /// Those at hand are some of them: every recipient is asked.
     pub(super) at_hand: bool,
 }
 
 impl Anew {
+    pub(super) fn len(&self) -> usize {
+        self.left.len() - self.taken
+    }
+
+    /// Takes the next `count` of them, rising.
+    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = (Coordinates, RowKey)> {
+        let end = self.len();
+        let start = end.saturating_sub(count);
+        self.taken += end - start;
+        self.left[start..end].iter().rev().copied()
+    }
+
+    pub(super) fn merge(&mut self) {
+        self.left.truncate(self.len());
+        self.taken = 0;
+    }
+
+    /// What the batch took is still to be done.
+    pub(super) fn abandon(&mut self) {
+        self.noted.clear();
+        self.taken = 0;
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Anew::default();
     }
@@ -129,11 +154,11 @@ impl Holding {
                 (at(row.offset()), RowKey(patron.0))
             }));
         }
-        for (key, offset) in std::mem::take(&mut self.anew.noted) {
+        let noted = std::mem::take(&mut self.anew.noted);
+        left.extend(noted.into_iter().map(|(key, offset)| {
             let row = self.state.find(partition, key);
-            let newest = row.map_or(offset, |row| row.offset.max(offset));
-            left.push((at(newest), key));
-        }
+            (at(row.map_or(offset, |row| row.offset.max(offset))), key)
+        }));
         left.sort_unstable_by(|one, other| other.cmp(one));
         left.len()
     }
