@@ -118,6 +118,8 @@ struct Batch {
     built: HashSet<i32>,
     aborts: u32,
     last_abort: String,
+    /// The last one was broken off by a rebalance or a stop.
+    interrupted: bool,
     reported: Option<Instant>,
     /// At which time of day it was swept last.
     swept_ms: Option<i64>,
@@ -192,7 +194,10 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.report();
-        self.sweep(false)?;
+        // What broke a batch off is to be heard of before anything is read again.
+        if !std::mem::take(&mut self.batch.interrupted) {
+            self.sweep(false)?;
+        }
         match self.poll()? {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
@@ -418,6 +423,7 @@ impl<T: Transport> Worker<T> {
         tracing::warn!(lane = %self.pipeline.lane().name, %cause, "batch aborted, will be done again");
         self.metrics.aborted();
         self.drop_batch()?;
+        self.batch.interrupted = cause == INTERRUPTED;
         if self.batch.last_abort != cause {
             self.batch.aborts = 0;
         }

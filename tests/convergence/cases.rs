@@ -234,6 +234,33 @@ fn a_policy_that_asks_less_reaches_what_was_final() {
     check(&[&told[..], &more, &policy(false)].concat());
 }
 
+/// More than are decided anew at a time, where every second batch is aborted.
+#[test]
+fn a_policy_that_asks_less_reaches_very_many() {
+    const LOANS: usize = 20_500;
+    let setup = Setup {
+        fail_every: Some(2),
+        ..Setup::PLAIN
+    };
+    let mut site = Site::new(setup, START_MS);
+    let patron = br#"{"patron_id":"p1","library":"NL-A","kind":"person"}"#;
+    site.push("patron", 0, Some(b"p1"), Some(patron));
+    for number in 0..LOANS {
+        let loan = format!(
+            r#"{{"loan_id":"{number}","patron_id":"p1","library":"NL-A","status":"lost","due_on":"2026-06-01"}}"#
+        );
+        site.push("loan", 0, Some(b"p1"), Some(loan.as_bytes()));
+    }
+    site.run().expect("a run to the end");
+    assert!(!site.values().contains_key("visitor"));
+    site.changed = true;
+    site.restart();
+    site.run().expect("a run to the end");
+    assert_eq!(site.values()["visitor"].len(), LOANS);
+    site.check_state().expect("the state as the topics");
+    site.check_silence(|_| false).expect("each once");
+}
+
 /// What nobody could have did not wait for its patron.
 #[test]
 fn a_policy_that_asks_less_holds_what_has_no_patron() {

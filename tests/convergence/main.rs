@@ -242,6 +242,12 @@ fn convergence() {
             rebalance_every: Some(5),
             ..Setup::PLAIN
         },
+        Setup {
+            partitions: 2,
+            batch: 5,
+            interrupt_at: Some(2),
+            ..Setup::PLAIN
+        },
     ];
     for (place, seed) in seeds(60).enumerate() {
         told(seed, &story::story(seed, 40), setups[place % setups.len()]);

@@ -42,6 +42,8 @@ pub struct Setup {
     pub chunk: usize,
     pub fail_every: Option<u32>,
     pub rebalance_every: Option<u32>,
+    /// At which reading of single records, or of all again, they are first revoked.
+    pub interrupt_at: Option<u32>,
     /// How many records may wait for patrons in a partition, and for how long.
     pub holds: (usize, i64),
 }
@@ -54,6 +56,7 @@ impl Setup {
         chunk: usize::MAX,
         fail_every: None,
         rebalance_every: None,
+        interrupt_at: None,
         holds: (100_000, i64::MAX),
     };
 }
@@ -173,7 +176,9 @@ impl Site {
             let transport = MemoryTransport::new(&lane.plan());
             let transport = transport.with_chunk(setup.chunk);
             let transport = transport.with_fail_every(setup.fail_every);
-            Live::new(transport, setup.rebalance_every)
+            let mut live = Live::new(transport, setup.rebalance_every);
+            live.interrupt_at = setup.interrupt_at;
+            live
         });
         site.workers = lanes
             .iter()
