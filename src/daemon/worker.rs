@@ -118,6 +118,8 @@ struct Batch {
     built: HashSet<i32>,
     aborts: u32,
     last_abort: String,
+    /// The last one was broken off by a rebalance or a stop.
+    interrupted: bool,
     reported: Option<Instant>,
     /// At which time of day it was swept last.
     swept_ms: Option<i64>,
@@ -192,7 +194,10 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.report();
-        self.sweep(false)?;
+        // What broke a batch off is to be heard of before anything is read again.
+        if !std::mem::take(&mut self.batch.interrupted) {
+            self.sweep(false)?;
+        }
         match self.poll()? {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
@@ -302,7 +307,9 @@ impl<T: Transport> Worker<T> {
             if self.pipeline.again_len() > 0 {
                 self.some_again()?;
             }
-            self.settle()?;
+            if !self.settle()? {
+                break;
+            }
             open = false;
         }
         Ok(())
@@ -360,13 +367,15 @@ impl<T: Transport> Worker<T> {
         }
         // What is decided again counts for the rates, too.
         self.again()?;
-        self.settle()
+        self.settle()?;
+        Ok(())
     }
 
-    /// Commits what was decided.
-    fn settle(&mut self) -> Result<(), Fault> {
+    /// Commits what was decided. False when it was dropped instead, on the way to
+    /// a stop.
+    fn settle(&mut self) -> Result<bool, Fault> {
         if !self.pace()? {
-            return Ok(());
+            return Ok(false);
         }
         let started = Instant::now();
         self.hand_on()?;
@@ -382,7 +391,7 @@ impl<T: Transport> Worker<T> {
         self.pipeline.merge();
         self.batch.reset();
         self.batch.aborts = 0;
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -414,6 +423,7 @@ impl<T: Transport> Worker<T> {
         tracing::warn!(lane = %self.pipeline.lane().name, %cause, "batch aborted, will be done again");
         self.metrics.aborted();
         self.drop_batch()?;
+        self.batch.interrupted = cause == INTERRUPTED;
         if self.batch.last_abort != cause {
             self.batch.aborts = 0;
         }
@@ -533,10 +543,59 @@ impl<T: Transport> Worker<T> {
         if self.pipeline.holding().is_none() {
             return Ok(());
         }
+        let outdated = self.pipeline.is_outdated(partition);
+        if outdated {
+            self.decide_anew(partition)?;
+        }
         let now_ms = (self.clock)();
         self.pipeline.begin(BatchTime::from_ms(now_ms));
         self.pipeline.reconcile(partition);
+        if outdated {
+            // What is left to be done shows in the rows.
+            self.pipeline.mark(partition, &mut self.batch.outbox);
+        }
         self.work_off(false)
+    }
+
+    /// Decides each record that was handed out before, as another policy did
+    /// then: of what that made of most of them there are no rows.
+    fn decide_anew(&mut self, partition: i32) -> Result<(), Fault> {
+        let started = Instant::now();
+        let lane = self.pipeline.shared_lane();
+        let mut records = 0;
+        for source in self.pipeline.decided() {
+            let now_ms = (self.clock)();
+            self.pipeline.begin(BatchTime::from_ms(now_ms));
+            let (pipeline, transport) = (&mut self.pipeline, &mut self.transport);
+            // What is known of patrons was read already.
+            let read = match lane.is_patron(source.0) {
+                true => Rebuilt::Done,
+                false => transport.replay(source, partition, &mut |input| pipeline.note(&input))?,
+            };
+            if read == Rebuilt::Interrupted {
+                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+            }
+            records += pipeline.anew(source, partition);
+            while let Err(fault) = self.work_off(false) {
+                match fault {
+                    // Only this batch is done again: there may be very many.
+                    Fault::Abort(cause) if cause != INTERRUPTED => self.aborted(cause)?,
+                    fault => return Err(fault),
+                }
+            }
+            // Then a batch may have been dropped, too.
+            if self.stop.asked() {
+                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+            }
+        }
+        tracing::info!(
+            lane = %lane.name,
+            partition,
+            records,
+            seconds = started.elapsed().as_secs_f64(),
+            "decided anew: the policy is another one"
+        );
+        Ok(())
     }
 
     fn report(&mut self) {

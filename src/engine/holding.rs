@@ -7,9 +7,11 @@
 //! one: a rebuild has already seen the change.
 
 mod again;
+mod anew;
 mod change;
 mod facts;
 
+use anew::{Anew, Marks};
 use change::{Change, Count};
 
 use super::gates::Refusal;
@@ -91,6 +93,9 @@ pub struct Holding {
     meanings: Vec<Meaning>,
     /// Of the policy's version.
     policy: u64,
+    /// The name of the row that says under which policy records were decided.
+    mark: RowKey,
+    marks: Marks,
     current: Current,
     answers: Vec<Answer>,
     /// When the term of each admitted recipient is over.
@@ -98,6 +103,7 @@ pub struct Holding {
     /// Rows to be taken back, and rows whose record is to be decided again.
     back: Vec<((i32, RowKey), Refusal)>,
     again: Vec<(i32, RowKey)>,
+    anew: Anew,
     asked: Vec<(Coordinates, RowKey)>,
     /// Rows that are looked at, kept for their memory.
     found: Vec<RowKey>,
@@ -109,6 +115,8 @@ impl Holding {
         let meaning = |source: &Source| Meaning::new(&source.kind.name, &source.kind.id);
         Holding {
             policy: namer.hash(lane.policy_version.as_bytes()),
+            mark: namer.mark(),
+            marks: Marks::default(),
             meanings: lane.sources.iter().map(meaning).collect(),
             namer,
             state: State::default(),
@@ -126,6 +134,7 @@ impl Holding {
             terms: Vec::new(),
             back: Vec::new(),
             again: Vec::new(),
+            anew: Anew::default(),
             asked: Vec::new(),
             found: Vec::new(),
         }
@@ -149,6 +158,13 @@ impl Holding {
         value: Option<&[u8]>,
     ) -> Result<(), text::TextError> {
         let key = text::read_key(key)?;
+        if key == self.mark {
+            let own = value.map(|value| text::is_mark_of(lane, value));
+            self.marks
+                .restore(partition, own.transpose()? == Some(true));
+            return Ok(());
+        }
+        self.marks.restore_row(partition);
         let row = match value {
             Some(value) => text::read(lane, value)?.filter(Row::lives),
             None => None,
@@ -159,21 +175,28 @@ impl Holding {
 
     pub(super) fn merge(&mut self) {
         self.state.merge();
+        self.marks.merge();
+        self.anew.merge();
     }
 
     pub(super) fn abandon(&mut self) {
         self.state.abandon();
+        self.marks.abandon();
         self.back.clear();
         self.again.clear();
+        self.anew.abandon();
         self.asked.clear();
     }
 
     pub(super) fn drop_partition(&mut self, partition: i32) {
         self.state.drop_partition(partition);
+        self.marks.retain(|kept| kept != partition);
+        self.anew.clear();
     }
 
     pub(super) fn retain(&mut self, kept: impl Fn(i32) -> bool) {
-        self.state.retain(kept);
+        self.state.retain(&kept);
+        self.marks.retain(kept);
     }
 
     fn key_of(&self, source: &Source, library: &str, id: &str) -> RowKey {
@@ -187,10 +210,16 @@ impl Holding {
         }
     }
 
-    /// Whether there is a row of this record.
-    pub(super) fn has(&self, source: &Source, partition: i32, library: &str, id: &str) -> bool {
-        let key = self.key_of(source, library, id);
-        self.state.find(partition, key).is_some()
+    /// Whether the record that lies there was to be decided again.
+    pub(super) fn is_asked(&self, source: &Source, at: Coordinates, key: (&str, &str)) -> bool {
+        self.asked_at(at) == Some(self.key_of(source, key.0, key.1))
+    }
+
+    /// Which record was to be decided again that lies there.
+    fn asked_at(&self, at: Coordinates) -> Option<RowKey> {
+        let found = self.asked.binary_search_by_key(&at, |(place, _)| *place);
+        let (_, key) = self.asked.get(found.ok()?)?;
+        Some(*key)
     }
 
     /// Begins with a record. False where a later version of it was decided.
@@ -280,7 +309,7 @@ impl Holding {
             let entry = self.before().and_then(|row| row.entry(place(recipient)));
             entry.is_some_and(Entry::lives)
         };
-        self.current.met == Met::First || lives()
+        self.current.met == Met::First || self.anew.at_hand || lives()
     }
 
     /// How the record at hand stood.
@@ -312,10 +341,8 @@ impl Holding {
         } = self.current;
         let before = self.before().cloned();
         let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
-        let (patron_row, said) = match patron_id {
-            Some(id) => (row_of(table, partition, id), sayings.find(partition, id)),
-            None => (None, None),
-        };
+        let patron_row = patron_id.and_then(|id| row_of(table, partition, id));
+        let said = patron_id.and_then(|id| sayings.find(partition, id));
         self.bound_holds(&before);
         let mut answers = std::mem::take(&mut self.answers);
         answers.sort_unstable_by_key(|answer| answer.recipient);
@@ -430,6 +457,8 @@ impl Holding {
             entries: Box::default(),
             more: before.and_then(|row| row.more),
         });
+        // Of whom nothing is known may have been erased: no row has to name them.
+        let patron_id = patron_id.filter(|id| table.find(partition, id).is_some());
         self.keep(lane, (partition, key), row, patron_id, outbox);
     }
 

@@ -246,6 +246,9 @@ impl Pipeline {
             return;
         };
         self.count_input(at, input);
+        if let Some(holding) = self.holding.as_mut().filter(|_| source.kind.keyed) {
+            holding.meet(&lane, input.partition, outbox);
+        }
         self.records[at].forget();
         let outcome = self.read(input, source);
         self.tally.sources[at].unfit += u64::from(self.records[at].unfit());
@@ -295,7 +298,7 @@ impl Pipeline {
         };
         if let Some(input) = &input
             && let Ok(Read::Record(text)) = self.read(input, source)
-            && self.is_wanted(source, input, text)
+            && self.is_wanted(source, place, (input, text))
         {
             let case = Case {
                 lane: &lane,
@@ -307,6 +310,55 @@ impl Pipeline {
         if let Some(holding) = &mut self.holding {
             let around = (&self.table, &self.sayings, &self.now);
             holding.gone(&lane, place, around, &mut self.tally, outbox);
+        }
+    }
+
+    /// Whether the records of a partition were decided under another policy, so
+    /// that each of them has to be decided anew.
+    #[must_use]
+    pub fn is_outdated(&self, partition: i32) -> bool {
+        let holding = self.holding.as_ref();
+        holding.is_some_and(|holding| holding.is_outdated(partition))
+    }
+
+    /// The sources of which recipients have records.
+    #[must_use]
+    pub fn decided(&self) -> Vec<SourceId> {
+        let sources = self.lane.sources.iter();
+        let decided = sources.filter(|source| source.kind.keyed && !source.recipients.is_empty());
+        decided.map(|source| SourceId(source.place)).collect()
+    }
+
+    /// Notes where a record lies that is to be decided anew; those of a partition
+    /// come in their order.
+    pub fn note(&mut self, input: &Input<'_>) {
+        let lane = Arc::clone(&self.lane);
+        if let Some(source) = lane.source(input.source)
+            && let Ok(Read::Record(text)) = self.read(input, source)
+            && self.statement(source, input, text).is_ok()
+        {
+            let record = self.records[usize::from(source.place)].reading(text);
+            let holding = self.holding.as_mut();
+            if let Some((holding, key)) = holding.zip(source.state_key(record, input)) {
+                holding.note(source, key, input.offset);
+            }
+        }
+    }
+
+    /// The records of a source that were noted, and patrons that are known, wait
+    /// to be decided [`again`](Self::again), for every recipient. Says how many.
+    pub fn anew(&mut self, source: SourceId, partition: i32) -> usize {
+        let source = self.lane.source(source);
+        let holding = self.holding.as_mut().zip(source);
+        holding.map_or(0, |(holding, source)| {
+            holding.decide_anew(source, partition, &self.table)
+        })
+    }
+
+    /// Writes down that all records of a partition are decided under this policy.
+    pub fn mark(&mut self, partition: i32, outbox: &mut Outbox) {
+        if let Some(holding) = &mut self.holding {
+            holding.mark(&self.lane, partition, outbox);
         }
     }
 
@@ -552,13 +604,11 @@ impl Pipeline {
     }
 
     /// Whether a record that was read again is the one that was meant.
-    fn is_wanted(&self, source: &Source, input: &Input<'_>, text: &str) -> bool {
-        let record = self.records[usize::from(input.source.0)].reading(text);
-        let key = source.state_key(record, input);
-        let holding = self.holding.as_ref().zip(key);
-        holding.is_some_and(|(holding, (library, id))| {
-            holding.has(source, input.partition, library, id)
-        })
+    fn is_wanted(&self, source: &Source, at: Coordinates, read: (&Input<'_>, &str)) -> bool {
+        let record = self.records[usize::from(source.place)].reading(read.1);
+        let holding = self.holding.as_ref();
+        let holding = holding.zip(source.state_key(record, read.0));
+        holding.is_some_and(|(holding, key)| holding.is_asked(source, at, key))
     }
 
     fn decide_record(&mut self, case: Case<'_>, text: &str, met: Met, outbox: &mut Outbox) {
@@ -583,7 +633,7 @@ impl Pipeline {
             self.tally.sources[at].applied += 1;
         }
         let record = self.records[at].reading(text);
-        let patron = match patron_of(&self.table, source, input) {
+        let mut patron = match patron_of(&self.table, source, input) {
             // An older record of a patron that is known to be erased since.
             Patron::Nobody if is_patron && self.is_erased(input) => Patron::Erased,
             patron => patron,
@@ -598,6 +648,9 @@ impl Pipeline {
                     self.tally.recipients[index].unchanged += 1;
                 }
                 return;
+            }
+            if holding.lost_patron(&self.table, key_text(input)) {
+                patron = Patron::Erased;
             }
         }
         let row = match patron {

@@ -70,6 +70,12 @@ impl Namer {
         PatronRef(made.bits())
     }
 
+    /// The name of the row that says under which policy records were decided.
+    #[must_use]
+    pub fn mark(&self) -> RowKey {
+        self.record(&Meaning::new("zeef", "state"), "", "policy")
+    }
+
     /// Starts a keyed hash that is the same after a restart.
     #[must_use]
     pub fn hasher(&self) -> Hasher {

@@ -182,6 +182,13 @@ impl MemoryTransport {
         self
     }
 
+    /// Goes on under another policy, whose lane has the same sources.
+    pub fn follow(&mut self, plan: &LanePlan) -> &mut Self {
+        let topics = plan.outputs.iter();
+        self.topics = topics.map(|output| output.topic.clone()).collect();
+        self
+    }
+
     /// Everything that was committed, oldest first.
     #[must_use]
     pub fn published(&self) -> &[Published] {
@@ -312,6 +319,15 @@ impl MemoryTransport {
 }
 
 impl Partition {
+    /// Hands out what lies below `end`.
+    fn read(&self, source: SourceId, number: usize, end: usize, take: &mut dyn FnMut(Input<'_>)) {
+        for (offset, message) in self.messages.iter().enumerate().take(end) {
+            if let Some(message) = message {
+                take(message.input(usize::from(source.0), number, offset));
+            }
+        }
+    }
+
     fn compact(&mut self) {
         let mut later = HashSet::new();
         for message in self.messages.iter_mut().rev() {
@@ -396,13 +412,19 @@ impl Transport for MemoryTransport {
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
-        let index = usize::from(source.0);
         let (number, found) = self.find(source, partition)?;
-        for (offset, message) in found.messages.iter().enumerate() {
-            if let Some(message) = message {
-                take(message.input(index, number, offset));
-            }
-        }
+        found.read(source, number, usize::MAX, take);
+        Ok(Rebuilt::Done)
+    }
+
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let (number, found) = self.find(source, partition)?;
+        found.read(source, number, found.committed, take);
         Ok(Rebuilt::Done)
     }
 
@@ -636,6 +658,23 @@ mod tests {
             world.rebuild(PATRON, 2, &mut |_| ()),
             Err(Fault::Stop(_))
         ));
+    }
+
+    #[test]
+    fn a_replay_ends_at_what_is_committed() {
+        let replay = |world: &mut MemoryTransport| {
+            let mut offsets = Vec::new();
+            let read = world.replay(LOAN, 0, &mut |input| offsets.push(input.offset));
+            assert_eq!(read, Ok(Rebuilt::Done));
+            offsets
+        };
+        let mut world = world();
+        assert!(replay(&mut world).is_empty());
+        run(&mut world, 3);
+        world.push(LOAN, 0, Some(b"p1"), Payload::Null);
+        assert_eq!(replay(&mut world), [0, 1, 2, 3, 4]);
+        world.cut(LOAN, 0, 3);
+        assert_eq!(replay(&mut world), [3, 4]);
     }
 
     #[test]

@@ -380,6 +380,20 @@ pub trait Transport {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault>;
 
+    /// Reads `partition` of a source from its beginning to the position that is
+    /// committed: what was handed out before, as far as it is still there. Moves
+    /// no position. Where this was interrupted the worker drops what was read.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault>;
+
     /// Reads records again by their coordinates; moves no position.
     ///
     /// `wanted` is sorted, without doubles. `take` gets each in that order: its

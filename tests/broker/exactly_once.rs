@@ -494,6 +494,15 @@ impl Transport for Aborting {
         self.inner.rebuild(source, partition, take)
     }
 
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.inner.replay(source, partition, take)
+    }
+
     fn read_again(
         &mut self,
         wanted: &[Coordinates],

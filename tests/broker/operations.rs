@@ -12,6 +12,7 @@ mod idle;
 mod login;
 mod partitions;
 mod partner;
+mod policy;
 mod rate;
 mod refusals;
 mod retraction;

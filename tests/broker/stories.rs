@@ -54,12 +54,15 @@ struct Stage<'a> {
     writer: Writer,
     clock: Arc<AtomicI64>,
     world: World,
+    /// Whether the policy is the changed one.
+    changed: bool,
 }
 
 impl<'a> Stage<'a> {
     fn new(broker: &'a Broker, seed: u64) -> Self {
         let topics = Topics::new(broker, &format!("story-{seed}"));
-        for lane in compiled(Layout::One, false) {
+        // That of the changed policy has every topic.
+        for lane in compiled(Layout::One, true) {
             let plan = lane.plan();
             let sources = plan.sources.iter().map(|source| &source.topic);
             for topic in sources.chain(plan.outputs.iter().map(|output| &output.topic)) {
@@ -73,6 +76,7 @@ impl<'a> Stage<'a> {
             writer: Writer::new(broker, Partitioner::Murmur2),
             clock: Arc::new(AtomicI64::new(story::START_MS)),
             world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
+            changed: false,
         }
     }
 
@@ -101,6 +105,10 @@ impl<'a> Stage<'a> {
                     held.unwrap_or_else(|difference| {
                         panic!("story {seed} at step {number}: {difference}")
                     });
+                }
+                Step::Policy(changed) => {
+                    self.changed = *changed;
+                    self.world.set_policy(*changed, crate::recipients(*changed));
                 }
                 // A broker does not lose records here, and each run starts anew.
                 _ => {}
@@ -132,7 +140,7 @@ impl<'a> Stage<'a> {
             batch: 8,
             ..Setup::PLAIN
         };
-        for lane in compiled(Layout::One, false) {
+        for lane in compiled(Layout::One, self.changed) {
             let opened =
                 KafkaTransport::open(settings.clone(), lane.plan(), place, Stop::default());
             let transport = opened.expect("a transport");
@@ -147,7 +155,7 @@ impl<'a> Stage<'a> {
 
     fn check(&mut self) -> Result<(), String> {
         let mut topics = site::Topics::new();
-        for lane in compiled(Layout::One, false) {
+        for lane in compiled(Layout::One, true) {
             let plan = lane.plan();
             let names: Vec<String> = plan
                 .outputs
@@ -168,7 +176,7 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        check_state(&topics)?;
+        check_state(&topics, compiled(Layout::One, self.changed))?;
         hold(&mut self.world, by_recipient(topics).collect())?;
         Ok(())
     }

@@ -285,6 +285,44 @@ fn consume(transport: &mut KafkaTransport) -> Vec<String> {
     read
 }
 
+#[test]
+fn a_replay_ends_where_the_worker_goes_on() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let world = World::new(broker, "replay", 2);
+    let replay = |transport: &mut KafkaTransport, source, partition| {
+        let mut read = Vec::new();
+        let take = &mut |input: Input<'_>| read.push(show(Some(input)));
+        assert_eq!(transport.replay(source, partition, take), Ok(Rebuilt::Done));
+        read.join(" ")
+    };
+    let write = |topic: &str, values: &[&str]| {
+        let records = values.iter().map(|value| Record::new("k", *value).to(0));
+        world.topics.write(topic, &records.collect::<Vec<_>>());
+    };
+    write("loan", &["a", "b"]);
+    write("patron", &["c"]);
+    let mut transport = world.open().unwrap();
+    assert_eq!(consume(&mut transport), ["0 a", "0 b", "0 c"]);
+    // What lies behind the position is not handed out yet.
+    write("loan", &["d"]);
+    assert_eq!(replay(&mut transport, LOAN, 0), "a b");
+    assert_eq!(replay(&mut transport, LOAN, 1), "");
+    assert_eq!(replay(&mut transport, PATRON, 0), "c");
+    transport.close(true).unwrap();
+
+    let mut transport = world.running();
+    assert_eq!(replay(&mut transport, LOAN, 0), "a b");
+    world.topics.cut("loan", 0, 1);
+    assert_eq!(replay(&mut transport, LOAN, 0), "b");
+    let nowhere = transport.replay(LOAN, 7, &mut |_| ());
+    assert!(matches!(nowhere, Err(Fault::Stop(_))), "{nowhere:?}");
+    world.stop.ask();
+    let stopped = transport.replay(LOAN, 0, &mut |_| ());
+    assert_eq!(stopped, Ok(Rebuilt::Interrupted));
+}
+
 /// As where nobody ran for longer than a broker keeps offsets.
 #[test]
 fn a_lane_goes_on_by_its_state_where_the_groups_offsets_are_gone() {

@@ -204,6 +204,82 @@ fn an_agreement_that_is_renewed_lets_go_on() {
     ]);
 }
 
+/// What was final under the old policy has no row.
+#[test]
+fn a_policy_that_asks_less_reaches_what_was_final() {
+    let loan = |id: &str, status: &str| {
+        let fields = format!(r#""loan_id":"{id}","status":"{status}","due_on":"2026-06-01""#);
+        push("loan", &fields)
+    };
+    let ends = r#""membership":{"id":"M","status":"ended","ends_on":"2026-06-01"}"#;
+    let patron = push("patron", ends);
+    let loans = [loan("l", "lost"), loan("m", "returned"), loan("m", "lost")];
+    let policy = |changed| [Step::Policy(changed), Step::Run];
+    let told = [&[patron][..], &loans, &[Step::Run]].concat();
+    check(&[&told[..], &policy(true), &policy(false), &policy(true)].concat());
+    let cut = [Step::Cut("loan")];
+    check(&[&told[..], &cut, &policy(true)].concat());
+    check(
+        &[
+            &told[..],
+            &policy(true),
+            &cut,
+            &policy(false),
+            &policy(true),
+        ]
+        .concat(),
+    );
+    // What comes with the policy is decided by it at once.
+    let more = [Step::Policy(true), loan("l", "open"), Step::Run];
+    check(&[&told[..], &more, &policy(false)].concat());
+}
+
+/// More than are decided anew at a time, where every second batch is aborted.
+#[test]
+fn a_policy_that_asks_less_reaches_very_many() {
+    const LOANS: usize = 20_500;
+    let setup = Setup {
+        fail_every: Some(2),
+        ..Setup::PLAIN
+    };
+    let mut site = Site::new(setup, START_MS);
+    let patron = br#"{"patron_id":"p1","library":"NL-A","kind":"person"}"#;
+    site.push("patron", 0, Some(b"p1"), Some(patron));
+    for number in 0..LOANS {
+        let loan = format!(
+            r#"{{"loan_id":"{number}","patron_id":"p1","library":"NL-A","status":"lost","due_on":"2026-06-01"}}"#
+        );
+        site.push("loan", 0, Some(b"p1"), Some(loan.as_bytes()));
+    }
+    site.run().expect("a run to the end");
+    assert!(!site.values().contains_key("visitor"));
+    site.changed = true;
+    site.restart();
+    site.run().expect("a run to the end");
+    assert_eq!(site.values()["visitor"].len(), LOANS);
+    site.check_state().expect("the state as the topics");
+    site.check_silence(|_| false).expect("each once");
+}
+
+/// What nobody could have did not wait for its patron.
+#[test]
+fn a_policy_that_asks_less_holds_what_has_no_patron() {
+    let loan = push(
+        "loan",
+        r#""loan_id":"l","status":"lost","due_on":"2026-06-01""#,
+    );
+    check(&[
+        loan,
+        Step::Run,
+        Step::Policy(true),
+        Step::Run,
+        member(""),
+        Step::Run,
+        Step::Policy(false),
+        Step::Run,
+    ]);
+}
+
 #[test]
 fn nothing_is_sent_of_a_patron_who_is_known_to_be_erased() {
     let mut site = Site::new(Setup::PLAIN, START_MS);

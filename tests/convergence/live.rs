@@ -1,5 +1,6 @@
 //! Sources in memory whose worker stays assigned when it has read all, as a
-//! daemon's does, and now and then loses its partitions.
+//! daemon's does, now and then loses its partitions, and is interrupted by that
+//! while it reads something again.
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub struct Live {
     pub memory: MemoryTransport,
     /// Every so many polls the partitions are revoked, or lost.
     pub rebalance_every: Option<u32>,
+    /// At which reading the partitions are revoked next: twice as late each time.
+    pub interrupt_at: Option<u32>,
+    readings: u32,
+    interrupted: bool,
     polls: u32,
     ready: bool,
 }
@@ -23,13 +28,27 @@ impl Live {
         Live {
             memory,
             rebalance_every,
+            interrupt_at: None,
+            readings: 0,
+            interrupted: false,
             polls: 0,
             ready: false,
         }
     }
 
+    /// Whether something comes between.
+    fn is_interrupted(&mut self) -> bool {
+        self.readings += 1;
+        self.interrupted |= Some(self.readings) == self.interrupt_at;
+        if self.interrupted {
+            self.interrupt_at = Some(self.readings * 2);
+        }
+        self.interrupted
+    }
+
     pub fn restart(&mut self) {
         self.memory.restart();
+        self.interrupted = false;
         self.ready = false;
     }
 }
@@ -40,6 +59,9 @@ impl Transport for Live {
         wait: Duration,
         take: &mut dyn FnMut(Input<'_>) -> Flow,
     ) -> Result<Polled, Fault> {
+        if std::mem::take(&mut self.interrupted) {
+            return Ok(Polled::Revoked);
+        }
         if self.ready
             && let Some(every) = self.rebalance_every
         {
@@ -61,11 +83,26 @@ impl Transport for Live {
         self.memory.rebuild(source, partition, take)
     }
 
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        if self.is_interrupted() {
+            return Ok(Rebuilt::Interrupted);
+        }
+        self.memory.replay(source, partition, take)
+    }
+
     fn read_again(
         &mut self,
         wanted: &[Coordinates],
         take: &mut dyn FnMut(usize, Option<Input<'_>>),
     ) -> Result<Rebuilt, Fault> {
+        if self.is_interrupted() {
+            return Ok(Rebuilt::Interrupted);
+        }
         self.memory.read_again(wanted, take)
     }
 

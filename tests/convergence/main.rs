@@ -76,7 +76,7 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
             }
             Step::Cut(source) if !unread => world.cut(source, 0),
             Step::Vanish => world.forget_erased(),
-            Step::Policy(changed) => world.set_policy(recipients(*changed)),
+            Step::Policy(changed) => world.set_policy(*changed, recipients(*changed)),
             Step::Cut(_) | Step::Restart | Step::Compact => {}
         }
     }
@@ -142,6 +142,13 @@ fn stories_reach_everything() {
     }
     for what in [
         "own-marketing objection_marketing",
+        "own-marketing released by a policy",
+        "own-circle released by a policy",
+        "own-written released by a policy",
+        "own-keeper released by a policy",
+        "own-returner released by a policy",
+        "own-joined released by a policy",
+        "visitor released by a policy",
         "own-circle library",
         "own-keeper kept",
         "own-keeper agreement_lapsed",
@@ -233,6 +240,12 @@ fn convergence() {
             batch: 4,
             chunk: 3,
             rebalance_every: Some(5),
+            ..Setup::PLAIN
+        },
+        Setup {
+            partitions: 2,
+            batch: 5,
+            interrupt_at: Some(2),
             ..Setup::PLAIN
         },
     ];

@@ -1,13 +1,14 @@
 //! The same with a directory of files: lines are appended to its sources, and
 //! each night a process reads them to their end.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirEntry, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use zeef::daemon::worker::Ended;
+use zeef::engine::lane::Lane;
 use zeef::transport::directory::{Directory, DirectorySettings};
 use zeef::transport::{Fault, Stop};
 
@@ -29,19 +30,39 @@ fn append(root: &Path, source: &str, key: Option<&str>, value: Option<&str>) {
 }
 
 /// One run, as the daemon makes it.
-fn night(root: &Path, setup: Setup, clock: &Arc<AtomicI64>) -> Result<(), Fault> {
+fn night(
+    root: &Path,
+    setup: Setup,
+    lanes: &[Arc<Lane>],
+    clock: &Arc<AtomicI64>,
+) -> Result<(), Fault> {
     let directory = Directory::open(DirectorySettings {
         root: root.to_owned(),
         follow: false,
         line_bytes_max: 1 << 20,
     })?;
-    for lane in compiled(setup.layout, false) {
+    for lane in lanes {
         let transport = directory.transport(&lane.plan(), Stop::default())?;
         let ended = worker(lane, transport, setup, clock).run()?;
         assert_eq!(ended, Ended::AtEnd);
     }
     directory.compact_if_due()?;
     Ok(())
+}
+
+/// How long the outputs are, and how often it was written down under which policy
+/// all was decided.
+fn written(root: &Path) -> (u64, usize) {
+    let files = |folder| fs::read_dir(root.join(folder)).expect("a folder");
+    let read = |file: Result<DirEntry, _>| fs::read(file.expect("a file").path());
+    let outputs = files("out").map(|file| read(file).expect("lines").len() as u64);
+    let states = files(".zeef").map(|file| read(file).expect("what it holds"));
+    let marks = states.map(|state| {
+        String::from_utf8_lossy(&state)
+            .matches("{\"format\":1,\"policy\"")
+            .count()
+    });
+    (outputs.sum(), marks.sum())
 }
 
 /// The last line of each key, of all files that zeef wrote.
@@ -91,6 +112,7 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
     fs::create_dir(root.join("in")).expect("a folder");
     let clock = Arc::new(AtomicI64::new(story::START_MS));
     let mut world = World::new(crate::recipients(false), golden::KEY, story::START_MS);
+    let mut lanes = compiled(setup.layout, false);
     for step in steps {
         match step {
             Step::Push { source, key, value } => {
@@ -104,15 +126,24 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
                 world.set_clock(*now_ms);
             }
             Step::Run => {
-                night(root, setup, &clock).map_err(|fault| fault.to_string())?;
+                night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
+                let before = written(root);
+                night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
+                if before != written(root) {
+                    return Err("a night in which nothing came wrote something".to_owned());
+                }
                 let topics = last_lines(root);
-                check_state(&topics)?;
+                check_state(&topics, lanes)?;
                 hold(&mut world, by_recipient(topics).collect())?;
                 for patron_id in world.gone() {
                     if let Some(found) = search(root, &story::traces_of(patron_id)) {
                         return Err(format!("{patron_id} is erased, and still in {found}"));
                     }
                 }
+            }
+            Step::Policy(changed) => {
+                lanes = compiled(setup.layout, *changed);
+                world.set_policy(*changed, crate::recipients(*changed));
             }
             // Files do not lose lines, and no night is broken off here.
             _ => {}

@@ -120,23 +120,79 @@ fields      = { branch = { from = "branch" }, home = { from = "patron.membership
     ),
 ];
 
-/// What a changed policy has in place of what. It asks no less and no more of
-/// records themselves: of those that nobody could have there are no rows, so
-/// that a policy does not reach them that asks less.
-const CHANGES: &[(&str, &str)] = &[
+/// What is only in a changed policy. It shows nothing of a patron's own: while it is
+/// in none, nobody takes back what it has.
+const VISITOR: (&str, &str) = (
+    "visitor",
+    r#"
+purpose     = "visitor"
+legal_basis = "contract"
+source      = "loan"
+libraries   = "all"
+when        = [{ field = "status", is = ["lost", "open"] }]
+retention   = { term = "P1Y", from = "due_on", after = "retract" }
+key         = { pseudonym = "loan_id" }
+fields      = { status = { from = "status" }, branch = { from = "branch" } }
+"#,
+);
+
+/// What a changed policy has in place of what, by recipient: it asks more of some
+/// records, and less of others.
+const CHANGES: &[(&str, &str, &str)] = &[
     (
+        "own-marketing",
         "email = { from = \"email\" } }",
         "email = { from = \"email\" }, kind = { from = \"kind\" } }",
     ),
-    ("until = \"2027-01-31\"", "until = \"2028-01-31\""),
+    ("own-marketing", "P1Y", "P30D"),
+    (
+        "own-circle",
+        "[\"NL-AmrBKW\", \"NL-Own\"]",
+        "[\"NL-AmrBKW\", \"NL-Own\", \"BE-GntB\"]",
+    ),
+    (
+        "own-circle",
+        "[\"open\", \"overdue\", \"returned\"]",
+        "[\"open\", \"lost\", \"returned\"]",
+    ),
+    ("own-written", "P1Y", "P2Y"),
+    (
+        "own-written",
+        "libraries   = \"all\"",
+        "libraries   = [\"NL-AmrBKW\"]",
+    ),
+    (
+        "own-keeper",
+        "until = \"2027-01-31\"",
+        "until = \"2028-01-31\"",
+    ),
+    (
+        "own-keeper",
+        "[\"placed\", \"ready_for_pickup\"]",
+        "[\"placed\", \"ready_for_pickup\", \"collected\"]",
+    ),
+    (
+        "own-returner",
+        "libraries   = \"all\"",
+        "libraries   = \"all\"\nwhen        = [{ field = \"stage\", is = [\"collection\"] }]",
+    ),
+    ("own-national", "P2Y", "P1Y"),
+    (
+        "own-joined",
+        "when        = [{ field = \"status\", is = [\"open\", \"overdue\"] }]",
+        "loan_history = true",
+    ),
+    ("own-joined", "P30D", "P1Y"),
 ];
 
 /// Writes the files into a folder of recipients, as they are or changed.
 pub fn write(folder: &Path, changed: bool) {
-    for (name, text) in FILES {
+    let visitor = Some(&VISITOR).filter(|_| changed);
+    for (name, text) in FILES.iter().chain(visitor) {
         let head = format!("name = \"{name}\"\ntopic = \"out.{name}\"\n");
         let mut text = format!("{head}{REGISTER}{text}");
-        for (from, to) in CHANGES.iter().filter(|_| changed) {
+        for (_, from, to) in CHANGES.iter().filter(|(of, ..)| changed && of == name) {
+            assert!(text.contains(from), "{name} has {from}");
             text = text.replace(from, to);
         }
         let path = folder.join(format!("{name}.toml"));
@@ -342,9 +398,11 @@ pub const RECIPIENTS: &[Recipient] = &[
     },
 ];
 
-/// What stands in place of those with their names in a changed policy.
-pub const CHANGED: &[Recipient] = &[
+/// What stands in place of those with their names in a changed policy, in their
+/// order, and who is only in that one.
+const CHANGED: &[Recipient] = &[
     Recipient {
+        retention: Retention::retract(Term::days(30), "patron.membership.ends_on"),
         project: |view| {
             let mut out = of_patron(view);
             out.copy(view, "surname", "patron.surname");
@@ -355,12 +413,72 @@ pub const CHANGED: &[Recipient] = &[
         ..RECIPIENTS[0]
     },
     Recipient {
+        libraries: &["NL-AmrBKW", "NL-Own", "BE-GntB"],
+        when: &[Condition::Is("status", &["open", "lost", "returned"])],
+        ..RECIPIENTS[1]
+    },
+    Recipient {
+        libraries: &["NL-AmrBKW"],
+        retention: Retention::retract(Term::years(2), "patron.updated_at"),
+        ..RECIPIENTS[2]
+    },
+    Recipient {
+        when: &[Condition::Is(
+            "status",
+            &["placed", "ready_for_pickup", "collected"],
+        )],
         agreement: Some(Paper {
             from: "2026-02-01",
             until: "2028-01-31",
             retract: false,
         }),
         ..RECIPIENTS[3]
+    },
+    Recipient {
+        needs: &[
+            "debt_id",
+            "library",
+            "stage",
+            "amount_cents",
+            "invoiced_at",
+            "patron.surname",
+        ],
+        when: &[Condition::Is("stage", &["collection"])],
+        ..RECIPIENTS[4]
+    },
+    Recipient {
+        retention: Retention::retract(Term::years(1), "patron.membership.starts_on"),
+        ..RECIPIENTS[5]
+    },
+    Recipient {
+        needs: &[
+            "loan_id",
+            "library",
+            "status",
+            "branch",
+            "patron.membership.ends_on",
+            "patron.membership.home_branch",
+            "patron.loan_history",
+        ],
+        when: &[],
+        loan_history: true,
+        retention: Retention::retract(Term::years(1), "patron.membership.ends_on"),
+        ..RECIPIENTS[6]
+    },
+    Recipient {
+        name: "visitor",
+        source: "loan",
+        purpose: "visitor",
+        needs: &["loan_id", "library", "status", "branch", "due_on"],
+        when: &[Condition::Is("status", &["lost", "open"])],
+        retention: Retention::retract(Term::years(1), "due_on"),
+        project: |view| {
+            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            out.copy(view, "status", "status");
+            out.copy(view, "branch", "branch");
+            out
+        },
+        ..Recipient::PLAIN
     },
 ];
 
@@ -370,12 +488,7 @@ fn of_patron(view: &View<'_>) -> Output {
 
 /// All recipients, as the first or the second policy has them.
 pub fn all(changed: bool) -> Vec<&'static Recipient> {
-    let all = crate::reference::recipient::RECIPIENTS
-        .iter()
-        .chain(RECIPIENTS);
-    let now = |one: &'static Recipient| {
-        let mut others = CHANGED.iter().filter(|_| changed);
-        others.find(|other| other.name == one.name).unwrap_or(one)
-    };
-    all.map(now).collect()
+    let shipped = crate::reference::recipient::RECIPIENTS.iter();
+    let own = if changed { CHANGED } else { RECIPIENTS };
+    shipped.chain(own).collect()
 }

@@ -80,7 +80,7 @@ impl Stage {
             Step::Policy(changed) => {
                 self.site.changed = *changed;
                 self.site.restart();
-                self.world.set_policy(crate::recipients(*changed));
+                self.world.set_policy(*changed, crate::recipients(*changed));
             }
             Step::Cut(source) if !self.unread => {
                 for partition in 0..self.setup.partitions {

@@ -42,6 +42,8 @@ pub struct Setup {
     pub chunk: usize,
     pub fail_every: Option<u32>,
     pub rebalance_every: Option<u32>,
+    /// At which reading of single records, or of all again, they are first revoked.
+    pub interrupt_at: Option<u32>,
     /// How many records may wait for patrons in a partition, and for how long.
     pub holds: (usize, i64),
 }
@@ -54,6 +56,7 @@ impl Setup {
         chunk: usize::MAX,
         fail_every: None,
         rebalance_every: None,
+        interrupt_at: None,
         holds: (100_000, i64::MAX),
     };
 }
@@ -79,8 +82,15 @@ fn lanes(layout: Layout, changed: bool) -> Vec<Arc<Lane>> {
         .recipients
         .iter()
         .map(|one| one.name.as_str())
+        .filter(|name| *name != "visitor")
         .collect();
     let lane_of = |name: &str| {
+        // Who comes and goes moves nobody to another lane.
+        let name = if name == "visitor" {
+            "service-message"
+        } else {
+            name
+        };
         let place = names.iter().position(|other| *other == name).unwrap_or(0);
         match layout {
             Layout::One => 0,
@@ -166,7 +176,9 @@ impl Site {
             let transport = MemoryTransport::new(&lane.plan());
             let transport = transport.with_chunk(setup.chunk);
             let transport = transport.with_fail_every(setup.fail_every);
-            Live::new(transport, setup.rebalance_every)
+            let mut live = Live::new(transport, setup.rebalance_every);
+            live.interrupt_at = setup.interrupt_at;
+            live
         });
         site.workers = lanes
             .iter()
@@ -206,12 +218,17 @@ impl Site {
         }
     }
 
+    fn lanes(&self) -> &'static [Arc<Lane>] {
+        compiled(self.setup.layout, self.changed)
+    }
+
     /// Kills the process, and starts it on what it left.
     pub fn restart(&mut self) {
-        let lanes = compiled(self.setup.layout, self.changed);
+        let lanes = self.lanes();
         let workers = lanes.iter().zip(&self.workers).map(|(lane, worker)| {
             let mut transport = worker.transport.clone();
             transport.restart();
+            transport.memory.follow(&lane.plan());
             self.worker(lane, transport)
         });
         self.workers = workers.collect();
@@ -295,7 +312,7 @@ impl Site {
         let topics = self.workers.iter().map(last_values);
         topics
             .into_iter()
-            .try_for_each(|topics| check_state(&topics))
+            .try_for_each(|topics| check_state(&topics, self.lanes()))
     }
 
     /// How often a text was sent to anybody, whatever became of it.
@@ -379,13 +396,21 @@ pub fn by_recipient(topics: Topics) -> impl Iterator<Item = (String, Values)> {
     })
 }
 
-/// Whether rows of the state say that recipients have what they have.
-pub fn check_state(topics: &Topics) -> Result<(), String> {
+/// Whether rows of the state say that recipients have what they have, and that all
+/// was decided under the policy of these lanes.
+pub fn check_state(topics: &Topics, lanes: &[Arc<Lane>]) -> Result<(), String> {
     let (mut said, mut had) = (BTreeSet::new(), BTreeSet::new());
+    let version = lanes.first().map(|lane| lane.policy_version.as_str());
     for (topic, values) in topics {
         if topic.starts_with(STATE_TOPIC) {
+            let mut marks = Vec::new();
             for row in values.values() {
-                has_by_row(row, &mut said)?;
+                marks.extend(has_by_row(row, &mut said)?);
+            }
+            if !values.is_empty()
+                && (marks.len() != 1 || marks.first().map(String::as_str) != version)
+            {
+                return Err(format!("{topic} was decided under {marks:?}"));
             }
         } else if topic.starts_with("out.") {
             had.extend(values.keys().map(|key| (topic.clone(), key.clone())));
@@ -403,13 +428,17 @@ pub fn check_state(topics: &Topics) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds the topics and keys of what recipients have, as a row of the state says.
-fn has_by_row(row: &[u8], has: &mut BTreeSet<(String, String)>) -> Result<(), String> {
+/// Adds the topics and keys of what recipients have, as a row of the state says;
+/// or gives the policy under which all was decided, where the row says that.
+fn has_by_row(row: &[u8], has: &mut BTreeSet<(String, String)>) -> Result<Option<String>, String> {
     let row: serde_json::Value = serde_json::from_slice(row).map_err(|error| error.to_string())?;
+    if let Some(policy) = row["policy"].as_str() {
+        return Ok(Some(policy.to_owned()));
+    }
     let to = row["to"].as_object().ok_or("a row without recipients")?;
     for entry in to.values().filter(|entry| entry["key"].is_string()) {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         has.insert((text("topic"), text("key")));
     }
-    Ok(())
+    Ok(None)
 }

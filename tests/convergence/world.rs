@@ -36,10 +36,9 @@ pub type Answers = BTreeSet<Option<Has>>;
 struct Row {
     /// The last version that was not refused whole.
     record: Record,
-    /// When its versions were decided, the first and the last; the end of the
-    /// next run decides what was written since.
-    first_ms: Option<i64>,
-    last_ms: Option<i64>,
+    /// When it may have been first decided for each recipient: at the end of a run.
+    /// What ended and came again begins anew.
+    first: BTreeMap<&'static str, BTreeSet<i64>>,
     partition: i32,
     /// Versions since the last end of a run.
     versions: usize,
@@ -48,10 +47,29 @@ struct Row {
     has: BTreeMap<&'static str, Has>,
 }
 
+impl Row {
+    /// A run came to its end. Where a term runs from the first decision it matters
+    /// whether the recipient was owed something of it still, which only the engine
+    /// knows: it has nothing, or had nothing for a moment.
+    fn decided(&mut self, recipient: &'static str, now_ms: i64, since: &Since) {
+        let has = self.has.contains_key(recipient);
+        let first = self.first.entry(recipient).or_default();
+        // A patron's own may be gone and back.
+        let stays = has && !since.clock && self.record.source != "patron";
+        let others = usize::from(stays);
+        let anew = self.versions > others || (since.policy && !has && !self.gone);
+        if first.is_empty() || anew {
+            first.insert(now_ms);
+        }
+    }
+}
+
 /// The sources' last state, and what recipients have.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     recipients: Vec<&'static Recipient>,
+    /// Whether they are those of the changed policy.
+    changed: bool,
     key: Vec<u8>,
     facts: Facts,
     rows: BTreeMap<RowId, Row>,
@@ -89,9 +107,10 @@ impl World {
         self.since.clock = true;
     }
 
-    pub fn set_policy(&mut self, recipients: Vec<&'static Recipient>) {
+    pub fn set_policy(&mut self, changed: bool, recipients: Vec<&'static Recipient>) {
         self.recipients = recipients;
-        self.since.policy = true;
+        self.since.policy |= changed != self.changed;
+        self.changed = changed;
     }
 
     /// Takes in a message as it lies on its source.
@@ -132,15 +151,13 @@ impl World {
         };
         let row = self.rows.entry(id).or_insert_with(|| Row {
             record: record.clone(),
-            first_ms: None,
-            last_ms: None,
+            first: BTreeMap::new(),
             partition,
             versions: 0,
             gone: false,
             has: BTreeMap::new(),
         });
         row.record = record;
-        row.last_ms = None;
         row.partition = partition;
         row.versions += 1;
         row.gone = false;
@@ -169,9 +186,10 @@ impl World {
 
     /// What each recipient may have of each record, at the end of a run.
     pub fn answers(&mut self) -> BTreeMap<&'static str, BTreeMap<RowId, Answers>> {
-        for row in self.rows.values_mut() {
-            row.first_ms.get_or_insert(self.now_ms);
-            row.last_ms.get_or_insert(self.now_ms);
+        for (id, row) in &mut self.rows {
+            for recipient in self.recipients.iter().filter(|one| one.source == id.source) {
+                row.decided(recipient.name, self.now_ms, &self.since);
+            }
         }
         let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         let mut met = BTreeSet::new();
@@ -197,11 +215,7 @@ impl World {
             return Answers::from([row.has.get(recipient.name).cloned()]);
         }
         let mut answers = Answers::new();
-        // Where a term runs from the first decision, and there were several
-        // versions, it depends on whether somebody was owed something of the
-        // first one still.
-        let decided = BTreeSet::from([row.first_ms, row.last_ms]);
-        for first_ms in decided.into_iter().flatten() {
+        for &first_ms in row.first.get(recipient.name).into_iter().flatten() {
             let case = Case {
                 facts: &self.facts,
                 recipient,
@@ -239,6 +253,9 @@ impl World {
                 };
                 if !row.gone {
                     note("released");
+                    if self.since.policy && has.is_none() && row.versions == 0 {
+                        note("released by a policy");
+                    }
                     answers.insert(Some(released));
                 } else if has.as_ref() == Some(&released) {
                     note("has of a source that is cut");
@@ -267,8 +284,9 @@ impl World {
                 answers.insert(None);
                 return;
             }
-            // Erased and back; or released anew by a version that another followed.
-            if self.since.erased.contains(&row.record.patron_id) || row.versions > 1 {
+            // Erased and back; or released anew by a version, before the rest was
+            // heard of.
+            if self.since.erased.contains(&row.record.patron_id) || row.versions > 0 {
                 answers.insert(None);
             }
             note("forgotten still");

@@ -1,5 +1,6 @@
 //! Deciding again: what a patron, a consent, an objection or time changed.
 
+use super::anew::waits;
 use super::change::{Change, Count};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
 use crate::engine::gates::{Implied, Refusal};
@@ -197,6 +198,11 @@ impl Holding {
             self.take_back(lane, (place, now), refusal, tally, outbox);
         }
         self.asked.clear();
+        self.anew.at_hand = self.anew.len() > 0;
+        if self.anew.at_hand {
+            self.asked.extend(self.anew.take(AGAIN_MAX));
+            return self.asked.iter().map(|(place, _)| *place).collect();
+        }
         let from = self.again.len().saturating_sub(AGAIN_MAX);
         for (partition, key) in self.again.drain(from..) {
             let Some(row) = self.state.find(partition, key) else {
@@ -220,7 +226,7 @@ impl Holding {
     }
 
     pub(in crate::engine) fn again_len(&self) -> usize {
-        self.back.len() + self.again.len()
+        self.back.len() + self.again.len() + self.anew.len()
     }
 
     /// A record is to be decided again, and its source no longer has it.
@@ -232,8 +238,7 @@ impl Holding {
         tally: &mut Tally,
         outbox: &mut Outbox,
     ) {
-        let found = self.asked.binary_search_by_key(&at, |(place, _)| *place);
-        let Some(&(_, key)) = found.ok().and_then(|found| self.asked.get(found)) else {
+        let Some(key) = self.asked_at(at) else {
             return;
         };
         let partition = at.partition;
@@ -322,7 +327,6 @@ impl Holding {
         let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
         let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
         for (key, source) in left {
-            let waits = |row: &Row| row.is_held() && !row.entries.iter().any(Entry::is_sent);
             if self.state.find(partition, key).is_some_and(waits) {
                 continue;
             }

@@ -120,10 +120,11 @@ impl Entry {
 }
 
 impl Row {
-    /// Whether some entry has to be known for what comes.
+    /// Whether some entry has to be known for what comes, or somebody may ask for
+    /// it one day.
     #[must_use]
     pub fn lives(&self) -> bool {
-        self.entries.iter().any(Entry::lives)
+        self.entries.iter().any(Entry::lives) || self.others().is_some()
     }
 
     #[must_use]

@@ -97,6 +97,35 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     out.extend_from_slice(b"}}");
 }
 
+/// Appends the row that says under which policy records were decided, and for
+/// whom: a recipient may also come from another lane.
+pub fn write_mark(out: &mut Vec<u8>, lane: &Lane) {
+    out.extend_from_slice(b"{\"format\":");
+    integer(out, FORMAT.into());
+    out.extend_from_slice(b",\"policy\":");
+    write::string(out, &lane.policy_version);
+    out.extend_from_slice(b",\"recipients\":[");
+    for (place, recipient) in lane.recipients.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        write::string(out, &recipient.name);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Whether such a row is the one that the lane would write.
+///
+/// # Errors
+///
+/// See [`TextError`].
+pub fn is_mark_of(lane: &Lane, value: &[u8]) -> Result<bool, TextError> {
+    read_head(value)?;
+    let mut own = Vec::new();
+    write_mark(&mut own, lane);
+    Ok(own == value)
+}
+
 fn entry(out: &mut Vec<u8>, lane: &Lane, row: &Row, one: &Entry, facts: u64) {
     let recipient = lane.recipients.get(usize::from(one.recipient));
     write::string(
@@ -205,10 +234,7 @@ struct EntryText {
 ///
 /// See [`TextError`].
 pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
-    let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
-    if head.format > FORMAT {
-        return Err(TextError::Newer);
-    }
+    read_head(value)?;
     let row: RowText<'_> = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
     let source = lane.sources.iter();
     let mut source = source.map(|source| &source.kind.name);
@@ -251,6 +277,15 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
         entries: Box::default(),
         more: Some(Box::new(more)),
     })))
+}
+
+/// Reads what any row begins with.
+fn read_head(value: &[u8]) -> Result<(), TextError> {
+    let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
+    if head.format > FORMAT {
+        return Err(TextError::Newer);
+    }
+    Ok(())
 }
 
 /// Reads the name of a row.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Outcome;
 use super::text::{FORMAT, TextError};
@@ -26,6 +27,8 @@ pub struct Waiting {
 #[derive(Deserialize)]
 struct Head {
     format: u32,
+    /// Of the row that is about no record.
+    policy: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,9 @@ pub fn read(value: &[u8]) -> Result<Option<Waiting>, TextError> {
     let head: Head = serde_json::from_slice(value).map_err(damaged)?;
     if head.format > FORMAT {
         return Err(TextError::Newer);
+    }
+    if head.policy.is_some() {
+        return Ok(None);
     }
     let row: RowText = serde_json::from_slice(value).map_err(damaged)?;
     let held = row
@@ -97,6 +103,12 @@ mod tests {
         };
         assert_eq!(since("\"first_ms\":700"), 700);
         assert_eq!(since("\"first_ms\":700,\"held_ms\":900"), 900);
+    }
+
+    #[test]
+    fn a_row_about_no_record_tells_of_nobody() {
+        let mark = br#"{"format":1,"policy":"v1-0","recipients":["a"]}"#;
+        assert_eq!(read(mark), Ok(None));
     }
 
     #[test]

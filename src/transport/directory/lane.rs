@@ -114,6 +114,40 @@ impl DirectoryTransport {
         Ok(())
     }
 
+    fn source(&self, source: SourceId, partition: i32) -> Result<&Source, Fault> {
+        let known = self.sources.get(usize::from(source.0));
+        known.filter(|_| partition == PARTITION).ok_or_else(|| {
+            let number = source.0;
+            Fault::Stop(format!(
+                "source {number} has no partition {partition} in a directory"
+            ))
+        })
+    }
+
+    /// Reads a source from its beginning to the byte `end`.
+    fn read_to(
+        &self,
+        source: &Source,
+        end: u64,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let mut reader = self.directory.reader(&source.topic, 0);
+        reader.open().map_err(stop)?;
+        loop {
+            if self.stop.asked() {
+                return Ok(Rebuilt::Interrupted);
+            }
+            let found = reader.next(end).map_err(stop)?;
+            let mut more = |input: Input<'_>| {
+                take(input);
+                Flow::More
+            };
+            if hand_over(source.id, &reader, &found, &mut more).is_none() {
+                return Ok(Rebuilt::Done);
+            }
+        }
+    }
+
     /// Opens the source that all of `wanted` lie in, to be read again.
     fn again(&self, wanted: &[Coordinates]) -> Result<Again, Fault> {
         let source = wanted.first().map(|at| at.source);
@@ -195,29 +229,19 @@ impl Transport for DirectoryTransport {
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
-        let known = self.sources.get(usize::from(source.0));
-        let Some(known) = known.filter(|_| partition == PARTITION) else {
-            let number = source.0;
-            return Err(Fault::Stop(format!(
-                "source {number} has no partition {partition} in a directory"
-            )));
-        };
+        let known = self.source(source, partition)?;
         let end = length_of(known.path()).map_err(stop)?;
-        let mut reader = self.directory.reader(&known.topic, 0);
-        reader.open().map_err(stop)?;
-        loop {
-            if self.stop.asked() {
-                return Ok(Rebuilt::Interrupted);
-            }
-            let found = reader.next(end).map_err(stop)?;
-            let mut more = |input: Input<'_>| {
-                take(input);
-                Flow::More
-            };
-            if hand_over(source, &reader, &found, &mut more).is_none() {
-                return Ok(Rebuilt::Done);
-            }
-        }
+        self.read_to(known, end, take)
+    }
+
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let known = self.source(source, partition)?;
+        self.read_to(known, known.committed.offset, take)
     }
 
     fn read_again(

@@ -468,6 +468,27 @@ fn a_rebuild_reads_all_and_moves_nothing() {
     check_stop(lane.rebuild(PATRON, 1, &mut |_| ()), &["partition 1"]);
 }
 
+#[test]
+fn a_replay_ends_at_what_is_committed() {
+    let world = World::new();
+    world.fill("loan", 2);
+    let replay = |lane: &mut DirectoryTransport| {
+        let mut offsets = Vec::new();
+        let read = lane.replay(LOAN, 0, &mut |input| offsets.push(input.offset));
+        assert_eq!(read, Ok(Rebuilt::Done));
+        offsets
+    };
+    let mut lane = world.lane().unwrap();
+    assert!(replay(&mut lane).is_empty());
+    run(&mut lane, 9).unwrap();
+    drop(lane);
+    world.fill("loan", 3);
+    let mut lane = world.lane().unwrap();
+    assert_eq!(replay(&mut lane).len(), 2);
+    assert!(!lane.uncommitted());
+    check_stop(lane.replay(LOAN, 1, &mut |_| ()), &["partition 1"]);
+}
+
 /// The rows of a lane's state, in their order.
 fn restore(lane: &mut DirectoryTransport) -> Result<Vec<String>, Fault> {
     let mut rows = Vec::new();

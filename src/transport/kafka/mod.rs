@@ -618,6 +618,25 @@ impl Transport for KafkaTransport {
         self.read_whole(&topic, (source, partition), take)
     }
 
+    fn replay(
+        &mut self,
+        source: SourceId,
+        partition: i32,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let place = (source, partition);
+        let topic = self.intake.source(source).map(|s| s.topic.clone());
+        let position = self.intake.committed().get(&place).copied();
+        let Some((topic, position)) = topic.zip(position) else {
+            let text = "a replay of a partition that the worker does not have";
+            return Err(Fault::Stop(text.to_owned()));
+        };
+        let stable = Arc::clone(&self.stable);
+        self.with_reader(|reader, go_on| {
+            reader.replay(&stable, &topic, place, position, go_on, take)
+        })
+    }
+
     fn read_again(
         &mut self,
         wanted: &[Coordinates],

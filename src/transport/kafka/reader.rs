@@ -72,10 +72,58 @@ impl Reader {
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
-        let partition = place.1;
-        let Some(mark) = wait_for(go_on, || edge(observer, topic, partition, Offset::End))? else {
+        let Some(mark) = wait_for(go_on, || edge(observer, topic, place.1, Offset::End))? else {
             return Ok(Rebuilt::Interrupted);
         };
+        self.read_to(stable, topic, place, mark, go_on, take)
+    }
+
+    /// Reads `topic` up to `position`, where records were handed out once. `go_on`
+    /// is asked all along.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Abort`] where Kafka does not answer in time, or the partition ends
+    /// below the position.
+    pub(super) fn replay(
+        &self,
+        stable: &BaseConsumer<Logged>,
+        topic: &str,
+        place: Place,
+        position: i64,
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut patient = || match Instant::now() < deadline {
+            true => go_on(),
+            false => Err(late(topic)),
+        };
+        let end = wait_for(&mut patient, || {
+            edge(stable, topic, place.1, Offset::End).filter(|end| *end >= position)
+        })?;
+        if end.is_none() {
+            return Ok(Rebuilt::Interrupted);
+        }
+        // Where markers lie at the position a record behind it comes, too.
+        let mut below = |input: Input<'_>| {
+            if input.offset < position {
+                take(input);
+            }
+        };
+        self.read_to(stable, topic, place, position, go_on, &mut below)
+    }
+
+    fn read_to(
+        &self,
+        stable: &BaseConsumer<Logged>,
+        topic: &str,
+        place: Place,
+        mark: i64,
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let partition = place.1;
         let Some(start) = wait_for(go_on, || {
             let end = edge(stable, topic, partition, Offset::End)?;
             if end < mark {

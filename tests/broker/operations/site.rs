@@ -311,13 +311,19 @@ pub(super) fn patron(id: &str, surname: &str) -> Record {
 
 /// An open loan, with its id as its title.
 pub(super) fn loan(id: &str, patron: &str) -> Record {
+    loan_that_is("open", id, patron)
+}
+
+/// The same of another status.
+pub(super) fn loan_that_is(status: &str, id: &str, patron: &str) -> Record {
     let value = format!(
         concat!(
             r#"{{"loan_id":"{id}","patron_id":"{patron}","library":"NL-AmrBKW","#,
             r#""item":{{"title":"{id}","material":"book"}},"branch":"Centrum","#,
-            r#""loaned_at":"2026-01-05T10:00:00Z","due_on":"2026-01-26","status":"open","#,
+            r#""loaned_at":"2026-01-05T10:00:00Z","due_on":"2026-01-26","status":"{status}","#,
             r#""renewals":0}}"#
         ),
+        status = status,
         id = id,
         patron = patron
     );
