@@ -35,6 +35,12 @@ use crate::transport::{Coordinates, Input, Outbox, OutputId, Payload, SourceId};
 #[derive(Debug)]
 pub struct Pipeline {
     lane: Arc<Lane>,
+    desk: Desk,
+}
+
+/// All that changes while records are decided.
+#[derive(Debug)]
+struct Desk {
     /// One for each source of the lane, as each has keys of its own.
     records: Vec<Record>,
     table: Table,
@@ -85,9 +91,8 @@ impl Pipeline {
     pub fn new(lane: Arc<Lane>) -> Self {
         let tally = Tally::new(lane.sources.len(), lane.recipients.len());
         let shapes = lane.sources.iter().map(|source| &source.shape);
-        Pipeline {
+        let desk = Desk {
             records: shapes.map(Record::new).collect(),
-            lane,
             table: Table::default(),
             sayings: Sayings::default(),
             draft: Draft::default(),
@@ -99,7 +104,8 @@ impl Pipeline {
             holding: None,
             tally,
             now: BatchTime::default(),
-        }
+        };
+        Pipeline { lane, desk }
     }
 
     /// Knows what each recipient has: sends only what changes it, and takes
@@ -107,18 +113,18 @@ impl Pipeline {
     #[must_use]
     pub fn with_state(lane: Arc<Lane>, namer: Namer, holds: Holds) -> Self {
         let mut pipeline = Pipeline::new(lane);
-        pipeline.holding = Some(Holding::new(&pipeline.lane, namer, holds));
+        pipeline.desk.holding = Some(Holding::new(&pipeline.lane, namer, holds));
         pipeline
     }
 
     /// Starts a batch that is decided at `now`.
     pub fn begin(&mut self, now: BatchTime) {
-        self.now = now;
+        self.desk.now = now;
     }
 
     #[must_use]
     pub fn now(&self) -> &BatchTime {
-        &self.now
+        &self.desk.now
     }
 
     #[must_use]
@@ -134,83 +140,83 @@ impl Pipeline {
     /// Whether what a gate source says is kept in memory.
     #[must_use]
     pub fn keeps(&self, source: SourceId) -> bool {
-        !self.lane.is_patron(source.0) || self.keeps_patrons()
+        !self.lane.is_patron(source.0) || self.desk.keeps_patrons(&self.lane)
     }
 
     #[must_use]
     pub fn table(&self) -> &Table {
-        &self.table
+        &self.desk.table
     }
 
     pub fn table_mut(&mut self) -> &mut Table {
-        &mut self.table
+        &mut self.desk.table
     }
 
     /// What recipients have, where that is known.
     #[must_use]
     pub fn holding(&self) -> Option<&Holding> {
-        self.holding.as_ref()
+        self.desk.holding.as_ref()
     }
 
     pub fn holding_mut(&mut self) -> Option<&mut Holding> {
-        self.holding.as_mut()
+        self.desk.holding.as_mut()
     }
 
     /// What happened since the last [`merge`](Self::merge) or
     /// [`abandon`](Self::abandon).
     #[must_use]
     pub fn tally(&self) -> &Tally {
-        &self.tally
+        &self.desk.tally
     }
 
     /// The batch was committed: what it changed in memory stays.
     pub fn merge(&mut self) {
-        self.table.merge();
-        self.sayings.merge();
-        if let Some(holding) = &mut self.holding {
+        self.desk.table.merge();
+        self.desk.sayings.merge();
+        if let Some(holding) = &mut self.desk.holding {
             holding.merge();
         }
-        self.tally.clear();
+        self.desk.tally.clear();
     }
 
     /// The batch was aborted: it never happened.
     pub fn abandon(&mut self) {
-        self.table.abandon();
-        self.sayings.abandon();
-        if let Some(holding) = &mut self.holding {
+        self.desk.table.abandon();
+        self.desk.sayings.abandon();
+        if let Some(holding) = &mut self.desk.holding {
             holding.abandon();
         }
-        self.tally.clear();
+        self.desk.tally.clear();
     }
 
     /// Forgets a partition whole.
     pub fn drop_partition(&mut self, partition: i32) {
-        self.table.drop_partition(partition);
-        self.sayings.drop_partition(partition);
-        if let Some(holding) = &mut self.holding {
+        self.desk.table.drop_partition(partition);
+        self.desk.sayings.drop_partition(partition);
+        if let Some(holding) = &mut self.desk.holding {
             holding.drop_partition(partition);
         }
     }
 
     /// Forgets every partition that is not in `kept`.
     pub fn retain(&mut self, kept: impl Fn(i32) -> bool) {
-        self.table.retain(&kept);
-        self.sayings.retain(&kept);
-        if let Some(holding) = &mut self.holding {
+        self.desk.table.retain(&kept);
+        self.desk.sayings.retain(&kept);
+        if let Some(holding) = &mut self.desk.holding {
             holding.retain(&kept);
         }
     }
 
     /// Puts a record of a gate source into memory, outside of any batch.
     pub fn restore(&mut self, input: &Input<'_>) {
-        let lane = Arc::clone(&self.lane);
+        let Pipeline { lane, desk } = self;
         let Some(source) = lane.source(input.source) else {
             return;
         };
-        if source.kind.role == Role::Patron && !self.keeps_patrons() {
+        if source.kind.role == Role::Patron && !desk.keeps_patrons(lane) {
             return;
         }
-        let outcome = self.read(input, source);
+        let outcome = desk.read(lane, input, source);
         let Some(id) = key_text(input) else {
             return;
         };
@@ -220,49 +226,50 @@ impl Pipeline {
             (Role::Patron, outcome) => {
                 let row = match outcome {
                     Ok(Read::Erasure) => Row::erased(id, input.offset),
-                    Ok(Read::Record(text)) => self.row(source, text, input, id),
+                    Ok(Read::Record(text)) => desk.row(lane, source, text, input, id),
                     Err(_) => Row::unreadable(id, input.offset),
                 };
-                self.table.restore(input.partition, row);
+                desk.table.restore(input.partition, row);
             }
-            (Role::Gate, Ok(Read::Record(text))) => match self.statement(source, input, text) {
-                Ok(Some(statement)) => self.sayings.restore(place, id, statement),
+            (Role::Gate, Ok(Read::Record(text))) => match desk.statement(lane, source, input, text)
+            {
+                Ok(Some(statement)) => desk.sayings.restore(place, id, statement),
                 Ok(None) => {}
                 Err(_) => {
-                    self.unheard(source, place, id, false);
+                    desk.unheard(source, place, id, false);
                 }
             },
             (Role::Gate, _) => {
-                self.unheard(source, place, id, false);
+                desk.unheard(source, place, id, false);
             }
         }
     }
 
     /// Decides one record, and adds what comes of it to `outbox`.
     pub fn decide(&mut self, input: &Input<'_>, outbox: &mut Outbox) {
-        let lane = Arc::clone(&self.lane);
+        let Pipeline { lane, desk } = self;
         let at = usize::from(input.source.0);
         let Some(source) = lane.sources.get(at) else {
             return;
         };
-        self.count_input(at, input);
-        if let Some(holding) = self.holding.as_mut().filter(|_| source.kind.keyed) {
-            holding.meet(&lane, input.partition, outbox);
+        desk.count_input(at, input);
+        if let Some(holding) = desk.holding.as_mut().filter(|_| source.kind.keyed) {
+            holding.meet(lane, input.partition, outbox);
         }
-        self.records[at].forget();
-        let outcome = self.read(input, source);
-        self.tally.sources[at].unfit += u64::from(self.records[at].unfit());
+        desk.records[at].forget();
+        let outcome = desk.read(lane, input, source);
+        desk.tally.sources[at].unfit += u64::from(desk.records[at].unfit());
         let case = Case {
-            lane: &lane,
+            lane,
             source,
             input,
         };
         match outcome {
-            Err(reason) => self.refuse(case, reason, outbox),
-            Ok(Read::Erasure) => self.erase(case, outbox),
+            Err(reason) => desk.refuse(case, reason, outbox),
+            Ok(Read::Erasure) => desk.erase(case, outbox),
             Ok(Read::Record(text)) => match source.kind.role {
-                Role::Gate => self.hear(case, text, outbox),
-                _ => self.decide_record(case, text, Met::First, outbox),
+                Role::Gate => desk.hear(case, text, outbox),
+                _ => desk.decide_record(case, text, Met::First, outbox),
             },
         }
     }
@@ -272,17 +279,17 @@ impl Pipeline {
     /// their sources, and given to [`decide_again`](Self::decide_again) in this
     /// order. Some of them at a time; see [`again_len`](Self::again_len).
     pub fn again(&mut self, outbox: &mut Outbox) -> Vec<Coordinates> {
-        let Some(holding) = &mut self.holding else {
+        let Some(holding) = &mut self.desk.holding else {
             return Vec::new();
         };
-        let around = (&self.table, &self.now);
-        holding.again(&self.lane, around, &mut self.tally, outbox)
+        let around = (&self.desk.table, &self.desk.now);
+        holding.again(&self.lane, around, &mut self.desk.tally, outbox)
     }
 
     /// How many records wait to be decided again.
     #[must_use]
     pub fn again_len(&self) -> usize {
-        self.holding.as_ref().map_or(0, Holding::again_len)
+        self.desk.holding.as_ref().map_or(0, Holding::again_len)
     }
 
     /// Decides a record again; none where its source no longer has it.
@@ -292,24 +299,24 @@ impl Pipeline {
         input: Option<Input<'_>>,
         outbox: &mut Outbox,
     ) {
-        let lane = Arc::clone(&self.lane);
+        let Pipeline { lane, desk } = self;
         let Some(source) = lane.source(place.source) else {
             return;
         };
         if let Some(input) = &input
-            && let Ok(Read::Record(text)) = self.read(input, source)
-            && self.is_wanted(source, place, (input, text))
+            && let Ok(Read::Record(text)) = desk.read(lane, input, source)
+            && desk.is_wanted(source, place, (input, text))
         {
             let case = Case {
-                lane: &lane,
+                lane,
                 source,
                 input,
             };
-            return self.decide_record(case, text, Met::Again, outbox);
+            return desk.decide_record(case, text, Met::Again, outbox);
         }
-        if let Some(holding) = &mut self.holding {
-            let around = (&self.table, &self.sayings, &self.now);
-            holding.gone(&lane, place, around, &mut self.tally, outbox);
+        if let Some(holding) = &mut desk.holding {
+            let around = (&desk.table, &desk.sayings, &desk.now);
+            holding.gone(lane, place, around, &mut desk.tally, outbox);
         }
     }
 
@@ -317,7 +324,7 @@ impl Pipeline {
     /// that each of them has to be decided anew.
     #[must_use]
     pub fn is_outdated(&self, partition: i32) -> bool {
-        let holding = self.holding.as_ref();
+        let holding = self.desk.holding.as_ref();
         holding.is_some_and(|holding| holding.is_outdated(partition))
     }
 
@@ -332,13 +339,13 @@ impl Pipeline {
     /// Notes where a record lies that is to be decided anew; those of a partition
     /// come in their order.
     pub fn note(&mut self, input: &Input<'_>) {
-        let lane = Arc::clone(&self.lane);
+        let Pipeline { lane, desk } = self;
         if let Some(source) = lane.source(input.source)
-            && let Ok(Read::Record(text)) = self.read(input, source)
-            && self.statement(source, input, text).is_ok()
+            && let Ok(Read::Record(text)) = desk.read(lane, input, source)
+            && desk.statement(lane, source, input, text).is_ok()
         {
-            let record = self.records[usize::from(source.place)].reading(text);
-            let holding = self.holding.as_mut();
+            let record = desk.records[usize::from(source.place)].reading(text);
+            let holding = desk.holding.as_mut();
             if let Some((holding, key)) = holding.zip(source.state_key(record, input)) {
                 holding.note(source, key, input.offset);
             }
@@ -349,15 +356,15 @@ impl Pipeline {
     /// to be decided [`again`](Self::again), for every recipient. Says how many.
     pub fn anew(&mut self, source: SourceId, partition: i32) -> usize {
         let source = self.lane.source(source);
-        let holding = self.holding.as_mut().zip(source);
+        let holding = self.desk.holding.as_mut().zip(source);
         holding.map_or(0, |(holding, source)| {
-            holding.decide_anew(source, partition, &self.table)
+            holding.decide_anew(source, partition, &self.desk.table)
         })
     }
 
     /// Writes down that all records of a partition are decided under this policy.
     pub fn mark(&mut self, partition: i32, outbox: &mut Outbox) {
-        if let Some(holding) = &mut self.holding {
+        if let Some(holding) = &mut self.desk.holding {
             holding.mark(&self.lane, partition, outbox);
         }
     }
@@ -365,47 +372,47 @@ impl Pipeline {
     /// Decides each record of a partition against what recipients have of it,
     /// once everything about patrons is known.
     pub fn reconcile(&mut self, partition: i32) {
-        let lane = Arc::clone(&self.lane);
-        if let Some(holding) = &mut self.holding {
-            let around = (&self.table, &self.sayings, &self.now);
-            holding.reconcile(&lane, partition, around);
+        let Pipeline { lane, desk } = self;
+        if let Some(holding) = &mut desk.holding {
+            let around = (&desk.table, &desk.sayings, &desk.now);
+            holding.reconcile(lane, partition, around);
         }
     }
 
     /// Finds what time alone changed.
     pub fn sweep(&mut self, outbox: &mut Outbox) {
-        let lane = Arc::clone(&self.lane);
-        if let Some(holding) = &mut self.holding {
-            holding.sweep(&lane, &self.now, &mut self.tally, outbox);
+        let Pipeline { lane, desk } = self;
+        if let Some(holding) = &mut desk.holding {
+            holding.sweep(lane, &desk.now, &mut desk.tally, outbox);
         }
     }
 
     /// Tells how one record is decided for one recipient of its source. Nothing
     /// is counted, published or kept of it.
     pub fn explain(&mut self, input: &Input<'_>, recipient: usize) -> Option<Explanation> {
-        let lane = Arc::clone(&self.lane);
+        let Pipeline { lane, desk } = self;
         let source = lane.source(input.source)?;
         let program = lane.recipients.get(recipient)?;
-        let text = match self.read(input, source) {
+        let text = match desk.read(lane, input, source) {
             Err(reason) => return Some(Explanation::refused(reason)),
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
-        if let Err(reason) = self.statement(source, input, text) {
+        if let Err(reason) = desk.statement(lane, source, input, text) {
             return Some(Explanation::refused(reason));
         }
-        let patron = patron_of(&self.table, source, input);
+        let patron = patron_of(&desk.table, source, input);
         let row = match patron {
             Patron::Known(row) => Some(row),
             Patron::Nobody | Patron::Unknown => None,
             Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
         };
         let facts = Facts {
-            lane: &lane,
-            record: self.records[usize::from(input.source.0)].reading(text),
+            lane,
+            record: desk.records[usize::from(input.source.0)].reading(text),
             row,
-            said: said_of(&self.sayings, source, input),
-            now_ms: self.now.ms,
+            said: said_of(&desk.sayings, source, input),
+            now_ms: desk.now.ms,
             verdicts: &[],
             active: false,
             dropped: None,
@@ -417,9 +424,11 @@ impl Pipeline {
             let reason = refused.err().unwrap_or(Reason::PatronUnknown);
             return Some(Explanation::refused(reason));
         }
-        Some(explain(&facts, source, program, &mut self.projector))
+        Some(explain(&facts, source, program, &mut desk.projector))
     }
+}
 
+impl Desk {
     /// Whether a patron whose record this is was erased after it. Where nothing
     /// is remembered of what was sent, each record speaks for itself.
     fn is_erased(&self, input: &Input<'_>) -> bool {
@@ -428,8 +437,8 @@ impl Pipeline {
     }
 
     /// Whether what patrons' records say is kept.
-    fn keeps_patrons(&self) -> bool {
-        self.lane.joins || self.holding.is_some()
+    fn keeps_patrons(&self, lane: &Lane) -> bool {
+        lane.joins || self.holding.is_some()
     }
 
     fn count_input(&mut self, at: usize, input: &Input<'_>) {
@@ -444,7 +453,12 @@ impl Pipeline {
 
     /// Reads a message into its source's record, and checks what holds for every
     /// recipient alike.
-    fn read<'a>(&mut self, input: &Input<'a>, source: &Source) -> Result<Read<'a>, Reason> {
+    fn read<'a>(
+        &mut self,
+        lane: &Lane,
+        input: &Input<'a>,
+        source: &Source,
+    ) -> Result<Read<'a>, Reason> {
         let bytes = match input.payload {
             Payload::Refused(reason) => return Err(reason),
             Payload::Bytes(bytes) if !is_null(bytes) => bytes,
@@ -457,7 +471,7 @@ impl Pipeline {
             }
         };
         let record = &mut self.records[usize::from(input.source.0)];
-        let text = record.read(bytes, &self.lane.limits)?;
+        let text = record.read(bytes, &lane.limits)?;
         if source.kind.closed && record.unlisted() {
             return Err(Reason::UnlistedField);
         }
@@ -479,14 +493,21 @@ impl Pipeline {
     }
 
     /// What the table keeps of the patron record that was just read.
-    fn row(&mut self, source: &Source, text: &str, input: &Input<'_>, id: &str) -> Row {
+    fn row(
+        &mut self,
+        lane: &Lane,
+        source: &Source,
+        text: &str,
+        input: &Input<'_>,
+        id: &str,
+    ) -> Row {
         let record = self.records[usize::from(input.source.0)].reading(text);
         let national = source
             .card
             .filter(|card| record.slot(card.slot).state() == State::True)
-            .filter(|_| !self.lane.may_hold_national());
+            .filter(|_| !lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
-        let layout = &self.lane.layout;
+        let layout = &lane.layout;
         let dropped = dropped.as_slice();
         self.draft.row(layout, record, dropped, id, input.offset)
     }
@@ -494,6 +515,7 @@ impl Pipeline {
     /// What a consent or an objection says.
     fn statement(
         &self,
+        lane: &Lane,
         source: &Source,
         input: &Input<'_>,
         text: &str,
@@ -504,7 +526,7 @@ impl Pipeline {
         let record = self.records[usize::from(input.source.0)].reading(text);
         let id = source.own_id.and_then(|slot| record.text(slot));
         let id = self.seed.hash_one(id.unwrap_or_default());
-        speech.statement(&self.lane, record, id).map(Some)
+        speech.statement(lane, record, id).map(Some)
     }
 
     /// Notes that a consent or an objection cannot be read; says whether that
@@ -524,7 +546,7 @@ impl Pipeline {
     /// A consent or an objection.
     fn hear(&mut self, case: Case<'_>, text: &str, outbox: &mut Outbox) {
         let Case { source, input, .. } = case;
-        let statement = match self.statement(source, input, text) {
+        let statement = match self.statement(case.lane, source, input, text) {
             Ok(statement) => statement,
             Err(reason) => return self.refuse(case, reason, outbox),
         };
@@ -564,7 +586,7 @@ impl Pipeline {
         };
         // Fail closed: what was known before must not decide either.
         let changed = match source.kind.role {
-            Role::Patron if self.keeps_patrons() => {
+            Role::Patron if self.keeps_patrons(case.lane) => {
                 self.table
                     .put(input.partition, Row::unreadable(id, input.offset));
                 true
@@ -583,7 +605,7 @@ impl Pipeline {
         let Some(id) = key_text(input) else {
             return;
         };
-        if self.keeps_patrons() {
+        if self.keeps_patrons(case.lane) {
             let row = Row::erased(id, input.offset);
             self.table.put(input.partition, row);
         }
@@ -620,12 +642,12 @@ impl Pipeline {
         let is_patron = source.kind.role == Role::Patron;
         if is_patron
             && met == Met::First
-            && self.keeps_patrons()
+            && self.keeps_patrons(case.lane)
             && let Some(id) = key_text(input)
             // A rebuild may have read further than this already.
             && self.table.offset(input.partition, id) < Some(input.offset)
         {
-            let row = self.row(source, text, input, id);
+            let row = self.row(lane, source, text, input, id);
             self.table.put(input.partition, row);
         }
         let at = usize::from(input.source.0);
@@ -685,22 +707,9 @@ impl Pipeline {
             }
             let narrowed = seen_by(program);
             let facts = narrowed.as_ref().unwrap_or(&facts);
-            let admitted = match patron {
-                Patron::Erased => Err(Refusal::by(!is_patron, Reason::PatronErased)),
-                Patron::Unknown => match without_patron(facts, source, program) {
-                    Ok(()) => Err(Refusal::owed(Reason::PatronUnknown)),
-                    Err(reason) => Err(Refusal::lasting(reason)),
-                },
-                Patron::Known(_) | Patron::Nobody => admit(facts, source, program, &mut due_ms)
-                    .and_then(|()| {
-                        let holding = holding.as_ref();
-                        let first_ms = holding.map(|holding| holding.first_ms(index));
-                        let first_ms = first_ms.unwrap_or(facts.now_ms);
-                        in_term(facts, program, first_ms, &mut due_ms)
-                    })
-                    .and_then(|until_ms| Ok((route(facts, &program.route)?, until_ms))),
-            };
-            match admitted {
+            let first_ms = holding.as_ref().map(|holding| holding.first_ms(index));
+            let first_ms = first_ms.unwrap_or(facts.now_ms);
+            match judge(facts, (source, program), patron, first_ms, &mut due_ms) {
                 Ok((output, until_ms)) => {
                     self.admitted.push((index, output));
                     if let Some(holding) = &mut holding {
@@ -857,6 +866,32 @@ pub(super) fn letter(
         time: &now.text,
     };
     outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+}
+
+/// Where a record goes for a recipient that may have it, and until when.
+#[inline]
+fn judge(
+    facts: &Facts<'_>,
+    (source, program): (&Source, &Program),
+    patron: Patron<'_>,
+    first_ms: i64,
+    due_ms: &mut i64,
+) -> Result<(OutputId, i64), Refusal> {
+    match patron {
+        Patron::Erased => {
+            let is_patron = source.kind.role == Role::Patron;
+            Err(Refusal::by(!is_patron, Reason::PatronErased))
+        }
+        Patron::Unknown => {
+            without_patron(facts, source, program).map_err(Refusal::lasting)?;
+            Err(Refusal::owed(Reason::PatronUnknown))
+        }
+        Patron::Known(_) | Patron::Nobody => {
+            admit(facts, source, program, due_ms)?;
+            let until_ms = in_term(facts, program, first_ms, due_ms)?;
+            Ok((route(facts, &program.route)?, until_ms))
+        }
+    }
 }
 
 /// When the recipient's term for a record is over, where it is not yet.

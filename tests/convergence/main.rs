@@ -6,10 +6,11 @@
 //! one against the other, and `own` adds recipients for the gates that no
 //! shipped one has. The rules themselves are in `tests/reference`.
 //!
-//! A normal run plays a few hundred stories. More of them, from another seed:
+//! A normal run plays a few hundred stories, `.ci/run` a thousand. More of them,
+//! from another seed:
 //!
 //! ```text
-//! STORIES=1000 SEED=7 cargo test --test convergence
+//! STORIES=5000 SEED=7 cargo test --test convergence
 //! ```
 
 #![allow(

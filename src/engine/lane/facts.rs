@@ -1,0 +1,125 @@
+//! What a program sees when it decides.
+
+use super::{Lane, Program, Ref, Source};
+use crate::engine::record::Reading;
+use crate::engine::said::Said;
+use crate::engine::shape::Place;
+use crate::engine::table::Row;
+use crate::engine::value::Value;
+use crate::policy::reason::Reason;
+
+/// The record and its patron, as a program sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub lane: &'a Lane,
+    pub record: Reading<'a>,
+    pub row: Option<&'a Row>,
+    /// What the patron said.
+    pub said: Option<&'a Said>,
+    /// The batch's time, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// What the source's tests say of the record, as far as it was asked.
+    pub verdicts: &'a [Result<(), Reason>],
+    /// Whether the patron is a member now.
+    pub active: bool,
+    /// A value of the row that is not there for the recipient: a card number
+    /// that is a national number, where it may never have one.
+    pub dropped: Option<u16>,
+}
+
+impl<'a> Facts<'a> {
+    /// The same, where it is known whether the patron is a member: all
+    /// recipients of a source look for that in one place.
+    #[must_use]
+    pub fn with_membership(mut self, source: &Source) -> Self {
+        let first = source.recipients.first();
+        let program = first.and_then(|&first| self.lane.recipients.get(first));
+        self.active = program.is_some_and(|program| program.gates.is_active(|at| self.value(at)));
+        self
+    }
+
+    /// What `program` may see: of the row no more than a lane of its own would
+    /// keep, so that lanes change nothing.
+    #[must_use]
+    pub fn seen_by(mut self, program: &Program) -> Self {
+        if program.authorised_ms.is_none()
+            && program.joined_card.is_some()
+            && program
+                .card_fact
+                .is_some_and(|fact| self.value(fact) == Value::Boolean(true))
+        {
+            self.dropped = program.joined_card;
+        }
+        self
+    }
+
+    /// The value of a field that is one value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self, at: Ref) -> Value<'a> {
+        match (at.place, at.joined) {
+            (Place::Slot(slot), false) => self.record.value(slot),
+            (Place::Slot(slot), true) if self.dropped == Some(slot) => Value::Missing,
+            (Place::Slot(slot), true) => self.row.map_or(Value::Missing, |row| row.value(slot)),
+            (Place::Element { .. }, _) => Value::Missing,
+        }
+    }
+
+    #[must_use]
+    pub fn list_len(&self, joined: bool, list: u16) -> usize {
+        if joined {
+            self.row
+                .map_or(0, |row| row.list_len(&self.lane.layout, list))
+        } else {
+            self.record.list_len(list)
+        }
+    }
+
+    /// One value of one element of a list.
+    #[must_use]
+    pub fn element(&self, at: Ref, stride: u16, index: usize) -> Value<'a> {
+        let Place::Element { list, slot } = at.place else {
+            return Value::Missing;
+        };
+        if at.joined {
+            self.row.map_or(Value::Missing, |row| {
+                row.element(&self.lane.layout, list, index, slot)
+            })
+        } else {
+            self.record.element(list, stride, index, slot)
+        }
+    }
+
+    /// Whether a needed field is malformed, in any element where it is in a list.
+    #[must_use]
+    pub fn malformed(&self, at: Ref, strides: &[u16]) -> bool {
+        let Place::Element { list, .. } = at.place else {
+            return self.value(at).is_malformed();
+        };
+        let whole = if at.joined {
+            self.row
+                .is_some_and(|row| row.list_malformed(&self.lane.layout, list))
+        } else {
+            self.record.list_malformed(list)
+        };
+        let stride = if at.joined {
+            0
+        } else {
+            strides[usize::from(list)]
+        };
+        whole
+            || (0..self.list_len(at.joined, list))
+                .any(|index| self.element(at, stride, index).is_malformed())
+    }
+
+    #[must_use]
+    pub fn text(&self, at: Option<Ref>) -> Option<&'a str> {
+        match at? {
+            Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            } => self.record.text(slot),
+            at => self.value(at).as_text(),
+        }
+    }
+}
