@@ -274,6 +274,8 @@ impl Scene {
         }
         let outputs: Vec<Output> = outbox
             .iter()
+            // The first says under which policy all was decided.
+            .skip(1)
             .map(|output| {
                 let part = |part: Option<&[u8]>| part.expect("an output has both").to_vec();
                 (part(output.key), part(output.value))

@@ -543,17 +543,12 @@ impl<T: Transport> Worker<T> {
         if self.pipeline.holding().is_none() {
             return Ok(());
         }
-        let outdated = self.pipeline.is_outdated(partition);
-        if outdated {
+        if self.pipeline.is_outdated(partition) {
             self.decide_anew(partition)?;
         }
         let now_ms = (self.clock)();
         self.pipeline.begin(BatchTime::from_ms(now_ms));
         self.pipeline.reconcile(partition);
-        if outdated {
-            // What is left to be done shows in the rows.
-            self.pipeline.mark(partition, &mut self.batch.outbox);
-        }
         self.work_off(false)
     }
 
@@ -576,17 +571,12 @@ impl<T: Transport> Worker<T> {
                 return Err(Fault::Abort(INTERRUPTED.to_owned()));
             }
             records += pipeline.anew(source, partition);
-            while let Err(fault) = self.work_off(false) {
-                match fault {
-                    // Only this batch is done again: there may be very many.
-                    Fault::Abort(cause) if cause != INTERRUPTED => self.aborted(cause)?,
-                    fault => return Err(fault),
-                }
-            }
-            // Then a batch may have been dropped, too.
-            if self.stop.asked() {
-                return Err(Fault::Abort(INTERRUPTED.to_owned()));
-            }
+            while !self.work_off_anew()? {}
+        }
+        // What is left to be done shows in the rows.
+        self.pipeline.mark(partition, &mut self.batch.outbox);
+        while !self.work_off_anew()? {
+            self.pipeline.mark(partition, &mut self.batch.outbox);
         }
         tracing::info!(
             lane = %lane.name,
@@ -596,6 +586,23 @@ impl<T: Transport> Worker<T> {
             "decided anew: the policy is another one"
         );
         Ok(())
+    }
+
+    /// Does what was found to be done; false where a batch was aborted, so that
+    /// some of it is left. Not all is begun again then: it may be very much.
+    fn work_off_anew(&mut self) -> Result<bool, Fault> {
+        let done = match self.work_off(false) {
+            Err(Fault::Abort(cause)) if cause != INTERRUPTED => {
+                self.aborted(cause)?;
+                false
+            }
+            worked => worked.map(|()| true)?,
+        };
+        match self.stop.asked() {
+            // A batch may have been dropped for it.
+            true => Err(Fault::Abort(INTERRUPTED.to_owned())),
+            false => Ok(done),
+        }
     }
 
     fn report(&mut self) {

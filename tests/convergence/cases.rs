@@ -1,7 +1,14 @@
 //! Stories by hand: each was found to fail once, or is feared to.
 
+use std::sync::Arc;
+
+use zeef::engine::holding::Holds;
+use zeef::engine::pipeline::Pipeline;
+use zeef::engine::state::text;
+use zeef::transport::Outbox;
+
 use crate::play::play;
-use crate::site::{Layout, Setup, Site};
+use crate::site::{Layout, Setup, Site, compiled, namer};
 use crate::story::{START_MS, Step};
 
 const DAY_MS: i64 = 86_400_000;
@@ -202,6 +209,46 @@ fn an_agreement_that_is_renewed_lets_go_on() {
         patron("newer"),
         Step::Run,
     ]);
+}
+
+/// By a mark alone, or where rows have none.
+#[test]
+fn a_partition_is_outdated_that_another_policy_decided() {
+    let lanes = [false, true].map(|changed| &compiled(Layout::One, changed)[0]);
+    let marks = lanes.map(|lane| {
+        let mut mark = Vec::new();
+        text::write_mark(&mut mark, lane);
+        mark
+    });
+    let key = text::name(namer().mark().0);
+    let holds = Holds {
+        records: 1,
+        term_ms: i64::MAX,
+    };
+    let mut pipeline = Pipeline::with_state(Arc::clone(lanes[0]), namer(), holds);
+    let mut take = |partition, key: &[u8], value: &[u8]| {
+        let holding = pipeline.holding_mut().expect("what recipients have");
+        let taken = holding.restore(lanes[0], partition, Some(key), Some(value));
+        taken.map(|()| pipeline.is_outdated(partition))
+    };
+    let row = br#"{"format":1,"patron":"AAAAAAAAAAAAAAAAAAAAAA","source":"loan","partition":0,"offset":1,"first_ms":1,"facts":"0","to":{}}"#;
+    let other = b"AAAAAAAAAAAAAAAAAAAAAA";
+    assert_eq!(take(0, &key, &marks[0]), Ok(false));
+    assert_eq!(take(0, other, row), Ok(false));
+    assert_eq!(take(1, &key, &marks[1]), Ok(true));
+    assert_eq!(take(2, other, row), Ok(true));
+    assert_eq!(take(2, &key, &marks[0]), Ok(false));
+    let newer = take(3, &key, br#"{"format":2,"policy":7}"#);
+    assert_eq!(newer, Err(text::TextError::Newer));
+    assert_eq!(take(3, &key, b"{"), Err(text::TextError::Damaged));
+    assert!(!pipeline.is_outdated(3));
+    // A batch that is aborted leaves the old one.
+    pipeline.mark(1, &mut Outbox::default());
+    assert!(!pipeline.is_outdated(1));
+    pipeline.abandon();
+    assert!(pipeline.is_outdated(1));
+    pipeline.drop_partition(1);
+    assert!(!pipeline.is_outdated(1));
 }
 
 /// What was final under the old policy has no row.

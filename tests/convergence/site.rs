@@ -123,6 +123,10 @@ pub fn compiled(layout: Layout, changed: bool) -> &'static [Arc<Lane>] {
     COMPILED[place].get_or_init(|| lanes(layout, changed))
 }
 
+pub fn namer() -> Namer {
+    Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"))
+}
+
 /// A worker that tells the time by `clock`.
 pub fn worker<T: Transport>(
     lane: &Arc<Lane>,
@@ -134,7 +138,7 @@ pub fn worker<T: Transport>(
         records: setup.holds.0,
         term_ms: setup.holds.1,
     };
-    let namer = Namer::new(&key("state", b"the-key-of-the-state-0123456789abc"));
+    let namer = namer();
     let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
     let metrics = Metrics::new("test").expect("metrics").worker(lane, 0);
     let mut worker = Worker::new(pipeline, transport, metrics);
