@@ -96,7 +96,6 @@ impl<'a> Mirror<'a> {
         outlet
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("delivery.report.only.error", "true")
             .set("partitioner", "murmur2_random");
         if order.transactions {
             outlet.set("transactional.id", format!("{}-{number}", order.group));

@@ -21,7 +21,7 @@ pub struct BatchBounds {
     pub records: u64,
     /// Of outputs, keys and values together.
     pub bytes: u64,
-    /// For a worker that keeps up; behind a backlog it is four
+    /// For a worker that keeps up; behind a backlog it is eight
     /// times as long.
     pub wait: Duration,
 }
@@ -58,7 +58,7 @@ const ABORTS_MAX: u32 = 5;
 /// Why a batch was dropped that a rebalance or a stop broke off.
 const INTERRUPTED: &str = "interrupted while records were read again";
 /// How many times as long a batch may be open behind a backlog.
-const BACKLOG_WAITS: u32 = 4;
+const BACKLOG_WAITS: u32 = 8;
 /// How long a record has waited that lies in a backlog.
 const BACKLOG_AGE: Duration = Duration::from_secs(1);
 /// After how many records it is looked at the time.
@@ -673,7 +673,7 @@ mod tests {
         check(Some(2_000_000), 50);
         check(Some(i64::MAX), 50);
         check(Some(999_000), 50);
-        check(Some(998_999), 200);
-        check(Some(i64::MIN), 200);
+        check(Some(998_999), 400);
+        check(Some(i64::MIN), 400);
     }
 }
