@@ -341,7 +341,9 @@ impl Holding {
         } = self.current;
         let before = self.before().cloned();
         let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
-        let patron_row = patron_id.and_then(|id| row_of(table, partition, id));
+        let known = patron_id.and_then(|id| table.find(partition, id));
+        let patron_row = known.and_then(Known::row);
+        let is_known = known.is_some();
         let said = patron_id.and_then(|id| sayings.find(partition, id));
         self.bound_holds(&before);
         let mut answers = std::mem::take(&mut self.answers);
@@ -458,7 +460,7 @@ impl Holding {
             more: before.and_then(|row| row.more),
         });
         // Of whom nothing is known may have been erased: no row has to name them.
-        let patron_id = patron_id.filter(|id| table.find(partition, id).is_some());
+        let patron_id = patron_id.filter(|_| is_known);
         self.keep(lane, (partition, key), row, patron_id, outbox);
     }
 
@@ -535,10 +537,7 @@ fn place(recipient: usize) -> u16 {
 }
 
 fn row_of<'a>(table: &'a Table, partition: i32, patron_id: &str) -> Option<&'a table::Row> {
-    match table.find(partition, patron_id) {
-        Some(Known::Patron(row)) => Some(row),
-        Some(Known::Erased | Known::Unreadable) | None => None,
-    }
+    table.find(partition, patron_id).and_then(Known::row)
 }
 
 /// Whether a dead letter says that one recipient does not get a record.

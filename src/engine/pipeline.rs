@@ -640,6 +640,7 @@ impl Desk {
             input,
         } = case;
         let is_patron = source.kind.role == Role::Patron;
+        let mut is_newest = false;
         if is_patron
             && met == Met::First
             && self.keeps_patrons(case.lane)
@@ -649,6 +650,7 @@ impl Desk {
         {
             let row = self.row(lane, source, text, input, id);
             self.table.put(input.partition, row);
+            is_newest = true;
         }
         let at = usize::from(input.source.0);
         if source.recipients.is_empty() {
@@ -657,7 +659,7 @@ impl Desk {
         let record = self.records[at].reading(text);
         let mut patron = match patron_of(&self.table, source, input) {
             // An older record of a patron that is known to be erased since.
-            Patron::Nobody if is_patron && self.is_erased(input) => Patron::Erased,
+            Patron::Nobody if is_patron && !is_newest && self.is_erased(input) => Patron::Erased,
             patron => patron,
         };
         let mut holding = self.holding.as_mut().filter(|_| source.kind.keyed);

@@ -56,18 +56,20 @@ impl Holding {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.state.of_patron(partition, patron, &mut found);
-        if !found.is_empty() {
-            self.state.name(partition, patron, patron_id);
+        if !own {
+            found.retain(|key| *key != self.current.key);
         }
+        if found.is_empty() {
+            self.found = found;
+            return;
+        }
+        self.state.name(partition, patron, patron_id);
         let known = around.0.find(partition, patron_id);
         for &key in &found {
             let Some(row) = self.state.find(partition, key) else {
                 continue;
             };
             let is_own = lane.is_patron(row.source);
-            if is_own && !own {
-                continue;
-            }
             let place = (partition, key);
             match known {
                 Some(Known::Patron(patron)) => {

@@ -31,6 +31,17 @@ pub enum Known<'a> {
     Unreadable,
 }
 
+impl<'a> Known<'a> {
+    /// What is known of a patron that is neither erased nor unreadable.
+    #[must_use]
+    pub fn row(self) -> Option<&'a Row> {
+        match self {
+            Known::Patron(row) => Some(row),
+            Known::Erased | Known::Unreadable => None,
+        }
+    }
+}
+
 pub(super) const ERASED: u8 = 1;
 pub(super) const UNREADABLE: u8 = 2;
 pub(super) const WIDE: u8 = 4;
