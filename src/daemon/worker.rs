@@ -574,9 +574,11 @@ impl<T: Transport> Worker<T> {
             while !self.work_off_anew()? {}
         }
         // What is left to be done shows in the rows.
-        self.pipeline.mark(partition, &mut self.batch.outbox);
-        while !self.work_off_anew()? {
+        loop {
             self.pipeline.mark(partition, &mut self.batch.outbox);
+            if self.work_off_anew()? {
+                break;
+            }
         }
         tracing::info!(
             lane = %lane.name,

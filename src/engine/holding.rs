@@ -341,9 +341,8 @@ impl Holding {
         } = self.current;
         let before = self.before().cloned();
         let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
-        let known = patron_id.and_then(|id| table.find(partition, id));
-        let patron_row = known.and_then(Known::row);
-        let is_known = known.is_some();
+        let found = patron_id.and_then(|id| table.find(partition, id));
+        let patron_row = found.and_then(Known::row);
         let said = patron_id.and_then(|id| sayings.find(partition, id));
         self.bound_holds(&before);
         let mut answers = std::mem::take(&mut self.answers);
@@ -460,7 +459,7 @@ impl Holding {
             more: before.and_then(|row| row.more),
         });
         // Of whom nothing is known may have been erased: no row has to name them.
-        let patron_id = patron_id.filter(|_| is_known);
+        let patron_id = patron_id.filter(|_| found.is_some());
         self.keep(lane, (partition, key), row, patron_id, outbox);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Entries, Entry, More, Outcome, PatronRef, Row, RowKey};
@@ -195,10 +196,12 @@ fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'"');
 }
 
-/// A row, as it is read.
+/// What any row begins with.
 #[derive(Debug, Deserialize)]
-struct Head {
+pub(super) struct Head {
     format: u32,
+    /// Of the row that is about no record.
+    pub(super) policy: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -280,12 +283,12 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
 }
 
 /// Reads what any row begins with.
-fn read_head(value: &[u8]) -> Result<(), TextError> {
+pub(super) fn read_head(value: &[u8]) -> Result<Head, TextError> {
     let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
     if head.format > FORMAT {
         return Err(TextError::Newer);
     }
-    Ok(())
+    Ok(head)
 }
 
 /// Reads the name of a row.

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::Outcome;
-use super::text::{FORMAT, TextError};
+use super::text::{self, TextError};
 
 /// A record that waits for its patron.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +21,6 @@ pub struct Waiting {
     pub patron: String,
     /// Those that may get it then, by name.
     pub recipients: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    format: u32,
-    /// Of the row that is about no record.
-    policy: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -54,15 +46,10 @@ struct EntryText {
 ///
 /// See [`TextError`].
 pub fn read(value: &[u8]) -> Result<Option<Waiting>, TextError> {
-    let damaged = |_| TextError::Damaged;
-    let head: Head = serde_json::from_slice(value).map_err(damaged)?;
-    if head.format > FORMAT {
-        return Err(TextError::Newer);
-    }
-    if head.policy.is_some() {
+    if text::read_head(value)?.policy.is_some() {
         return Ok(None);
     }
-    let row: RowText = serde_json::from_slice(value).map_err(damaged)?;
+    let row: RowText = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
     let held = row
         .to
         .into_iter()

@@ -94,12 +94,7 @@ impl Reader {
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut patient = || match Instant::now() < deadline {
-            true => go_on(),
-            false => Err(late(topic)),
-        };
-        let end = wait_for(&mut patient, || {
+        let end = wait_patiently(topic, go_on, || {
             edge(stable, topic, place.1, Offset::End).filter(|end| *end >= position)
         })?;
         if end.is_none() {
@@ -171,12 +166,8 @@ impl Reader {
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
         take: &mut dyn FnMut(Option<Input<'_>>),
     ) -> Result<Rebuilt, Fault> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut patient = || match Instant::now() < deadline {
-            true => go_on(),
-            false => Err(late("ends of sources")),
-        };
-        let Some(found) = wait_for(&mut patient, || both_edges(stable, wanted))? else {
+        let ends = wait_patiently("ends of sources", go_on, || both_edges(stable, wanted))?;
+        let Some(found) = ends else {
             return Ok(Rebuilt::Interrupted);
         };
         for (of_partition, edges) in wanted.iter().zip(found) {
@@ -420,6 +411,20 @@ fn is_out_of_range(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
     )
+}
+
+/// Asks until there is an answer, or `go_on` says no; not for ever.
+fn wait_patiently<T>(
+    what: &str,
+    go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+    ask: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut patient = || match Instant::now() < deadline {
+        true => go_on(),
+        false => Err(late(what)),
+    };
+    wait_for(&mut patient, ask)
 }
 
 /// Asks until there is an answer, or `go_on` says no.
