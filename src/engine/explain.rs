@@ -4,9 +4,9 @@
 //! decides nothing itself.
 
 use super::admit::{admit, condition, implied_ns, libraries, needs, route};
+use super::decide::in_term;
 use super::gates::Refusal;
 use super::lane::{Facts, Program, Source};
-use super::pipeline::in_term;
 use super::project::Projector;
 use super::tally::Seen;
 use crate::policy::reason::Reason;
@@ -79,9 +79,9 @@ pub(super) fn explain(
     program: &Program,
     projector: &mut Projector,
 ) -> Explanation {
-    projector.next_record(facts.lane);
+    projector.next_record();
     let key = projector.begin_key(facts, program);
-    let key = key.map(|key| key.end(program));
+    let key = key.map(|key| program.pseudonymiser.end(key));
     let mut due_ms = i64::MAX;
     let verdict = admit(facts, source, program, &mut due_ms)
         .and_then(|()| in_term(facts, program, facts.now_ms, &mut due_ms))

@@ -340,9 +340,8 @@ impl Gates {
     /// Whether the patron is a member now; dates do not decide that.
     #[inline]
     #[must_use]
-    pub fn is_active<'a>(&self, value: impl Fn(Ref) -> Value<'a>) -> bool {
-        let status = self.membership.status.map(value);
-        status.and_then(Value::as_text) == Some("active")
+    pub fn is_active<'a>(&self, text: impl Fn(Option<Ref>) -> Option<&'a str>) -> bool {
+        text(self.membership.status) == Some("active")
     }
 }
 

@@ -14,9 +14,10 @@ mod facts;
 use anew::{Anew, Marks};
 use change::{Change, Count};
 
+use super::decide::letter;
 use super::gates::Refusal;
 use super::lane::{Lane, Source};
-use super::pipeline::{BatchTime, letter};
+use super::pipeline::BatchTime;
 use super::said::Sayings;
 use super::state::{Entries, Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
 use super::table::{self, Known, Table};

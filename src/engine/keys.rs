@@ -10,7 +10,6 @@
 use super::shape::{Node, Target};
 use crate::json::scan::{PIECE, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
-use crate::policy::form::Form;
 
 /// A key with its quotes has fewer bytes than this to be known, and so has
 /// what stands between two values.
@@ -72,8 +71,8 @@ pub(super) struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Nothing,
-    /// A string is kept, where it fits its form.
-    Slot(u16, Option<Form>),
+    /// A string is kept.
+    Slot(u16),
     /// It ought to be a number, or true or false.
     Bare(u16, Type),
     /// It is (a part of) an object or a list.
@@ -84,11 +83,7 @@ impl Wanted {
     /// What is to be done with the value of a member of the record's own.
     pub(super) fn of(target: Target) -> Wanted {
         match target {
-            Target::Scalar { slot, kind } if kind.takes_any_text() => Wanted::Slot(slot, None),
-            Target::Scalar {
-                slot,
-                kind: Type::Text(form),
-            } => Wanted::Slot(slot, form),
+            Target::Scalar { slot, kind } if kind.takes_any_text() => Wanted::Slot(slot),
             Target::Scalar { slot, kind } => Wanted::Bare(slot, kind),
             Target::Object { .. } | Target::List { .. } => Wanted::Other,
         }

@@ -30,6 +30,9 @@ pub const STATE_TOPIC: &str = "zeef.state.";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
 
+/// So many messages of pseudonyms are kept of a record.
+pub const MESSAGES_MAX: u8 = 64;
+
 /// Where the value of one field is found when a record is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ref {
@@ -48,8 +51,6 @@ pub struct Lane {
     pub layout: RowLayout,
     /// Some source is joined with patrons; else there is no table.
     pub joins: bool,
-    /// How many values recipients make pseudonyms of.
-    pub messages: usize,
     pub limits: Limits,
     pub output_bytes_max: usize,
     pub dead_letters: OutputId,
@@ -208,8 +209,8 @@ pub struct PseudonymOf {
     /// Whose library goes into it.
     pub library: Option<Ref>,
     /// Which message of the record it is, of all recipients together; none
-    /// where it may not be the same for all of them.
-    pub message: Option<usize>,
+    /// where it may not be the same for all of them, or where they are many.
+    pub message: Option<u8>,
 }
 
 /// How one output field is written.

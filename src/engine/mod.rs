@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod dead_letter;
+mod decide;
 pub mod explain;
 pub mod gates;
 pub mod holding;

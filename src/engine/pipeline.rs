@@ -12,24 +12,21 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::admit::{admit, condition, route, without_patron};
-use super::dead_letter::DeadLetter;
+use super::admit::{condition, without_patron};
+use super::decide::{Case, Decider, Hand, Patron};
 use super::explain::{Explanation, explain};
-use super::gates::Refusal;
-use super::holding::{Holding, Holds, Met, Verdict, tells_upstream};
-use super::lane::{Facts, Lane, Program, Source};
-use super::project::Projector;
+use super::holding::{Holding, Holds, Met};
+use super::lane::{Facts, Lane, Source};
 use super::record::Record;
 use super::said::{Said, Sayings, Statement};
 use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
-use super::tally::{Seen, Tally};
+use super::tally::Tally;
 use super::value::{Slot, State, Value};
 use crate::policy::catalogue::Role;
-use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
 use crate::policy::text;
-use crate::transport::{Coordinates, Input, Outbox, OutputId, Payload, SourceId};
+use crate::transport::{Coordinates, Input, Outbox, Payload, SourceId};
 
 /// Decides the records of one worker. Owns all it touches.
 #[derive(Debug)]
@@ -46,13 +43,9 @@ struct Desk {
     table: Table,
     sayings: Sayings,
     draft: Draft,
-    projector: Projector,
+    decider: Decider,
     /// What the source's tests say of the record at hand.
     verdicts: Vec<Result<(), Reason>>,
-    /// The recipients that may have the record at hand, and where it goes.
-    admitted: Vec<(usize, OutputId)>,
-    /// What projecting one output met with.
-    seen: Seen,
     /// Tells consents of one patron apart; never written down.
     seed: foldhash::fast::RandomState,
     /// What recipients have; none where records are only decided.
@@ -83,6 +76,11 @@ impl BatchTime {
     pub fn ms(&self) -> i64 {
         self.ms
     }
+
+    /// As dead letters have it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 impl Pipeline {
@@ -96,10 +94,8 @@ impl Pipeline {
             table: Table::default(),
             sayings: Sayings::default(),
             draft: Draft::default(),
-            projector: Projector::default(),
+            decider: Decider::default(),
             verdicts: Vec::new(),
-            admitted: Vec::new(),
-            seen: Seen::default(),
             seed: foldhash::fast::RandomState::default(),
             holding: None,
             tally,
@@ -417,14 +413,14 @@ impl Pipeline {
             active: false,
             dropped: None,
         }
-        .with_membership(source)
-        .seen_by(program);
+        .with_membership(source);
+        let facts = facts.narrowed(program).unwrap_or(facts);
         if matches!(patron, Patron::Unknown) {
             let refused = without_patron(&facts, source, program);
             let reason = refused.err().unwrap_or(Reason::PatronUnknown);
             return Some(Explanation::refused(reason));
         }
-        Some(explain(&facts, source, program, &mut desk.projector))
+        Some(explain(&facts, source, program, desk.decider.projector()))
     }
 }
 
@@ -696,95 +692,15 @@ impl Desk {
             dropped: None,
         }
         .with_membership(source);
-        let seen_by = |program: &Program| program.joined_card.map(|_| facts.seen_by(program));
-        let mut due_ms = i64::MAX;
-        self.admitted.clear();
-        for &index in &source.recipients {
-            let Some(program) = lane.recipients.get(index) else {
-                continue;
-            };
-            if let Some(holding) = holding.as_mut().filter(|holding| !holding.asks(index)) {
-                holding.answer(index, Verdict::Final);
-                continue;
-            }
-            let narrowed = seen_by(program);
-            let facts = narrowed.as_ref().unwrap_or(&facts);
-            let first_ms = holding.as_ref().map(|holding| holding.first_ms(index));
-            let first_ms = first_ms.unwrap_or(facts.now_ms);
-            match judge(facts, (source, program), patron, first_ms, &mut due_ms) {
-                Ok((output, until_ms)) => {
-                    self.admitted.push((index, output));
-                    if let Some(holding) = &mut holding {
-                        holding.admit(index, until_ms);
-                    }
-                }
-                Err(refusal) => match &mut holding {
-                    Some(holding) => holding.answer(index, Verdict::Refused(refusal)),
-                    None if refusal.reason == Reason::PatronUnknown => {
-                        self.tally.recipients[index].held += 1;
-                    }
-                    None => {
-                        case.withhold(&self.now, (index, refusal.reason), &mut self.tally, outbox)
-                    }
-                },
-            }
-        }
-        self.projector.next_record(lane);
-        let begin = |projector: &mut Projector, place: usize| {
-            let program = lane.recipients.get(self.admitted.get(place)?.0)?;
-            let narrowed = seen_by(program);
-            projector.begin_key(narrowed.as_ref().unwrap_or(&facts), program)
+        let mut hand = Hand {
+            case,
+            now: &self.now,
+            holding: holding.as_deref_mut(),
+            tally: &mut self.tally,
+            outbox,
         };
-        let mut next = begin(&mut self.projector, 0);
-        for (place, &(index, output)) in self.admitted.iter().enumerate() {
-            let Some(program) = lane.recipients.get(index) else {
-                continue;
-            };
-            let narrowed = seen_by(program);
-            let facts = narrowed.as_ref().unwrap_or(&facts);
-            let key = next.map(|key| key.end(program));
-            // The next key is made while this output is written.
-            next = begin(&mut self.projector, place + 1);
-            let released = match key {
-                Some(key) => release(
-                    facts,
-                    program,
-                    output,
-                    &key,
-                    &mut self.projector,
-                    &mut self.seen,
-                    outbox,
-                ),
-                None => Err(Reason::KeyMissing),
-            };
-            let sent = match (&released, &mut holding, key) {
-                (Ok(_), Some(holding), Some(key)) => holding.release(index, output, &key, outbox),
-                _ => true,
-            };
-            match released {
-                Ok(bytes) => {
-                    let tally = &mut self.tally.recipients[index];
-                    if holding.is_none() {
-                        tally.released += 1;
-                    }
-                    if sent {
-                        tally.bytes += bytes as u64;
-                        if program.notices {
-                            tally.seen.absorb(&self.seen);
-                        }
-                    }
-                }
-                Err(reason) => match &mut holding {
-                    Some(holding) => {
-                        let joined = !program.joined_needs.is_empty();
-                        let refusal = Refusal::by(joined, reason);
-                        holding.answer(index, Verdict::Refused(refusal));
-                    }
-                    None => case.withhold(&self.now, (index, reason), &mut self.tally, outbox),
-                },
-            }
-        }
-        if let Some(holding) = &mut holding {
+        let due_ms = self.decider.decide(&mut hand, &facts, patron);
+        if let Some(holding) = holding {
             let around = (&self.table, &self.sayings, &self.now);
             let of = (input, source);
             holding.settle(lane, of, around, due_ms, &mut self.tally, outbox);
@@ -797,143 +713,6 @@ impl Desk {
             }
         }
     }
-}
-
-/// A message that is decided, and for whom.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    lane: &'a Lane,
-    source: &'a Source,
-    input: &'a Input<'a>,
-}
-
-impl Case<'_> {
-    /// Counts that a recipient does not get a record, and tells upstream where
-    /// that is the record's fault.
-    #[inline(never)]
-    fn withhold(
-        self,
-        now: &BatchTime,
-        (index, reason): (usize, Reason),
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
-        tally.recipients[index].withheld[reason as usize] += 1;
-        if tells_upstream(reason) {
-            let name = self.lane.recipients[index].name.as_str();
-            self.letter(now, (reason, Some(name)), tally, outbox);
-        }
-    }
-
-    /// Writes a dead letter, for a recipient or for all, and counts it.
-    fn letter(
-        self,
-        now: &BatchTime,
-        (reason, recipient): (Reason, Option<&str>),
-        tally: &mut Tally,
-        outbox: &mut Outbox,
-    ) {
-        let place = (self.input.partition, self.input.offset);
-        letter(
-            self.lane,
-            self.source,
-            place,
-            now,
-            (reason, recipient),
-            tally,
-            outbox,
-        );
-    }
-}
-
-/// Writes a dead letter, for a recipient or for all, and counts it.
-pub(super) fn letter(
-    lane: &Lane,
-    source: &Source,
-    (partition, offset): (i32, i64),
-    now: &BatchTime,
-    (reason, recipient): (Reason, Option<&str>),
-    tally: &mut Tally,
-    outbox: &mut Outbox,
-) {
-    tally.dead_letters[reason as usize] += 1;
-    let letter = DeadLetter {
-        lane: &lane.name,
-        topic: &source.topic,
-        partition,
-        offset,
-        reason,
-        recipient,
-        policy_version: &lane.policy_version,
-        time: &now.text,
-    };
-    outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
-}
-
-/// Where a record goes for a recipient that may have it, and until when.
-#[inline]
-fn judge(
-    facts: &Facts<'_>,
-    (source, program): (&Source, &Program),
-    patron: Patron<'_>,
-    first_ms: i64,
-    due_ms: &mut i64,
-) -> Result<(OutputId, i64), Refusal> {
-    match patron {
-        Patron::Erased => {
-            let is_patron = source.kind.role == Role::Patron;
-            Err(Refusal::by(!is_patron, Reason::PatronErased))
-        }
-        Patron::Unknown => {
-            without_patron(facts, source, program).map_err(Refusal::lasting)?;
-            Err(Refusal::owed(Reason::PatronUnknown))
-        }
-        Patron::Known(_) | Patron::Nobody => {
-            admit(facts, source, program, due_ms)?;
-            let until_ms = in_term(facts, program, first_ms, due_ms)?;
-            Ok((route(facts, &program.route)?, until_ms))
-        }
-    }
-}
-
-/// When the recipient's term for a record is over, where it is not yet.
-pub(super) fn in_term(
-    facts: &Facts<'_>,
-    program: &Program,
-    first_ms: i64,
-    due_ms: &mut i64,
-) -> Result<i64, Refusal> {
-    let until_ms = program.gates.until_ms(facts, first_ms);
-    if until_ms <= facts.now_ms {
-        let retention = &program.gates.retention;
-        let joined = retention.from.joined || retention.of_membership;
-        return Err(Refusal::by(joined, Reason::Lapsed));
-    }
-    *due_ms = (*due_ms).min(until_ms);
-    Ok(until_ms)
-}
-
-/// Writes the output of a record for one recipient; returns its bytes.
-fn release(
-    facts: &Facts<'_>,
-    program: &Program,
-    output: OutputId,
-    key: &Pseudonym,
-    projector: &mut Projector,
-    seen: &mut Seen,
-    outbox: &mut Outbox,
-) -> Result<usize, Reason> {
-    if program.notices {
-        *seen = Seen::default();
-    }
-    outbox.write(output, None, |page, start| {
-        let start = page.words(start, key.words(), PSEUDONYM_LENGTH);
-        let end = projector.project(facts, program, key, (page, start), seen);
-        if end - start > facts.lane.output_bytes_max {
-            return Err(Reason::TooLarge);
-        }
-        Ok((Some(start), end))
-    })
 }
 
 /// Fills the slots that no path of the record fills.
@@ -968,16 +747,6 @@ fn derive(record: &mut Record, text: &str, source: &Source) {
         };
         record.derive(card.slot, fact);
     }
-}
-
-/// The patron of a record.
-#[derive(Clone, Copy)]
-enum Patron<'a> {
-    /// The record's kind is not joined with patrons.
-    Nobody,
-    Known(&'a Row),
-    Erased,
-    Unknown,
 }
 
 fn patron_of<'a>(table: &'a Table, source: &Source, input: &Input<'_>) -> Patron<'a> {

@@ -4,7 +4,7 @@
 //! copied that no profile lists.
 
 use super::lane::{
-    Action, Copied, Facts, Lane, Masked, Needed, Part, Program, PseudonymOf, Ref, Run, Step,
+    Action, Copied, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Run, Step,
 };
 use super::record::Reading;
 use super::shape::Place;
@@ -29,33 +29,42 @@ pub struct Projector {
 /// What pseudonyms of the record at hand are made of, as far as it was needed.
 #[derive(Debug, Default)]
 pub struct Messages {
-    made: Vec<Option<Message>>,
+    made: Vec<Message>,
+    /// A bit for each that is of this record.
+    fresh: u64,
 }
 
 impl Messages {
-    /// The pseudonym of what stands at `of`, half made.
-    fn begin(
-        &mut self,
-        facts: &Facts<'_>,
-        program: &Program,
-        of: &PseudonymOf,
-    ) -> Option<Unfinished> {
-        let place = of.message.and_then(|place| self.made.get_mut(place));
-        if let Some(Some(message)) = &place {
-            return Some(Unfinished::Begun(program.pseudonymiser.begin(message)));
+    /// The pseudonym of what stands at `of`, begun.
+    #[inline]
+    fn begin(&mut self, facts: &Facts<'_>, program: &Program, of: &PseudonymOf) -> Option<Begun> {
+        if let Some(place) = of.message
+            && self.fresh & (1 << place) != 0
+            && let Some(message) = self.made.get(usize::from(place))
+        {
+            return Some(program.pseudonymiser.begin(message));
         }
+        self.make(facts, program, of)
+    }
+
+    #[inline(never)]
+    fn make(&mut self, facts: &Facts<'_>, program: &Program, of: &PseudonymOf) -> Option<Begun> {
         let value = facts.text(Some(of.value))?;
         let library = facts.text(of.library).unwrap_or_default();
-        let made = Message::new(&of.meaning, library, value);
         let pseudonymiser = &program.pseudonymiser;
-        let unfinished = match &made {
-            Some(message) => Unfinished::Begun(pseudonymiser.begin(message)),
-            None => Unfinished::Made(pseudonymiser.pseudonym(&of.meaning, library, value)),
+        let Some(message) = Message::new(&of.meaning, library, value) else {
+            return Some(pseudonymiser.begin_long(&of.meaning, library, value));
         };
-        if let Some(place) = place {
-            *place = made;
+        let begun = pseudonymiser.begin(&message);
+        if let Some(place) = of.message {
+            self.fresh |= 1 << place;
+            let place = usize::from(place);
+            if place >= self.made.len() {
+                self.made.resize(place + 1, Message::default());
+            }
+            self.made[place] = message;
         }
-        Some(unfinished)
+        Some(begun)
     }
 
     /// The pseudonym of what stands at `of`.
@@ -65,26 +74,8 @@ impl Messages {
         program: &Program,
         of: &PseudonymOf,
     ) -> Option<Pseudonym> {
-        let unfinished = self.begin(facts, program, of)?;
-        Some(unfinished.end(program))
-    }
-}
-
-/// A pseudonym that is still to be made in full, but for long ones.
-#[derive(Debug)]
-pub enum Unfinished {
-    Begun(Begun),
-    Made(Pseudonym),
-}
-
-impl Unfinished {
-    /// Makes the pseudonym, for the program that it was begun for.
-    #[inline(always)]
-    pub fn end(self, program: &Program) -> Pseudonym {
-        match self {
-            Unfinished::Begun(begun) => program.pseudonymiser.end(begun),
-            Unfinished::Made(pseudonym) => pseudonym,
-        }
+        let begun = self.begin(facts, program, of)?;
+        Some(program.pseudonymiser.end(begun))
     }
 }
 
@@ -106,9 +97,7 @@ impl Shown {
 /// Whether a patron's card is a national number that `program` may not have.
 #[inline]
 fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
-    let national = program
-        .card_fact
-        .is_some_and(|fact| facts.value(fact) == Value::Boolean(true));
+    let national = program.card_fact.is_some_and(|fact| facts.is_true(fact));
     let authorised = || {
         program
             .authorised_ms
@@ -119,14 +108,13 @@ fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
 
 impl Projector {
     /// Forgets the record before.
-    pub fn next_record(&mut self, lane: &Lane) {
-        self.messages.made.clear();
-        self.messages.made.resize(lane.messages, None);
+    pub fn next_record(&mut self) {
+        self.messages.fresh = 0;
     }
 
     /// The output key of a record for a recipient, where its field is there.
     #[inline]
-    pub fn begin_key(&mut self, facts: &Facts<'_>, program: &Program) -> Option<Unfinished> {
+    pub fn begin_key(&mut self, facts: &Facts<'_>, program: &Program) -> Option<Begun> {
         if program.key.card && card_hidden(facts, program) {
             return None;
         }

@@ -189,8 +189,8 @@ impl Reader<'_> {
             }
             match known.wanted {
                 Wanted::Nothing => self.values.unlisted = true,
-                Wanted::Slot(slot, form) if seen.is_new(known.place()) => {
-                    self.values.keep(bytes, value..end, slot, form);
+                Wanted::Slot(slot) if seen.is_new(known.place()) => {
+                    self.values.keep(slot, value..end);
                 }
                 Wanted::Slot(..) | Wanted::Bare(..) | Wanted::Other => {
                     break (at, Some(value - 1));

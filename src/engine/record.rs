@@ -12,7 +12,6 @@ use super::script::Script;
 use super::shape::Shape;
 use super::value::{SPAN_MAX, Slot, State, Value};
 use crate::json::scan::{Bounds, ScanError, Scanner};
-use crate::policy::form::Form;
 use crate::policy::reason::Reason;
 
 /// The limits of a record.
@@ -77,25 +76,36 @@ pub(super) struct Values {
 
 impl Values {
     /// Keeps a string of the record's own that has no escapes and was not there
-    /// before, where it fits its form. `inside` is where it lies in `bytes`,
-    /// without its quotes; an empty one is missing, as it was.
+    /// before. `inside` is where it lies, without its quotes; an empty one is
+    /// missing, as it was.
     #[inline(always)]
-    pub(super) fn keep(
-        &mut self,
-        bytes: &[u8],
-        inside: Range<usize>,
-        slot: u16,
-        form: Option<Form>,
-    ) {
-        if inside.is_empty() {
-            return;
+    pub(super) fn keep(&mut self, slot: u16, inside: Range<usize>) {
+        let kept = match inside.is_empty() {
+            true => Slot::MISSING,
+            false => Slot::span(inside.start - 1, inside.end + 1, State::Plain),
+        };
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            *place = kept;
         }
-        let (start, end) = (inside.start, inside.end);
-        let fits = form.is_none_or(|form| form.fits_bytes(bytes.get(inside).unwrap_or_default()));
-        if !fits {
-            self.unfit += 1;
-        } else if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Slot::span(start - 1, end + 1, State::Plain);
+    }
+
+    /// Has strings that do not fit their form count as missing.
+    #[inline(never)]
+    fn check_forms(&mut self, shape: &Shape, text: &str) {
+        let (text, decoded) = (text.as_bytes(), self.decoded.as_bytes());
+        for &(slot, form) in &shape.forms {
+            let Some(place) = self.slots.get_mut(usize::from(slot)) else {
+                continue;
+            };
+            let inside = match place.state() {
+                State::Plain => text.get(place.start() + 1..place.end() - 1),
+                State::Decoded => decoded.get(place.start()..place.end()),
+                _ => continue,
+            };
+            if !form.fits_bytes(inside.unwrap_or_default()) {
+                self.unfit += 1;
+                *place = Slot::MISSING;
+            }
         }
     }
 
@@ -152,6 +162,7 @@ impl Record {
                 ScanError::TooManyKeys => Reason::TooManyKeys,
             })?;
         if object {
+            self.values.check_forms(&self.shape, text);
             Ok(text)
         } else {
             Err(Reason::NotAnObject)
@@ -351,6 +362,7 @@ impl<'a> Reading<'a> {
 mod tests {
     use super::*;
     use crate::policy::catalogue::Type;
+    use crate::policy::form::Form;
     use proptest::prelude::*;
 
     /// Reads records with one memory of keys; says which are JSON.

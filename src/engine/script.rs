@@ -19,7 +19,6 @@ use super::reader::{Reader, WINDOW, padded, simple};
 use super::shape::{MEMBERS_MAX, Shape, Target};
 use crate::json::scan::{PIECE, Scanner, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
-use crate::policy::form::Form;
 
 /// A record of more lines has no script.
 const LINES_MAX: usize = 256;
@@ -87,8 +86,8 @@ struct Line {
 enum Expected {
     /// A string that nobody wants.
     Text,
-    /// A string that is kept, where it fits its form.
-    Slot(u16, Option<Form>),
+    /// A string that is kept.
+    Slot(u16),
     /// A number, or true or false.
     Bare(u16, Type),
     /// A value that nobody wants, and that is no string.
@@ -210,8 +209,8 @@ impl Script {
                 if window.get(start + length as usize) != Some(&b'"') {
                     let token = reader.scan.string(value - 1).ok()?;
                     if token.escaped {
-                        if let Expected::Slot(slot, form) = line.value {
-                            let kept = reader.string(token, Type::Text(form));
+                        if let Expected::Slot(slot) = line.value {
+                            let kept = reader.string(token, Type::Text(None));
                             reader.set(slot, None, kept);
                         } else {
                             reader.values.unlisted = true;
@@ -222,11 +221,11 @@ impl Script {
                     end = token.end;
                 }
                 at = end + 1;
-                let Expected::Slot(slot, form) = line.value else {
+                let Expected::Slot(slot) = line.value else {
                     reader.values.unlisted = true;
                     continue;
                 };
-                reader.values.keep(bytes, value..end, slot, form);
+                reader.values.keep(slot, value..end);
                 continue;
             }
             at = match line.value {
@@ -442,7 +441,7 @@ impl Writer<'_> {
         let (expected, to) = match (wanted, first) {
             (Wanted::Nothing, b'"') => (Expected::Text, value + 1),
             (Wanted::Nothing, _) => (Expected::Unlisted(depth), value),
-            (Wanted::Slot(slot, form), b'"') => (Expected::Slot(slot, form), value + 1),
+            (Wanted::Slot(slot), b'"') => (Expected::Slot(slot), value + 1),
             (Wanted::Bare(slot, kind), _) if simple(self.scan, value, kind).is_some() => {
                 (Expected::Bare(slot, kind), value)
             }

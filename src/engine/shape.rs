@@ -1,6 +1,7 @@
 //! The wanted paths of one kind of record, compiled into a trie.
 
 use crate::policy::catalogue::Type;
+use crate::policy::form::Form;
 
 /// Where the value of a wanted path is found in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +46,9 @@ pub(super) struct Node {
 pub struct Shape {
     pub(super) nodes: Vec<Node>,
     pub(super) slots: u16,
+    /// The record's own slots whose text must have a form: looked at when the
+    /// record has been read, always in this order.
+    pub(super) forms: Vec<(u16, Form)>,
     /// Per list, how many values one element has.
     pub(super) lists: Vec<u16>,
     paths: Vec<(String, Place)>,
@@ -69,6 +73,7 @@ impl Default for Shape {
         Shape {
             nodes: vec![Node::default()],
             slots: 0,
+            forms: Vec::new(),
             lists: Vec::new(),
             paths: Vec::new(),
         }
@@ -150,6 +155,13 @@ impl Shape {
         };
         let slot = *counter;
         *counter += 1;
+        let kind = match (list, kind) {
+            (None, Type::Text(Some(form))) => {
+                self.forms.push((slot, form));
+                Type::Text(None)
+            }
+            (_, kind) => kind,
+        };
         self.add(path, node, name, Target::Scalar { slot, kind })?;
         Ok(match list {
             None => Place::Slot(slot),

@@ -174,57 +174,64 @@ impl Pseudonymiser {
     #[must_use]
     pub fn pseudonym(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
         match Message::new(meaning, library, value) {
-            Some(message) => self.of(&message),
-            None => self.long(meaning, library, value),
+            Some(message) => self.end(self.begin(&message)),
+            None => self.end(self.begin_long(meaning, library, value)),
         }
     }
 
-    /// The pseudonym of a message that is at hand.
-    #[must_use]
-    pub fn of(&self, message: &Message) -> Pseudonym {
-        self.end(self.begin(message))
-    }
-
-    /// The first half of the work. Halves that do not wait for each other are
-    /// done by the processor at the same time.
+    /// The first half of the work.
     #[inline]
     #[must_use]
     pub fn begin(&self, message: &Message) -> Begun {
-        Begun(after(self.inner, &message.block))
+        Begun {
+            words: after(self.inner, &message.block),
+            done: false,
+        }
+    }
+
+    /// All of the work, where the message is not at hand.
+    #[must_use]
+    pub fn begin_long(&self, meaning: &Meaning, library: &str, value: &str) -> Begun {
+        let mut mac = self.keyed.clone();
+        for part in [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()] {
+            mac.update(part);
+        }
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(mac.finalize().into_bytes().chunks(4)) {
+            *word = bytes
+                .first_chunk()
+                .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        }
+        Begun { words, done: true }
     }
 
     /// The second half of the work.
     #[inline(always)]
     #[must_use]
     pub fn end(&self, begun: Begun) -> Pseudonym {
-        let mut block = DIGEST;
-        for (place, words) in block.chunks_exact_mut(16).zip(begun.0.chunks_exact(4)) {
-            let bytes = big_endian(words.first_chunk().copied().unwrap_or_default());
-            place.copy_from_slice(&bytes);
-        }
-        let [a, b, c, d, ..] = after(self.outer, &block);
+        let [a, b, c, d, ..] = match begun.done {
+            true => begun.words,
+            false => {
+                let mut block = DIGEST;
+                for (place, words) in block.chunks_exact_mut(16).zip(begun.words.chunks_exact(4)) {
+                    let bytes = big_endian(words.first_chunk().copied().unwrap_or_default());
+                    place.copy_from_slice(&bytes);
+                }
+                after(self.outer, &block)
+            }
+        };
         let [a, b, c, d] = [u64::from(a), u64::from(b), u64::from(c), u64::from(d)];
         Pseudonym::of((a << 32) | b, (c << 32) | d)
-    }
-
-    fn long(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
-        let mut mac = self.keyed.clone();
-        for part in [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()] {
-            mac.update(part);
-        }
-        let digest = mac.finalize().into_bytes();
-        let number = |bytes: &[u8]| {
-            bytes
-                .first_chunk()
-                .map_or(0, |bytes| u64::from_be_bytes(*bytes))
-        };
-        Pseudonym::of(number(&digest), number(&digest[8..]))
     }
 }
 
 /// A pseudonym of which half the work is done.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun([u32; 8]);
+pub struct Begun {
+    /// The inner hash, or the whole one.
+    words: [u32; 8],
+    done: bool,
+}
 
 /// The bytes of four words, the highest of each first: in one piece, as a block
 /// is read in pieces of this size right after.
@@ -246,6 +253,12 @@ fn big_endian(words: [u32; 4]) -> [u8; 16] {
 #[derive(Clone, Debug)]
 pub struct Message {
     block: [u8; BLOCK],
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Message { block: ending(0) }
+    }
 }
 
 impl Message {

@@ -133,7 +133,7 @@ impl Pseudonyms {
             let message = pseudonym::Message::new(&text.meaning, library, value);
             for key in text.keys.iter().filter_map(|key| self.keys.get(*key)) {
                 let made = match &message {
-                    Some(message) => key.of(message),
+                    Some(message) => key.end(key.begin(message)),
                     None => key.pseudonym(&text.meaning, library, value),
                 };
                 sum += (made.words()[0] & 0xff) as usize;

@@ -3,9 +3,10 @@
 use super::anew::waits;
 use super::change::{Change, Count};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
+use crate::engine::decide::letter;
 use crate::engine::gates::{Implied, Refusal};
 use crate::engine::lane::{Lane, Source};
-use crate::engine::pipeline::{BatchTime, letter};
+use crate::engine::pipeline::BatchTime;
 use crate::engine::said::Said;
 use crate::engine::state::{Entries, Entry, Outcome, PatronRef, Row, RowKey};
 use crate::engine::table::{self, Known, Table};

@@ -83,7 +83,7 @@ impl Holding {
         let Some(row) = row.filter(|_| program.joined) else {
             return (hasher.end(), due_ms);
         };
-        let active = gates.is_active(value);
+        let active = gates.is_active(|at| value(at?).as_text());
         let mut term_ms = i64::MAX;
         let lapsed = gates
             .patron_term(value, active, now_ms, &mut term_ms)

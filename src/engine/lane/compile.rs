@@ -1,8 +1,8 @@
 //! From a policy to a lane: what a name means is looked up here, once.
 
 use super::{
-    Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Lane, Masked, Needed, Part,
-    Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
+    Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Lane, MESSAGES_MAX, Masked,
+    Needed, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
 };
 use crate::engine::gates::{ConsentGate, Gates, Membership, Paper, Retention};
 use crate::engine::record::Limits;
@@ -77,7 +77,6 @@ impl Lane {
             recipients: Vec::with_capacity(recipients.len()),
             layout: RowLayout::default(),
             joins: false,
-            messages: 0,
             limits: options.limits,
             output_bytes_max: options.output_bytes_max,
             dead_letters: OutputId(0),
@@ -166,10 +165,11 @@ impl Lane {
                     known.push(of.clone());
                     known.len() - 1
                 });
-                of.message = Some(place);
+                of.message = u8::try_from(place)
+                    .ok()
+                    .filter(|&place| place < MESSAGES_MAX);
             }
         }
-        self.messages = known.len();
     }
 
     /// Finds the conditions that several recipients have of a record.

@@ -5,7 +5,7 @@ use crate::engine::record::Reading;
 use crate::engine::said::Said;
 use crate::engine::shape::Place;
 use crate::engine::table::Row;
-use crate::engine::value::Value;
+use crate::engine::value::{State, Value};
 use crate::policy::reason::Reason;
 
 /// The record and its patron, as a program sees them.
@@ -34,23 +34,36 @@ impl<'a> Facts<'a> {
     pub fn with_membership(mut self, source: &Source) -> Self {
         let first = source.recipients.first();
         let program = first.and_then(|&first| self.lane.recipients.get(first));
-        self.active = program.is_some_and(|program| program.gates.is_active(|at| self.value(at)));
+        self.active = program.is_some_and(|program| program.gates.is_active(|at| self.text(at)));
         self
     }
 
-    /// What `program` may see: of the row no more than a lane of its own would
-    /// keep, so that lanes change nothing.
+    /// What `program` may see, where it is less: of the row no more than a lane
+    /// of its own would keep, so that lanes change nothing.
+    #[inline]
     #[must_use]
-    pub fn seen_by(mut self, program: &Program) -> Self {
-        if program.authorised_ms.is_none()
-            && program.joined_card.is_some()
-            && program
-                .card_fact
-                .is_some_and(|fact| self.value(fact) == Value::Boolean(true))
-        {
-            self.dropped = program.joined_card;
+    pub fn narrowed(&self, program: &Program) -> Option<Self> {
+        program.joined_card?;
+        self.without_card(program)
+    }
+
+    #[inline(never)]
+    fn without_card(&self, program: &Program) -> Option<Self> {
+        let national = program.card_fact.is_some_and(|fact| self.is_true(fact));
+        (national && program.authorised_ms.is_none()).then_some(Facts {
+            dropped: program.joined_card,
+            ..*self
+        })
+    }
+
+    /// Whether a field is true.
+    #[inline]
+    #[must_use]
+    pub fn is_true(&self, at: Ref) -> bool {
+        match (at.place, at.joined) {
+            (Place::Slot(slot), false) => self.record.slot(slot).state() == State::True,
+            _ => self.value(at) == Value::Boolean(true),
         }
-        self
     }
 
     /// The value of a field that is one value.
