@@ -448,7 +448,7 @@ fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u1
     let found = record.slot(slot);
     if found.is_in_text() {
         let text = record.text_of(State::Plain).as_bytes();
-        page.member(at, label, text, found.start(), found.end())
+        page.member(at, label, text, (found.start(), found.length()))
     } else if found.is_missing() {
         at
     } else {
@@ -500,7 +500,7 @@ fn scalars(page: &mut Page, start: usize, record: Reading<'_>, list: u16) -> Opt
     for &slot in record.elements(list) {
         let after = page.byte(at, b',');
         at = if slot.is_in_text() {
-            page.span(after, text, slot.start(), slot.end())
+            page.span(after, text, (slot.start(), slot.length()))
         } else {
             scalar(page, after, record.view(slot)).unwrap_or(at)
         };

@@ -190,7 +190,7 @@ impl Reader<'_> {
             match known.wanted {
                 Wanted::Nothing => self.values.unlisted = true,
                 Wanted::Slot(slot) if seen.is_new(known.place()) => {
-                    self.values.keep(slot, value..end);
+                    self.values.keep(slot, value, end - value);
                 }
                 Wanted::Slot(..) | Wanted::Bare(..) | Wanted::Other => {
                     break (at, Some(value - 1));

@@ -4,8 +4,6 @@
 //! A record is used again for the next one of its source, so that reading
 //! allocates nothing in steady state, and knows which key comes next.
 
-use std::ops::Range;
-
 use super::keys::Keys;
 use super::reader::Reader;
 use super::script::Script;
@@ -63,6 +61,7 @@ pub struct Record {
 pub(super) struct Values {
     /// Strings that had escapes, decoded.
     pub(super) decoded: String,
+    /// The last is that of strings that nobody wants.
     pub(super) slots: Vec<Slot>,
     pub(super) lists: Vec<List>,
     pub(super) elements: Vec<Slot>,
@@ -76,13 +75,12 @@ pub(super) struct Values {
 
 impl Values {
     /// Keeps a string of the record's own that has no escapes and was not there
-    /// before. `inside` is where it lies, without its quotes; an empty one is
-    /// missing, as it was.
+    /// before. It starts behind its quote; an empty one is missing, as it was.
     #[inline(always)]
-    pub(super) fn keep(&mut self, slot: u16, inside: Range<usize>) {
-        let kept = match inside.is_empty() {
-            true => Slot::MISSING,
-            false => Slot::span(inside.start - 1, inside.end + 1, State::Plain),
+    pub(super) fn keep(&mut self, slot: u16, start: usize, length: usize) {
+        let kept = match length {
+            0 => Slot::MISSING,
+            _ => Slot::span(start - 1, start + length + 1, State::Plain),
         };
         if let Some(place) = self.slots.get_mut(usize::from(slot)) {
             *place = kept;
@@ -112,7 +110,8 @@ impl Values {
     fn reset(&mut self, shape: &Shape) {
         self.decoded.clear();
         self.slots.clear();
-        self.slots.resize(usize::from(shape.slots), Slot::MISSING);
+        let slots = usize::from(shape.unlisted()) + 1;
+        self.slots.resize(slots, Slot::MISSING);
         self.lists.clear();
         self.lists.resize(shape.lists.len(), NO_LIST);
         self.elements.clear();
@@ -414,7 +413,7 @@ mod tests {
         };
         format!(
             "{:?} {:?} {:?} {} {} {}",
-            views(&values.slots),
+            views(&values.slots[..usize::from(record.shape.slots)]),
             values.lists,
             views(&values.elements),
             values.unfit,

@@ -71,14 +71,24 @@ struct Line {
     /// A bit for each byte of the gap.
     bits: u32,
     /// The brace may stand in place of the comma.
-    may_be_first: u32,
+    may_be_first: bool,
     /// How far it is to the value.
     length: u8,
     /// The line to go on with if this one does not stand there; 0 if there is none.
     absent: u16,
-    /// The value is a string, as most are.
+    /// The value is a string, as most are: kept here.
     is_text: bool,
+    slot: u16,
     value: Expected,
+    before: Before,
+}
+
+/// What the lines of a script before one have, all together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    keys: u16,
+    /// Members that nobody wants.
+    unlisted: u16,
 }
 
 /// The value behind a gap.
@@ -165,20 +175,20 @@ impl Script {
         self.wait = self.patience;
     }
 
-    /// Reads the object at `at` by the script; says where it ends. None where
+    /// Reads the object at `start` by the script; says where it ends. None where
     /// the record lies otherwise: then it must be read anew.
     #[inline(never)]
-    pub(super) fn follow(&self, reader: &mut Reader<'_>, mut at: usize) -> Option<usize> {
+    pub(super) fn follow(&self, reader: &mut Reader<'_>, start: usize) -> Option<usize> {
         if self.known.depth > reader.scan.depth_max() {
             return None;
         }
         let bytes = reader.text.as_bytes();
         let mut tail;
-        let mut keys = 0;
-        let mut absent = 0;
+        let mut absent = Absent::default();
         let mut next = 0;
+        let mut at = start;
         // The brace before the first member stands for a comma.
-        let mut first = 1;
+        let mut brace = start;
         loop {
             let line = self.known.lines.get(next)?;
             let window: &[u8; WINDOW] = match bytes.get(at..at.wrapping_add(WINDOW)) {
@@ -188,78 +198,105 @@ impl Script {
                     &tail
                 }
             };
-            let differs = !equal_bytes(window.first_chunk()?, &line.gap);
-            if differs & line.bits & !(first & line.may_be_first) != 0 {
-                next = usize::from(line.absent);
-                absent += 1;
-                if next == 0 || absent > ABSENT_MAX {
-                    return None;
-                }
+            let differs = !equal_bytes(window.first_chunk()?, &line.gap) & line.bits;
+            if differs != 0 && !(differs == 1 && at == brace && line.may_be_first) {
+                next = absent.pass(&self.known.lines, line, at)?;
                 continue;
             }
             next += 1;
-            first = 0;
-            absent = 0;
             let start = usize::from(line.length) % PIECE;
             let value = at + start;
             if line.is_text {
-                keys += 1;
-                let length = special_bytes(window.get(start..)?.first_chunk()?).trailing_zeros();
-                let mut end = value + length as usize;
-                if window.get(start + length as usize) != Some(&b'"') {
-                    let token = reader.scan.string(value - 1).ok()?;
-                    if token.escaped {
-                        if let Expected::Slot(slot) = line.value {
-                            let kept = reader.string(token, Type::Text(None));
-                            reader.set(slot, None, kept);
-                        } else {
-                            reader.values.unlisted = true;
-                        }
-                        at = token.after();
-                        continue;
-                    }
-                    end = token.end;
+                let special = special_bytes(window.get(start..)?.first_chunk()?);
+                let length = special.trailing_zeros() as usize;
+                if window.get(start + length) == Some(&b'"') {
+                    reader.values.keep(line.slot, value, length);
+                    at = value + length + 1;
+                } else {
+                    at = line.text(reader, value)?;
                 }
-                at = end + 1;
-                let Expected::Slot(slot) = line.value else {
-                    reader.values.unlisted = true;
-                    continue;
-                };
-                reader.values.keep(slot, value..end);
                 continue;
             }
             at = match line.value {
                 Expected::Bare(slot, kind) => {
-                    keys += 1;
                     let value = reader.scan.space(value);
                     let (bare, after) = simple(reader.scan, value, kind)?;
                     reader.set(slot, None, bare);
                     after
                 }
                 Expected::Unlisted(depth) => {
-                    keys += 1;
-                    reader.values.unlisted = true;
                     let value = reader.scan.space(value);
                     reader.scan.skip(value, depth, &mut reader.keys_left).ok()?
                 }
                 Expected::Member(target, depth) => {
-                    keys += 1;
                     let value = reader.scan.space(value);
                     reader.member(value, target, None, depth).ok()?
                 }
                 Expected::Enter => {
-                    keys += 1;
-                    first = 1;
+                    brace = value;
                     value
                 }
                 Expected::Leave => value,
                 Expected::End => {
-                    reader.keys_left = reader.keys_left.checked_sub(keys)?;
+                    absent.settle(line, reader)?;
                     return Some(value);
                 }
-                Expected::Text | Expected::Slot(..) => return None,
+                Expected::Text | Expected::Slot(_) => return None,
             };
         }
+    }
+}
+
+/// The lines that a record does not have.
+#[derive(Debug, Default)]
+struct Absent {
+    keys: u16,
+    unlisted: u16,
+    /// Where lines were passed over last, and how many there.
+    at: usize,
+    times: usize,
+}
+
+impl Absent {
+    /// Passes over a line that does not stand at `at`; says which is next.
+    #[inline(never)]
+    fn pass(&mut self, lines: &[Line], line: &Line, at: usize) -> Option<usize> {
+        if self.at != at {
+            (self.at, self.times) = (at, 0);
+        }
+        self.times += 1;
+        let next = usize::from(line.absent);
+        if next == 0 || self.times > ABSENT_MAX {
+            return None;
+        }
+        let to = lines.get(next)?;
+        self.keys += to.before.keys - line.before.keys;
+        self.unlisted += to.before.unlisted - line.before.unlisted;
+        Some(next)
+    }
+
+    /// Counts what stood in the record, of which `end` is the last line.
+    fn settle(&self, end: &Line, reader: &mut Reader<'_>) -> Option<()> {
+        let keys = u32::from(end.before.keys - self.keys);
+        reader.keys_left = reader.keys_left.checked_sub(keys)?;
+        reader.values.unlisted |= end.before.unlisted > self.unlisted;
+        Some(())
+    }
+}
+
+impl Line {
+    /// Reads a long string, or one with escapes; says where it ends.
+    #[inline(never)]
+    fn text(&self, reader: &mut Reader<'_>, value: usize) -> Option<usize> {
+        let token = reader.scan.string(value - 1).ok()?;
+        if !token.escaped {
+            let length = token.end - token.start;
+            reader.values.keep(self.slot, token.start, length);
+        } else if let Expected::Slot(slot) = self.value {
+            let kept = reader.string(token, Type::Text(None));
+            reader.set(slot, None, kept);
+        }
+        Some(token.after())
     }
 }
 
@@ -354,8 +391,10 @@ impl Lines {
         (self.lines.len() <= LINES_MAX).then_some(())
     }
 
-    /// Finds, for each line, the one to go on with where it does not stand.
+    /// Finds, for each line, the one to go on with where it does not stand, and
+    /// what those before it have.
     fn link(&mut self) -> Option<()> {
+        let mut before = Before::default();
         for at in 0..self.lines.len() {
             let mut behind = at + 1;
             let value = self.lines.get(at)?.value;
@@ -371,7 +410,11 @@ impl Lines {
                 }
             }
             let ends = matches!(value, Expected::Leave | Expected::End);
-            self.lines.get_mut(at)?.absent = if ends { 0 } else { u16::try_from(behind).ok()? };
+            let line = self.lines.get_mut(at)?;
+            line.absent = if ends { 0 } else { u16::try_from(behind).ok()? };
+            line.before = before;
+            before.keys += u16::from(!ends);
+            before.unlisted += u16::from(matches!(value, Expected::Text | Expected::Unlisted(_)));
         }
         Some(())
     }
@@ -496,11 +539,16 @@ impl Writer<'_> {
         self.to.lines.push(Line {
             gap,
             bits: u32::MAX >> (PIECE - bytes.len()),
-            may_be_first: u32::from(opens),
+            may_be_first: opens,
             length: u8::try_from(value - from).ok()?,
             absent: 0,
-            is_text: matches!(expected, Expected::Text | Expected::Slot(..)),
+            is_text: matches!(expected, Expected::Text | Expected::Slot(_)),
+            slot: match expected {
+                Expected::Slot(slot) => slot,
+                _ => self.shape.unlisted(),
+            },
             value: expected,
+            before: Before::default(),
         });
         Some(())
     }

@@ -131,6 +131,11 @@ impl Shape {
         &self.lists
     }
 
+    /// A slot beside those of the wanted paths: strings that nobody wants.
+    pub(super) fn unlisted(&self) -> u16 {
+        self.slots
+    }
+
     /// A slot of the record's own that no path fills: a derived fact.
     pub fn derived(&mut self) -> u16 {
         let slot = self.slots;

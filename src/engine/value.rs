@@ -51,7 +51,9 @@ impl<'a> Value<'a> {
 
 /// How a value is kept: a span in the text that its owner holds, and what it is.
 ///
-/// One number, as it is written and read for every value of every record.
+/// One number, as it is written and read for every value of every record: where
+/// the span starts in its lower half; in its upper half how long it is, the
+/// [`State`], and at the top whether it can be copied as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u64);
 
@@ -59,7 +61,9 @@ pub struct Slot(u64);
 pub const SPAN_MAX: usize = (1 << SPAN_BITS) - 1;
 
 const SPAN_BITS: u32 = 28;
-const STATE_BITS: u32 = 8;
+const LENGTH_AT: u32 = 32;
+const STATE_AT: u32 = LENGTH_AT + SPAN_BITS;
+const IN_TEXT: u64 = 1 << 63;
 
 /// What a [`Slot`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,27 +82,35 @@ pub enum State {
 }
 
 impl Slot {
-    pub const MISSING: Slot = Slot(State::Missing as u64);
-    pub const MALFORMED: Slot = Slot(State::Malformed as u64);
+    pub const MISSING: Slot = Slot::of(State::Missing);
+    pub const MALFORMED: Slot = Slot::of(State::Malformed);
+
+    const fn of(state: State) -> Slot {
+        let in_text = match state {
+            State::Plain | State::Number => IN_TEXT,
+            _ => 0,
+        };
+        Slot(in_text | (state as u64) << STATE_AT)
+    }
 
     /// What lies between `start` and `end`, of which neither is over
     /// [`SPAN_MAX`].
     #[inline]
     #[must_use]
     pub const fn span(start: usize, end: usize, state: State) -> Slot {
-        let span = (start as u64) | ((end as u64) << SPAN_BITS);
-        Slot((span << STATE_BITS) | state as u64)
+        let length = (end - start) as u64;
+        Slot(Slot::of(state).0 + (length << LENGTH_AT) + start as u64)
     }
 
     #[must_use]
     pub const fn boolean(value: bool) -> Slot {
-        Slot(if value { State::True } else { State::False } as u64)
+        Slot::of(if value { State::True } else { State::False })
     }
 
     #[inline]
     #[must_use]
     pub const fn state(self) -> State {
-        match self.0 as u8 {
+        match (self.0 >> STATE_AT) & 7 {
             0 => State::Missing,
             2 => State::True,
             3 => State::False,
@@ -113,19 +125,25 @@ impl Slot {
     #[inline]
     #[must_use]
     pub const fn is_in_text(self) -> bool {
-        self.0 as u8 >= State::Plain as u8
+        self.0 & IN_TEXT != 0
     }
 
     #[inline]
     #[must_use]
     pub const fn start(self) -> usize {
-        (self.0 >> STATE_BITS) as usize & SPAN_MAX
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn length(self) -> usize {
+        (self.0 >> LENGTH_AT) as usize & SPAN_MAX
     }
 
     #[inline]
     #[must_use]
     pub const fn end(self) -> usize {
-        (self.0 >> (STATE_BITS + SPAN_BITS)) as usize
+        self.start() + self.length()
     }
 
     #[inline]

@@ -66,10 +66,10 @@ impl Page {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    /// Writes `from[start..end]`; fastest where 32 bytes follow `start`.
+    /// Writes so many bytes of `from` from `start` on; fastest where 32 bytes
+    /// follow `start`.
     #[inline(always)]
-    pub fn span(&mut self, at: usize, from: &[u8], start: usize, end: usize) -> usize {
-        let length = end.saturating_sub(start);
+    pub fn span(&mut self, at: usize, from: &[u8], (start, length): (usize, usize)) -> usize {
         let source = from.get(start..).and_then(<[u8]>::first_chunk::<PIECE>);
         let place = self.bytes.get_mut(at..);
         let place = place.and_then(<[u8]>::first_chunk_mut::<PIECE>);
@@ -78,7 +78,7 @@ impl Page {
                 *place = *source;
                 at + length
             }
-            _ => self.bytes(at, from.get(start..end).unwrap_or_default()),
+            _ => self.bytes(at, part(from, (start, length))),
         }
     }
 
@@ -87,22 +87,20 @@ impl Page {
     pub fn label(&mut self, at: usize, label: &Label) -> usize {
         match label.length {
             0 => self.bytes(at, &label.text),
-            length => self.span(at, &label.piece, 0, length),
+            length => self.span(at, &label.piece, (0, length)),
         }
     }
 
-    /// Writes a member with the value `from[start..end]`; fastest where 32
-    /// bytes follow `start`.
+    /// Writes a member with a value that is so many bytes of `from` from `start`
+    /// on; fastest where 32 bytes follow `start`.
     #[inline(always)]
     pub fn member(
         &mut self,
         at: usize,
         label: &Label,
         from: &[u8],
-        start: usize,
-        end: usize,
+        (start, length): (usize, usize),
     ) -> usize {
-        let length = end.wrapping_sub(start);
         let before = label.length % PIECE;
         let source = from.get(start..start.wrapping_add(PIECE));
         let place = self.bytes.get_mut(at..at.wrapping_add(2 * PIECE));
@@ -114,7 +112,7 @@ impl Page {
             place[before..before + PIECE].copy_from_slice(source);
             return at + before + length;
         }
-        self.long_member(at, label, from.get(start..end).unwrap_or_default())
+        self.long_member(at, label, part(from, (start, length)))
     }
 
     #[inline(never)]
@@ -227,6 +225,10 @@ impl Page {
     }
 }
 
+fn part(from: &[u8], (start, length): (usize, usize)) -> &[u8] {
+    from.get(start..start + length).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +262,7 @@ mod tests {
                     }
                     1 => {
                         let half = text.len() / 2;
-                        at = page.span(at, text.as_bytes(), 0, half);
+                        at = page.span(at, text.as_bytes(), (0, half));
                         want.extend_from_slice(&text.as_bytes()[..half]);
                     }
                     _ => {
