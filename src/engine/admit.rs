@@ -106,7 +106,7 @@ pub(super) fn implied_ns(facts: &Facts<'_>, program: &Program) -> Option<i64> {
 }
 
 /// Tenants: the record's and the patron's library, and that they are one.
-#[inline]
+#[inline(always)]
 pub(super) fn libraries(
     facts: &Facts<'_>,
     source: &Source,
@@ -115,6 +115,11 @@ pub(super) fn libraries(
     if matches!(served, Libraries::All) && facts.row.is_none() {
         return Ok(());
     }
+    tenants(facts, source, served)
+}
+
+#[inline(never)]
+fn tenants(facts: &Facts<'_>, source: &Source, served: &Libraries) -> Result<(), Refusal> {
     let own = source
         .library
         .map_or(Value::Missing, |slot| facts.record.value(slot));

@@ -92,6 +92,9 @@ impl Decider {
         let Case { lane, source, .. } = hand.case;
         let mut due_ms = i64::MAX;
         self.admitted.clear();
+        // Recipients that ask the same in a row are answered once.
+        let shared = facts.said.is_none() && !facts.record.malformed();
+        let mut before: Option<(i64, Result<i64, Refusal>)> = None;
         for &recipient in &source.recipients {
             let Some(program) = lane.recipients.get(recipient) else {
                 continue;
@@ -100,13 +103,24 @@ impl Decider {
             if let Some(holding) = &mut hand.holding {
                 if !holding.asks(recipient) {
                     holding.answer(recipient, Verdict::Final);
+                    before = None;
                     continue;
                 }
                 first_ms = holding.first_ms(recipient);
             }
             let narrowed = facts.narrowed(program);
             let facts = narrowed.as_ref().unwrap_or(facts);
-            match judge(facts, (source, program), patron, first_ms, &mut due_ms) {
+            let answer = match before {
+                Some((first, answer))
+                    if shared && program.asks_like_before && first == first_ms =>
+                {
+                    answer
+                }
+                _ => judge(facts, (source, program), patron, first_ms, &mut due_ms),
+            };
+            before = Some((first_ms, answer));
+            let routed = |until_ms| Ok((route(facts, &program.route)?, until_ms));
+            match answer.and_then(routed) {
                 Ok((output, until_ms)) => {
                     self.admitted.push(Admitted {
                         recipient,
@@ -251,7 +265,7 @@ pub(super) fn letter(
     outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
 }
 
-/// Where a record goes for a recipient that may have it, and until when.
+/// Until when a recipient may have a record, if it may.
 #[inline]
 fn judge(
     facts: &Facts<'_>,
@@ -259,7 +273,7 @@ fn judge(
     patron: Patron<'_>,
     first_ms: i64,
     due_ms: &mut i64,
-) -> Result<(OutputId, i64), Refusal> {
+) -> Result<i64, Refusal> {
     match patron {
         Patron::Erased => {
             let is_patron = source.kind.role == Role::Patron;
@@ -271,8 +285,7 @@ fn judge(
         }
         Patron::Known(_) | Patron::Nobody => {
             admit(facts, source, program, due_ms)?;
-            let until_ms = in_term(facts, program, first_ms, due_ms)?;
-            Ok((route(facts, &program.route)?, until_ms))
+            in_term(facts, program, first_ms, due_ms)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::term::Term;
 
 /// The gates of one recipient.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
     /// What objections call it, by its place in the lane.
     pub purpose: u16,
@@ -39,20 +39,20 @@ pub struct Gates {
 }
 
 /// A membership that nothing calls active is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
     pub status: Option<Ref>,
     pub ends_on: Option<Ref>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentGate {
     pub asked: Asked,
     pub implied_by: Option<Ref>,
 }
 
 /// How long a recipient may have a record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     pub term: Term,
     pub from: Ref,
@@ -335,6 +335,16 @@ impl Gates {
         }
         let of_field = term.after(facts.value(from));
         of_field.unwrap_or_else(|| term.end_of_ms(first_ms))
+    }
+
+    /// Whether these are the same gates for a patron who never said anything.
+    #[must_use]
+    pub fn asks_like(&self, other: &Gates) -> bool {
+        let purpose = other.purpose;
+        Gates {
+            purpose,
+            ..self.clone()
+        } == *other
     }
 
     /// Whether the patron is a member now; dates do not decide that.

@@ -136,6 +136,9 @@ pub struct Program {
     pub route: Route,
     pub libraries: Libraries,
     pub conditions: Vec<Condition>,
+    /// It asks of a record what the recipient of its source before it does, but
+    /// for what is malformed in it and what its patron said.
+    pub asks_like_before: bool,
     /// Every field whose malformedness refuses the record for this recipient.
     pub needs: Vec<Ref>,
     /// Those of them that are in the patron's row.
@@ -164,7 +167,7 @@ pub struct Program {
 }
 
 /// What must hold of one field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub field: Ref,
     pub test: Test,
@@ -288,6 +291,22 @@ pub struct Part {
     pub label: Label,
     pub at: Ref,
     pub card: bool,
+}
+
+impl Program {
+    /// Whether both have one answer to every record that is not malformed and
+    /// whose patron never said anything.
+    fn asks_like(&self, other: &Program) -> bool {
+        let seen = |program: &Program| {
+            let card = program.joined_card;
+            card.map(|card| (card, program.card_fact, program.authorised_ms))
+        };
+        self.libraries == other.libraries
+            && self.conditions == other.conditions
+            && self.joined_needs == other.joined_needs
+            && self.gates.asks_like(&other.gates)
+            && seen(self) == seen(other)
+    }
 }
 
 impl Part {

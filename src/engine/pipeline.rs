@@ -732,18 +732,12 @@ fn derive(record: &mut Record, text: &str, source: &Source) {
     }
     if let Some(card) = source.card {
         let reading = record.reading(text);
-        let number = reading.value(card.card_number);
-        let kind = reading.value(card.card_kind);
-        let national = reading.value(card.national_number);
-        let malformed = [number, kind, national]
-            .iter()
-            .any(|value| value.is_malformed());
-        let fact = if malformed {
+        let slots = [card.card_number, card.card_kind, card.national_number];
+        let fact = if slots.iter().any(|&slot| reading.slot(slot).is_malformed()) {
             Slot::MALFORMED
         } else {
-            Slot::boolean(
-                kind.as_text() == Some("eid") || same_digits(number.as_text(), national.as_text()),
-            )
+            let [number, kind, national] = slots.map(|slot| reading.text(slot));
+            Slot::boolean(kind == Some("eid") || same_digits(national, number))
         };
         record.derive(card.slot, fact);
     }
@@ -778,6 +772,9 @@ enum Read<'a> {
 /// The text `null` counts as Kafka's null.
 fn is_null(bytes: &[u8]) -> bool {
     const SPACE: [u8; 4] = *b" \t\n\r";
+    if bytes.first() == Some(&b'{') {
+        return false;
+    }
     let Some(first) = bytes.iter().position(|byte| !SPACE.contains(byte)) else {
         return false;
     };

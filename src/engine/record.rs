@@ -187,7 +187,7 @@ impl Record {
         };
         if self.script.is_of_use() {
             if let Some(after) = self.script.follow(&mut reader, start) {
-                self.script.followed();
+                self.script.followed(&self.values);
                 return Ok(after);
             }
             reader.keys_left = limits.bounds.keys;

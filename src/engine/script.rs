@@ -16,7 +16,9 @@ use foldhash::fast::FixedState;
 
 use super::keys::Wanted;
 use super::reader::{Reader, WINDOW, padded, simple};
+use super::record::Values;
 use super::shape::{MEMBERS_MAX, Shape, Target};
+use super::value::State;
 use crate::json::scan::{PIECE, Scanner, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 
@@ -32,6 +34,10 @@ const SCORE_MAX: i32 = 16;
 const PAUSE: u32 = 2_000;
 /// A record is written down for every so many at most, in the end.
 const PATIENCE_MAX: u32 = 1_000;
+/// Lengths are taken of one record of so many.
+const STUDIED: i32 = 64;
+/// So many of them in a row must have one length for it to be the usual one.
+const SURE: u8 = 3;
 
 /// The script of one source, and whether it is of use.
 ///
@@ -42,6 +48,10 @@ pub(super) struct Script {
     /// A record that could not follow, and both together: used again and again.
     other: Lines,
     both: Lines,
+    /// How long the strings of its lines were, of some records.
+    lately: Vec<Lately>,
+    /// So many records come before the next one that lengths are taken of.
+    unstudied: i32,
     score: i32,
     /// So many records are still to be read without it.
     pause: u32,
@@ -81,6 +91,41 @@ struct Line {
     slot: u16,
     value: Expected,
     before: Before,
+    usual: Usual,
+}
+
+/// A length that strings usually have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Usual {
+    /// A bit for each of its bytes.
+    bits: u32,
+    length: u8,
+}
+
+impl Usual {
+    /// No string without escapes has no special byte and ends at one.
+    const NONE: Usual = Usual {
+        bits: u32::MAX,
+        length: PIECE as u8 - 1,
+    };
+
+    fn new(length: usize) -> Usual {
+        match u8::try_from(length) {
+            Ok(length @ ..31) => Usual {
+                bits: (1 << length) - 1,
+                length,
+            },
+            _ => Usual::NONE,
+        }
+    }
+}
+
+/// How long the string of a line was lately.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lately {
+    length: usize,
+    /// So many times in a row.
+    times: u8,
 }
 
 /// What the lines of a script before one have, all together.
@@ -130,8 +175,39 @@ impl Script {
 
     /// A record was read by it.
     #[inline]
-    pub(super) fn followed(&mut self) {
+    pub(super) fn followed(&mut self, values: &Values) {
         self.score = (self.score + 1).min(SCORE_MAX);
+        self.unstudied -= 1;
+        if self.unstudied <= 0 {
+            self.study(values);
+        }
+    }
+
+    /// Finds which strings are always of one length.
+    #[inline(never)]
+    fn study(&mut self, values: &Values) {
+        self.unstudied = STUDIED;
+        self.lately
+            .resize(self.known.lines.len(), Lately::default());
+        for (line, lately) in self.known.lines.iter_mut().zip(&mut self.lately) {
+            let Expected::Slot(slot) = line.value else {
+                continue;
+            };
+            let slot = values.slots.get(usize::from(slot));
+            let Some(slot) = slot.filter(|slot| slot.state() == State::Plain) else {
+                continue;
+            };
+            let length = slot.end() - slot.start() - 2;
+            if length == lately.length {
+                lately.times = lately.times.saturating_add(1);
+            } else {
+                *lately = Lately { length, times: 0 };
+            }
+            line.usual = match lately.times {
+                SURE.. => Usual::new(length),
+                _ => Usual::NONE,
+            };
+        }
     }
 
     /// A record, which is JSON, had to be read without it.
@@ -208,6 +284,12 @@ impl Script {
             let value = at + start;
             if line.is_text {
                 let special = special_bytes(window.get(start..)?.first_chunk()?);
+                let usual = usize::from(line.usual.length) % PIECE;
+                if special & line.usual.bits == 0 && window.get(start + usual) == Some(&b'"') {
+                    at = value + usual + 1;
+                    reader.values.keep(line.slot, value, usual);
+                    continue;
+                }
                 let length = special.trailing_zeros() as usize;
                 if window.get(start + length) == Some(&b'"') {
                     reader.values.keep(line.slot, value, length);
@@ -549,6 +631,7 @@ impl Writer<'_> {
             },
             value: expected,
             before: Before::default(),
+            usual: Usual::NONE,
         });
         Some(())
     }

@@ -120,6 +120,7 @@ impl Lane {
         lane.settle();
         lane.share_messages();
         lane.share_tests();
+        lane.share_answers();
         lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters, false);
         let state = format!("{STATE_TOPIC}{name}");
         lane.state = lane.output(&state, OutputRole::State, false);
@@ -168,6 +169,17 @@ impl Lane {
                 of.message = u8::try_from(place)
                     .ok()
                     .filter(|&place| place < MESSAGES_MAX);
+            }
+        }
+    }
+
+    /// Finds the recipients that ask the same of a record as the one before.
+    fn share_answers(&mut self) {
+        for source in &self.sources {
+            for pair in source.recipients.windows(2) {
+                let [one, two] = [pair[0], pair[1]].map(|place| &self.recipients[place]);
+                let alike = one.asks_like(two);
+                self.recipients[pair[1]].asks_like_before = alike;
             }
         }
     }
@@ -341,6 +353,7 @@ impl Compiler<'_> {
             route,
             libraries: recipient.libraries.clone(),
             conditions,
+            asks_like_before: false,
             joined_needs: needs.iter().copied().filter(|need| need.joined).collect(),
             needs,
             names: self.names,
