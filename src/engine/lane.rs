@@ -175,14 +175,14 @@ pub struct Condition {
     pub shared: Option<usize>,
 }
 
-/// A stretch of a program.
-#[derive(Debug)]
-pub enum Run {
-    Copies(Vec<Copied>),
+/// A stretch of a program, written in this order.
+#[derive(Debug, Default)]
+pub struct Run {
     /// The output's key, which no later step needs.
-    Token(Label),
+    pub token: Option<Label>,
+    pub copied: Vec<Copied>,
     /// By its place in [`Program::steps`].
-    Step(usize),
+    pub step: Option<usize>,
 }
 
 /// A member that is written as its value stands in the record.

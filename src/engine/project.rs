@@ -3,17 +3,16 @@
 //! One module owns writing. A field that is missing is left out; nothing is
 //! copied that no profile lists.
 
-use super::lane::{
-    Action, Copied, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Run, Step,
-};
+use super::lane::{Action, Copied, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
 use super::record::Reading;
 use super::shape::Place;
 use super::tally::Seen;
 use super::value::{State, Value};
 use crate::json::page::{Label, Page};
+use crate::json::scan::cold_path;
 use crate::policy::detect::Buffers;
 use crate::policy::mask;
-use crate::policy::pseudonym::{Begun, Message, PSEUDONYM_LENGTH, Pseudonym};
+use crate::policy::pseudonym::{Begun, Message, Pseudonym};
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -142,11 +141,13 @@ impl Projector {
         };
         let mut at = start;
         for run in &program.runs {
-            at = match run {
-                Run::Copies(copied) => copies(pen.page, at, copied, facts.record),
-                Run::Token(label) => token(pen.page, at, label, key),
-                Run::Step(index) => self.step(&mut pen, at, *index, &program.steps[*index]),
-            };
+            if let Some(label) = &run.token {
+                at = token(pen.page, at, label, key);
+            }
+            at = copies(pen.page, at, &run.copied, facts.record);
+            if let Some(index) = run.step {
+                at = self.step(&mut pen, at, index, &program.steps[index]);
+            }
         }
         match page.close_object(start, at) {
             Some(end) => end,
@@ -429,8 +430,7 @@ impl<'a> Pen<'a> {
 /// Writes a member whose value is a pseudonym.
 #[inline]
 fn token(page: &mut Page, at: usize, label: &Label, token: &Pseudonym) -> usize {
-    let at = page.label(at, label);
-    page.words(at, token.quoted(), PSEUDONYM_LENGTH + 2)
+    page.member_words(at, label, token.quoted())
 }
 
 /// Writes members as they stand in the record; nothing of what is not there.
@@ -449,10 +449,12 @@ fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u1
     if found.is_in_text() {
         let text = record.text_of(State::Plain).as_bytes();
         page.member(at, label, text, (found.start(), found.length()))
-    } else if found.is_missing() {
-        at
     } else {
-        changed(page, at, label, record.value(slot))
+        cold_path();
+        match found.is_missing() {
+            true => at,
+            false => changed(page, at, label, record.value(slot)),
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl Reader<'_> {
     ) -> Result<(usize, Option<usize>), ScanError> {
         let keys = &mut self.keys[usize::from(inside.node)];
         let bytes = self.text.as_bytes();
-        let mut tail;
+        let mut tail = Tail::new();
         let Members {
             mut seen,
             mut before,
@@ -129,10 +129,7 @@ impl Reader<'_> {
                 Some(window) => window.first_chunk::<WINDOW>(),
                 // The last byte is no member.
                 None if at + 1 >= bytes.len() => break (at, None),
-                None => {
-                    tail = padded(bytes, at);
-                    Some(&tail)
-                }
+                None => tail.window(bytes, at),
             };
             let Some((window, gap)) =
                 window.and_then(|window| Some((window, window.first_chunk()?)))
@@ -526,14 +523,32 @@ pub(super) fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, 
     }
 }
 
-/// What is left from `at` on, with zeros behind it.
-#[cold]
-pub(super) fn padded(bytes: &[u8], at: usize) -> [u8; WINDOW] {
-    let mut window = [0; WINDOW];
-    for (place, byte) in window.iter_mut().zip(bytes.get(at..).unwrap_or_default()) {
-        *place = *byte;
+/// The end of a record, with zeros behind it: copied once, when it is come to.
+pub(super) struct Tail {
+    bytes: [u8; 2 * WINDOW],
+    /// Where it starts in the record.
+    at: Option<usize>,
+}
+
+impl Tail {
+    #[inline]
+    pub(super) fn new() -> Tail {
+        Tail {
+            bytes: [0; 2 * WINDOW],
+            at: None,
+        }
     }
-    window
+
+    /// What stands at `at`, of which less than a window is left; `at` only grows.
+    #[cold]
+    pub(super) fn window(&mut self, bytes: &[u8], at: usize) -> Option<&[u8; WINDOW]> {
+        let left = bytes.get(at..)?;
+        let start = *self.at.get_or_insert(at);
+        if start == at {
+            self.bytes.get_mut(..left.len())?.copy_from_slice(left);
+        }
+        self.bytes.get(at.checked_sub(start)?..)?.first_chunk()
+    }
 }
 
 /// A string without escapes, with its quotes.

@@ -15,11 +15,11 @@ use std::ops::Range;
 use foldhash::fast::FixedState;
 
 use super::keys::Wanted;
-use super::reader::{Reader, WINDOW, padded, simple};
+use super::reader::{Reader, Tail, WINDOW, simple};
 use super::record::Values;
 use super::shape::{MEMBERS_MAX, Shape, Target};
 use super::value::State;
-use crate::json::scan::{PIECE, Scanner, equal_bytes, special_bytes};
+use crate::json::scan::{PIECE, Scanner, cold_path, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 
 /// A record of more lines has no script.
@@ -91,34 +91,18 @@ struct Line {
     slot: u16,
     value: Expected,
     before: Before,
-    usual: Usual,
+    /// How long its string usually is, and a bit for each byte of that: where the
+    /// next line begins is then known before this string has been looked at.
+    usual: u8,
+    usual_bits: u32,
 }
 
-/// A length that strings usually have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Usual {
-    /// A bit for each of its bytes.
-    bits: u32,
-    length: u8,
-}
+/// A line is a line of the processor's cache.
+const _: () = assert!(size_of::<Line>() == 64);
 
-impl Usual {
-    /// No string without escapes has no special byte and ends at one.
-    const NONE: Usual = Usual {
-        bits: u32::MAX,
-        length: PIECE as u8 - 1,
-    };
-
-    fn new(length: usize) -> Usual {
-        match u8::try_from(length) {
-            Ok(length @ ..31) => Usual {
-                bits: (1 << length) - 1,
-                length,
-            },
-            _ => Usual::NONE,
-        }
-    }
-}
+/// The usual length where there is none: no string without special bytes has one
+/// as its last.
+const NOT_USUAL: (u8, u32) = (PIECE as u8 - 1, u32::MAX);
 
 /// How long the string of a line was lately.
 #[derive(Clone, Copy, Debug, Default)]
@@ -203,9 +187,9 @@ impl Script {
             } else {
                 *lately = Lately { length, times: 0 };
             }
-            line.usual = match lately.times {
-                SURE.. => Usual::new(length),
-                _ => Usual::NONE,
+            (line.usual, line.usual_bits) = match (lately.times, u8::try_from(length)) {
+                (SURE.., Ok(length)) if length < NOT_USUAL.0 => (length, (1 << length) - 1),
+                _ => NOT_USUAL,
             };
         }
     }
@@ -259,7 +243,7 @@ impl Script {
             return None;
         }
         let bytes = reader.text.as_bytes();
-        let mut tail;
+        let mut tail = Tail::new();
         let mut absent = Absent::default();
         let mut next = 0;
         let mut at = start;
@@ -270,12 +254,13 @@ impl Script {
             let window: &[u8; WINDOW] = match bytes.get(at..at.wrapping_add(WINDOW)) {
                 Some(window) => window.first_chunk()?,
                 None => {
-                    tail = padded(bytes, at);
-                    &tail
+                    cold_path();
+                    tail.window(bytes, at)?
                 }
             };
             let differs = !equal_bytes(window.first_chunk()?, &line.gap) & line.bits;
             if differs != 0 && !(differs == 1 && at == brace && line.may_be_first) {
+                cold_path();
                 next = absent.pass(&self.known.lines, line, at)?;
                 continue;
             }
@@ -284,8 +269,8 @@ impl Script {
             let value = at + start;
             if line.is_text {
                 let special = special_bytes(window.get(start..)?.first_chunk()?);
-                let usual = usize::from(line.usual.length) % PIECE;
-                if special & line.usual.bits == 0 && window.get(start + usual) == Some(&b'"') {
+                let usual = usize::from(line.usual) % PIECE;
+                if special & line.usual_bits == 0 && window.get(start + usual) == Some(&b'"') {
                     at = value + usual + 1;
                     reader.values.keep(line.slot, value, usual);
                     continue;
@@ -295,6 +280,7 @@ impl Script {
                     reader.values.keep(line.slot, value, length);
                     at = value + length + 1;
                 } else {
+                    cold_path();
                     at = line.text(reader, value)?;
                 }
                 continue;
@@ -631,7 +617,8 @@ impl Writer<'_> {
             },
             value: expected,
             before: Before::default(),
-            usual: Usual::NONE,
+            usual: NOT_USUAL.0,
+            usual_bits: NOT_USUAL.1,
         });
         Some(())
     }

@@ -5,7 +5,7 @@
 //! that are too many are written over by the next one. Nothing here looks at
 //! what it writes, but for escapes.
 
-use super::scan::{PIECE, Scanner};
+use super::scan::{PIECE, Scanner, cold_path};
 use super::write;
 
 /// A buffer that is written at places; what lies behind the last is of no
@@ -112,7 +112,28 @@ impl Page {
             place[before..before + PIECE].copy_from_slice(source);
             return at + before + length;
         }
+        cold_path();
         self.long_member(at, label, part(from, (start, length)))
+    }
+
+    /// Writes a member whose value is all the bytes of some words, of each the
+    /// lowest first.
+    #[inline(always)]
+    pub fn member_words(&mut self, at: usize, label: &Label, words: [u64; 3]) -> usize {
+        let before = label.length % PIECE;
+        if let Some(place) = self.bytes.get_mut(at..at.wrapping_add(2 * PIECE))
+            && before > 0
+        {
+            place[..PIECE].copy_from_slice(&label.piece);
+            let value = &mut place[before..before + 24];
+            for (place, word) in value.chunks_exact_mut(8).zip(words) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
+            return at + before + 24;
+        }
+        cold_path();
+        let at = self.label(at, label);
+        self.words(at, words, 24)
     }
 
     #[inline(never)]

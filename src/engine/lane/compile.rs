@@ -829,29 +829,32 @@ impl Compiler<'_> {
 
 /// Puts neighbours together that are copied.
 fn runs(steps: &[Step]) -> Vec<Run> {
-    let mut runs = Vec::new();
+    let mut runs = vec![Run::default()];
     for (index, step) in steps.iter().enumerate() {
-        let slot = match step.action {
-            Action::CopySlot(slot) => slot,
+        let ended = |run: &&mut Run| run.step.is_none();
+        let empty = |run: &&mut Run| ended(run) && run.token.is_none() && run.copied.is_empty();
+        match step.action {
+            Action::CopySlot(slot) => {
+                let label = step.label.clone();
+                let run = last_where(&mut runs, ended);
+                run.copied.push(Copied { label, slot });
+            }
             Action::OutputKey if !step.kept => {
-                runs.push(Run::Token(step.label.clone()));
-                continue;
+                last_where(&mut runs, empty).token = Some(step.label.clone());
             }
-            _ => {
-                runs.push(Run::Step(index));
-                continue;
-            }
-        };
-        let copied = Copied {
-            label: step.label.clone(),
-            slot,
-        };
-        match runs.last_mut() {
-            Some(Run::Copies(all)) => all.push(copied),
-            _ => runs.push(Run::Copies(vec![copied])),
+            _ => last_where(&mut runs, ended).step = Some(index),
         }
     }
     runs
+}
+
+/// The last run, or a new one if that is not as it should be.
+fn last_where(runs: &mut Vec<Run>, fits: impl Fn(&&mut Run) -> bool) -> &mut Run {
+    if !runs.last_mut().is_some_and(|run| fits(&run)) {
+        runs.push(Run::default());
+    }
+    let last = runs.len() - 1;
+    &mut runs[last]
 }
 
 /// Wants `path` as it stands, and a slot beside it that checks its form.
