@@ -6,6 +6,7 @@
 use super::gates::{Implied, Refusal, instant_ns};
 use super::lane::{Facts, Program, ROW_LIBRARY, Route, Source};
 use super::value::Value;
+use crate::policy::bytes::same;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Libraries, Literal, Test};
 use crate::transport::OutputId;
@@ -181,7 +182,9 @@ pub(super) fn condition(value: Value<'_>, test: &Test) -> Result<(), Reason> {
 
 fn equals(value: Value<'_>, literal: &Literal) -> bool {
     match (value, literal) {
-        (Value::Text { text, .. }, Literal::Text(wanted)) => text == wanted,
+        (Value::Text { text, .. }, Literal::Text(wanted)) => {
+            same(text.as_bytes(), wanted.as_bytes())
+        }
         (Value::Boolean(truth), Literal::Boolean(wanted)) => truth == *wanted,
         (Value::Number(written), Literal::Integer(wanted)) => {
             written.parse::<i64>().is_ok_and(|number| number == *wanted)

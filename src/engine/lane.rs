@@ -41,6 +41,21 @@ pub struct Ref {
     pub place: Place,
 }
 
+impl Ref {
+    /// Its slot, where it is one value of the record itself.
+    #[inline]
+    #[must_use]
+    pub fn own_slot(self) -> Option<u16> {
+        match self {
+            Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            } => Some(slot),
+            _ => None,
+        }
+    }
+}
+
 /// One compiled lane.
 #[derive(Debug)]
 pub struct Lane {
@@ -312,16 +327,9 @@ impl Program {
 impl Part {
     /// The same, where it is a value of the record that anyone may see.
     fn copied(&self) -> Option<Copied> {
-        match self.at {
-            Ref {
-                joined: false,
-                place: Place::Slot(slot),
-            } if !self.card => Some(Copied {
-                label: self.label.clone(),
-                slot,
-            }),
-            _ => None,
-        }
+        let slot = self.at.own_slot().filter(|_| !self.card)?;
+        let label = self.label.clone();
+        Some(Copied { label, slot })
     }
 }
 

@@ -23,6 +23,7 @@ use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
 use super::tally::Tally;
 use super::value::{Slot, State, Value};
+use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
 use crate::policy::text;
@@ -480,7 +481,7 @@ impl Desk {
         }
         if let Some(slot) = source.patron_id {
             let patron_id = reading.text(slot).ok_or(Reason::Identifier)?;
-            if input.key != Some(patron_id.as_bytes()) {
+            if !input.key.is_some_and(|key| same(key, patron_id.as_bytes())) {
                 return Err(Reason::Miskeyed);
             }
         }
@@ -732,12 +733,17 @@ fn derive(record: &mut Record, text: &str, source: &Source) {
     }
     if let Some(card) = source.card {
         let reading = record.reading(text);
-        let slots = [card.card_number, card.card_kind, card.national_number];
-        let fact = if slots.iter().any(|&slot| reading.slot(slot).is_malformed()) {
+        let number = reading.slot(card.card_number);
+        let kind = reading.slot(card.card_kind);
+        let national = reading.slot(card.national_number);
+        let fact = if number.is_malformed() || kind.is_malformed() || national.is_malformed() {
             Slot::MALFORMED
+        } else if kind.is_missing() && national.is_missing() {
+            Slot::boolean(false)
         } else {
-            let [number, kind, national] = slots.map(|slot| reading.text(slot));
-            Slot::boolean(kind == Some("eid") || same_digits(national, number))
+            let text = |slot| reading.text(slot);
+            let (number, national) = (text(card.card_number), text(card.national_number));
+            Slot::boolean(text(card.card_kind) == Some("eid") || same_digits(number, national))
         };
         record.derive(card.slot, fact);
     }

@@ -196,7 +196,7 @@ impl Projector {
     fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
         let (facts, hidden) = (pen.facts, pen.hidden);
         match &step.action {
-            Action::CopySlot(slot) => copy(pen.page, at, &step.label, facts.record, *slot),
+            Action::CopySlot(slot) => copied(pen.page, at, &step.label, facts.record, *slot),
             Action::OutputKey => match pen.key {
                 Some(key) => {
                     self.keep_token(index, step, key);
@@ -205,6 +205,9 @@ impl Projector {
                 None => at,
             },
             Action::Copy { from, card } => {
+                if let (Some(slot), false) = (from.own_slot(), step.kept || (*card && hidden)) {
+                    return copied(pen.page, at, &step.label, facts.record, slot);
+                }
                 let value = pen.see(*from, *card);
                 if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
                     && let Some(text) = value.written()
@@ -226,7 +229,10 @@ impl Projector {
             }
             Action::Mask(masked) => match self.masked(pen, index, step.kept, masked) {
                 Masking::Nothing => at,
-                Masking::AsItIs(value) => pen.member(at, step, |page, at| scalar(page, at, value)),
+                Masking::AsItIs(value) => match masked.from.and_then(Ref::own_slot) {
+                    Some(slot) => copied(pen.page, at, &step.label, facts.record, slot),
+                    None => pen.member(at, step, |page, at| scalar(page, at, value)),
+                },
                 Masking::Changed => {
                     pen.member(at, step, |page, at| Some(page.string(at, &self.masked)))
                 }
@@ -456,6 +462,12 @@ fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u1
             false => changed(page, at, label, record.value(slot)),
         }
     }
+}
+
+/// The same, where it is not one of many.
+#[inline(never)]
+fn copied(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u16) -> usize {
+    copy(page, at, label, record, slot)
 }
 
 /// Writes a member whose value does not stand in the record as it is written.

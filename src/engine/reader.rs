@@ -511,13 +511,10 @@ pub(super) fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, 
         (Type::Boolean, b't') => Some((Slot::boolean(true), scan.literal(at, b"true").ok()?)),
         (Type::Boolean, b'f') => Some((Slot::boolean(false), scan.literal(at, b"false").ok()?)),
         (Type::Integer, b'1'..=b'9') => {
-            let mut after = at + 1;
-            while scan.byte(after).is_ascii_digit() {
-                after += 1;
-            }
+            let digits = scan.count_digits(at);
+            let after = at + digits;
             let whole = !matches!(scan.byte(after), b'.' | b'e' | b'E');
-            (whole && after - at <= DIGITS_MAX)
-                .then(|| (Slot::span(at, after, State::Number), after))
+            (whole && digits <= DIGITS_MAX).then(|| (Slot::span(at, after, State::Number), after))
         }
         _ => None,
     }

@@ -95,10 +95,13 @@ impl Values {
             let Some(place) = self.slots.get_mut(usize::from(slot)) else {
                 continue;
             };
-            let inside = match place.state() {
-                State::Plain => text.get(place.start() + 1..place.end() - 1),
-                State::Decoded => decoded.get(place.start()..place.end()),
-                _ => continue,
+            let (start, length) = (place.start(), place.length());
+            let inside = if place.is_plain() {
+                text.get(start + 1..start + length - 1)
+            } else if place.state() == State::Decoded {
+                decoded.get(start..start + length)
+            } else {
+                continue;
             };
             if !form.fits_bytes(inside.unwrap_or_default()) {
                 self.unfit += 1;

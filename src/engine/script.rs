@@ -245,12 +245,12 @@ impl Script {
         let bytes = reader.text.as_bytes();
         let mut tail = Tail::new();
         let mut absent = Absent::default();
-        let mut next = 0;
+        let mut lines = self.known.lines.as_slice();
         let mut at = start;
         // The brace before the first member stands for a comma.
         let mut brace = start;
         loop {
-            let line = self.known.lines.get(next)?;
+            let (line, next) = lines.split_first()?;
             let window: &[u8; WINDOW] = match bytes.get(at..at.wrapping_add(WINDOW)) {
                 Some(window) => window.first_chunk()?,
                 None => {
@@ -261,10 +261,10 @@ impl Script {
             let differs = !equal_bytes(window.first_chunk()?, &line.gap) & line.bits;
             if differs != 0 && !(differs == 1 && at == brace && line.may_be_first) {
                 cold_path();
-                next = absent.pass(&self.known.lines, line, at)?;
+                lines = absent.pass(&self.known.lines, line, at)?;
                 continue;
             }
-            next += 1;
+            lines = next;
             let start = usize::from(line.length) % PIECE;
             let value = at + start;
             if line.is_text {
@@ -326,9 +326,9 @@ struct Absent {
 }
 
 impl Absent {
-    /// Passes over a line that does not stand at `at`; says which is next.
+    /// Passes over a line that does not stand at `at`; says which are next.
     #[inline(never)]
-    fn pass(&mut self, lines: &[Line], line: &Line, at: usize) -> Option<usize> {
+    fn pass<'a>(&mut self, lines: &'a [Line], line: &Line, at: usize) -> Option<&'a [Line]> {
         if self.at != at {
             (self.at, self.times) = (at, 0);
         }
@@ -337,10 +337,11 @@ impl Absent {
         if next == 0 || self.times > ABSENT_MAX {
             return None;
         }
-        let to = lines.get(next)?;
+        let lines = lines.get(next..)?;
+        let to = lines.first()?;
         self.keys += to.before.keys - line.before.keys;
         self.unlisted += to.before.unlisted - line.before.unlisted;
-        Some(next)
+        Some(lines)
     }
 
     /// Counts what stood in the record, of which `end` is the last line.

@@ -121,6 +121,14 @@ impl Slot {
         }
     }
 
+    /// Whether it is a string without escapes.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        const PLAIN: u64 = Slot::of(State::Plain).0 >> STATE_AT;
+        self.0 >> STATE_AT == PLAIN
+    }
+
     /// Whether it can be copied as it stands in the record's text.
     #[inline]
     #[must_use]

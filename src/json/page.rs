@@ -160,7 +160,7 @@ impl Page {
         let end = at + bytes.len();
         self.room(end);
         if let Some(place) = self.bytes.get_mut(at..end) {
-            place.copy_from_slice(bytes);
+            copy(place, bytes);
         }
         end
     }
@@ -244,6 +244,27 @@ impl Page {
     fn grow(&mut self, end: usize) {
         self.bytes.resize(end + GROWTH, 0);
     }
+}
+
+/// Copies bytes to a place of their length. Some go in two pieces that may
+/// overlap, as a copy of any length is a call.
+#[inline(always)]
+pub fn copy(place: &mut [u8], bytes: &[u8]) {
+    let _ = match bytes.len() {
+        8..=16 => ends::<8>(place, bytes),
+        17..=32 => ends::<16>(place, bytes),
+        _ => {
+            place.copy_from_slice(bytes);
+            Some(())
+        }
+    };
+}
+
+#[inline(always)]
+fn ends<const N: usize>(place: &mut [u8], bytes: &[u8]) -> Option<()> {
+    *place.first_chunk_mut::<N>()? = *bytes.first_chunk()?;
+    *place.last_chunk_mut::<N>()? = *bytes.last_chunk()?;
+    Some(())
 }
 
 fn part(from: &[u8], (start, length): (usize, usize)) -> &[u8] {

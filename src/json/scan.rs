@@ -101,6 +101,24 @@ impl<'a> Scanner<'a> {
         self.bytes.get(at..).and_then(<[u8]>::first_chunk)
     }
 
+    /// How many digits stand at `at`; of more than sixteen, sixteen.
+    #[inline]
+    #[must_use]
+    pub fn count_digits(self, at: usize) -> usize {
+        match self.chunk(at) {
+            Some(chunk) => {
+                let above = u8x16::new(*chunk) - u8x16::splat(b'0');
+                let digits = above.min(u8x16::splat(9)).simd_eq(above).to_bitmask();
+                digits.trailing_ones() as usize
+            }
+            None => {
+                let rest = self.bytes.get(at..).unwrap_or_default();
+                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+                digits.count()
+            }
+        }
+    }
+
     /// The place behind white space.
     #[inline(always)]
     #[must_use]

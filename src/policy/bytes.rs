@@ -83,3 +83,22 @@ pub(super) fn find(text: &[u8], mut at: usize, class: impl Fn(u8x16) -> u8x16) -
     let places = class(u8x16::new(chunk)).to_bitmask();
     text.len().min(at + places.trailing_zeros() as usize)
 }
+
+/// Whether both are the same. A short one is compared in two pieces that may
+/// overlap, as a comparison of any length is a call.
+#[inline]
+pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        4..=8 => ends::<4>(one) == ends::<4>(other),
+        9..=16 => ends::<8>(one) == ends::<8>(other),
+        _ => one == other,
+    }
+}
+
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+    (text.first_chunk(), text.last_chunk())
+}

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a record, a clock or a network.
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod canonical;
 pub mod catalogue;
 pub mod detect;

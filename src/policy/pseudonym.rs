@@ -16,6 +16,7 @@ use wide::u32x4;
 
 use super::name::{KEY_ID, Secret};
 use super::settings::{KeySettings, SecretSource};
+use crate::json::page::copy;
 
 /// The least that a key's secret holds, in bytes.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -279,21 +280,11 @@ impl Message {
     }
 }
 
-/// Copies a part into a block; says where it ends. A short one goes in two
-/// pieces that may overlap, as a copy of any length is a call.
+/// Copies a part into a block; says where it ends.
 #[inline]
 fn place(block: &mut [u8; BLOCK], at: usize, part: &[u8]) -> Option<usize> {
-    const HALF: usize = 8;
     let end = at + part.len();
-    let place = block.get_mut(at..end)?;
-    if let (Some(first), Some(last)) = (part.first_chunk::<HALF>(), part.last_chunk())
-        && part.len() <= 2 * HALF
-    {
-        *place.first_chunk_mut()? = *first;
-        *place.last_chunk_mut::<HALF>()? = *last;
-    } else {
-        place.copy_from_slice(part);
-    }
+    copy(block.get_mut(at..end)?, part);
     Some(end)
 }
 

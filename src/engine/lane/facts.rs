@@ -127,12 +127,10 @@ impl<'a> Facts<'a> {
 
     #[must_use]
     pub fn text(&self, at: Option<Ref>) -> Option<&'a str> {
-        match at? {
-            Ref {
-                joined: false,
-                place: Place::Slot(slot),
-            } => self.record.text(slot),
-            at => self.value(at).as_text(),
+        let at = at?;
+        match at.own_slot() {
+            Some(slot) => self.record.text(slot),
+            None => self.value(at).as_text(),
         }
     }
 }
