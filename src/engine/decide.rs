@@ -149,7 +149,7 @@ impl Decider {
             let Some(program) = hand.case.lane.recipients.get(recipient) else {
                 continue;
             };
-            // Whose output may depend on the patron's row, may have one later.
+            // Another row of the patron may bring an output all the same.
             let refusal = |reason| Refusal::by(!program.joined_needs.is_empty(), reason);
             let Some(begun) = key else {
                 hand.refuse(recipient, refusal(Reason::KeyMissing));

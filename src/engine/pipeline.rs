@@ -2,8 +2,8 @@
 //!
 //! The way of a record: its bytes become slots of the wanted paths
 //! ([`record`](super::record)), its patron is looked up
-//! ([`table`](super::table)), and for each recipient of its source it is
-//! admitted ([`admit`](super::admit)) and projected
+//! ([`table`](super::table)), and it is decided (`decide`): for each recipient
+//! of its source it is admitted ([`admit`](super::admit)) and projected
 //! ([`project`](super::project)). What comes of it lies in the outbox, the
 //! table's overlay and the tally until the batch has been committed.
 //!

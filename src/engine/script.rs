@@ -42,7 +42,7 @@ const SURE: u8 = 3;
 /// The script of one source, and whether it is of use.
 ///
 /// It grows: a record with members that no other had puts theirs in between.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Script {
     known: Lines,
     /// A record that could not follow, and both together: used again and again.
@@ -62,7 +62,7 @@ pub(super) struct Script {
 }
 
 /// The lines of a script.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lines {
     lines: Vec<Line>,
     /// A hash of each member's name.
@@ -155,6 +155,13 @@ impl Script {
     #[cfg(test)]
     pub(super) fn score(&self) -> i32 {
         self.score
+    }
+
+    /// How many lines have a usual length.
+    #[cfg(test)]
+    pub(super) fn usual(&self) -> usize {
+        let usual = |line: &&Line| line.usual_bits != NOT_USUAL.1;
+        self.known.lines.iter().filter(usual).count()
     }
 
     /// A record was read by it.

@@ -187,6 +187,9 @@ fn run(seeds: std::ops::Range<u64>, records: usize) {
         "too many refused: {refused:?}"
     );
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+    let programs = worlds.iter().flat_map(|(_, world)| &world.lane.recipients);
+    let alike = programs.filter(|program| program.asks_like_before).count();
+    assert!(alike * 10 > worlds.len(), "{alike} that ask the same");
     for (seed, world) in &worlds {
         let mut stream = world.stream(*seed);
         let mut pair = Pair::new(world);

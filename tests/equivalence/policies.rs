@@ -170,16 +170,24 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
         let text = format!("[retention]\npatron = \"{}\"\n", dice.word(&TERMS));
         std::fs::write(folder.join("zeef.toml"), text).unwrap();
     }
+    let mut before: Option<(&str, String)> = None;
     for name in &RECIPIENTS[..dice.between(1, 6)] {
         let source = dice.pick(&kinds);
-        let text = Author {
-            dice,
-            source,
-            patron: &kinds[0],
-            pseudonymised: false,
-            now_ms,
-        }
-        .recipient(name);
+        let text = match before {
+            // It asks of a record what the one before does, for another purpose.
+            Some((other, text)) if dice.chance(25) => text
+                .replace(other, name)
+                .replace("purpose = \"counting\"", "purpose = \"lending\""),
+            _ => Author {
+                dice,
+                source,
+                patron: &kinds[0],
+                pseudonymised: false,
+                now_ms,
+            }
+            .recipient(name),
+        };
+        before = Some((name, text.clone()));
         let path = folder.join("recipients").join(format!("{name}.toml"));
         std::fs::write(path, text).unwrap();
     }

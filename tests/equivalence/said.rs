@@ -41,6 +41,8 @@ fn files() -> Vec<File> {
             "consent = { purpose = \"p\", implied_by = \"patron.made_at\" }",
         ),
         ("e", ""),
+        // As the one before, but for what it is called.
+        ("ea", ""),
         ("f", "marketing = true"),
     ];
     let mut files = vec![
@@ -76,7 +78,12 @@ fn files() -> Vec<File> {
             "source = \"{source}\"\nkey = {{ pseudonym = \"{source}_id\" }}\n\
              retention = {{ term = \"P1Y\", from = \"{from}\", after = \"retract\" }}\n{asks}"
         );
-        files.push(recipient(name, &settings, "l = { from = \"library\" }"));
+        let (path, text) = recipient(name, &settings, "l = { from = \"library\" }");
+        let text = match name {
+            "ea" => text.replace("purpose = \"p\"", "purpose = \"q\""),
+            _ => text,
+        };
+        files.push((path, text));
     }
     files
 }
@@ -193,6 +200,10 @@ fn story(dice: &mut Dice) -> Vec<Message> {
 
 #[test]
 fn what_patrons_say_is_heard_alike() {
+    let programs = WORLD.lane.recipients.iter();
+    let alike = programs.filter(|program| program.asks_like_before);
+    let alike: Vec<_> = alike.map(|program| program.name.as_str()).collect();
+    assert_eq!(alike, ["ea"]);
     let mut released = 0;
     for seed in 0..1_500 {
         let mut pair = Pair::new(&WORLD);
