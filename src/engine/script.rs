@@ -18,7 +18,6 @@ use super::keys::Wanted;
 use super::reader::{Reader, Tail, WINDOW, simple};
 use super::record::Values;
 use super::shape::{MEMBERS_MAX, Shape, Target};
-use super::value::State;
 use crate::json::scan::{PIECE, Scanner, cold_path, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 
@@ -86,8 +85,9 @@ struct Line {
     length: u8,
     /// The line to go on with if this one does not stand there; 0 if there is none.
     absent: u16,
-    /// The value is a string, as most are: kept here.
+    /// The value is a string, as most are.
     is_text: bool,
+    /// Where that is kept; of one that nobody wants, beside the wanted ones.
     slot: u16,
     value: Expected,
     before: Before,
@@ -185,10 +185,10 @@ impl Script {
                 continue;
             };
             let slot = values.slots.get(usize::from(slot));
-            let Some(slot) = slot.filter(|slot| slot.state() == State::Plain) else {
+            let Some(slot) = slot.filter(|slot| slot.is_plain()) else {
                 continue;
             };
-            let length = slot.end() - slot.start() - 2;
+            let length = slot.length() - 2;
             if length == lately.length {
                 lately.times = lately.times.saturating_add(1);
             } else {

@@ -829,28 +829,28 @@ impl Compiler<'_> {
 
 /// Puts neighbours together that are copied.
 fn runs(steps: &[Step]) -> Vec<Run> {
-    let mut runs = vec![Run::default()];
+    let mut runs = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        let ended = |run: &&mut Run| run.step.is_none();
-        let empty = |run: &&mut Run| ended(run) && run.token.is_none() && run.copied.is_empty();
+        let open = |run: &Run| run.step.is_none();
+        let empty = |run: &Run| open(run) && run.token.is_none() && run.copied.is_empty();
         match step.action {
             Action::CopySlot(slot) => {
                 let label = step.label.clone();
-                let run = last_where(&mut runs, ended);
+                let run = last_where(&mut runs, open);
                 run.copied.push(Copied { label, slot });
             }
             Action::OutputKey if !step.kept => {
                 last_where(&mut runs, empty).token = Some(step.label.clone());
             }
-            _ => last_where(&mut runs, ended).step = Some(index),
+            _ => last_where(&mut runs, open).step = Some(index),
         }
     }
     runs
 }
 
 /// The last run, or a new one if that is not as it should be.
-fn last_where(runs: &mut Vec<Run>, fits: impl Fn(&&mut Run) -> bool) -> &mut Run {
-    if !runs.last_mut().is_some_and(|run| fits(&run)) {
+fn last_where(runs: &mut Vec<Run>, fits: impl Fn(&Run) -> bool) -> &mut Run {
+    if !runs.last().is_some_and(fits) {
         runs.push(Run::default());
     }
     let last = runs.len() - 1;
