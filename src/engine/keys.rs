@@ -1,32 +1,36 @@
-//! The keys of one object's place in records: found fast, and the next one
-//! guessed.
+//! The keys of one object's place in records, found by a glance.
 //!
-//! Systems write the members of an object in much the same order every time, and
-//! with the same spaces. So all that stands between two values is first compared,
-//! byte for byte, with what stood there the last time. A guess is never taken on
+//! Systems write a member in much the same way every time, and with the same
+//! spaces, even where the order changes. So a key is found by its length and some
+//! of its bytes, and then all that stands between two values is compared, byte
+//! for byte, with what stood there the last time. A glance is never taken on
 //! trust: the whole text is compared, and what does not match is looked up.
 //! Nothing here changes what a record means.
 
-use super::shape::{Node, Target};
-use crate::json::scan::{PIECE, equal_bytes, special_bytes};
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use super::shape::{Elements, Node, Target};
+use crate::json::scan::{PIECE, equal_bytes};
 use crate::policy::catalogue::Type;
 
-/// A key with its quotes has fewer bytes than this to be known, and so has
-/// what stands between two values.
+/// A key has fewer bytes than this to be known, and so has what stands between
+/// two values.
 const TEXT_MAX: usize = PIECE;
 /// The keys that are known, listed ones and others; of more nothing is learned.
 const KNOWN_MAX: usize = 192;
-/// Places of the table of hashes: a power of two, never more than half full.
-const PLACES: usize = 512;
-
-/// Places of keys by their first bytes and their length.
-const SPOTS: usize = 256;
+/// Places of keys by a glance at them.
+const SPOTS: usize = 1 << SPOT_BITS;
+const SPOT_BITS: u32 = 10;
+/// Odd, and without a pattern.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// So many ways to spread keys over the spots are tried at most.
+const SPREADS_MAX: u32 = 500;
 
 /// The place of a key in [`Keys`]: any number is one.
 pub(super) type KeyId = u8;
 
-/// What stands before the first key.
-pub(super) const START: KeyId = 0;
 /// A key that is not known.
 pub(super) const NONE: KeyId = KeyId::MAX;
 /// As a member: the node has no such member.
@@ -36,15 +40,17 @@ const NO_MEMBER: u8 = u8::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     known: Box<[Known; KeyId::MAX as usize + 1]>,
-    /// The keys with their quotes, of as many as are known.
-    texts: Vec<Text>,
-    places: Box<[KeyId; PLACES]>,
-    /// The key that was noted last of those that a glance cannot tell apart and
-    /// that stand right behind a comma.
-    behind_commas: Box<[KeyId; SPOTS]>,
-    /// How many bytes lay between the last key that was noted so and a bare
-    /// value: its quote, a colon, spaces.
-    colon: u8,
+    /// By the key as it stands in a record, and zeros behind it.
+    names: HashMap<[u8; TEXT_MAX], KeyId, FixedState>,
+    /// The key that was noted last of those that a glance cannot tell apart.
+    spots: Box<[KeyId; SPOTS]>,
+    /// What spreads keys over the spots, and how many others may be tried.
+    spread: u64,
+    spreads_left: u32,
+    /// How far it was from the end of the key that was noted last to its value.
+    colon: usize,
+    /// Where strings are kept that nobody wants.
+    unlisted: u16,
 }
 
 /// What is known of a key: no more than a line of the processor's cache.
@@ -52,30 +58,34 @@ pub(super) struct Keys {
 #[repr(align(64))]
 pub(super) struct Known {
     /// All that stood between the value before and this one, the last time: a
-    /// comma, the key, a colon, white space, and the quote of a string. The
-    /// object's brace counts as a comma.
+    /// comma, the key, a colon, white space. The object's brace counts as a comma.
     gap: [u8; TEXT_MAX],
     /// A bit for each byte of the gap.
     bits: u32,
     gap_length: u8,
-    /// What came behind it the last time.
-    pub(super) next: KeyId,
     /// The member of the node; [`NO_MEMBER`] where it has no such member.
     member: u8,
-    /// The value is a string: a quote is the gap's last byte.
-    pub(super) is_string: bool,
+    /// Its string is kept as it is.
+    pub(super) is_kept: bool,
+    /// Where that is; of one that nobody wants, beside the wanted ones.
+    pub(super) slot: u16,
     pub(super) wanted: Wanted,
 }
 
+const _: () = assert!(size_of::<Known>() == 64);
+
 /// What is to be done with the value behind a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
     Nothing,
     /// A string is kept.
     Slot(u16),
     /// It ought to be a number, or true or false.
     Bare(u16, Type),
-    /// It is (a part of) an object or a list.
+    /// The members of an object.
+    Object(u16),
+    List(u16, Elements),
+    /// It is (a part of) a list's element.
     Other,
 }
 
@@ -85,73 +95,23 @@ impl Wanted {
         match target {
             Target::Scalar { slot, kind } if kind.takes_any_text() => Wanted::Slot(slot),
             Target::Scalar { slot, kind } => Wanted::Bare(slot, kind),
-            Target::Object { .. } | Target::List { .. } => Wanted::Other,
+            Target::Object { node } => Wanted::Object(node),
+            Target::List { list, of } => Wanted::List(list, of),
         }
-    }
-}
-
-/// `TEXT_MAX` bytes, compared as two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Text {
-    low: u128,
-    high: u128,
-}
-
-impl Text {
-    #[inline]
-    fn new(bytes: &[u8; TEXT_MAX]) -> Text {
-        let (low, high) = bytes.split_at(16);
-        let number = |half: &[u8]| {
-            half.first_chunk()
-                .map_or(0, |half| u128::from_le_bytes(*half))
-        };
-        Text {
-            low: number(low),
-            high: number(high),
-        }
-    }
-
-    /// The first `length` bytes, and zeros.
-    #[inline]
-    fn masked(self, mask: Text) -> Text {
-        Text {
-            low: self.low & mask.low,
-            high: self.high & mask.high,
-        }
-    }
-
-    /// Ones in the first `length` bytes.
-    #[inline]
-    fn mask(length: usize) -> Text {
-        let ones = |bytes: usize| match bytes {
-            16.. => u128::MAX,
-            _ => (1 << (8 * bytes)) - 1,
-        };
-        Text {
-            low: ones(length),
-            high: ones(length.saturating_sub(16)),
-        }
-    }
-
-    #[inline]
-    fn place(self) -> usize {
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let folded = self.low ^ self.high.rotate_left(41);
-        let folded = (folded as u64) ^ ((folded >> 64) as u64).rotate_left(23);
-        (folded.wrapping_mul(SPREAD) >> 55) as usize % PLACES
     }
 }
 
 impl Keys {
-    pub(super) fn new(node: &Node) -> Keys {
-        let unknown = Known::new(NO_MEMBER, Wanted::Nothing);
+    pub(super) fn new(node: &Node, unlisted: u16) -> Keys {
+        let unknown = Known::new(NO_MEMBER, Wanted::Nothing, unlisted);
         let mut keys = Keys {
             known: Box::new([unknown; KeyId::MAX as usize + 1]),
-            // What stands before the first key is no key.
-            texts: vec![Text { low: 1, high: 0 }],
-            places: Box::new([NONE; PLACES]),
-            behind_commas: Box::new([NONE; SPOTS]),
-            colon: 2,
+            names: HashMap::default(),
+            spots: Box::new([NONE; SPOTS]),
+            spread: SPREAD,
+            spreads_left: SPREADS_MAX,
+            colon: 0,
+            unlisted,
         };
         for (place, member) in node.members.iter().enumerate() {
             // Those of a list's element are not the record's own.
@@ -159,79 +119,46 @@ impl Keys {
                 true => Wanted::Other,
                 false => Wanted::of(member.target),
             };
-            if let Some(text) = quoted(member.name.as_bytes()) {
+            if let Some(name) = padded(member.name.as_bytes()) {
                 let member = u8::try_from(place).unwrap_or(NO_MEMBER);
-                keys.learn(Text::new(&text), Known::new(member, wanted));
+                keys.learn(name, Known::new(member, wanted, unlisted));
             }
         }
         keys
     }
 
-    /// What is known of a key.
+    /// How far it is from the end of a key to its value.
     #[inline(always)]
-    pub(super) fn known(&self, key: KeyId) -> &Known {
-        &self.known[usize::from(key)]
+    pub(super) fn colon(&self) -> usize {
+        self.colon
     }
 
-    /// The key that is expected, if what stands in `bytes`, behind a value or
-    /// from the object's brace on, is the same as the last time. The bytes that
-    /// `ignored` has a bit for may be any.
+    /// The key that stands behind the comma at the start of `bytes`, between
+    /// quotes at these places, if all before its value is the same as the last
+    /// time. The bytes that `ignored` has a bit for may be any.
     #[inline(always)]
-    pub(super) fn guess(
-        &self,
-        expected: KeyId,
-        bytes: &[u8; TEXT_MAX],
-        ignored: u32,
-    ) -> Option<KeyId> {
-        self.known(expected)
-            .stands_in(bytes, ignored)
-            .then_some(expected)
-    }
-
-    /// The key that stands behind the comma at the start of `bytes`, if it is
-    /// known and all before its value is the same as the last time.
-    #[inline(never)]
     pub(super) fn stands_in(
         &self,
-        bytes: &[u8; 2 * TEXT_MAX],
-        ignored: u32,
-    ) -> Option<(KeyId, usize)> {
-        let inside = bytes.get(2..)?.first_chunk()?;
-        let length = special_bytes(inside).trailing_zeros() as usize;
-        // Where the value starts is read off the text: what follows need not wait
-        // for the key.
-        let bare = length + 2 + usize::from(self.colon);
-        let start = bare + usize::from(*bytes.get(bare)? == b'"');
-        let key = self.behind_commas[spot(inside.first_chunk()?, length)];
-        let known = self.known(key);
-        let stands = known.stands_in(bytes.first_chunk()?, ignored);
-        (stands & (known.gap_length() == start)).then_some((key, start))
-    }
-
-    /// Notes that `key` came behind `before`.
-    pub(super) fn follow(&mut self, before: KeyId, key: KeyId) {
-        self.known[usize::from(before)].next = key;
-    }
-
-    /// Looks up a key of `inside` bytes without escapes, whose quote stands at
-    /// the start of `bytes`. Notes that it came behind `before`.
-    pub(super) fn look_up(
-        &mut self,
-        before: KeyId,
         bytes: &[u8; TEXT_MAX],
-        inside: usize,
-    ) -> Lookup {
-        let length = inside + 2;
-        if length > TEXT_MAX {
+        quotes: (usize, usize),
+        ignored: u32,
+    ) -> Option<&Known> {
+        let key = self.spots[self.spot(glance(bytes, quotes)?)];
+        let known = &self.known[usize::from(key)];
+        let differ = !equal_bytes(bytes, &known.gap) & known.bits & !ignored;
+        (differ == 0).then_some(known)
+    }
+
+    /// Looks up a key without escapes, as it stands in a record.
+    pub(super) fn look_up(&mut self, name: &[u8]) -> Lookup {
+        let Some(name) = padded(name) else {
             return Lookup::TooLong;
-        }
-        let text = Text::new(bytes).masked(Text::mask(length));
-        let key = match self.find(text) {
-            NONE => self.learn(text, Known::new(NO_MEMBER, Wanted::Nothing)),
-            known => known,
         };
-        self.follow(before, key);
-        match self.known(key).member() {
+        let key = match self.names.get(&name) {
+            Some(&known) => known,
+            None => self.learn(name, Known::new(NO_MEMBER, Wanted::Nothing, self.unlisted)),
+        };
+        match self.known[usize::from(key)].member() {
             Some(member) => Lookup::Member(key, member),
             None => Lookup::Unlisted(key),
         }
@@ -244,45 +171,60 @@ impl Keys {
         if key == NONE || !matches!(bytes[0], b',' | b'{') || length >= TEXT_MAX {
             return;
         }
-        if let [_, b'"', inside @ ..] = bytes
-            && let Some(end) = inside.iter().position(|&byte| byte == b'"')
-            && let Some(start) = inside.first_chunk()
-        {
-            self.behind_commas[spot(start, end)] = key;
-            let bare = length - usize::from(bytes[length - 1] == b'"');
-            self.colon = bare.saturating_sub(2 + end) as u8;
-        }
         let known = &mut self.known[usize::from(key)];
         known.gap = *bytes;
         known.gap[0] = b',';
         known.gap_length = length as u8;
         known.bits = u32::MAX >> (TEXT_MAX - length);
-        known.is_string = length > 0 && bytes[length - 1] == b'"';
-    }
-
-    fn find(&self, text: Text) -> KeyId {
-        let mut place = text.place();
-        loop {
-            let key = self.places[place];
-            match self.texts.get(usize::from(key)) {
-                Some(known) if *known != text => place = (place + 1) % PLACES,
-                _ => return key,
+        if let Some((_, close)) = known.quotes() {
+            self.colon = length - close;
+        }
+        if let Some(spot) = self.spot_of(key) {
+            let there = std::mem::replace(&mut self.spots[spot], key);
+            if there != key && there != NONE {
+                self.spread_out();
             }
         }
     }
 
-    fn learn(&mut self, text: Text, known: Known) -> KeyId {
-        if self.texts.len() > KNOWN_MAX {
+    #[inline(always)]
+    fn spot(&self, glance: u64) -> usize {
+        (glance.wrapping_mul(self.spread) >> (u64::BITS - SPOT_BITS)) as usize % SPOTS
+    }
+
+    /// The spot of a key, if it was noted how it stands.
+    fn spot_of(&self, key: KeyId) -> Option<usize> {
+        let known = &self.known[usize::from(key)];
+        glance(&known.gap, known.quotes()?).map(|glance| self.spot(glance))
+    }
+
+    /// Looks for a spread that gives each key a spot of its own.
+    #[cold]
+    fn spread_out(&mut self) {
+        while self.spreads_left > 0 {
+            self.spreads_left -= 1;
+            self.spread = self.spread.wrapping_mul(SPREAD);
+            self.spots.fill(NONE);
+            let mut each_alone = true;
+            for key in 0..self.names.len() as KeyId {
+                if let Some(spot) = self.spot_of(key) {
+                    each_alone &= self.spots[spot] == NONE;
+                    self.spots[spot] = key;
+                }
+            }
+            if each_alone {
+                return;
+            }
+        }
+    }
+
+    fn learn(&mut self, name: [u8; TEXT_MAX], known: Known) -> KeyId {
+        if self.names.len() >= KNOWN_MAX {
             return NONE;
         }
-        let key = self.texts.len() as KeyId;
-        self.texts.push(text);
+        let key = self.names.len() as KeyId;
+        self.names.insert(name, key);
         self.known[usize::from(key)] = known;
-        let mut place = text.place();
-        while self.places[place] != NONE {
-            place = (place + 1) % PLACES;
-        }
-        self.places[place] = key;
         key
     }
 }
@@ -298,15 +240,18 @@ pub(super) enum Lookup {
 }
 
 impl Known {
-    fn new(member: u8, wanted: Wanted) -> Known {
+    fn new(member: u8, wanted: Wanted, unlisted: u16) -> Known {
         Known {
             // No byte of JSON: it stands nowhere until it is noted.
             gap: [0xff; TEXT_MAX],
             bits: u32::MAX,
             gap_length: 0,
-            next: NONE,
             member,
-            is_string: false,
+            is_kept: matches!(wanted, Wanted::Nothing | Wanted::Slot(_)),
+            slot: match wanted {
+                Wanted::Slot(slot) => slot,
+                _ => unlisted,
+            },
             wanted,
         }
     }
@@ -317,41 +262,93 @@ impl Known {
         (self.member != NO_MEMBER).then_some(usize::from(self.member))
     }
 
-    /// The same, of a key whose value is wanted.
-    #[inline(always)]
-    pub(super) fn place(&self) -> usize {
-        usize::from(self.member)
-    }
-
     /// How long the gap before its value is: less than [`PIECE`].
     #[inline(always)]
     pub(super) fn gap_length(&self) -> usize {
         usize::from(self.gap_length) % TEXT_MAX
     }
 
-    #[inline(always)]
-    fn stands_in(&self, bytes: &[u8; TEXT_MAX], ignored: u32) -> bool {
-        !equal_bytes(bytes, &self.gap) & self.bits & !ignored == 0
+    /// Where in the gap the key's quotes are.
+    fn quotes(&self) -> Option<(usize, usize)> {
+        let mut quotes = (0..self.gap_length()).filter(|&place| self.gap[place] == b'"');
+        Some((quotes.next()?, quotes.next()?))
     }
 }
 
-/// Where a key of `length` bytes is found by a glance at its first ones.
+/// A number for the key between these quotes: of its length, its first bytes and
+/// its last ones.
 #[inline(always)]
-fn spot(start: &[u8; 8], length: usize) -> usize {
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+fn glance(bytes: &[u8; TEXT_MAX], (open, close): (usize, usize)) -> Option<u64> {
+    let start = open + 1;
+    let length = close.wrapping_sub(start);
     let beyond = 8 * (8 - length.min(8)) as u32;
-    let start = u64::from_le_bytes(*start).checked_shl(beyond).unwrap_or(0);
-    ((start ^ length as u64).wrapping_mul(SPREAD) >> 56) as usize % SPOTS
+    let part = |at: usize| {
+        let part = bytes.get(at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*part).wrapping_shl(beyond))
+    };
+    let last = part(close.saturating_sub(8).max(start))?;
+    Some(part(start)? ^ last.rotate_left(29) ^ length as u64)
 }
 
-/// A key as it stands in a record; none where it is too long, or would need an
-/// escape.
-fn quoted(name: &[u8]) -> Option<[u8; TEXT_MAX]> {
+/// A key and zeros; none where it is too long, or would need an escape.
+fn padded(name: &[u8]) -> Option<[u8; TEXT_MAX]> {
     let mut text = [0; TEXT_MAX];
-    let (start, rest) = text.split_first_mut()?;
-    *start = b'"';
-    rest.get_mut(..name.len())?.copy_from_slice(name);
-    *rest.get_mut(name.len())? = b'"';
+    text.get_mut(..name.len())?.copy_from_slice(name);
     let plain = |byte: &u8| *byte >= 0x20 && !b"\"\\".contains(byte);
     name.iter().all(plain).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(name: &str) -> ([u8; TEXT_MAX], usize) {
+        let text = format!(",\"{name}\":");
+        let mut bytes = [b'x'; TEXT_MAX];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        (bytes, text.len())
+    }
+
+    #[test]
+    fn each_key_gets_a_spot_of_its_own() {
+        let names = (0..40)
+            .map(|number| format!("field_{}", number * number))
+            .chain((0..20).map(|number| format!("a_rather_long_{}_key", (b'a' + number) as char)))
+            .chain(["a", "b", "ab", ""].map(str::to_owned));
+        let names: Vec<String> = names.collect();
+        let mut keys = Keys::new(&Node::default(), 0);
+        for name in &names {
+            let Lookup::Unlisted(key) = keys.look_up(name.as_bytes()) else {
+                panic!("{name} is listed");
+            };
+            let (bytes, length) = gap(name);
+            keys.note(key, &bytes, length);
+        }
+        // At once, without being noted again: in any order.
+        for name in &names {
+            let (bytes, length) = gap(name);
+            let known = keys.stands_in(&bytes, (1, name.len() + 2), 0);
+            assert_eq!(known.map(Known::gap_length), Some(length), "{name}");
+            // A key that begins and ends as another does is not that one.
+            let (other, _) = gap(&name.replacen("_rather", "_rathe_", 1));
+            let known = keys.stands_in(&other, (1, name.len() + 2), 0);
+            assert_eq!(known.is_some(), other == bytes, "{name}");
+        }
+    }
+
+    #[test]
+    fn more_keys_than_can_be_known_are_looked_up() {
+        let mut keys = Keys::new(&Node::default(), 0);
+        for number in 0..2 * KNOWN_MAX {
+            let name = format!("k{number}");
+            let Lookup::Unlisted(key) = keys.look_up(name.as_bytes()) else {
+                panic!("{name} is listed");
+            };
+            let (bytes, length) = gap(&name);
+            keys.note(key, &bytes, length);
+            let known = keys.stands_in(&bytes, (1, length - 2), 0);
+            assert_eq!(known.is_some(), number < KNOWN_MAX, "{name}");
+        }
+        assert_eq!(keys.names.len(), KNOWN_MAX);
+    }
 }

@@ -2,11 +2,12 @@
 //!
 //! One pass, no tree. What is not wanted is passed over, but checked to be JSON.
 
-use super::keys::{KeyId, Keys, Lookup, NONE, START, Wanted};
+use super::keys::{Keys, Lookup, NONE, Wanted};
 use super::record::{List, Values};
 use super::shape::{Elements, MEMBERS_MAX, Shape, Target};
 use super::value::{Slot, State};
-use crate::json::scan::{self, PIECE, ScanError, Scanner, StringToken, count_key, special_bytes};
+use crate::json::quotes::Quotes;
+use crate::json::scan::{self, PIECE, ScanError, Scanner, StringToken, count_key};
 use crate::policy::catalogue::Type;
 
 pub(super) struct Reader<'a> {
@@ -15,6 +16,8 @@ pub(super) struct Reader<'a> {
     pub(super) shape: &'a Shape,
     /// By node of the shape.
     pub(super) keys: &'a mut [Keys],
+    /// Of the text, if they were asked for.
+    pub(super) quotes: &'a mut Quotes,
     /// How many more the record may have.
     pub(super) keys_left: u32,
     pub(super) values: &'a mut Values,
@@ -32,27 +35,42 @@ struct Inside {
 /// A gap between two values and the start of a string are looked at together.
 pub(super) const WINDOW: usize = 2 * PIECE;
 
-/// How far the members of one object were read.
-struct Members {
-    seen: Seen,
-    /// The key that was read last.
-    before: KeyId,
-}
-
 /// The members of one object that were read already.
 #[derive(Clone, Copy, Default)]
 struct Seen([u64; MEMBERS_MAX / 64]);
 
 impl Seen {
-    /// Whether this member was not there before; from now on it was.
+    /// Whether this member was not there before; from now on it was. What is no
+    /// member is always new.
     #[inline(always)]
-    fn is_new(&mut self, index: usize) -> bool {
-        let bit = 1 << (index % 64);
-        let word = &mut self.0[index / 64 % (MEMBERS_MAX / 64)];
+    fn is_new(&mut self, member: Option<usize>) -> bool {
+        let place = member.unwrap_or_default();
+        let bit = u64::from(member.is_some()) << (place % 64);
+        let word = &mut self.0[place / 64 % (MEMBERS_MAX / 64)];
         let new = *word & bit == 0;
         *word |= bit;
         new
     }
+}
+
+/// The members of one object, while they are read.
+struct Members {
+    /// Where the object starts.
+    brace: usize,
+    seen: Seen,
+    tail: Tail,
+}
+
+/// What came of reading a member by what is known of it.
+enum Met {
+    /// It was read to here.
+    Read(usize),
+    /// Its value starts here, and takes a longer look.
+    Value(usize, Option<usize>),
+    /// The object ends instead.
+    End,
+    /// It is not known, or stands there in another way than the last time.
+    Unknown,
 }
 
 impl Reader<'_> {
@@ -68,170 +86,158 @@ impl Reader<'_> {
     ) -> Result<usize, ScanError> {
         let depth = self.scan.deeper(depth)?;
         let inside = Inside { node, base, depth };
+        self.quotes.read(self.text);
         let mut members = Members {
+            brace: at,
             seen: Seen::default(),
-            before: START,
+            tail: Tail::new(),
         };
         // At the brace, then behind each value.
         let mut at = at;
         loop {
-            let (stop, expected) = self.expected(at, inside, &mut members)?;
-            at = match expected {
-                Some(value) => self.value(
-                    value,
-                    inside,
-                    self.member_of(inside, members.before),
-                    &mut members.seen,
-                )?,
-                None => {
-                    let first = members.before == START;
-                    let next = if first { stop } else { self.scan.space(stop) };
-                    match (self.scan.byte(next), first) {
-                        (b'{', true) | (b',', false) => {}
-                        (b'}', false) => return Ok(next + 1),
-                        _ => return Err(ScanError::Syntax),
-                    }
-                    let key = self.scan.space(next + 1);
-                    if first && self.scan.byte(key) == b'}' {
-                        return Ok(key + 1);
-                    }
-                    self.next_member(stop, key, inside, &mut members)?
+            at = match self.known_member(at, inside, &mut members)? {
+                Met::Read(after) => after,
+                Met::Value(value, member) => {
+                    self.value(value, inside, member, &mut members.seen)?
                 }
+                Met::End => return Ok(at + 1),
+                Met::Unknown => match self.next_member(at, inside, &mut members)? {
+                    (after, false) => after,
+                    (after, true) => return Ok(after),
+                },
             };
         }
     }
 
-    /// Reads members from behind the value before, or from the brace, for as
-    /// long as they stand there as they did the last time, and are strings.
-    ///
-    /// Says where it stopped: behind a value, or at the value of the last member
-    /// if that is still to be read.
+    /// Reads the member behind `at` if it is known and stands there as it did the
+    /// last time.
     #[inline(always)]
-    fn expected(
+    fn known_member(
         &mut self,
-        mut at: usize,
+        at: usize,
         inside: Inside,
         members: &mut Members,
-    ) -> Result<(usize, Option<usize>), ScanError> {
-        let keys = &mut self.keys[usize::from(inside.node)];
-        let bytes = self.text.as_bytes();
-        let mut tail = Tail::new();
-        let Members {
-            mut seen,
-            mut before,
-        } = *members;
-        let mut keys_left = self.keys_left;
-        let mut next = keys.known(before).next;
-        // The brace before the first key stands for a comma.
-        let mut ignored = u32::from(before == START);
-        let outcome = loop {
-            let window = match bytes.get(at..at.wrapping_add(WINDOW)) {
-                Some(window) => window.first_chunk::<WINDOW>(),
-                // The last byte is no member.
-                None if at + 1 >= bytes.len() => break (at, None),
-                None => tail.window(bytes, at),
-            };
-            let Some((window, gap)) =
-                window.and_then(|window| Some((window, window.first_chunk()?)))
-            else {
-                break (at, None);
-            };
-            let (key, start) = match keys.guess(next, gap, ignored) {
-                Some(key) => (key, keys.known(key).gap_length()),
-                None => {
-                    let Some((key, start)) = keys.stands_in(window, ignored) else {
-                        break (at, None);
-                    };
-                    keys.follow(before, key);
-                    (key, start)
-                }
-            };
-            let known = keys.known(key);
-            count_key(&mut keys_left)?;
-            before = key;
-            next = known.next;
-            ignored = 0;
-            let value = at + start;
-            if !known.is_string {
-                let value = self.scan.space(value);
-                at = match known.wanted {
-                    Wanted::Nothing => {
-                        self.values.unlisted = true;
-                        self.scan.skip(value, inside.depth, &mut keys_left)?
-                    }
-                    Wanted::Bare(slot, kind)
-                        if let Some((bare, after)) = simple(self.scan, value, kind)
-                            && seen.is_new(known.place()) =>
-                    {
-                        if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
-                            *place = bare;
-                        }
-                        after
-                    }
-                    _ => break (at, Some(value)),
-                };
-                continue;
-            }
-            let Some(piece) = window.get(start..).and_then(<[u8]>::first_chunk) else {
-                break (at, Some(value - 1));
-            };
-            let length = special_bytes(piece).trailing_zeros() as usize;
-            let mut end = value + length;
-            if window.get(start + length) != Some(&b'"') {
-                let token = self.scan.string(value - 1)?;
-                if token.escaped {
-                    break (at, Some(value - 1));
-                }
-                end = token.end;
-            }
-            match known.wanted {
-                Wanted::Nothing => self.values.unlisted = true,
-                Wanted::Slot(slot) if seen.is_new(known.place()) => {
-                    self.values.keep(slot, value, end - value);
-                }
-                Wanted::Slot(..) | Wanted::Bare(..) | Wanted::Other => {
-                    break (at, Some(value - 1));
-                }
-            }
-            at = end + 1;
+    ) -> Result<Met, ScanError> {
+        let first = at == members.brace;
+        if self.scan.byte(at) == b'}' && !first {
+            return Ok(Met::End);
+        }
+        let gap = match self.scan.chunk(at) {
+            Some(gap) => Some(gap),
+            None => members.tail.window(self.text.as_bytes(), at),
         };
-        self.keys_left = keys_left;
-        *members = Members { seen, before };
-        Ok(outcome)
+        // The quotes of a key, and of a string behind it.
+        let within = self.quotes.from(at);
+        let (open, within) = first_bit(within);
+        let (close, within) = first_bit(within);
+        let (start, within) = first_bit(within);
+        let (end, _) = first_bit(within);
+        let keys = &self.keys[usize::from(inside.node)];
+        // The brace before the first key stands for a comma.
+        let known = gap.and_then(|gap| keys.stands_in(gap, (open, close), u32::from(first)));
+        let Some(known) = known else {
+            return Ok(Met::Unknown);
+        };
+        let (member, gap_length) = (known.member(), known.gap_length());
+        // Whether it is a string is read off the text: the key is known later.
+        if start.wrapping_sub(close) != keys.colon() {
+            let wanted = known.wanted;
+            count_key(&mut self.keys_left)?;
+            return self.known_other(at + gap_length, wanted, member, inside, members);
+        }
+        if start != gap_length {
+            return Ok(Met::Unknown);
+        }
+        count_key(&mut self.keys_left)?;
+        let start = at + start;
+        let mut end = at + end;
+        if within == 0 || !self.quotes.are_plain() {
+            let token = self.scan.string(start)?;
+            if token.escaped {
+                return Ok(Met::Value(start, member));
+            }
+            end = token.end;
+        }
+        if !(known.is_kept && members.seen.is_new(member)) {
+            return Ok(Met::Value(start, member));
+        }
+        self.values.unlisted |= member.is_none();
+        self.values.keep(known.slot, start + 1, end - start - 1);
+        Ok(Met::Read(end + 1))
     }
 
-    fn member_of(&self, inside: Inside, key: KeyId) -> Option<usize> {
-        self.keys[usize::from(inside.node)].known(key).member()
+    /// Reads the value at `at` of a member that is known, which is no string.
+    #[inline(always)]
+    fn known_other(
+        &mut self,
+        at: usize,
+        wanted: Wanted,
+        member: Option<usize>,
+        inside: Inside,
+        members: &mut Members,
+    ) -> Result<Met, ScanError> {
+        let at = self.scan.space(at);
+        let byte = self.scan.byte(at);
+        let seen = &mut members.seen;
+        let after = match wanted {
+            Wanted::Nothing => {
+                self.values.unlisted = true;
+                self.scan.skip(at, inside.depth, &mut self.keys_left)?
+            }
+            Wanted::Bare(slot, kind)
+                if let Some((bare, after)) = simple(self.scan, at, kind)
+                    && seen.is_new(member) =>
+            {
+                self.set(slot, None, bare);
+                after
+            }
+            Wanted::Object(node) if byte == b'{' && seen.is_new(member) => {
+                self.object(at, node, None, inside.depth)?
+            }
+            Wanted::List(list, of) if byte == b'[' && seen.is_new(member) => {
+                self.list(at, list, of, inside.depth)?
+            }
+            _ => return Ok(Met::Value(at, member)),
+        };
+        Ok(Met::Read(after))
     }
 
-    /// Reads the member whose key stands at `start`; `gap` is where what stands
-    /// before it began.
+    /// Reads the member behind `gap`, or the end of the object; says where it
+    /// ends, and whether it was the end.
     #[inline(never)]
     fn next_member(
         &mut self,
         gap: usize,
-        start: usize,
         inside: Inside,
         members: &mut Members,
-    ) -> Result<usize, ScanError> {
+    ) -> Result<(usize, bool), ScanError> {
+        let first = gap == members.brace;
+        let next = if first { gap } else { self.scan.space(gap) };
+        match (self.scan.byte(next), first) {
+            (b'{', true) | (b',', false) => {}
+            (b'}', false) => return Ok((next + 1, true)),
+            _ => return Err(ScanError::Syntax),
+        }
+        let start = self.scan.space(next + 1);
+        if first && self.scan.byte(start) == b'}' {
+            return Ok((start + 1, true));
+        }
         let (token, value) = self.scan.key(start, &mut self.keys_left)?;
         let keys = &mut self.keys[usize::from(inside.node)];
-        let text = self.scan.chunk(start).filter(|_| !token.escaped);
-        let found = match text {
-            Some(text) => keys.look_up(members.before, text, token.end - token.start),
-            None => Lookup::TooLong,
+        let found = match token.escaped {
+            false => keys.look_up(&self.text.as_bytes()[token.start..token.end]),
+            true => Lookup::TooLong,
         };
         let (key, member) = match found {
             Lookup::Member(key, member) => (key, Some(member)),
             Lookup::Unlisted(key) => (key, None),
             Lookup::TooLong => (NONE, self.named(inside.node, token)),
         };
-        let length = value - gap + usize::from(self.scan.byte(value) == b'"');
         if let Some(bytes) = self.scan.chunk(gap) {
-            self.keys[usize::from(inside.node)].note(key, bytes, length);
+            self.keys[usize::from(inside.node)].note(key, bytes, value - gap);
         }
-        members.before = key;
-        self.value(value, inside, member, &mut members.seen)
+        let after = self.value(value, inside, member, &mut members.seen)?;
+        Ok((after, false))
     }
 
     /// Reads the value of a member, if it is one of the node's.
@@ -248,7 +254,7 @@ impl Reader<'_> {
             self.values.unlisted = true;
             return self.scan.skip(at, inside.depth, &mut self.keys_left);
         };
-        if seen.is_new(index) {
+        if seen.is_new(Some(index)) {
             self.member(at, member.target, inside.base, inside.depth)
         } else {
             self.spoil(member.target, inside.base);
@@ -502,6 +508,12 @@ impl Reader<'_> {
     }
 }
 
+/// The place of the lowest bit, and the other bits.
+#[inline(always)]
+fn first_bit(bits: u64) -> (usize, u64) {
+    (bits.trailing_zeros() as usize, bits & bits.wrapping_sub(1))
+}
+
 /// Reads true, false, or some digits, where one of them is wanted; none where it
 /// takes a longer look.
 pub(super) fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, usize)> {
@@ -538,7 +550,7 @@ impl Tail {
 
     /// What stands at `at`, of which less than a window is left; `at` only grows.
     #[cold]
-    pub(super) fn window(&mut self, bytes: &[u8], at: usize) -> Option<&[u8; WINDOW]> {
+    pub(super) fn window<const N: usize>(&mut self, bytes: &[u8], at: usize) -> Option<&[u8; N]> {
         let left = bytes.get(at..)?;
         let start = *self.at.get_or_insert(at);
         if start == at {

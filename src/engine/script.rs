@@ -157,6 +157,12 @@ impl Script {
         self.score
     }
 
+    /// No record is read by it any more.
+    #[cfg(test)]
+    pub(super) fn stop(&mut self) {
+        self.pause = u32::MAX;
+    }
+
     /// How many lines have a usual length.
     #[cfg(test)]
     pub(super) fn usual(&self) -> usize {

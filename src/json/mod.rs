@@ -4,5 +4,6 @@
 
 pub mod members;
 pub mod page;
+pub mod quotes;
 pub mod scan;
 pub mod write;
