@@ -44,6 +44,8 @@ pub fn patrons(count: usize, layout: Layout) -> Vec<Record> {
             }
             let mut value = String::with_capacity(1024);
             write(&patron, layout == Layout::Spaced, 0, &mut value);
+            // They lie as close to each other as those of a fetch do.
+            value.shrink_to_fit();
             Record {
                 key: id(index).into_bytes(),
                 value: value.into_bytes(),

@@ -510,6 +510,9 @@ fn object<'a>(
 /// Writes a list of scalars of the record, if there is any.
 fn scalars(page: &mut Page, start: usize, record: Reading<'_>, list: u16) -> Option<usize> {
     let text = record.text_of(State::Plain).as_bytes();
+    if let Some(whole) = record.whole_list(list) {
+        return Some(page.span(start, text, whole));
+    }
     let mut at = start;
     for &slot in record.elements(list) {
         let after = page.byte(at, b',');

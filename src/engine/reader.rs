@@ -61,6 +61,16 @@ struct Members {
     tail: Tail,
 }
 
+/// What came of an element of a list.
+enum Element {
+    Missing,
+    /// The list is malformed for it.
+    Malformed,
+    Kept,
+    /// Kept, and it can be copied as it stands.
+    Copied,
+}
+
 /// What came of reading a member by what is known of it.
 enum Met {
     /// It was read to here.
@@ -320,18 +330,28 @@ impl Reader<'_> {
     fn list(&mut self, at: usize, list: u16, of: Elements, depth: u32) -> Result<usize, ScanError> {
         let scan = self.scan;
         let depth = scan.deeper(depth)?;
+        let bracket = at;
         let mut at = scan.space(at + 1);
         let stride = usize::from(self.shape.lists[usize::from(list)]);
         let start = self.values.elements.len();
         let mut state = State::Plain;
         let mut count = 0;
+        // Of elements that can be copied as they stand, each with a byte before it.
+        let mut copied = 0;
         if scan.byte(at) != b']' {
             loop {
-                let (element, after) = self.element(at, of, stride, depth)?;
+                let (element, after) = match of {
+                    Elements::Scalars(kind) => self.element(at, kind, depth)?,
+                    Elements::Objects { node } => self.object_element(at, node, stride, depth)?,
+                };
                 match element {
-                    State::Missing => {}
-                    State::Malformed => state = State::Malformed,
-                    _ => count += 1,
+                    Element::Missing => {}
+                    Element::Malformed => state = State::Malformed,
+                    Element::Kept => count += 1,
+                    Element::Copied => {
+                        count += 1;
+                        copied += 1 + after - at;
+                    }
                 }
                 at = scan.space(after);
                 match scan.byte(at) {
@@ -345,54 +365,65 @@ impl Reader<'_> {
             state = State::Missing;
         }
         self.values.malformed |= state == State::Malformed;
+        // Then nothing but commas stands between them.
+        let whole = bracket + copied == at;
         self.values.lists[usize::from(list)] = List {
             state,
             start,
             count,
+            whole: whole.then_some((bracket, copied + 1)),
         };
         Ok(at + 1)
     }
 
-    /// Reads one element; what counts as missing leaves nothing behind.
+    /// Reads one element that ought to be a scalar; what counts as missing leaves
+    /// nothing behind.
+    #[inline(always)]
     fn element(
         &mut self,
         at: usize,
-        of: Elements,
+        kind: Type,
+        depth: u32,
+    ) -> Result<(Element, usize), ScanError> {
+        let (value, after) = self.scalar(at, kind, depth)?;
+        if value.is_missing() {
+            return Ok((Element::Missing, after));
+        }
+        self.values.malformed |= value.is_malformed();
+        self.values.elements.push(value);
+        let element = match value.is_in_text() {
+            true => Element::Copied,
+            false => Element::Kept,
+        };
+        Ok((element, after))
+    }
+
+    /// Reads one element that ought to be an object; what counts as missing leaves
+    /// nothing behind.
+    fn object_element(
+        &mut self,
+        at: usize,
+        node: u16,
         stride: usize,
         depth: u32,
-    ) -> Result<(State, usize), ScanError> {
+    ) -> Result<(Element, usize), ScanError> {
         let base = self.values.elements.len();
-        let node = match of {
-            Elements::Scalars(kind) => {
-                let (value, after) = self.scalar(at, kind, depth)?;
-                if value.is_missing() {
-                    return Ok((State::Missing, after));
-                }
-                self.values.malformed |= value.is_malformed();
-                self.values.elements.push(value);
-                return Ok((State::Plain, after));
-            }
-            Elements::Objects { node } => node,
-        };
         if self.scan.byte(at) != b'{' {
             let (absent, after) = self.absent(at, depth)?;
-            let state = if absent {
-                State::Missing
-            } else {
-                State::Malformed
+            let element = match absent {
+                true => Element::Missing,
+                false => Element::Malformed,
             };
-            return Ok((state, after));
+            return Ok((element, after));
         }
         self.values.elements.resize(base + stride, Slot::MISSING);
         let after = self.object(at, node, Some(base), depth)?;
-        let empty = self.values.elements[base..]
-            .iter()
-            .all(|slot| slot.is_missing());
-        if empty {
+        let mut values = self.values.elements[base..].iter();
+        if values.all(|slot| slot.is_missing()) {
             self.values.elements.truncate(base);
-            return Ok((State::Missing, after));
+            return Ok((Element::Missing, after));
         }
-        Ok((State::Plain, after))
+        Ok((Element::Kept, after))
     }
 
     #[inline]

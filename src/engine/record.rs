@@ -39,12 +39,16 @@ pub(super) struct List {
     /// Its first element's first value in `elements`, and how many elements.
     pub(super) start: usize,
     pub(super) count: usize,
+    /// Where the list itself stands in the record's text and how long it is, if
+    /// it can be copied as it stands.
+    pub(super) whole: Option<(usize, usize)>,
 }
 
 const NO_LIST: List = List {
     state: State::Missing,
     start: 0,
     count: 0,
+    whole: None,
 };
 
 /// The wanted values of one record.
@@ -332,6 +336,15 @@ impl<'a> Reading<'a> {
             .map_or(Value::Missing, |&slot| self.view(slot))
     }
 
+    /// Where a list of scalars stands in the record's text, and how long it is, if
+    /// it can be copied as it stands.
+    #[inline]
+    #[must_use]
+    pub fn whole_list(self, list: u16) -> Option<(usize, usize)> {
+        let list = self.values.lists.get(usize::from(list))?;
+        list.whole.filter(|_| list.state == State::Plain)
+    }
+
     /// The elements of a list of scalars, as they are kept.
     #[must_use]
     pub fn elements(self, list: u16) -> &'a [Slot] {
@@ -451,7 +464,7 @@ mod tests {
                 1,
             );
         // The script of it and of what only some have.
-        for text in std::iter::once(&*mixed).chain(std::iter::repeat_n(USUAL, 400)) {
+        for text in std::iter::once(&*mixed).chain(std::iter::repeat_n(USUAL, 1_000)) {
             record.read(text.as_bytes(), &Limits::default()).unwrap();
         }
         record

@@ -36,7 +36,7 @@ const PATIENCE_MAX: u32 = 1_000;
 /// Lengths are taken of one record of so many.
 const STUDIED: i32 = 64;
 /// So many of them in a row must have one length for it to be the usual one.
-const SURE: u8 = 3;
+const SURE: u8 = 12;
 
 /// The script of one source, and whether it is of use.
 ///
@@ -77,8 +77,8 @@ struct Line {
     /// From behind the value before, or from the object's brace on, which counts
     /// as a comma; up to the value, with the quote of a string.
     gap: [u8; PIECE],
-    /// A bit for each byte of the gap.
-    bits: u32,
+    /// A bit for each byte that is behind the gap.
+    behind: u32,
     /// The brace may stand in place of the comma.
     may_be_first: bool,
     /// How far it is to the value.
@@ -271,8 +271,8 @@ impl Script {
                     tail.window(bytes, at)?
                 }
             };
-            let differs = !equal_bytes(window.first_chunk()?, &line.gap) & line.bits;
-            if differs != 0 && !(differs == 1 && at == brace && line.may_be_first) {
+            let same = equal_bytes(window.first_chunk()?, &line.gap) | line.behind;
+            if same != u32::MAX && !(same == !1 && at == brace && line.may_be_first) {
                 cold_path();
                 lines = absent.pass(&self.known.lines, line, at)?;
                 continue;
@@ -620,7 +620,7 @@ impl Writer<'_> {
         self.to.names.push(name);
         self.to.lines.push(Line {
             gap,
-            bits: u32::MAX >> (PIECE - bytes.len()),
+            behind: u32::MAX << bytes.len(),
             may_be_first: opens,
             length: u8::try_from(value - from).ok()?,
             absent: 0,
