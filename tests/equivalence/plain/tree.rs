@@ -2,6 +2,7 @@
 //! twins, the text of numbers, and strings that hold half a surrogate pair.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -31,11 +32,16 @@ pub enum Fault {
 
 /// Reads one JSON text to its end; of several faults the first in reading order.
 pub fn read(text: &str, depth_max: u32, keys_max: u32) -> Result<Tree, Fault> {
-    if let Some((end, fault)) = first_excess(text.as_bytes(), depth_max, keys_max) {
-        // Broken before it got too much, or whole as far as one can see?
-        let before = serde_json::from_str::<IgnoredAny>(&text[..end]);
+    if let Some((excess, fault)) = first_excess(text.as_bytes(), depth_max, keys_max) {
+        // Broken before it got too much, or whole as far as one can see? An escape
+        // that its key cuts short looks like the end of the text.
+        let before = serde_json::from_str::<IgnoredAny>(&text[..excess.end]);
+        let is_whole = |key| serde_json::from_str::<IgnoredAny>(key).is_ok();
         return Err(match before {
-            Err(error) if error.is_eof() => fault,
+            Err(error) if error.is_eof() => match fault {
+                Fault::TooManyKeys if !is_whole(&text[excess]) => Fault::NotJson,
+                _ => fault,
+            },
             _ => Fault::NotJson,
         });
     }
@@ -43,14 +49,14 @@ pub fn read(text: &str, depth_max: u32, keys_max: u32) -> Result<Tree, Fault> {
     Ok(tree(raw.get()))
 }
 
-/// Where the text first has one container or one key too many, if it is JSON
-/// that far: the end of the bracket or of the key.
-fn first_excess(text: &[u8], depth_max: u32, keys_max: u32) -> Option<(usize, Fault)> {
+/// The first bracket or key that is one too many, if the text is JSON that far.
+fn first_excess(text: &[u8], depth_max: u32, keys_max: u32) -> Option<(Range<usize>, Fault)> {
     let mut open = Vec::new();
     let mut keys = 0;
     let mut key_comes = false;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
+        let start = at;
         at += 1;
         match byte {
             b'"' => {
@@ -58,14 +64,14 @@ fn first_excess(text: &[u8], depth_max: u32, keys_max: u32) -> Option<(usize, Fa
                 keys += u32::from(key_comes);
                 key_comes = false;
                 if keys > keys_max {
-                    return Some((at, Fault::TooManyKeys));
+                    return Some((start..at, Fault::TooManyKeys));
                 }
             }
             b'{' | b'[' => {
                 open.push(byte);
                 key_comes = byte == b'{';
                 if open.len() > depth_max as usize {
-                    return Some((at, Fault::TooDeep));
+                    return Some((start..at, Fault::TooDeep));
                 }
             }
             b'}' | b']' => {
@@ -198,6 +204,7 @@ mod tests {
         check("[[[}", Fault::TooDeep);
         check("[}[[[", Fault::NotJson);
         check(r#"{"a":1,"b":2,"c""#, Fault::TooManyKeys);
+        check(r#"{"a":1,"b":2,"\u00":3}"#, Fault::NotJson);
         check(r#"{"a":1,"b":2,"c"#, Fault::NotJson);
         check(r#"{"a":1,"b":[],{"c"#, Fault::NotJson);
         check(r#"{"a":01,"b":2,"c":3}"#, Fault::NotJson);
