@@ -15,8 +15,7 @@ use super::shape::{Elements, Node, Target};
 use crate::json::scan::{PIECE, equal_bytes};
 use crate::policy::catalogue::Type;
 
-/// A key has fewer bytes than this to be known, and so has what stands between
-/// two values.
+/// What stands between two values has fewer bytes than this to be known.
 const TEXT_MAX: usize = PIECE;
 /// The keys that are known, listed ones and others; of more nothing is learned.
 const KNOWN_MAX: usize = 192;
@@ -40,7 +39,7 @@ const NO_MEMBER: u8 = u8::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     known: Box<[Known; KeyId::MAX as usize + 1]>,
-    /// By the key as it stands in a record, and zeros behind it.
+    /// By the key as it stands between its quotes, and zeros behind it.
     names: HashMap<[u8; TEXT_MAX], KeyId, FixedState>,
     /// The key that was noted last of those that a glance cannot tell apart.
     spots: Box<[KeyId; SPOTS]>,
@@ -149,7 +148,7 @@ impl Keys {
         (differ == 0).then_some(known)
     }
 
-    /// Looks up a key without escapes, as it stands in a record.
+    /// Looks up a key without escapes, as it stands between its quotes.
     pub(super) fn look_up(&mut self, name: &[u8]) -> Lookup {
         let Some(name) = padded(name) else {
             return Lookup::TooLong;
@@ -290,7 +289,7 @@ fn glance(bytes: &[u8; TEXT_MAX], (open, close): (usize, usize)) -> Option<u64> 
     Some(part(start)? ^ last.rotate_left(29) ^ length as u64)
 }
 
-/// A key and zeros; none where it is too long, or would need an escape.
+/// A key and zeros; none where it is too long for that, or would need an escape.
 fn padded(name: &[u8]) -> Option<[u8; TEXT_MAX]> {
     let mut text = [0; TEXT_MAX];
     text.get_mut(..name.len())?.copy_from_slice(name);
