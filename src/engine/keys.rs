@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::shape::{Elements, Node, Target};
+use super::shape::{Node, Target};
 use crate::json::scan::{PIECE, equal_bytes};
 use crate::policy::catalogue::Type;
 
@@ -81,11 +81,8 @@ pub(super) enum Wanted {
     Slot(u16),
     /// It ought to be a number, or true or false.
     Bare(u16, Type),
-    /// The members of an object.
-    Object(u16),
-    List(u16, Elements),
-    /// It is (a part of) a list's element.
-    Other,
+    /// It is (a part of) an object or a list.
+    Member(Target),
 }
 
 impl Wanted {
@@ -94,8 +91,7 @@ impl Wanted {
         match target {
             Target::Scalar { slot, kind } if kind.takes_any_text() => Wanted::Slot(slot),
             Target::Scalar { slot, kind } => Wanted::Bare(slot, kind),
-            Target::Object { node } => Wanted::Object(node),
-            Target::List { list, of } => Wanted::List(list, of),
+            Target::Object { .. } | Target::List { .. } => Wanted::Member(target),
         }
     }
 }
@@ -115,7 +111,7 @@ impl Keys {
         for (place, member) in node.members.iter().enumerate() {
             // Those of a list's element are not the record's own.
             let wanted = match node.in_element {
-                true => Wanted::Other,
+                true => Wanted::Member(member.target),
                 false => Wanted::of(member.target),
             };
             if let Some(name) = padded(member.name.as_bytes()) {

@@ -187,7 +187,6 @@ impl Reader<'_> {
         members: &mut Members,
     ) -> Result<Met, ScanError> {
         let at = self.scan.space(at);
-        let byte = self.scan.byte(at);
         let seen = &mut members.seen;
         let after = match wanted {
             Wanted::Nothing => {
@@ -201,11 +200,8 @@ impl Reader<'_> {
                 self.set(slot, None, bare);
                 after
             }
-            Wanted::Object(node) if byte == b'{' && seen.is_new(member) => {
-                self.object(at, node, None, inside.depth)?
-            }
-            Wanted::List(list, of) if byte == b'[' && seen.is_new(member) => {
-                self.list(at, list, of, inside.depth)?
+            Wanted::Member(target) if seen.is_new(member) => {
+                self.member(at, target, inside.base, inside.depth)?
             }
             _ => return Ok(Met::Value(at, member)),
         };
