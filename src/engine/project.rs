@@ -7,7 +7,7 @@ use super::lane::{Action, Copied, Facts, Masked, Needed, Part, Program, Pseudony
 use super::record::Reading;
 use super::shape::Place;
 use super::tally::Seen;
-use super::value::{State, Value};
+use super::value::{Slot, State, Value};
 use crate::json::page::{Label, Page};
 use crate::json::scan::cold_path;
 use crate::policy::detect::Buffers;
@@ -452,15 +452,15 @@ fn copies(page: &mut Page, mut at: usize, copied: &[Copied], record: Reading<'_>
 #[inline(always)]
 fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u16) -> usize {
     let found = record.slot(slot);
-    if found.is_in_text() {
-        let text = record.text_of(State::Plain).as_bytes();
-        page.member(at, label, text, (found.start(), found.length()))
-    } else {
-        cold_path();
-        match found.is_missing() {
-            true => at,
-            false => changed(page, at, label, record.value(slot)),
-        }
+    let text = record.text_of(State::Plain).as_bytes();
+    let span = (found.start(), found.copied_length());
+    if let Some(after) = page.short_member(at, label, text, span) {
+        return after;
+    }
+    cold_path();
+    match found.is_missing() {
+        true => at,
+        false => long(page, at, label, record, found),
     }
 }
 
@@ -468,6 +468,18 @@ fn copy(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u1
 #[inline(never)]
 fn copied(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, slot: u16) -> usize {
     copy(page, at, label, record, slot)
+}
+
+/// Writes a member that is long, or does not stand in the record as it is written.
+#[inline(never)]
+fn long(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, found: Slot) -> usize {
+    if !found.is_in_text() {
+        return changed(page, at, label, record.view(found));
+    }
+    let text = record.text_of(State::Plain).as_bytes();
+    let value = text.get(found.start()..found.end()).unwrap_or_default();
+    let at = page.label(at, label);
+    page.bytes(at, value)
 }
 
 /// Writes a member whose value does not stand in the record as it is written.

@@ -7,7 +7,7 @@ use super::record::{List, Values};
 use super::shape::{Elements, MEMBERS_MAX, Shape, Target};
 use super::value::{Slot, State};
 use crate::json::quotes::Quotes;
-use crate::json::scan::{self, PIECE, ScanError, Scanner, StringToken, count_key};
+use crate::json::scan::{self, PIECE, ScanError, Scanner, StringToken, count_key, special_bytes};
 use crate::policy::catalogue::Type;
 
 pub(super) struct Reader<'a> {
@@ -100,7 +100,7 @@ impl Reader<'_> {
         let mut members = Members {
             brace: at,
             seen: Seen::default(),
-            tail: Tail::new(),
+            tail: Tail::default(),
         };
         // At the brace, then behind each value.
         let mut at = at;
@@ -304,7 +304,10 @@ impl Reader<'_> {
                 self.object(at, node, base, depth)
             }
             Target::List { list, of } if self.scan.byte(at) == b'[' => {
-                self.list(at, list, of, depth)
+                match self.plain_list(at, list, of, depth) {
+                    Some(after) => Ok(after),
+                    None => self.list(at, list, of, depth),
+                }
             }
             Target::Object { .. } | Target::List { .. } => {
                 let (absent, after) = self.absent(at, depth)?;
@@ -321,6 +324,39 @@ impl Reader<'_> {
     fn absent(&mut self, at: usize, depth: u32) -> Result<(bool, usize), ScanError> {
         let after = self.scan.skip(at, depth, &mut self.keys_left)?;
         Ok((scan::is_blank(&self.text[at..after]), after))
+    }
+
+    /// Reads a list of short strings with nothing but commas between them; none
+    /// where it is another one.
+    #[inline(never)]
+    fn plain_list(&mut self, at: usize, list: u16, of: Elements, depth: u32) -> Option<usize> {
+        let Elements::Scalars(kind) = of else {
+            return None;
+        };
+        if !kind.takes_any_text() || self.scan.deeper(depth).is_err() {
+            return None;
+        }
+        let start = self.values.elements.len();
+        let bracket = at;
+        let mut at = at;
+        loop {
+            let Some((length, more)) = self.scan.chunk(at).and_then(plain_element) else {
+                self.values.elements.truncate(start);
+                return None;
+            };
+            self.values.elements.push(Slot::plain(at + 2, length));
+            at += length + 3;
+            if !more {
+                break;
+            }
+        }
+        self.values.lists[usize::from(list)] = List {
+            state: State::Plain,
+            start,
+            count: self.values.elements.len() - start,
+            whole: Some((bracket, at + 1 - bracket)),
+        };
+        Some(at + 1)
     }
 
     fn list(&mut self, at: usize, list: u16, of: Elements, depth: u32) -> Result<usize, ScanError> {
@@ -424,11 +460,10 @@ impl Reader<'_> {
 
     #[inline]
     pub(super) fn set(&mut self, slot: u16, base: Option<usize>, value: Slot) {
-        let slot = usize::from(slot);
         self.values.malformed |= value.is_malformed();
         match base {
-            None => self.values.slots[slot] = value,
-            Some(base) => self.values.elements[base + slot] = value,
+            None => *self.values.slot_mut(slot) = value,
+            Some(base) => self.values.elements[base + usize::from(slot)] = value,
         }
     }
 
@@ -535,6 +570,24 @@ impl Reader<'_> {
     }
 }
 
+/// A comma or a bracket and a quote, a string of less than a piece, a quote and what
+/// follows it.
+const ELEMENT: usize = 2 + PIECE + 1;
+
+/// How long the string of an element is, and whether another one follows; none
+/// where it takes a longer look.
+#[inline(always)]
+fn plain_element(text: &[u8; ELEMENT]) -> Option<(usize, bool)> {
+    let special = special_bytes(text[2..].first_chunk()?);
+    let length = special.trailing_zeros() as usize;
+    let end = text.get(2 + length..)?.first_chunk::<2>()?;
+    match (text[1], end) {
+        (b'"', b"\",") if length > 0 => Some((length, true)),
+        (b'"', b"\"]") if length > 0 => Some((length, false)),
+        _ => None,
+    }
+}
+
 /// The place of the lowest bit, and the other bits.
 #[inline(always)]
 fn first_bit(bits: u64) -> (usize, u64) {
@@ -559,31 +612,26 @@ pub(super) fn simple(scan: Scanner<'_>, at: usize, kind: Type) -> Option<(Slot, 
     }
 }
 
-/// The end of a record, with zeros behind it: copied once, when it is come to.
-pub(super) struct Tail {
-    bytes: [u8; 2 * WINDOW],
-    /// Where it starts in the record.
-    at: Option<usize>,
-}
+/// The last window of a record, with zeros behind it: copied once, when it is come
+/// to.
+#[derive(Default)]
+pub(super) struct Tail(Option<[u8; 2 * WINDOW]>);
 
 impl Tail {
-    #[inline]
-    pub(super) fn new() -> Tail {
-        Tail {
-            bytes: [0; 2 * WINDOW],
-            at: None,
-        }
-    }
-
-    /// What stands at `at`, of which less than a window is left; `at` only grows.
+    /// What stands at `at`, of which less than a window is left.
     #[cold]
+    #[inline(never)]
     pub(super) fn window<const N: usize>(&mut self, bytes: &[u8], at: usize) -> Option<&[u8; N]> {
-        let left = bytes.get(at..)?;
-        let start = *self.at.get_or_insert(at);
-        if start == at {
-            self.bytes.get_mut(..left.len())?.copy_from_slice(left);
-        }
-        self.bytes.get(at.checked_sub(start)?..)?.first_chunk()
+        let end = self.0.get_or_insert_with(|| {
+            let mut end = [0; 2 * WINDOW];
+            match bytes.last_chunk::<WINDOW>() {
+                Some(last) => end[..WINDOW].copy_from_slice(last),
+                None => end[WINDOW - bytes.len()..WINDOW].copy_from_slice(bytes),
+            }
+            end
+        });
+        let left = bytes.len().checked_sub(at)?;
+        end.get(WINDOW.checked_sub(left)?..)?.first_chunk()
     }
 }
 

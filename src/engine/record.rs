@@ -7,10 +7,10 @@
 use super::keys::Keys;
 use super::reader::Reader;
 use super::script::Script;
-use super::shape::Shape;
+use super::shape::{SLOTS_MAX, Shape};
 use super::value::{SPAN_MAX, Slot, State, Value};
 use crate::json::quotes::Quotes;
-use crate::json::scan::{Bounds, ScanError, Scanner};
+use crate::json::scan::{Bounds, ScanError, Scanner, cold_path};
 use crate::policy::reason::Reason;
 
 /// The limits of a record.
@@ -63,12 +63,12 @@ pub struct Record {
 }
 
 /// What was read of a record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Values {
     /// Strings that had escapes, decoded.
     pub(super) decoded: String,
     /// The last is that of strings that nobody wants.
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: [Slot; SLOTS_MAX],
     pub(super) lists: Vec<List>,
     pub(super) elements: Vec<Slot>,
     /// How many strings did not fit their form.
@@ -80,36 +80,57 @@ pub(super) struct Values {
 }
 
 impl Values {
+    fn new() -> Values {
+        Values {
+            decoded: String::new(),
+            slots: [Slot::MISSING; SLOTS_MAX],
+            lists: Vec::new(),
+            elements: Vec::new(),
+            unfit: 0,
+            unlisted: false,
+            malformed: false,
+        }
+    }
+
     /// Keeps a string of the record's own that has no escapes and was not there
     /// before. It starts behind its quote; an empty one is missing, as it was.
     #[inline(always)]
     pub(super) fn keep(&mut self, slot: u16, start: usize, length: usize) {
         let kept = match length {
-            0 => Slot::MISSING,
-            _ => Slot::span(start - 1, start + length + 1, State::Plain),
+            0 => {
+                cold_path();
+                Slot::MISSING
+            }
+            _ => Slot::plain(start, length),
         };
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = kept;
-        }
+        *self.slot_mut(slot) = kept;
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(&self, slot: u16) -> Slot {
+        self.slots[usize::from(slot) % SLOTS_MAX]
+    }
+
+    #[inline(always)]
+    pub(super) fn slot_mut(&mut self, slot: u16) -> &mut Slot {
+        &mut self.slots[usize::from(slot) % SLOTS_MAX]
     }
 
     /// Has strings that do not fit their form count as missing.
     #[inline(never)]
     fn check_forms(&mut self, shape: &Shape, text: &str) {
         let (text, decoded) = (text.as_bytes(), self.decoded.as_bytes());
-        for &(slot, form) in &shape.forms {
-            let Some(place) = self.slots.get_mut(usize::from(slot)) else {
-                continue;
-            };
-            let (start, length) = (place.start(), place.length());
-            let inside = if place.is_plain() {
-                text.get(start + 1..start + length - 1)
+        for &(slot, fits) in &shape.forms {
+            let place = &mut self.slots[usize::from(slot) % SLOTS_MAX];
+            let (start, end) = (place.start(), place.end());
+            let inside = if place.is_in_text() {
+                text.get(start + 1..end - 1)
             } else if place.state() == State::Decoded {
-                decoded.get(start..start + length)
+                decoded.get(start..end)
             } else {
                 continue;
             };
-            if !form.fits_bytes(inside.unwrap_or_default()) {
+            if !fits(inside.unwrap_or_default()) {
                 self.unfit += 1;
                 *place = Slot::MISSING;
             }
@@ -118,9 +139,8 @@ impl Values {
 
     fn reset(&mut self, shape: &Shape) {
         self.decoded.clear();
-        self.slots.clear();
         let slots = usize::from(shape.unlisted()) + 1;
-        self.slots.resize(slots, Slot::MISSING);
+        self.slots[..slots.min(SLOTS_MAX)].fill(Slot::MISSING);
         self.lists.clear();
         self.lists.resize(shape.lists.len(), NO_LIST);
         self.elements.clear();
@@ -142,7 +162,7 @@ impl Record {
                 .collect(),
             script: Script::default(),
             quotes: Quotes::default(),
-            values: Values::default(),
+            values: Values::new(),
         }
     }
 
@@ -228,9 +248,7 @@ impl Record {
     /// Fills a derived slot.
     pub fn derive(&mut self, slot: u16, value: Slot) {
         self.values.malformed |= value.is_malformed();
-        if let Some(place) = self.values.slots.get_mut(usize::from(slot)) {
-            *place = value;
-        }
+        *self.values.slot_mut(slot) = value;
     }
 
     /// Forgets how many strings did not fit: the next message may hold none at all.
@@ -283,11 +301,7 @@ impl<'a> Reading<'a> {
     #[inline]
     #[must_use]
     pub fn slot(self, slot: u16) -> Slot {
-        let slots = &self.values.slots;
-        slots
-            .get(usize::from(slot))
-            .copied()
-            .unwrap_or(Slot::MISSING)
+        self.values.slot(slot)
     }
 
     /// The text that slots of this state are spans of.
@@ -471,6 +485,61 @@ mod tests {
     }
 
     const USUAL: &str = "{\"id\":\"P-1\",\"day\":\"2026-11-23\",\"at\":{\"city\":\"Gent\",\"in\":{\"floor\":3},\"note\":\"a\"},\"other\":\"x\",\"open\":true,\"count\":42,\"tags\":[\"a\",\"b\"],\"more\":{\"y\":[1,{}]},\"copies\":[{\"id\":\"c\"}],\"last\":\"a string of more than thirty-two characters\"}";
+
+    #[test]
+    fn a_list_has_its_elements_however_it_is_written() {
+        let long = "x".repeat(31);
+        let longer = "y".repeat(32);
+        let mut record = Record::new(&shape());
+        let limits = Limits::default();
+        for (list, want, whole) in [
+            (r#"["a","b"]"#, Some(vec!["a", "b"]), true),
+            (r#"["a"]"#, Some(vec!["a"]), true),
+            (r#"["a", "b"]"#, Some(vec!["a", "b"]), false),
+            (r#"["a","b" ]"#, Some(vec!["a", "b"]), false),
+            (r#"["a",""]"#, Some(vec!["a"]), false),
+            (r#"["a",null]"#, Some(vec!["a"]), false),
+            (r#"["\u0061","b"]"#, Some(vec!["a", "b"]), false),
+            (r#"["a",1]"#, None, false),
+            (&format!(r#"["{long}","a"]"#), Some(vec![&*long, "a"]), true),
+            (
+                &format!(r#"["a","{longer}"]"#),
+                Some(vec!["a", &*longer]),
+                true,
+            ),
+        ] {
+            // In the middle of a record, and at its end.
+            for rest in [r#","count":1234567890123456789012345678901234567890"#, ""] {
+                let text = format!(r#"{{"id":"1","tags":{list}{rest}}}"#);
+                let read = record.read(text.as_bytes(), &limits).unwrap();
+                let reading = record.reading(read);
+                let elements = reading.elements(0).iter();
+                let read: Option<Vec<_>> =
+                    elements.map(|&slot| reading.view(slot).as_text()).collect();
+                assert_eq!(reading.malformed(), want.is_none(), "{text}");
+                if want.is_some() {
+                    assert_eq!(read, want, "{text}");
+                }
+                assert_eq!(reading.whole_list(0).is_some(), whole, "{text}");
+                let copied = reading
+                    .whole_list(0)
+                    .map(|(at, length)| &text[at..at + length]);
+                assert!(copied.is_none_or(|copied| copied == list), "{text}");
+            }
+        }
+        for broken in [
+            r#"["a","b"#,
+            r#"["a","b""#,
+            r#"["a";"b"]"#,
+            r#"["a",]"#,
+            "[\"a\u{1}\"]",
+        ] {
+            for rest in [r#","count":1,"last":"a string of some length"}"#, ""] {
+                let text = format!(r#"{{"tags":{broken}{rest}"#);
+                assert!(record.read(text.as_bytes(), &limits).is_err(), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_record_with_fewer_members_follows_the_script() {

@@ -18,6 +18,7 @@ use super::keys::Wanted;
 use super::reader::{Reader, Tail, WINDOW, simple};
 use super::record::Values;
 use super::shape::{MEMBERS_MAX, Shape, Target};
+use super::value::Slot;
 use crate::json::scan::{PIECE, Scanner, cold_path, equal_bytes, special_bytes};
 use crate::policy::catalogue::Type;
 
@@ -190,10 +191,10 @@ impl Script {
             let Expected::Slot(slot) = line.value else {
                 continue;
             };
-            let slot = values.slots.get(usize::from(slot));
-            let Some(slot) = slot.filter(|slot| slot.is_plain()) else {
+            let slot = values.slot(slot);
+            if !slot.is_plain() {
                 continue;
-            };
+            }
             let length = slot.length() - 2;
             if length == lately.length {
                 lately.times = lately.times.saturating_add(1);
@@ -201,7 +202,9 @@ impl Script {
                 *lately = Lately { length, times: 0 };
             }
             (line.usual, line.usual_bits) = match (lately.times, u8::try_from(length)) {
-                (SURE.., Ok(length)) if length < NOT_USUAL.0 => (length, (1 << length) - 1),
+                (SURE.., Ok(length)) if (1..NOT_USUAL.0).contains(&length) => {
+                    (length, (1 << length) - 1)
+                }
                 _ => NOT_USUAL,
             };
         }
@@ -256,7 +259,7 @@ impl Script {
             return None;
         }
         let bytes = reader.text.as_bytes();
-        let mut tail = Tail::new();
+        let mut tail = Tail::default();
         let mut absent = Absent::default();
         let mut lines = self.known.lines.as_slice();
         let mut at = start;
@@ -285,7 +288,7 @@ impl Script {
                 let usual = usize::from(line.usual) % PIECE;
                 if special & line.usual_bits == 0 && window.get(start + usual) == Some(&b'"') {
                     at = value + usual + 1;
-                    reader.values.keep(line.slot, value, usual);
+                    *reader.values.slot_mut(line.slot) = Slot::plain(value, usual);
                     continue;
                 }
                 let length = special.trailing_zeros() as usize;

@@ -1,7 +1,6 @@
 //! The wanted paths of one kind of record, compiled into a trie.
 
 use crate::policy::catalogue::Type;
-use crate::policy::form::Form;
 
 /// Where the value of a wanted path is found in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +40,9 @@ pub(super) struct Node {
     pub(super) in_element: bool,
 }
 
+/// Whether a text has a form.
+pub(super) type Fits = fn(&[u8]) -> bool;
+
 /// The wanted paths of one kind.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -48,7 +50,7 @@ pub struct Shape {
     pub(super) slots: u16,
     /// The record's own slots whose text must have a form: looked at when the
     /// record has been read, always in this order.
-    pub(super) forms: Vec<(u16, Form)>,
+    pub(super) forms: Vec<(u16, Fits)>,
     /// Per list, how many values one element has.
     pub(super) lists: Vec<u16>,
     paths: Vec<(String, Place)>,
@@ -56,6 +58,13 @@ pub struct Shape {
 
 /// More than this many wanted members of one object are refused.
 pub(super) const MEMBERS_MAX: usize = 128;
+
+/// More than this many wanted fields of one kind are refused.
+const FIELDS_MAX: usize = 500;
+/// A record has fewer slots: one for each wanted field, for the facts that are
+/// derived from them, and for strings that nobody wants.
+pub(super) const SLOTS_MAX: usize = 1 << 10;
+const _: () = assert!(2 * FIELDS_MAX + 2 <= SLOTS_MAX);
 
 /// A path that cannot be wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +75,8 @@ pub enum ShapeError {
     Conflict(String),
     #[error("`{0}`: more than {MEMBERS_MAX} fields of one object are wanted")]
     TooMany(String),
+    #[error("`{0}`: more than {FIELDS_MAX} fields of one kind are wanted")]
+    TooManyOfKind(String),
 }
 
 impl Default for Shape {
@@ -159,10 +170,13 @@ impl Shape {
             Some(list) => &mut self.lists[usize::from(list)],
         };
         let slot = *counter;
+        if list.is_none() && usize::from(slot) >= FIELDS_MAX {
+            return Err(ShapeError::TooManyOfKind(path.to_owned()));
+        }
         *counter += 1;
         let kind = match (list, kind) {
             (None, Type::Text(Some(form))) => {
-                self.forms.push((slot, form));
+                self.forms.push((slot, form.test()));
                 Type::Text(None)
             }
             (_, kind) => kind,
@@ -256,5 +270,31 @@ impl Shape {
     fn list(&mut self, stride: u16) -> u16 {
         self.lists.push(stride);
         u16::try_from(self.lists.len() - 1).unwrap_or(u16::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_a_slot_for_each_field_that_may_be_wanted() {
+        let mut shape = Shape::default();
+        let text = Type::Text(None);
+        for field in 0..FIELDS_MAX {
+            let path = format!("part_{}.field_{field}", field / MEMBERS_MAX);
+            shape.want(&path, text).unwrap();
+        }
+        assert_eq!(
+            shape.want("one_more", text),
+            Err(ShapeError::TooManyOfKind("one_more".to_owned()))
+        );
+        // Fields of a list's elements have slots of their own.
+        shape.want("list[].field", text).unwrap();
+        // A fact is derived from each at most, and one of the card.
+        for _ in 0..=FIELDS_MAX {
+            shape.derived();
+        }
+        assert!(usize::from(shape.unlisted()) < SLOTS_MAX);
     }
 }

@@ -52,8 +52,10 @@ impl<'a> Value<'a> {
 /// How a value is kept: a span in the text that its owner holds, and what it is.
 ///
 /// One number, as it is written and read for every value of every record: where
-/// the span starts in its lower half; in its upper half how long it is, the
-/// [`State`], and at the top whether it can be copied as it stands.
+/// the span starts in its lower half; above that whether it is a number, how long
+/// the span is, and what it is. What can be copied as it stands in the record's text
+/// has zeros there, so that its length is all that stands above the number's bit; and
+/// that is never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u64);
 
@@ -61,9 +63,9 @@ pub struct Slot(u64);
 pub const SPAN_MAX: usize = (1 << SPAN_BITS) - 1;
 
 const SPAN_BITS: u32 = 28;
-const LENGTH_AT: u32 = 32;
-const STATE_AT: u32 = LENGTH_AT + SPAN_BITS;
-const IN_TEXT: u64 = 1 << 63;
+const NUMBER: u64 = 1 << 32;
+const LENGTH_AT: u32 = 33;
+const KIND_AT: u32 = LENGTH_AT + SPAN_BITS;
 
 /// What a [`Slot`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,20 +88,32 @@ impl Slot {
     pub const MALFORMED: Slot = Slot::of(State::Malformed);
 
     const fn of(state: State) -> Slot {
-        let in_text = match state {
-            State::Plain | State::Number => IN_TEXT,
-            _ => 0,
-        };
-        Slot(in_text | (state as u64) << STATE_AT)
+        Slot(match state {
+            State::Missing | State::Plain => 0,
+            State::Number => NUMBER,
+            State::Decoded => 1 << KIND_AT,
+            State::Malformed => 2 << KIND_AT,
+            State::True => 3 << KIND_AT,
+            State::False => 4 << KIND_AT,
+        })
     }
 
-    /// What lies between `start` and `end`, of which neither is over
-    /// [`SPAN_MAX`].
+    /// A string or a number that lies between `start` and `end`, of which neither
+    /// is over [`SPAN_MAX`], and which are not the same place.
     #[inline]
     #[must_use]
     pub const fn span(start: usize, end: usize, state: State) -> Slot {
         let length = (end - start) as u64;
         Slot(Slot::of(state).0 + (length << LENGTH_AT) + start as u64)
+    }
+
+    /// A string without escapes, in the record's text, by what lies between its
+    /// quotes: that is not empty.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plain(start: usize, length: usize) -> Slot {
+        const QUOTES: u64 = Slot::span(0, 2, State::Plain).0 - 1;
+        Slot(((length as u64) << LENGTH_AT) + start as u64 + QUOTES)
     }
 
     #[must_use]
@@ -110,13 +124,13 @@ impl Slot {
     #[inline]
     #[must_use]
     pub const fn state(self) -> State {
-        match (self.0 >> STATE_AT) & 7 {
-            0 => State::Missing,
-            2 => State::True,
-            3 => State::False,
-            4 => State::Decoded,
-            5 => State::Plain,
-            6 => State::Number,
+        match self.0 >> KIND_AT {
+            0 if self.length() == 0 => State::Missing,
+            0 if self.0 & NUMBER != 0 => State::Number,
+            0 => State::Plain,
+            1 => State::Decoded,
+            3 => State::True,
+            4 => State::False,
             _ => State::Malformed,
         }
     }
@@ -125,15 +139,29 @@ impl Slot {
     #[inline]
     #[must_use]
     pub const fn is_plain(self) -> bool {
-        const PLAIN: u64 = Slot::of(State::Plain).0 >> STATE_AT;
-        self.0 >> STATE_AT == PLAIN
+        self.is_in_text() && self.0 & NUMBER == 0
     }
 
     /// Whether it can be copied as it stands in the record's text.
     #[inline]
     #[must_use]
     pub const fn is_in_text(self) -> bool {
-        self.0 & IN_TEXT != 0
+        self.copied_length().wrapping_sub(1) < SPAN_MAX
+    }
+
+    /// Whether it is a string that is not empty, or a number.
+    #[inline]
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        self.is_in_text() || matches!(self.state(), State::Decoded)
+    }
+
+    /// How long it is if it can be copied as it stands; else 0, or more than any
+    /// span is.
+    #[inline]
+    #[must_use]
+    pub const fn copied_length(self) -> usize {
+        (self.0 >> LENGTH_AT) as usize
     }
 
     #[inline]
@@ -173,25 +201,30 @@ mod tests {
 
     #[test]
     fn a_slot_keeps_what_it_is_given() {
-        let states = [
-            State::Missing,
-            State::Malformed,
-            State::Plain,
-            State::Decoded,
-            State::Number,
-            State::True,
-            State::False,
-        ];
-        for state in states {
-            for (start, end) in [(0, 0), (3, 9), (SPAN_MAX - 1, SPAN_MAX)] {
+        for state in [State::Plain, State::Number, State::Decoded] {
+            for (start, end) in [(0, 1), (3, 9), (0, SPAN_MAX), (SPAN_MAX - 1, SPAN_MAX)] {
                 let slot = Slot::span(start, end, state);
-                assert_eq!(
-                    (slot.start(), slot.end(), slot.state()),
-                    (start, end, state)
-                );
+                assert_eq!((slot.start(), slot.end()), (start, end));
+                assert_eq!(slot.state(), state);
+                let in_text = state != State::Decoded;
+                assert_eq!(slot.is_in_text(), in_text);
+                assert_eq!(slot.is_plain(), state == State::Plain);
+                assert_eq!(slot.copied_length() == end - start, in_text);
+                assert!(slot.is_text() && (in_text || slot.copied_length() > SPAN_MAX));
             }
         }
+        for (slot, state) in [
+            (Slot::MISSING, State::Missing),
+            (Slot::MALFORMED, State::Malformed),
+            (Slot::boolean(true), State::True),
+            (Slot::boolean(false), State::False),
+        ] {
+            assert_eq!(slot.state(), state);
+            assert!(!slot.is_in_text() && !slot.is_text() && !slot.is_plain());
+            let copied = slot.copied_length();
+            assert!(copied == 0 || copied > SPAN_MAX);
+        }
+        assert_eq!(Slot::plain(4, 5), Slot::span(3, 10, State::Plain));
         assert!(Slot::MISSING.is_missing() && Slot::MALFORMED.is_malformed());
-        assert_eq!(Slot::boolean(true).state(), State::True);
     }
 }

@@ -5,7 +5,7 @@
 //! that are too many are written over by the next one. Nothing here looks at
 //! what it writes, but for escapes.
 
-use super::scan::{PIECE, Scanner, cold_path};
+use super::scan::{PIECE, Scanner};
 use super::write;
 
 /// A buffer that is written at places; what lies behind the last is of no
@@ -92,28 +92,27 @@ impl Page {
     }
 
     /// Writes a member with a value that is so many bytes of `from` from `start`
-    /// on; fastest where 32 bytes follow `start`.
+    /// on; none where it takes a longer way.
     #[inline(always)]
-    pub fn member(
+    pub fn short_member(
         &mut self,
         at: usize,
         label: &Label,
         from: &[u8],
         (start, length): (usize, usize),
-    ) -> usize {
+    ) -> Option<usize> {
         let before = label.length % PIECE;
         let source = from.get(start..start.wrapping_add(PIECE));
         let place = self.bytes.get_mut(at..at.wrapping_add(2 * PIECE));
         if let (Some(source), Some(place)) = (source, place)
-            && length <= PIECE
+            && length.wrapping_sub(1) < PIECE
             && before > 0
         {
             place[..PIECE].copy_from_slice(&label.piece);
             place[before..before + PIECE].copy_from_slice(source);
-            return at + before + length;
+            return Some(at + before + length);
         }
-        cold_path();
-        self.long_member(at, label, part(from, (start, length)))
+        None
     }
 
     /// Writes a member whose value is all the bytes of some words, of each the
@@ -131,15 +130,14 @@ impl Page {
             }
             return at + before + 24;
         }
-        cold_path();
-        let at = self.label(at, label);
-        self.words(at, words, 24)
+        self.long_member_words(at, label, words)
     }
 
+    #[cold]
     #[inline(never)]
-    fn long_member(&mut self, at: usize, label: &Label, value: &[u8]) -> usize {
+    fn long_member_words(&mut self, at: usize, label: &Label, words: [u64; 3]) -> usize {
         let at = self.label(at, label);
-        self.bytes(at, value)
+        self.words(at, words, 24)
     }
 
     /// Writes the first `length` bytes of some words, of each the lowest first.

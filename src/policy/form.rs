@@ -75,24 +75,27 @@ impl Form {
     #[must_use]
     #[inline]
     pub fn fits(self, value: &str) -> bool {
-        self.fits_bytes(value.as_bytes())
+        self.test()(value.as_bytes())
     }
 
-    /// The same, for bytes of a text.
+    /// What tells whether the bytes of a text have this form.
     #[must_use]
-    #[inline]
-    pub(crate) fn fits_bytes(self, value: &[u8]) -> bool {
+    pub(crate) fn test(self) -> fn(&[u8]) -> bool {
         match self {
-            Form::Date => is_date(value),
-            Form::Instant => is_instant(value),
-            Form::Email => is_email(value),
-            Form::Phone => is_phone(value),
-            Form::Iban => Ungrouped::<34>::read(value).is_some_and(|iban| is_iban(iban.text())),
-            Form::Bsn => Ungrouped::<9>::read(value).is_some_and(|bsn| is_bsn(bsn.text())),
-            Form::Rijksregisternummer => Ungrouped::<11>::read(value)
-                .is_some_and(|number| is_rijksregisternummer(number.text())),
-            Form::Isil => is_isil(value),
-            Form::Currency => value.len() == 3 && value.iter().all(u8::is_ascii_uppercase),
+            Form::Date => is_date,
+            Form::Instant => is_instant,
+            Form::Email => is_email,
+            Form::Phone => is_phone,
+            Form::Iban => {
+                |value| Ungrouped::<34>::read(value).is_some_and(|iban| is_iban(iban.text()))
+            }
+            Form::Bsn => |value| Ungrouped::<9>::read(value).is_some_and(|bsn| is_bsn(bsn.text())),
+            Form::Rijksregisternummer => |value| {
+                Ungrouped::<11>::read(value)
+                    .is_some_and(|number| is_rijksregisternummer(number.text()))
+            },
+            Form::Isil => is_isil,
+            Form::Currency => |value| value.len() == 3 && value.iter().all(u8::is_ascii_uppercase),
         }
     }
 }
