@@ -92,9 +92,10 @@ impl Decider {
         let Case { lane, source, .. } = hand.case;
         let mut due_ms = i64::MAX;
         self.admitted.clear();
-        // Recipients that ask the same in a row are answered once.
+        // Recipients that ask the same in a row are answered once, where the first
+        // of them may have the record: until when.
         let shared = facts.said.is_none() && !facts.record.malformed();
-        let mut before: Option<(i64, Result<i64, Refusal>)> = None;
+        let mut before: Option<(i64, i64)> = None;
         for &recipient in &source.recipients {
             let Some(program) = lane.recipients.get(recipient) else {
                 continue;
@@ -111,14 +112,14 @@ impl Decider {
             let narrowed = facts.narrowed(program);
             let facts = narrowed.as_ref().unwrap_or(facts);
             let answer = match before {
-                Some((first, answer))
+                Some((first, until_ms))
                     if shared && program.asks_like_before && first == first_ms =>
                 {
-                    answer
+                    Ok(until_ms)
                 }
                 _ => judge(facts, (source, program), patron, first_ms, &mut due_ms),
             };
-            before = Some((first_ms, answer));
+            before = answer.ok().map(|until_ms| (first_ms, until_ms));
             let routed = |until_ms| Ok((route(facts, &program.route)?, until_ms));
             match answer.and_then(routed) {
                 Ok((output, until_ms)) => {

@@ -475,7 +475,7 @@ impl Desk {
         let reading = record.reading(text);
         let identifiers = [source.library, source.own_id];
         for slot in identifiers.into_iter().flatten() {
-            if reading.text(slot).is_none() {
+            if !reading.slot(slot).is_text() {
                 return Err(Reason::Identifier);
             }
         }

@@ -130,6 +130,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(never)]
     fn spaces(self, mut at: usize) -> usize {
         while let Some(chunk) = self.chunk::<16>(at) {
             let chunk = u8x16::new(*chunk);
