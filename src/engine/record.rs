@@ -122,11 +122,12 @@ impl Values {
         let (text, decoded) = (text.as_bytes(), self.decoded.as_bytes());
         for &(slot, fits) in &shape.forms {
             let place = &mut self.slots[usize::from(slot) % SLOTS_MAX];
-            let (start, end) = (place.start(), place.end());
+            let (start, length) = (place.start(), place.copied_length());
             let inside = if place.is_in_text() {
-                text.get(start + 1..end - 1)
+                let from = text.get(start + 1..);
+                from.and_then(|from| from.get(..length - 2))
             } else if place.state() == State::Decoded {
-                decoded.get(start..end)
+                decoded.get(start..place.end())
             } else {
                 continue;
             };

@@ -19,7 +19,7 @@ use super::reader::{Reader, Tail, WINDOW, simple};
 use super::record::Values;
 use super::shape::{MEMBERS_MAX, Shape, Target};
 use super::value::Slot;
-use crate::json::scan::{PIECE, Scanner, cold_path, equal_bytes, special_bytes};
+use crate::json::scan::{PIECE, Scanner, cold_path, equal_half, special_bytes};
 use crate::policy::catalogue::Type;
 
 /// A record of more lines has no script.
@@ -274,11 +274,16 @@ impl Script {
                     tail.window(bytes, at)?
                 }
             };
-            let same = equal_bytes(window.first_chunk()?, &line.gap) | line.behind;
-            if same != u32::MAX && !(same == !1 && at == brace && line.may_be_first) {
-                cold_path();
-                lines = absent.pass(&self.known.lines, line, at)?;
-                continue;
+            let gap: &[u8; PIECE] = window.first_chunk()?;
+            // Most gaps are no longer than half of a piece.
+            let mut same = equal_half(gap.first_chunk()?, line.gap.first_chunk()?) | line.behind;
+            if same != u32::MAX {
+                same |= equal_half(gap.last_chunk()?, line.gap.last_chunk()?) << (PIECE / 2);
+                if same != u32::MAX && !(same == !1 && at == brace && line.may_be_first) {
+                    cold_path();
+                    lines = absent.pass(&self.known.lines, line, at)?;
+                    continue;
+                }
             }
             lines = next;
             let start = usize::from(line.length) % PIECE;

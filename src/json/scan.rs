@@ -437,6 +437,13 @@ pub fn equal_bytes(one: &[u8; PIECE], other: &[u8; PIECE]) -> u32 {
     low.simd_eq(other_low).to_bitmask() | (high.simd_eq(other_high).to_bitmask() << 16)
 }
 
+/// The same, for half of a piece.
+#[inline(always)]
+#[must_use]
+pub fn equal_half(one: &[u8; PIECE / 2], other: &[u8; PIECE / 2]) -> u32 {
+    u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask()
+}
+
 #[inline(always)]
 fn halves(piece: &[u8; PIECE]) -> [u8x16; 2] {
     // Not by `map`, which is not always inlined.
