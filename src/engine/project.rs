@@ -477,9 +477,8 @@ fn long(page: &mut Page, at: usize, label: &Label, record: Reading<'_>, found: S
         return changed(page, at, label, record.view(found));
     }
     let text = record.text_of(State::Plain).as_bytes();
-    let value = text.get(found.start()..found.end()).unwrap_or_default();
     let at = page.label(at, label);
-    page.bytes(at, value)
+    page.span(at, text, (found.start(), found.length()))
 }
 
 /// Writes a member whose value does not stand in the record as it is written.

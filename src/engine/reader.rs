@@ -638,7 +638,7 @@ impl Tail {
 /// A string without escapes, with its quotes.
 #[inline]
 fn quoted(token: StringToken) -> Slot {
-    Slot::span(token.start - 1, token.end + 1, State::Plain)
+    Slot::plain(token.start, token.end - token.start)
 }
 
 /// `-?(0|[1-9][0-9]*)`, of a text that is a JSON number.

@@ -119,21 +119,20 @@ impl Values {
     /// Has strings that do not fit their form count as missing.
     #[inline(never)]
     fn check_forms(&mut self, shape: &Shape, text: &str) {
-        let (text, decoded) = (text.as_bytes(), self.decoded.as_bytes());
+        let text = text.as_bytes();
         for &(slot, fits) in &shape.forms {
-            let place = &mut self.slots[usize::from(slot) % SLOTS_MAX];
-            let (start, length) = (place.start(), place.copied_length());
-            let inside = if place.is_in_text() {
-                let from = text.get(start + 1..);
-                from.and_then(|from| from.get(..length - 2))
-            } else if place.state() == State::Decoded {
-                decoded.get(start..place.end())
+            let kept = self.slot(slot);
+            let inside = if kept.is_in_text() {
+                let from = text.get(kept.start() + 1..);
+                from.and_then(|from| from.get(..kept.copied_length() - 2))
+            } else if kept.state() == State::Decoded {
+                self.decoded.as_bytes().get(kept.start()..kept.end())
             } else {
                 continue;
             };
             if !fits(inside.unwrap_or_default()) {
                 self.unfit += 1;
-                *place = Slot::MISSING;
+                *self.slot_mut(slot) = Slot::MISSING;
             }
         }
     }

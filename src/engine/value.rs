@@ -153,7 +153,7 @@ impl Slot {
     #[inline]
     #[must_use]
     pub const fn is_text(self) -> bool {
-        self.is_in_text() || matches!(self.state(), State::Decoded)
+        matches!(self.state(), State::Plain | State::Number | State::Decoded)
     }
 
     /// How long it is if it can be copied as it stands; else 0, or more than any
