@@ -59,7 +59,11 @@ fn a_killed_run_goes_on_where_it_was() {
     let config = folder.path().join("config");
     copy_folder(Path::new("config"), &config);
     let text = fs::read_to_string(config.join("zeef.toml")).unwrap();
-    let text = text.replace("# records = 20000", "records = 40");
+    let text = {
+        let small = text.replace("# records = 50000", "records = 40");
+        assert_ne!(small, text, "the batches of this test are not small");
+        small
+    };
     fs::write(config.join("zeef.toml"), text).unwrap();
     let config = config.to_str().unwrap();
     assert!(

@@ -106,7 +106,11 @@ impl fmt::Display for Measured {
             self.cpu_us(),
             self.broker_us(),
             self.peak_mib()
-        )
+        )?;
+        match self.transactions {
+            Some((count, s)) => write!(f, ", {count} transactions that took {s:.2} s to end"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Patrons for the source: a few thousand different ones, each with an id of
-//! its own, however many are asked for.
+//! Patrons for the source: a few thousand different ones, under a million ids.
+//! What comes after the millionth record is a change of an earlier one's patron.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use crate::workload::{Layout, Record, patrons};
 
 const TEMPLATES: usize = 20_000;
 const DIGITS: usize = 9;
+/// No multiple of the templates: a patron's next record is of another one.
+const IDS: u64 = 1_000_003;
 /// How the workload writes the last change of a patron, but for the day.
 const CHANGED: &[u8] = b"\"updated_at\":\"";
 
@@ -43,7 +45,7 @@ impl Patrons {
         let Record { key, value } = &mut self.record;
         key.clone_from(&template.key);
         value.clone_from(&template.value);
-        let digits = format!("{number:0DIGITS$}");
+        let digits = format!("{:0DIGITS$}", number % IDS);
         let end = key.len();
         key[end - DIGITS..].copy_from_slice(digits.as_bytes());
         value[self.digits..self.digits + DIGITS].copy_from_slice(digits.as_bytes());

@@ -146,16 +146,6 @@ pub fn holds(daemon: &DaemonSettings) -> Holds {
     }
 }
 
-/// When batches close.
-#[must_use]
-pub fn bounds(daemon: &DaemonSettings) -> BatchBounds {
-    BatchBounds {
-        records: daemon.batch.records as u64,
-        bytes: daemon.batch.bytes as u64,
-        wait: Duration::from_millis(daemon.batch.wait_ms),
-    }
-}
-
 /// Opens the directory transport of a run.
 ///
 /// # Errors
@@ -200,7 +190,7 @@ pub fn run(
     let shared = Arc::new(Shared {
         metrics: Arc::clone(&metrics),
         stop: stop.clone(),
-        bounds: bounds(&loaded.daemon),
+        bounds: BatchBounds::from(&loaded.daemon.batch),
         holds: holds(&loaded.daemon),
         sweep_every: Duration::from_secs(loaded.daemon.state.sweep_seconds),
     });

@@ -13,6 +13,7 @@ use crate::engine::lane::STATE_TOPIC;
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{RecipientTally, Tally};
+use crate::policy::settings;
 use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -21,7 +22,7 @@ pub struct BatchBounds {
     pub records: u64,
     /// Of outputs, keys and values together.
     pub bytes: u64,
-    /// For a worker that keeps up; behind a backlog it is eight
+    /// For a worker that keeps up; behind a backlog it is twenty
     /// times as long.
     pub wait: Duration,
 }
@@ -41,15 +42,30 @@ impl BatchBounds {
             self.wait
         }
     }
+
+    /// How long the next record of a batch may take to come, which has been open
+    /// for that long and may be open for `open_for`. In a backlog the next one is
+    /// there or on its way.
+    fn next_within(&self, open: Duration, open_for: Duration) -> Duration {
+        let left = open_for.saturating_sub(open);
+        let patience = self.wait.saturating_sub(open).max(BACKLOG_PATIENCE);
+        left.min(patience)
+    }
+}
+
+impl From<&settings::Batch> for BatchBounds {
+    fn from(batch: &settings::Batch) -> Self {
+        BatchBounds {
+            records: batch.records as u64,
+            bytes: batch.bytes as u64,
+            wait: Duration::from_millis(batch.wait_ms),
+        }
+    }
 }
 
 impl Default for BatchBounds {
     fn default() -> Self {
-        BatchBounds {
-            records: 20_000,
-            bytes: 64 << 20,
-            wait: Duration::from_millis(50),
-        }
+        (&settings::Batch::default()).into()
     }
 }
 
@@ -58,9 +74,12 @@ const ABORTS_MAX: u32 = 5;
 /// Why a batch was dropped that a rebalance or a stop broke off.
 const INTERRUPTED: &str = "interrupted while records were read again";
 /// How many times as long a batch may be open behind a backlog.
-const BACKLOG_WAITS: u32 = 8;
+const BACKLOG_WAITS: u32 = 20;
 /// How long a record has waited that lies in a backlog.
 const BACKLOG_AGE: Duration = Duration::from_secs(1);
+/// How long the next record of a backlog may take to come, at least: no batch is
+/// closed early because a fetch was late by a moment.
+const BACKLOG_PATIENCE: Duration = Duration::from_millis(10);
 /// After how many records it is looked at the time.
 const CLOCK_RECORDS: u64 = 64;
 /// How many records are decided before their outputs are handed on: many, so
@@ -231,7 +250,9 @@ impl<T: Transport> Worker<T> {
 
     fn poll(&mut self) -> Result<Polled, Fault> {
         let wait = match self.batch.since {
-            Some(since) => self.bounds.wait.saturating_sub(since.elapsed()),
+            Some(since) => self
+                .bounds
+                .next_within(since.elapsed(), self.batch.open_for),
             None => IDLE_WAIT,
         };
         let Worker {
@@ -675,7 +696,27 @@ mod tests {
         check(Some(2_000_000), 50);
         check(Some(i64::MAX), 50);
         check(Some(999_000), 50);
-        check(Some(998_999), 400);
-        check(Some(i64::MIN), 400);
+        check(Some(998_999), 1_000);
+        check(Some(i64::MIN), 1_000);
+    }
+
+    #[track_caller]
+    fn check_next(open_ms: u64, open_for_ms: u64, want_ms: u64) {
+        let [open, open_for, want] = [open_ms, open_for_ms, want_ms].map(Duration::from_millis);
+        let next_within = BatchBounds::default().next_within(open, open_for);
+        assert_eq!(next_within, want, "{open_ms} of {open_for_ms}");
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_next_record_for_as_long_as_it_may() {
+        check_next(0, 50, 50);
+        check_next(30, 50, 20);
+        check_next(45, 50, 5);
+        check_next(50, 50, 0);
+        check_next(0, 1_000, 50);
+        check_next(45, 1_000, 10);
+        check_next(900, 1_000, 10);
+        check_next(995, 1_000, 5);
+        check_next(2_000, 1_000, 0);
     }
 }

@@ -205,8 +205,8 @@ pub struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Batch {
-            records: 20_000,
-            bytes: 32 << 20,
+            records: 50_000,
+            bytes: 128 << 20,
             wait_ms: 50,
         }
     }

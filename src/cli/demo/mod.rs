@@ -16,7 +16,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneRun, bounds, holds, lanes, open_directory};
+use crate::daemon::run::{LaneRun, holds, lanes, open_directory};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
@@ -139,7 +139,7 @@ fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(A
         let holds = holds(&loaded.daemon);
         let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
         let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
-        worker.bounds = bounds(&loaded.daemon);
+        worker.bounds = (&loaded.daemon.batch).into();
         worker.run()?;
         done.push((lane, worker.totals));
     }

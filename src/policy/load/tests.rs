@@ -783,7 +783,7 @@ fn each_mistake_in_the_catalogue_is_told() {
 fn each_mistake_in_the_settings_is_told() {
     let check = |old: &str, new: &str, want: &[&str]| check_in("zeef.toml", old, new, want);
     check(
-        "# records = 20000",
+        "# records = 50000",
         "records = 0",
         &["`records` is 0, expected a whole number from 1 to 1000000: records of a batch"],
     );

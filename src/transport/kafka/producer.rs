@@ -31,9 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One poll of a producer that waits for something else than its deliveries:
 /// shorter ones cost twice the processor.
 const DRAIN: Duration = Duration::from_millis(10);
-/// How long a producer that drains is left alone between two looks. A poll that
-/// waits spins through its last millisecond; `flush` waits for 100 ms where
-/// there is nothing to wait for.
+/// How long a producer that drains, or whose queue is full, is left alone between
+/// two looks. A poll that waits spins through its last millisecond; `flush` waits
+/// for 100 ms where there is nothing to wait for.
 const NAP: Duration = Duration::from_millis(2);
 /// How long outputs may take to arrive before their transaction is aborted.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -273,7 +273,8 @@ impl Outlet {
                     if Instant::now() >= until {
                         return Err(Fault::Abort(text));
                     }
-                    self.producer.poll(DRAIN);
+                    self.producer.poll(Duration::ZERO);
+                    std::thread::sleep(NAP);
                 }
                 Step::Fail(fault) => return Err(fault),
             }

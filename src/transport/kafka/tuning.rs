@@ -59,12 +59,12 @@ pub const PRODUCER: &[Tuned] = &[
     tuned(
         "queue.buffering.max.messages",
         "1000000",
-        "a whole batch of a thousand recipients fits",
+        "the next one bounds them: some hundreds of thousands of outputs",
     ),
     tuned(
         "queue.buffering.max.kbytes",
-        "262144",
-        "bounds the memory of outputs on their way",
+        "32768",
+        "what a commit may have to wait for where the broker is slow; bounds memory",
     ),
 ];
 
