@@ -49,7 +49,7 @@ fn measure(rows: u64, recipients: u16) -> (f64, State) {
     let before = process::resident();
     let mut state = State::default();
     for number in 0..rows {
-        state.restore(0, key(number), Some(row(number, recipients)));
+        state.restore(0, key(number), Some((row(number, recipients), number)));
     }
     let bytes = (process::resident() - before) / rows as f64;
     let batch: Vec<u64> = (0..rows.min(BATCH as u64))
@@ -63,7 +63,7 @@ fn measure(rows: u64, recipients: u16) -> (f64, State) {
             .collect();
         let started = process::cpu();
         for (key, row) in changed {
-            state.put(0, key, row, None);
+            state.put(0, key, (row, 0), None);
         }
         process::cpu().saturating_sub(started)
     };
@@ -94,15 +94,16 @@ fn texts(lane: &Lane, batch: &[u64], recipients: u16) -> (f64, f64) {
         .iter()
         .map(|&number| row(number, recipients))
         .collect();
+    let namer = Namer::new(&Key::generate("bench").unwrap());
+    let prints = namer.fingerprinter();
     let mut out = Vec::new();
     let mut ends = Vec::new();
     let started = process::cpu();
-    for row in &rows {
-        text::write(&mut out, lane, 0, row);
+    for (row, &number) in rows.iter().zip(batch) {
+        text::write(&mut out, &prints, lane, (0, key(number)), row);
         ends.push(out.len());
     }
     let write_ns = each(process::cpu().saturating_sub(started));
-    let namer = Namer::new(&Key::generate("bench").unwrap());
     let holds = Holds {
         records: usize::MAX,
         term_ms: i64::MAX,

@@ -79,6 +79,7 @@ metrics_table! {
     STATE_ROWS Gauge "zeef_state_rows" ["lane, worker"] "Records that some recipient has, or may still be owed."
     WAITING Gauge "zeef_records_waiting" ["lane, worker"] "Records that wait for their patrons now."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
+    CLOCK Gauge "zeef_clock_ahead_seconds" ["lane, worker"] "How far this machine's clock was ahead of the broker's when the worker took its partitions; beyond 600 either way the lane stops."
     LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: records on Kafka, bytes in a directory."
     AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, today counted; 0 or less: it no longer is."
     AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, today counted; 0 or less: it no longer is."
@@ -225,6 +226,7 @@ impl Metrics {
             rows: self.gauge(STATE_ROWS, &worker_labels),
             waiting: self.gauge(WAITING, &worker_labels),
             rebuild_seconds: self.gauge(REBUILD_SECONDS, &worker_labels),
+            clock: self.gauge(CLOCK, &worker_labels),
             topics: lane
                 .sources
                 .iter()
@@ -378,6 +380,7 @@ pub struct WorkerMetrics {
     rows: Gauge,
     waiting: Gauge,
     rebuild_seconds: Gauge,
+    clock: Gauge,
     topics: Vec<String>,
     lags: Lags,
     place: (String, usize),
@@ -455,6 +458,11 @@ impl WorkerMetrics {
 
     pub fn table(&self, patrons: usize) {
         self.patrons.set(patrons as f64);
+    }
+
+    /// How far the clock is ahead of the broker's.
+    pub fn clock(&self, ahead_ms: i64) {
+        self.clock.set(ahead_ms as f64 / 1_000.0);
     }
 
     /// How many rows the state has, and how many of them wait for a patron.

@@ -3,6 +3,7 @@
 //! A worker that loses its transport gets a new one; a twin ends the process;
 //! a lane that cannot go on stops, says so, and leaves the others alone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,7 +19,7 @@ use super::health::{Health, Phase, Pulse};
 use super::metrics::Metrics;
 use super::papers::Papers;
 use super::worker::{BatchBounds, Ended, Worker};
-use crate::engine::holding::Holds;
+use crate::engine::holding::{Continuity, Holds, STATE_PRINT, print_of};
 use crate::engine::lane::{CompileError, Lane, Options};
 use crate::engine::meter::{Meter, Rate};
 use crate::engine::pipeline::Pipeline;
@@ -28,6 +29,8 @@ use crate::json::scan::Bounds;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::{KeyRing, Pseudonymiser, STATE_KEY};
 use crate::policy::settings::DaemonSettings;
+use crate::transport::commands::Commands;
+use crate::transport::continuity::KeyPrint;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::{KafkaSettings, KafkaTransport};
 use crate::transport::{Fault, LanePlan, Stop, Transport};
@@ -68,6 +71,16 @@ pub struct LaneRun {
     pub rates: Vec<Option<Rate>>,
     /// Makes the names in the state.
     pub namer: Namer,
+    /// What its marks depend on.
+    pub continuity: Continuity,
+}
+
+impl LaneRun {
+    /// Takes what operators asked of the lane.
+    pub fn take_commands(&mut self, commands: &Arc<Commands>) {
+        self.plan.forgotten = commands.forgotten(&self.lane.name).collect();
+        self.continuity.commands = Arc::clone(commands);
+    }
 }
 
 /// Compiles every lane of a config. Dead letters name the sources' topics with
@@ -108,8 +121,19 @@ pub fn lanes(
                     })
                 })
                 .collect();
-            let plan = lane.plan();
+            let mut plan = lane.plan();
+            plan.prints = Some(namer.fingerprinter());
+            let names = lane.recipients.iter().map(|program| program.name.as_str());
+            let prints =
+                names.filter_map(|name| Some((name.to_owned(), print_of(keys.key(name)?))));
+            let mut prints: BTreeMap<String, KeyPrint> = prints.collect();
+            prints.insert(STATE_PRINT.to_owned(), print_of(state));
+            let continuity = Continuity {
+                keys: prints,
+                ..Continuity::default()
+            };
             Ok(LaneRun {
+                continuity,
                 lane: Arc::new(lane),
                 plan,
                 workers: settings.workers,
@@ -172,6 +196,7 @@ struct Shared {
     bounds: BatchBounds,
     holds: Holds,
     sweep_every: Duration,
+    check_every: Duration,
 }
 
 /// Runs all lanes until they are asked to stop, or their input ends.
@@ -193,6 +218,7 @@ pub fn run(
         bounds: BatchBounds::from(&loaded.daemon.batch),
         holds: holds(&loaded.daemon),
         sweep_every: Duration::from_secs(loaded.daemon.state.sweep_seconds),
+        check_every: Duration::from_secs(loaded.daemon.state.check_seconds),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -419,11 +445,15 @@ impl Seat {
     fn worker<T: Transport>(&self, partitions: usize, transport: T) -> Worker<T> {
         let metrics = self.shared.metrics.worker(&self.lane.lane, self.number);
         let (lane, namer) = (Arc::clone(&self.lane.lane), self.lane.namer.clone());
-        let pipeline = Pipeline::with_state(lane, namer, self.shared.holds);
+        let mut pipeline = Pipeline::with_state(lane, namer, self.shared.holds);
+        if let Some(holding) = pipeline.holding_mut() {
+            holding.continuity = self.lane.continuity.clone();
+        }
         let mut worker = Worker::new(pipeline, transport, metrics);
         worker.meter = Meter::new(self.lane.rates.clone());
         worker.bounds = self.shared.bounds;
         worker.sweep_every = self.shared.sweep_every;
+        worker.check_every = self.shared.check_every;
         worker.pulse = self.pulse.clone();
         worker.stop = self.shared.stop.clone();
         worker.partitions = partitions;

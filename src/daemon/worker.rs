@@ -14,7 +14,10 @@ use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{RecipientTally, Tally};
 use crate::policy::settings;
-use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
+use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
+use crate::transport::{
+    Assigned, Fault, Flow, INTERRUPTED, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+};
 
 /// When a batch is closed: at whichever bound is reached first.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +74,6 @@ impl Default for BatchBounds {
 
 /// A batch that was aborted this often for one cause stops the lane.
 const ABORTS_MAX: u32 = 5;
-/// Why a batch was dropped that a rebalance or a stop broke off.
-const INTERRUPTED: &str = "interrupted while records were read again";
 /// How many times as long a batch may be open behind a backlog.
 const BACKLOG_WAITS: u32 = 20;
 /// How long a record has waited that lies in a backlog.
@@ -115,6 +116,8 @@ pub struct Worker<T> {
     pub clock: Box<dyn FnMut() -> i64 + Send>,
     /// How often it is looked for what time alone changed.
     pub sweep_every: Duration,
+    /// How often it is looked whether all is as it was left.
+    pub check_every: Duration,
     /// Partitions of each joined source, to share rates by; 0 where unknown.
     pub partitions: usize,
     /// The numbers of all batches that were committed.
@@ -140,6 +143,7 @@ struct Batch {
     /// The last one was broken off by a rebalance or a stop.
     interrupted: bool,
     reported: Option<Instant>,
+    checked: Option<Instant>,
     /// At which time of day it was swept last.
     swept_ms: Option<i64>,
 }
@@ -160,6 +164,7 @@ impl<T: Transport> Worker<T> {
             stop: Stop::default(),
             clock: Box::new(super::clock::now_ms),
             sweep_every: Duration::from_secs(60),
+            check_every: Duration::from_secs(60),
             partitions: 0,
             totals,
             batch: Batch::default(),
@@ -213,6 +218,7 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.report();
+        self.check_continuity()?;
         // What broke a batch off is to be heard of before anything is read again.
         if !std::mem::take(&mut self.batch.interrupted) {
             self.sweep(false)?;
@@ -399,6 +405,7 @@ impl<T: Transport> Worker<T> {
             return Ok(false);
         }
         let started = Instant::now();
+        self.write_marks();
         self.hand_on()?;
         self.transport.commit()?;
         let committed_ms = (self.clock)();
@@ -506,11 +513,17 @@ impl<T: Transport> Worker<T> {
     }
 
     fn restore(&mut self, partition: i32) -> Result<bool, Fault> {
+        if !self.restore_state(partition)? {
+            return Ok(false);
+        }
         let Worker {
             pipeline,
             transport,
             ..
         } = self;
+        if let Some(holding) = pipeline.holding() {
+            transport.recall(partition, holding.mark(partition))?;
+        }
         let lane = pipeline.shared_lane();
         for (source, plan) in (0..).map(SourceId).zip(lane.plan().sources) {
             let wanted = plan.rebuilt && pipeline.keeps(source);
@@ -521,21 +534,140 @@ impl<T: Transport> Worker<T> {
                 return Ok(false);
             }
         }
+        self.verify(partition)?;
+        self.begin_with_mark(partition)?;
+        Ok(true)
+    }
+
+    /// Reads what recipients have; false when that was broken off.
+    fn restore_state(&mut self, partition: i32) -> Result<bool, Fault> {
+        let Worker {
+            pipeline,
+            transport,
+            ..
+        } = self;
+        let lane = pipeline.shared_lane();
         let Some(holding) = pipeline.holding_mut() else {
             return Ok(true);
         };
         let mut damaged = None;
         let restored = transport.restore(lane.state, partition, &mut |row| {
             let taken = holding.restore(&lane, partition, row.key, row.value);
-            damaged = damaged.or(taken.err());
+            if damaged.is_none() {
+                damaged = taken.err();
+            }
         })?;
         match damaged {
-            Some(error) => Err(Fault::Stop(format!(
-                "{STATE_TOPIC}{} partition {partition}: {error}",
+            Some(Fault::Stop(why)) => Err(Fault::Stop(format!(
+                "{STATE_TOPIC}{} partition {partition}: {why}",
                 lane.name
             ))),
+            Some(fault) => Err(fault),
             None => Ok(restored == Rebuilt::Done),
         }
+    }
+
+    /// Compares what a partition depends on with what is there, before anything
+    /// of it is decided.
+    fn verify(&mut self, partition: i32) -> Result<(), Fault> {
+        let lane = self.pipeline.shared_lane();
+        let Some(holding) = self.pipeline.holding_mut() else {
+            return Ok(());
+        };
+        let before = holding.is_of_before(partition);
+        let mut findings = holding.verify(&lane, partition)?;
+        findings.extend(self.transport.verify(partition, before)?);
+        self.judge(&findings)?;
+        self.transport.accept(&findings)
+    }
+
+    /// Stops for findings that no operator accepted.
+    fn judge(&self, findings: &[Finding]) -> Result<(), Fault> {
+        let lane = self.pipeline.lane();
+        let Some(holding) = self.pipeline.holding() else {
+            return Ok(());
+        };
+        let mut open = Vec::new();
+        for finding in findings {
+            let code = holding.code(lane, finding);
+            if holding.accepts(lane, finding) {
+                tracing::warn!(lane = %lane.name, %finding, %code, "accepted by an operator");
+            } else {
+                tracing::error!(lane = %lane.name, %finding, %code, "not as it was left");
+                open.push(format!(
+                    "{finding}; to accept it: zeef accept {code} --reason ..."
+                ));
+            }
+        }
+        match open.is_empty() {
+            true => Ok(()),
+            false => Err(Fault::Stop(open.join("\n"))),
+        }
+    }
+
+    /// Commits a mark before anything is decided: it fences whoever had the
+    /// partition before, and shows the broker's time.
+    fn begin_with_mark(&mut self, partition: i32) -> Result<(), Fault> {
+        if !self.transport.begins_with_mark() || self.pipeline.holding().is_none() {
+            return Ok(());
+        }
+        let now_ms = (self.clock)();
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        self.write_mark(partition);
+        self.hand_on()?;
+        self.transport.commit()?;
+        self.pipeline.merge();
+        let state = self.pipeline.lane().state;
+        let Some(ahead_ms) = self.transport.clock_ahead_ms(state, partition, now_ms)? else {
+            return Ok(());
+        };
+        self.metrics.clock(ahead_ms);
+        if ahead_ms.abs() <= CLOCK_TOLERANCE_MS {
+            return Ok(());
+        }
+        let (minutes, which) = (
+            ahead_ms.abs() / 60_000,
+            if ahead_ms > 0 { "ahead of" } else { "behind" },
+        );
+        self.judge(&[Finding {
+            subject: "clock".to_owned(),
+            partition: 0,
+            kind: FindingKind::OtherClock,
+            detail: format!("this machine's clock is {minutes} minutes {which} the broker's"),
+        }])
+    }
+
+    /// Writes the marks of all partitions that the batch acts on.
+    fn write_marks(&mut self) {
+        let mut acting = self.transport.acting();
+        acting.extend(self.pipeline.changed());
+        for partition in acting {
+            self.write_mark(partition);
+        }
+    }
+
+    fn write_mark(&mut self, partition: i32) {
+        let Some(holding) = self.pipeline.holding() else {
+            return;
+        };
+        let number = holding.next_number(partition);
+        let position = self.transport.position(partition, number);
+        let outbox = &mut self.batch.outbox;
+        self.pipeline.write_mark(partition, position, outbox);
+    }
+
+    /// Looks once a minute whether all is still as it was left.
+    fn check_continuity(&mut self) -> Result<(), Fault> {
+        let due = self
+            .batch
+            .checked
+            .is_none_or(|last| last.elapsed() >= self.check_every);
+        if !due || self.batch.since.is_some() || self.pulse.phase() != Phase::Ready {
+            return Ok(());
+        }
+        self.batch.checked = Some(Instant::now());
+        let findings = self.transport.check()?;
+        self.judge(&findings)
     }
 
     /// Decides what a partition's recipients have against what is known now, so
@@ -578,6 +710,10 @@ impl<T: Transport> Worker<T> {
     fn decide_anew(&mut self, partition: i32) -> Result<(), Fault> {
         let started = Instant::now();
         let lane = self.pipeline.shared_lane();
+        self.pipeline.begin(BatchTime::from_ms((self.clock)()));
+        while self.pipeline.take_back_before(partition) > 0 {
+            while !self.work_off_anew()? {}
+        }
         let mut records = 0;
         for source in self.pipeline.decided() {
             let now_ms = (self.clock)();
@@ -596,8 +732,8 @@ impl<T: Transport> Worker<T> {
         }
         // What is left to be done shows in the rows.
         loop {
-            self.pipeline.mark(partition, &mut self.batch.outbox);
-            if self.work_off_anew()? {
+            self.pipeline.finish_policy(partition);
+            if self.work_off_policy()? {
                 break;
             }
         }
@@ -609,6 +745,22 @@ impl<T: Transport> Worker<T> {
             "decided anew: the policy is another one"
         );
         Ok(())
+    }
+
+    /// Commits that all of a partition is decided under this policy; false where
+    /// that was aborted.
+    fn work_off_policy(&mut self) -> Result<bool, Fault> {
+        let done = match self.settle() {
+            Err(Fault::Abort(cause)) if cause != INTERRUPTED => {
+                self.aborted(cause)?;
+                false
+            }
+            settled => settled?,
+        };
+        match self.stop.asked() {
+            true => Err(Fault::Abort(INTERRUPTED.to_owned())),
+            false => Ok(done),
+        }
     }
 
     /// Does what was found to be done; false where a batch was aborted, so that

@@ -10,22 +10,27 @@ mod again;
 mod anew;
 mod change;
 mod facts;
+mod mark;
 
-use anew::{Anew, Marks};
+use anew::Anew;
 use change::{Change, Count};
+use mark::Marks;
+pub use mark::{Continuity, STATE_PRINT, print_of};
 
 use super::decide::letter;
 use super::gates::Refusal;
 use super::lane::{Lane, Source};
 use super::pipeline::BatchTime;
 use super::said::Sayings;
+use super::state::text::Stored;
 use super::state::{Entries, Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
 use super::table::{self, Known, Table};
 use super::tally::Tally;
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{Meaning, Pseudonym};
 use crate::policy::reason::Reason;
-use crate::transport::{Coordinates, Input, Outbox, OutputId};
+use crate::transport::continuity::{Fingerprinter, MARK_KEY};
+use crate::transport::{Coordinates, Fault, Input, Outbox, OutputId};
 
 /// How many records are decided again at a time.
 const AGAIN_MAX: usize = 20_000;
@@ -94,9 +99,11 @@ pub struct Holding {
     meanings: Vec<Meaning>,
     /// Of the policy's version.
     policy: u64,
-    /// The name of the row that says under which policy records were decided.
-    mark: RowKey,
+    /// Makes the MACs of rows and marks.
+    prints: Fingerprinter,
     marks: Marks,
+    /// What marks depend on beside rows.
+    pub continuity: Continuity,
     current: Current,
     answers: Vec<Answer>,
     /// When the term of each admitted recipient is over.
@@ -116,8 +123,9 @@ impl Holding {
         let meaning = |source: &Source| Meaning::new(&source.kind.name, &source.kind.id);
         Holding {
             policy: namer.hash(lane.policy_version.as_bytes()),
-            mark: namer.mark(),
+            prints: namer.fingerprinter(),
             marks: Marks::default(),
+            continuity: Continuity::default(),
             meanings: lane.sources.iter().map(meaning).collect(),
             namer,
             state: State::default(),
@@ -150,8 +158,25 @@ impl Holding {
     ///
     /// # Errors
     ///
-    /// [`text::TextError`]: the lane cannot go on without its state.
+    /// [`Fault::Stop`]: the lane cannot go on without its state.
     pub fn restore(
+        &mut self,
+        lane: &Lane,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), Fault> {
+        if key == Some(MARK_KEY) {
+            return self.restore_mark(lane, partition, value);
+        }
+        if key.is_some_and(text::is_of_transport) {
+            return Ok(());
+        }
+        self.restore_row(lane, partition, key, value)
+            .map_err(|error| Fault::Stop(error.to_string()))
+    }
+
+    fn restore_row(
         &mut self,
         lane: &Lane,
         partition: i32,
@@ -159,18 +184,29 @@ impl Holding {
         value: Option<&[u8]>,
     ) -> Result<(), text::TextError> {
         let key = text::read_key(key)?;
-        if key == self.mark {
-            let own = value.map(|value| text::is_mark_of(lane, value));
-            self.marks
-                .restore(partition, own.transpose()? == Some(true));
-            return Ok(());
-        }
-        self.marks.restore_row(partition);
-        let row = match value {
-            Some(value) => text::read(lane, value)?.filter(Row::lives),
-            None => None,
+        self.marks.forget_before(partition, key);
+        let stored = match value {
+            Some(value) => text::read(lane, &self.prints, key, value)?,
+            None => Stored::Over,
         };
-        self.state.restore(partition, key, row);
+        match stored {
+            Stored::Row(row, mac) => {
+                self.marks.restore_row(partition);
+                self.state.restore(partition, key, Some((row, mac)));
+            }
+            Stored::Foreign(mac) => {
+                self.marks.restore_row(partition);
+                let value = value.unwrap_or_default();
+                self.state.restore_foreign(partition, key, mac, value);
+            }
+            Stored::Over => self.state.restore(partition, key, None),
+            Stored::Before(row) => {
+                self.marks.restore_before(partition, key);
+                let row = row.lives().then_some((row, 0));
+                self.state.restore(partition, key, row);
+            }
+            Stored::BeforeMark => {}
+        }
         Ok(())
     }
 
@@ -494,16 +530,16 @@ impl Holding {
         if known == Some(&row) || (known.is_none() && !lives && row.entries.is_empty()) {
             return;
         }
+        let mut mac = 0;
+        let prints = &self.prints;
         outbox.push(
             lane.state,
             Some(partition),
             Some(&text::name(key.0)),
-            |out| {
-                text::write(out, lane, partition, &row);
-            },
+            |out| mac = text::write(out, prints, lane, (partition, key), &row),
         );
         if lives {
-            self.state.put(partition, key, row, patron_id);
+            self.state.put(partition, key, (row, mac), patron_id);
         } else {
             self.state.remove(partition, key);
         }

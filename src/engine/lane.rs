@@ -21,6 +21,7 @@ use crate::policy::form::Form;
 use crate::policy::mask::Mask;
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::recipient::{FieldRef, Libraries, Test};
+use crate::transport::continuity::Kept;
 use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePlan};
 
 /// The topic of dead letters, without any prefix.
@@ -352,6 +353,11 @@ impl Lane {
                 gate: source.kind.role != Role::Record,
                 rebuilt: source.kind.role != Role::Record && source.kind.keyed,
                 joined: source.kind.keyed,
+                kept: match source.kind.role {
+                    Role::Patron => Kept::Compacted,
+                    Role::Gate => Kept::Whole,
+                    Role::Record => Kept::ForATime,
+                },
             })
             .collect();
         LanePlan {
@@ -359,6 +365,8 @@ impl Lane {
             sources,
             outputs: self.outputs.clone(),
             policy_version: self.policy_version.clone(),
+            prints: None,
+            forgotten: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@
 //!
 //! No clock, no I/O: the batch's time is passed in.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
 use crate::policy::text;
+use crate::transport::continuity::Position;
 use crate::transport::{Coordinates, Input, Outbox, Payload, SourceId};
 
 /// Decides the records of one worker. Owns all it touches.
@@ -115,8 +117,15 @@ impl Pipeline {
     }
 
     /// Starts a batch that is decided at `now`.
+    ///
+    /// No batch is decided at an earlier time than one before it was.
     pub fn begin(&mut self, now: BatchTime) {
-        self.desk.now = now;
+        let holding = self.desk.holding.as_ref();
+        let latest_ms = holding.map_or(i64::MIN, Holding::latest_ms);
+        self.desk.now = match latest_ms > now.ms {
+            true => BatchTime::from_ms(latest_ms),
+            false => now,
+        };
     }
 
     #[must_use]
@@ -250,9 +259,6 @@ impl Pipeline {
             return;
         };
         desk.count_input(at, input);
-        if let Some(holding) = desk.holding.as_mut().filter(|_| source.kind.keyed) {
-            holding.meet(lane, input.partition, outbox);
-        }
         desk.records[at].forget();
         let outcome = desk.read(lane, input, source);
         desk.tally.sources[at].unfit += u64::from(desk.records[at].unfit());
@@ -359,10 +365,33 @@ impl Pipeline {
         })
     }
 
-    /// Writes down that all records of a partition are decided under this policy.
-    pub fn mark(&mut self, partition: i32, outbox: &mut Outbox) {
+    /// All records of a partition are decided under this policy.
+    pub fn finish_policy(&mut self, partition: i32) {
         if let Some(holding) = &mut self.desk.holding {
-            holding.mark(&self.lane, partition, outbox);
+            holding.finish_policy(partition);
+        }
+    }
+
+    /// What was sent under keys of the format before waits to be taken back.
+    /// Returns how many records that concerns.
+    pub fn take_back_before(&mut self, partition: i32) -> usize {
+        let holding = self.desk.holding.as_mut();
+        holding.map_or(0, |holding| holding.take_back_before(partition))
+    }
+
+    /// The partitions of which the batch changed what recipients have.
+    #[must_use]
+    pub fn changed(&self) -> BTreeSet<i32> {
+        let holding = self.desk.holding.iter();
+        holding.flat_map(Holding::changed).collect()
+    }
+
+    /// Writes the mark of a partition into the batch.
+    pub fn write_mark(&mut self, partition: i32, position: Position, outbox: &mut Outbox) {
+        let Pipeline { lane, desk } = self;
+        let now_ms = desk.now.ms();
+        if let Some(holding) = &mut desk.holding {
+            holding.write_mark(lane, (partition, now_ms), position, outbox);
         }
     }
 

@@ -21,6 +21,7 @@ pub use row::{Entries, Entry, More, Outcome, Row};
 use part::Part;
 
 use crate::policy::pseudonym::{Key, Meaning, Pseudonymiser};
+use crate::transport::continuity::{Fingerprinter, RowSum};
 
 /// A record of the lane, by what only zeef's own key makes of its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,7 @@ pub struct Namer {
     pseudonymiser: Pseudonymiser,
     patron: Meaning,
     hash: [u64; 4],
+    prints: [u64; 4],
 }
 
 impl Namer {
@@ -50,9 +52,11 @@ impl Namer {
             [(bits >> 64) as u64, low]
         };
         let ([a, b], [c, d]) = (half("hash 1"), half("hash 2"));
+        let ([e, f], [g, h]) = (half("print 1"), half("print 2"));
         Namer {
             patron: Meaning::new("patron", "patron_id"),
             hash: [a, b, c, d],
+            prints: [e, f, g, h],
             pseudonymiser,
         }
     }
@@ -70,10 +74,10 @@ impl Namer {
         PatronRef(made.bits())
     }
 
-    /// The name of the row that says under which policy records were decided.
+    /// Returns what makes hashes of records, and the MACs of rows and marks.
     #[must_use]
-    pub fn mark(&self) -> RowKey {
-        self.record(&Meaning::new("zeef", "state"), "", "policy")
+    pub fn fingerprinter(&self) -> Fingerprinter {
+        Fingerprinter::new(self.prints)
     }
 
     /// Starts a keyed hash that is the same after a restart.
@@ -119,9 +123,9 @@ impl State {
         self.parts.get(&partition)?.find(key)
     }
 
-    /// Sets a row within the batch; `patron_id` is kept beside it, in memory
-    /// alone, where it is known.
-    pub fn put(&mut self, partition: i32, key: RowKey, row: Row, patron_id: Option<&str>) {
+    /// Sets a row, with its MAC, within the batch; `patron_id` is kept beside it,
+    /// in memory alone, where it is known.
+    pub fn put(&mut self, partition: i32, key: RowKey, row: (Row, u64), patron_id: Option<&str>) {
         let part = self.parts.entry(partition).or_default();
         part.put(key, row, patron_id);
     }
@@ -134,9 +138,43 @@ impl State {
     }
 
     /// Sets a row outside of any batch, while a partition is rebuilt.
-    pub fn restore(&mut self, partition: i32, key: RowKey, row: Option<Row>) {
+    pub fn restore(&mut self, partition: i32, key: RowKey, row: Option<(Row, u64)>) {
         let part = self.parts.entry(partition).or_default();
         part.restore(key, row);
+    }
+
+    /// The same for a row of a source that the lane does not have.
+    pub fn restore_foreign(&mut self, partition: i32, key: RowKey, mac: u64, value: &[u8]) {
+        let part = self.parts.entry(partition).or_default();
+        part.restore_foreign(key, mac, value);
+    }
+
+    /// Returns count and MACs of the rows of a partition.
+    #[must_use]
+    pub fn sum(&self, partition: i32) -> RowSum {
+        self.parts
+            .get(&partition)
+            .map_or_else(RowSum::default, Part::sum)
+    }
+
+    /// How many outputs recipients have of a partition, by their places in the
+    /// lane: recipient and output.
+    pub fn has(&self, partition: i32) -> impl Iterator<Item = ((u16, u16), u64)> {
+        self.parts.get(&partition).into_iter().flat_map(Part::has)
+    }
+
+    /// The same of recipients and topics that the lane does not have.
+    pub fn others_with(&self, partition: i32) -> impl Iterator<Item = (&(String, String), u64)> {
+        let part = self.parts.get(&partition);
+        part.into_iter().flat_map(Part::others_with)
+    }
+
+    /// The partitions of which the batch changed rows.
+    pub fn changed(&self) -> impl Iterator<Item = i32> {
+        let parts = self.parts.iter();
+        parts
+            .filter(|(_, part)| part.is_changed())
+            .map(|(partition, _)| *partition)
     }
 
     /// Notes whose rows these are, as rows alone do not tell. False where the

@@ -78,6 +78,10 @@ pub enum Reason {
     HoldFull,
     /// The record waited for its patron for too long.
     HoldExpired,
+
+    // Taken back for another cause than what was decided.
+    /// The output has another key now: it was taken back under the one before.
+    Rekeyed,
 }
 
 impl Reason {
@@ -116,6 +120,7 @@ impl Reason {
         Reason::SourceGone,
         Reason::HoldFull,
         Reason::HoldExpired,
+        Reason::Rekeyed,
     ];
 
     /// The reason of this word.
@@ -162,6 +167,7 @@ impl Reason {
             Reason::SourceGone => "source_gone",
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
+            Reason::Rekeyed => "rekeyed",
         }
     }
 
@@ -207,6 +213,7 @@ impl Reason {
             Reason::Lapsed => {
                 "withheld; what the recipient has is taken back, or forgotten, as its `after` says"
             }
+            Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
         }
@@ -261,6 +268,7 @@ impl Reason {
             }
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
+            Reason::Rekeyed => "the output's key is made in another way, or with another key",
         }
     }
 }

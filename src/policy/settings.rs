@@ -325,11 +325,16 @@ impl Default for Holds {
 pub struct StateSettings {
     /// How often what lapses with time alone is looked for.
     pub sweep_seconds: u64,
+    /// How often sources and outputs are compared with what was read of them.
+    pub check_seconds: u64,
 }
 
 impl Default for StateSettings {
     fn default() -> Self {
-        StateSettings { sweep_seconds: 60 }
+        StateSettings {
+            sweep_seconds: 60,
+            check_seconds: 60,
+        }
     }
 }
 
@@ -981,6 +986,13 @@ fn state(root: &Table<'_>) -> StateSettings {
             1..=86_400,
             base.sweep_seconds,
             "how often what lapses with time is looked for",
+        ),
+        check_seconds: number(
+            &table,
+            "check_seconds",
+            1..=3_600,
+            base.check_seconds,
+            "how often sources and outputs are compared with what was read of them",
         ),
     };
     table.finish();

@@ -196,7 +196,6 @@ pub struct Position {
     pub cluster: String,
     pub sources: BTreeMap<String, Trail>,
     pub outputs: BTreeMap<String, Vec<i64>>,
-    pub commands: i64,
 }
 
 impl Mark {

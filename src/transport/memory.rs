@@ -4,9 +4,10 @@
 //! worker does: who goes on after an abort without a rewind is stopped. It
 //! reads no clock and never waits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use super::continuity::{Finding, Mark, Position};
 use super::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
     Polled, Rebuilt, SourceId, Transport,
@@ -346,6 +347,7 @@ impl Message {
             partition: to_number(partition),
             offset: to_offset(offset),
             timestamp_ms: None,
+            by_broker: false,
             key: self.key.as_deref(),
             payload: match &self.value {
                 Value::Null => Payload::Null,
@@ -516,6 +518,47 @@ impl Transport for MemoryTransport {
         Ok(())
     }
 
+    /// Nothing outside of the process can be lost.
+    fn recall(&mut self, _partition: i32, _mark: Option<&Mark>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn verify(&mut self, _partition: i32, _before: bool) -> Result<Vec<Finding>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn accept(&mut self, _findings: &[Finding]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn position(&mut self, _partition: i32, _number: u64) -> Position {
+        Position::default()
+    }
+
+    fn clock_ahead_ms(
+        &mut self,
+        _output: OutputId,
+        _partition: i32,
+        _written_ms: i64,
+    ) -> Result<Option<i64>, Fault> {
+        Ok(None)
+    }
+
+    fn begins_with_mark(&self) -> bool {
+        false
+    }
+
+    fn acting(&self) -> BTreeSet<i32> {
+        let moved = |(_, number, partition): &(SourceId, i32, &Partition)| {
+            (partition.next != partition.committed).then_some(*number)
+        };
+        self.partitions().filter_map(|one| moved(&one)).collect()
+    }
+
     fn uncommitted(&self) -> bool {
         let mut partitions = self.partitions();
         partitions.any(|(_, _, partition)| partition.next != partition.committed)
@@ -564,6 +607,7 @@ mod tests {
             gate,
             rebuilt: gate,
             joined: true,
+            kept: crate::transport::continuity::Kept::ForATime,
         };
         LanePlan {
             name: "main".to_owned(),
@@ -574,6 +618,8 @@ mod tests {
                 role: OutputRole::Recipient,
             }],
             policy_version: "1".to_owned(),
+            prints: None,
+            forgotten: Vec::new(),
         }
     }
 

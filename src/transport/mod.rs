@@ -5,17 +5,21 @@
 //! all. It knows nothing of policies, patrons or fields, and looks into no
 //! value.
 
+pub mod commands;
 pub mod continuity;
 pub mod directory;
 pub mod kafka;
 pub mod memory;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::json::page::Page;
 use crate::policy::reason::Reason;
+
+use continuity::{Finding, Fingerprinter, Kept, Mark, Position};
 
 /// The place of a source in [`LanePlan::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +37,11 @@ pub struct LanePlan {
     pub outputs: Vec<OutputPlan>,
     /// The policy version, as it stands in the headers of outputs.
     pub policy_version: String,
+    /// Makes hashes of records, by which a source is known again. Without it no
+    /// marks are kept.
+    pub prints: Option<Fingerprinter>,
+    /// With how many offsets in its outputs the lane was told to begin anew.
+    pub forgotten: Vec<i64>,
 }
 
 /// One source of a lane.
@@ -47,6 +56,8 @@ pub struct SourcePlan {
     /// The source's key is the patron id: it is joined, so it must have as
     /// many partitions as the other joined sources, by the same partitioner.
     pub joined: bool,
+    /// How its records are kept.
+    pub kept: Kept,
 }
 
 /// One output topic of a lane.
@@ -93,6 +104,8 @@ pub struct Input<'a> {
     pub offset: i64,
     /// When it was written, in milliseconds since 1970, where that is known.
     pub timestamp_ms: Option<i64>,
+    /// The broker set that time when it appended the record, not its producer.
+    pub by_broker: bool,
     pub key: Option<&'a [u8]>,
     pub payload: Payload<'a>,
 }
@@ -105,6 +118,17 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     /// The transport itself could not read it (a torn line, an over-long one).
     Refused(Reason),
+}
+
+impl<'a> Payload<'a> {
+    /// Returns the bytes; `None` for a null, or what could not be read.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        match self {
+            Payload::Bytes(bytes) => Some(bytes),
+            Payload::Null | Payload::Refused(_) => None,
+        }
+    }
 }
 
 /// What is to be published, in the order in which it was decided.
@@ -332,6 +356,9 @@ pub enum Fault {
     Stop(String),
 }
 
+/// Why a batch was dropped that a rebalance or a stop broke off.
+pub const INTERRUPTED: &str = "interrupted while records were read again";
+
 /// Asks every worker of the process to finish its batch and end.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -422,6 +449,60 @@ pub trait Transport {
         partition: i32,
         take: &mut dyn FnMut(Output<'_>),
     ) -> Result<Rebuilt, Fault>;
+
+    /// Takes the mark of a partition number, before anything of it is rebuilt.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn recall(&mut self, partition: i32, mark: Option<&Mark>) -> Result<(), Fault>;
+
+    /// Compares what is there of a partition number with the mark that was
+    /// recalled, once its gate sources were rebuilt. `before` says that it was
+    /// written by a version without marks.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn verify(&mut self, partition: i32, before: bool) -> Result<Vec<Finding>, Fault>;
+
+    /// Goes on from what is there now, in place of what these findings lost.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn accept(&mut self, findings: &[Finding]) -> Result<(), Fault>;
+
+    /// Compares what is there with what was read of it, for all partitions of the
+    /// worker. To be called once a minute while no batch is open.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn check(&mut self) -> Result<Vec<Finding>, Fault>;
+
+    /// The partition numbers that the batch acts on, by what was handed out.
+    fn acting(&self) -> BTreeSet<i32>;
+
+    /// What the mark with this number says of a partition; the batch's offsets are
+    /// committed with it.
+    fn position(&mut self, partition: i32, number: u64) -> Position;
+
+    /// By how much the local clock is ahead of that of a second witness, as of the
+    /// mark that was committed last; `None` without a witness.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn clock_ahead_ms(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        written_ms: i64,
+    ) -> Result<Option<i64>, Fault>;
+
+    /// Whether a mark is to be committed before anything is decided.
+    fn begins_with_mark(&self) -> bool;
 
     /// Starts to hand out records of what was assigned.
     ///

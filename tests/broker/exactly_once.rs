@@ -17,6 +17,7 @@ use zeef::engine::pipeline::Pipeline;
 use zeef::engine::tally::Tally;
 use zeef::policy::reason::Reason;
 use zeef::sample::{Library, Source};
+use zeef::transport::continuity::{Finding, Mark, Position};
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
 use zeef::transport::{
     Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
@@ -522,6 +523,43 @@ impl Transport for Aborting {
 
     fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
         self.inner.tidy(now_ms)
+    }
+
+    fn recall(&mut self, partition: i32, mark: Option<&Mark>) -> Result<(), Fault> {
+        self.inner.recall(partition, mark)
+    }
+
+    fn verify(&mut self, partition: i32, before: bool) -> Result<Vec<Finding>, Fault> {
+        self.inner.verify(partition, before)
+    }
+
+    fn accept(&mut self, findings: &[Finding]) -> Result<(), Fault> {
+        self.inner.accept(findings)
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+        self.inner.check()
+    }
+
+    fn acting(&self) -> BTreeSet<i32> {
+        self.inner.acting()
+    }
+
+    fn position(&mut self, partition: i32, number: u64) -> Position {
+        self.inner.position(partition, number)
+    }
+
+    fn clock_ahead_ms(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        written_ms: i64,
+    ) -> Result<Option<i64>, Fault> {
+        self.inner.clock_ahead_ms(output, partition, written_ms)
+    }
+
+    fn begins_with_mark(&self) -> bool {
+        self.inner.begins_with_mark()
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -75,6 +75,7 @@ fn plan() -> LanePlan {
         gate,
         rebuilt: gate,
         joined: true,
+        kept: zeef::transport::continuity::Kept::ForATime,
     };
     let output = |topic: &str, role| OutputPlan {
         topic: topic.to_owned(),
@@ -89,6 +90,8 @@ fn plan() -> LanePlan {
             output("state", OutputRole::State),
         ],
         policy_version: "1".to_owned(),
+        prints: None,
+        forgotten: Vec::new(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use zeef::engine::holding::Holds;
 use zeef::engine::pipeline::Pipeline;
-use zeef::engine::state::text;
-use zeef::transport::Outbox;
+use zeef::transport::Fault;
+use zeef::transport::continuity::{self, MARK_KEY, Mark};
 
 use crate::play::play;
 use crate::site::{Layout, Setup, Site, compiled, namer};
@@ -215,12 +215,18 @@ fn an_agreement_that_is_renewed_lets_go_on() {
 #[test]
 fn a_partition_is_outdated_that_another_policy_decided() {
     let lanes = [false, true].map(|changed| &compiled(Layout::One, changed)[0]);
+    let prints = namer().fingerprinter();
     let marks = lanes.map(|lane| {
-        let mut mark = Vec::new();
-        text::write_mark(&mut mark, lane);
-        mark
+        let recipients = lane.recipients.iter();
+        let mark = Mark {
+            format: continuity::FORMAT,
+            policy: lane.policy_version.clone(),
+            recipients: recipients.map(|one| one.name.clone()).collect(),
+            ..Mark::default()
+        };
+        mark.write(&prints)
     });
-    let key = text::name(namer().mark().0);
+    let key = MARK_KEY;
     let holds = Holds {
         records: 1,
         term_ms: i64::MAX,
@@ -233,17 +239,21 @@ fn a_partition_is_outdated_that_another_policy_decided() {
     };
     let row = br#"{"format":1,"patron":"AAAAAAAAAAAAAAAAAAAAAA","source":"loan","partition":0,"offset":1,"first_ms":1,"facts":"0","to":{}}"#;
     let other = b"AAAAAAAAAAAAAAAAAAAAAA";
-    assert_eq!(take(0, &key, &marks[0]), Ok(false));
-    assert_eq!(take(0, other, row), Ok(false));
-    assert_eq!(take(1, &key, &marks[1]), Ok(true));
+    assert_eq!(take(0, key, &marks[0]), Ok(false));
+    assert_eq!(take(1, key, &marks[1]), Ok(true));
+    // A row of the format before: its outputs have other keys.
     assert_eq!(take(2, other, row), Ok(true));
-    assert_eq!(take(2, &key, &marks[0]), Ok(false));
-    let newer = take(3, &key, br#"{"format":2,"policy":7}"#);
-    assert_eq!(newer, Err(text::TextError::Newer));
-    assert_eq!(take(3, &key, b"{"), Err(text::TextError::Damaged));
+    let stops = |taken: Result<bool, Fault>| matches!(taken, Err(Fault::Stop(_)));
+    assert!(stops(take(3, key, br#"{"format":2,"policy":7}"#)));
+    assert!(stops(take(3, key, b"{")));
+    let changed = String::from_utf8(marks[0].clone()).unwrap();
+    let changed = changed.replace("\"number\":0", "\"number\":1");
+    assert!(stops(take(3, key, changed.as_bytes())));
+    let unsealed = String::from_utf8_lossy(row).replace("\"format\":1", "\"format\":2");
+    assert!(stops(take(3, other, unsealed.as_bytes())));
     assert!(!pipeline.is_outdated(3));
     // A batch that is aborted leaves the old one.
-    pipeline.mark(1, &mut Outbox::default());
+    pipeline.finish_policy(1);
     assert!(!pipeline.is_outdated(1));
     pipeline.abandon();
     assert!(pipeline.is_outdated(1));

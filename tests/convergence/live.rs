@@ -2,8 +2,10 @@
 //! daemon's does, now and then loses its partitions, and is interrupted by that
 //! while it reads something again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use zeef::transport::continuity::{Finding, Mark, Position};
 use zeef::transport::memory::MemoryTransport;
 use zeef::transport::{
     Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
@@ -113,6 +115,43 @@ impl Transport for Live {
         take: &mut dyn FnMut(Output<'_>),
     ) -> Result<Rebuilt, Fault> {
         self.memory.restore(output, partition, take)
+    }
+
+    fn recall(&mut self, partition: i32, mark: Option<&Mark>) -> Result<(), Fault> {
+        self.memory.recall(partition, mark)
+    }
+
+    fn verify(&mut self, partition: i32, before: bool) -> Result<Vec<Finding>, Fault> {
+        self.memory.verify(partition, before)
+    }
+
+    fn accept(&mut self, findings: &[Finding]) -> Result<(), Fault> {
+        self.memory.accept(findings)
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+        self.memory.check()
+    }
+
+    fn acting(&self) -> BTreeSet<i32> {
+        self.memory.acting()
+    }
+
+    fn position(&mut self, partition: i32, number: u64) -> Position {
+        self.memory.position(partition, number)
+    }
+
+    fn clock_ahead_ms(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        written_ms: i64,
+    ) -> Result<Option<i64>, Fault> {
+        self.memory.clock_ahead_ms(output, partition, written_ms)
+    }
+
+    fn begins_with_mark(&self) -> bool {
+        self.memory.begins_with_mark()
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -1,60 +1,17 @@
 //! Deciding anew: every record of a partition, since the policy is another one
 //! than the one that they were decided under.
 //!
-//! A row of the state's own says which one that was. Rows of records do not do:
+//! The partition's mark says which one that was. Rows of records do not do:
 //! what was final under the old policy has none.
 
 use std::collections::HashMap;
 
 use super::{Holding, Met};
-use crate::engine::lane::{Lane, Source};
-use crate::engine::state::{Entry, Row, RowKey, text};
+use crate::engine::lane::Source;
+use crate::engine::state::{Entry, Row, RowKey};
 use crate::engine::table::{Known, Row as Patron, Table};
 use crate::policy::catalogue::Role;
-use crate::transport::{Coordinates, Outbox, SourceId};
-
-/// Under which policy the records of each partition were decided.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    /// Whether it was the lane's own; none where no record ever was.
-    own: HashMap<i32, bool, foldhash::fast::RandomState>,
-    /// What the batch changed, oldest first.
-    undo: Vec<(i32, Option<bool>)>,
-}
-
-impl Marks {
-    fn put(&mut self, partition: i32) {
-        let before = self.own.insert(partition, true);
-        self.undo.push((partition, before));
-    }
-
-    /// Takes back a mark that was written.
-    pub(super) fn restore(&mut self, partition: i32, own: bool) {
-        self.own.insert(partition, own);
-    }
-
-    /// Takes note of a row: without a mark nobody knows what it was decided under.
-    pub(super) fn restore_row(&mut self, partition: i32) {
-        self.own.entry(partition).or_insert(false);
-    }
-
-    pub(super) fn merge(&mut self) {
-        self.undo.clear();
-    }
-
-    pub(super) fn abandon(&mut self) {
-        while let Some((partition, before)) = self.undo.pop() {
-            match before {
-                Some(own) => self.own.insert(partition, own),
-                None => self.own.remove(&partition),
-            };
-        }
-    }
-
-    pub(super) fn retain(&mut self, kept: impl Fn(i32) -> bool) {
-        self.own.retain(|&partition, _| kept(partition));
-    }
-}
+use crate::transport::{Coordinates, SourceId};
 
 /// The records that are to be decided anew.
 #[derive(Debug, Default)]
@@ -99,28 +56,6 @@ impl Anew {
 }
 
 impl Holding {
-    /// A message of a partition is about to be decided. Where none ever was, it is
-    /// written down under which policy that happens.
-    pub(in crate::engine) fn meet(&mut self, lane: &Lane, partition: i32, outbox: &mut Outbox) {
-        if !self.marks.own.contains_key(&partition) {
-            self.mark(lane, partition, outbox);
-        }
-    }
-
-    /// All records of a partition are decided under the lane's policy.
-    pub(in crate::engine) fn mark(&mut self, lane: &Lane, partition: i32, outbox: &mut Outbox) {
-        let key = text::name(self.mark.0);
-        outbox.push(lane.state, Some(partition), Some(&key), |out| {
-            text::write_mark(out, lane);
-        });
-        self.marks.put(partition);
-    }
-
-    /// Whether the records of a partition were decided under another policy.
-    pub(in crate::engine) fn is_outdated(&self, partition: i32) -> bool {
-        self.marks.own.get(&partition) == Some(&false)
-    }
-
     /// Notes where a version of a record lies; they come in their order.
     pub(in crate::engine) fn note(
         &mut self,

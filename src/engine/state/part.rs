@@ -1,9 +1,12 @@
 //! The rows of one partition: by their own name, and by patron.
 
+use std::collections::{BTreeMap, HashMap};
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
-use super::{PatronRef, Row, RowKey};
+use super::{PatronRef, Row, RowKey, text};
+use crate::transport::continuity::RowSum;
 
 /// No row.
 const NONE: u32 = u32::MAX;
@@ -16,14 +19,31 @@ pub(super) struct Part {
     names: HashTable<u32>,
     patrons: HashTable<Patron>,
     held: usize,
+    /// All rows, those of sources that the lane does not have too.
+    sum: RowSum,
+    /// How many outputs recipients have: by recipient and output, and by the
+    /// names of those that the lane does not have.
+    has: HashMap<(u16, u16), u64, foldhash::fast::RandomState>,
+    others_have: BTreeMap<(String, String), u64>,
+    /// Rows of sources that the lane does not have.
+    foreign: HashMap<RowKey, Foreign, foldhash::fast::RandomState>,
     /// What the batch changed, oldest first.
     undo: Vec<(RowKey, Option<Taken>)>,
+}
+
+/// A row of a source that the lane does not have.
+#[derive(Debug)]
+struct Foreign {
+    mac: u64,
+    /// The recipients that have it, and the topics.
+    has: Vec<(String, String)>,
 }
 
 /// A row that was replaced or removed.
 #[derive(Debug)]
 struct Taken {
     row: Row,
+    mac: u64,
     /// Its patron's id, where no other row keeps it.
     patron_id: Option<Box<str>>,
 }
@@ -32,6 +52,7 @@ struct Taken {
 struct Slot {
     key: RowKey,
     row: Row,
+    mac: u64,
     /// The next row of the same patron.
     next: u32,
 }
@@ -55,9 +76,9 @@ impl Part {
         self.slot(place).map(|slot| &slot.row)
     }
 
-    pub(super) fn put(&mut self, key: RowKey, row: Row, patron_id: Option<&str>) {
+    pub(super) fn put(&mut self, key: RowKey, (row, mac): (Row, u64), patron_id: Option<&str>) {
         let patron = row.patron;
-        let before = self.set(key, row);
+        let before = self.set(key, row, mac);
         self.undo.push((key, before));
         if let Some(patron_id) = patron_id {
             self.name(patron, patron_id);
@@ -70,12 +91,85 @@ impl Part {
         }
     }
 
-    pub(super) fn restore(&mut self, key: RowKey, row: Option<Row>) {
+    pub(super) fn restore(&mut self, key: RowKey, row: Option<(Row, u64)>) {
         debug_assert!(self.undo.is_empty(), "a batch is open");
+        self.drop_foreign(key);
         drop(match row {
-            Some(row) => self.set(key, row),
+            Some((row, mac)) => self.set(key, row, mac),
             None => self.take(key),
         });
+    }
+
+    /// Sets a row of a source that the lane does not have.
+    pub(super) fn restore_foreign(&mut self, key: RowKey, mac: u64, value: &[u8]) {
+        self.restore(key, None);
+        let has = text::sent_to(value);
+        self.sum.add(mac);
+        for pair in &has {
+            *self.others_have.entry(pair.clone()).or_default() += 1;
+        }
+        self.foreign.insert(key, Foreign { mac, has });
+    }
+
+    fn drop_foreign(&mut self, key: RowKey) {
+        let Some(foreign) = self.foreign.remove(&key) else {
+            return;
+        };
+        self.sum.take(foreign.mac);
+        for pair in foreign.has {
+            self.others_have(pair, false);
+        }
+    }
+
+    fn others_have(&mut self, pair: (String, String), more: bool) {
+        let count = self.others_have.entry(pair).or_default();
+        *count = if more {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+    }
+
+    /// Counts a row, or takes it off the counts.
+    fn count(&mut self, row: &Row, mac: u64, more: bool) {
+        if more {
+            self.sum.add(mac);
+        } else {
+            self.sum.take(mac);
+        }
+        for entry in row.entries.iter().filter(|entry| entry.is_sent()) {
+            let count = self.has.entry((entry.recipient, entry.output)).or_default();
+            *count = if more {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        }
+        if let Some(others) = row.others() {
+            for pair in text::others_sent_to(others) {
+                self.others_have(pair, more);
+            }
+        }
+    }
+
+    /// The living rows.
+    pub(super) fn sum(&self) -> RowSum {
+        self.sum
+    }
+
+    /// How many outputs recipients of the lane have, by recipient and output.
+    pub(super) fn has(&self) -> impl Iterator<Item = ((u16, u16), u64)> {
+        self.has.iter().map(|(pair, count)| (*pair, *count))
+    }
+
+    /// The same of recipients and topics that the lane does not have, by name.
+    pub(super) fn others_with(&self) -> impl Iterator<Item = (&(String, String), u64)> {
+        self.others_have.iter().map(|(pair, count)| (pair, *count))
+    }
+
+    /// Whether the batch changed something.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.undo.is_empty()
     }
 
     pub(super) fn merge(&mut self) {
@@ -84,12 +178,17 @@ impl Part {
 
     pub(super) fn abandon(&mut self) {
         while let Some((key, before)) = self.undo.pop() {
-            let Some(Taken { row, patron_id }) = before else {
+            let Some(Taken {
+                row,
+                mac,
+                patron_id,
+            }) = before
+            else {
                 self.take(key);
                 continue;
             };
             let patron = row.patron;
-            self.set(key, row);
+            self.set(key, row, mac);
             if let Some(patron_id) = patron_id {
                 self.name(patron, &patron_id);
             }
@@ -153,16 +252,20 @@ impl Part {
     }
 
     /// Sets a row; returns the one before.
-    fn set(&mut self, key: RowKey, row: Row) -> Option<Taken> {
+    fn set(&mut self, key: RowKey, row: Row, mac: u64) -> Option<Taken> {
+        self.count(&row, mac, true);
         if let Some(place) = self.place(key)
             && let Some(slot) = self.slot_mut(place)
             && slot.row.patron == row.patron
         {
             let held = row.is_held();
             let before = std::mem::replace(&mut slot.row, row);
+            let mac = std::mem::replace(&mut slot.mac, mac);
             self.held = self.held + usize::from(held) - usize::from(before.is_held());
+            self.count(&before, mac, false);
             return Some(Taken {
                 row: before,
+                mac,
                 patron_id: None,
             });
         }
@@ -174,7 +277,12 @@ impl Part {
         });
         let next = self.head(row.patron, place);
         if let Some(slot) = self.slots.get_mut(place as usize) {
-            *slot = Some(Slot { key, row, next });
+            *slot = Some(Slot {
+                key,
+                row,
+                mac,
+                next,
+            });
         }
         let slots = &self.slots;
         let name = |place: &u32| {
@@ -214,8 +322,10 @@ impl Part {
         }
         let patron_id = self.unlink(slot.row.patron, place, slot.next);
         self.held -= usize::from(slot.row.is_held());
+        self.count(&slot.row, slot.mac, false);
         Some(Taken {
             row: slot.row,
+            mac: slot.mac,
             patron_id,
         })
     }

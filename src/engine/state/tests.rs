@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::reason::Reason;
+use crate::transport::continuity::RowSum;
 
 fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
     let mut entry = Entry::without(0, outcome, Some(Reason::NoConsent));
@@ -19,6 +20,14 @@ fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
         entries: Box::new([entry]),
         more: None,
     }
+}
+
+/// Any number that tells rows apart.
+fn mac(key: RowKey, row: &Row) -> u64 {
+    let offset = row.offset.unsigned_abs();
+    offset
+        .wrapping_mul(31)
+        .wrapping_add(u64::try_from(key.0).unwrap())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +60,7 @@ proptest! {
                 Step::Put(key, patron, offset, held) => {
                     let outcome = if held { Outcome::Held } else { Outcome::Released };
                     let (key, row) = (RowKey(key.into()), row(patron, offset, outcome));
-                    state.put(0, key, row.clone(), Some(&format!("p{patron}")));
+                    state.put(0, key, (row.clone(), mac(key, &row)), Some(&format!("p{patron}")));
                     now.insert(key, row);
                 }
                 Step::Remove(key) => {
@@ -70,6 +79,14 @@ proptest! {
             let found: BTreeMap<RowKey, Row> =
                 state.rows(0).map(|(key, row)| (key, row.clone())).collect();
             prop_assert_eq!(&found, &now);
+            let mut sum = RowSum::default();
+            let mut has = 0;
+            for (key, row) in &now {
+                sum.add(mac(*key, row));
+                has += row.entries.iter().filter(|entry| entry.is_sent()).count() as u64;
+            }
+            prop_assert_eq!(state.sum(0), sum);
+            prop_assert_eq!(state.has(0).map(|(_, count)| count).sum::<u64>(), has);
             prop_assert_eq!(state.held(0), now.values().filter(|row| row.is_held()).count());
             for patron in 0..4_u8 {
                 let reference = PatronRef(patron.into());

@@ -11,9 +11,10 @@ use crate::engine::lane::Lane;
 use crate::json::write;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
+use crate::transport::continuity::{self, Fingerprinter};
 
 /// The format version that every row carries.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Why a row cannot be read. A lane without its state would send and keep the
 /// wrong things, so it stops.
@@ -21,7 +22,7 @@ pub const FORMAT: u32 = 1;
 pub enum TextError {
     #[error("a row of the state has a newer format than {FORMAT}: run a newer zeef")]
     Newer,
-    #[error("a row of the state is damaged")]
+    #[error("a row of the state is damaged, or was changed by somebody else than zeef")]
     Damaged,
 }
 
@@ -64,8 +65,43 @@ pub fn bits(text: &[u8]) -> Option<u128> {
     (length == bytes.len()).then(|| u128::from_be_bytes(bytes))
 }
 
-/// Appends a row; `partition` is that of its source and of the row.
-pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
+/// What a row of the state is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// A row that counts, and its MAC.
+    Row(Row, u64),
+    /// One of a source that the lane does not have: it counts, and is kept.
+    Foreign(u64),
+    /// The last word on a record that nobody has or is owed any more.
+    Over,
+    /// A row of the format before: its outputs have other keys.
+    Before(Row),
+    /// What such a format had beside its rows.
+    BeforeMark,
+}
+
+/// Appends a row; `partition` is that of its source and of the row. Returns its
+/// MAC under `prints`, which is also of its `key`.
+pub fn write(
+    out: &mut Vec<u8>,
+    prints: &Fingerprinter,
+    lane: &Lane,
+    (partition, key): (i32, RowKey),
+    row: &Row,
+) -> u64 {
+    let start = out.len();
+    body(out, lane, partition, row);
+    let mac = mac(prints, key, &out[start..]);
+    continuity::append_mac(out, mac);
+    mac
+}
+
+fn mac(prints: &Fingerprinter, key: RowKey, body: &[u8]) -> u64 {
+    prints.record(Some(&name(key.0)), Some(body))
+}
+
+/// Appends a row up to its MAC.
+fn body(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     out.extend_from_slice(b"{\"format\":");
     integer(out, FORMAT.into());
     text(out, "patron", &name(row.patron.0));
@@ -95,36 +131,10 @@ pub fn write(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
         }
         out.extend_from_slice(others.as_bytes());
     }
-    out.extend_from_slice(b"}}");
-}
-
-/// Appends the row that says under which policy records were decided, and for
-/// whom: a recipient may also come from another lane.
-pub fn write_mark(out: &mut Vec<u8>, lane: &Lane) {
-    out.extend_from_slice(b"{\"format\":");
-    integer(out, FORMAT.into());
-    out.extend_from_slice(b",\"policy\":");
-    write::string(out, &lane.policy_version);
-    out.extend_from_slice(b",\"recipients\":[");
-    for (place, recipient) in lane.recipients.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        write::string(out, &recipient.name);
+    out.push(b'}');
+    if !row.lives() {
+        out.extend_from_slice(b",\"over\":true");
     }
-    out.extend_from_slice(b"]}");
-}
-
-/// Whether such a row is the one that the lane would write.
-///
-/// # Errors
-///
-/// See [`TextError`].
-pub fn is_mark_of(lane: &Lane, value: &[u8]) -> Result<bool, TextError> {
-    read_head(value)?;
-    let mut own = Vec::new();
-    write_mark(&mut own, lane);
-    Ok(own == value)
 }
 
 fn entry(out: &mut Vec<u8>, lane: &Lane, row: &Row, one: &Entry, facts: u64) {
@@ -199,9 +209,11 @@ fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 /// What any row begins with.
 #[derive(Debug, Deserialize)]
 pub(super) struct Head {
-    format: u32,
+    pub(super) format: u32,
     /// Of the row that is about no record.
     pub(super) policy: Option<IgnoredAny>,
+    #[serde(default)]
+    over: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,13 +243,40 @@ struct EntryText {
     is_final: bool,
 }
 
-/// Reads a row. None where it is of a source that the lane no longer has.
+/// Reads a row, and checks its MAC.
 ///
 /// # Errors
 ///
 /// See [`TextError`].
-pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
-    read_head(value)?;
+pub fn read(
+    lane: &Lane,
+    prints: &Fingerprinter,
+    key: RowKey,
+    value: &[u8],
+) -> Result<Stored, TextError> {
+    let head = read_head(value)?;
+    if head.format < FORMAT {
+        return Ok(match head.policy {
+            Some(_) => Stored::BeforeMark,
+            None => read_row(lane, value)?.map_or(Stored::BeforeMark, Stored::Before),
+        });
+    }
+    let (body, written) = continuity::split_mac(value).ok_or(TextError::Damaged)?;
+    if mac(prints, key, body) != written {
+        return Err(TextError::Damaged);
+    }
+    if head.over {
+        return Ok(Stored::Over);
+    }
+    Ok(match read_row(lane, value)? {
+        Some(row) => Stored::Row(row, written),
+        None => Stored::Foreign(written),
+    })
+}
+
+/// Reads a row, whatever its format. `None` where it is of a source that the lane
+/// does not have.
+fn read_row(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
     let row: RowText<'_> = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
     let source = lane.sources.iter();
     let mut source = source.map(|source| &source.kind.name);
@@ -282,6 +321,31 @@ pub fn read(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
     })))
 }
 
+/// The recipients that have a record, and on which topics, as its row says.
+pub(super) fn sent_to(value: &[u8]) -> Vec<(String, String)> {
+    #[derive(Deserialize)]
+    struct Sent {
+        to: BTreeMap<String, EntryText>,
+    }
+    let read: Option<Sent> = serde_json::from_slice(value).ok();
+    let entries = read.into_iter().flat_map(|sent| sent.to);
+    entries
+        .filter_map(|(recipient, entry)| Some((recipient, sent_on(entry)?)))
+        .collect()
+}
+
+/// The same of some entries of a row, without the braces around them.
+pub(super) fn others_sent_to(members: &str) -> Vec<(String, String)> {
+    sent_to(format!("{{\"to\":{{{members}}}}}").as_bytes())
+}
+
+/// The topic of an output that the recipient has.
+fn sent_on(entry: EntryText) -> Option<String> {
+    let outcome = Outcome::named(&entry.outcome)?;
+    let sent = matches!(outcome, Outcome::Released | Outcome::Forgotten);
+    entry.topic.filter(|_| sent)
+}
+
 /// Reads what any row begins with.
 pub(super) fn read_head(value: &[u8]) -> Result<Head, TextError> {
     let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
@@ -289,6 +353,12 @@ pub(super) fn read_head(value: &[u8]) -> Result<Head, TextError> {
         return Err(TextError::Newer);
     }
     Ok(head)
+}
+
+/// Whether a row is of the transport itself, as versions without marks wrote them.
+#[must_use]
+pub fn is_of_transport(key: &[u8]) -> bool {
+    key.starts_with(b"next:")
 }
 
 /// Reads the name of a row.

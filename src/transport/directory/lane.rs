@@ -1,6 +1,6 @@
 //! The transport of one lane: the order of its records, and its batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use super::output::Outputs;
 use super::source::{Again, Source, hand_over};
 use super::store::length_of;
 use super::{Directory, DirectorySettings, PARTITION, each_row, stop};
+use crate::transport::continuity::{self, Finding, Mark};
 use crate::transport::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
     Rebuilt, SourceId, Stop, Transport,
@@ -318,6 +319,45 @@ impl Transport for DirectoryTransport {
         }
         self.outputs.clear();
         Ok(())
+    }
+
+    /// The directory compares itself, when it is opened.
+    fn recall(&mut self, _partition: i32, _mark: Option<&Mark>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn verify(&mut self, _partition: i32, _before: bool) -> Result<Vec<Finding>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn accept(&mut self, _findings: &[Finding]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn position(&mut self, _partition: i32, _number: u64) -> continuity::Position {
+        continuity::Position::default()
+    }
+
+    fn clock_ahead_ms(
+        &mut self,
+        _output: OutputId,
+        _partition: i32,
+        _written_ms: i64,
+    ) -> Result<Option<i64>, Fault> {
+        Ok(None)
+    }
+
+    fn begins_with_mark(&self) -> bool {
+        false
+    }
+
+    fn acting(&self) -> BTreeSet<i32> {
+        let moved = self.uncommitted().then_some(PARTITION);
+        moved.into_iter().collect()
     }
 
     fn uncommitted(&self) -> bool {

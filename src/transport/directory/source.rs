@@ -187,6 +187,7 @@ pub(super) fn hand_over(
         partition: PARTITION,
         offset: i64::try_from(offset).unwrap_or(i64::MAX),
         timestamp_ms: None,
+        by_broker: false,
         key: line.key.as_deref().map(str::as_bytes),
         payload: line.payload,
     }))

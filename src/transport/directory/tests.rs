@@ -32,6 +32,7 @@ fn plan(lane: &str) -> LanePlan {
         gate,
         rebuilt: gate,
         joined: true,
+        kept: crate::transport::continuity::Kept::ForATime,
     };
     let output = |topic: String| OutputPlan {
         role: match topic.starts_with("zeef.state.") {
@@ -51,6 +52,8 @@ fn plan(lane: &str) -> LanePlan {
             output(format!("zeef.state.{lane}")),
         ],
         policy_version: "1".to_owned(),
+        prints: None,
+        forgotten: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It commits nothing by itself, but for the first offsets of a new group.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,11 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::fault;
 use super::log::Logged;
+use super::marks::MarkNumber;
 use super::member::{Bell, Event, Member};
-use super::partition::{Part, Place};
+use super::partition::{Part, Passed, Place};
 use super::settings::KafkaSettings;
+use crate::transport::continuity::{Fingerprinter, Kept, Trail};
 use crate::transport::{Fault, Flow, Input, Lag, LanePlan, SourceId, Stop};
 
 /// How many records one partition hands out before it is the next one's turn.
@@ -33,12 +35,27 @@ const LAZY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub id: SourceId,
+    /// As the plan has it, without the prefix.
+    pub name: String,
     pub topic: String,
     pub gate: bool,
+    pub kept: Kept,
     /// The worker has the same partitions of it as of the others.
     pub joined: bool,
     /// How many partitions it had when the transport was opened.
     pub partitions: i32,
+}
+
+impl Source {
+    /// Returns the trail of a partition that begins at `start`.
+    pub(super) fn begin(&self, start: i64) -> Trail {
+        Trail {
+            next: start,
+            start,
+            anchors: Vec::new(),
+            log: (self.kept == Kept::Whole).then_some(0),
+        }
+    }
 }
 
 /// Records in.
@@ -51,6 +68,14 @@ pub(super) struct Intake {
     stable: Arc<BaseConsumer<Logged>>,
     bell: Arc<Bell>,
     pub sources: Vec<Source>,
+    /// What was read of partitions that are not owned now.
+    passed: HashMap<Place, Passed>,
+    /// The number of the last mark of each partition number, and when the first
+    /// one was written: what goes with the group's offsets.
+    pub numbers: BTreeMap<i32, MarkNumber>,
+    /// The partition numbers that the open batch writes marks for.
+    pub marked: BTreeSet<i32>,
+    prints: Option<Fingerprinter>,
     /// The group's metadata at the assignment, never fetched again.
     pub group: Option<ConsumerGroupMetadata>,
     /// Whose turn it is.
@@ -93,6 +118,10 @@ impl Intake {
             stable,
             bell,
             sources,
+            passed: HashMap::new(),
+            numbers: BTreeMap::new(),
+            marked: BTreeSet::new(),
+            prints: plan.prints,
             group: None,
             turn: 0,
             open: false,
@@ -180,13 +209,14 @@ impl Intake {
         places.sort_unstable();
         for (place, start) in places {
             let queue = self.queue(place)?;
-            let Some(source) = self.source(place.0) else {
+            let Some(source) = self.source(place.0).cloned() else {
                 continue;
             };
-            let (gate, joined) = (source.gate, source.joined);
-            let topic = source.topic.clone();
+            let known = self.passed.remove(&place);
+            let known = known.filter(|passed| passed.committed.next == start);
+            let passed = known.unwrap_or_else(|| Passed::new(source.begin(start)));
             self.parts
-                .push(Part::new(place, &topic, gate, joined, queue, start));
+                .push(Part::new(place, &source, queue, passed, self.prints));
         }
         self.turn = 0;
         self.open = false;
@@ -221,6 +251,7 @@ impl Intake {
     /// Forgets the partitions, but keeps their queues.
     fn give_back(&mut self) {
         for part in self.parts.drain(..) {
+            self.passed.insert(part.place, part.passed);
             self.queues.insert(part.place, part.queue);
         }
     }
@@ -386,17 +417,64 @@ impl Intake {
         self.parts.iter().any(Part::has_moved)
     }
 
-    /// The offsets that go with the batch: of all partitions that moved, or
-    /// where none did of all, so that a stale worker is refused in any case.
+    /// The offsets that go with the batch: of all partitions that it writes marks
+    /// for or that moved, or where there is none of all, so that a stale worker is
+    /// refused in any case. Their metadata is the mark's number.
     pub(super) fn offsets(&self) -> Result<TopicPartitionList, Fault> {
-        let any = self.has_moved();
-        self.list(|part| (part.has_moved() || !any).then_some(part.position))
+        let any = self.has_moved() || !self.marked.is_empty();
+        let goes = |part: &Part| part.has_moved() || self.marked.contains(&part.place.1) || !any;
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.iter().filter(|part| goes(part)) {
+            let added =
+                list.add_partition_offset(&part.topic, part.place.1, Offset::Offset(part.position));
+            added.map_err(|error| Fault::Rebuild(format!("offsets: {error}")))?;
+            let number = self.numbers.get(&part.place.1);
+            if let (Some(number), Some(mut element)) =
+                (number, list.find_partition(&part.topic, part.place.1))
+            {
+                element.set_metadata(number.to_string());
+            }
+        }
+        Ok(list)
     }
 
-    /// The position of each partition.
-    pub(super) fn positions(&self) -> Vec<(Place, i64)> {
-        let position = |part: &Part| (part.place, part.position);
-        self.parts.iter().map(position).collect()
+    /// The partitions with this number.
+    pub(super) fn parts(&self, partition: i32) -> impl Iterator<Item = &Part> {
+        let parts = self.parts.iter();
+        parts.filter(move |part| part.place.1 == partition)
+    }
+
+    /// All partitions.
+    pub(super) fn all_parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter()
+    }
+
+    /// Sets what was read of a partition, before anything of it is handed out.
+    pub(super) fn set_passed(&mut self, place: Place, trail: Trail) {
+        if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
+            part.position = trail.next;
+            part.committed = trail.next;
+            part.passed = Passed::new(trail);
+        }
+    }
+
+    /// Sets the first offset of a partition, as it is now.
+    pub(super) fn set_start(&mut self, place: Place, start: i64) {
+        if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
+            part.passed.committed.start = start;
+        }
+    }
+
+    /// The partition numbers of which records were handed out.
+    pub(super) fn moved(&self) -> BTreeSet<i32> {
+        let moved = self.parts.iter().filter(|part| part.has_moved());
+        moved.map(|part| part.place.1).collect()
+    }
+
+    /// Fetches from the committed offsets.
+    pub(super) fn fetch_anew(&mut self) -> Result<(), Fault> {
+        let starts = self.committed();
+        self.assign(&starts)
     }
 
     fn list(&self, offset: impl Fn(&Part) -> Option<i64>) -> Result<TopicPartitionList, Fault> {
@@ -413,12 +491,14 @@ impl Intake {
     /// The batch was committed.
     pub(super) fn settle(&mut self) {
         self.parts.iter_mut().for_each(Part::settle);
+        self.marked.clear();
         self.open = false;
     }
 
     /// Back to the last commit.
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
         self.open = false;
+        self.marked.clear();
         let mut list = TopicPartitionList::new();
         for part in &mut self.parts {
             if part.rewind() {

@@ -76,9 +76,10 @@ impl Ends {
         let Some(committed) = committed(consumer, sources)? else {
             return Ok(false);
         };
-        Ok(self
-            .wanted
-            .iter()
-            .all(|(place, end)| committed.get(place).is_some_and(|offset| offset >= end)))
+        Ok(self.wanted.iter().all(|(place, end)| {
+            committed
+                .get(place)
+                .is_some_and(|found| found.offset >= *end)
+        }))
     }
 }

@@ -7,8 +7,8 @@ mod consumer;
 mod ends;
 mod fault;
 mod log;
+mod marks;
 mod member;
-mod next;
 mod partition;
 pub mod partitioner;
 mod producer;
@@ -37,13 +37,15 @@ pub use sweep::SWEEP_KEY;
 use consumer::{Intake, Source, check_count};
 use ends::Ends;
 use log::Logged;
+use marks::Marks;
 use member::Event;
 use partition::Place;
 use producer::Outlet;
 use reader::{Reader, Wanted};
-use start::{Start, Unknown, edges};
+use start::edges;
 use sweep::Spot;
 
+use super::continuity::{Finding, Fingerprinter, Mark, Position};
 use super::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
     Polled, Rebuilt, SourceId, Stop, Transport,
@@ -94,8 +96,12 @@ pub struct KafkaTransport {
     /// Partitions came from another run, of which it is not known what it took
     /// back; or a transaction was aborted.
     unswept: bool,
-    /// Where the lane goes on, as its state says it.
-    next: next::Written,
+    /// What is compared with the marks of the lane's state.
+    marks: Marks,
+    /// Makes hashes of records; without it no marks are kept.
+    prints: Option<Fingerprinter>,
+    /// With how many offsets in its outputs the lane was told to begin anew.
+    forgotten: Vec<i64>,
     /// When it was last looked at what is to be swept.
     tidied: Option<Instant>,
     settings: KafkaSettings,
@@ -154,7 +160,9 @@ impl KafkaTransport {
             stage: Stage::Out,
             kept: HashMap::new(),
             unswept: false,
-            next: next::Written::default(),
+            marks: Marks::default(),
+            prints: plan.prints,
+            forgotten: plan.forgotten.clone(),
             tidied: None,
             group: settings.group(&plan.name),
             settings,
@@ -271,104 +279,22 @@ impl KafkaTransport {
         let Stage::Starting(owned) = &self.stage else {
             return Ok(None);
         };
-        let found = start::find(
-            &self.intake.consumer,
-            &self.intake.sources,
-            owned,
-            self.settings.accept_partitions,
-        )?;
-        match found {
-            Start::Wait => {
-                self.intake.assign_nothing()?;
-                Ok(None)
-            }
-            Start::Unknown(unknown) => {
-                self.intake.assign_nothing()?;
-                self.begin(&unknown)?;
-                Ok(None)
-            }
-            Start::Ready(starts) => {
-                self.intake.assign(&starts)?;
-                self.kept
-                    .retain(|place, offset| starts.get(place) == Some(offset));
-                self.stage = Stage::Rebuilding;
-                Ok(Some(Polled::Assigned(self.assigned(&starts))))
-            }
-        }
-    }
-
-    /// Commits offsets that the group does not have.
-    fn begin(&mut self, unknown: &Unknown) -> Result<(), Fault> {
-        let Some(source) = self.intake.source(unknown.source).cloned() else {
-            return Ok(());
+        let (consumer, sources) = (&self.intake.consumer, &self.intake.sources);
+        let committed = start::committed(consumer, sources)?;
+        let starts = match &committed {
+            Some(committed) => start::find(consumer, sources, owned, committed)?,
+            None => None,
         };
-        let Some(known) = self.state_offsets(&source.topic, &unknown.partitions)? else {
-            return Ok(());
+        let Some((committed, starts)) = committed.zip(starts) else {
+            self.intake.assign_nothing()?;
+            return Ok(None);
         };
-        start::begin(&self.intake.consumer, &source, unknown, &known)
-    }
-
-    /// The next offsets of a source as the lane's state has them; `None` where
-    /// the reading was interrupted.
-    fn state_offsets(
-        &mut self,
-        topic: &str,
-        partitions: &[i32],
-    ) -> Result<Option<HashMap<i32, i64>>, Fault> {
-        let mut known = HashMap::new();
-        let Some(state) = self.outlet.state_topic().map(str::to_owned) else {
-            return Ok(Some(known));
-        };
-        for partition in partitions {
-            let mut note = |input: Input<'_>| {
-                let value = match input.payload {
-                    Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) => None,
-                };
-                if let Some((of_topic, next)) = next::read(input.key, value)
-                    && of_topic == topic
-                {
-                    known.insert(*partition, next);
-                }
-            };
-            let read = self.read_whole(&state, (NO_SOURCE, *partition), &mut note)?;
-            if read == Rebuilt::Interrupted {
-                return Ok(None);
-            }
-        }
-        Ok(Some(known))
-    }
-
-    /// Adds to the batch where the lane goes on, of each partition that has moved
-    /// for long.
-    fn write_next(&mut self, last: bool) -> Result<bool, Fault> {
-        if self.outlet.state_topic().is_none() {
-            return Ok(false);
-        }
-        let mut wrote = false;
-        for (place, position) in self.intake.positions() {
-            if !self.next.is_due(place, position, last) {
-                continue;
-            }
-            let Some(source) = self.intake.source(place.0) else {
-                continue;
-            };
-            let (key, value) = (next::key(&source.topic), next::value(position));
-            self.outlet.publish_row(place.1, &key, &value)?;
-            self.next.wrote(place, position);
-            wrote = true;
-        }
-        Ok(wrote)
-    }
-
-    /// Writes at the end where the lane goes on. What fails here was written a
-    /// minute ago at most.
-    fn write_last(&mut self) -> Result<(), Fault> {
-        let settled = !self.intake.has_moved() && !self.intake.has_event();
-        if matches!(self.stage, Stage::Running) && settled && self.write_next(true)? {
-            self.commit()?;
-        }
-        Ok(())
+        self.marks.committed = committed;
+        self.intake.assign(&starts)?;
+        self.kept
+            .retain(|place, offset| starts.get(place) == Some(offset));
+        self.stage = Stage::Rebuilding;
+        Ok(Some(Polled::Assigned(self.assigned(&starts))))
     }
 
     fn assigned(&mut self, starts: &HashMap<Place, i64>) -> Vec<Assigned> {
@@ -615,7 +541,63 @@ impl Transport for KafkaTransport {
         let Some(topic) = self.intake.source(source).map(|s| s.topic.clone()) else {
             return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
         };
-        self.read_whole(&topic, (source, partition), take)
+        let place = (source, partition);
+        let Some((prints, next)) = self.log_to_hash(place) else {
+            return self.read_whole(&topic, place, take);
+        };
+        let mut log = 0;
+        let mut hashed = |input: Input<'_>| {
+            if input.offset < next {
+                log = prints.chained(log, input.key, input.payload.bytes());
+            }
+            take(input);
+        };
+        let rebuilt = self.read_whole(&topic, place, &mut hashed)?;
+        self.set_log(place, log);
+        Ok(rebuilt)
+    }
+
+    fn recall(&mut self, partition: i32, mark: Option<&Mark>) -> Result<(), Fault> {
+        self.recall_mark(partition, mark);
+        Ok(())
+    }
+
+    fn verify(&mut self, partition: i32, before: bool) -> Result<Vec<Finding>, Fault> {
+        self.verify_marks(partition, before)
+    }
+
+    fn accept(&mut self, findings: &[Finding]) -> Result<(), Fault> {
+        self.accept_findings(findings);
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+        match self.stage {
+            Stage::Running => self.check_continuity(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn acting(&self) -> BTreeSet<i32> {
+        self.intake.moved()
+    }
+
+    fn position(&mut self, partition: i32, number: u64) -> Position {
+        self.position_of(partition, number)
+    }
+
+    fn clock_ahead_ms(
+        &mut self,
+        output: OutputId,
+        partition: i32,
+        written_ms: i64,
+    ) -> Result<Option<i64>, Fault> {
+        let broker_ms = self.broker_ms(output, partition)?;
+        Ok(broker_ms.map(|broker_ms| written_ms.saturating_sub(broker_ms)))
+    }
+
+    fn begins_with_mark(&self) -> bool {
+        self.prints.is_some()
     }
 
     fn replay(
@@ -662,9 +644,6 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop("a restore of no state of the plan".to_owned()));
         };
         let mut row = |input: Input<'_>| {
-            if next::is_next(input.key) {
-                return;
-            }
             take(Output {
                 output,
                 partition: Some(partition),
@@ -680,6 +659,9 @@ impl Transport for KafkaTransport {
 
     fn resume(&mut self) -> Result<(), Fault> {
         if let Stage::Rebuilding = self.stage {
+            if std::mem::take(&mut self.marks.moved) {
+                self.intake.fetch_anew()?;
+            }
             self.kept = self.intake.committed();
             self.stage = Stage::Running;
         }
@@ -726,13 +708,11 @@ impl Transport for KafkaTransport {
         if !self.outlet.is_open() && !self.intake.has_moved() {
             return Ok(());
         }
-        self.write_next(false)?;
         let offsets = self.intake.offsets()?;
         let Some(group) = &self.intake.group else {
             return Err(Fault::Abort("no partitions are assigned".to_owned()));
         };
         self.outlet.commit(&offsets, group)?;
-        self.next.committed();
         self.intake.settle();
         let committed = self.intake.committed();
         for (place, kept) in &mut self.kept {
@@ -748,7 +728,6 @@ impl Transport for KafkaTransport {
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
-        self.next.aborted();
         // What was aborted may never come again, and has to go all the same.
         self.unswept |= self.outlet.is_open();
         self.outlet.abort()?;
@@ -775,15 +754,7 @@ impl Transport for KafkaTransport {
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {
-        self.next.aborted();
-        let mut aborted = self.outlet.abort();
-        if aborted.is_ok()
-            && let Err(fault) = self.write_last()
-        {
-            tracing::debug!(%fault, "kafka: while closing");
-            self.next.aborted();
-            aborted = self.outlet.abort();
-        }
+        let aborted = self.outlet.abort();
         self.shut(leave);
         aborted
     }
@@ -853,8 +824,10 @@ fn sources(
         };
         sources.push(Source {
             id: SourceId(index),
+            name: source.topic.clone(),
             topic,
             gate: source.gate,
+            kept: source.kept,
             joined: source.joined || state,
             partitions,
         });

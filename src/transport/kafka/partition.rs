@@ -6,14 +6,72 @@ use std::time::{Duration, Instant};
 use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, OwnedMessage};
+use rdkafka::message::{BorrowedMessage, OwnedMessage, Timestamp};
 
+use super::consumer::Source;
 use super::fault;
 use super::member::{Member, PartitionStatistics};
+use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
 use crate::transport::{Fault, Flow, Input, Payload, SourceId};
 
 /// A source partition, by the source's place in the plan.
 pub(super) type Place = (SourceId, i32);
+
+/// What was read of a partition, as its mark keeps it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed {
+    /// Up to the last commit.
+    pub committed: Trail,
+    /// The last record that was handed out since.
+    last: Option<Anchor>,
+    /// Of a gate log: the hash of all that was handed out.
+    log: Option<u64>,
+}
+
+impl Passed {
+    /// Begins with a trail.
+    pub(super) fn new(trail: Trail) -> Self {
+        Self {
+            log: trail.log,
+            committed: trail,
+            last: None,
+        }
+    }
+
+    /// Returns the trail up to `position`, that of the open batch.
+    pub(super) fn open(&self, position: i64) -> Trail {
+        let mut trail = self.committed.clone();
+        trail.next = position;
+        trail.log = self.log;
+        if let Some(last) = self.last {
+            trail.passed(last);
+        }
+        trail
+    }
+
+    fn settle(&mut self, position: i64) {
+        self.committed = self.open(position);
+        self.last = None;
+    }
+
+    fn rewind(&mut self) {
+        self.last = None;
+        self.log = self.committed.log;
+    }
+
+    fn chain(&mut self, prints: &Fingerprinter, message: &impl Message) {
+        if let Some(log) = self.log {
+            self.log = Some(prints.chained(log, message.key(), message.payload()));
+        }
+    }
+
+    fn note(&mut self, prints: &Fingerprinter, message: &impl Message) {
+        self.last = Some(Anchor {
+            offset: message.offset(),
+            hash: prints.record(message.key(), message.payload()),
+        });
+    }
+}
 
 /// An owned partition.
 pub(super) struct Part {
@@ -36,22 +94,28 @@ pub(super) struct Part {
     skipped: Option<Instant>,
     /// The stable end, where it is known.
     pub stable: Option<i64>,
+    pub passed: Passed,
+    /// Makes hashes of records; without it no trail is kept.
+    prints: Option<Fingerprinter>,
 }
 
 impl Part {
+    /// Takes a partition of a source on, from where `passed` ends.
     pub(super) fn new(
         place: Place,
-        topic: &str,
-        gate: bool,
-        joined: bool,
+        source: &Source,
         queue: PartitionQueue<Member>,
-        start: i64,
+        passed: Passed,
+        prints: Option<Fingerprinter>,
     ) -> Self {
+        let start = passed.committed.next;
         Self {
             place,
-            topic: topic.to_owned(),
-            gate,
-            joined,
+            topic: source.topic.clone(),
+            gate: source.gate,
+            joined: source.joined,
+            passed,
+            prints,
             queue,
             position: start,
             committed: start,
@@ -80,27 +144,54 @@ impl Part {
         let mut count = 0;
         if let Some(early) = self.early.take() {
             self.moved(early.offset());
+            if let Some(prints) = &self.prints {
+                self.passed.chain(prints, &early);
+                self.passed.note(prints, &early);
+            }
             count += 1;
             if take(input(self.place, &early)) == Flow::Full {
                 return Ok((count, Flow::Full));
             }
         }
-        while count < limit {
-            match next(&self.queue, member, &self.topic, self.place.1)? {
-                Next::Record(message) if message.offset() >= self.position => {
-                    self.position = message.offset() + 1;
-                    self.handed = true;
+        let Part {
+            queue,
+            place,
+            topic,
+            position,
+            handed,
+            skipped,
+            passed,
+            prints,
+            ..
+        } = self;
+        // Only the last record of a chunk is hashed as an anchor.
+        let mut last = None;
+        let mut flow = Flow::More;
+        while count < limit && flow == Flow::More {
+            match next(queue, member, topic, place.1)? {
+                Next::Record(message) if message.offset() >= *position => {
+                    *position = message.offset() + 1;
+                    *handed = true;
                     count += 1;
-                    if take(input(self.place, &message)) == Flow::Full {
-                        return Ok((count, Flow::Full));
+                    if let Some(prints) = prints {
+                        passed.chain(prints, &message);
                     }
+                    flow = take(input(*place, &message));
+                    last = Some(message);
                 }
                 Next::Record(_) => {}
-                Next::End(end) => self.skip_to(end),
+                Next::End(end) if end > *position => {
+                    *position = end;
+                    *skipped = Some(Instant::now());
+                }
+                Next::End(_) => {}
                 Next::Nothing => break,
             }
         }
-        Ok((count, Flow::More))
+        if let (Some(prints), Some(message)) = (prints, &last) {
+            passed.note(prints, message);
+        }
+        Ok((count, flow))
     }
 
     /// Whether a record lies ready; it is kept for its turn.
@@ -151,12 +242,14 @@ impl Part {
         self.committed = self.position;
         self.handed = false;
         self.mark = None;
+        self.passed.settle(self.position);
     }
 
     /// Back to the last commit; says whether the fetch must go back too.
     pub(super) fn rewind(&mut self) -> bool {
         self.mark = None;
         self.handed = false;
+        self.passed.rewind();
         if !self.has_moved() {
             return false;
         }
@@ -214,6 +307,7 @@ pub(super) fn input<M: Message>(place: Place, message: &M) -> Input<'_> {
         partition: place.1,
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis(),
+        by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
         key: message.key(),
         payload: message.payload().map_or(Payload::Null, Payload::Bytes),
     }

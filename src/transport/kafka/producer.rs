@@ -154,30 +154,6 @@ impl Outlet {
         Ok(outlet)
     }
 
-    /// Publishes a row of the transport's own into the lane's state.
-    pub(super) fn publish_row(
-        &mut self,
-        partition: i32,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), Fault> {
-        self.begin()?;
-        let Some(topic) = self.topics.iter().find(|topic| topic.is_state()) else {
-            return Ok(());
-        };
-        let record = BaseRecord::<[u8], [u8]>::to(&topic.name)
-            .partition(partition)
-            .key(key)
-            .payload(value);
-        self.send(record)
-    }
-
-    /// The topic of the lane's state, if it has one.
-    pub(super) fn state_topic(&self) -> Option<&str> {
-        let topic = self.topics.iter().find(|topic| topic.is_state());
-        topic.map(|topic| &*topic.name)
-    }
-
     /// The topic of a state output.
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let topic = self.topics.get(usize::from(output.0));

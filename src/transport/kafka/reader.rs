@@ -109,12 +109,42 @@ impl Reader {
         self.read_to(stable, topic, place, position, go_on, &mut below)
     }
 
+    /// Reads the last `tail` offsets of a partition, as [`read`](Self::read) does
+    /// the whole.
+    pub(super) fn read_tail(
+        &self,
+        (observer, stable): (&BaseConsumer<Logged>, &BaseConsumer<Logged>),
+        topic: &str,
+        (place, tail): (Place, i64),
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        let Some(end) = wait_for(go_on, || edge(observer, topic, place.1, Offset::End))? else {
+            return Ok(Rebuilt::Interrupted);
+        };
+        let begin = end.saturating_sub(tail);
+        self.read_between(stable, topic, (place, begin, end), go_on, take)
+    }
+
     fn read_to(
         &self,
         stable: &BaseConsumer<Logged>,
         topic: &str,
         place: Place,
         mark: i64,
+        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<Rebuilt, Fault> {
+        self.read_between(stable, topic, (place, 0, mark), go_on, take)
+    }
+
+    /// Reads from `begin`, or from the partition's beginning where that comes
+    /// later, up to `mark`.
+    fn read_between(
+        &self,
+        stable: &BaseConsumer<Logged>,
+        topic: &str,
+        (place, begin, mark): (Place, i64, i64),
         go_on: &mut dyn FnMut() -> Result<bool, Fault>,
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
@@ -136,6 +166,7 @@ impl Reader {
         else {
             return Ok(Rebuilt::Interrupted);
         };
+        let start = start.max(begin);
         if start >= mark {
             return Ok(Rebuilt::Done);
         }

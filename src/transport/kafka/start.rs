@@ -1,153 +1,73 @@
-//! From which offsets a worker starts: those of the group, those that the lane's
-//! state has where the group's have expired, or the beginning of a source that
-//! the lane has never read.
-//!
-//! It never guesses: some offsets present and one missing is an error.
+//! From which offsets a worker starts: those of the group, until the marks of
+//! the lane's state have been compared with them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
 use super::consumer::Source;
 use super::fault;
+use super::marks::MarkNumber;
 use super::member::Member;
 use super::partition::Place;
-use crate::transport::{Fault, SourceId};
+use crate::transport::Fault;
 
 const CALL: Duration = Duration::from_secs(5);
 
-/// What is known of the start offsets.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    Ready(HashMap<Place, i64>),
-    /// Another worker is to commit the first offsets, or Kafka gave no answer.
-    Wait,
-    /// The group has no offsets of these partitions, which are to be committed
-    /// by this worker.
-    Unknown(Unknown),
+/// What the group has committed of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub offset: i64,
+    /// The mark that went with it; `None` where somebody else set it.
+    pub mark: Option<MarkNumber>,
 }
 
-/// Partitions of one source without offsets.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unknown {
-    pub source: SourceId,
-    pub partitions: Vec<i32>,
-    /// The group has offsets of others: what the state does not know either is
-    /// an error.
-    pub others: bool,
-}
-
-/// What to do about one source.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The owned partitions have these offsets.
-    Go(Vec<(i32, i64)>),
-    /// These partitions start at their beginning, which is committed at once.
-    Begin(Vec<i32>),
-    Wait,
-    /// The offset of this partition is missing.
-    Missing(i32),
-}
-
-/// Finds the start offsets of the `owned` partitions.
+/// Returns where the `owned` partitions are fetched from at first: the group's
+/// offsets, and the beginning of those that it has none of. `None` without an
+/// answer.
 pub(super) fn find(
     consumer: &BaseConsumer<Member>,
     sources: &[Source],
     owned: &BTreeSet<Place>,
-    accept: bool,
-) -> Result<Start, Fault> {
-    let Some(committed) = committed(consumer, sources)? else {
-        return Ok(Start::Wait);
-    };
+    committed: &HashMap<Place, Committed>,
+) -> Result<Option<HashMap<Place, i64>>, Fault> {
     let mut starts = HashMap::new();
-    for source in sources {
-        let mine: BTreeSet<i32> = owned
-            .iter()
-            .filter(|place| place.0 == source.id)
-            .map(|place| place.1)
-            .collect();
-        let present: HashMap<i32, i64> = committed
-            .iter()
-            .filter(|(place, _)| place.0 == source.id)
-            .map(|(place, offset)| (place.1, *offset))
-            .collect();
-        match judge(source.partitions, &present, &mine, accept) {
-            Verdict::Go(offsets) => {
-                starts.extend(offsets.iter().map(|(p, offset)| ((source.id, *p), *offset)));
+    let mut missing = Vec::new();
+    for place in owned {
+        match committed.get(place) {
+            Some(found) => {
+                starts.insert(*place, found.offset);
             }
-            Verdict::Wait => return Ok(Start::Wait),
-            Verdict::Begin(partitions) => {
-                return Ok(Start::Unknown(Unknown {
-                    source: source.id,
-                    partitions,
-                    others: false,
-                }));
-            }
-            Verdict::Missing(partition) => {
-                return Ok(Start::Unknown(Unknown {
-                    source: source.id,
-                    partitions: vec![partition],
-                    others: true,
-                }));
-            }
+            None => missing.push(*place),
         }
     }
-    Ok(Start::Ready(starts))
-}
-
-fn judge(
-    partitions: i32,
-    present: &HashMap<i32, i64>,
-    mine: &BTreeSet<i32>,
-    accept: bool,
-) -> Verdict {
-    if mine.is_empty() {
-        return Verdict::Go(Vec::new());
-    }
-    if present.is_empty() {
-        return if mine.contains(&0) {
-            Verdict::Begin((0..partitions).collect())
-        } else {
-            Verdict::Wait
+    let topic = |place: &Place| sources.iter().find(|source| source.id == place.0);
+    let partitions = missing
+        .iter()
+        .filter_map(|place| Some((topic(place)?.topic.as_str(), place.1)));
+    let found = match edges(consumer, partitions, Offset::Beginning) {
+        Ok(found) => found,
+        Err(error) => return unanswered("first offsets", &error),
+    };
+    for place in &missing {
+        let element = topic(place).and_then(|source| found.find_partition(&source.topic, place.1));
+        match element.map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => starts.insert(*place, offset),
+            _ => return Ok(None),
         };
     }
-    let last = present.keys().copied().max().unwrap_or(-1);
-    let absent: Vec<i32> = mine
-        .iter()
-        .copied()
-        .filter(|partition| !present.contains_key(partition))
-        .collect();
-    if let Some(partition) = absent.iter().find(|p| !accept || **p <= last) {
-        return Verdict::Missing(*partition);
-    }
-    if !absent.is_empty() {
-        return Verdict::Begin(((last + 1)..partitions).collect());
-    }
-    Verdict::Go(
-        mine.iter()
-            .filter_map(|partition| Some((*partition, *present.get(partition)?)))
-            .collect(),
-    )
-}
-
-fn missing(source: &Source, partition: i32) -> Fault {
-    Fault::Stop(format!(
-        "topic `{}` partition {partition} has no committed offset, while other partitions of it \
-         have one: if the partition was added, start with `run --accept-partitions`; if the \
-         offset expired, set the group's offset by hand",
-        source.topic
-    ))
+    Ok(Some(starts))
 }
 
 /// Every offset that the group has in `sources`; `None` without an answer.
 pub(super) fn committed(
     consumer: &BaseConsumer<Member>,
     sources: &[Source],
-) -> Result<Option<HashMap<Place, i64>>, Fault> {
+) -> Result<Option<HashMap<Place, Committed>>, Fault> {
     let mut list = TopicPartitionList::new();
     for source in sources {
         for partition in 0..source.partitions {
@@ -167,7 +87,8 @@ pub(super) fn committed(
             .iter()
             .find(|source| source.topic == element.topic());
         if let (Some(source), Offset::Offset(offset)) = (source, element.offset()) {
-            offsets.insert((source.id, element.partition()), offset);
+            let mark = MarkNumber::parse(element.metadata());
+            offsets.insert((source.id, element.partition()), Committed { offset, mark });
         }
     }
     Ok(Some(offsets))
@@ -179,55 +100,6 @@ fn unanswered<T>(what: &str, error: &KafkaError) -> Result<Option<T>, Fault> {
     }
     tracing::warn!(error = %error, "kafka: no answer yet: {what}");
     Ok(None)
-}
-
-/// Commits the offsets of partitions that have none, all in one request: those
-/// that are `known`, else their beginning. They are read anew the next time, as
-/// any other worker would.
-///
-/// # Errors
-///
-/// Where one is missing that must be there.
-pub(super) fn begin(
-    consumer: &BaseConsumer<Member>,
-    source: &Source,
-    unknown: &Unknown,
-    known: &HashMap<i32, i64>,
-) -> Result<(), Fault> {
-    let at_the_beginning = unknown.partitions.iter().filter(|p| !known.contains_key(p));
-    let beginnings = at_the_beginning.clone().count();
-    if let Some(partition) = at_the_beginning.clone().next().filter(|_| unknown.others) {
-        return Err(missing(source, *partition));
-    }
-    let topic = &*source.topic;
-    let list = edges(
-        consumer,
-        at_the_beginning.map(|p| (topic, *p)),
-        Offset::Beginning,
-    );
-    let done = list.and_then(|mut list| {
-        for partition in &unknown.partitions {
-            if let Some(next) = known.get(partition) {
-                list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
-            }
-        }
-        consumer.commit(&list, CommitMode::Sync)
-    });
-    let from_state = unknown.partitions.len() - beginnings;
-    match done {
-        Ok(()) if from_state > 0 => tracing::warn!(
-            topic,
-            partitions = from_state,
-            "kafka: the group's offsets are gone: it goes on by its state"
-        ),
-        Ok(()) => tracing::info!(
-            topic,
-            partitions = beginnings,
-            "kafka: the group starts at the beginning"
-        ),
-        Err(error) => tracing::warn!(topic, error = %error, "kafka: first offsets"),
-    }
-    Ok(())
 }
 
 /// Asks for an edge (beginning or end) of partitions: one request to each
@@ -249,29 +121,4 @@ pub(super) fn edges<'a, C: ConsumerContext>(
         element.error()?;
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(present: &[(i32, i64)], mine: &[i32], accept: bool, want: &Verdict) {
-        let present = present.iter().copied().collect();
-        let mine = mine.iter().copied().collect();
-        assert_eq!(judge(4, &present, &mine, accept), *want);
-    }
-
-    #[test]
-    fn start_offsets() {
-        use Verdict::{Begin, Go, Missing, Wait};
-        check(&[], &[], false, &Go(vec![]));
-        check(&[], &[0, 1], false, &Begin(vec![0, 1, 2, 3]));
-        check(&[], &[2, 3], false, &Wait);
-        check(&[(0, 5), (1, 6)], &[0, 1], false, &Go(vec![(0, 5), (1, 6)]));
-        check(&[(0, 5), (1, 6)], &[1, 2], false, &Missing(2));
-        check(&[(0, 5), (1, 6)], &[1, 2], true, &Begin(vec![2, 3]));
-        check(&[(0, 5), (1, 6)], &[0], true, &Go(vec![(0, 5)]));
-        check(&[(1, 6), (2, 1)], &[0], true, &Missing(0));
-    }
 }

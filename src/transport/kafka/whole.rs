@@ -14,7 +14,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
 use super::log::Logged;
-use super::next;
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe, failed};
 use crate::transport::{Output, OutputId};
@@ -23,8 +22,7 @@ use crate::transport::{Output, OutputId};
 const SILENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
-/// Hands each message to `take`, those of one partition in their order, without
-/// the transport's own rows of a state; false where there is no such topic. Its
+/// Hands each message to `take`, those of one partition in their order, false where there is no such topic. Its
 /// name has no prefix yet.
 ///
 /// # Errors
@@ -58,7 +56,7 @@ pub fn read_whole(
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 heard = Instant::now();
-                if open.contains(&message.partition()) && !next::is_next(message.key()) {
+                if open.contains(&message.partition()) {
                     take(Output {
                         output: OutputId(0),
                         partition: Some(message.partition()),
