@@ -5,6 +5,7 @@
 //! all. It knows nothing of policies, patrons or fields, and looks into no
 //! value.
 
+pub mod continuity;
 pub mod directory;
 pub mod kafka;
 pub mod memory;
