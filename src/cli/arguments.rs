@@ -187,8 +187,8 @@ pub struct AcceptArguments {
 /// Begin a lane anew, without knowing what its recipients have
 ///
 /// Its positions and its state are removed; the next run reads all input from its
-/// beginning and sends everything again. What recipients have already stays with
-/// them: zeef can never take it back, and says how much that is.
+/// beginning, and sends again what recipients may have. What it does not send again
+/// stays with them: zeef can never take it back, and says how much they have.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef forget main --directory /srv/zeef

@@ -1,5 +1,6 @@
 //! A directory in place of Kafka: how commands open it, and what must lie in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -51,7 +52,7 @@ pub(super) fn open(settings: DirectorySettings) -> anyhow::Result<Directory> {
 }
 
 /// Makes sure that each source of `lanes` has its file, and that no file is one
-/// that nobody reads. Returns the sources whose files were made.
+/// that nobody reads. Returns the sources whose files are to be made.
 ///
 /// # Errors
 ///
@@ -68,7 +69,13 @@ pub(super) fn check_sources(
         .iter()
         .map(|kind| kind.topic.as_str())
         .collect();
-    let read = directory.sources_read();
+    let plans = lanes.iter().flat_map(|lane| &lane.plan.sources);
+    let wanted: BTreeSet<String> = plans.map(|source| source.topic.clone()).collect();
+    let mut read = directory.sources_read();
+    if read.is_empty() && directory.has_written() {
+        // Nobody knows any more what was read.
+        read.clone_from(&wanted);
+    }
     let mut mistakes = Vec::new();
     let mut strays = Vec::new();
     for file in &files {
@@ -86,15 +93,14 @@ pub(super) fn check_sources(
     };
     for topic in read.iter().filter(|topic| !there(topic)) {
         mistakes.push(format!(
-            "in/{topic}{LINES} is missing, and a run has read it: put it back; one in which nothing \
-             stands is an empty file, and it may only be empty where it always was"
+            "in/{topic}{LINES} is missing, and a run has read it: put it back as it was"
         ));
     }
-    let plans = lanes.iter().flat_map(|lane| &lane.plan.sources);
-    let mut new: Vec<&str> = plans.map(|source| source.topic.as_str()).collect();
-    new.sort_unstable();
-    new.dedup();
-    new.retain(|topic| !there(topic) && !read.contains(*topic));
+    let new: Vec<&str> = wanted
+        .iter()
+        .map(String::as_str)
+        .filter(|topic| !there(topic) && !read.contains(*topic))
+        .collect();
     for stray in strays {
         let stem = stray.split('.').next().unwrap_or(stray);
         if let Some(topic) = near(stem, &new) {
@@ -105,9 +111,6 @@ pub(super) fn check_sources(
     }
     if !mistakes.is_empty() {
         return Err(Failure::Config(mistakes.join("\n")).into());
-    }
-    for topic in &new {
-        directory.make_input(topic)?;
     }
     Ok(new.into_iter().map(str::to_owned).collect())
 }

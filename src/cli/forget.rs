@@ -34,7 +34,8 @@ pub(super) fn run(arguments: &ForgetArguments, screen: &mut Screen) -> anyhow::R
         Some(has) => {
             writeln!(
                 screen,
-                "lane {lane} begins anew. Never taken back by zeef are:"
+                "lane {lane} begins anew. The next run sends again what recipients may have; zeef can \
+                 never take back what it does not send again of what they have now:"
             )?;
             for (recipient, count) in has {
                 writeln!(screen, "  {recipient}: {}", counted(count, "output"))?;

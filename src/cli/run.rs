@@ -75,12 +75,14 @@ fn in_directory(
         follow: arguments.follow,
         ..directory::with_keys(root, loaded, keys)?
     })?;
-    for topic in directory::check_sources(&directory, &loaded.policy, lanes)? {
+    let new = directory::check_sources(&directory, &loaded.policy, lanes)?;
+    directory.compare()?;
+    for topic in new {
+        directory.make_input(&topic)?;
         tracing::warn!(
             "in/{topic}.ndjson was not there, and no run has read it yet: an empty one was made"
         );
     }
-    directory.compare()?;
     Ok(directory)
 }
 

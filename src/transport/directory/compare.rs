@@ -192,14 +192,11 @@ impl Store {
             .into_iter()
             .filter(|(_, length)| *length > 0)
             .collect();
-        let Some((name, _)) = files.first() else {
+        let Some((first, _)) = files.first() else {
             return Ok(Vec::new());
         };
         let path = self.layout.committed();
-        let more = match files.len() {
-            1 => String::new(),
-            count => format!(" and {} more", count - 1),
-        };
+        let count = files.len();
         let sum: u64 = files.iter().map(|(_, length)| length).sum();
         let states = self.layout.files(true)?.into_iter();
         let states: Vec<_> = states
@@ -210,7 +207,8 @@ impl Store {
         Ok(vec![Difference {
             subject: self.layout.shown(&path),
             detail: format!(
-                "it is missing, and `{name}`{more} was written before ({sum} bytes, {rows} rows)"
+                "it is missing, and files were written before: {count}, the first {first} ({sum} \
+                 bytes, {rows} rows)"
             ),
             follows: if usable { NO_MARK } else { NOTHING_LEFT },
             accepted: usable.then_some(Accepted::Everything),

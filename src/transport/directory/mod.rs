@@ -281,6 +281,13 @@ impl Directory {
         lanes.flat_map(|trails| trails.keys().cloned()).collect()
     }
 
+    /// Whether something was written here, by whatever lane.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        let store = self.store();
+        !store.committed.outputs.is_empty() || !store.committed.state.is_empty()
+    }
+
     /// Lists the files in the folder of inputs, by name, without hidden ones.
     ///
     /// # Errors
