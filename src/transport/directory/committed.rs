@@ -260,8 +260,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("committed.json");
         let prints = Fingerprinter::new([1, 2, 3, 4]);
-        let mut committed = Committed::default();
-        committed.commit = 7;
+        let mut committed = Committed {
+            commit: 7,
+            ..Committed::default()
+        };
         committed.outputs.insert("a/out.a".to_owned(), 12);
         let key = |id: &str| KeyPrint {
             id: id.to_owned(),

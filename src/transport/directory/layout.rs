@@ -126,7 +126,7 @@ impl Layout {
 
     /// Lists what a compaction that broke off left.
     pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut folders = vec![self.own.clone()];
+        let mut folders = vec![self.own.clone(), self.output.clone()];
         let owners = entries(&self.output)?.into_iter().map(|(_, path)| path);
         folders.extend(owners.filter(|path| path.is_dir()));
         let mut found = Vec::new();

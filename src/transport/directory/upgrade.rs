@@ -36,6 +36,14 @@ impl Store {
     /// [`Fault::Stop`] where something is not as that version left it, or the
     /// disk refuses; the same call can be made again.
     pub(super) fn upgrade(&mut self, older: &Older) -> Result<(), Fault> {
+        // Or an old mark would undo all that the new one holds.
+        if let Some((name, _)) = self.layout.files(false).map_err(stop)?.first() {
+            return Err(Fault::Stop(format!(
+                "{} is of an earlier version, which wrote nothing like out/{name}: move that away, \
+                 or, if this version has run here, restore .zeef as it was",
+                self.layout.shown(&self.layout.committed())
+            )));
+        }
         let mut committed = Committed {
             commit: older.commit + 1,
             taken_back: older.taken_back,

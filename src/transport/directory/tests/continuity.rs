@@ -535,3 +535,52 @@ fn nothing_is_written_through_a_link() {
         assert!(!target.exists(), "{name}");
     }
 }
+
+/// A directory after a run, made once and copied.
+fn copied() -> World {
+    static BASE: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let to = to.join(path.file_name().unwrap());
+            match path.is_dir() {
+                true => copy(&path, &to),
+                false => drop(fs::copy(&path, &to).unwrap()),
+            }
+        }
+    }
+    let base = BASE.get_or_init(World::after_a_run);
+    let world = World::new();
+    copy(base.folder.path(), world.folder.path());
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_byte_is_changed_or_lost_unnoticed(
+        file in prop::sample::select(vec!["in/patron.ndjson", MARK, STATE_FILE]),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u8..8,
+        cut in any::<bool>(),
+    ) {
+        let world = copied();
+        let path = world.path(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        match cut {
+            true => bytes.truncate(at),
+            false => bytes[at] ^= 1 << bit,
+        }
+        let before = world.committed();
+        fs::write(&path, bytes).unwrap();
+        // The mark may be written in another way, as long as it says the same.
+        let now = read_committed(&Layout::new(world.folder.path(), false));
+        if file == MARK && now.is_ok_and(|now| now == before) {
+            return Ok(());
+        }
+        let stopped = world.lane().err().map(|fault| fault.to_string());
+        prop_assert!(stopped.is_some_and(|text| text.starts_with("stopped")));
+    }
+}

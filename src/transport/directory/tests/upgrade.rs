@@ -90,6 +90,11 @@ fn one_that_is_not_as_it_was_left_stops() {
     let world = World::older();
     fs::remove_file(world.path(".zeef/zeef.state.main.ndjson")).unwrap();
     check_stop(world.lane(), &["zeef.state.main"]);
+    // The mark of a version before is of no use beside files of this one.
+    let world = World::older();
+    fs::create_dir_all(world.path("out/main")).unwrap();
+    fs::write(world.path("out/main/main.all.ndjson"), "{}\n").unwrap();
+    check_stop(world.lane(), &["main/main.all", "earlier version"]);
     // An output of a recipient that is no more keeps a folder of its own.
     let world = World::older();
     let settings = DirectorySettings {
