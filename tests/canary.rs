@@ -212,10 +212,11 @@ fn nothing_the_process_says_carries_a_value() {
     check("the log", &log);
     check("/metrics", &metrics);
     check("/health/ready", &health);
-    let letters = fs::read_to_string(root.join("out/zeef.dead-letters.ndjson")).unwrap();
+    let letters = fs::read_to_string(root.join("out/zeef/zeef.dead-letters.ndjson")).unwrap();
     assert!(letters.lines().count() > 12, "{letters}");
     check("a dead letter", &letters);
-    let slips = fs::read_to_string(root.join("out/out.service-message.ndjson")).unwrap();
+    let slips =
+        fs::read_to_string(root.join("out/service-message/out.service-message.ndjson")).unwrap();
     assert!(slips.contains(CANARY), "the canary never sang: {slips}");
     for entry in fs::read_dir(root.join(".zeef")).unwrap() {
         let path = entry.unwrap().path();
@@ -310,7 +311,9 @@ impl Nightly<'_> {
     }
 
     fn output(&self, recipient: &str) -> String {
-        let path = self.root.join(format!("out/out.{recipient}.ndjson"));
+        let path = self
+            .root
+            .join(format!("out/{recipient}/out.{recipient}.ndjson"));
         fs::read_to_string(path).unwrap()
     }
 }
@@ -366,7 +369,7 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
     let letters = nightly.written().remove(
         nightly
             .root
-            .join("out/zeef.dead-letters.ndjson")
+            .join("out/zeef/zeef.dead-letters.ndjson")
             .to_str()
             .unwrap(),
     );

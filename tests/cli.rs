@@ -493,15 +493,58 @@ fn project_reads_patrons_first_and_tells_bad_lines() {
     assert!(!quiet.err.contains("RELEASED"), "{}", quiet.err);
 }
 
+/// What the last line of each key says, by topic.
+fn last_values(out: &str) -> std::collections::BTreeMap<String, String> {
+    let mut last = std::collections::BTreeMap::new();
+    for line in out.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let name = format!("{} {}", line["topic"], line["key"]);
+        last.insert(name, line["value"].to_string());
+    }
+    last.retain(|_, value| value != "null");
+    last
+}
+
+#[test]
+fn project_counts_gates_wherever_they_stand() {
+    let patron = PATRON.replace(
+        "\"surname\"",
+        "\"online_account\":{\"created_at\":\"2026-01-02T00:00:00Z\"},\"surname\"",
+    );
+    let objection = r#"{"source":"consent","key":"p1","value":{"consent_id":"c1","patron_id":"p1","library":"NL-AmrBKW","purpose":"online-library","decision":"withdrawn","manner":"digital","at":"2026-01-03T00:00:00Z"}}"#;
+    let null = r#"{"source":"patron","key":"p1","value":null}"#;
+    let gone = patron.replace("\"person\"", "\"institution\"");
+    let has = |lines: &[&str]| {
+        let said = run_with(
+            &["project", "--quiet"],
+            (lines.join("\n") + "\n").as_bytes(),
+        );
+        check(&said, 0, &[]);
+        let names = last_values(&said.out).into_keys();
+        names
+            .map(|name| name.split('"').nth(1).unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let all = [
+        "out.kb-membership",
+        "out.kb-recognition",
+        "out.service-message",
+        "out.statistics",
+    ];
+    assert_eq!(has(&[LOAN, &patron]), all);
+    assert_eq!(has(&[&format!("\u{feff}{LOAN}"), &patron]), all);
+    assert_eq!(has(&[&patron, LOAN, objection]), all[1..]);
+    assert_eq!(has(&[&patron, LOAN, &gone]), all[2..3]);
+    let nothing: [&str; 0] = [];
+    assert_eq!(has(&[&patron, LOAN, null]), nothing);
+    assert_eq!(has(&[null, &patron, LOAN]), all);
+}
+
 #[test]
 fn project_refuses_what_does_not_exist() {
     let line = LOAN.replace("\"loan\"", "\"laon\"");
     let said = run_with(&["project"], line.as_bytes());
-    check(
-        &said,
-        2,
-        &["line 1: unknown source `laon`: did you mean `loan`?"],
-    );
+    check(&said, 2, &["line 1: unknown source: did you mean `loan`?"]);
     let said = run_with(&["project", "--recipient", "statistic"], b"");
     check(&said, 2, &["did you mean `statistics`?"]);
     check(&run(&["project", "--at", "yesterday"]), 2, &["--at"]);
@@ -670,7 +713,7 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
                 "{line}"
             );
         }
-        assert!(folder.join("out/out.statistics.ndjson").exists());
+        assert!(folder.join("out/statistics/out.statistics.ndjson").exists());
         assert!(folder.join("config/keys/statistics.key").exists());
         check(&run(&words), 2, &["is there already"]);
         fs::remove_dir_all(&folder).unwrap();
@@ -682,28 +725,108 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
 fn compact_leaves_the_last_line_of_each_key() {
     let (config, folder) = (config(), TempDir::new().unwrap());
     let (config, directory) = (path(&config), path(&folder));
-    check(
-        &run(&["compact", "--directory", directory]),
-        70,
-        &["in is no folder"],
-    );
-    check(&generate(folder.path(), &[]), 0, &[]);
+    let compact = || run(&["compact", "--config", config, "--directory", directory]);
+    check(&compact(), 78, &["zeef.state"]);
     check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
+    check(&compact(), 70, &["in is no folder"]);
+    check(&generate(folder.path(), &[]), 0, &[]);
     check(
         &run(&["run", "--config", config, "--directory", directory]),
         0,
         &[],
     );
-    check(&run(&["compact", "--directory", directory]), 0, &[]);
-    let output = folder.path().join("out/out.statistics.ndjson");
+    check(&compact(), 0, &[]);
+    let output = folder.path().join("out/statistics/out.statistics.ndjson");
     let text = fs::read_to_string(&output).unwrap();
     assert!(!text.is_empty());
+    check(&compact(), 0, &["one line for each key already"]);
+    // What is not as it was left is not touched, until somebody accepts it.
     fs::write(&output, text.repeat(3)).unwrap();
-    let said = run(&["compact", "--directory", directory]);
-    check(&said, 0, &["out/out.statistics.ndjson"]);
+    let said = compact();
+    check(
+        &said,
+        70,
+        &["out/statistics/out.statistics.ndjson", "zeef accept"],
+    );
+    let code = said.err.split("zeef accept ").nth(1).unwrap();
+    let code = code.split_whitespace().next().unwrap();
+    let accept = |words: &[&str]| {
+        let all = ["accept", "--config", config, "--directory", directory];
+        run(&[&all[..], words].concat())
+    };
+    check(&accept(&[code]), 2, &["--reason"]);
+    check(
+        &accept(&["0000", "--reason", "x"]),
+        1,
+        &["now has the code `0000`"],
+    );
+    check(
+        &accept(&[code, "--reason", "a test"]),
+        0,
+        &["accepted", "out.statistics"],
+    );
+    check(&compact(), 0, &["out/statistics/out.statistics.ndjson"]);
     assert_eq!(fs::read_to_string(&output).unwrap(), text);
-    let again = run(&["compact", "--directory", directory]);
-    check(&again, 0, &["one line for each key already"]);
+    check(&accept(&[code, "--reason", "again"]), 1, &[code]);
+}
+
+#[test]
+fn every_source_has_its_file_and_every_file_is_a_source() {
+    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, directory) = (path(&config), path(&folder));
+    check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
+    let zeef = |words: &[&str]| {
+        run(&[
+            &["run", "--config", config, "--directory", directory][..],
+            words,
+        ]
+        .concat())
+    };
+    let input = |name: &str| folder.path().join("in").join(name);
+    fs::create_dir(folder.path().join("in")).unwrap();
+    check(&zeef(&["--until-end", "--follow"]), 2, &["--follow"]);
+    for stray in [
+        "objections.ndjson",
+        "Objection.ndjson",
+        "objection.json",
+        "objection.ndjson.txt",
+    ] {
+        fs::write(input(stray), "").unwrap();
+        let said = zeef(&[]);
+        check(&said, 78, &[stray, "did you mean in/objection.ndjson"]);
+        fs::remove_file(input(stray)).unwrap();
+    }
+    fs::write(input("unrelated.ndjson"), "").unwrap();
+    check(
+        &zeef(&[]),
+        78,
+        &["in/unrelated.ndjson is no source", "objection"],
+    );
+    fs::remove_file(input("unrelated.ndjson")).unwrap();
+    // A new kind gets its file; then it has to stay.
+    fs::write(input("README.txt"), "").unwrap();
+    let said = zeef(&["--until-end"]);
+    check(
+        &said,
+        0,
+        &["in/objection.ndjson was not there", "in/consent.ndjson"],
+    );
+    check(&zeef(&[]), 0, &[]);
+    fs::remove_file(input("objection.ndjson")).unwrap();
+    let said = zeef(&[]);
+    check(
+        &said,
+        78,
+        &["in/objection.ndjson is missing", "put it back"],
+    );
+    assert!(!input("objection.ndjson").exists());
+    fs::write(input("objection.ndjson"), "").unwrap();
+    check(&zeef(&[]), 0, &[]);
+    // A lane is forgotten by its name.
+    let forget = |lane: &str| run(&["forget", lane, "--config", config, "--directory", directory]);
+    check(&forget("mian"), 2, &["did you mean `main`"]);
+    check(&forget("main"), 0, &["main"]);
+    check(&zeef(&[]), 0, &[]);
 }
 
 fn bench(words: &[&str], input: &str) -> Said {

@@ -39,17 +39,22 @@ fn run(config: &str, root: &Path) -> Command {
 
 /// Every output but the dead letters, which carry the time of their batch.
 fn outputs(root: &Path) -> BTreeMap<String, String> {
-    fs::read_dir(root.join("out"))
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
-        .filter(|(name, _)| name.starts_with("out."))
+    let list = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let owners = list(&root.join("out")).filter(|owner| !owner.ends_with("zeef"));
+    owners
+        .flat_map(|owner| list(&owner))
+        .map(|path| (path.display().to_string(), path))
+        .map(|(name, path)| (name.rsplit('/').next().unwrap().to_owned(), path))
         .map(|(name, path)| (name, fs::read_to_string(path).unwrap()))
         .collect()
 }
 
 fn dead_letters(root: &Path) -> usize {
-    let path = root.join("out/zeef.dead-letters.ndjson");
+    let path = root.join("out/zeef/zeef.dead-letters.ndjson");
     fs::read_to_string(path).unwrap().lines().count()
 }
 

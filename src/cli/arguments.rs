@@ -39,7 +39,7 @@ pub struct LogArguments {
 ///
 /// Reads records from Kafka, decides for each recipient, and publishes what it
 /// may see; each batch is one transaction. With --directory the same is done
-/// with files: DIR/in/SOURCE.ndjson in, DIR/out/TOPIC.ndjson out.
+/// with files: DIR/in/SOURCE.ndjson in, DIR/out/RECIPIENT/TOPIC.ndjson out.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef run                                  from and to the Kafka of config/zeef.toml
@@ -55,7 +55,8 @@ pub struct RunArguments {
     pub config: ConfigArguments,
     #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// Read DIR/in/SOURCE.ndjson and write DIR/out/TOPIC.ndjson instead of Kafka
+    /// Read DIR/in/SOURCE.ndjson and write DIR/out/RECIPIENT/TOPIC.ndjson instead
+    /// of Kafka. Inputs may only grow
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// With --directory: go on when the input ends, and pick up new lines
@@ -149,8 +150,57 @@ pub struct TopicsArguments {
 Each file is replaced whole: whoever has it open goes on seeing the old one.
 
 Exit codes: 0 fine, 1 the disk refused and nothing is lost, 70 the folder is no
-directory of zeef or is damaged, 75 a run has it.")]
+directory of zeef or is not as it was left, 75 a run has it, 78 the config is wrong.")]
 pub struct CompactArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The folder with in/, out/ and .zeef/
+    #[arg(long, value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// Go on in spite of one finding
+///
+/// A start that finds something lost or changed says what, what would follow, and
+/// a code. The code accepts that finding and no other; it is of no use once
+/// something was committed. What was accepted, and why, stays in .zeef/accepted.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef accept 7k2m9x4c0qrt --directory /srv/zeef --reason 'restored by hand, see ticket 12'
+
+Exit codes: 0 accepted, 1 nothing that was found has this code, 70 the folder is no
+directory of zeef, 75 a run has it, 78 the config is wrong.")]
+pub struct AcceptArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// As it stands in the message
+    #[arg(value_name = "CODE")]
+    pub code: String,
+    /// The folder with in/, out/ and .zeef/
+    #[arg(long, value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Why; kept beside the finding
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+}
+
+/// Begin a lane anew, without knowing what its recipients have
+///
+/// Its positions and its state are removed; the next run reads all input from its
+/// beginning, and sends again what recipients may have. What it does not send again
+/// stays with them: zeef can never take it back, and says how much they have.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef forget main --directory /srv/zeef
+
+Exit codes: 0 forgotten, 2 there is no such lane, 70 the folder cannot be written, 75
+a run has it, 78 the config is wrong.")]
+pub struct ForgetArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The lane
+    #[arg(value_name = "LANE")]
+    pub lane: String,
     /// The folder with in/, out/ and .zeef/
     #[arg(long, value_name = "DIR")]
     pub directory: PathBuf,

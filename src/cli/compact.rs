@@ -5,10 +5,11 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::arguments::CompactArguments;
+use super::directory;
 use super::exit::Exit;
 use super::screen::Screen;
 use super::table::{Cell, Table};
-use crate::transport::directory::{Compacted, Directory, DirectorySettings};
+use crate::transport::directory::Compacted;
 
 /// Compacts every output and state of a directory.
 ///
@@ -17,13 +18,8 @@ use crate::transport::directory::{Compacted, Directory, DirectorySettings};
 /// A folder that is no directory of zeef, is in use, or cannot be written.
 pub(super) fn run(arguments: &CompactArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let root = &arguments.directory;
-    let settings = DirectorySettings {
-        root: root.clone(),
-        follow: false,
-        line_bytes_max: usize::MAX,
-    };
-    let directory = Directory::open(settings);
-    let directory = directory.with_context(|| format!("failed to open {}", root.display()))?;
+    let settings = directory::settings(root, &arguments.config.config)?;
+    let directory = directory::open(settings)?;
     let files = directory
         .compact()
         .with_context(|| format!("failed to compact {}", root.display()))?;
@@ -41,7 +37,7 @@ fn show(screen: &mut Screen, files: &[Compacted]) -> anyhow::Result<()> {
     for file in files {
         let folder = if file.state { ".zeef" } else { "out" };
         table.row(vec![
-            Cell::from(format!("{folder}/{}.ndjson", file.topic)),
+            Cell::from(format!("{folder}/{}.ndjson", file.name)),
             Cell::number(file.lines_before),
             Cell::number(file.lines_after),
             Cell::number(file.bytes_before),

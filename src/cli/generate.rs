@@ -4,12 +4,14 @@
 //! `sample`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::OFlags;
 
 use crate::json::write;
 use crate::sample::{Library, Settings, Source};
@@ -128,7 +130,8 @@ pub(super) enum Existing {
     Replace,
 }
 
-/// Files `DIR/in/SOURCE.ndjson`, as the directory transport reads them.
+/// Files `DIR/in/SOURCE.ndjson`, as the directory transport reads them: for this
+/// user alone, and never through a link.
 pub(super) struct DirectorySink {
     folder: PathBuf,
     files: BTreeMap<&'static str, BufWriter<File>>,
@@ -152,8 +155,11 @@ impl DirectorySink {
             );
             return Err(Failure::Usage(text).into());
         }
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("{} cannot be made", folder.display()))?;
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder);
+        made.with_context(|| format!("{} cannot be made", folder.display()))?;
         let mut files = BTreeMap::new();
         for source in Source::ALL {
             let path = path(source);
@@ -162,6 +168,8 @@ impl DirectorySink {
                 .write(true)
                 .append(existing == Existing::Append)
                 .truncate(existing != Existing::Append)
+                .mode(0o600)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path)
                 .with_context(|| format!("{} cannot be written", path.display()))?;
             files.insert(source.as_str(), BufWriter::new(file));

@@ -11,6 +11,9 @@ use crate::json::members::{self, Members, after, leading_string};
 use crate::policy::reason::Reason;
 use crate::transport::Payload;
 
+/// Some editors put this before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// One line that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -62,7 +65,11 @@ impl Lines {
             if reader.read_until(b'\n', &mut bytes)? == 0 {
                 break;
             }
-            let line = bytes.trim_ascii();
+            let mut line = bytes.as_slice();
+            if number == 1 {
+                line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            }
+            let line = line.trim_ascii();
             if line.is_empty() {
                 continue;
             }
@@ -176,6 +183,8 @@ mod tests {
             "2: loan p1 [1]; 4: patron p null",
         );
         check(r#"{"source":"loan","value":1}"#, "1: loan - 1");
+        let marked = "\u{feff}{\"source\":\"loan\",\"value\":1}\n";
+        check(marked.repeat(2), "1: loan - 1; 2: lost");
         check(r#"{"source":"loan","key":null,"value":1}"#, "1: loan - 1");
     }
 

@@ -3,6 +3,7 @@
 //! Parses the command line, calls the rooms below, and shows what they say.
 //! What a record may become is decided elsewhere.
 
+mod accept;
 pub mod arguments;
 mod bench;
 mod check;
@@ -10,9 +11,11 @@ mod compact;
 mod completions;
 mod config;
 mod demo;
+mod directory;
 mod exit;
 mod explain;
 mod flat;
+mod forget;
 mod generate;
 mod holds;
 mod kafka;
@@ -36,9 +39,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use arguments::{
-    BenchArguments, CheckArguments, CompactArguments, CompletionsArguments, DemoArguments,
-    ExplainArguments, GenerateArguments, HoldsArguments, KeysArguments, ListArguments,
-    ProjectArguments, RunArguments, TopicsArguments,
+    AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
+    DemoArguments, ExplainArguments, ForgetArguments, GenerateArguments, HoldsArguments,
+    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -78,6 +81,8 @@ enum Command {
     Run(RunArguments),
     Topics(TopicsArguments),
     Compact(CompactArguments),
+    Accept(AcceptArguments),
+    Forget(ForgetArguments),
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
@@ -112,6 +117,8 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Run(arguments) => run::run(arguments),
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
+        Command::Accept(arguments) => accept::run(arguments, &mut screen),
+        Command::Forget(arguments) => forget::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),
         Command::Project(arguments) => project::run(arguments),

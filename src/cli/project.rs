@@ -8,14 +8,16 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use crate::daemon::clock;
+use crate::daemon::run::holds;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::engine::state::Namer;
 use crate::engine::tally::Tally;
 use crate::json::write;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::reason::Reason;
 use crate::policy::{Loaded, Policy};
-use crate::transport::{Input, LanePlan, Outbox, Output, SourceId};
+use crate::transport::{Input, LanePlan, Outbox, Output, OutputRole, SourceId};
 
 use super::arguments::{AtArguments, ProjectArguments};
 use super::config::{self, check_recipient, load};
@@ -39,10 +41,13 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     let lines = Lines::read(io::stdin().lock())?;
     check_sources(&loaded.policy, &lines.messages)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut run = Run::new(&lane, &loaded, batch_time(&arguments.at));
-    let order = match arguments.in_order {
-        true => Order::AsTheyCome,
-        false => Order::GatesFirst,
+    let now = batch_time(&arguments.at);
+    let (mut run, order) = match keys.state().filter(|_| !arguments.in_order) {
+        Some(state) => {
+            let run = Run::with_state(&lane, &loaded, now, Namer::new(state));
+            (run, Order::GatesFirst)
+        }
+        None => (Run::new(&lane, &loaded, now), Order::AsTheyCome),
     };
     run.decide(&lines.messages, order, |topic, output| {
         write_output(&mut out, topic, output)
@@ -91,17 +96,17 @@ pub(super) fn check_sources(policy: &Policy, messages: &[Message]) -> Result<(),
     let names = kinds.flat_map(|kind| [kind.name.as_str(), kind.topic.as_str()]);
     let mut names: Vec<&str> = names.collect();
     names.dedup();
-    let text = config::unknown("source", &shortened(&wrong.source), names);
-    Err(Failure::Usage(format!("line {}: {text}", wrong.line)))
-}
-
-/// A source's name, as far as one may be shown that is no name.
-fn shortened(source: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    match source.chars().all(plain) && source.len() <= 64 {
-        true => source.to_owned(),
-        false => "...".to_owned(),
-    }
+    // What stands in a line is never shown, wherever it stands.
+    let line = wrong.line;
+    Err(Failure::Usage(
+        match config::near(&wrong.source, names.iter().copied()) {
+            Some(name) => format!("line {line}: unknown source: did you mean `{name}`?"),
+            None => format!(
+                "line {line}: unknown source: expected one of {}",
+                names.join(", ")
+            ),
+        },
+    ))
 }
 
 /// In which order lines are decided.
@@ -114,7 +119,8 @@ pub(super) enum Order {
     AsTheyCome,
 }
 
-/// Records decided without a transport, all in one batch.
+/// Records decided without a transport, all in one batch. With a state, what a
+/// later line changes is taken back or corrected, as a run does.
 pub(super) struct Run<'a> {
     lane: &'a Arc<Lane>,
     policy: &'a Policy,
@@ -128,7 +134,25 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(lane: &'a Arc<Lane>, loaded: &'a Loaded, now: BatchTime) -> Run<'a> {
-        let mut pipeline = Pipeline::new(Arc::clone(lane));
+        Run::of(Pipeline::new(Arc::clone(lane)), (lane, loaded), now)
+    }
+
+    pub(super) fn with_state(
+        lane: &'a Arc<Lane>,
+        loaded: &'a Loaded,
+        now: BatchTime,
+        namer: Namer,
+    ) -> Run<'a> {
+        let holds = holds(&loaded.daemon);
+        let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
+        Run::of(pipeline, (lane, loaded), now)
+    }
+
+    fn of(
+        mut pipeline: Pipeline,
+        (lane, loaded): (&'a Arc<Lane>, &'a Loaded),
+        now: BatchTime,
+    ) -> Run<'a> {
         pipeline.begin(now);
         Run {
             lane,
@@ -171,7 +195,46 @@ impl<'a> Run<'a> {
             for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
                 self.decide_one(message, *at, &mut outbox, &mut take)?;
             }
+            self.decide_again(&placed, &mut outbox, &mut take)?;
         }
+        Ok(())
+    }
+
+    /// Decides again what something else than a new version changed.
+    fn decide_again(
+        &mut self,
+        placed: &[(&Message, usize)],
+        outbox: &mut Outbox,
+        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while self.pipeline.again_len() > 0 {
+            for place in self.pipeline.again(outbox) {
+                let is_there = |one: &&(&Message, usize)| {
+                    let input = input(one.0, one.1);
+                    (input.source, input.offset) == (place.source, place.offset)
+                };
+                let message = placed.iter().find(is_there);
+                let input = message.map(|(message, at)| input(message, *at));
+                self.pipeline.decide_again(place, input, outbox);
+            }
+            self.hand_out(outbox, take)?;
+        }
+        Ok(())
+    }
+
+    /// Hands out what is for recipients.
+    fn hand_out(
+        &self,
+        outbox: &mut Outbox,
+        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for output in outbox.iter() {
+            let plan = &self.plan.outputs[usize::from(output.output.0)];
+            if plan.role == OutputRole::Recipient {
+                take(&plan.topic, &output)?;
+            }
+        }
+        outbox.clear();
         Ok(())
     }
 
@@ -185,14 +248,7 @@ impl<'a> Run<'a> {
         let before = self.pipeline.tally().dead_letters;
         self.pipeline.decide(&input(message, at), outbox);
         note_dead(&mut self.dead, &before, self.pipeline.tally(), message.line);
-        for output in outbox.iter() {
-            if output.output != self.lane.dead_letters {
-                let plan = &self.plan.outputs[usize::from(output.output.0)];
-                take(&plan.topic, &output)?;
-            }
-        }
-        outbox.clear();
-        Ok(())
+        self.hand_out(outbox, take)
     }
 
     fn source_of(&self, message: &Message) -> Option<usize> {

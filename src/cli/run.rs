@@ -1,19 +1,22 @@
 //! `zeef run`: the daemon, and the nightly run.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::arguments::RunArguments;
 use super::config;
+use super::directory;
 use super::exit::{Exit, Failure};
 use super::kafka;
 use super::logging;
-use crate::daemon::run::{self, Outcome, World};
+use crate::daemon::run::{self, LaneRun, Outcome, World};
 use crate::daemon::topics::Survey;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
 use crate::transport::Stop;
+use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
 
 /// Runs until it is asked to stop, or its input ends.
@@ -44,10 +47,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     );
     let stop = Stop::default();
     let world = match &arguments.directory {
-        Some(root) => World::Directory(
-            run::open_directory(root, arguments.follow, &loaded.daemon)
-                .with_context(|| format!("failed to open {}", root.display()))?,
-        ),
+        Some(root) => World::Directory(in_directory(root, arguments, (&loaded, &keys), &lanes)?),
         None => on_kafka(arguments, &loaded)?,
     };
     let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
@@ -62,6 +62,28 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             Exit::Stopped
         }
     })
+}
+
+/// Opens a directory, and looks whether all that it needs is there.
+fn in_directory(
+    root: &Path,
+    arguments: &RunArguments,
+    (loaded, keys): (&Loaded, &KeyRing),
+    lanes: &[LaneRun],
+) -> anyhow::Result<Directory> {
+    let directory = directory::open(DirectorySettings {
+        follow: arguments.follow,
+        ..directory::with_keys(root, loaded, keys)?
+    })?;
+    let new = directory::check_sources(&directory, &loaded.policy, lanes)?;
+    directory.compare()?;
+    for topic in new {
+        directory.make_input(&topic)?;
+        tracing::warn!(
+            "in/{topic}.ndjson was not there, and no run has read it yet: an empty one was made"
+        );
+    }
+    Ok(directory)
 }
 
 /// A nightly run over files opens no port unless it is told to.

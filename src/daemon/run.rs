@@ -20,20 +20,21 @@ use super::metrics::Metrics;
 use super::papers::Papers;
 use super::worker::{BatchBounds, Ended, Worker};
 use crate::engine::holding::{Continuity, Holds, STATE_PRINT, print_of};
-use crate::engine::lane::{CompileError, Lane, Options};
+use crate::engine::lane::{CompileError, DEAD_LETTERS_TOPIC, Lane, Options};
 use crate::engine::meter::{Meter, Rate};
 use crate::engine::pipeline::Pipeline;
 use crate::engine::record::Limits;
 use crate::engine::state::Namer;
 use crate::json::scan::Bounds;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, Pseudonymiser, STATE_KEY};
+use crate::policy::catalogue::Role;
+use crate::policy::pseudonym::{Key, KeyRing, Meaning, Pseudonymiser, STATE_KEY};
 use crate::policy::settings::DaemonSettings;
 use crate::transport::commands::Commands;
 use crate::transport::continuity::KeyPrint;
-use crate::transport::directory::{Directory, DirectorySettings};
+use crate::transport::directory::{self, Directory, DirectorySettings};
 use crate::transport::kafka::{KafkaSettings, KafkaTransport};
-use crate::transport::{Fault, LanePlan, Stop, Transport};
+use crate::transport::{Fault, LanePlan, OWN, Stop, Transport};
 
 /// How often the values recorded by the metrics are summed up.
 const SUM_UP: Duration = Duration::from_secs(1);
@@ -170,23 +171,58 @@ pub fn holds(daemon: &DaemonSettings) -> Holds {
     }
 }
 
-/// Opens the directory transport of a run.
-///
-/// # Errors
-///
-/// [`Fault::Twin`] where another process uses the directory.
-pub fn open_directory(
+/// Returns what a directory is opened with, where a run ends; `None` without the
+/// key of the state. `keys` may lack those of recipients.
+#[must_use]
+pub fn directory_settings(
     root: &std::path::Path,
-    follow: bool,
-    daemon: &DaemonSettings,
-) -> Result<Directory, Fault> {
+    loaded: &Loaded,
+    keys: &KeyRing,
+) -> Option<DirectorySettings> {
     /// A line is a record with its key and the words around them.
     const SLACK: usize = 64 << 10;
-    Directory::open(DirectorySettings {
-        root: root.to_owned(),
-        follow,
-        line_bytes_max: daemon.limits.record_bytes + SLACK,
+    let state = keys.state()?;
+    let policy = &loaded.policy;
+    let recipients = || policy.recipients.iter().chain(&policy.disabled);
+    let mut prints: BTreeMap<String, KeyPrint> = policy
+        .recipients
+        .iter()
+        .filter_map(|one| Some((one.name.clone(), key_print(keys.key(&one.name)?))))
+        .collect();
+    prints.insert(directory::STATE_KEY.to_owned(), key_print(state));
+    let mut owners: BTreeMap<String, String> = recipients()
+        .flat_map(|one| one.topics.names().map(|topic| (topic, &one.name)))
+        .map(|(topic, name)| (topic.to_owned(), name.clone()))
+        .collect();
+    owners.insert(DEAD_LETTERS_TOPIC.to_owned(), OWN.to_owned());
+    let gates = policy.kinds.iter().filter(|kind| kind.role != Role::Record);
+    Some(DirectorySettings {
+        keys: prints,
+        gates: gates.map(|kind| kind.topic.clone()).collect(),
+        owners,
+        group_read: loaded.daemon.directory.group_read,
+        line_bytes_max: loaded.daemon.limits.record_bytes + SLACK,
+        ..DirectorySettings::new(root, fingerprinter(state))
     })
+}
+
+/// Makes the hash of lines, rows and seals in a directory.
+fn fingerprinter(state: &Key) -> Fingerprinter {
+    let namer = Namer::new(state);
+    let part = |number: u8| namer.hash(&[b"directory ", &[number][..]].concat());
+    Fingerprinter::new([1, 2, 3, 4].map(part))
+}
+
+/// A key as far as it may be shown.
+fn key_print(key: &Key) -> KeyPrint {
+    let meaning = Meaning::new("zeef", "key");
+    let print = Pseudonymiser::new(key)
+        .pseudonym(&meaning, "", "print")
+        .text();
+    KeyPrint {
+        id: key.id().to_owned(),
+        print: String::from_utf8_lossy(&print).into_owned(),
+    }
 }
 
 /// All that the threads of a run share.

@@ -34,6 +34,7 @@ pub struct DaemonSettings {
     pub topics: TopicSettings,
     pub holds: Holds,
     pub state: StateSettings,
+    pub directory: DirectorySection,
     pub keys: KeySettings,
     pub masks: MaskDefaults,
 }
@@ -338,6 +339,13 @@ impl Default for StateSettings {
     }
 }
 
+/// How `zeef run --directory` writes its files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectorySection {
+    /// Outputs can be read by the group of the process, too.
+    pub group_read: bool,
+}
+
 /// Where the keys of pseudonyms lie, and that of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KeySettings {
@@ -477,6 +485,7 @@ pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>)
         topics: topics(root),
         holds: holds(root),
         state: state(root),
+        directory: directory(root),
         keys: keys(root, folder, recipients),
         masks: MaskDefaults::default(),
     }
@@ -997,6 +1006,17 @@ fn state(root: &Table<'_>) -> StateSettings {
     };
     table.finish();
     state
+}
+
+fn directory(root: &Table<'_>) -> DirectorySection {
+    let Some(table) = root.table("directory", "how files are written") else {
+        return DirectorySection::default();
+    };
+    let group_read = table.boolean("group_read", "whether the group may read the outputs");
+    table.finish();
+    DirectorySection {
+        group_read: group_read.is_some_and(|group_read| group_read.value),
+    }
 }
 
 fn keys(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> KeySettings {

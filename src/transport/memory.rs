@@ -614,6 +614,7 @@ mod tests {
             sources: vec![source("loan", false), source("patron", true)],
             outputs: vec![OutputPlan {
                 topic: "out.all".to_owned(),
+                owner: "all".to_owned(),
                 day_only: false,
                 role: OutputRole::Recipient,
             }],

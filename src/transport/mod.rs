@@ -64,10 +64,15 @@ pub struct SourcePlan {
 #[derive(Clone, Debug)]
 pub struct OutputPlan {
     pub topic: String,
+    /// The recipient's name, or [`OWN`].
+    pub owner: String,
     /// Timestamps are cut to the UTC day (a pseudonymised recipient).
     pub day_only: bool,
     pub role: OutputRole,
 }
+
+/// The owner of outputs that are for no recipient.
+pub const OWN: &str = "zeef";
 
 /// Whom an output topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

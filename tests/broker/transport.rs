@@ -79,6 +79,7 @@ fn plan() -> LanePlan {
     };
     let output = |topic: &str, role| OutputPlan {
         topic: topic.to_owned(),
+        owner: topic.to_owned(),
         day_only: false,
         role,
     };

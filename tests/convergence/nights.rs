@@ -1,14 +1,15 @@
 //! The same with a directory of files: lines are appended to its sources, and
 //! each night a process reads them to their end.
 
-use std::fs::{self, DirEntry, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use zeef::daemon::worker::Ended;
 use zeef::engine::lane::Lane;
+use zeef::transport::continuity::Fingerprinter;
 use zeef::transport::directory::{Directory, DirectorySettings};
 use zeef::transport::{Fault, Stop};
 
@@ -37,9 +38,8 @@ fn night(
     clock: &Arc<AtomicI64>,
 ) -> Result<(), Fault> {
     let directory = Directory::open(DirectorySettings {
-        root: root.to_owned(),
-        follow: false,
         line_bytes_max: 1 << 20,
+        ..DirectorySettings::new(root, Fingerprinter::new([1, 2, 3, 4]))
     })?;
     for lane in lanes {
         let transport = directory.transport(&lane.plan(), Stop::default())?;
@@ -52,19 +52,30 @@ fn night(
 
 /// How long the outputs are.
 fn written(root: &Path) -> u64 {
-    let files = fs::read_dir(root.join("out")).expect("a folder");
-    let read = |file: Result<DirEntry, _>| fs::read(file.expect("a file").path());
-    files
-        .map(|file| read(file).expect("lines").len() as u64)
+    let outputs = files(&root.join("out")).into_iter();
+    outputs
+        .map(|path| fs::read(path).expect("what it holds").len() as u64)
         .sum()
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a file").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
 }
 
 /// The last line of each key, of all files that zeef wrote.
 fn last_lines(root: &Path) -> Topics {
     let mut topics = Topics::new();
     for folder in ["out", ".zeef"] {
-        for entry in fs::read_dir(root.join(folder)).expect("a folder") {
-            let path = entry.expect("a file").path();
+        for path in files(&root.join(folder)) {
             let Some("ndjson") = path.extension().and_then(|end| end.to_str()) else {
                 continue;
             };
@@ -88,8 +99,7 @@ fn last_lines(root: &Path) -> Topics {
 /// Looks for any of some texts in all files that zeef wrote.
 fn search(root: &Path, texts: &[String]) -> Option<String> {
     for folder in ["out", ".zeef"] {
-        for entry in fs::read_dir(root.join(folder)).expect("a folder") {
-            let path = entry.expect("a file").path();
+        for path in files(&root.join(folder)) {
             let held = fs::read(&path).expect("what it holds");
             let held = String::from_utf8_lossy(&held);
             if texts.iter().any(|text| held.contains(text)) {

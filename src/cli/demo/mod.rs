@@ -16,7 +16,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneRun, holds, lanes, open_directory};
+use crate::daemon::run::{LaneRun, holds, lanes};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
@@ -28,6 +28,7 @@ use crate::transport::Stop;
 
 use super::arguments::DemoArguments;
 use super::config::load;
+use super::directory;
 use super::exit::{Exit, Failure};
 use super::generate::{DirectorySink, Existing, Sink, fill, today};
 use super::key::Keys;
@@ -127,7 +128,7 @@ fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, P
 /// Runs every lane to the end of its input, one after the other.
 fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
     let metrics = Metrics::new(&loaded.policy.version)?;
-    let directory = open_directory(folder, false, &loaded.daemon)?;
+    let directory = directory::open(directory::with_keys(folder, loaded, keys)?)?;
     let spinner = ProgressBar::new_spinner().with_message("deciding");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let mut done = Vec::new();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::daemon::clock;
+use crate::engine::lane::Lane;
 use crate::engine::pipeline::BatchTime;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
@@ -70,7 +71,7 @@ pub(super) fn choose(
     Ok(Some(Chosen {
         patron_id: library.patron_id(index),
         records: library.messages_of(index),
-        received: received(folder, &outputs)?,
+        received: received(folder, &lane, &outputs)?,
     }))
 }
 
@@ -89,11 +90,16 @@ fn read(messages: &[sample::Message]) -> Vec<Message> {
 }
 
 /// Looks up in the partners' files what they have under these keys.
-fn received(folder: &Path, outputs: &Keys) -> anyhow::Result<Vec<(String, String)>> {
+fn received(folder: &Path, lane: &Lane, outputs: &Keys) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let topics: BTreeSet<&String> = outputs.iter().map(|(topic, _)| topic).collect();
     for topic in topics {
-        let path = folder.join("out").join(format!("{topic}.ndjson"));
+        let plan = lane.outputs.iter().find(|plan| plan.topic == *topic);
+        let owner = plan.map_or("", |plan| plan.owner.as_str());
+        let path = folder
+            .join("out")
+            .join(owner)
+            .join(format!("{topic}.ndjson"));
         let text = fs::read_to_string(&path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
         let keys = outputs.iter().filter(|(one, _)| one == topic);

@@ -349,7 +349,7 @@ fn files(screen: &mut Screen, loaded: &Loaded, done: &Done) -> anyhow::Result<()
     row("in/", "the records, a file for each source".to_owned());
     row(
         "out/",
-        "a file for each partner, and the dead letters".to_owned(),
+        "a folder for each partner, and one for the dead letters".to_owned(),
     );
     row("config/", format!("the policy, {}...", version(loaded)));
     table.write(screen, None)?;
@@ -357,7 +357,7 @@ fn files(screen: &mut Screen, loaded: &Loaded, done: &Done) -> anyhow::Result<()
     heading(screen, "WHAT TO TRY", "")?;
     let seed = done.seed;
     let commands = [
-        format!("head -n 3 {folder}/out/out.reservation-slip.ndjson"),
+        format!("head -n 3 {folder}/out/reservation-slip/out.reservation-slip.ndjson"),
         format!("zeef list recipients --config {config}"),
         format!(
             "zeef generate --patrons 1 --seed {seed} --stdout | zeef explain kb-recognition --config {config}"

@@ -21,7 +21,7 @@ use crate::policy::recipient::{
     Topics,
 };
 use crate::policy::term::Term;
-use crate::transport::{OutputId, OutputPlan, OutputRole};
+use crate::transport::{OWN, OutputId, OutputPlan, OutputRole};
 
 const MEMBERSHIP_STATUS: &str = "membership.status";
 const MEMBERSHIP_END: &str = "membership.ends_on";
@@ -121,9 +121,8 @@ impl Lane {
         lane.share_messages();
         lane.share_tests();
         lane.share_answers();
-        lane.dead_letters = lane.output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters, false);
-        let state = format!("{STATE_TOPIC}{name}");
-        lane.state = lane.output(&state, OutputRole::State, false);
+        lane.dead_letters = lane.own_output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters);
+        lane.state = lane.own_output(&format!("{STATE_TOPIC}{name}"), OutputRole::State);
         Ok(lane)
     }
 
@@ -137,12 +136,18 @@ impl Lane {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    fn output(&mut self, topic: &str, role: OutputRole, day_only: bool) -> OutputId {
-        self.outputs.push(OutputPlan {
+    /// Adds an output that is for no recipient.
+    fn own_output(&mut self, topic: &str, role: OutputRole) -> OutputId {
+        self.output(OutputPlan {
             topic: topic.to_owned(),
-            day_only,
+            owner: OWN.to_owned(),
+            day_only: false,
             role,
-        });
+        })
+    }
+
+    fn output(&mut self, plan: OutputPlan) -> OutputId {
+        self.outputs.push(plan);
         OutputId(u16::try_from(self.outputs.len() - 1).unwrap_or(u16::MAX))
     }
 
@@ -462,14 +467,19 @@ impl Compiler<'_> {
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
-        let (role, day_only) = (OutputRole::Recipient, self.recipient.pseudonymised);
+        let plan = |topic: &str| OutputPlan {
+            topic: topic.to_owned(),
+            owner: self.recipient.name.clone(),
+            day_only: self.recipient.pseudonymised,
+            role: OutputRole::Recipient,
+        };
         Ok(match topics {
-            Topics::One(topic) => Route::One(self.lane.output(topic, role, day_only)),
+            Topics::One(topic) => Route::One(self.lane.output(plan(topic))),
             Topics::Each { by, of } => Route::Each {
                 by: self.single(by)?,
                 of: of
                     .iter()
-                    .map(|(party, topic)| (party.clone(), self.lane.output(topic, role, day_only)))
+                    .map(|(party, topic)| (party.clone(), self.lane.output(plan(topic))))
                     .collect(),
             },
         })

@@ -866,6 +866,11 @@ fn each_mistake_in_the_settings_is_told() {
         &["unknown key `sweep_second`: did you mean `sweep_seconds`?"],
     );
     check(
+        "# group_read = false",
+        "group_reads = true",
+        &["unknown key `group_reads`: did you mean `group_read`?"],
+    );
+    check(
         "# state = { env = \"ZEEF_KEY_STATE\" }",
         "state = \"a:geheim\" #",
         &[
@@ -909,6 +914,8 @@ fn settings_are_read() {
         days = 7
         [state]
         sweep_seconds = 5
+        [directory]
+        group_read = true
         [admin]
         listen = "none"
     "#,
@@ -939,6 +946,7 @@ fn settings_are_read() {
     assert_eq!(policy.patron_term.to_string(), "P18M");
     assert_eq!((daemon.holds.records, daemon.holds.days), (100_000, 7));
     assert_eq!(daemon.state.sweep_seconds, 5);
+    assert!(daemon.directory.group_read);
     let own = daemon.keys.source("zeef.state").to_string();
     assert!(own.ends_with("/own.key"), "{own}");
     let file = daemon.keys.source("deurwaarder").to_string();

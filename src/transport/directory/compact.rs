@@ -6,12 +6,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 
+use super::committed::StateFile;
 use super::disk::{Disk, Failure};
 use super::journal::{Journal, Replace};
+use super::layout::length_of;
 use super::line::Line;
 use super::reader::{Found, Reader};
-use super::store::{Store, length_of};
+use super::store::Store;
 use crate::transport::{Fault, Payload};
 
 /// How much is written at a time, in bytes.
@@ -20,7 +23,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// What compaction made of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compacted {
-    pub topic: String,
+    /// `OWNER/TOPIC` of an output, `TOPIC` of a state.
+    pub name: String,
     /// It is the state of a lane, and no output.
     pub state: bool,
     pub lines_before: u64,
@@ -64,7 +68,7 @@ impl Kept {
 
     fn note(&mut self, offset: u64, line: &[u8]) {
         self.lines += 1;
-        let read = Line::read(line);
+        let read = Line::read(line, false);
         let (Some(key), Some(null)) = (read.key, null(read.payload)) else {
             return;
         };
@@ -86,7 +90,7 @@ impl Kept {
     }
 
     fn stays(&self, offset: u64, line: &[u8]) -> bool {
-        let read = Line::read(line);
+        let read = Line::read(line, false);
         let (Some(key), Some(null)) = (read.key, null(read.payload)) else {
             return true;
         };
@@ -106,7 +110,7 @@ fn null(payload: Payload<'_>) -> Option<bool> {
 
 /// A file that zeef writes: an output, or the state of a lane.
 struct Written {
-    topic: String,
+    name: String,
     state: bool,
 }
 
@@ -114,10 +118,8 @@ struct Written {
 enum Rewritten {
     /// All of the file stays, or enough.
     Whole,
-    /// The file is not as zeef wrote it; it is left alone.
-    Foreign,
-    /// What stays is written beside it.
-    Beside(Compacted),
+    /// What stays is written beside it; of a state, what it is then.
+    Beside(Compacted, StateFile),
 }
 
 impl Store {
@@ -129,27 +131,33 @@ impl Store {
     /// As [`commit`](Store::commit).
     pub(super) fn compact(&mut self, all: bool) -> Result<Vec<Compacted>, Fault> {
         self.recover()?;
-        let (mut done, mut left) = (Vec::new(), false);
+        let mut done = Vec::new();
+        let mut committed = self.next();
         for file in self.files(all) {
             let rewritten = self.rewrite(&file, all);
-            match rewritten.map_err(|failure| Fault::Abort(failure.to_string()))? {
-                Rewritten::Whole => {}
-                Rewritten::Foreign => left = true,
-                Rewritten::Beside(compacted) => done.push(compacted),
+            let rewritten = rewritten.map_err(|failure| Fault::Abort(failure.to_string()))?;
+            if let Rewritten::Beside(compacted, after) = rewritten {
+                let name = compacted.name.clone();
+                match compacted.state {
+                    true => drop(committed.state.insert(name, after)),
+                    false => drop(committed.outputs.insert(name, compacted.bytes_after)),
+                }
+                done.push(compacted);
             }
         }
-        let mut committed = self.committed.clone();
-        committed.taken_back &= !all || left;
-        if done.is_empty() && committed == self.committed {
+        committed.taken_back &= !all;
+        if done.is_empty() && committed.taken_back == self.committed.taken_back {
             return Ok(done);
         }
-        committed.commit += 1;
         let replaces = done.iter().map(|file| Replace {
-            topic: Cow::Borrowed(&file.topic),
+            name: Cow::Borrowed(&file.name),
             state: file.state,
-            length: file.bytes_after,
         });
-        self.carry_out(Journal::replacing(replaces.collect(), committed))?;
+        self.carry_out(&Journal {
+            replaces: replaces.collect(),
+            committed,
+            ..Journal::default()
+        })?;
         Ok(done)
     }
 
@@ -168,11 +176,11 @@ impl Store {
     fn files(&self, all: bool) -> Vec<Written> {
         let outputs = self.committed.outputs.keys().filter(|_| all);
         let states = self.committed.state.keys();
-        let outputs = outputs.map(|topic| (topic, false));
+        let outputs = outputs.map(|name| (name, false));
         outputs
             .chain(states.map(|topic| (topic, true)))
-            .map(|(topic, state)| Written {
-                topic: topic.clone(),
+            .map(|(name, state)| Written {
+                name: name.clone(),
                 state,
             })
             .collect()
@@ -180,41 +188,43 @@ impl Store {
 
     /// Writes what stays of a file beside it.
     fn rewrite(&mut self, file: &Written, all: bool) -> Result<Rewritten, Failure> {
-        let found = length_of(&self.layout.written(&file.topic, file.state))?;
-        let committed = self.committed.state.get(&file.topic).copied();
-        let length = committed.filter(|_| file.state).unwrap_or(found);
-        if length > found {
-            return Ok(Rewritten::Foreign);
-        }
+        let length = length_of(&self.layout.written(&file.name, file.state))?;
         let mut kept = Kept::new(file.state);
-        let whole = self.each_line(file, length, |_, offset, line| {
+        self.each_line(file, length, |_, offset, line| {
             kept.note(offset, line);
             Ok(())
         })?;
-        if !whole {
-            return Ok(Rewritten::Foreign);
-        }
         let least = if all { 1 } else { length / 2 };
         if kept.dropped_bytes < least.max(1) {
             return Ok(Rewritten::Whole);
         }
-        let bytes_after = self.write_kept(file, length, &kept)?;
-        Ok(Rewritten::Beside(Compacted {
-            topic: file.topic.clone(),
+        let after = self.write_kept(file, length, &kept)?;
+        let compacted = Compacted {
+            name: file.name.clone(),
             state: file.state,
             lines_before: kept.lines,
             lines_after: kept.lines - kept.dropped_lines,
             bytes_before: length,
-            bytes_after,
-        }))
+            bytes_after: after.length,
+        };
+        Ok(Rewritten::Beside(compacted, after))
     }
 
-    fn write_kept(&mut self, file: &Written, length: u64, kept: &Kept) -> Result<u64, Failure> {
-        let path = self.layout.rewritten(&file.topic, file.state);
-        let mut new = self.disk.create(&path)?;
+    /// Writes what stays; says how long it is, and of a state what its rows are.
+    fn write_kept(
+        &mut self,
+        file: &Written,
+        length: u64,
+        kept: &Kept,
+    ) -> Result<StateFile, Failure> {
+        let path = self.layout.rewritten(&file.name, file.state);
+        let mode = self.layout.file_mode(file.state);
+        let mut new = self.disk.create(&path, mode)?;
         let (mut piece, mut written) = (Vec::new(), 0);
+        let (mut after, prints) = (StateFile::default(), self.prints());
         self.each_line(file, length, |disk, offset, line| {
             if kept.stays(offset, line) {
+                after.add(&prints, line);
                 piece.extend_from_slice(line);
                 piece.push(b'\n');
             }
@@ -227,43 +237,42 @@ impl Store {
         })?;
         self.disk.write(&mut new, written, &piece)?;
         self.disk.sync(&new)?;
-        Ok(written + piece.len() as u64)
+        Ok(after)
     }
 
-    /// Hands out every line of a file with its offset. False where the file does
-    /// not end with a line: then it is not as zeef wrote it.
+    /// Hands out every line of a file with its offset.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`], also where the file does not end with a line.
     fn each_line(
         &mut self,
         file: &Written,
         end: u64,
         mut take: impl FnMut(&mut dyn Disk, u64, &[u8]) -> Result<(), Failure>,
-    ) -> Result<bool, Failure> {
-        let path = self.layout.written(&file.topic, file.state);
-        let mut reader = Reader::new(path, usize::MAX, 0);
+    ) -> Result<(), Failure> {
+        let path = self.layout.written(&file.name, file.state);
+        let mut reader = Reader::new(path.clone(), usize::MAX, 0);
         reader.open()?;
         while let Found::Line { offset, bytes } = reader.next(end)? {
             take(&mut *self.disk, offset, reader.bytes(&bytes))?;
         }
-        Ok(reader.position() == end)
+        if reader.position() == end {
+            return Ok(());
+        }
+        let error = io::Error::other("it does not end with a line");
+        Err(Failure::to("compact", &path)(error))
     }
 
     /// Puts what was written beside its file in the file's place, unless that is
-    /// done; says how long the file is then.
-    ///
-    /// An output that was moved away meanwhile took its lines with it: what is
-    /// left of them must not come a second time.
-    pub(super) fn replace(&mut self, replace: &Replace<'_>) -> Result<u64, Failure> {
-        let (topic, state) = (&replace.topic, replace.state);
-        let path = self.layout.written(topic, state);
-        let new = self.layout.rewritten(topic, state);
+    /// done.
+    pub(super) fn replace(&mut self, replace: &Replace<'_>) -> Result<(), Failure> {
+        let path = self.layout.written(&replace.name, replace.state);
+        let new = self.layout.rewritten(&replace.name, replace.state);
         if new.exists() {
-            if path.exists() {
-                self.disk.rename(&new, &path)?;
-            } else {
-                self.disk.remove(&new)?;
-            }
-            self.disk.sync_folder(self.layout.folder(state))?;
+            self.disk.rename(&new, &path)?;
+            self.disk.sync_folder(path.parent().unwrap_or(&path))?;
         }
-        length_of(&path)
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use super::committed::{Committed, FORMAT};
 /// What a batch adds to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Append<'a> {
-    pub(super) topic: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
     /// It is the state of a lane, and no output.
     pub(super) state: bool,
     /// The file's length before, in bytes.
@@ -31,20 +31,48 @@ impl Append<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Replace<'a> {
     #[serde(borrow)]
-    pub(super) topic: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
     /// It is the state of a lane, and no output.
     pub(super) state: bool,
-    /// The new file's length, in bytes.
-    pub(super) length: u64,
 }
 
-/// One batch: what it appends, or which files it replaces, and what is committed
-/// once that is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An output of the version before, which comes into its owner's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Move {
+    pub(super) topic: String,
+    pub(super) name: String,
+}
+
+/// One batch: what it appends, or which files it replaces or moves, and what is
+/// committed once that is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
     pub(super) appends: Vec<Append<'a>>,
     pub(super) replaces: Vec<Replace<'a>>,
+    pub(super) moves: Vec<Move>,
     pub(super) committed: Committed,
+}
+
+/// Why bytes are no journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecodeError {
+    Damaged,
+    /// Of another version: its format, and the number of its commit.
+    Other {
+        format: u32,
+        commit: u64,
+    },
+}
+
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    committed: VersionCommit,
+}
+
+#[derive(Deserialize)]
+struct VersionCommit {
+    commit: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,45 +81,20 @@ struct Head<'a> {
     #[serde(borrow)]
     appends: Vec<AppendHead<'a>>,
     replaces: Vec<Replace<'a>>,
+    moves: Vec<Move>,
     committed: Committed,
 }
 
 #[derive(Serialize, Deserialize)]
 struct AppendHead<'a> {
     #[serde(borrow)]
-    topic: Cow<'a, str>,
+    name: Cow<'a, str>,
     state: bool,
     before: u64,
     length: usize,
 }
 
 impl<'a> Journal<'a> {
-    /// Makes a batch of `appends` whose lengths follow into `committed`.
-    pub(super) fn new(appends: Vec<Append<'a>>, mut committed: Committed) -> Self {
-        for append in &appends {
-            let lengths = committed.lengths_mut(append.state);
-            lengths.insert(append.topic.to_string(), append.after());
-        }
-        Self {
-            appends,
-            replaces: Vec::new(),
-            committed,
-        }
-    }
-
-    /// Makes a batch that replaces files; their lengths follow into `committed`.
-    pub(super) fn replacing(replaces: Vec<Replace<'a>>, mut committed: Committed) -> Self {
-        for replace in &replaces {
-            let lengths = committed.lengths_mut(replace.state);
-            lengths.insert(replace.topic.to_string(), replace.length);
-        }
-        Self {
-            appends: Vec::new(),
-            replaces,
-            committed,
-        }
-    }
-
     /// Hands the bytes to `write`, piece by piece and in order.
     pub(super) fn encode<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut checksum = crc32fast::Hasher::new();
@@ -108,7 +111,7 @@ impl<'a> Journal<'a> {
 
     fn head(&self) -> String {
         let appends = self.appends.iter().map(|append| AppendHead {
-            topic: Cow::Borrowed(append.topic.as_ref()),
+            name: Cow::Borrowed(append.name.as_ref()),
             state: append.state,
             before: append.before,
             length: append.bytes.len(),
@@ -117,6 +120,7 @@ impl<'a> Journal<'a> {
             format: FORMAT,
             appends: appends.collect(),
             replaces: self.replaces.clone(),
+            moves: self.moves.clone(),
             committed: self.committed.clone(),
         };
         // Strings and numbers always serialise; an empty head would be refused
@@ -126,38 +130,52 @@ impl<'a> Journal<'a> {
         text
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; `None` is anything else.
-    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (body, checksum) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
-            return None;
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], where it is anything else.
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (head, rest) = whole(bytes).ok_or(DecodeError::Damaged)?;
+        match serde_json::from_slice::<Version>(head) {
+            Ok(found) if found.format != FORMAT => Err(DecodeError::Other {
+                format: found.format,
+                commit: found.committed.commit,
+            }),
+            _ => Self::parse(head, rest).ok_or(DecodeError::Damaged),
         }
-        let head_end = memchr::memchr(b'\n', body)?;
-        let head: Head<'a> = serde_json::from_slice(&body[..head_end]).ok()?;
-        let mut rest = &body[head_end + 1..];
+    }
+
+    fn parse(head: &'a [u8], mut rest: &'a [u8]) -> Option<Self> {
+        let head: Head<'a> = serde_json::from_slice(head).ok()?;
         let mut appends = Vec::with_capacity(head.appends.len());
-        for AppendHead {
-            topic,
-            state,
-            before,
-            length,
-        } in head.appends
-        {
-            let (bytes, others) = rest.split_at_checked(length)?;
+        for append in head.appends {
+            let (bytes, others) = rest.split_at_checked(append.length)?;
             rest = others;
             appends.push(Append {
-                topic,
-                state,
-                before,
+                name: append.name,
+                state: append.state,
+                before: append.before,
                 bytes,
             });
         }
-        let whole = rest.is_empty() && head.format == FORMAT;
-        whole.then(|| Self {
+        rest.is_empty().then_some(Self {
+            appends,
             replaces: head.replaces,
-            ..Self::new(appends, head.committed)
+            moves: head.moves,
+            committed: head.committed,
         })
     }
+}
+
+/// Splits a journal whose checksum is right into its head and what is appended.
+fn whole(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (body, checksum) = bytes.split_last_chunk::<4>()?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let head_end = memchr::memchr(b'\n', body)?;
+    Some((&body[..head_end], &body[head_end + 1..]))
 }
 
 #[cfg(test)]
@@ -182,25 +200,32 @@ mod tests {
             files in prop::collection::vec((".{0,9}", any::<bool>(), 0_u64..1_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..4),
             flip: prop::sample::Index,
         ) {
-            let appends = files.iter().map(|(topic, state, before, bytes)| Append {
-                topic: Cow::Borrowed(topic),
+            let appends = files.iter().map(|(name, state, before, bytes)| Append {
+                name: Cow::Borrowed(name),
                 state: *state,
                 before: *before,
                 bytes,
             });
-            let mut journal = Journal::new(appends.collect(), Committed::default());
-            let replaces = files.iter().map(|(topic, state, length, _)| Replace {
-                topic: Cow::Borrowed(topic),
+            let replaces = files.iter().map(|(name, state, _, _)| Replace {
+                name: Cow::Borrowed(name),
                 state: *state,
-                length: *length,
             });
-            journal.replaces.extend(replaces);
+            let moves = files.iter().map(|(name, ..)| Move {
+                topic: name.clone(),
+                name: format!("a/{name}"),
+            });
+            let journal = Journal {
+                appends: appends.collect(),
+                replaces: replaces.collect(),
+                moves: moves.collect(),
+                committed: Committed::default(),
+            };
             let mut bytes = encoded(&journal);
-            prop_assert_eq!(Journal::decode(&bytes), Some(journal.clone()));
+            prop_assert_eq!(Journal::decode(&bytes), Ok(journal.clone()));
             let cut = flip.index(bytes.len());
-            prop_assert_eq!(Journal::decode(&bytes[..cut]), None);
+            prop_assert_eq!(Journal::decode(&bytes[..cut]), Err(DecodeError::Damaged));
             bytes[cut] ^= 0x10;
-            prop_assert_eq!(Journal::decode(&bytes), None);
+            prop_assert_eq!(Journal::decode(&bytes), Err(DecodeError::Damaged));
         }
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::committed::Position;
+use super::layout::length_of;
 use super::output::Outputs;
-use super::source::{Again, Source, hand_over};
-use super::store::length_of;
+use super::source::bytes_read;
+use super::source::{Again, Source};
 use super::{Directory, DirectorySettings, PARTITION, each_row, stop};
-use crate::transport::continuity::{self, Finding, Mark};
+use crate::transport::continuity::{Finding, Mark, Position, Trail};
 use crate::transport::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
     Rebuilt, SourceId, Stop, Transport,
@@ -57,16 +57,18 @@ impl DirectoryTransport {
     pub(super) fn new(
         directory: Directory,
         plan: &LanePlan,
-        positions: &BTreeMap<String, Position>,
+        positions: &BTreeMap<String, Trail>,
         stop: Stop,
     ) -> Result<Self, Fault> {
         let sources = (0_u16..)
             .map(SourceId)
             .zip(&plan.sources)
             .map(|(id, source)| {
-                let committed = positions.get(&source.topic).copied().unwrap_or_default();
-                let reader = directory.reader(&source.topic, committed.offset);
-                Source::new(id, source, reader, committed)
+                let committed = positions.get(&source.topic).cloned();
+                let offset = committed.as_ref().map_or(0, bytes_read);
+                let reader = directory.reader(&source.topic, offset);
+                let prints = directory.0.settings.prints;
+                Source::new(id, source, (reader, prints), committed)
             });
         let mut lane = Self {
             lane: plan.name.clone(),
@@ -78,7 +80,32 @@ impl DirectoryTransport {
             ends_known: false,
         };
         lane.look(|_| true)?;
+        lane.write_first_mark(positions)?;
         Ok(lane)
+    }
+
+    /// Commits that the lane begins with its sources, and with its keys, before
+    /// anything is decided: what a run has read is known from then on, also where
+    /// that is nothing.
+    fn write_first_mark(&mut self, positions: &BTreeMap<String, Trail>) -> Result<(), Fault> {
+        let sources = self.sources.iter();
+        let new: BTreeMap<String, Trail> = sources
+            .filter(|source| !positions.contains_key(&source.topic))
+            .map(|source| (source.topic.clone(), source.position()))
+            .collect();
+        let mut store = self.directory.store();
+        if new.is_empty() && !store.has_new_keys() {
+            return Ok(());
+        }
+        store.commit(&self.lane, new, std::iter::empty())
+    }
+
+    /// Refuses a last line without its end, in a run that ends.
+    fn check_last_lines(&self) -> Result<(), Fault> {
+        if self.follows() {
+            return Ok(());
+        }
+        self.sources.iter().try_for_each(Source::check_last_line)
     }
 
     fn follows(&self) -> bool {
@@ -108,6 +135,9 @@ impl DirectoryTransport {
         if !self.ends_known || (self.follows() && !left) {
             self.look(|source| !source.gate)?;
             self.look(|source| source.gate)?;
+            if !self.ends_known {
+                self.check_last_lines()?;
+            }
             self.ends_known = true;
         } else if !self.uncommitted() && (self.follows() || left_others) {
             self.look(|source| source.gate)?;
@@ -143,7 +173,8 @@ impl DirectoryTransport {
                 take(input);
                 Flow::More
             };
-            if hand_over(source.id, &reader, &found, &mut more).is_none() {
+            let handed = source.handing().hand_over(&reader, &found, &mut more);
+            if handed.is_none() {
                 return Ok(Rebuilt::Done);
             }
         }
@@ -213,7 +244,10 @@ impl Transport for DirectoryTransport {
             match self.hand_out(take)? {
                 0 if self.follows() => {}
                 0 if self.uncommitted() => return Ok(Polled::Idle),
-                0 => return Ok(Polled::End),
+                0 => {
+                    self.check_last_lines()?;
+                    return Ok(Polled::End);
+                }
                 count => return Ok(Polled::Records(count)),
             }
             let left = wait.saturating_sub(since.elapsed());
@@ -242,7 +276,7 @@ impl Transport for DirectoryTransport {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
         let known = self.source(source, partition)?;
-        self.read_to(known, known.committed.offset, take)
+        self.read_to(known, known.bytes_committed(), take)
     }
 
     fn read_again(
@@ -300,9 +334,9 @@ impl Transport for DirectoryTransport {
 
     fn commit(&mut self) -> Result<(), Fault> {
         let mut positions = BTreeMap::new();
-        for source in &mut self.sources {
+        for source in &self.sources {
             if source.moved() {
-                positions.insert(source.topic.clone(), source.mark()?);
+                positions.insert(source.topic.clone(), source.position());
             }
         }
         let mut written = self.outputs.written().peekable();
@@ -313,8 +347,8 @@ impl Transport for DirectoryTransport {
             .store()
             .commit(&self.lane, positions.clone(), written)?;
         for source in &mut self.sources {
-            if let Some(position) = positions.get(&source.topic) {
-                source.committed = *position;
+            if let Some(position) = positions.remove(&source.topic) {
+                source.commit(position);
             }
         }
         self.outputs.clear();
@@ -338,8 +372,8 @@ impl Transport for DirectoryTransport {
         Ok(Vec::new())
     }
 
-    fn position(&mut self, _partition: i32, _number: u64) -> continuity::Position {
-        continuity::Position::default()
+    fn position(&mut self, _partition: i32, _number: u64) -> Position {
+        Position::default()
     }
 
     fn clock_ahead_ms(

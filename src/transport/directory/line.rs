@@ -4,6 +4,7 @@
 //! is a record is the engine's to judge.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::json::members::{self, Members};
 use crate::policy::reason::Reason;
@@ -14,27 +15,46 @@ use crate::transport::Payload;
 pub(super) struct Line<'a> {
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) payload: Payload<'a>,
+    /// Further keys of a line of a gate that is refused, each with the byte of the
+    /// line at which it stands.
+    pub(super) others: Vec<(usize, String)>,
 }
 
 impl<'a> Line<'a> {
     /// Reads `bytes`, one line without its end.
     ///
     /// A line that is no message keeps its key where that can still be read:
-    /// what it names must not pass for known.
-    pub(super) fn read(bytes: &'a [u8]) -> Self {
-        let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
-            return Self::refused(Reason::NotUtf8, leading_key(bytes));
+    /// what it names must not pass for known. Of a gate every key is looked for,
+    /// wherever it stands.
+    pub(super) fn read(bytes: &'a [u8], gate: bool) -> Self {
+        let line = match simdutf8::basic::from_utf8(bytes) {
+            Err(_) => Self::refused(Reason::NotUtf8, leading_key(bytes)),
+            Ok(text) => match members::read(text, ["key", "value"]) {
+                Some(members) => Self::from_members(members),
+                None => Self::refused(Reason::NotAMessage, leading_key(bytes)),
+            },
         };
-        match members::read(text, ["key", "value"]) {
-            Some(members) => Self::from_members(members),
-            None => Self::refused(Reason::NotAMessage, leading_key(bytes)),
+        match line.payload {
+            Payload::Refused(_) if gate => line.with_all_keys(bytes),
+            _ => line,
         }
+    }
+
+    fn with_all_keys(mut self, bytes: &[u8]) -> Self {
+        let mut keys = keys_in(bytes);
+        if self.key.is_none() && !keys.is_empty() {
+            self.key = Some(Cow::Owned(keys.remove(0).1));
+        }
+        keys.retain(|(_, key)| self.key.as_deref() != Some(key));
+        self.others = keys;
+        self
     }
 
     pub(super) fn refused(reason: Reason, key: Option<Cow<'a, str>>) -> Self {
         Self {
             key,
             payload: Payload::Refused(reason),
+            others: Vec::new(),
         }
     }
 
@@ -52,7 +72,11 @@ impl<'a> Line<'a> {
             "null" => Payload::Null,
             text => Payload::Bytes(text.as_bytes()),
         };
-        Self { key, payload }
+        Self {
+            key,
+            payload,
+            others: Vec::new(),
+        }
     }
 }
 
@@ -81,6 +105,30 @@ fn text_of(json: &str) -> Text<'_> {
     }
 }
 
+/// Returns each key that some bytes name by `"key":"..."`, once, with the byte at
+/// which it stands; also of text in UTF-16, as far as it is ASCII.
+fn keys_in(line: &[u8]) -> Vec<(usize, String)> {
+    const NAME: &[u8] = b"\"key\"";
+    let plain: Vec<u8>;
+    let (bytes, width) = if memchr::memchr(0, line).is_some() {
+        plain = line.iter().copied().filter(|byte| *byte != 0).collect();
+        (plain.as_slice(), 2)
+    } else {
+        (line, 1)
+    };
+    let mut keys: Vec<(usize, String)> = Vec::new();
+    let mut known = HashSet::new();
+    for at in memchr::memmem::find_iter(bytes, NAME) {
+        let value = members::after(&bytes[at + NAME.len()..], b":");
+        if let Some((key, _)) = value.and_then(members::leading_string)
+            && known.insert(key.clone())
+        {
+            keys.push((at * width, key));
+        }
+    }
+    keys
+}
+
 /// The key of a broken or cut line, where `"key":"..."` is its first member.
 pub(super) fn leading_key(line: &[u8]) -> Option<Cow<'_, str>> {
     let rest = members::after(line, b"{")?;
@@ -97,7 +145,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: impl AsRef<[u8]>, key: Option<&str>, payload: &str) {
-        let line = Line::read(line.as_ref());
+        let line = Line::read(line.as_ref(), false);
         let found = match line.payload {
             Payload::Null => "null".to_owned(),
             Payload::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
@@ -165,6 +213,32 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn check_keys(line: impl AsRef<[u8]>, want: &[(usize, &str)]) {
+        let line = Line::read(line.as_ref(), true);
+        assert!(matches!(line.payload, Payload::Refused(_)));
+        let first = line.key.as_deref().map(|key| (0, key));
+        let others = line.others.iter().map(|(at, key)| (*at, key.as_str()));
+        assert_eq!(first.into_iter().chain(others).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn a_refused_line_of_a_gate_names_all_its_keys() {
+        check_keys("nonsense", &[]);
+        check_keys(
+            r#"{"key":"p1","value":{}}{"key":"p2","value":{}} {"key":"p1"}"#,
+            &[(0, "p1"), (24, "p2")],
+        );
+        check_keys("\u{feff}{\"key\":\"p1\",\"value\":{}}", &[(0, "p1")]);
+        check_keys(r#"{"value":{"a":},"key" : "p\u0031"}"#, &[(0, "p1")]);
+        check_keys(b"\xff{\"key\":\"p1\",\"value\":1}", &[(0, "p1")]);
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut bytes: Vec<u8> = wide(r#"{"key":"p1","value":{}}{"key":"p2"}"#);
+        check_keys(&bytes, &[(0, "p1"), (48, "p2")]);
+        bytes.insert(0, 0);
+        check_keys(&bytes, &[(0, "p1"), (48, "p2")]);
+    }
+
     #[test]
     fn bytes_that_are_no_text() {
         let refused = "refused: not_utf8";
@@ -191,11 +265,11 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes: Vec<u8>, cut in 0_usize..60) {
-            let _ = Line::read(&bytes);
+            let _ = Line::read(&bytes, true);
             let mut line = br#"{"key":"p\u0031","value":{"a":[1,"\\"]}} "#.to_vec();
             line.truncate(cut);
             line.extend(&bytes);
-            let _ = Line::read(&line);
+            let _ = Line::read(&line, true);
         }
 
         #[test]

@@ -2,12 +2,18 @@
 //!
 //! ```text
 //! DIR/in/TOPIC.ndjson         a source: lines {"key":...,"value":...}
-//! DIR/out/TOPIC.ndjson        an output, in the same form
+//! DIR/out/OWNER/TOPIC.ndjson  an output, in the same form; OWNER is a recipient,
+//!                             or `zeef` for the dead letters
 //! DIR/.zeef/TOPIC.ndjson      a lane's state, in the same form
-//! DIR/.zeef/committed.json    lengths of all these, positions in the sources
+//! DIR/.zeef/committed.json    the mark: lengths of all these, positions in the
+//!                             sources, keys in use, and a seal
+//! DIR/.zeef/accepted/CODE     a finding that an operator accepted
 //! DIR/.zeef/journal           a commit that is being made
 //! DIR/.zeef/lock              held while a process works here
 //! ```
+//!
+//! **Inputs may only grow.** The offset of a line is that of its first byte. A
+//! last line without its end waits with `follow`, and stops a run that ends.
 //!
 //! **A commit** is one batch of one lane: what it appends to any number of
 //! outputs and to its state, and its positions.
@@ -29,11 +35,10 @@
 //! alike, reads `committed.json` first and then each output up to the length
 //! in its `outputs`. `committed.json` itself is always a whole one.
 //!
-//! **Moving outputs away.** An output may be moved away when its length is the
-//! committed one; it starts anew with the next batch. Inputs may only grow: a
-//! position is a number of bytes, and one that does not fit stops the lane.
-//! **State** is as long as `committed.json` says: a file that is shorter stops
-//! the lane, and what lies behind is written over.
+//! **Continuity.** A start compares everything with the mark before anything is
+//! decided, over all lanes: outputs and states, inputs up to where they were read,
+//! keys. What is not as it was left stops the start, and says what is lost and what
+//! would follow; an operator accepts one such finding by its code ([`compare`]).
 //!
 //! **Compaction** leaves the last line of each key: what is left of a file is
 //! written and synced beside it (`.TOPIC.ndjson.new`), and a commit, whose journal
@@ -42,51 +47,93 @@
 //! that is another one. Until `committed.json` is replaced, an output may be
 //! shorter than its length there.
 //!
+//! **Files** are for the user of the process alone, outputs also for its group
+//! where that is asked for. Nothing is written through a link.
+//!
 //! One process works in a directory at a time, with any number of lanes. They
 //! may share outputs: their commits are made one after the other. Headers and
 //! timestamps have no place in the files. Nothing here looks into a value.
 
 mod committed;
 mod compact;
+mod compare;
 mod disk;
+mod forget;
 mod journal;
 mod lane;
+mod layout;
 mod line;
 mod output;
 mod reader;
 mod source;
 mod store;
+mod upgrade;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use committed::{Committed, damaged};
-use disk::{Disk, Failure, RealDisk};
+use disk::{Disk, Failure, Mode, RealDisk, make_folder, open_file};
+use layout::Layout;
 use line::Line;
 use reader::{Found, Reader};
-use store::{Layout, Store};
+use store::Store;
 
 pub use compact::Compacted;
+pub use compare::Finding;
+pub use forget::{Forgotten, forget};
 pub use lane::DirectoryTransport;
 
+use super::continuity::{Fingerprinter, KeyPrint};
 use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
 /// A directory has one partition of each source, with this number.
 const PARTITION: i32 = 0;
 
+/// The name of the state's own key in [`DirectorySettings::keys`].
+pub const STATE_KEY: &str = committed::STATE;
+
 /// Where and how a directory is read.
 #[derive(Clone, Debug)]
 pub struct DirectorySettings {
     pub root: PathBuf,
+    /// Made with the state's key.
+    pub prints: Fingerprinter,
+    /// The keys in use, by recipient, and the state's by [`STATE_KEY`].
+    pub keys: BTreeMap<String, KeyPrint>,
+    /// The sources that are gates.
+    pub gates: BTreeSet<String>,
+    /// Whose an output is, by topic: for a directory of the version before.
+    pub owners: BTreeMap<String, String>,
+    /// The group of the process may read outputs.
+    pub group_read: bool,
     /// Goes on when the input ends, and picks up what is appended.
     pub follow: bool,
     /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge): the
     /// limit of a record and some room for its key.
     pub line_bytes_max: usize,
+}
+
+impl DirectorySettings {
+    /// Makes the settings of a run that ends, without keys, gates or owners.
+    #[must_use]
+    pub fn new(root: &Path, prints: Fingerprinter) -> Self {
+        DirectorySettings {
+            root: root.to_owned(),
+            prints,
+            keys: BTreeMap::new(),
+            gates: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            group_read: false,
+            follow: false,
+            line_bytes_max: usize::MAX,
+        }
+    }
 }
 
 /// A directory that belongs to this process until the last clone is dropped.
@@ -96,7 +143,7 @@ pub struct DirectorySettings {
 pub struct Directory(Arc<Shared>);
 
 struct Shared {
-    settings: DirectorySettings,
+    settings: Arc<DirectorySettings>,
     layout: Layout,
     store: Mutex<Store>,
     /// Locked for as long as it is open.
@@ -116,19 +163,20 @@ impl Directory {
     }
 
     fn open_on(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
-        let layout = Layout::new(&settings.root);
+        let layout = Layout::new(&settings.root, settings.group_read);
         if !layout.input.is_dir() {
             let input = layout.input.display();
             return Err(Fault::Stop(format!(
                 "{input} is no folder: expected it to hold one SOURCE.ndjson for each source"
             )));
         }
-        for folder in [&layout.output, &layout.own] {
-            let made = fs::create_dir_all(folder);
-            made.map_err(|error| stop(Failure::to("create", folder)(error)))?;
+        let settings = Arc::new(settings);
+        for state in [false, true] {
+            make_folder(layout.folder(state), layout.folder_mode(state)).map_err(stop)?;
         }
         let lock = lock(&layout.lock(), &settings.root)?;
-        let store = Mutex::new(Store::open(layout.clone(), disk)?);
+        let store = Store::open(Arc::clone(&settings), layout.clone(), disk)?;
+        let store = Mutex::new(store);
         Ok(Self(Arc::new(Shared {
             settings,
             layout,
@@ -141,19 +189,18 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where a name cannot be a file's, or a source is shorter
-    /// than its position or another file than it was.
+    /// [`Fault::Stop`] where a name cannot be a file's, or the directory is not as
+    /// zeef left it: with every [`Finding`] that is not accepted.
     pub fn transport(&self, plan: &LanePlan, stop: Stop) -> Result<DirectoryTransport, Fault> {
         let sources = plan.sources.iter().map(|source| source.topic.as_str());
-        let outputs = plan.outputs.iter().map(|output| output.topic.as_str());
+        let outputs = plan.outputs.iter();
+        let outputs = outputs.flat_map(|output| [output.topic.as_str(), output.owner.as_str()]);
         for name in sources.chain(outputs) {
             check_name(name)?;
         }
-        let positions = {
-            let mut store = self.store();
-            store.recover()?;
-            store.positions(&plan.name)
-        };
+        self.make_folders(plan)?;
+        self.compare()?;
+        let positions = self.store().positions(&plan.name);
         DirectoryTransport::new(self.clone(), plan, &positions, stop)
     }
 
@@ -167,6 +214,7 @@ impl Directory {
     /// [`Fault::Rebuild`] where it may have happened: the next call, or the next
     /// start, finds out and finishes it. [`Fault::Stop`] where that fails.
     pub fn compact(&self) -> Result<Vec<Compacted>, Fault> {
+        self.compare()?;
         self.store().compact(true)
     }
 
@@ -178,6 +226,99 @@ impl Directory {
     /// As [`compact`](Self::compact).
     pub fn compact_if_due(&self) -> Result<Vec<Compacted>, Fault> {
         self.store().compact_if_due()
+    }
+
+    /// Compares the directory with what zeef left, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with every [`Finding`] that is not accepted.
+    pub fn compare(&self) -> Result<(), Fault> {
+        let root = self.0.settings.root.display().to_string();
+        self.store().compare(&root)
+    }
+
+    /// Returns what is not as zeef left it, accepted or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where something cannot be read.
+    pub fn findings(&self) -> Result<Vec<Finding>, Fault> {
+        self.store().findings()
+    }
+
+    /// Accepts the finding with this code, and no other: the next start goes on in
+    /// spite of it. `None` where there is no such finding now.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where something cannot be read or written.
+    pub fn accept(&self, code: &str, reason: &str) -> Result<Option<Finding>, Fault> {
+        let findings = self.findings()?.into_iter();
+        let mut findings = findings.filter(|finding| finding.code.as_deref() == Some(code));
+        let Some(finding) = findings.next() else {
+            return Ok(None);
+        };
+        let folder = self.0.layout.accepted();
+        let write = || {
+            make_folder(&folder, Mode::folder(false))?;
+            let path = folder.join(code);
+            let file = open_file(&path, Mode::file(false), true)?;
+            let text = format!("{}\n{reason}\n", finding.text);
+            let done = (&file.file).write_all(text.as_bytes());
+            let done = done.and_then(|()| file.file.sync_all());
+            done.map_err(Failure::to("write", &path))
+        };
+        write().map_err(stop)?;
+        Ok(Some(finding))
+    }
+
+    /// Returns the sources that some lane has read, by topic.
+    #[must_use]
+    pub fn sources_read(&self) -> BTreeSet<String> {
+        let store = self.store();
+        let lanes = store.committed.lanes.values();
+        lanes.flat_map(|trails| trails.keys().cloned()).collect()
+    }
+
+    /// Whether something was written here, by whatever lane.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        let store = self.store();
+        !store.committed.outputs.is_empty() || !store.committed.state.is_empty()
+    }
+
+    /// Lists the files in the folder of inputs, by name, without hidden ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where it cannot be read.
+    pub fn inputs(&self) -> Result<Vec<String>, Fault> {
+        let found = layout::entries(&self.0.layout.input).map_err(stop)?;
+        let names = found.into_iter().filter(|(_, path)| !path.is_dir());
+        let names = names.map(|(name, _)| name);
+        Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// Makes an empty file for a source that was never read.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where the disk refuses.
+    pub fn make_input(&self, topic: &str) -> Result<(), Fault> {
+        check_name(topic)?;
+        let made = open_file(&self.0.layout.source(topic), Mode::file(false), false);
+        made.map(drop).map_err(stop)
+    }
+
+    /// Makes the folder of each owner.
+    fn make_folders(&self, plan: &LanePlan) -> Result<(), Fault> {
+        let layout = &self.0.layout;
+        for output in plan.outputs.iter().filter(|output| !output.is_state()) {
+            let folder = layout.output.join(&output.owner);
+            make_folder(&folder, layout.folder_mode(false)).map_err(self::stop)?;
+        }
+        Ok(())
     }
 
     /// Makes a reader of a source, not opened yet.
@@ -198,14 +339,26 @@ impl Directory {
     }
 }
 
-/// The committed length in bytes of each output below `root`, by topic: what
+/// The committed length in bytes of each output below `root`, by `OWNER/TOPIC`: what
 /// lies before it is whole batches, in all outputs alike.
 ///
 /// # Errors
 ///
 /// [`Fault::Stop`] where it cannot be read.
 pub fn committed_lengths(root: &Path) -> Result<BTreeMap<String, u64>, Fault> {
-    Ok(Committed::read(&Layout::new(root).committed())?.outputs)
+    Ok(read_committed(&Layout::new(root, false))?.outputs)
+}
+
+/// Reads the mark beside whatever runs; who only looks needs no key.
+fn read_committed(layout: &Layout) -> Result<Committed, Fault> {
+    match committed::Found::read(&layout.committed(), None)? {
+        committed::Found::Nothing => Ok(Committed::default()),
+        committed::Found::Committed(committed) => Ok(committed),
+        committed::Found::Older(_) => Err(Fault::Stop(format!(
+            "{} is of an earlier version: the next `zeef run` brings it to this one",
+            layout.committed().display()
+        ))),
+    }
 }
 
 /// Hands each row of a lane's state below `root` to `take`, in
@@ -220,7 +373,7 @@ pub fn read_state(root: &Path, topic: &str, take: &mut dyn FnMut(Output<'_>)) ->
     const LOOKS: usize = 5;
     const MOMENT: Duration = Duration::from_millis(200);
     check_name(topic)?;
-    let layout = Layout::new(root);
+    let layout = Layout::new(root, false);
     let mut read = Ok(());
     for look in 0..LOOKS {
         if look > 0 {
@@ -239,8 +392,8 @@ fn read_state_once(
     topic: &str,
     take: &mut dyn FnMut(Output<'_>),
 ) -> Result<(), Fault> {
-    let committed = Committed::read(&layout.committed())?;
-    let end = committed.state.get(topic).copied().unwrap_or(0);
+    let committed = read_committed(layout)?;
+    let end = committed.state.get(topic).map_or(0, |file| file.length);
     let mut reader = Reader::new(layout.written(topic, true), usize::MAX, 0);
     reader.open().map_err(stop)?;
     each_row(&mut reader, end, OutputId(0), &|| true, take)?;
@@ -263,7 +416,7 @@ fn each_row(
                 _ => Err(damaged(reader.path())),
             };
         };
-        let row = Line::read(reader.bytes(&bytes));
+        let row = Line::read(reader.bytes(&bytes), false);
         let value = match row.payload {
             Payload::Null => None,
             Payload::Bytes(value) => Some(value),
@@ -281,7 +434,9 @@ fn each_row(
 }
 
 fn lock(path: &Path, root: &Path) -> Result<File, Fault> {
-    let file = File::create(path).map_err(|error| stop(Failure::to("create", path)(error)))?;
+    let file = open_file(path, Mode::file(false), false)
+        .map_err(stop)?
+        .file;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

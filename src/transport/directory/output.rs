@@ -2,7 +2,7 @@
 //!
 //! It writes values as they were given, and judges only that they are lines.
 
-use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId};
+use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId, OutputPlan};
 
 /// What the batch adds to each output of a lane.
 pub(super) struct Outputs {
@@ -13,7 +13,7 @@ pub(super) struct Outputs {
 }
 
 struct OutputFile {
-    topic: String,
+    name: String,
     state: bool,
     lines: Vec<u8>,
     nulls: bool,
@@ -22,7 +22,8 @@ struct OutputFile {
 /// What the batch adds to one file.
 #[derive(Clone, Copy)]
 pub(super) struct Written<'a> {
-    pub(super) topic: &'a str,
+    /// `OWNER/TOPIC` of an output, `TOPIC` of a state.
+    pub(super) name: &'a str,
     /// It is the lane's own state, and no output.
     pub(super) state: bool,
     pub(super) lines: &'a [u8],
@@ -37,20 +38,20 @@ impl Outputs {
             places: Vec::with_capacity(plan.outputs.len()),
         };
         for output in &plan.outputs {
-            let place = outputs.place_of(&output.topic, output.is_state());
+            let place = outputs.place_of(name_of(output), output.is_state());
             outputs.places.push(place);
         }
         outputs
     }
 
-    fn place_of(&mut self, topic: &str, state: bool) -> usize {
+    fn place_of(&mut self, name: String, state: bool) -> usize {
         let known = self
             .files
             .iter()
-            .position(|file| file.topic == topic && file.state == state);
+            .position(|file| file.name == name && file.state == state);
         known.unwrap_or_else(|| {
             self.files.push(OutputFile {
-                topic: topic.to_owned(),
+                name,
                 state,
                 lines: Vec::new(),
                 nulls: false,
@@ -72,8 +73,8 @@ impl Outputs {
             let file = place.and_then(|place| self.files.get_mut(*place));
             let file = file.ok_or_else(|| Fault::Stop(format!("there is no output {number}")))?;
             write_line(&mut file.lines, &output).map_err(|problem| {
-                let topic = &file.topic;
-                Fault::Stop(format!("an output for {topic} cannot be a line: {problem}"))
+                let name = &file.name;
+                Fault::Stop(format!("an output for {name} cannot be a line: {problem}"))
             })?;
             file.nulls |= output.value.is_none();
         }
@@ -84,7 +85,7 @@ impl Outputs {
     pub(super) fn written(&self) -> impl Iterator<Item = Written<'_>> {
         let written = self.files.iter().filter(|file| !file.lines.is_empty());
         written.map(|file| Written {
-            topic: &file.topic,
+            name: &file.name,
             state: file.state,
             lines: &file.lines,
             nulls: file.nulls,
@@ -95,7 +96,7 @@ impl Outputs {
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let place = self.places.get(usize::from(output.0))?;
         let file = self.files.get(*place).filter(|file| file.state)?;
-        Some(&file.topic)
+        Some(&file.name)
     }
 
     pub(super) fn clear(&mut self) {
@@ -103,6 +104,14 @@ impl Outputs {
             file.lines.clear();
             file.nulls = false;
         }
+    }
+}
+
+/// Returns the name of an output's file.
+pub(super) fn name_of(output: &OutputPlan) -> String {
+    match output.is_state() {
+        true => output.topic.clone(),
+        false => format!("{}/{}", output.owner, output.topic),
     }
 }
 

@@ -5,11 +5,12 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::committed::Position;
 use super::disk::Failure;
 use super::line::leading_key;
+use crate::transport::continuity::Fingerprinter;
 
 /// How much is read at a time, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -18,8 +19,9 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// lines all over it needs no more.
 const FIRST_BYTES: usize = 8 * 1024;
 
-/// How many bytes before a position its checksum covers.
-const TAIL_BYTES: u64 = 256;
+/// So much of a line is hashed, and its length: the hash of a line must not
+/// depend on how long a line may be.
+const HASHED_BYTES: usize = 16 * 1024;
 
 /// Some editors put this before the first line of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -41,6 +43,10 @@ pub(super) struct Reader {
     ahead: usize,
     /// The line that is being skipped.
     long: Option<LongLine>,
+    /// Lines are hashed with this.
+    prints: Option<Fingerprinter>,
+    /// The hash of the line that was found last.
+    last_hash: u64,
 }
 
 /// A line that is longer than allowed: of it only this is kept.
@@ -48,6 +54,8 @@ pub(super) struct Reader {
 struct LongLine {
     offset: u64,
     key: Option<String>,
+    /// The first bytes, which are hashed.
+    head: Vec<u8>,
 }
 
 /// What [`Reader::next`] found.
@@ -73,7 +81,19 @@ impl Reader {
             offset,
             ahead: FIRST_BYTES,
             long: None,
+            prints: None,
+            last_hash: 0,
         }
+    }
+
+    /// Hashes each line that is found.
+    pub(super) fn hash_with(&mut self, prints: Fingerprinter) {
+        self.prints = Some(prints);
+    }
+
+    /// Returns the hash of the line that was found last.
+    pub(super) fn last_hash(&self) -> u64 {
+        self.last_hash
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -149,28 +169,40 @@ impl Reader {
         }
     }
 
-    /// The checksum of the last bytes before `offset`; `None` where the file
-    /// has less.
-    pub(super) fn tail(&mut self, offset: u64) -> Result<Option<u32>, Failure> {
-        let next = self.offset + self.unread.len() as u64;
-        let Some(file) = &mut self.file else {
-            return Ok((offset == 0).then(|| crc32fast::hash(&[])));
+    /// Returns where the last line before the byte `end` begins, if it has no line
+    /// end and is not blank. `None` also where there is nothing new before `end`.
+    pub(super) fn torn_line(&self, end: u64) -> Result<Option<u64>, Failure> {
+        let Some(file) = self.file.as_ref().filter(|_| self.position() < end) else {
+            return Ok(None);
         };
-        let length = offset.min(TAIL_BYTES);
-        let mut bytes = Vec::new();
-        let read = file
-            .seek(SeekFrom::Start(offset - length))
-            .and_then(|_| file.by_ref().take(length).read_to_end(&mut bytes))
-            .and_then(|_| file.seek(SeekFrom::Start(next)));
-        read.map_err(Failure::to("read", &self.path))?;
-        Ok((bytes.len() as u64 == length).then(|| crc32fast::hash(&bytes)))
+        let (mut from, mut blank) = (end, true);
+        let mut bytes = vec![0; CHUNK_BYTES];
+        while from > self.position() {
+            let length = (from - self.position()).min(CHUNK_BYTES as u64);
+            from -= length;
+            let piece = &mut bytes[..usize::try_from(length).unwrap_or(CHUNK_BYTES)];
+            let read = file.read_exact_at(piece, from);
+            read.map_err(Failure::to("read", &self.path))?;
+            let line_end = memchr::memrchr(b'\n', piece);
+            let rest = &piece[line_end.map_or(0, |at| at + 1)..];
+            blank &= rest.trim_ascii().is_empty();
+            if let Some(at) = line_end {
+                from += at as u64 + 1;
+                break;
+            }
+        }
+        Ok((!blank).then_some(from))
     }
 
-    /// The present position, as it is committed.
-    pub(super) fn mark(&mut self) -> Result<Position, Failure> {
-        let offset = self.position();
-        let tail = self.tail(offset)?.ok_or_else(|| self.too_short())?;
-        Ok(Position { offset, tail })
+    /// Whether the file begins as a text in UTF-16 does.
+    pub(super) fn is_utf16(&self) -> Result<bool, Failure> {
+        let mut head = [0; 2];
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let read = file.read_at(&mut head, 0);
+        let length = read.map_err(Failure::to("read", &self.path))?;
+        Ok(length == 2 && matches!(head, [0xff, 0xfe] | [0xfe, 0xff]))
     }
 
     /// Finds the next line that is not blank and ends before the byte `end`.
@@ -206,8 +238,13 @@ impl Reader {
         self.unread.start = bytes.end + 1;
         self.offset += length as u64 + 1;
         self.searched = 0;
-        if let Some(LongLine { offset, key }) = self.long.take() {
+        if let Some(LongLine { offset, key, head }) = self.long.take() {
+            self.hash(&head, self.offset - offset);
             return Found::TooLong { offset, key };
+        }
+        if self.prints.is_some() {
+            let hashed = bytes.start..bytes.end.min(bytes.start + HASHED_BYTES);
+            self.last_hash = self.hash_of(&self.buffer[hashed], length as u64 + 1);
         }
         if offset == 0 && self.bytes(&bytes).starts_with(BYTE_ORDER_MARK) {
             bytes.start += BYTE_ORDER_MARK.len();
@@ -219,13 +256,25 @@ impl Reader {
         Found::Line { offset, bytes }
     }
 
+    /// Notes the hash of a line of this length, with its end, by its first bytes.
+    fn hash(&mut self, head: &[u8], length: u64) {
+        self.last_hash = self.hash_of(head, length);
+    }
+
+    fn hash_of(&self, head: &[u8], length: u64) -> u64 {
+        let length = length.to_le_bytes();
+        let prints = self.prints.as_ref();
+        prints.map_or(0, |prints| prints.record(Some(head), Some(&length)))
+    }
+
     /// Drops what is unread where it is more than a line may hold.
     fn skip_when_long(&mut self) {
         if self.long.is_none() {
-            if self.unread.len() <= self.line_bytes_max {
+            if self.unread.len() <= self.line_bytes_max.max(HASHED_BYTES) {
                 return;
             }
             let bytes = &self.buffer[self.unread.clone()];
+            let head = bytes[..bytes.len().min(HASHED_BYTES)].to_vec();
             let bytes = match self.offset {
                 0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
                 _ => bytes,
@@ -233,6 +282,7 @@ impl Reader {
             self.long = Some(LongLine {
                 offset: self.offset,
                 key: key_of(bytes),
+                head,
             });
         }
         self.offset += self.unread.len() as u64;
