@@ -16,6 +16,9 @@ pub(super) struct Part {
     names: HashTable<u32>,
     patrons: HashTable<Patron>,
     held: usize,
+    /// How many outputs each recipient has, by its place in the lane; those at
+    /// the end that have none may be missing.
+    sent: Vec<u64>,
     /// What the batch changed, oldest first.
     undo: Vec<(RowKey, Option<Taken>)>,
 }
@@ -130,8 +133,31 @@ impl Part {
         self.held
     }
 
+    /// How many outputs each recipient has, by its place in the lane.
+    pub(super) fn sent(&self) -> &[u64] {
+        &self.sent
+    }
+
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    fn add_sent(&mut self, row: &Row) {
+        for entry in row.entries.iter().filter(|entry| entry.is_sent()) {
+            let place = usize::from(entry.recipient);
+            if self.sent.len() <= place {
+                self.sent.resize(place + 1, 0);
+            }
+            self.sent[place] += 1;
+        }
+    }
+
+    fn subtract_sent(&mut self, row: &Row) {
+        for entry in row.entries.iter().filter(|entry| entry.is_sent()) {
+            if let Some(count) = self.sent.get_mut(usize::from(entry.recipient)) {
+                *count = count.saturating_sub(1);
+            }
+        }
     }
 
     fn patron(&self, patron: PatronRef) -> Option<&Patron> {
@@ -154,6 +180,7 @@ impl Part {
 
     /// Sets a row; returns the one before.
     fn set(&mut self, key: RowKey, row: Row) -> Option<Taken> {
+        self.add_sent(&row);
         if let Some(place) = self.place(key)
             && let Some(slot) = self.slot_mut(place)
             && slot.row.patron == row.patron
@@ -161,6 +188,7 @@ impl Part {
             let held = row.is_held();
             let before = std::mem::replace(&mut slot.row, row);
             self.held = self.held + usize::from(held) - usize::from(before.is_held());
+            self.subtract_sent(&before);
             return Some(Taken {
                 row: before,
                 patron_id: None,
@@ -214,6 +242,7 @@ impl Part {
         }
         let patron_id = self.unlink(slot.row.patron, place, slot.next);
         self.held -= usize::from(slot.row.is_held());
+        self.subtract_sent(&slot.row);
         Some(Taken {
             row: slot.row,
             patron_id,

@@ -8,7 +8,8 @@ use super::*;
 use crate::policy::reason::Reason;
 
 fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
-    let mut entry = Entry::without(0, outcome, Some(Reason::NoConsent));
+    let recipient = u16::from(offset % 2 != 0);
+    let mut entry = Entry::without(recipient, outcome, Some(Reason::NoConsent));
     entry.facts = 7;
     Row {
         patron: PatronRef(u128::from(patron)),
@@ -71,6 +72,14 @@ proptest! {
                 state.rows(0).map(|(key, row)| (key, row.clone())).collect();
             prop_assert_eq!(&found, &now);
             prop_assert_eq!(state.held(0), now.values().filter(|row| row.is_held()).count());
+            let mut sent = [0; 2];
+            state.add_sent_in_all(&mut sent);
+            let entries = now.values().flat_map(|row| &row.entries);
+            let mut want = [0; 2];
+            for entry in entries.filter(|entry| entry.is_sent()) {
+                want[usize::from(entry.recipient)] += 1;
+            }
+            prop_assert_eq!(sent, want);
             for patron in 0..4_u8 {
                 let reference = PatronRef(patron.into());
                 let mut keys = Vec::new();

@@ -8,6 +8,7 @@ mod ends;
 mod fault;
 mod log;
 mod member;
+pub mod newest;
 mod next;
 mod partition;
 pub mod partitioner;
@@ -45,8 +46,8 @@ use start::{Start, Unknown, edges};
 use sweep::Spot;
 
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, LateGate, Outbox, Output, OutputId,
+    Payload, Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -140,7 +141,7 @@ impl KafkaTransport {
             &plan,
             worker,
             sources,
-            Arc::clone(&stable),
+            Arc::clone(&observer),
             stop.clone(),
         )?;
         tracing::info!(lane = plan.name, worker, "kafka: connected");
@@ -772,6 +773,13 @@ impl Transport for KafkaTransport {
 
     fn lag(&mut self) -> Vec<Lag> {
         self.intake.lag()
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        match self.stage {
+            Stage::Running => self.intake.late_gate(),
+            _ => None,
+        }
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {
