@@ -200,6 +200,7 @@ struct Minute {
 struct Hour(VecDeque<Minute>);
 
 impl Hour {
+    /// The minute of that time; those that an hour has passed since are let go.
     fn at(&mut self, now_ms: i64) -> &mut Minute {
         let number = now_ms.div_euclid(MINUTE_MS);
         while self
@@ -243,6 +244,18 @@ struct Count {
     parts: BTreeMap<usize, Part>,
     hours: Vec<Hour>,
     next: usize,
+}
+
+impl Count {
+    /// Takes note of how much each recipient has now.
+    fn note_had(&mut self, now_ms: i64) {
+        for (at, hour) in self.hours.iter_mut().enumerate() {
+            let parts = self.parts.values();
+            let has = parts.filter_map(|part| part.has.get(at)).sum();
+            let minute = hour.at(now_ms);
+            minute.had = minute.had.max(has);
+        }
+    }
 }
 
 /// The count of one lane, of all its workers in the process.
@@ -292,8 +305,11 @@ impl Losses {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What would be too much if `taken` were taken back as well.
-    fn findings(&self, count: &Count, taken: &[Taken]) -> Vec<Finding> {
+    /// What would be too much if `taken` were taken back as well, now.
+    fn findings(&self, count: &mut Count, taken: &[Taken], now_ms: i64) -> Vec<Finding> {
+        for hour in &mut count.hours {
+            hour.at(now_ms);
+        }
         let all = self.recipients.iter().enumerate();
         all.filter_map(|(at, recipient)| {
             let more = taken.get(at).filter(|taken| !taken.is_nothing())?;
@@ -343,24 +359,20 @@ impl Share {
     /// partitions, as far as that is committed.
     pub fn has(&self, counts: &[u64], now_ms: i64) {
         let mut count = self.losses.count();
-        let Some(part) = count.parts.get_mut(&self.number) else {
-            return;
-        };
-        part.has.clear();
-        part.has.extend_from_slice(counts);
-        let Count { parts, hours, .. } = &mut *count;
-        for (at, hour) in hours.iter_mut().enumerate() {
-            let has: u64 = parts.values().filter_map(|part| part.has.get(at)).sum();
-            let minute = hour.at(now_ms);
-            minute.had = minute.had.max(has);
+        count.note_had(now_ms);
+        if let Some(part) = count.parts.get_mut(&self.number) {
+            part.has.clear();
+            part.has.extend_from_slice(counts);
         }
+        count.note_had(now_ms);
     }
 
     /// What is too much of what a reconcile is known to take back. Where the
     /// findings are accepted it is to be [`grant`](Self::grant)ed.
     #[must_use]
-    pub fn foresee(&self, taken: &[Taken]) -> Vec<Finding> {
-        self.losses.findings(&self.losses.count(), taken)
+    pub fn foresee(&self, taken: &[Taken], now_ms: i64) -> Vec<Finding> {
+        self.losses
+            .findings(&mut self.losses.count(), taken, now_ms)
     }
 
     /// What a reconcile was known to take back was accepted for these recipients:
@@ -387,7 +399,7 @@ impl Share {
     /// What is too much with the worker's open batch. From now on the other
     /// workers count that batch too, until it is committed or dropped.
     #[must_use]
-    pub fn ask(&self, mut taken: Vec<Taken>) -> Vec<Finding> {
+    pub fn ask(&self, mut taken: Vec<Taken>, now_ms: i64) -> Vec<Finding> {
         let mut count = self.losses.count();
         let Some(part) = count.parts.get_mut(&self.number) else {
             return Vec::new();
@@ -397,7 +409,7 @@ impl Share {
         for (taken, granted) in taken.iter_mut().zip(&part.granted) {
             part.spared.push(spare(taken, *granted));
         }
-        let findings = self.losses.findings(&count, &taken);
+        let findings = self.losses.findings(&mut count, &taken, now_ms);
         if let Some(part) = count.parts.get_mut(&self.number) {
             part.open = taken;
         }
@@ -445,4 +457,174 @@ fn spare(taken: &mut Taken, granted: u64) -> u64 {
         left -= spared;
     }
     granted - left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn losses(per_hour: u64) -> Arc<Losses> {
+        Arc::new(Losses {
+            lane: "main".to_owned(),
+            recipients: vec!["one".to_owned(), "two".to_owned()],
+            per_hour,
+            count: Mutex::new(Count {
+                hours: vec![Hour::default(); 2],
+                ..Count::default()
+            }),
+        })
+    }
+
+    /// So many are lost to the first recipient, and so many by what records say.
+    fn of(lost: u64, by_record: u64) -> Vec<Taken> {
+        let mut taken = Taken {
+            by_record,
+            ..Taken::default()
+        };
+        taken.lost[Reason::PatronErased as usize] = lost;
+        vec![taken, Taken::default()]
+    }
+
+    #[track_caller]
+    fn check(per_hour: u64, has: u64, taken: (u64, u64), want: bool) {
+        let share = losses(per_hour).share();
+        share.has(&[has, has], 0);
+        let found = share.ask(of(taken.0, taken.1), 0);
+        assert_eq!(!found.is_empty(), want, "{taken:?} of {has}: {found:?}");
+        let foreseen = share.foresee(&of(0, 0), 0);
+        assert!(foreseen.is_empty(), "nothing is ever too much");
+    }
+
+    #[test]
+    fn more_than_half_and_more_than_a_hundred_is_too_much() {
+        check(0, 1, (1, 0), false);
+        check(0, 100, (100, 0), false);
+        check(0, 101, (101, 0), true);
+        check(0, 202, (101, 0), false);
+        check(0, 201, (101, 0), true);
+        check(0, 1_000_000, (500_000, 0), false);
+        check(0, 1_000_000, (500_001, 0), true);
+        // What records say of themselves counts for the bound by the hour alone.
+        check(0, 1_000, (0, 1_000), false);
+        check(0, 1_000, (500, 500), false);
+        check(500, 1_000_000, (250, 250), false);
+        check(500, 1_000_000, (250, 251), true);
+        check(500, 1_000_000, (501, 0), true);
+    }
+
+    #[test]
+    fn workers_count_together_and_what_is_dropped_does_not_count() {
+        let losses = losses(0);
+        let (one, other) = (losses.share(), losses.share());
+        one.has(&[500], 0);
+        other.has(&[500], 0);
+        assert_eq!(one.ask(of(300, 0), 0), []);
+        // The batch of the one is open, and may be committed yet.
+        assert_eq!(other.ask(of(201, 0), 0).len(), 1);
+        other.dropped();
+        assert_eq!(other.ask(of(200, 0), 0), []);
+        other.committed(0);
+        one.dropped();
+        assert_eq!(one.ask(of(300, 0), 0), []);
+        one.committed(0);
+        assert_eq!(one.ask(of(1, 0), 0).len(), 1);
+        one.dropped();
+        // A worker that is gone has nothing.
+        drop(other);
+        one.has(&[200], HOUR_MS);
+        assert_eq!(one.ask(of(101, 0), 3 * HOUR_MS).len(), 1);
+    }
+
+    #[test]
+    fn it_is_counted_over_an_hour() {
+        let share = losses(0).share();
+        share.has(&[1_000], 0);
+        for minute in 0..5 {
+            let now_ms = minute * MINUTE_MS;
+            assert_eq!(share.ask(of(100, 0), now_ms), [], "{minute}");
+            share.committed(now_ms);
+            share.has(&[900 - 100 * u64::try_from(minute).unwrap()], now_ms);
+        }
+        assert_eq!(share.ask(of(1, 0), HOUR_MS - 1).len(), 1);
+        share.dropped();
+        // The first hundred and what there was before them are out of the hour.
+        let found = share.ask(of(51, 0), HOUR_MS);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].taken, found[0].had), (451, 900));
+        share.dropped();
+        assert_eq!(share.ask(of(100, 0), 2 * HOUR_MS), []);
+    }
+
+    #[test]
+    fn what_was_accepted_is_not_counted_again() {
+        let share = losses(0).share();
+        share.has(&[1_000], 0);
+        let taken = of(900, 0);
+        let found = share.foresee(&taken, 0);
+        assert_eq!((found[0].taken, found[0].had), (900, 1_000));
+        share.grant(&taken, &found);
+        for _ in 0..3 {
+            assert_eq!(share.ask(of(300, 0), 0), []);
+            // An abort gives back what was granted.
+            share.dropped();
+            assert_eq!(share.ask(of(300, 0), 0), []);
+            share.committed(0);
+        }
+        share.has(&[100], 0);
+        assert_eq!(share.ask(of(100, 0), 0), []);
+        share.committed(0);
+        share.end_grant();
+        assert_eq!(share.ask(of(401, 0), 0).len(), 1);
+    }
+
+    #[test]
+    fn terms_papers_and_the_config_are_planned() {
+        let way = |new_version, policy_changed| Way {
+            new_version,
+            policy_changed,
+        };
+        for reason in Reason::ALL {
+            let causes = [(false, false), (true, false), (false, true), (true, true)]
+                .map(|(new, changed)| cause(*reason, way(new, changed)));
+            let want = match reason {
+                Reason::Lapsed
+                | Reason::PatronLapsed
+                | Reason::AgreementLapsed
+                | Reason::AuthorisationLapsed
+                | Reason::Library
+                | Reason::ReceiverUnlisted => [Cause::Planned; 4],
+                Reason::PatronErased | Reason::PatronUnknown => [Cause::Loss; 4],
+                Reason::SourceGone => [Cause::Loss, Cause::Record, Cause::Loss, Cause::Planned],
+                Reason::Condition | Reason::Stages | Reason::LoanHistoryOff => {
+                    [Cause::Record, Cause::Record, Cause::Planned, Cause::Planned]
+                }
+                Reason::Malformed | Reason::TooLarge => {
+                    [Cause::Loss, Cause::Loss, Cause::Planned, Cause::Planned]
+                }
+                _ => [Cause::Loss, Cause::Record, Cause::Planned, Cause::Planned],
+            };
+            assert_eq!(causes, want, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_finding_says_how_much_and_ends_with_its_code() {
+        let share = losses(0).share();
+        share.has(&[250], 0);
+        let found = share.ask(of(200, 0), 0);
+        let [finding] = found.as_slice() else {
+            panic!("one finding, found {found:?}");
+        };
+        let text = finding.to_string();
+        let want = "200 of the 250 outputs that `one` has would be taken back (patron_erased 200): \
+                    code ";
+        assert_eq!(text, format!("{want}{}", finding.code()));
+        let mut other = finding.clone();
+        other.taken = 999;
+        assert_eq!(other.code(), finding.code());
+        other.taken = 1_000;
+        assert_ne!(other.code(), finding.code());
+    }
 }

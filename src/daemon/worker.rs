@@ -478,7 +478,8 @@ impl<T: Transport> Worker<T> {
         if taken.is_empty() {
             return Ok(());
         }
-        let findings = self.losses.ask(taken);
+        let now_ms = self.pipeline.now().ms();
+        let findings = self.losses.ask(taken, now_ms);
         self.accept(&findings)
     }
 
@@ -487,7 +488,8 @@ impl<T: Transport> Worker<T> {
     fn check_foreseen(&mut self) -> Result<(), Fault> {
         let foreseen = self.pipeline.foreseen();
         let taken = losses::foreseen(foreseen, self.batch.policy_changed);
-        let findings = self.losses.foresee(&taken);
+        let now_ms = self.pipeline.now().ms();
+        let findings = self.losses.foresee(&taken, now_ms);
         self.accept(&findings)?;
         self.losses.grant(&taken, &findings);
         Ok(())
