@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(health.report().contains("objection"), silent);
         let shown = metrics.render();
         let age = newest_ms.map(|newest| (NOW_MS - newest).max(0) / 1_000);
-        let name = "zeef_source_newest_record_age_seconds{source=\"objection\"}";
+        let name = "_source_newest_record_age_seconds{source=\"objection\"}";
         match age {
             Some(age) => assert!(shown.contains(&format!("{name} {age}")), "{shown}"),
             None => assert!(!shown.contains(name), "{shown}"),
