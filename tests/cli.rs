@@ -330,6 +330,112 @@ fn holds_are_listed_by_where_they_lie() {
 }
 
 #[test]
+fn dead_letters_and_silent_sources_are_heard() {
+    let folder = config();
+    check(
+        &run(&["keys", "new", "--all", "--config", path(&folder)]),
+        0,
+        &[],
+    );
+    let settings = folder.path().join("zeef.toml");
+    let text = "[sources]\nobjection = { expect_within = \"P7D\" }\nconsent = { expect_within = \"P7D\" }\n";
+    fs::write(settings, text).unwrap();
+    let input = folder.path().join("work/in");
+    fs::create_dir_all(&input).unwrap();
+    let line = r#"{"key":"p1","value":{"objection_id":7}}"#;
+    fs::write(input.join("objection.ndjson"), format!("{line}\n{line}\n")).unwrap();
+    let loan = r#"{"key":"p1","value":{"loan_id":7}}"#;
+    fs::write(input.join("loan.ndjson"), format!("{loan}\n").repeat(3)).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 86_400);
+    let consent = fs::File::create(input.join("consent.ndjson")).unwrap();
+    consent.set_len(0).unwrap();
+    let work = folder.path().join("work");
+    let run_it = || {
+        run(&[
+            "run",
+            "--config",
+            path(&folder),
+            "--directory",
+            work.to_str().unwrap(),
+        ])
+    };
+    let said = run_it();
+    let heard = [
+        "dead letter of a gate source",
+        "topic=\"objection\" partition=0 offset=0 reason=identifier",
+        &format!(
+            "topic=\"objection\" partition=0 offset={} reason",
+            line.len() + 1
+        ),
+        "counts=\"loan identifier 3\"",
+        "the source has no record, one is expected within P7D source=consent",
+    ];
+    check(&said, 0, &[]);
+    for text in heard {
+        assert!(said.err.contains(text), "{text}: {}", said.err);
+    }
+    assert!(!said.err.contains("source=objection"), "{}", said.err);
+    // The file's last change says how old it is.
+    let objection = fs::File::options()
+        .append(true)
+        .open(input.join("objection.ndjson"))
+        .unwrap();
+    objection.set_modified(old).unwrap();
+    let said = run_it();
+    for text in ["the source has no record newer than ", " source=objection"] {
+        assert!(said.err.contains(text), "{text}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_run_that_would_take_back_too_much_stops() {
+    const PATRONS: usize = 150;
+    let folder = config();
+    check(
+        &run(&["keys", "new", "--all", "--config", path(&folder)]),
+        0,
+        &[],
+    );
+    let input = folder.path().join("work/in");
+    fs::create_dir_all(&input).unwrap();
+    let patron = |number: usize| {
+        format!(
+            r#"{{"key":"p{number}","value":{{"patron_id":"p{number}","library":"NL-AmrBKW","kind":"person","card_number":"2001300456{number:04}","membership":{{"id":"M{number}","status":"active"}}}}}}"#
+        )
+    };
+    let lines = |line: &dyn Fn(usize) -> String| {
+        let lines: Vec<String> = (0..PATRONS).map(line).collect();
+        lines.join("\n") + "\n"
+    };
+    let patrons = lines(&patron);
+    let file = input.join("patron.ndjson");
+    fs::write(&file, &patrons).unwrap();
+    let work = folder.path().join("work");
+    let run_it = || {
+        run(&[
+            "run",
+            "--config",
+            path(&folder),
+            "--directory",
+            work.to_str().unwrap(),
+        ])
+    };
+    check(&run_it(), 0, &[]);
+    let nulls = lines(&|number| format!(r#"{{"key":"p{number}","value":null}}"#));
+    fs::write(&file, patrons + &nulls).unwrap();
+    let committed = || fs::read(work.join(".zeef/committed.json")).unwrap();
+    let before = committed();
+    for _ in 0..2 {
+        let said = run_it();
+        check(&said, 70, &[]);
+        let numbers = "150 of the 150 outputs that `kb-recognition` has would be taken back \
+                       (patron_erased 150): code ";
+        assert!(said.err.contains(numbers), "{}", said.err);
+        assert_eq!(committed(), before, "nothing was committed");
+    }
+}
+
+#[test]
 fn keys_are_made_once_and_never_shown() {
     let folder = config();
     let keys = |words: &[&str]| {

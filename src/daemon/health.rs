@@ -1,7 +1,8 @@
 //! How each worker is doing, for `/health/ready`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a worker is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +40,46 @@ impl Phase {
     }
 }
 
-/// Where one worker writes its phase.
+/// Where one worker writes how it is doing.
 #[derive(Clone, Debug)]
-pub struct Pulse(Arc<AtomicU8>);
+pub struct Pulse {
+    phase: Arc<AtomicU8>,
+    /// Why it is not ready, although its phase says so.
+    trouble: Arc<Mutex<Option<String>>>,
+}
 
 impl Pulse {
     #[must_use]
     pub fn new() -> Self {
-        Pulse(Arc::new(AtomicU8::new(Phase::Joining as u8)))
+        Pulse {
+            phase: Arc::new(AtomicU8::new(Phase::Joining as u8)),
+            trouble: Arc::default(),
+        }
     }
 
     pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     #[must_use]
     pub fn phase(&self) -> Phase {
-        Phase::from_u8(self.0.load(Ordering::Acquire))
+        Phase::from_u8(self.phase.load(Ordering::Acquire))
     }
+
+    /// Says why the worker is not ready whatever its phase, or that nothing is
+    /// the matter.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *lock(&self.trouble) = trouble;
+    }
+
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Pulse {
@@ -70,23 +93,106 @@ impl Default for Pulse {
 pub struct Health {
     /// Lane, worker, and its pulse.
     pub workers: Vec<(String, usize, Pulse)>,
+    pub silences: Silences,
+}
+
+/// The sources from which nothing came for longer than the config expects, with
+/// what is to be said of each.
+#[derive(Clone, Debug, Default)]
+pub struct Silences(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Silences {
+    /// Says that a source is silent, or that it is not. Returns whether that is
+    /// new.
+    pub fn set(&self, source: &str, text: Option<String>) -> bool {
+        let mut silent = lock(&self.0);
+        let before = match text {
+            Some(text) => silent.insert(source.to_owned(), text).is_some(),
+            None => return silent.remove(source).is_some(),
+        };
+        !before
+    }
+
+    fn report(&self) -> String {
+        let silent = lock(&self.0);
+        let lines = silent.iter();
+        lines
+            .map(|(source, text)| format!("source {source} {text}\n"))
+            .collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
 }
 
 impl Health {
-    /// Ready when every worker has joined and built what it was assigned.
+    /// Ready when every worker has joined and built what it was assigned, no gate
+    /// source is late, and no source is silent that should not be.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.workers
-            .iter()
-            .all(|(_, _, pulse)| matches!(pulse.phase(), Phase::Ready | Phase::Ended))
+        let mut pulses = self.workers.iter().map(|(_, _, pulse)| pulse);
+        self.silences.is_empty()
+            && pulses.all(|pulse| match pulse.phase() {
+                Phase::Ready => pulse.trouble().is_none(),
+                Phase::Ended => true,
+                Phase::Joining | Phase::Building | Phase::Stopped => false,
+            })
     }
 
-    /// One line per worker, for people.
+    /// One line per worker, and one per silent source, for people.
     #[must_use]
     pub fn report(&self) -> String {
-        self.workers
-            .iter()
-            .map(|(lane, worker, pulse)| format!("{lane}/{worker} {}\n", pulse.phase().as_str()))
-            .collect()
+        let workers = self.workers.iter().map(|(lane, worker, pulse)| {
+            let phase = pulse.phase();
+            let trouble = pulse.trouble().filter(|_| phase == Phase::Ready);
+            let trouble = trouble.map_or(String::new(), |text| format!(": {text}"));
+            format!("{lane}/{worker} {}{trouble}\n", phase.as_str())
+        });
+        workers.chain([self.silences.report()]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(health: &Health, ready: bool, report: &str) {
+        assert_eq!(health.report(), report);
+        assert_eq!(health.ready(), ready);
+    }
+
+    #[test]
+    fn a_late_gate_or_a_silent_source_is_not_ready() {
+        let pulse = Pulse::new();
+        let health = Health {
+            workers: vec![("main".to_owned(), 0, pulse.clone())],
+            ..Health::default()
+        };
+        check(&health, false, "main/0 joining\n");
+        pulse.set(Phase::Ready);
+        check(&health, true, "main/0 ready\n");
+        pulse.set_trouble(Some("topic t".to_owned()));
+        check(&health, false, "main/0 ready: topic t\n");
+        pulse.set_trouble(None);
+        assert!(
+            health
+                .silences
+                .set("objection", Some("sent nothing".to_owned()))
+        );
+        assert!(
+            !health
+                .silences
+                .set("objection", Some("sent nothing".to_owned()))
+        );
+        check(
+            &health,
+            false,
+            "main/0 ready\nsource objection sent nothing\n",
+        );
+        assert!(health.silences.set("objection", None));
+        assert!(!health.silences.set("objection", None));
+        check(&health, true, "main/0 ready\n");
     }
 }

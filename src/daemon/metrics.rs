@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::{
 use super::papers::PaperSort;
 use crate::engine::lane::Lane;
 use crate::engine::tally::Tally;
+use crate::policy::catalogue::Kind;
 use crate::policy::detect::DETECTORS;
 use crate::policy::reason::Reason;
 use crate::transport::Lag;
@@ -67,7 +68,7 @@ metrics_table! {
     RECIPIENT_REFUSED Counter "zeef_recipient_records_refused_total" ["recipient"] "Records of the recipient's source that were refused whole."
     DETECTED Counter "zeef_detector_hits_total" ["recipient, detector"] "Personal data found in free text, and replaced."
     MASKED Counter "zeef_mask_limits_total" ["recipient, limit"] "Values of which a mask showed less than asked: short_name, short_card, national_card."
-    DEAD_LETTERS Counter "zeef_dead_letters_total" ["reason"] "Dead letters published."
+    DEAD_LETTERS Counter "zeef_dead_letters_total" ["source, reason"] "Dead letters published."
     BATCH_RECORDS Histogram "zeef_batch_records" ["lane"] "Records in a committed batch."
     BATCH_SECONDS Histogram "zeef_batch_duration_seconds" ["lane"] "From a batch's first record to its commit."
     TRANSACTION_SECONDS Histogram "zeef_transaction_duration_seconds" ["lane"] "From closing a batch to the end of its commit."
@@ -80,7 +81,8 @@ metrics_table! {
     WAITING Gauge "zeef_records_waiting" ["lane, worker"] "Records that wait for their patrons now."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
     CLOCK Gauge "zeef_clock_ahead_seconds" ["lane, worker"] "How far this machine's clock was ahead of the broker's when the worker took its partitions; beyond 600 either way the lane stops."
-    LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: records on Kafka, bytes in a directory."
+    LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: offsets on Kafka, those of open transactions too; bytes in a directory."
+    NEWEST_AGE Gauge "zeef_source_newest_record_age_seconds" ["source"] "How old the newest record of a source is: by the broker's timestamp on Kafka, by the file's last change in a directory."
     AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, today counted; 0 or less: it no longer is."
     AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, today counted; 0 or less: it no longer is."
     POLICY Gauge "zeef_policy_info" ["version"] "1, for the policy that is in force."
@@ -146,11 +148,6 @@ impl Metrics {
         metrics
             .gauge(BUILD, &[("version", env!("CARGO_PKG_VERSION"))])
             .set(1.0);
-        for reason in Reason::ALL {
-            metrics
-                .counter(DEAD_LETTERS, &[("reason", reason.as_str())])
-                .absolute(0);
-        }
         Ok(metrics)
     }
 
@@ -195,6 +192,11 @@ impl Metrics {
             .set(days as f64);
     }
 
+    /// Shows how old the newest record of a source is.
+    pub fn newest_age(&self, source: &str, seconds: f64) {
+        self.gauge(NEWEST_AGE, &[("source", source)]).set(seconds);
+    }
+
     /// The handles of one worker.
     #[must_use]
     pub fn worker(&self, lane: &Lane, worker: usize) -> WorkerMetrics {
@@ -206,14 +208,10 @@ impl Metrics {
         let sources = lane.sources.iter();
         WorkerMetrics {
             sources: sources
-                .map(|source| self.source(name, &source.kind.topic))
+                .map(|source| self.source(name, &source.kind))
                 .collect(),
             recipients: recipients
                 .map(|program| self.recipient(&program.name))
-                .collect(),
-            dead_letters: Reason::ALL
-                .iter()
-                .map(|reason| self.counter(DEAD_LETTERS, &[("reason", reason.as_str())]))
                 .collect(),
             batch_records: self.histogram(BATCH_RECORDS, &lane_label),
             batch_seconds: self.histogram(BATCH_SECONDS, &lane_label),
@@ -237,13 +235,19 @@ impl Metrics {
         }
     }
 
-    fn source(&self, lane: &str, topic: &str) -> SourceMetrics {
-        let labels = [("lane", lane), ("topic", topic)];
+    fn source(&self, lane: &str, kind: &Kind) -> SourceMetrics {
+        let labels = [("lane", lane), ("topic", kind.topic.as_str())];
+        let dead_letter = |reason: &Reason| {
+            let labels = [("source", kind.name.as_str()), ("reason", reason.as_str())];
+            self.counter(DEAD_LETTERS, &labels)
+        };
         SourceMetrics {
             consumed: self.counter(CONSUMED, &labels),
             bytes: self.counter(CONSUMED_BYTES, &labels),
             applied: self.counter(APPLIED, &labels),
             unfit: self.counter(UNFIT, &labels),
+            // Shown at nought, so that the first one is seen to come.
+            dead_letters: Reason::ALL.iter().map(dead_letter).collect(),
             refused: Reason::ALL
                 .iter()
                 .map(|reason| {
@@ -345,6 +349,7 @@ struct SourceMetrics {
     applied: Counter,
     unfit: Counter,
     refused: Vec<Lazy>,
+    dead_letters: Vec<Counter>,
 }
 
 struct RecipientMetrics {
@@ -368,7 +373,6 @@ struct RecipientMetrics {
 pub struct WorkerMetrics {
     sources: Vec<SourceMetrics>,
     recipients: Vec<RecipientMetrics>,
-    dead_letters: Vec<Counter>,
     batch_records: Histogram,
     batch_seconds: Histogram,
     transaction_seconds: Histogram,
@@ -406,6 +410,9 @@ impl WorkerMetrics {
             metrics.applied.increment(tally.applied);
             metrics.unfit.increment(tally.unfit);
             add_all(&mut metrics.refused, tally.refused.iter().copied());
+            for (metrics, &count) in metrics.dead_letters.iter().zip(&tally.dead_letters) {
+                metrics.increment(count);
+            }
         }
         for (metrics, tally) in self.recipients.iter_mut().zip(&tally.recipients) {
             metrics.released.increment(tally.released);
@@ -427,9 +434,6 @@ impl WorkerMetrics {
                 tally.seen.national_cards,
             ];
             add_all(&mut metrics.limits, limits);
-        }
-        for (metrics, &count) in self.dead_letters.iter().zip(&tally.dead_letters) {
-            metrics.increment(count);
         }
         for &written in &tally.written_ms {
             let late = committed_ms.saturating_sub(written).max(0);

@@ -5,10 +5,14 @@
 
 pub mod admin;
 pub mod clock;
+pub mod finding;
 pub mod health;
+pub mod letters;
+pub mod losses;
 pub mod metrics;
 pub mod papers;
 pub mod run;
+pub mod silence;
 pub mod topics;
 
 pub mod worker;

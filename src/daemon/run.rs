@@ -15,9 +15,11 @@ use tokio::sync::oneshot;
 
 use super::admin::{self, Shown};
 use super::clock::now_ms;
-use super::health::{Health, Phase, Pulse};
+use super::health::{Health, Phase, Pulse, Silences};
+use super::losses::Losses;
 use super::metrics::Metrics;
 use super::papers::Papers;
+use super::silence::{Look, Watch};
 use super::worker::{BatchBounds, Ended, Worker};
 use crate::engine::holding::{Continuity, Holds, STATE_PRINT, print_of};
 use crate::engine::lane::{CompileError, DEAD_LETTERS_TOPIC, Lane, Options};
@@ -31,8 +33,9 @@ use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{Key, KeyRing, Meaning, Pseudonymiser, STATE_KEY};
 use crate::policy::settings::DaemonSettings;
 use crate::transport::commands::Commands;
-use crate::transport::continuity::KeyPrint;
+use crate::transport::continuity::{Fingerprinter, KeyPrint};
 use crate::transport::directory::{self, Directory, DirectorySettings};
+use crate::transport::kafka::newest::Newest;
 use crate::transport::kafka::{KafkaSettings, KafkaTransport};
 use crate::transport::{Fault, LanePlan, OWN, Stop, Transport};
 
@@ -233,6 +236,7 @@ struct Shared {
     holds: Holds,
     sweep_every: Duration,
     check_every: Duration,
+    gate_wait: Duration,
 }
 
 /// Runs all lanes until they are asked to stop, or their input ends.
@@ -255,6 +259,7 @@ pub fn run(
         holds: holds(&loaded.daemon),
         sweep_every: Duration::from_secs(loaded.daemon.state.sweep_seconds),
         check_every: Duration::from_secs(loaded.daemon.state.check_seconds),
+        gate_wait: Duration::from_secs(loaded.daemon.limits.gate_wait_seconds),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -265,19 +270,34 @@ pub fn run(
         .map(|address| runtime.block_on(listen(address)))
         .transpose()?;
     let mut health = Health::default();
+    let over = Stop::default();
+    let watch = Watched {
+        loaded,
+        lanes: &lanes,
+        world,
+    };
+    let watch = watch.start(health.silences.clone(), Arc::clone(&metrics), over.clone())?;
+    let per_hour = loaded.daemon.limits.retractions_per_hour;
     let mut workers = Vec::new();
     for lane in lanes {
         let count = match world {
             World::Kafka { .. } => lane.workers,
             World::Directory(_) => 1,
         };
+        let losses = Losses::new(&lane.lane, per_hour);
         for number in 0..count {
             let pulse = Pulse::new();
             health
                 .workers
                 .push((lane.lane.name.clone(), number, pulse.clone()));
-            let worker = spawn(&shared, lane.clone(), number, pulse, world)?;
-            workers.push(worker);
+            let seat = Seat {
+                shared: Arc::clone(&shared),
+                lane: lane.clone(),
+                number,
+                pulse,
+                losses: Arc::clone(&losses),
+            };
+            workers.push(spawn(seat, world)?);
         }
     }
     runtime.spawn(sum_up(Arc::clone(&metrics)));
@@ -295,6 +315,8 @@ pub fn run(
     runtime.spawn(signals(stop));
     let outcome = compacted(join(workers), world);
     let _ = ended.send(());
+    over.ask();
+    let _ = watch.join();
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)
 }
@@ -362,27 +384,78 @@ async fn signals(stop: Stop) {
 
 type WorkerThread = (String, Pulse, JoinHandle<Result<Ended, Fault>>);
 
-fn spawn(
-    shared: &Arc<Shared>,
-    lane: LaneRun,
-    number: usize,
-    pulse: Pulse,
-    world: &World,
-) -> anyhow::Result<WorkerThread> {
-    let shared = Arc::clone(shared);
+fn spawn(seat: Seat, world: &World) -> anyhow::Result<WorkerThread> {
     let world = world.clone();
-    let name = format!("{}/{number}", lane.lane.name);
-    let seat = Seat {
-        shared,
-        lane,
-        number,
-        pulse: pulse.clone(),
-    };
+    let name = format!("{}/{}", seat.lane.lane.name, seat.number);
+    let pulse = seat.pulse.clone();
     let thread = std::thread::Builder::new()
         .name(name.clone())
         .spawn(move || seat.sit(&world))
         .context("failed to start a worker")?;
     Ok((name, pulse, thread))
+}
+
+/// What is watched for sources that fall silent.
+struct Watched<'a> {
+    loaded: &'a Loaded,
+    lanes: &'a [LaneRun],
+    world: &'a World,
+}
+
+impl Watched<'_> {
+    /// Watches every source that some lane reads; says which expectation is of
+    /// none of them.
+    fn start(
+        &self,
+        silences: Silences,
+        metrics: Arc<Metrics>,
+        over: Stop,
+    ) -> anyhow::Result<JoinHandle<()>> {
+        let expected = &self.loaded.daemon.sources;
+        let sources = self.lanes.iter().flat_map(|lane| &lane.lane.sources);
+        let sources: BTreeMap<&str, &str> = sources
+            .map(|source| (source.kind.name.as_str(), source.kind.topic.as_str()))
+            .collect();
+        for name in expected
+            .keys()
+            .filter(|name| !sources.contains_key(name.as_str()))
+        {
+            tracing::warn!(
+                source = name,
+                "no lane reads this source: nothing is expected of it"
+            );
+        }
+        let named = sources.keys().map(|name| {
+            let settings = expected.get(*name).copied().unwrap_or_default();
+            ((*name).to_owned(), settings)
+        });
+        let watch = Watch::new(named, silences, metrics);
+        let topics = sources.values().map(|topic| (*topic).to_owned()).collect();
+        watch
+            .start(self.look(topics), over)
+            .context("failed to watch for silent sources")
+    }
+
+    fn look(&self, topics: Vec<String>) -> Look {
+        match self.world {
+            World::Kafka { settings, .. } => {
+                let settings = settings.clone();
+                let mut newest: Option<Newest> = None;
+                Box::new(move |now_ms| {
+                    if newest.is_none() {
+                        let opened = Newest::open(&settings, &topics);
+                        newest = Some(opened.map_err(|fault| fault.to_string())?);
+                    }
+                    let found = newest.as_mut().map(|newest| newest.look(now_ms));
+                    found.unwrap_or_else(|| Ok(Vec::new()))
+                })
+            }
+            World::Directory(directory) => {
+                let directory = directory.clone();
+                Box::new(move |_| Ok(directory.changed_ms(&topics)))
+            }
+        }
+    }
 }
 
 /// Waits for all workers, and sums up.
@@ -417,6 +490,8 @@ struct Seat {
     lane: LaneRun,
     number: usize,
     pulse: Pulse,
+    /// What all workers of the lane take back.
+    losses: Arc<Losses>,
 }
 
 impl Seat {
@@ -490,6 +565,10 @@ impl Seat {
         worker.bounds = self.shared.bounds;
         worker.sweep_every = self.shared.sweep_every;
         worker.check_every = self.shared.check_every;
+        worker.gate_wait = self.shared.gate_wait;
+        worker.losses = self.losses.share();
+        let commands = Arc::clone(&self.lane.continuity.commands);
+        worker.accepted = Arc::new(move |code| commands.accepts(code));
         worker.pulse = self.pulse.clone();
         worker.stop = self.shared.stop.clone();
         worker.partitions = partitions;

@@ -5,9 +5,12 @@
 //! know.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::{Phase, Pulse};
+use super::letters::LetterLog;
+use super::losses::{self, Finding as Loss, Losses, Share};
 use super::metrics::WorkerMetrics;
 use crate::engine::lane::STATE_TOPIC;
 use crate::engine::meter::Meter;
@@ -16,7 +19,8 @@ use crate::engine::tally::{RecipientTally, Tally};
 use crate::policy::settings;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
-    Assigned, Fault, Flow, INTERRUPTED, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Fault, Flow, INTERRUPTED, LateGate, Outbox, Polled, Rebuilt, SourceId, Stop,
+    Transport,
 };
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -91,6 +95,8 @@ const CHUNK_RECORDS: u64 = 2_000;
 const AGAIN_RECORDS: usize = 10_000;
 /// How long a poll waits when no batch is open.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How often a gate that holds back the lane is told of.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How often lag and table size are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -122,8 +128,20 @@ pub struct Worker<T> {
     pub partitions: usize,
     /// The numbers of all batches that were committed.
     pub totals: Tally,
+    /// No batch is decided at an earlier time: that of the last one committed.
+    pub floor_ms: i64,
+    /// Its share in the count of what the lane takes back.
+    pub losses: Share,
+    /// Whether an operator accepted the finding of this code.
+    pub accepted: Accepted,
+    /// How long a gate source may hold back the others before that is told.
+    pub gate_wait: Duration,
+    letters: LetterLog,
     batch: Batch,
 }
+
+/// Says whether an operator accepted the finding of a code.
+pub type Accepted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is open.
 #[derive(Default)]
@@ -146,6 +164,12 @@ struct Batch {
     checked: Option<Instant>,
     /// At which time of day it was swept last.
     swept_ms: Option<i64>,
+    /// It is decided again because the policy is another one.
+    policy_changed: bool,
+    /// How many outputs each recipient has; kept for its memory.
+    has: Vec<u64>,
+    /// Of which gate it was told last that it holds back the others, and when.
+    told: Option<(SourceId, i32, Instant)>,
 }
 
 impl<T: Transport> Worker<T> {
@@ -154,6 +178,8 @@ impl<T: Transport> Worker<T> {
     pub fn new(pipeline: Pipeline, transport: T, metrics: WorkerMetrics) -> Self {
         let recipients = pipeline.lane().recipients.len();
         let totals = Tally::new(pipeline.lane().sources.len(), recipients);
+        let losses = Losses::new(pipeline.lane(), 0).share();
+        let letters = LetterLog::new(pipeline.lane());
         Worker {
             pipeline,
             transport,
@@ -167,6 +193,11 @@ impl<T: Transport> Worker<T> {
             check_every: Duration::from_secs(60),
             partitions: 0,
             totals,
+            floor_ms: i64::MIN,
+            losses,
+            accepted: Arc::new(|_| false),
+            gate_wait: Duration::from_secs(settings::Limits::default().gate_wait_seconds),
+            letters,
             batch: Batch::default(),
         }
     }
@@ -182,6 +213,7 @@ impl<T: Transport> Worker<T> {
             match self.turn() {
                 Ok(None) => {}
                 Ok(Some(ended)) => {
+                    self.letters.flush();
                     self.sum_up();
                     return Ok(ended);
                 }
@@ -189,6 +221,11 @@ impl<T: Transport> Worker<T> {
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    /// The time of day, and never earlier than the last batch that was committed.
+    fn now_ms(&mut self) -> i64 {
+        (self.clock)().max(self.floor_ms)
     }
 
     /// Says what was done since the worker started.
@@ -268,6 +305,7 @@ impl<T: Transport> Worker<T> {
             bounds,
             batch,
             clock,
+            floor_ms,
             ..
         } = self;
         let paced = meter.paces();
@@ -277,7 +315,7 @@ impl<T: Transport> Worker<T> {
                 let now_ms = clock();
                 batch.since = Some(Instant::now());
                 batch.open_for = bounds.open_for(input.timestamp_ms, now_ms);
-                pipeline.begin(BatchTime::from_ms(now_ms));
+                pipeline.begin(BatchTime::from_ms(now_ms.max(*floor_ms)));
             }
             pipeline.decide(&input, &mut batch.outbox);
             batch.records += 1;
@@ -350,7 +388,7 @@ impl<T: Transport> Worker<T> {
         {
             return Ok(());
         }
-        let now_ms = (self.clock)();
+        let now_ms = self.now_ms();
         let since_ms = self
             .batch
             .swept_ms
@@ -390,7 +428,8 @@ impl<T: Transport> Worker<T> {
 
     fn commit(&mut self) -> Result<(), Fault> {
         if self.batch.since.is_none() {
-            self.pipeline.begin(BatchTime::from_ms((self.clock)()));
+            let now_ms = self.now_ms();
+            self.pipeline.begin(BatchTime::from_ms(now_ms));
         }
         // What is decided again counts for the rates, too.
         self.again()?;
@@ -401,6 +440,7 @@ impl<T: Transport> Worker<T> {
     /// Commits what was decided. False when it was dropped instead, on the way to
     /// a stop.
     fn settle(&mut self) -> Result<bool, Fault> {
+        self.check_losses()?;
         if !self.pace()? {
             return Ok(false);
         }
@@ -416,10 +456,68 @@ impl<T: Transport> Worker<T> {
             committed_ms,
         );
         self.totals.add(self.pipeline.tally());
+        self.letters.count(self.pipeline.tally());
         self.pipeline.merge();
+        self.floor_ms = self.floor_ms.max(self.pipeline.now().ms());
+        self.losses.committed(self.floor_ms);
+        self.count_outputs();
         self.batch.reset();
         self.batch.aborts = 0;
         Ok(true)
+    }
+
+    /// Takes note of how many outputs each recipient has.
+    fn count_outputs(&mut self) {
+        let Some(holding) = self.pipeline.holding() else {
+            return;
+        };
+        let has = &mut self.batch.has;
+        has.clear();
+        has.resize(self.pipeline.lane().recipients.len(), 0);
+        holding.state().add_sent_in_all(has);
+        self.losses.has(has, self.pipeline.now().ms());
+    }
+
+    /// Stops before more is taken back than ordinary days take back.
+    fn check_losses(&mut self) -> Result<(), Fault> {
+        let taken = losses::taken(self.pipeline.tally(), self.batch.policy_changed);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.pipeline.now().ms();
+        let findings = self.losses.ask(taken, now_ms);
+        self.accept(&findings)
+    }
+
+    /// Stops before anything is done of a reconcile that is known to take back
+    /// more than that.
+    fn check_foreseen(&mut self) -> Result<(), Fault> {
+        let foreseen = self.pipeline.foreseen();
+        let taken = losses::foreseen(foreseen, self.batch.policy_changed);
+        let now_ms = self.pipeline.now().ms();
+        let findings = self.losses.foresee(&taken, now_ms);
+        self.accept(&findings)?;
+        self.losses.grant(&taken, &findings);
+        Ok(())
+    }
+
+    /// Drops the batch and stops, unless an operator accepted all that was found.
+    fn accept(&mut self, findings: &[Loss]) -> Result<(), Fault> {
+        let is_open = |finding: &&Loss| !(self.accepted)(&finding.code());
+        let open: Vec<String> = findings
+            .iter()
+            .filter(is_open)
+            .map(Loss::to_string)
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.drop_batch()?;
+        Err(Fault::Stop(format!(
+            "too much would be taken back within an hour, and nothing of the batch was committed: \
+             look for what is missing or was sent by mistake. {}",
+            open.join("; ")
+        )))
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -443,6 +541,7 @@ impl<T: Transport> Worker<T> {
     /// Drops the batch, in memory and outside.
     fn drop_batch(&mut self) -> Result<(), Fault> {
         self.pipeline.abandon();
+        self.losses.dropped();
         self.batch.reset();
         self.transport.rewind()
     }
@@ -478,13 +577,16 @@ impl<T: Transport> Worker<T> {
             self.meter.share(owned.len(), self.partitions);
         }
         let started = Instant::now();
-        for one in partitions {
-            if one.returned && self.batch.built.contains(&one.partition) {
-                continue;
-            }
-            if !self.rebuild(one.partition)? || !self.reconcile(one.partition)? {
+        let built = |one: &&Assigned| one.returned && self.batch.built.contains(&one.partition);
+        let new = partitions.iter().filter(|one| !built(one));
+        let new: Vec<i32> = new.map(|one| one.partition).collect();
+        for &partition in &new {
+            if !self.rebuild(partition)? {
                 return Ok(());
             }
+        }
+        if !self.reconcile(&new)? {
+            return Ok(());
         }
         self.transport.resume()?;
         let patrons = self.pipeline.table().len();
@@ -670,19 +772,20 @@ impl<T: Transport> Worker<T> {
         self.judge(&findings)
     }
 
-    /// Decides what a partition's recipients have against what is known now, so
+    /// Decides what recipients have of partitions against what is known now, so
     /// that nothing that happened meanwhile is missed; false when that was
     /// broken off.
-    fn reconcile(&mut self, partition: i32) -> Result<bool, Fault> {
+    fn reconcile(&mut self, partitions: &[i32]) -> Result<bool, Fault> {
+        self.batch.policy_changed = false;
         loop {
-            match self.reconcile_once(partition) {
-                Ok(()) => {
-                    self.batch.built.insert(partition);
-                    return Ok(true);
-                }
+            match self.reconcile_once(partitions) {
+                Ok(()) => break,
                 Err(Fault::Abort(cause)) if cause == INTERRUPTED => {
                     self.drop_batch()?;
-                    self.pipeline.drop_partition(partition);
+                    for &partition in partitions {
+                        self.pipeline.drop_partition(partition);
+                    }
+                    self.end_reconcile();
                     return Ok(false);
                 }
                 // As any batch: it is done again, and stops the lane in the end.
@@ -690,19 +793,46 @@ impl<T: Transport> Worker<T> {
                 Err(fault) => return Err(fault),
             }
         }
+        self.batch.built.extend(partitions);
+        self.end_reconcile();
+        Ok(true)
     }
 
-    fn reconcile_once(&mut self, partition: i32) -> Result<(), Fault> {
-        if self.pipeline.holding().is_none() {
+    fn end_reconcile(&mut self) {
+        self.batch.policy_changed = false;
+        self.losses.end_grant();
+    }
+
+    fn reconcile_once(&mut self, partitions: &[i32]) -> Result<(), Fault> {
+        if self.pipeline.holding().is_none() || partitions.is_empty() {
             return Ok(());
         }
-        if self.pipeline.is_outdated(partition) {
-            self.decide_anew(partition)?;
+        let outdated = partitions.iter().copied();
+        let outdated: Vec<i32> = outdated
+            .filter(|one| self.pipeline.is_outdated(*one))
+            .collect();
+        self.batch.policy_changed |= !outdated.is_empty();
+        // Of all partitions, before the first of them is changed.
+        self.find_changed(partitions);
+        self.count_outputs();
+        self.check_foreseen()?;
+        if !outdated.is_empty() {
+            self.pipeline.abandon();
+            for partition in outdated {
+                self.decide_anew(partition)?;
+            }
+            self.find_changed(partitions);
         }
-        let now_ms = (self.clock)();
-        self.pipeline.begin(BatchTime::from_ms(now_ms));
-        self.pipeline.reconcile(partition);
         self.work_off(false)
+    }
+
+    /// Finds what is to be decided again of partitions.
+    fn find_changed(&mut self, partitions: &[i32]) {
+        let now_ms = self.now_ms();
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        for &partition in partitions {
+            self.pipeline.reconcile(partition);
+        }
     }
 
     /// Decides each record that was handed out before, as another policy did
@@ -716,7 +846,7 @@ impl<T: Transport> Worker<T> {
         }
         let mut records = 0;
         for source in self.pipeline.decided() {
-            let now_ms = (self.clock)();
+            let now_ms = self.now_ms();
             self.pipeline.begin(BatchTime::from_ms(now_ms));
             let (pipeline, transport) = (&mut self.pipeline, &mut self.transport);
             // What is known of patrons was read already.
@@ -780,6 +910,45 @@ impl<T: Transport> Worker<T> {
         }
     }
 
+    /// Tells of a gate that holds back the lane for too long: what lies behind an
+    /// open transaction there may forbid what waits.
+    fn look_at_gates(&mut self) {
+        let late = self.transport.late_gate();
+        let Some(late) = late.filter(|late| late.since >= self.gate_wait) else {
+            if self.batch.told.take().is_some() {
+                tracing::info!(lane = %self.pipeline.lane().name, "gate sources are read to their ends again");
+            }
+            self.pulse.set_trouble(None);
+            return;
+        };
+        let source = self.pipeline.lane().source(late.source);
+        let topic = source.map_or("", |source| source.topic.as_str());
+        let LateGate {
+            partition, offset, ..
+        } = late;
+        self.pulse.set_trouble(Some(format!(
+            "topic {topic} partition {partition} offset {offset}: not read further for {} s, an \
+             open transaction of its producer may hide what lies behind",
+            late.since.as_secs()
+        )));
+        let place = (late.source, partition);
+        let told = self.batch.told.filter(|(source, partition, at)| {
+            (*source, *partition) == place && at.elapsed() < TELL_EVERY
+        });
+        if told.is_none() {
+            self.batch.told = Some((late.source, partition, Instant::now()));
+            tracing::warn!(
+                lane = %self.pipeline.lane().name,
+                topic,
+                partition,
+                offset,
+                seconds = late.since.as_secs(),
+                "a gate source is not read to its end: an open transaction may hide what lies \
+                 behind; what waits for it is not released"
+            );
+        }
+    }
+
     fn report(&mut self) {
         let due = self
             .batch
@@ -787,6 +956,8 @@ impl<T: Transport> Worker<T> {
             .is_none_or(|last| last.elapsed() >= REPORT_EVERY);
         if due {
             self.batch.reported = Some(Instant::now());
+            self.letters.look();
+            self.look_at_gates();
             self.metrics.lag(&self.transport.lag());
             self.metrics.table(self.pipeline.table().len());
             if let Some(holding) = self.pipeline.holding() {

@@ -12,7 +12,7 @@ use super::lane::{Facts, Lane, Program, Source};
 use super::pipeline::BatchTime;
 use super::project::Projector;
 use super::table::Row;
-use super::tally::{Seen, Tally};
+use super::tally::{Noted, Seen, Tally};
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{Begun, PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
@@ -252,7 +252,13 @@ pub(super) fn letter(
     tally: &mut Tally,
     outbox: &mut Outbox,
 ) {
-    tally.dead_letters[reason as usize] += 1;
+    let noted = Noted {
+        source: usize::from(source.place),
+        partition,
+        offset,
+        reason,
+    };
+    tally.count_dead_letter(noted, source.kind.role != Role::Record);
     let letter = DeadLetter {
         lane: &lane.name,
         topic: &source.topic,

@@ -25,7 +25,7 @@ use super::said::Sayings;
 use super::state::text::Stored;
 use super::state::{Entries, Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
 use super::table::{self, Known, Table};
-use super::tally::Tally;
+use super::tally::{ByReason, Tally};
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{Meaning, Pseudonym};
 use crate::policy::reason::Reason;
@@ -111,6 +111,8 @@ pub struct Holding {
     /// Rows to be taken back, and rows whose record is to be decided again.
     back: Vec<((i32, RowKey), Refusal)>,
     again: Vec<(i32, RowKey)>,
+    /// What a reconcile is known to take back, by recipient.
+    foreseen: Vec<ByReason>,
     anew: Anew,
     asked: Vec<(Coordinates, RowKey)>,
     /// Rows that are looked at, kept for their memory.
@@ -143,6 +145,7 @@ impl Holding {
             terms: Vec::new(),
             back: Vec::new(),
             again: Vec::new(),
+            foreseen: vec![ByReason::default(); lane.recipients.len()],
             anew: Anew::default(),
             asked: Vec::new(),
             found: Vec::new(),
@@ -210,8 +213,16 @@ impl Holding {
         Ok(())
     }
 
+    /// What the last reconcile is known to take back, by recipient and reason,
+    /// before anything of it was done: what the record alone decides is not in it.
+    #[must_use]
+    pub fn foreseen(&self) -> &[ByReason] {
+        &self.foreseen
+    }
+
     pub(super) fn merge(&mut self) {
         self.state.merge();
+        self.foreseen.fill(ByReason::default());
         self.marks.merge();
         self.anew.merge();
     }
@@ -221,6 +232,7 @@ impl Holding {
         self.marks.abandon();
         self.back.clear();
         self.again.clear();
+        self.foreseen.fill(ByReason::default());
         self.anew.abandon();
         self.asked.clear();
     }

@@ -22,7 +22,7 @@ use super::record::Record;
 use super::said::{Said, Sayings, Statement};
 use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
-use super::tally::Tally;
+use super::tally::{ByReason, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
@@ -403,6 +403,14 @@ impl Pipeline {
             let around = (&desk.table, &desk.sayings, &desk.now);
             holding.reconcile(lane, partition, around);
         }
+    }
+
+    /// What the last [`reconcile`](Self::reconcile) is known to take back, by
+    /// recipient and reason, until the batch is merged or abandoned.
+    #[must_use]
+    pub fn foreseen(&self) -> &[ByReason] {
+        let holding = self.desk.holding.as_ref();
+        holding.map_or(&[], Holding::foreseen)
     }
 
     /// Finds what time alone changed.

@@ -222,6 +222,22 @@ impl State {
         self.parts.values().map(Part::held).sum()
     }
 
+    /// How many outputs each recipient has in a partition, by its place in the
+    /// lane; those at the end that have none may be missing.
+    #[must_use]
+    pub fn sent(&self, partition: i32) -> &[u64] {
+        self.parts.get(&partition).map_or(&[], Part::sent)
+    }
+
+    /// Adds how many outputs each recipient has, of all partitions, to `sums`.
+    pub fn add_sent_in_all(&self, sums: &mut [u64]) {
+        for part in self.parts.values() {
+            for (sum, count) in sums.iter_mut().zip(part.sent()) {
+                *sum += count;
+            }
+        }
+    }
+
     pub fn merge(&mut self) {
         self.parts.values_mut().for_each(Part::merge);
     }

@@ -51,6 +51,21 @@ pub struct SourceTally {
     pub applied: u64,
     /// Strings that did not fit their form, and counted as missing.
     pub unfit: u64,
+    /// Dead letters of its records, by reason.
+    pub dead_letters: ByReason,
+}
+
+/// How many dead letters of gate sources a batch keeps the places of.
+pub const NOTED_MAX: usize = 10;
+
+/// Where a record of a gate source lies that became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// The source's place in the lane.
+    pub source: usize,
+    pub partition: i32,
+    pub offset: i64,
+    pub reason: Reason,
 }
 
 /// The numbers of one recipient.
@@ -140,6 +155,8 @@ pub struct Tally {
     pub sources: Vec<SourceTally>,
     pub recipients: Vec<RecipientTally>,
     pub dead_letters: ByReason,
+    /// The first dead letters of gate sources, [`NOTED_MAX`] at most.
+    pub noted: Vec<Noted>,
     /// When the records of the batch were written, in milliseconds since 1970.
     pub written_ms: Vec<i64>,
 }
@@ -150,6 +167,7 @@ impl Tally {
         Tally {
             sources: vec![SourceTally::default(); sources],
             recipients: vec![RecipientTally::default(); recipients],
+            noted: Vec::with_capacity(NOTED_MAX),
             ..Tally::default()
         }
     }
@@ -162,6 +180,7 @@ impl Tally {
             add_all(&mut sum.refused, &more.refused);
             sum.applied += more.applied;
             sum.unfit += more.unfit;
+            add_all(&mut sum.dead_letters, &more.dead_letters);
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;
@@ -177,6 +196,18 @@ impl Tally {
         add_all(&mut self.dead_letters, &other.dead_letters);
     }
 
+    /// Counts a dead letter; its place is kept where it is of a gate source.
+    pub fn count_dead_letter(&mut self, letter: Noted, gate: bool) {
+        let reason = letter.reason as usize;
+        self.dead_letters[reason] += 1;
+        if let Some(source) = self.sources.get_mut(letter.source) {
+            source.dead_letters[reason] += 1;
+        }
+        if gate && self.noted.len() < NOTED_MAX {
+            self.noted.push(letter);
+        }
+    }
+
     /// Records taken in, of all sources.
     #[must_use]
     pub fn consumed(&self) -> u64 {
@@ -188,6 +219,7 @@ impl Tally {
         self.sources.fill(SourceTally::default());
         self.recipients.fill(RecipientTally::default());
         self.dead_letters.fill(0);
+        self.noted.clear();
         self.written_ms.clear();
     }
 }

@@ -105,7 +105,18 @@ impl Loader<'_> {
         let broken = lint::run(&kinds, &drafts);
         self.mistakes.extend(broken);
         self.spare_papers(&drafts);
-        let daemon = self.daemon(&zeef, &drafts, &lost, masks);
+        let mut daemon = self.daemon(&zeef, &drafts, &lost, masks);
+        let names: Vec<String> = kinds
+            .iter()
+            .map(|kind| kind.name.clone())
+            .chain(unread)
+            .collect();
+        let sources = self.with(&zeef, |table| {
+            // All else was read already.
+            table.entries();
+            settings::sources(table, &names)
+        });
+        daemon.sources = sources.unwrap_or_default();
         Loaded {
             policy: policy(kinds, patron_term, drafts),
             daemon,
@@ -249,6 +260,7 @@ impl Loader<'_> {
             // Its mistakes were told of when it was read first.
             table.value("masks");
             table.value("retention");
+            table.value("sources");
             settings::read(table, folder, &recipients)
         });
         let daemon = read.unwrap_or_else(|| settings::defaults(folder, &recipients));

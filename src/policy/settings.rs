@@ -28,6 +28,8 @@ pub struct DaemonSettings {
     /// By recipient.
     pub rates: BTreeMap<String, Rate>,
     pub limits: Limits,
+    /// By kind of record.
+    pub sources: BTreeMap<String, SourceSettings>,
     pub batch: Batch,
     pub admin: Admin,
     pub log: Log,
@@ -175,13 +177,19 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// What a record may be at most.
+/// What a record may be at most, and where a lane stops or says that it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub record_bytes: usize,
     pub depth: usize,
     pub keys: usize,
     pub output_bytes: usize,
+    /// How long a gate source may hold back the others before the process says
+    /// that it is not ready.
+    pub gate_wait_seconds: u64,
+    /// How much may be taken back from one recipient within an hour, beside what
+    /// terms, papers and the config itself take back; 0: no more than half.
+    pub retractions_per_hour: u64,
 }
 
 impl Default for Limits {
@@ -191,8 +199,17 @@ impl Default for Limits {
             depth: 64,
             keys: 4096,
             output_bytes: 1_000_000,
+            gate_wait_seconds: 30,
+            retractions_per_hour: 0,
         }
     }
+}
+
+/// What is expected of one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// Something new comes at least this often; `None`: nobody knows.
+    pub expect_within: Option<Term>,
 }
 
 /// When a batch closes: at the first of these.
@@ -460,25 +477,20 @@ pub(super) fn patron_term(root: &Table<'_>) -> Term {
         return PATRON_TERM;
     };
     const EXPECTED: &str = "an ISO 8601 period of at most five years, as P2Y";
-    let term = table.text("patron", EXPECTED).and_then(|at| {
-        let term = Term::parse(&at.value).filter(|term| term.fits_in(TERM_MAX));
-        if term.is_none() {
-            table.mistake(at.line, format!("`patron` is \"{}\"", at.value), EXPECTED);
-        }
-        term
-    });
+    let term = period(&table, "patron", EXPECTED);
     table.finish();
     term.unwrap_or(PATRON_TERM)
 }
 
-/// Reads the whole of `zeef.toml` but for the defaults of masks and the
-/// patron's term.
+/// Reads the whole of `zeef.toml` but for the defaults of masks, the patron's
+/// term and the sources.
 pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
     DaemonSettings {
         kafka: kafka(root, folder),
         lanes: lanes(root, recipients),
         rates: rates(root, recipients),
         limits: limits(root),
+        sources: BTreeMap::new(),
         batch: batch(root),
         admin: admin(root),
         log: log(root),
@@ -842,9 +854,63 @@ fn limits(root: &Table<'_>) -> Limits {
             base.output_bytes,
             "bytes of an output",
         ),
+        gate_wait_seconds: number(
+            &table,
+            "gate_wait_seconds",
+            1..=86_400,
+            base.gate_wait_seconds,
+            "seconds that a gate source may hold back others",
+        ),
+        retractions_per_hour: number(
+            &table,
+            "retractions_per_hour",
+            0..=1_000_000_000,
+            base.retractions_per_hour,
+            "outputs taken back from a recipient within an hour, 0 for no bound",
+        ),
     };
     table.finish();
     limits
+}
+
+/// What is expected of sources, by the names of their kinds: read by itself, as
+/// it needs to know these.
+pub(super) fn sources(root: &Table<'_>, kinds: &[String]) -> BTreeMap<String, SourceSettings> {
+    let mut sources = BTreeMap::new();
+    let Some(table) = root.table("sources", "what is expected of sources, by name") else {
+        return sources;
+    };
+    for (name, value) in table.entries() {
+        if !kinds.contains(&name.value) {
+            let close = near(&name.value, kinds.iter().map(String::as_str));
+            let found = format!("unknown source `{}`", name.value);
+            let expected = match close {
+                Some(_) => "",
+                None => "the name of a file in `records`",
+            };
+            table.push(Mistake::new(table.file(), name.line, found, expected).near(close));
+        }
+        let Some(inner) = table.as_table(value, name.line) else {
+            let found = format!("`{}` is {}", name.value, kind_of(value.get_ref()));
+            table.mistake(name.line, found, "a table: { expect_within = \"P7D\" }");
+            continue;
+        };
+        const EXPECTED: &str = "an ISO 8601 period of at most five years, as P7D";
+        let expect_within = period(&inner, "expect_within", EXPECTED);
+        inner.finish();
+        sources.insert(name.value, SourceSettings { expect_within });
+    }
+    sources
+}
+
+/// A period of the calendar.
+fn period(table: &Table<'_>, key: &str, expected: &str) -> Option<Term> {
+    let at = table.text(key, expected)?;
+    let term = Term::parse(&at.value).filter(|term| term.fits_in(TERM_MAX));
+    if term.is_none() {
+        table.mistake(at.line, format!("`{key}` is \"{}\"", at.value), expected);
+    }
+    term
 }
 
 fn batch(root: &Table<'_>) -> Batch {

@@ -342,6 +342,18 @@ pub struct Lag {
     pub behind: i64,
 }
 
+/// A gate source that is not read to its end, as a reader of uncommitted records
+/// sees that end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateGate {
+    pub source: SourceId,
+    pub partition: i32,
+    /// So far it was read.
+    pub offset: i64,
+    /// For how long it was not read further, or held back other records.
+    pub since: Duration,
+}
+
 /// A fault of a transport: what the worker is to do about it.
 ///
 /// The text is for an operator and never carries a record's value.
@@ -567,8 +579,14 @@ pub trait Transport {
     /// Any [`Fault`].
     fn pause(&mut self, wait: Duration) -> Result<(), Fault>;
 
-    /// How far the worker is behind, of what it owns.
+    /// How far the worker is behind, of what it owns: what lies behind an open
+    /// transaction counts.
     fn lag(&mut self) -> Vec<Lag>;
+
+    /// The gate source that is late for the longest time, if one is.
+    fn late_gate(&self) -> Option<LateGate> {
+        None
+    }
 
     /// Ends in an orderly way. With `leave` a group is left for good (the
     /// nightly run); without, a static member keeps its place.

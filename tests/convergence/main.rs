@@ -27,6 +27,7 @@ mod cases;
 mod common;
 mod holds;
 mod live;
+mod losses;
 mod nights;
 mod own;
 mod play;

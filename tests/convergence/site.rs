@@ -164,6 +164,7 @@ pub struct Site {
     /// Whether the policy is the changed one, from the next start on.
     pub changed: bool,
     clock: Arc<AtomicI64>,
+    accepted: Vec<String>,
     workers: Vec<Worker<Live>>,
 }
 
@@ -173,6 +174,7 @@ impl Site {
             setup,
             changed: false,
             clock: Arc::new(AtomicI64::new(now_ms)),
+            accepted: Vec::new(),
             workers: Vec::new(),
         };
         let lanes = compiled(setup.layout, false);
@@ -193,7 +195,10 @@ impl Site {
     }
 
     fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
-        worker(lane, transport, self.setup, &self.clock)
+        let mut worker = worker(lane, transport, self.setup, &self.clock);
+        let codes = self.accepted.clone();
+        worker.accepted = Arc::new(move |code| codes.iter().any(|one| one == code));
+        worker
     }
 
     pub fn set_clock(&self, now_ms: i64) {
@@ -236,6 +241,18 @@ impl Site {
             self.worker(lane, transport)
         });
         self.workers = workers.collect();
+    }
+
+    /// Findings of these codes are accepted, and no others, from the next start on.
+    pub fn accept(&mut self, codes: &[String]) {
+        self.accepted = codes.to_vec();
+    }
+
+    /// How many outputs were committed in each lane.
+    pub fn committed(&self) -> Vec<usize> {
+        let workers = self.workers.iter();
+        let count = |worker: &Worker<Live>| worker.transport.memory.published().len();
+        workers.map(count).collect()
     }
 
     /// Reads all there is, and looks for what time changed.

@@ -10,7 +10,7 @@ use crate::engine::pipeline::BatchTime;
 use crate::engine::said::Said;
 use crate::engine::state::{Entries, Entry, Outcome, PatronRef, Row, RowKey};
 use crate::engine::table::{self, Known, Table};
-use crate::engine::tally::Tally;
+use crate::engine::tally::{ByReason, Tally};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::After;
 use crate::transport::{Coordinates, Outbox, SourceId};
@@ -322,19 +322,61 @@ impl Holding {
         for patron in around.0.rows(partition) {
             let id = patron.patron_id();
             let named = ((partition, id), self.namer.patron(id));
+            let (back, again) = (self.back.len(), self.again.len());
             self.look(lane, named, true, around);
+            self.foresee_back(back);
+            let said = around.1.find(partition, id);
+            self.foresee_again(lane, again, said, around.2.ms());
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.
         let left = self.state.rows(partition);
         let left = left.filter(|(_, row)| self.state.patron_id(partition, row.patron).is_none());
         let left: Vec<(RowKey, u16)> = left.map(|(key, row)| (key, row.source)).collect();
+        let back = self.back.len();
         for (key, source) in left {
             if self.state.find(partition, key).is_some_and(waits) {
                 continue;
             }
             let refusal = Refusal::by(!lane.is_patron(source), Reason::PatronErased);
             self.back.push(((partition, key), refusal));
+        }
+        self.foresee_back(back);
+    }
+
+    /// Counts what the rows from `first` on that are to be taken back take from
+    /// recipients.
+    fn foresee_back(&mut self, first: usize) {
+        for ((partition, key), refusal) in &self.back[first..] {
+            let row = self.state.find(*partition, *key);
+            for entry in row.map_or(&[][..], |row| &row.entries) {
+                if entry.is_sent() {
+                    count(&mut self.foreseen, entry, refusal.reason);
+                }
+            }
+        }
+    }
+
+    /// Counts what a patron's word takes back, of the rows from `first` on that
+    /// are to be decided again.
+    fn foresee_again(&mut self, lane: &Lane, first: usize, said: Option<&Said>, now_ms: i64) {
+        for (partition, key) in &self.again[first..] {
+            let row = self.state.find(*partition, *key);
+            for entry in row.map_or(&[][..], |row| &row.entries) {
+                let program = lane.recipients.get(usize::from(entry.recipient));
+                let Some(program) = program.filter(|_| entry.outcome == Outcome::Released) else {
+                    continue;
+                };
+                let mut due_ms = i64::MAX;
+                let gates = &program.gates;
+                let standing = gates.standing(said, Implied::InRecord, now_ms, &mut due_ms);
+                if let Err(refusal) = standing
+                    && !refusal.keeps
+                {
+                    let reason = refusal.unless.unwrap_or(refusal.reason);
+                    count(&mut self.foreseen, entry, reason);
+                }
+            }
         }
     }
 
@@ -375,5 +417,11 @@ impl Holding {
             let row = row.with(entries);
             self.keep(lane, (partition, key), row, None, outbox);
         }
+    }
+}
+
+fn count(counts: &mut [ByReason], entry: &Entry, reason: Reason) {
+    if let Some(counts) = counts.get_mut(usize::from(entry.recipient)) {
+        counts[reason as usize] += 1;
     }
 }

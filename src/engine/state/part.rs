@@ -27,6 +27,9 @@ pub(super) struct Part {
     others_have: BTreeMap<(String, String), u64>,
     /// Rows of sources that the lane does not have.
     foreign: HashMap<RowKey, Foreign, foldhash::fast::RandomState>,
+    /// How many outputs each recipient has, by its place in the lane; those at
+    /// the end that have none may be missing.
+    sent: Vec<u64>,
     /// What the batch changed, oldest first.
     undo: Vec<(RowKey, Option<Taken>)>,
 }
@@ -138,12 +141,18 @@ impl Part {
             self.sum.take(mac);
         }
         for entry in row.entries.iter().filter(|entry| entry.is_sent()) {
-            let count = self.has.entry((entry.recipient, entry.output)).or_default();
-            *count = if more {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
-            };
+            let place = usize::from(entry.recipient);
+            if self.sent.len() <= place {
+                self.sent.resize(place + 1, 0);
+            }
+            let of_output = self.has.entry((entry.recipient, entry.output));
+            for count in [of_output.or_default(), &mut self.sent[place]] {
+                *count = if more {
+                    *count + 1
+                } else {
+                    count.saturating_sub(1)
+                };
+            }
         }
         if let Some(others) = row.others() {
             for pair in text::others_sent_to(others) {
@@ -227,6 +236,11 @@ impl Part {
 
     pub(super) fn held(&self) -> usize {
         self.held
+    }
+
+    /// How many outputs each recipient has, by its place in the lane.
+    pub(super) fn sent(&self) -> &[u64] {
+        &self.sent
     }
 
     pub(super) fn len(&self) -> usize {

@@ -9,7 +9,8 @@ use crate::policy::reason::Reason;
 use crate::transport::continuity::RowSum;
 
 fn row(patron: u8, offset: i64, outcome: Outcome) -> Row {
-    let mut entry = Entry::without(0, outcome, Some(Reason::NoConsent));
+    let recipient = u16::from(offset % 2 != 0);
+    let mut entry = Entry::without(recipient, outcome, Some(Reason::NoConsent));
     entry.facts = 7;
     Row {
         patron: PatronRef(u128::from(patron)),
@@ -88,6 +89,14 @@ proptest! {
             prop_assert_eq!(state.sum(0), sum);
             prop_assert_eq!(state.has(0).map(|(_, count)| count).sum::<u64>(), has);
             prop_assert_eq!(state.held(0), now.values().filter(|row| row.is_held()).count());
+            let mut sent = [0; 2];
+            state.add_sent_in_all(&mut sent);
+            let entries = now.values().flat_map(|row| &row.entries);
+            let mut want = [0; 2];
+            for entry in entries.filter(|entry| entry.is_sent()) {
+                want[usize::from(entry.recipient)] += 1;
+            }
+            prop_assert_eq!(sent, want);
             for patron in 0..4_u8 {
                 let reference = PatronRef(patron.into());
                 let mut keys = Vec::new();

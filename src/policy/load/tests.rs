@@ -879,6 +879,31 @@ fn each_mistake_in_the_settings_is_told() {
         ],
     );
     check(
+        "# objection = { expect_within",
+        "objecton = { expect_within",
+        &["unknown source `objecton`: did you mean `objection`?"],
+    );
+    check(
+        "# objection = { expect_within = \"P7D\" }",
+        "objection = { expect_within = \"7 days\" }",
+        &[
+            "`expect_within` is \"7 days\", expected an ISO 8601 period of at most five years, as P7D",
+        ],
+    );
+    check(
+        "# objection = { expect_within",
+        "objection = { expected_within",
+        &["unknown key `expected_within`: did you mean `expect_within`?"],
+    );
+    check(
+        "# gate_wait_seconds = 30",
+        "gate_wait_seconds = 0",
+        &[
+            "`gate_wait_seconds` is 0, expected a whole number from 1 to 86400: seconds that a gate \
+             source may hold back others",
+        ],
+    );
+    check(
         "[batch]",
         "[batches]",
         &["unknown key `batches`: did you mean `batch`?"],
@@ -916,6 +941,11 @@ fn settings_are_read() {
         sweep_seconds = 5
         [directory]
         group_read = true
+        [limits]
+        gate_wait_seconds = 90
+        retractions_per_hour = 500
+        [sources.objection]
+        expect_within = "P1W"
         [admin]
         listen = "none"
     "#,
@@ -947,6 +977,10 @@ fn settings_are_read() {
     assert_eq!((daemon.holds.records, daemon.holds.days), (100_000, 7));
     assert_eq!(daemon.state.sweep_seconds, 5);
     assert!(daemon.directory.group_read);
+    assert_eq!(daemon.limits.gate_wait_seconds, 90);
+    assert_eq!(daemon.limits.retractions_per_hour, 500);
+    let expected = daemon.sources["objection"].expect_within.unwrap();
+    assert_eq!(expected.to_string(), "P7D");
     let own = daemon.keys.source("zeef.state").to_string();
     assert!(own.ends_with("/own.key"), "{own}");
     let file = daemon.keys.source("deurwaarder").to_string();

@@ -75,7 +75,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use committed::{Committed, damaged};
 use disk::{Disk, Failure, Mode, RealDisk, make_folder, open_file};
@@ -319,6 +319,20 @@ impl Directory {
             make_folder(&folder, layout.folder_mode(false)).map_err(self::stop)?;
         }
         Ok(())
+    }
+
+    /// When the file of each source was last changed, in milliseconds since 1970;
+    /// `None` where there is none, or it is empty. Lines say nothing of when they
+    /// were written.
+    #[must_use]
+    pub fn changed_ms(&self, topics: &[String]) -> Vec<Option<i64>> {
+        let changed = |topic: &String| {
+            let metadata = std::fs::metadata(self.0.layout.source(topic)).ok()?;
+            let changed = metadata.modified().ok().filter(|_| metadata.len() > 0)?;
+            let since = changed.duration_since(UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_millis()).ok()
+        };
+        topics.iter().map(changed).collect()
     }
 
     /// Makes a reader of a source, not opened yet.

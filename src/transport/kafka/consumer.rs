@@ -19,7 +19,7 @@ use super::member::{Bell, Event, Member};
 use super::partition::{Part, Passed, Place};
 use super::settings::KafkaSettings;
 use crate::transport::continuity::{Fingerprinter, Kept, Trail};
-use crate::transport::{Fault, Flow, Input, Lag, LanePlan, SourceId, Stop};
+use crate::transport::{Fault, Flow, Input, Lag, LanePlan, LateGate, SourceId, Stop};
 
 /// How many records one partition hands out before it is the next one's turn.
 const CHUNK: usize = 256;
@@ -28,6 +28,8 @@ const NAP: Duration = Duration::from_millis(20);
 const CALL: Duration = Duration::from_secs(5);
 /// How long the ends of gates are waited for: the group must be served soon.
 const GATES: Duration = Duration::from_secs(1);
+/// Ends that were noted so lately are those of the batch's begin.
+const FRESH: Duration = Duration::from_millis(200);
 /// How long offsets without records may stay uncommitted.
 const LAZY: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,18 @@ impl Source {
     }
 }
 
+/// Partitions of which some wait for the gates among them: those of one number
+/// where all sources are joined, else all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// When their ends were noted.
+    noted: Option<Instant>,
+    /// The gates reached the ends that were noted: the others may go on.
+    open: bool,
+    /// They waited for long: only what lay there when the ends were noted goes on.
+    limited: bool,
+}
+
 /// Records in.
 pub(super) struct Intake {
     parts: Vec<Part>,
@@ -65,7 +79,8 @@ pub(super) struct Intake {
     /// then never puts a record of these partitions into the common queue.
     queues: HashMap<Place, PartitionQueue<Member>>,
     pub consumer: Arc<BaseConsumer<Member>>,
-    stable: Arc<BaseConsumer<Logged>>,
+    /// Sees the ends beyond open transactions.
+    observer: Arc<BaseConsumer<Logged>>,
     bell: Arc<Bell>,
     pub sources: Vec<Source>,
     /// What was read of partitions that are not owned now.
@@ -80,8 +95,12 @@ pub(super) struct Intake {
     pub group: Option<ConsumerGroupMetadata>,
     /// Whose turn it is.
     turn: usize,
-    /// All gates reached the ends that this batch noted.
+    /// Of the partitions that wait for each other.
+    groups: Vec<Group>,
+    /// All groups are open.
     open: bool,
+    /// Since when the ends of gates are asked for without an answer.
+    unanswered: Option<Instant>,
     /// How many statistics were looked at.
     received: u64,
     /// A source was reported missing; to be looked into.
@@ -96,7 +115,7 @@ impl Intake {
         plan: &LanePlan,
         worker: usize,
         sources: Vec<Source>,
-        stable: Arc<BaseConsumer<Logged>>,
+        observer: Arc<BaseConsumer<Logged>>,
         stop: Stop,
     ) -> Result<Self, Fault> {
         let mut consumer: BaseConsumer<Member> = BaseConsumer::from_config_and_context(
@@ -115,7 +134,7 @@ impl Intake {
             parts: Vec::new(),
             queues: HashMap::new(),
             consumer: Arc::new(consumer),
-            stable,
+            observer,
             bell,
             sources,
             passed: HashMap::new(),
@@ -124,7 +143,9 @@ impl Intake {
             prints: plan.prints,
             group: None,
             turn: 0,
+            groups: Vec::new(),
             open: false,
+            unanswered: None,
             received: 0,
             doubted: false,
             until_end: settings.until_end,
@@ -219,8 +240,21 @@ impl Intake {
                 .push(Part::new(place, &source, queue, passed, self.prints));
         }
         self.turn = 0;
-        self.open = false;
+        self.group_parts();
         self.assign_parts()
+    }
+
+    /// Says which partitions wait for each other.
+    fn group_parts(&mut self) {
+        let joined = self.sources.iter().all(|source| source.joined);
+        let number = |part: &Part| if joined { part.place.1 } else { 0 };
+        let numbers: BTreeSet<i32> = self.parts.iter().map(number).collect();
+        for part in &mut self.parts {
+            part.group = numbers.range(..number(part)).count();
+        }
+        self.groups = vec![Group::default(); numbers.len()];
+        self.open = false;
+        self.unanswered = None;
     }
 
     fn assign_parts(&self) -> Result<(), Fault> {
@@ -335,77 +369,141 @@ impl Intake {
     /// must wait for them lies ready.
     fn look_at_gates(&mut self) -> Result<(), Fault> {
         if !self.parts.iter().any(|part| part.gate) {
+            self.groups.iter_mut().for_each(|group| group.open = true);
             self.open = true;
             return Ok(());
         }
-        let noted = self.parts.iter().any(|part| part.mark.is_some());
-        if !noted {
-            let mut waiting = false;
-            for part in self.parts.iter_mut().filter(|part| !part.gate) {
-                waiting = waiting || part.look(self.consumer.context())?;
-            }
-            if !waiting || !self.note_gates()? {
-                return Ok(());
-            }
+        self.forget_exhausted()?;
+        let mut waiting = false;
+        for part in self.parts.iter_mut().filter(|part| !part.gate) {
+            let is_noted = self.groups[part.group].noted.is_some();
+            waiting = waiting || (!is_noted && part.look(self.consumer.context())?);
         }
-        self.open = self
-            .parts
-            .iter()
-            .all(|part| !part.gate || part.reached_mark());
+        if waiting && !self.note_ends()? {
+            self.unanswered.get_or_insert_with(Instant::now);
+        }
+        self.open_groups();
         Ok(())
     }
 
-    /// Asks for the stable ends of all gates: one request to each leader.
-    /// Where there is no answer, the records behind the gates go on waiting.
-    fn note_gates(&mut self) -> Result<bool, Fault> {
-        let list = self.gate_list()?;
-        let ends = match self.stable.offsets_for_times(list, GATES) {
+    /// Lets go on what waits for gates that have reached their ends.
+    fn open_groups(&mut self) {
+        for (place, group) in self.groups.iter_mut().enumerate() {
+            let Some(noted) = group.noted.filter(|_| !group.open) else {
+                continue;
+            };
+            let parts = || self.parts.iter().filter(|part| part.group == place);
+            group.open = parts().all(|part| !part.gate || part.reached_mark());
+            if !group.open {
+                continue;
+            }
+            // Ends that were noted just now are the batch's own: what came since
+            // then is as good as what lay there.
+            group.limited = noted.elapsed() >= FRESH;
+            if !group.limited {
+                let parts = self.parts.iter_mut().filter(|part| part.group == place);
+                parts.for_each(|part| part.limit = None);
+            }
+        }
+        self.open = self.groups.iter().all(|group| group.open && !group.limited);
+    }
+
+    /// Forgets the ends of groups in which all that lay there was handed out and
+    /// committed, so that they are noted anew.
+    fn forget_exhausted(&mut self) -> Result<(), Fault> {
+        if self.has_moved() {
+            return Ok(());
+        }
+        for place in 0..self.groups.len() {
+            if !self.groups[place].limited {
+                continue;
+            }
+            let mut ready = false;
+            for part in self.parts.iter_mut() {
+                let waits = part.group == place && !part.gate;
+                ready = ready || (waits && part.lies_ready(self.consumer.context())?);
+            }
+            if !ready {
+                self.forget_ends(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_ends(&mut self, place: usize) {
+        self.groups[place] = Group::default();
+        let parts = self.parts.iter_mut().filter(|part| part.group == place);
+        parts.for_each(Part::forget_end);
+        self.open = false;
+    }
+
+    /// Asks for the ends of the partitions of which none are noted, as a reader of
+    /// uncommitted records sees them: what lies behind an open transaction of a
+    /// gate counts. One request to each leader. Without an answer, which is false,
+    /// the records behind the gates go on waiting.
+    fn note_ends(&mut self) -> Result<bool, Fault> {
+        let groups = &self.groups;
+        let is_new = |part: &Part| groups[part.group].noted.is_none();
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.iter().filter(|part| is_new(part)) {
+            list.add_partition_offset(&part.topic, part.place.1, Offset::End)
+                .map_err(|error| Fault::Rebuild(format!("ends of gates: {error}")))?;
+        }
+        let ends = match self.observer.offsets_for_times(list, GATES) {
             Ok(ends) => ends,
             Err(error) => {
                 tracing::warn!(error = %error, "kafka: the ends of the gates are not known yet");
                 return Ok(false);
             }
         };
-        let mut marks = Vec::new();
-        for part in self.parts.iter().filter(|part| part.gate) {
+        let mut found = Vec::with_capacity(self.parts.len());
+        for (place, part) in self.parts.iter().enumerate() {
+            if !is_new(part) {
+                continue;
+            }
             let end = ends
                 .find_partition(&part.topic, part.place.1)
                 .filter(|end| end.error().is_ok());
             match end.map(|end| end.offset()) {
-                Some(Offset::Offset(end)) => marks.push((part.place, end)),
+                Some(Offset::Offset(end)) => found.push((place, end)),
                 _ => return Ok(false),
             }
         }
-        for (place, end) in marks {
-            if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
-                part.mark = Some(end);
-            }
+        for (place, end) in found {
+            self.parts[place].note_end(end);
         }
+        let now = Instant::now();
+        for group in &mut self.groups {
+            group.noted.get_or_insert(now);
+        }
+        self.unanswered = None;
         Ok(true)
     }
 
-    fn gate_list(&self) -> Result<TopicPartitionList, Fault> {
-        let mut list = TopicPartitionList::new();
-        for part in self.parts.iter().filter(|part| part.gate) {
-            list.add_partition_offset(&part.topic, part.place.1, Offset::End)
-                .map_err(|error| Fault::Rebuild(format!("ends of gates: {error}")))?;
-        }
-        Ok(list)
+    /// The gate that is late for the longest time: it holds back other records,
+    /// or stays below its end.
+    pub(super) fn late_gate(&self) -> Option<LateGate> {
+        let gates = self.parts.iter().filter(|part| part.gate);
+        let late = gates.filter_map(|part| {
+            let noted = self.groups[part.group].noted;
+            let waits = noted.map_or(self.unanswered, |noted| {
+                (!part.reached_mark()).then_some(noted)
+            });
+            let since = [waits, part.stays_since()].into_iter().flatten().min()?;
+            Some(LateGate {
+                source: part.place.0,
+                partition: part.place.1,
+                offset: part.position,
+                since: since.elapsed(),
+            })
+        });
+        late.max_by_key(|late| late.since)
     }
 
-    /// Gates always may. Others wait for the gates of their own partition
-    /// number where both are joined, else for all.
+    /// Gates always may. Others wait for the gates of their group.
     fn may_go_on(&self, index: usize) -> bool {
-        let Some(part) = self.parts.get(index) else {
-            return false;
-        };
-        if part.gate || self.open {
-            return true;
-        }
-        self.parts.iter().filter(|gate| gate.gate).all(|gate| {
-            let unrelated = part.joined && gate.joined && part.place.1 != gate.place.1;
-            gate.reached_mark() || (unrelated && gate.mark.is_some())
-        })
+        let part = self.parts.get(index);
+        part.is_some_and(|part| part.gate || self.groups[part.group].open)
     }
 
     pub(super) fn is_uncommitted(&self) -> bool {
@@ -492,13 +590,20 @@ impl Intake {
     pub(super) fn settle(&mut self) {
         self.parts.iter_mut().for_each(Part::settle);
         self.marked.clear();
-        self.open = false;
+        // While records wait the ends that they wait for stay: a gate whose
+        // transactions are open most of the time would never be at a new one.
+        for place in 0..self.groups.len() {
+            if self.groups[place].open {
+                self.forget_ends(place);
+            }
+        }
     }
 
     /// Back to the last commit.
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
         self.open = false;
         self.marked.clear();
+        self.groups.fill(Group::default());
         let mut list = TopicPartitionList::new();
         for part in &mut self.parts {
             if part.rewind() {
@@ -541,7 +646,7 @@ impl Intake {
                 Some(Lag {
                     source: part.place.0,
                     partition: part.place.1,
-                    behind: part.stable?.saturating_sub(part.position).max(0),
+                    behind: part.behind()?,
                 })
             })
             .collect()

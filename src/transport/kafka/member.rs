@@ -48,8 +48,13 @@ pub(super) struct TopicStatistics {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct PartitionStatistics {
-    /// The stable end: the first offset of an open transaction, or the end.
-    pub ls_offset: i64,
+    /// The end, that of open transactions too.
+    #[serde(default = "unknown")]
+    pub hi_offset: i64,
+}
+
+fn unknown() -> i64 {
+    -1
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,7 +215,7 @@ mod tests {
         let recorded = member.recorded();
         assert_eq!(recorded.received, 1);
         let partition = recorded.statistics.topics["t"].partitions[&0];
-        assert_eq!(partition.ls_offset, 8);
+        assert_eq!(partition.hi_offset, 9);
         assert_eq!(
             recorded.statistics.cgrp.as_ref().map(|g| &*g.join_state),
             Some("steady")

@@ -9,6 +9,7 @@ mod fault;
 mod log;
 mod marks;
 mod member;
+pub mod newest;
 mod partition;
 pub mod partitioner;
 mod producer;
@@ -47,8 +48,8 @@ use sweep::Spot;
 
 use super::continuity::{Finding, Fingerprinter, Mark, Position};
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, LateGate, Outbox, Output, OutputId,
+    Payload, Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -146,7 +147,7 @@ impl KafkaTransport {
             &plan,
             worker,
             sources,
-            Arc::clone(&stable),
+            Arc::clone(&observer),
             stop.clone(),
         )?;
         tracing::info!(lane = plan.name, worker, "kafka: connected");
@@ -751,6 +752,13 @@ impl Transport for KafkaTransport {
 
     fn lag(&mut self) -> Vec<Lag> {
         self.intake.lag()
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        match self.stage {
+            Stage::Running => self.intake.late_gate(),
+            _ => None,
+        }
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {

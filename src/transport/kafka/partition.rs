@@ -78,25 +78,31 @@ pub(super) struct Part {
     pub place: Place,
     pub topic: String,
     pub gate: bool,
-    pub joined: bool,
+    /// The place of its group: the partitions that wait for each other.
+    pub group: usize,
     pub queue: PartitionQueue<Member>,
     /// The offset of the next record to be handed out.
     pub position: i64,
     /// The position of the last commit.
     pub committed: i64,
-    /// The end that this gate had when the batch noted it.
+    /// The end that this gate had when the batch noted it, open transactions
+    /// included.
     pub mark: Option<i64>,
+    /// The end of a source that waits for gates, when their ends were noted.
+    pub limit: Option<i64>,
     /// A record that was looked at before its turn.
     early: Option<OwnedMessage>,
     /// Records were handed out since the last commit.
     handed: bool,
     /// When the position last moved over offsets without records.
     skipped: Option<Instant>,
-    /// The stable end, where it is known.
-    pub stable: Option<i64>,
     pub passed: Passed,
     /// Makes hashes of records; without it no trail is kept.
     prints: Option<Fingerprinter>,
+    /// The end, that of open transactions too, where it is known.
+    pub end: Option<i64>,
+    /// At which position it stays below its end, and since when.
+    stays: Option<(i64, Instant)>,
 }
 
 impl Part {
@@ -113,36 +119,55 @@ impl Part {
             place,
             topic: source.topic.clone(),
             gate: source.gate,
-            joined: source.joined,
+            group: 0,
             passed,
             prints,
             queue,
             position: start,
             committed: start,
             mark: None,
+            limit: None,
             early: None,
             handed: false,
             skipped: None,
-            stable: None,
+            end: None,
+            stays: None,
         }
     }
 
     /// Takes note of statistics.
     pub(super) fn observe(&mut self, statistics: PartitionStatistics) {
-        if statistics.ls_offset >= 0 {
-            self.stable = Some(statistics.ls_offset);
+        if statistics.hi_offset >= 0 {
+            self.end = Some(statistics.hi_offset);
         }
+        let position = self.position;
+        let is_behind = self.end.is_some_and(|end| end > position);
+        let stayed = self.stays.filter(|(at, _)| *at == position);
+        self.stays = is_behind.then(|| stayed.unwrap_or((position, Instant::now())));
     }
 
-    /// Hands out at most `limit` records.
+    /// How far the position is behind the end, where that is known.
+    pub(super) fn behind(&self) -> Option<i64> {
+        Some(self.end?.saturating_sub(self.position).max(0))
+    }
+
+    /// Since when the position stays below the end, as it does below an open
+    /// transaction.
+    pub(super) fn stays_since(&self) -> Option<Instant> {
+        let (at, since) = self.stays?;
+        (at == self.position).then_some(since)
+    }
+
+    /// Hands out at most `count_max` records, those from its limit on not at all.
     pub(super) fn hand_out(
         &mut self,
-        limit: usize,
+        count_max: usize,
         member: &Member,
         take: &mut dyn FnMut(Input<'_>) -> Flow,
     ) -> Result<(usize, Flow), Fault> {
         let mut count = 0;
-        if let Some(early) = self.early.take() {
+        let limit = self.limit.unwrap_or(i64::MAX);
+        if let Some(early) = self.early.take_if(|early| early.offset() < limit) {
             self.moved(early.offset());
             if let Some(prints) = &self.prints {
                 self.passed.chain(prints, &early);
@@ -160,6 +185,7 @@ impl Part {
             position,
             handed,
             skipped,
+            early,
             passed,
             prints,
             ..
@@ -167,8 +193,11 @@ impl Part {
         // Only the last record of a chunk is hashed as an anchor.
         let mut last = None;
         let mut flow = Flow::More;
-        while count < limit && flow == Flow::More {
+        while count < count_max && early.is_none() && flow == Flow::More {
             match next(queue, member, topic, place.1)? {
+                Next::Record(message) if message.offset() >= limit => {
+                    *early = Some(message.detach());
+                }
                 Next::Record(message) if message.offset() >= *position => {
                     *position = message.offset() + 1;
                     *handed = true;
@@ -241,13 +270,40 @@ impl Part {
     pub(super) fn settle(&mut self) {
         self.committed = self.position;
         self.handed = false;
-        self.mark = None;
         self.passed.settle(self.position);
+    }
+
+    /// Notes the end that a source has now. The record that was looked at lies
+    /// below it, whatever a new leader says.
+    pub(super) fn note_end(&mut self, end: i64) {
+        let looked_at = self.early.as_ref().map_or(0, |early| early.offset() + 1);
+        if self.gate {
+            self.mark = Some(end);
+        } else {
+            self.limit = Some(end.max(looked_at));
+        }
+    }
+
+    /// Whether a record lies ready that may be handed out.
+    pub(super) fn lies_ready(&mut self, member: &Member) -> Result<bool, Fault> {
+        let limit = self.limit.unwrap_or(i64::MAX);
+        let found = self.look(member)?;
+        Ok(found
+            && self
+                .early
+                .as_ref()
+                .is_some_and(|early| early.offset() < limit))
+    }
+
+    /// Forgets the end that was noted.
+    pub(super) fn forget_end(&mut self) {
+        self.mark = None;
+        self.limit = None;
     }
 
     /// Back to the last commit; says whether the fetch must go back too.
     pub(super) fn rewind(&mut self) -> bool {
-        self.mark = None;
+        self.forget_end();
         self.handed = false;
         self.passed.rewind();
         if !self.has_moved() {

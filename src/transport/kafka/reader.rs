@@ -25,7 +25,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// How often the stable end is asked for while a transaction is open.
 const STABLE: Duration = Duration::from_millis(100);
 
-/// How long records that are read again are waited for.
+/// How long records that are read again are waited for, and how often it is told
+/// that an open transaction is.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CALL: Duration = Duration::from_secs(5);
 /// Over so many offsets it is read on, where a seek would take longer.
@@ -149,16 +150,20 @@ impl Reader {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<Rebuilt, Fault> {
         let partition = place.1;
+        let mut told = Instant::now();
         let Some(start) = wait_for(go_on, || {
             let end = edge(stable, topic, partition, Offset::End)?;
             if end < mark {
-                tracing::debug!(
-                    topic,
-                    partition,
-                    mark,
-                    stable = end,
-                    "kafka: open transaction"
-                );
+                if told.elapsed() >= PATIENCE {
+                    told = Instant::now();
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        offset = end,
+                        mark,
+                        "kafka: an open transaction hides records that are needed first"
+                    );
+                }
                 return None;
             }
             edge(stable, topic, partition, Offset::Beginning)
