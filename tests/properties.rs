@@ -67,6 +67,7 @@ fn outcome(pipeline: &mut Pipeline, source: &str, key: &[u8], value: &[u8]) -> V
         partition: 0,
         offset: 0,
         timestamp_ms: None,
+        appended: None,
         key: Some(key),
         payload: Payload::Bytes(value),
     };
@@ -337,6 +338,7 @@ fn a_message_without_a_record_has_no_unfit_strings() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
+            appended: None,
             key: Some(b"p"),
             payload,
         };
@@ -412,6 +414,7 @@ fn a_record_goes_to_the_topic_of_its_receiving_party() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
+            appended: None,
             key: Some(b"p"),
             payload: Payload::Bytes(value.as_bytes()),
         };

@@ -69,6 +69,7 @@ impl Engine {
             partition: 0,
             offset: self.offset,
             timestamp_ms: None,
+            appended: None,
             key,
             payload: value.map_or(Payload::Null, Payload::Bytes),
         };

@@ -225,6 +225,7 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
         partition: 0,
         offset: i64::try_from(message.line).unwrap_or(i64::MAX),
         timestamp_ms: None,
+        appended: None,
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }

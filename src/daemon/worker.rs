@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::health::{Phase, Pulse};
 use super::metrics::WorkerMetrics;
-use crate::engine::lane::STATE_TOPIC;
+use crate::engine::lane::{PATRONS_TOPIC, STATE_TOPIC};
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::{RecipientTally, Tally};
+use crate::engine::tally::{About, RecipientTally, Tally, Warning};
 use crate::policy::settings;
 use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
 
@@ -122,6 +122,30 @@ pub struct Worker<T> {
     batch: Batch,
 }
 
+/// Reads who was erased in a partition, whatever the source of patrons has lost;
+/// false when that was broken off.
+fn restore_patrons<T: Transport>(
+    pipeline: &mut Pipeline,
+    transport: &mut T,
+    partition: i32,
+) -> Result<bool, Fault> {
+    let lane = pipeline.shared_lane();
+    let Some((holding, output)) = pipeline.holding_mut().zip(lane.patrons) else {
+        return Ok(true);
+    };
+    let mut damaged = None;
+    let restored = transport.restore(output, partition, &mut |row| {
+        let taken = holding.restore_patrons(partition, row.key, row.value);
+        damaged = damaged.or(taken.err());
+    })?;
+    match damaged {
+        Some(error) => Err(Fault::Stop(format!(
+            "{PATRONS_TOPIC} partition {partition}: {error}"
+        ))),
+        None => Ok(restored == Rebuilt::Done),
+    }
+}
+
 /// What is open.
 #[derive(Default)]
 struct Batch {
@@ -201,6 +225,7 @@ impl<T: Transport> Worker<T> {
             taken_back = sum(|recipient| recipient.retractions().sum()),
             withheld = sum(|recipient| recipient.withheld.iter().sum()),
             dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
+            before_erasure = self.totals.sources.iter().map(|source| source.outlived).sum::<u64>(),
             "done"
         );
     }
@@ -409,10 +434,37 @@ impl<T: Transport> Worker<T> {
             committed_ms,
         );
         self.totals.add(self.pipeline.tally());
+        self.warn();
         self.pipeline.merge();
         self.batch.reset();
         self.batch.aborts = 0;
         Ok(true)
+    }
+
+    /// Tells what an operator has to hear of at once: where it lies, and no more.
+    fn warn(&self) {
+        let lane = self.pipeline.lane();
+        for Warning { about, at } in &self.pipeline.tally().warnings {
+            let topic = lane.source(at.source).map_or("", |source| &source.topic);
+            let (partition, offset) = (at.partition, at.offset);
+            let lane = lane.name.as_str();
+            match about {
+                About::ErasureUnmatched => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "a null erased nobody: nothing is known of a patron with its key, which may be written in another way than in other records"
+                ),
+                About::ForeignKey => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "the key of a patron's message is JSON, quoted or binary, and no patron's id: the message was refused, and nobody erased"
+                ),
+            }
+        }
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -512,6 +564,10 @@ impl<T: Transport> Worker<T> {
             ..
         } = self;
         let lane = pipeline.shared_lane();
+        // Who was erased decides what of all else counts.
+        if !restore_patrons(pipeline, transport, partition)? {
+            return Ok(false);
+        }
         for (source, plan) in (0..).map(SourceId).zip(lane.plan().sources) {
             let wanted = plan.rebuilt && pipeline.keeps(source);
             if wanted

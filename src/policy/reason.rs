@@ -78,6 +78,11 @@ pub enum Reason {
     HoldFull,
     /// The record waited for its patron for too long.
     HoldExpired,
+
+    // Refused whole, too: a dead letter.
+    /// The key of a message of the patron source is no patron's id, but JSON,
+    /// quoted or binary.
+    ForeignKey,
 }
 
 impl Reason {
@@ -116,6 +121,7 @@ impl Reason {
         Reason::SourceGone,
         Reason::HoldFull,
         Reason::HoldExpired,
+        Reason::ForeignKey,
     ];
 
     /// The reason of this word.
@@ -162,6 +168,7 @@ impl Reason {
             Reason::SourceGone => "source_gone",
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
+            Reason::ForeignKey => "foreign_key",
         }
     }
 
@@ -209,6 +216,7 @@ impl Reason {
             }
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
+            Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
         }
     }
 
@@ -261,6 +269,9 @@ impl Reason {
             }
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
+            Reason::ForeignKey => {
+                "the key of a patron's message is JSON, quoted or binary, and no patron's id"
+            }
         }
     }
 }

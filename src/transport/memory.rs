@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Transport,
+    Appended, Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId,
+    Payload, Polled, Rebuilt, SourceId, Transport,
 };
 use crate::policy::reason::Reason;
 
@@ -27,6 +27,8 @@ pub struct MemoryTransport {
     committed: Vec<Published>,
     batches: u32,
     stage: Stage,
+    /// When the last message was appended.
+    appended_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ struct Partition {
 
 #[derive(Clone, Debug)]
 struct Message {
+    appended_ms: i64,
     key: Option<Vec<u8>>,
     value: Value,
 }
@@ -101,6 +104,7 @@ impl MemoryTransport {
             committed: Vec::new(),
             batches: 0,
             stage: Stage::New,
+            appended_ms: 0,
         }
     }
 
@@ -118,8 +122,9 @@ impl MemoryTransport {
         self
     }
 
-    /// Appends one message; also while a run goes on. A source the plan does
-    /// not have, or a partition below zero, is nowhere, and takes nothing.
+    /// Appends one message, a millisecond after the one before; also while a run
+    /// goes on. A source the plan does not have, or a partition below zero, is
+    /// nowhere, and takes nothing.
     pub fn push(
         &mut self,
         source: SourceId,
@@ -127,16 +132,25 @@ impl MemoryTransport {
         key: Option<&[u8]>,
         payload: Payload<'_>,
     ) -> &mut Self {
+        self.appended_ms += 1;
+        let appended_ms = self.appended_ms;
         let Ok(number) = usize::try_from(partition) else {
             return self;
         };
         self.grow(number + 1);
         if let Some(partition) = self.partition_mut(source, number) {
             partition.messages.push(Some(Message {
+                appended_ms,
                 key: key.map(<[u8]>::to_vec),
                 value: Value::from(payload),
             }));
         }
+        self
+    }
+
+    /// Has the next message be appended at this time.
+    pub fn set_time(&mut self, appended_ms: i64) -> &mut Self {
+        self.appended_ms = appended_ms - 1;
         self
     }
 
@@ -346,6 +360,10 @@ impl Message {
             partition: to_number(partition),
             offset: to_offset(offset),
             timestamp_ms: None,
+            appended: Some(Appended {
+                ms: self.appended_ms,
+                exact: true,
+            }),
             key: self.key.as_deref(),
             payload: match &self.value {
                 Value::Null => Payload::Null,

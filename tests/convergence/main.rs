@@ -56,9 +56,15 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
     let mut unread = false;
     for step in steps {
         match step {
-            Step::Push { source, key, value } => {
+            Step::Push {
+                source,
+                key,
+                value,
+                came_ms,
+            } => {
                 let key = key.as_deref().map(str::as_bytes);
-                world.push(source, 0, key, value.as_deref().map(str::as_bytes));
+                let value = value.as_deref().map(str::as_bytes);
+                world.push(source, 0, (key, value), *came_ms);
                 unread = true;
             }
             Step::Clock(now_ms) => world.set_clock(*now_ms),
@@ -76,7 +82,7 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
                 unread = false;
             }
             Step::Cut(source) if !unread => world.cut(source, 0),
-            Step::Vanish => world.forget_erased(),
+            Step::Vanish => world.lose_nulls(),
             Step::Policy(changed) => world.set_policy(*changed, recipients(*changed)),
             Step::Cut(_) | Step::Restart | Step::Compact => {}
         }

@@ -200,6 +200,13 @@ impl Site {
         self.clock.store(now_ms, Ordering::Relaxed);
     }
 
+    /// Has what is pushed next come to its source at this time.
+    pub fn set_time(&mut self, came_ms: i64) {
+        for worker in &mut self.workers {
+            worker.transport.memory.set_time(came_ms);
+        }
+    }
+
     pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
         for worker in &mut self.workers {
             let Some(source) = source_of(worker.pipeline.lane(), source) else {

@@ -71,6 +71,7 @@ impl Engine {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: None,
+            appended: None,
             key: message.key.as_deref(),
             payload: message
                 .value

@@ -114,6 +114,7 @@ impl Holding {
             text::write_mark(out, lane);
         });
         self.marks.put(partition);
+        self.patrons.write_missing(lane, partition, outbox);
     }
 
     /// Whether the records of a partition were decided under another policy.
@@ -125,10 +126,10 @@ impl Holding {
     pub(in crate::engine) fn note(
         &mut self,
         source: &Source,
-        (library, id): (&str, &str),
+        (patron_id, id): (&str, &str),
         offset: i64,
     ) {
-        let key = self.key_of(source, library, id);
+        let key = self.key_of(source, patron_id, id);
         self.anew.noted.insert(key, offset);
     }
 

@@ -13,7 +13,7 @@ use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
 use crate::policy::reason::Reason;
 
 /// The format version that every row carries.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Why a row cannot be read. A lane without its state would send and keep the
 /// wrong things, so it stops.

@@ -89,6 +89,7 @@ impl DirectoryTransport {
         let sources = self.sources.iter_mut().filter(|source| which(source));
         for source in sources {
             source.look()?;
+            source.times = self.directory.note_end(&source.topic, source.end)?;
         }
         Ok(())
     }
@@ -133,6 +134,7 @@ impl DirectoryTransport {
     ) -> Result<Rebuilt, Fault> {
         let mut reader = self.directory.reader(&source.topic, 0);
         reader.open().map_err(stop)?;
+        let times = self.directory.times(&source.topic);
         loop {
             if self.stop.asked() {
                 return Ok(Rebuilt::Interrupted);
@@ -142,7 +144,7 @@ impl DirectoryTransport {
                 take(input);
                 Flow::More
             };
-            if hand_over(source.id, &reader, &found, &mut more).is_none() {
+            if hand_over((source.id, &times), &reader, &found, &mut more).is_none() {
                 return Ok(Rebuilt::Done);
             }
         }
@@ -157,7 +159,8 @@ impl DirectoryTransport {
             let text = "records are read again of sources, in the one partition of a directory";
             return Err(Fault::Stop(text.to_owned()));
         };
-        known.again(self.directory.reader(&known.topic, 0))
+        let times = self.directory.times(&known.topic);
+        known.again(self.directory.reader(&known.topic, 0), times)
     }
 
     /// Hands out what is known to be there, gates first.

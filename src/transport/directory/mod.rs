@@ -5,6 +5,7 @@
 //! DIR/out/TOPIC.ndjson        an output, in the same form
 //! DIR/.zeef/TOPIC.ndjson      a lane's state, in the same form
 //! DIR/.zeef/committed.json    lengths of all these, positions in the sources
+//! DIR/.zeef/runs              how far the sources went in each run
 //! DIR/.zeef/journal           a commit that is being made
 //! DIR/.zeef/lock              held while a process works here
 //! ```
@@ -54,13 +55,14 @@ mod lane;
 mod line;
 mod output;
 mod reader;
+mod runs;
 mod source;
 mod store;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -68,6 +70,7 @@ use committed::{Committed, damaged};
 use disk::{Disk, Failure, RealDisk};
 use line::Line;
 use reader::{Found, Reader};
+use runs::{Runs, Times};
 use store::{Layout, Store};
 
 pub use compact::Compacted;
@@ -99,6 +102,7 @@ struct Shared {
     settings: DirectorySettings,
     layout: Layout,
     store: Mutex<Store>,
+    runs: Mutex<Runs>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -112,10 +116,28 @@ impl Directory {
     /// it, [`Fault::Stop`] where it is no input directory, cannot be written,
     /// or something in it is damaged.
     pub fn open(settings: DirectorySettings) -> Result<Self, Fault> {
-        Self::open_on(settings, Box::new(RealDisk))
+        Self::open_at(settings, now_ms())
     }
 
+    /// The same at a time of day, in milliseconds since 1970: that of the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_at(settings: DirectorySettings, now_ms: i64) -> Result<Self, Fault> {
+        Self::open_with(settings, Box::new(RealDisk), now_ms)
+    }
+
+    #[cfg(test)]
     fn open_on(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
+        Self::open_with(settings, disk, now_ms())
+    }
+
+    fn open_with(
+        settings: DirectorySettings,
+        disk: Box<dyn Disk>,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
         let layout = Layout::new(&settings.root);
         if !layout.input.is_dir() {
             let input = layout.input.display();
@@ -129,10 +151,12 @@ impl Directory {
         }
         let lock = lock(&layout.lock(), &settings.root)?;
         let store = Mutex::new(Store::open(layout.clone(), disk)?);
+        let runs = Runs::open(&layout.runs(), now_ms, settings.follow).map_err(stop)?;
         Ok(Self(Arc::new(Shared {
             settings,
             layout,
             store,
+            runs: Mutex::new(runs),
             _lock: lock,
         })))
     }
@@ -184,6 +208,20 @@ impl Directory {
     fn reader(&self, topic: &str, offset: u64) -> Reader {
         let path = self.0.layout.source(topic);
         Reader::new(path, self.0.settings.line_bytes_max, offset)
+    }
+
+    /// Notes that a source goes as far as `end`, before a line of it is handed out;
+    /// says when its lines came.
+    fn note_end(&self, topic: &str, end: u64) -> Result<Times, Fault> {
+        let now_ms = now_ms();
+        let mut runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.note(topic, end, now_ms).map_err(stop)
+    }
+
+    /// When the lines of a source came.
+    fn times(&self, topic: &str) -> Times {
+        let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.times(topic)
     }
 
     /// The store. A lane that panicked while it had it may have left a commit
@@ -301,6 +339,12 @@ fn check_name(name: &str) -> Result<(), Fault> {
         "topic {name:?} cannot be a file: expected letters, digits, dots, underscores and hyphens, and no dot first"
     )))
 }
+
+/// The time of day in milliseconds since 1970.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 fn stop(failure: Failure) -> Fault {
     Fault::Stop(failure.to_string())
 }

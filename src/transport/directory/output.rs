@@ -23,7 +23,7 @@ struct OutputFile {
 #[derive(Clone, Copy)]
 pub(super) struct Written<'a> {
     pub(super) topic: &'a str,
-    /// It is the lane's own state, and no output.
+    /// It is zeef's own, and no output.
     pub(super) state: bool,
     pub(super) lines: &'a [u8],
     /// Something is taken back by one of the lines.
@@ -37,7 +37,7 @@ impl Outputs {
             places: Vec::with_capacity(plan.outputs.len()),
         };
         for output in &plan.outputs {
-            let place = outputs.place_of(&output.topic, output.is_state());
+            let place = outputs.place_of(&output.topic, output.is_restored());
             outputs.places.push(place);
         }
         outputs
@@ -91,7 +91,7 @@ impl Outputs {
         })
     }
 
-    /// The topic of a state output.
+    /// The topic of an output that is read back.
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let place = self.places.get(usize::from(output.0))?;
         let file = self.files.get(*place).filter(|file| file.state)?;

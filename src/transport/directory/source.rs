@@ -8,6 +8,7 @@ use super::committed::Position;
 use super::disk::Failure;
 use super::line::Line;
 use super::reader::{Found, Reader};
+use super::runs::Times;
 use super::store::length_of;
 use super::{PARTITION, stop};
 use crate::policy::reason::Reason;
@@ -21,7 +22,9 @@ pub(super) struct Source {
     pub(super) committed: Position,
     reader: Reader,
     /// So far it is read, as it was found; what is appended later waits.
-    end: u64,
+    pub(super) end: u64,
+    /// When its lines came.
+    pub(super) times: Times,
     /// No whole line is left before `end`.
     pub(super) done: bool,
 }
@@ -41,6 +44,7 @@ impl Source {
             committed,
             reader,
             end: 0,
+            times: Times::default(),
             done: false,
         }
     }
@@ -96,13 +100,13 @@ impl Source {
     ///
     /// [`Fault::Stop`] where it is shorter than it was: a line that is gone with
     /// it must not pass for one that is no longer there.
-    pub(super) fn again(&self, mut reader: Reader) -> Result<Again, Fault> {
+    pub(super) fn again(&self, mut reader: Reader, times: Times) -> Result<Again, Fault> {
         let end = length_of(self.path()).map_err(stop)?;
         if end < self.committed.offset {
             return Err(self.replaced(&format!("{end} bytes long")));
         }
         reader.open().map_err(stop)?;
-        Ok(Again { reader, end })
+        Ok(Again { reader, end, times })
     }
 
     /// Hands out the next line; [`Flow::Full`] also where there is none.
@@ -112,7 +116,8 @@ impl Source {
     ) -> Result<Flow, Fault> {
         let found = self.reader.next(self.end);
         let found = found.map_err(|failure| self.fault(failure))?;
-        let flow = hand_over(self.id, &self.reader, &found, take);
+        let of = (self.id, &self.times);
+        let flow = hand_over(of, &self.reader, &found, take);
         self.done = flow.is_none();
         Ok(flow.unwrap_or(Flow::Full))
     }
@@ -143,6 +148,7 @@ impl Source {
 pub(super) struct Again {
     reader: Reader,
     end: u64,
+    times: Times,
 }
 
 impl Again {
@@ -160,7 +166,8 @@ impl Again {
             take(Some(input));
             Flow::More
         };
-        if hand_over(at.source, &self.reader, &found, &mut given).is_none() {
+        let of = (at.source, &self.times);
+        if hand_over(of, &self.reader, &found, &mut given).is_none() {
             take(None);
         }
         Ok(())
@@ -169,7 +176,7 @@ impl Again {
 
 /// Hands `take` what a reader found; `None` where that is nothing.
 pub(super) fn hand_over(
-    source: SourceId,
+    (source, times): (SourceId, &Times),
     reader: &Reader,
     found: &Found,
     take: &mut dyn FnMut(Input<'_>) -> Flow,
@@ -187,6 +194,7 @@ pub(super) fn hand_over(
         partition: PARTITION,
         offset: i64::try_from(offset).unwrap_or(i64::MAX),
         timestamp_ms: None,
+        appended: Some(times.of(offset)),
         key: line.key.as_deref().map(str::as_bytes),
         payload: line.payload,
     }))

@@ -65,6 +65,10 @@ impl Layout {
         self.own.join("committed.json")
     }
 
+    pub(super) fn runs(&self) -> PathBuf {
+        self.own.join("runs")
+    }
+
     fn committed_new(&self) -> PathBuf {
         self.own.join("committed.json.new")
     }
