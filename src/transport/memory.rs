@@ -196,6 +196,18 @@ impl MemoryTransport {
         self
     }
 
+    /// Begins anew, as a lane that is made later: nothing is committed, and of what
+    /// was published only `kept` is there.
+    pub fn begin_anew(&mut self, kept: &str) -> &mut Self {
+        self.committed.retain(|output| output.topic == kept);
+        for source in &mut self.sources {
+            for partition in &mut source.partitions {
+                partition.committed = 0;
+            }
+        }
+        self.restart()
+    }
+
     /// Goes on under another policy, whose lane has the same sources.
     pub fn follow(&mut self, plan: &LanePlan) -> &mut Self {
         let topics = plan.outputs.iter();

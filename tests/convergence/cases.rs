@@ -257,7 +257,7 @@ fn a_partition_is_outdated_that_another_policy_decided() {
     assert_eq!(take(1, &key, &marks[1]), Ok(true));
     assert_eq!(take(2, other, row), Ok(true));
     assert_eq!(take(2, &key, &marks[0]), Ok(false));
-    let newer = take(3, &key, br#"{"format":2,"policy":7}"#);
+    let newer = take(3, &key, br#"{"format":3,"policy":7}"#);
     assert_eq!(newer, Err(text::TextError::Newer));
     assert_eq!(take(3, &key, b"{"), Err(text::TextError::Damaged));
     assert!(!pipeline.is_outdated(3));

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
-use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, STATE_TOPIC};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, PATRONS_TOPIC, STATE_TOPIC};
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
+use zeef::engine::tally::SourceTally;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
 use zeef::transport::memory::{MemoryTransport, Published};
@@ -245,6 +246,15 @@ impl Site {
         self.workers = workers.collect();
     }
 
+    /// Makes every lane anew: what is left of all that zeef wrote is what it keeps of
+    /// patrons.
+    pub fn begin_anew(&mut self) {
+        for worker in &mut self.workers {
+            worker.transport.memory.begin_anew(PATRONS_TOPIC);
+        }
+        self.restart();
+    }
+
     /// Reads all there is, and looks for what time changed.
     pub fn run(&mut self) -> Result<(), String> {
         for worker in &mut self.workers {
@@ -255,6 +265,13 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of a source in the first lane.
+    pub fn tally(&self, source: &str) -> SourceTally {
+        let worker = self.workers.first().expect("a lane");
+        let place = source_of(worker.pipeline.lane(), source).expect("a source");
+        worker.totals.sources[usize::from(place.0)].clone()
     }
 
     /// What readers of the recipients' topics have, by recipient.

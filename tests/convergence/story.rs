@@ -216,8 +216,8 @@ impl Teller {
         while messages < length {
             let at = self.below(self.people.len());
             match self.below(100) {
-                0..=16 => self.change(at),
-                17..=19 => self.come_back(at),
+                0..=17 => self.change(at),
+                18..=19 => self.come_back(at),
                 20..=33 => self.consent(at),
                 34..=41 => self.objection(at),
                 42..=55 => self.loan(at),
@@ -267,6 +267,8 @@ impl Teller {
                     let at = self.below(self.people.len());
                     self.erase(at);
                 }
+                // Of a null that nobody read in time nobody can know.
+                self.run();
                 self.steps.push(Step::Vanish);
             }
             _ => {
