@@ -431,3 +431,187 @@ fn read(value: &[u8]) -> Result<Kept, TextError> {
         id: id.map_err(|_| TextError::Damaged)?,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::lane::Options;
+    use crate::policy::Policy;
+    use crate::policy::pseudonym::{Key, Pseudonymiser};
+
+    fn setup() -> (Lane, Namer) {
+        let policy = Policy::load(Path::new("config")).unwrap().policy;
+        let key = Key::generate("k").unwrap();
+        let pseudonymiser = |_: &str| Some(Pseudonymiser::new(&key));
+        let options = Options::default();
+        let lane = Lane::compile("main", &policy, |_| true, pseudonymiser, options).unwrap();
+        (lane, Namer::new(&key))
+    }
+
+    fn at(ms: i64, exact: bool) -> Appended {
+        Appended { ms, exact }
+    }
+
+    fn erasure(namer: &Namer, patron: &str, offset: i64, at: Appended) -> Erasure {
+        Erasure {
+            patron: namer.patron(patron),
+            partition: 3,
+            offset,
+            at,
+        }
+    }
+
+    /// What another lane knows that reads all rows.
+    fn read_back(outbox: &Outbox) -> Patrons {
+        let mut patrons = Patrons::default();
+        for row in outbox.iter() {
+            assert_eq!(row.partition, Some(3));
+            patrons.restore(3, row.key, row.value).unwrap();
+        }
+        patrons
+    }
+
+    #[test]
+    fn what_came_in_the_same_moment_is_from_before() {
+        #[track_caller]
+        fn check(record: Option<(i64, bool)>, null: (i64, bool), counts: bool) {
+            let epoch = Epoch {
+                offset: 1,
+                at: at(null.0, null.1),
+            };
+            let record = record.map(|(ms, exact)| at(ms, exact));
+            assert_eq!(epoch.counts(record), counts, "{record:?} {null:?}");
+        }
+        check(Some((1_000, true)), (1_000, true), false);
+        check(Some((1_001, true)), (1_000, true), true);
+        check(Some((3_601_000, false)), (1_000, true), false);
+        check(Some((3_601_001, false)), (1_000, true), true);
+        check(Some((3_601_000, true)), (1_000, false), false);
+        check(Some((3_601_001, false)), (1_000, false), true);
+        check(Some((i64::MAX, true)), (i64::MAX, false), false);
+        check(None, (1_000, true), false);
+    }
+
+    #[test]
+    fn the_order_of_nulls_does_not_matter() {
+        let (_, namer) = setup();
+        let nulls = [
+            (5, at(1_000, true)),
+            (7, at(900, false)),
+            (9, at(950, true)),
+        ];
+        let all = nulls.map(|(offset, at)| erasure(&namer, "p1", offset, at));
+        let epoch = |order: [usize; 3]| {
+            let mut patrons = Patrons::default();
+            order.map(|place| patrons.note(&namer, all[place]));
+            patrons.epoch(3, namer.patron("p1"))
+        };
+        let want = Some(Epoch {
+            offset: 9,
+            at: at(1_000, false),
+        });
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            assert_eq!(epoch(order), want, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_whoever_writes_it() {
+        let (lane, namer) = setup();
+        let null = erasure(&namer, "p1", 5, at(1_000, true));
+        let written = |patrons: &mut Patrons, missing: bool| {
+            let mut outbox = Outbox::default();
+            match missing {
+                true => patrons.write_missing(&lane, 3, &mut outbox),
+                false => patrons.erase((&lane, &namer), null, &mut outbox),
+            }
+            outbox
+        };
+        let mut seen = Patrons::default();
+        seen.note(&namer, null);
+        let (one, two) = (
+            written(&mut Patrons::default(), false),
+            written(&mut seen, true),
+        );
+        let rows = |outbox: &Outbox| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let row = |bytes: Option<&[u8]>| bytes.unwrap().to_vec();
+            outbox
+                .iter()
+                .map(|output| (row(output.key), row(output.value)))
+                .collect()
+        };
+        assert_eq!(rows(&one), rows(&two));
+        let text = String::from_utf8(rows(&one)[0].1.clone()).unwrap();
+        assert!(!text.contains("p1\""), "{text}");
+        let mut known = read_back(&one);
+        assert_eq!(known.epoch(3, null.patron), seen.epoch(3, null.patron));
+        // It is written once, and again where the batch was aborted.
+        assert!(written(&mut seen, false).is_empty());
+        assert!(written(&mut known, false).is_empty());
+        let mut aborted = Patrons::default();
+        assert_eq!(written(&mut aborted, false).len(), 1);
+        aborted.abandon();
+        assert_eq!(aborted.epoch(3, null.patron), None);
+        assert_eq!(written(&mut aborted, false).len(), 1);
+    }
+
+    #[test]
+    fn a_stop_holds_until_it_is_lifted() {
+        let (lane, namer) = setup();
+        let stop = |gate, offset, id| Stop {
+            patron: namer.patron("p1"),
+            gate,
+            topic: "consent".to_owned(),
+            partition: 1,
+            offset,
+            id,
+        };
+        let mut outbox = Outbox::default();
+        let mut patrons = Patrons::default();
+        let of = (&lane, &namer);
+        patrons.stop(of, 3, stop(Topic::Consent, 5, None), &mut outbox);
+        patrons.stop(of, 3, stop(Topic::Consent, 6, Some(7)), &mut outbox);
+        patrons.merge();
+        let (patron, other) = (namer.patron("p1"), namer.patron("p2"));
+        let check = |patrons: &Patrons, count: usize| {
+            assert_eq!(patrons.stops(3, patron).count(), count);
+            assert_eq!(patrons.is_stopped(3, patron, Topic::Consent), count > 0);
+            assert!(!patrons.is_stopped(3, patron, Topic::Objection));
+            assert!(!patrons.is_stopped(3, other, Topic::Consent));
+            assert!(!patrons.is_stopped(1, patron, Topic::Consent));
+        };
+        check(&patrons, 2);
+        check(&read_back(&outbox), 2);
+        patrons.lift(&lane, (3, patron), |stop| stop.id == Some(7), &mut outbox);
+        check(&patrons, 1);
+        check(&read_back(&outbox), 1);
+        patrons.abandon();
+        check(&patrons, 2);
+        patrons.lift(&lane, (3, patron), |_| true, &mut outbox);
+        check(&patrons, 0);
+        check(&read_back(&outbox), 0);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_stops() {
+        let key = text::name(1);
+        let mut restore =
+            |value: &[u8]| Patrons::default().restore(3, Some(&key), Some(value)).err();
+        assert_eq!(restore(b"{"), Some(TextError::Damaged));
+        let newer = format!(
+            r#"{{"format":2,"patron":"{}","partition":3,"offset":1}}"#,
+            String::from_utf8_lossy(&text::name(2))
+        );
+        assert_eq!(restore(newer.as_bytes()), Some(TextError::Newer));
+        assert_eq!(restore(newer.replace(":2,", ":1,").as_bytes()), None);
+    }
+}

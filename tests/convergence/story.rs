@@ -261,13 +261,16 @@ impl Teller {
                 self.steps.push(Step::Policy(changed));
             }
             0 | 1 => self.steps.push(Step::Restart),
-            2 => self.steps.push(Step::Compact),
+            2 => {
+                // Of a null that nobody read in time nobody can know.
+                self.run();
+                self.steps.push(Step::Compact);
+            }
             3 => {
                 if self.chance(50) {
                     let at = self.below(self.people.len());
                     self.erase(at);
                 }
-                // Of a null that nobody read in time nobody can know.
                 self.run();
                 self.steps.push(Step::Vanish);
             }
@@ -426,8 +429,10 @@ impl Teller {
         if self.chance(30) {
             self.run();
         }
-        let id = self.people[at].id.clone();
-        self.people[at] = self.person(id);
+        if self.chance(40) {
+            let id = self.people[at].id.clone();
+            self.people[at] = self.person(id);
+        }
         if self.chance(20) {
             // A record may come before its patron does.
             self.loan(at);

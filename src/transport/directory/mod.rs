@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/in/TOPIC.ndjson         a source: lines {"key":...,"value":...}
 //! DIR/out/TOPIC.ndjson        an output, in the same form
-//! DIR/.zeef/TOPIC.ndjson      a lane's state, in the same form
+//! DIR/.zeef/TOPIC.ndjson      a lane's state, and who was erased, in the same form
 //! DIR/.zeef/committed.json    lengths of all these, positions in the sources
 //! DIR/.zeef/runs              how far the sources went in each run
 //! DIR/.zeef/journal           a commit that is being made
