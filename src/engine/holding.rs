@@ -28,6 +28,11 @@ use crate::policy::pseudonym::{Meaning, Pseudonym};
 use crate::policy::reason::Reason;
 use crate::transport::{Coordinates, Input, Outbox, OutputId};
 
+/// What rows and outputs are called by. Those that were decided under another
+/// version have other names: they are decided again, and what recipients have under
+/// an old name is taken back.
+const KEYS: &str = "kind, patron, id";
+
 /// How many records are decided again at a time.
 const AGAIN_MAX: usize = 20_000;
 
@@ -117,7 +122,7 @@ impl Holding {
     pub fn new(lane: &Lane, namer: Namer, holds: Holds) -> Holding {
         let meaning = |source: &Source| Meaning::new(&source.kind.name, &source.kind.id);
         Holding {
-            policy: namer.hash(lane.policy_version.as_bytes()),
+            policy: namer.hash(format!("{}\n{KEYS}", lane.policy_version).as_bytes()),
             mark: namer.mark(),
             marks: Marks::default(),
             meanings: lane.sources.iter().map(meaning).collect(),

@@ -208,6 +208,12 @@ impl MemoryTransport {
         self.restart()
     }
 
+    /// Changes what was committed to what an older version would have written.
+    pub fn rewrite(&mut self, change: impl FnMut(&mut Published)) -> &mut Self {
+        self.committed.iter_mut().for_each(change);
+        self
+    }
+
     /// Goes on under another policy, whose lane has the same sources.
     pub fn follow(&mut self, plan: &LanePlan) -> &mut Self {
         let topics = plan.outputs.iter();

@@ -1,7 +1,10 @@
 //! Who a record is of: merges, libraries that are corrected, and ids that are given
 //! to somebody else after an erasure.
 
+use zeef::engine::lane::STATE_TOPIC;
+use zeef::engine::state::text;
 use zeef::engine::tally::SourceTally;
+use zeef::transport::memory::Published;
 
 use crate::site::{Setup, Site, Values};
 use crate::story::START_MS;
@@ -314,4 +317,61 @@ fn a_key_that_is_no_id_erases_nobody() {
         .iter()
         .filter(|letter| letter.ends_with("foreign_key"));
     assert_eq!(foreign.count(), 4, "{letters:?}");
+}
+
+/// As the version before wrote it: with other names for the rows of records and for
+/// their outputs, decided by what was another hash then.
+fn by_older_version(output: &mut Published) {
+    let old = |name: &str| {
+        let bits = text::bits(name.as_bytes()).expect("a name");
+        String::from_utf8(text::name(bits ^ (1 << 70)).to_vec()).expect("characters")
+    };
+    let value = output.value.take().map(|value| {
+        let mut value: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
+        if output.topic.starts_with(STATE_TOPIC) {
+            value["format"] = 1.into();
+        }
+        value
+    });
+    let is_loan = value
+        .as_ref()
+        .is_some_and(|value| value["source"] == "loan");
+    if output.topic == "out.service-message" || is_loan {
+        let key = output.key.as_deref().map(String::from_utf8_lossy);
+        output.key = Some(old(&key.expect("a key")).into_bytes());
+    }
+    let value = value.map(|mut value| {
+        if is_loan {
+            value["facts"] = "0000000000000000".into();
+            let to = value["to"].as_object_mut().expect("recipients");
+            for entry in to.values_mut() {
+                if let Some(key) = entry["key"].as_str() {
+                    entry["key"] = old(key).into();
+                }
+            }
+        }
+        value.to_string().into_bytes()
+    });
+    output.value = value;
+}
+
+#[test]
+fn an_upgrade_takes_back_what_has_an_old_name() {
+    let mut library = Library::new(1);
+    library.patron("p1", "Berg");
+    library.loan("p1", "l1", "NL-A");
+    library.loan("p1", "l2", "NL-A");
+    library.run();
+    let want = library.of("service-message");
+    library.site.upgrade(by_older_version);
+    assert_ne!(
+        library.of("service-message"),
+        want,
+        "an old version's outputs"
+    );
+    library.run();
+    assert_eq!(library.of("service-message"), want);
+    library.erase("p1");
+    library.run();
+    library.check(&[]);
 }

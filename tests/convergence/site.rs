@@ -255,6 +255,14 @@ impl Site {
         self.restart();
     }
 
+    /// Kills the process, and starts this version on what an older one left.
+    pub fn upgrade(&mut self, old: impl Fn(&mut Published)) {
+        for worker in &mut self.workers {
+            worker.transport.memory.rewrite(&old);
+        }
+        self.restart();
+    }
+
     /// Reads all there is, and looks for what time changed.
     pub fn run(&mut self) -> Result<(), String> {
         for worker in &mut self.workers {
