@@ -135,7 +135,13 @@ pub struct Facts {
     pub erased_ms: HashMap<String, i64>,
     /// When the last message came.
     came_ms: i64,
+    /// How many came one after the other, without a time.
+    count: i64,
 }
+
+/// Before any time that a record can name: where messages have none of their own,
+/// only their order counts.
+const EARLY_MS: i64 = -63_000_000_000_000;
 
 impl Facts {
     /// Reads one message, and keeps what it says of its patron.
@@ -150,8 +156,8 @@ impl Facts {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<Message, &'static str> {
-        let came_ms = self.came_ms + 1;
-        self.take_at(source, key, value, came_ms)
+        self.count += 1;
+        self.take_at(source, key, value, EARLY_MS + self.count)
     }
 
     /// The same of a message that came to its source at a given time: what lies on
