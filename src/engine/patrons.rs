@@ -505,7 +505,9 @@ mod tests {
         let all = nulls.map(|(offset, at)| erasure(&namer, "p1", offset, at));
         let epoch = |order: [usize; 3]| {
             let mut patrons = Patrons::default();
-            order.map(|place| patrons.note(&namer, all[place]));
+            for place in order {
+                patrons.note(&namer, all[place]);
+            }
             patrons.epoch(3, namer.patron("p1"))
         };
         let want = Some(Epoch {
@@ -604,8 +606,7 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_stops() {
         let key = text::name(1);
-        let mut restore =
-            |value: &[u8]| Patrons::default().restore(3, Some(&key), Some(value)).err();
+        let restore = |value: &[u8]| Patrons::default().restore(3, Some(&key), Some(value)).err();
         assert_eq!(restore(b"{"), Some(TextError::Damaged));
         let newer = format!(
             r#"{{"format":2,"patron":"{}","partition":3,"offset":1}}"#,
