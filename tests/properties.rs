@@ -67,7 +67,7 @@ fn outcome(pipeline: &mut Pipeline, source: &str, key: &[u8], value: &[u8]) -> V
         partition: 0,
         offset: 0,
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: Some(key),
         payload: Payload::Bytes(value),
     };
@@ -338,7 +338,7 @@ fn a_message_without_a_record_has_no_unfit_strings() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: Some(b"p"),
             payload,
         };
@@ -414,7 +414,7 @@ fn a_record_goes_to_the_topic_of_its_receiving_party() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: Some(b"p"),
             payload: Payload::Bytes(value.as_bytes()),
         };

@@ -361,8 +361,9 @@ fn numbers_are_copied_as_written() {
         match got {
             Outcome::Released { key, value } => {
                 let value = String::from_utf8(value).expect("utf-8");
+                // The output's key has the patron in it, what is shown has not.
                 assert!(
-                    value.contains(&format!("\"loan_ref\":\"{key}\"")),
+                    value.contains("\"loan_ref\":\"") && !value.contains(&key),
                     "{value}"
                 );
                 assert!(value.ends_with(want), "{value}");

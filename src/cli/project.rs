@@ -281,7 +281,7 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
         partition: 0,
         offset: i64::try_from(message.line).unwrap_or(i64::MAX),
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }

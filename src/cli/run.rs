@@ -115,6 +115,9 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         ))
         .into());
     }
+    for note in survey.notes(&settings) {
+        tracing::warn!("{note}");
+    }
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {

@@ -54,6 +54,8 @@ metrics_table! {
     APPLIED Counter "zeef_records_applied_total" ["lane, topic"] "Records that no recipient of the lane has as its source."
     REFUSED Counter "zeef_records_refused_total" ["lane, topic, reason"] "Records refused whole."
     UNFIT Counter "zeef_values_unfit_total" ["lane, topic"] "Strings that did not fit their form, and counted as missing."
+    OUTLIVED Counter "zeef_records_before_erasure_total" ["lane, topic"] "Records and consents from before their patron was erased, though somebody has its id again."
+    ERASURES_UNMATCHED Counter "zeef_erasures_unmatched_total" ["lane, topic"] "Nulls that erased nobody, as nothing is known of a patron with their key."
     RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
     RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
     UNCHANGED Counter "zeef_records_unchanged_total" ["recipient"] "Records of which the recipient has the same output already."
@@ -248,6 +250,8 @@ impl Metrics {
             unfit: self.counter(UNFIT, &labels),
             // Shown at nought, so that the first one is seen to come.
             dead_letters: Reason::ALL.iter().map(dead_letter).collect(),
+            outlived: self.counter(OUTLIVED, &labels),
+            unmatched: self.counter(ERASURES_UNMATCHED, &labels),
             refused: Reason::ALL
                 .iter()
                 .map(|reason| {
@@ -348,6 +352,8 @@ struct SourceMetrics {
     bytes: Counter,
     applied: Counter,
     unfit: Counter,
+    outlived: Counter,
+    unmatched: Counter,
     refused: Vec<Lazy>,
     dead_letters: Vec<Counter>,
 }
@@ -409,6 +415,8 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.applied.increment(tally.applied);
             metrics.unfit.increment(tally.unfit);
+            metrics.outlived.increment(tally.outlived);
+            metrics.unmatched.increment(tally.unmatched);
             add_all(&mut metrics.refused, tally.refused.iter().copied());
             for (metrics, &count) in metrics.dead_letters.iter().zip(&tally.dead_letters) {
                 metrics.increment(count);

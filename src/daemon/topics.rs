@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::lane::{DEAD_LETTERS_TOPIC, STATE_TOPIC};
+use crate::engine::lane::{DEAD_LETTERS_TOPIC, PATRONS_TOPIC, STATE_TOPIC};
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
@@ -79,7 +79,13 @@ pub struct Planned {
     pub follows: Vec<String>,
     /// Settings without which a run is refused, and why.
     pub rules: Vec<(&'static str, Rule, &'static str)>,
+    /// Settings that a new topic gets, and that a run can do without.
+    pub wishes: Vec<(&'static str, Rule, &'static str)>,
 }
+
+/// The setting by which a broker says itself when a record came.
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const BROKERS_TIME: Rule = Rule::Is("LogAppendTime");
 
 /// The topics of a config, sources first.
 #[must_use]
@@ -113,6 +119,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
             role: "output",
             joined: false,
             follows: Vec::new(),
+            wishes: Vec::new(),
             rules: [
                 &compacted("what is taken back has to go")[..],
                 &[(
@@ -125,12 +132,14 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         }
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
+    planned.extend(keyed.then(|| patrons(policy)));
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
         role: "dead letters",
         joined: false,
         follows: Vec::new(),
+        wishes: Vec::new(),
         rules: vec![
             (
                 "cleanup.policy",
@@ -202,6 +211,11 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
         joined: kind.keyed,
         follows: Vec::new(),
         rules,
+        wishes: vec![(
+            TIMESTAMP_TYPE,
+            BROKERS_TIME,
+            "by a producer's clock, what came within an hour after an erasure counts as before it",
+        )],
     }
 }
 
@@ -223,7 +237,40 @@ fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
         role: "state",
         joined: false,
         follows: read.map(|kind| kind.topic.clone()).collect(),
-        rules: compacted("a row counts only as it was written last").to_vec(),
+        rules: [
+            &compacted("a row counts only as it was written last")[..],
+            &[(
+                TIMESTAMP_TYPE,
+                BROKERS_TIME,
+                "the broker's clock is the second witness of the time",
+            )],
+        ]
+        .concat(),
+        wishes: Vec::new(),
+    }
+}
+
+/// What all lanes keep of patrons: a row lies in the partition of its patron.
+fn patrons(policy: &Policy) -> Planned {
+    let patron = policy.kinds.iter().filter(|kind| kind.role == Role::Patron);
+    Planned {
+        name: PATRONS_TOPIC.to_owned(),
+        role: "erasures",
+        joined: false,
+        follows: patron.map(|kind| kind.topic.clone()).collect(),
+        rules: vec![
+            (
+                "cleanup.policy",
+                Rule::Is("compact"),
+                "who was erased is never forgotten",
+            ),
+            (
+                TIMESTAMP_TYPE,
+                BROKERS_TIME,
+                "the broker's clock is the second witness of the time",
+            ),
+        ],
+        wishes: Vec::new(),
     }
 }
 
@@ -260,6 +307,7 @@ impl Planned {
         let mut configs: BTreeMap<String, String> = self
             .rules
             .iter()
+            .chain(&self.wishes)
             .map(|(name, rule, _)| ((*name).to_owned(), rule.value()))
             .collect();
         if let Some(replicas) = settings.min_insync_replicas {
@@ -271,6 +319,17 @@ impl Planned {
             replication: settings.replication.map(i32::from),
             configs,
         }
+    }
+
+    /// What could be better about the topic as it was found; a run does without.
+    #[must_use]
+    pub fn notes(&self, found: &TopicFound) -> Vec<String> {
+        let wishes = self.wishes.iter();
+        let notes = wishes.filter_map(|(name, rule, why)| {
+            let value = found.configs.get(*name).map_or("unset", String::as_str);
+            (!rule.holds(value)).then(|| format!("`{name}` is {value}, better {rule}: {why}"))
+        });
+        notes.collect()
     }
 
     /// What is wrong with the topic as it was found.
@@ -418,6 +477,18 @@ impl Survey {
         longest.max().map(Duration::from_millis)
     }
 
+    /// What could be better about the topics that exist, one line each.
+    #[must_use]
+    pub fn notes(&self, settings: &KafkaSettings) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (planned, found) in &self.topics {
+            let name = settings.topic(&planned.name);
+            let found = found.iter().flat_map(|found| planned.notes(found));
+            notes.extend(found.map(|note| format!("topic `{name}` ({}): {note}", planned.role)));
+        }
+        notes
+    }
+
     /// Everything for which a run is refused: missing topics, settings that
     /// would lose or keep too much, and sources that cannot be joined.
     ///
@@ -496,7 +567,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" => "Read --operation Write",
+            "state" | "erasures" => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -571,6 +642,7 @@ mod tests {
             "out.statistics",
             "zeef.dead-letters",
             "zeef.state.main",
+            "zeef.patrons",
         ] {
             assert!(names.contains(&name), "{names:?}");
         }
@@ -586,6 +658,32 @@ mod tests {
                 .1
                 .clone()
         };
+        assert_eq!(topic("zeef.patrons").follows, ["patron"]);
+        // A run does without for a source, and not for what is zeef's own.
+        let asks =
+            |rules: &[(&str, Rule, &str)]| rules.iter().any(|(key, ..)| *key == TIMESTAMP_TYPE);
+        for name in ["patron", "loan", "consent", "objection"] {
+            assert!(
+                asks(&topic(name).wishes) && !asks(&topic(name).rules),
+                "{name}"
+            );
+        }
+        for name in ["zeef.state.main", "zeef.patrons"] {
+            assert!(asks(&topic(name).rules), "{name}");
+        }
+        let wish = topic("loan").wish(&loaded, 1);
+        assert_eq!(wish.configs[TIMESTAMP_TYPE], "LogAppendTime");
+        let found = |value: &str| TopicFound {
+            partitions: 1,
+            replication: 1,
+            configs: BTreeMap::from([(TIMESTAMP_TYPE.to_owned(), value.to_owned())]),
+        };
+        assert!(topic("loan").notes(&found("LogAppendTime")).is_empty());
+        let notes = topic("loan").notes(&found("CreateTime"));
+        assert!(
+            notes[0].contains("is CreateTime, better LogAppendTime"),
+            "{notes:?}"
+        );
         assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
         assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
     }
@@ -628,7 +726,7 @@ mod tests {
                     replication: 1,
                     configs: BTreeMap::new(),
                 };
-                let found = Some(found).filter(|_| topic.role != "state");
+                let found = Some(found).filter(|_| !topic.name.starts_with("zeef."));
                 (topic, found)
             });
             Survey {
@@ -637,7 +735,13 @@ mod tests {
         };
         let missing = survey(6).missing(&loaded);
         let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partitions)).collect();
-        assert_eq!(missing, [("zeef.state.main", 6)]);
+        let partitions = i32::try_from(loaded.daemon.topics.partitions).unwrap();
+        let own = [
+            ("zeef.state.main", 6),
+            ("zeef.patrons", 6),
+            ("zeef.dead-letters", partitions),
+        ];
+        assert_eq!(missing, own);
         let settings = KafkaSettings::default();
         let misfit = |loans, partitions| {
             let survey = survey(loans);

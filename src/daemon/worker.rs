@@ -12,10 +12,10 @@ use super::health::{Phase, Pulse};
 use super::letters::LetterLog;
 use super::losses::{self, Finding as Loss, Losses, Share};
 use super::metrics::WorkerMetrics;
-use crate::engine::lane::STATE_TOPIC;
+use crate::engine::lane::{PATRONS_TOPIC, STATE_TOPIC};
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::{RecipientTally, Tally};
+use crate::engine::tally::{About, RecipientTally, Tally, Warning};
 use crate::policy::settings;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
@@ -142,6 +142,29 @@ pub struct Worker<T> {
 
 /// Says whether an operator accepted the finding of a code.
 pub type Accepted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Reads who was erased in a partition, whatever the source of patrons has lost;
+/// false when that was broken off.
+fn restore_patrons<T: Transport>(
+    pipeline: &mut Pipeline,
+    transport: &mut T,
+    partition: i32,
+) -> Result<bool, Fault> {
+    let lane = pipeline.shared_lane();
+    let Some((holding, output)) = pipeline.holding_mut().zip(lane.patrons) else {
+        return Ok(true);
+    };
+    let mut damaged = None;
+    let restored = transport.restore(output, partition, &mut |row| {
+        let taken = holding.restore_patrons(partition, row.key, row.value);
+        damaged = damaged.or(taken.err());
+    })?;
+    match damaged {
+        Some(error) => Err(Fault::Stop(format!(
+            "{PATRONS_TOPIC} partition {partition}: {error}"
+        ))),
+        None => Ok(restored == Rebuilt::Done),
+    }
+}
 
 /// What is open.
 #[derive(Default)]
@@ -243,6 +266,7 @@ impl<T: Transport> Worker<T> {
             taken_back = sum(|recipient| recipient.retractions().sum()),
             withheld = sum(|recipient| recipient.withheld.iter().sum()),
             dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
+            before_erasure = self.totals.sources.iter().map(|source| source.outlived).sum::<u64>(),
             "done"
         );
     }
@@ -457,6 +481,7 @@ impl<T: Transport> Worker<T> {
         );
         self.totals.add(self.pipeline.tally());
         self.letters.count(self.pipeline.tally());
+        self.warn();
         self.pipeline.merge();
         self.floor_ms = self.floor_ms.max(self.pipeline.now().ms());
         self.losses.committed(self.floor_ms);
@@ -518,6 +543,32 @@ impl<T: Transport> Worker<T> {
              look for what is missing or was sent by mistake. {}",
             open.join("; ")
         )))
+    }
+
+    /// Tells what an operator has to hear of at once: where it lies, and no more.
+    fn warn(&self) {
+        let lane = self.pipeline.lane();
+        for Warning { about, at } in &self.pipeline.tally().warnings {
+            let topic = lane.source(at.source).map_or("", |source| &source.topic);
+            let (partition, offset) = (at.partition, at.offset);
+            let lane = lane.name.as_str();
+            match about {
+                About::ErasureUnmatched => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "a null erased nobody: nothing is known of a patron with its key, which may be written in another way than in other records"
+                ),
+                About::ForeignKey => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "the key of a patron's message is JSON, quoted or binary, and no patron's id: the message was refused, and nobody erased"
+                ),
+            }
+        }
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -627,6 +678,10 @@ impl<T: Transport> Worker<T> {
             transport.recall(partition, holding.mark(partition))?;
         }
         let lane = pipeline.shared_lane();
+        // Who was erased decides what of all else counts.
+        if !restore_patrons(pipeline, transport, partition)? {
+            return Ok(false);
+        }
         for (source, plan) in (0..).map(SourceId).zip(lane.plan().sources) {
             let wanted = plan.rebuilt && pipeline.keeps(source);
             if wanted

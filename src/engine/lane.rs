@@ -28,6 +28,8 @@ use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePl
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
 /// The topic of a lane's own state begins so.
 pub const STATE_TOPIC: &str = "zeef.state.";
+/// The topic of what all lanes keep of patrons, without any prefix.
+pub const PATRONS_TOPIC: &str = "zeef.patrons";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
 
@@ -72,7 +74,9 @@ pub struct Lane {
     pub dead_letters: OutputId,
     /// Where what recipients have is written down.
     pub state: OutputId,
-    /// What is published on, dead letters and state last.
+    /// Where is written down who was erased; none in a lane without patrons.
+    pub patrons: Option<OutputId>,
+    /// What is published on, what is zeef's own last.
     pub outputs: Vec<OutputPlan>,
     /// What consents and objections may be for, as far as a recipient asks.
     pub purposes: Vec<String>,
@@ -110,17 +114,17 @@ impl Source {
         is_decided && self.kind.keyed && self.kind.role != Role::Patron
     }
 
-    /// What tells a record from all others of its source: library and own id.
+    /// What tells a record from all others of its source: its patron's id and its
+    /// own. A library that is corrected makes it no other one.
     #[must_use]
     pub fn state_key<'a>(
         &self,
         record: Reading<'a>,
         input: &Input<'a>,
     ) -> Option<(&'a str, &'a str)> {
-        let text = |slot: Option<u16>| slot.and_then(|slot| record.text(slot));
-        let library = text(self.library).unwrap_or_default();
-        let key = || input.key.and_then(|key| std::str::from_utf8(key).ok());
-        Some((library, text(self.own_id).or_else(key)?))
+        let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
+        let own = self.own_id.and_then(|slot| record.text(slot));
+        Some((patron_id.unwrap_or_default(), own.or(patron_id)?))
     }
 }
 
@@ -227,6 +231,8 @@ pub struct PseudonymOf {
     pub meaning: Meaning,
     /// Whose library goes into it.
     pub library: Option<Ref>,
+    /// The id that follows the value in an output key that is of another field.
+    pub patron_id: Option<Ref>,
     /// Which message of the record it is, of all recipients together; none
     /// where it may not be the same for all of them, or where they are many.
     pub message: Option<u8>,
@@ -252,7 +258,8 @@ pub enum Action {
     },
     Mask(Masked),
     Pseudonym(PseudonymOf),
-    /// The pseudonym that is the output's key, which is at hand.
+    /// The pseudonym that is the output's key, which is at hand: that of the
+    /// patron id, as other keys have more in them than the field.
     OutputKey,
     Object {
         fields: Vec<Part>,

@@ -12,6 +12,7 @@ pub mod holding;
 mod keys;
 pub mod lane;
 pub mod meter;
+pub mod patrons;
 pub mod pipeline;
 pub mod project;
 mod reader;

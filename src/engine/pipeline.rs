@@ -18,11 +18,12 @@ use super::decide::{Case, Decider, Hand, Patron};
 use super::explain::{Explanation, explain};
 use super::holding::{Holding, Holds, Met};
 use super::lane::{Facts, Lane, Source};
+use super::patrons::Epoch;
 use super::record::Record;
-use super::said::{Said, Sayings, Statement};
+use super::said::{Came, Said, Sayings, Statement};
 use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
-use super::tally::{ByReason, Tally};
+use super::tally::{About, ByReason, Tally};
 use super::value::{Slot, State, Value};
 use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
@@ -231,15 +232,25 @@ impl Pipeline {
             (Role::Record, _) => {}
             (Role::Patron, outcome) => {
                 let row = match outcome {
-                    Ok(Read::Erasure) => Row::erased(id, input.offset),
+                    Ok(Read::Erasure) => {
+                        let row = desk.erased(input, id);
+                        if let Some(holding) = &mut desk.holding {
+                            holding.note_erasure(input, id);
+                        }
+                        row
+                    }
                     Ok(Read::Record(text)) => desk.row(lane, source, text, input, id),
+                    Err(Reason::ForeignKey) => return,
                     Err(_) => Row::unreadable(id, input.offset),
                 };
                 desk.table.restore(input.partition, row);
             }
             (Role::Gate, Ok(Read::Record(text))) => match desk.statement(lane, source, input, text)
             {
-                Ok(Some(statement)) => desk.sayings.restore(place, id, statement),
+                Ok(Some(statement)) => {
+                    let came = desk.came(input, id);
+                    desk.sayings.restore(place, id, statement, came);
+                }
                 Ok(None) => {}
                 Err(_) => {
                     desk.unheard(source, place, id, false);
@@ -439,7 +450,9 @@ impl Pipeline {
         let row = match patron {
             Patron::Known(row) => Some(row),
             Patron::Nobody | Patron::Unknown => None,
-            Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
+            Patron::Erased | Patron::Former => {
+                return Some(Explanation::refused(Reason::PatronErased));
+            }
         };
         let facts = Facts {
             lane,
@@ -498,12 +511,16 @@ impl Desk {
             Payload::Bytes(bytes) if !is_null(bytes) => bytes,
             Payload::Null | Payload::Bytes(_) => {
                 return match (source.kind.role, key_text(input)) {
+                    (Role::Patron, _) if is_foreign(input) => Err(Reason::ForeignKey),
                     (Role::Patron, Some(_)) => Ok(Read::Erasure),
                     (Role::Patron, None) => Err(Reason::Miskeyed),
                     _ => Err(Reason::NullValue),
                 };
             }
         };
+        if source.kind.role == Role::Patron && is_foreign(input) {
+            return Err(Reason::ForeignKey);
+        }
         let record = &mut self.records[usize::from(input.source.0)];
         let text = record.read(bytes, &lane.limits)?;
         if source.kind.closed && record.unlisted() {
@@ -570,10 +587,11 @@ impl Desk {
             return false;
         };
         let statement = Statement::Unreadable(speech.topic());
+        let came = Came::default();
         if in_batch {
-            return self.sayings.put(place, id, statement);
+            return self.sayings.put(place, id, statement, came);
         }
-        self.sayings.restore(place, id, statement);
+        self.sayings.restore(place, id, statement, came);
         true
     }
 
@@ -584,12 +602,17 @@ impl Desk {
             Ok(statement) => statement,
             Err(reason) => return self.refuse(case, reason, outbox),
         };
-        if let (Some(statement), Some(id)) = (statement, key_text(input))
-            && self
-                .sayings
-                .put((input.partition, input.offset), id, statement)
-        {
-            self.recheck(case, id, outbox);
+        if let (Some(statement), Some(id)) = (statement, key_text(input)) {
+            let came = self.came(input, id);
+            let former = came
+                .epoch
+                .is_some_and(|epoch| !epoch.counts(input.appended));
+            let at = usize::from(input.source.0);
+            self.tally.sources[at].outlived += u64::from(former && statement.grants());
+            let place = (input.partition, input.offset);
+            if self.sayings.put(place, id, statement, came) {
+                self.recheck(case, id, outbox);
+            }
         }
         if source.recipients.is_empty() {
             self.tally.sources[usize::from(input.source.0)].applied += 1;
@@ -615,6 +638,10 @@ impl Desk {
             self.tally.recipients[recipient].refused += 1;
         }
         case.letter(&self.now, (reason, None), &mut self.tally, outbox);
+        if reason == Reason::ForeignKey {
+            let at = coordinates(input);
+            return self.tally.warn(About::ForeignKey, at);
+        }
         let Some(id) = key_text(input) else {
             return;
         };
@@ -640,22 +667,76 @@ impl Desk {
             return;
         };
         if self.keeps_patrons(case.lane) {
-            let row = Row::erased(id, input.offset);
+            self.match_erasure(input, id);
+            let row = self.erased(input, id);
             self.table.put(input.partition, row);
         }
-        if let Some(holding) = &mut self.holding
-            && self.table.offset(input.partition, id) == Some(input.offset)
-        {
+        let newest = self.table.offset(input.partition, id);
+        let mut taken = false;
+        if self.holding.is_none() {
+            // What was said so far was said before.
+            self.sayings.end_epoch(input.partition, id, Epoch::NEVER);
+        }
+        if let Some(holding) = &mut self.holding {
+            let epoch = holding.end_epoch(case.lane, input, id, outbox);
+            if let Some(epoch) = epoch {
+                self.sayings.end_epoch(input.partition, id, epoch);
+            }
             let around = (&self.table, &self.sayings, &self.now);
             let of = (input.partition, id);
-            holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
-        } else {
+            taken = newest == Some(input.offset);
+            if taken {
+                holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
+            } else {
+                // A rebuild has read already who has the id now.
+                holding.recheck(case.lane, of, around, &mut self.tally, outbox);
+                holding.recheck_all(case.lane, input.partition, id);
+            }
+        }
+        if !taken {
             for &recipient in &source.recipients {
                 self.tally.recipients[recipient].withheld[Reason::PatronErased as usize] += 1;
             }
         }
         if source.recipients.is_empty() {
             self.tally.sources[usize::from(input.source.0)].applied += 1;
+        }
+    }
+
+    /// The row of a patron that a null erases, by what is known before that.
+    fn erased(&self, input: &Input<'_>, id: &str) -> Row {
+        match self.table.knows(input.partition, id) {
+            true => Row::erased(id, input.offset),
+            false => Row::erased_unmatched(id, input.offset),
+        }
+    }
+
+    /// Counts a null for a patron of whom nothing is known, and was not when it
+    /// was read first.
+    fn match_erasure(&mut self, input: &Input<'_>, id: &str) {
+        let partition = input.partition;
+        let newer = self.table.offset(partition, id) > Some(input.offset);
+        let said = || self.sayings.find(partition, id).is_some();
+        if newer || self.table.knows(partition, id) || said() {
+            return;
+        }
+        if let Some(holding) = &mut self.holding {
+            let epoch = holding.epoch(partition, id);
+            let earlier = epoch.is_some_and(|epoch| epoch.offset != input.offset);
+            if earlier || holding.knows(partition, id) {
+                return;
+            }
+        }
+        self.tally.sources[usize::from(input.source.0)].unmatched += 1;
+        self.tally.warn(About::ErasureUnmatched, coordinates(input));
+    }
+
+    /// When a statement came, and when its patron was erased last.
+    fn came(&self, input: &Input<'_>, id: &str) -> Came {
+        let holding = self.holding.as_ref();
+        Came {
+            appended: input.appended,
+            epoch: holding.and_then(|holding| holding.epoch(input.partition, id)),
         }
     }
 
@@ -710,10 +791,25 @@ impl Desk {
             if holding.lost_patron(&self.table, key_text(input)) {
                 patron = Patron::Erased;
             }
+            if let Some(epoch) = holding.current_epoch() {
+                let found = key_text(input).and_then(|id| self.table.find(input.partition, id));
+                let former = match is_patron {
+                    true => input.offset < epoch.offset,
+                    false => !epoch.counts(input.appended),
+                };
+                if former {
+                    let again = matches!(found, Some(Known::Patron(_))) && met == Met::First;
+                    self.tally.sources[at].outlived += u64::from(again);
+                    patron = Patron::Former;
+                } else if found.is_none() && !is_patron {
+                    // Its source has lost the null, and knows nobody since.
+                    patron = Patron::Erased;
+                }
+            }
         }
         let row = match patron {
             Patron::Known(row) => Some(row),
-            Patron::Nobody | Patron::Erased | Patron::Unknown => None,
+            Patron::Nobody | Patron::Erased | Patron::Former | Patron::Unknown => None,
         };
         self.verdicts.clear();
         let tests = source.tests.iter();
@@ -824,6 +920,21 @@ fn is_null(bytes: &[u8]) -> bool {
     let rest = &bytes[first..];
     rest.strip_prefix(b"null")
         .is_some_and(|rest| rest.iter().all(|byte| SPACE.contains(byte)))
+}
+
+/// Whether a key is JSON of some other kind than an id, quoted or binary: of a
+/// connector that writes its keys in another way. It names no patron.
+fn is_foreign(input: &Input<'_>) -> bool {
+    let key = input.key.unwrap_or_default();
+    matches!(key.trim_ascii_start().first(), Some(b'{' | b'[' | b'"' | 0))
+}
+
+fn coordinates(input: &Input<'_>) -> Coordinates {
+    Coordinates {
+        source: input.source,
+        partition: input.partition,
+        offset: input.offset,
+    }
 }
 
 fn key_text<'a>(input: &Input<'a>) -> Option<&'a str> {

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use crate::policy::gate::{Consent, Objection};
+use super::patrons::Epoch;
+use crate::policy::gate::{Consent, Decision, Objection};
+use crate::transport::Appended;
 
 /// What one patron said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,26 @@ pub struct Said {
     /// read again say nothing.
     consents_heard: i64,
     objections_heard: i64,
+    /// When each grant of `consents` came to its source, by its id.
+    came: Vec<(u64, Option<Appended>)>,
+}
+
+/// When a statement came, and when its patron was erased last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Came {
+    pub appended: Option<Appended>,
+    pub epoch: Option<Epoch>,
+}
+
+impl Came {
+    /// Whether it counts: a refusal always does, a grant only for the patron who
+    /// came after the erasure, and only if it was given after it as well.
+    fn counts(self, consent: &Consent) -> bool {
+        let Some(epoch) = self.epoch.filter(|_| consent.decision != Decision::Refusal) else {
+            return true;
+        };
+        epoch.counts(self.appended) && consent.at_ns > epoch.at.ms.saturating_mul(1_000_000)
+    }
 }
 
 /// Which of the two a record is.
@@ -31,6 +53,18 @@ pub struct Said {
 pub enum Topic {
     Consent,
     Objection,
+}
+
+impl Statement {
+    /// Whether it is a consent that is given.
+    #[must_use]
+    pub fn grants(&self) -> bool {
+        let consent = match self {
+            Statement::Consent(_, consent) => *consent,
+            _ => None,
+        };
+        consent.is_some_and(|consent| consent.decision != Decision::Refusal)
+    }
 }
 
 /// What one record says.
@@ -61,11 +95,16 @@ impl Said {
         }
     }
 
-    fn hear(&mut self, statement: Statement) {
+    fn hear(&mut self, statement: Statement, came: Came) {
         match statement {
             Statement::Consent(id, consent) => {
                 self.consent_unreadable = false;
                 self.consents.retain(|known| known.id != id);
+                self.came.retain(|(known, _)| *known != id);
+                let consent = consent.filter(|consent| came.counts(consent));
+                if consent.is_some_and(|consent| consent.decision != Decision::Refusal) {
+                    self.came.push((id, came.appended));
+                }
                 self.consents.extend(consent);
             }
             Statement::Objection(id, objection) => {
@@ -81,6 +120,25 @@ impl Said {
             Statement::Unreadable(Topic::Consent) => self.consent_unreadable = true,
             Statement::Unreadable(Topic::Objection) => self.objection_unreadable = true,
         }
+    }
+
+    /// Forgets the grants that were given before an erasure.
+    fn end_epoch(&mut self, epoch: Epoch) {
+        let came = std::mem::take(&mut self.came);
+        let of = |id: u64| {
+            let found = came.iter().find(|(known, _)| *known == id);
+            found.and_then(|(_, appended)| *appended)
+        };
+        self.consents.retain(|consent| {
+            let came = Came {
+                appended: of(consent.id),
+                epoch: Some(epoch),
+            };
+            came.counts(consent)
+        });
+        let kept = &self.consents;
+        let is_kept = |id: &u64| kept.iter().any(|consent| consent.id == *id);
+        self.came = came.into_iter().filter(|(id, _)| is_kept(id)).collect();
     }
 }
 
@@ -106,6 +164,7 @@ impl Sayings {
         (partition, offset): (i32, i64),
         patron_id: &str,
         statement: Statement,
+        came: Came,
     ) -> bool {
         let topic = statement.topic();
         let part = self.parts.entry(partition).or_default();
@@ -116,8 +175,21 @@ impl Sayings {
             return false;
         }
         self.undo.push((partition, patron_id.into(), before));
-        self.restore((partition, offset), patron_id, statement);
+        self.restore((partition, offset), patron_id, statement, came);
         true
+    }
+
+    /// A patron was erased, within the batch: what it granted is of no use to whom
+    /// its id is given next. What it refused stays.
+    pub fn end_epoch(&mut self, partition: i32, patron_id: &str, epoch: Epoch) {
+        let part = self.parts.get_mut(&partition);
+        if let Some(said) = part.and_then(|part| part.get_mut(patron_id)) {
+            let before = said.clone();
+            said.end_epoch(epoch);
+            if *said != before {
+                self.undo.push((partition, patron_id.into(), Some(before)));
+            }
+        }
     }
 
     /// Hears a statement outside of any batch, in the order of its source.
@@ -126,6 +198,7 @@ impl Sayings {
         (partition, offset): (i32, i64),
         patron_id: &str,
         statement: Statement,
+        came: Came,
     ) {
         let part = self.parts.entry(partition).or_default();
         let topic = statement.topic();
@@ -135,7 +208,7 @@ impl Sayings {
         };
         // One more than the offset, so that nothing heard is nought.
         *said.heard(topic) = offset + 1;
-        said.hear(statement);
+        said.hear(statement, came);
     }
 
     #[inline]

@@ -82,6 +82,10 @@ pub enum Reason {
     // Taken back for another cause than what was decided.
     /// The output has another key now: it was taken back under the one before.
     Rekeyed,
+    // Refused whole, too: a dead letter.
+    /// The key of a message of the patron source is no patron's id, but JSON,
+    /// quoted or binary.
+    ForeignKey,
 }
 
 impl Reason {
@@ -121,6 +125,7 @@ impl Reason {
         Reason::HoldFull,
         Reason::HoldExpired,
         Reason::Rekeyed,
+        Reason::ForeignKey,
     ];
 
     /// The reason of this word.
@@ -168,6 +173,7 @@ impl Reason {
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
             Reason::Rekeyed => "rekeyed",
+            Reason::ForeignKey => "foreign_key",
         }
     }
 
@@ -216,6 +222,7 @@ impl Reason {
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
+            Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
         }
     }
 
@@ -269,6 +276,9 @@ impl Reason {
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
             Reason::Rekeyed => "the output's key is made in another way, or with another key",
+            Reason::ForeignKey => {
+                "the key of a patron's message is JSON, quoted or binary, and no patron's id"
+            }
         }
     }
 }

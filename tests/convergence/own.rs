@@ -261,7 +261,7 @@ pub const RECIPIENTS: &[Recipient] = &[
             "due_on",
         ),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "title", "item.title");
             out.copy(view, "email", "patron.email");
             out
@@ -311,7 +311,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         }),
         retention: Retention::retract(Term::days(30), "expires_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+            let mut out = Output::keyed(view.output_key("reservation", "reservation_id"));
             out.copy(view, "branch", "pickup_branch");
             out.copy(view, "email", "patron.email");
             out
@@ -343,7 +343,7 @@ pub const RECIPIENTS: &[Recipient] = &[
             "invoiced_at",
         ),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+            let mut out = Output::keyed(view.output_key("debt", "debt_id"));
             out.copy(view, "amount_cents", "amount_cents");
             out.copy(view, "surname", "patron.surname");
             out
@@ -389,7 +389,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         when: &[Condition::Is("status", &["open", "overdue"])],
         retention: Retention::retract(Term::days(30), "patron.membership.ends_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "branch", "branch");
             out.copy(view, "home", "patron.membership.home_branch");
             out
@@ -473,7 +473,7 @@ const CHANGED: &[Recipient] = &[
         when: &[Condition::Is("status", &["lost", "open"])],
         retention: Retention::retract(Term::years(1), "due_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "status", "status");
             out.copy(view, "branch", "branch");
             out
@@ -483,7 +483,7 @@ const CHANGED: &[Recipient] = &[
 ];
 
 fn of_patron(view: &View<'_>) -> Output {
-    Output::keyed(view.pseudonym("patron", "patron.patron_id"))
+    Output::keyed(view.output_key("patron", "patron.patron_id"))
 }
 
 /// All recipients, as the first or the second policy has them.

@@ -14,6 +14,8 @@ pub enum Step {
         source: &'static str,
         key: Option<String>,
         value: Option<String>,
+        /// When it comes to its source, whenever it is read.
+        came_ms: i64,
     },
     /// The time is now this, in milliseconds since 1970.
     Clock(i64),
@@ -43,7 +45,7 @@ fn mark_of(patron_id: &str) -> String {
 
 /// What would tell of a patron: a mark, a record's own id, the membership's.
 pub fn traces_of(patron_id: &str) -> Vec<String> {
-    let ids = ["l", "r", "i", "d", "c", "o", "M"].map(|kind| format!("\"{kind}-{patron_id}"));
+    let ids = ["i", "d", "c", "o", "M"].map(|kind| format!("\"{kind}-{patron_id}"));
     [mark_of(patron_id)].into_iter().chain(ids).collect()
 }
 
@@ -150,6 +152,7 @@ struct Person {
 struct Teller {
     state: u64,
     now_ms: i64,
+    came_ms: i64,
     marks: usize,
     people: Vec<Person>,
     /// Moments at which time alone may change something.
@@ -163,6 +166,7 @@ impl Teller {
         let mut teller = Teller {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5e3d,
             now_ms: START_MS,
+            came_ms: START_MS,
             marks: 0,
             people: Vec::new(),
             edges: Vec::new(),
@@ -212,7 +216,8 @@ impl Teller {
         while messages < length {
             let at = self.below(self.people.len());
             match self.below(100) {
-                0..=19 => self.change(at),
+                0..=17 => self.change(at),
+                18..=19 => self.come_back(at),
                 20..=33 => self.consent(at),
                 34..=41 => self.objection(at),
                 42..=55 => self.loan(at),
@@ -256,12 +261,17 @@ impl Teller {
                 self.steps.push(Step::Policy(changed));
             }
             0 | 1 => self.steps.push(Step::Restart),
-            2 => self.steps.push(Step::Compact),
+            2 => {
+                // Of a null that nobody read in time nobody can know.
+                self.run();
+                self.steps.push(Step::Compact);
+            }
             3 => {
                 if self.chance(50) {
                     let at = self.below(self.people.len());
                     self.erase(at);
                 }
+                self.run();
                 self.steps.push(Step::Vanish);
             }
             _ => {
@@ -412,6 +422,39 @@ impl Teller {
         self.patron(at);
     }
 
+    /// Somebody is erased, and the id is given to another one or the same again:
+    /// what lies there of it is of before, and some of it is said anew.
+    fn come_back(&mut self, at: usize) {
+        self.erase(at);
+        if self.chance(30) {
+            self.run();
+        }
+        if self.chance(40) {
+            let id = self.people[at].id.clone();
+            self.people[at] = self.person(id);
+        }
+        if self.chance(20) {
+            // A record may come before its patron does.
+            self.loan(at);
+        }
+        self.patron(at);
+        if self.chance(40) {
+            self.consent(at);
+        }
+        if self.chance(40) {
+            self.loan(at);
+        }
+    }
+
+    /// The patron whose id a record's own id was made with: it may come again under
+    /// another one, as where two are merged.
+    fn before_merge(&mut self, at: usize) -> usize {
+        match self.chance(12) {
+            true => self.below(self.people.len()),
+            false => at,
+        }
+    }
+
     fn erase(&mut self, at: usize) {
         let key = self.people[at].id.clone();
         self.push("patron", Some(key), None);
@@ -551,7 +594,8 @@ impl Teller {
         ];
         fields.push(self.item(at));
         fields.extend(due_on.map(|day| text("due_on", &day)));
-        let id = self.own_id("l", at);
+        let merged = self.before_merge(at);
+        let id = self.own_id("l", merged);
         let spoilt = [
             "\"status\":1",
             "\"renewals\":\"x\"",
@@ -575,7 +619,8 @@ impl Teller {
         let mut fields = vec![text("status", status), text("pickup_branch", "noord")];
         fields.push(self.item(at));
         fields.extend(expires_on.map(|day| text("expires_on", &day)));
-        let id = self.own_id("r", at);
+        let merged = self.before_merge(at);
+        let id = self.own_id("r", merged);
         let spoilt = ["\"status\":1", "\"pickup_branch\":[1]", "\"expires_on\":5"];
         self.record(
             "reservation",
@@ -681,7 +726,13 @@ impl Teller {
 
     fn push(&mut self, source: &'static str, key: Option<String>, value: Option<String>) {
         self.settled = false;
-        self.steps.push(Step::Push { source, key, value });
+        self.came_ms = self.now_ms.max(self.came_ms + 1);
+        self.steps.push(Step::Push {
+            source,
+            key,
+            value,
+            came_ms: self.came_ms,
+        });
     }
 }
 

@@ -71,7 +71,7 @@ impl Engine {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: message.key.as_deref(),
             payload: message
                 .value

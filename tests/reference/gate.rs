@@ -20,6 +20,8 @@ pub struct Consent {
     pub decision: Option<String>,
     pub manner: Option<String>,
     pub at: Option<Moment>,
+    /// When it came to its source, in milliseconds.
+    pub came_ms: i64,
 }
 
 /// One objection record.
@@ -48,6 +50,7 @@ impl Consent {
             decision: text(node, "decision")?,
             manner: text(node, "manner")?,
             at: at.map(|(_, moment)| moment),
+            came_ms: 0,
         })
     }
 
@@ -115,9 +118,15 @@ impl Said {
     /// # Errors
     ///
     /// [`Malformed`], and then it is as any other unreadable record.
-    pub fn keep(&mut self, source: &str, id: String, node: &Node) -> Result<(), Malformed> {
+    pub fn keep(
+        &mut self,
+        source: &str,
+        (id, came_ms): (String, i64),
+        node: &Node,
+    ) -> Result<(), Malformed> {
         if source == "consent" {
-            self.consents.insert(id, Consent::read(node)?);
+            let consent = Consent::read(node)?;
+            self.consents.insert(id, Consent { came_ms, ..consent });
             self.consent_unreadable = false;
         } else {
             let objection = Objection::read(node)?;
@@ -126,6 +135,21 @@ impl Said {
             self.objection_unreadable = false;
         }
         Ok(())
+    }
+
+    /// What counts of it since the patron was erased: no grant that came before, or
+    /// that says it was given before. Refusals and objections stay.
+    pub fn since(&self, erased_ms: Option<i64>) -> Said {
+        let mut said = self.clone();
+        let Some(erased_ms) = erased_ms else {
+            return said;
+        };
+        let erased = Moment::from_millis(erased_ms);
+        said.consents.retain(|_, consent| {
+            let given_after = consent.at.as_ref().is_some_and(|at| *at > erased);
+            consent.refuses() || (consent.came_ms > erased_ms && given_after)
+        });
+        said
     }
 
     /// Notes that a record of this source was refused whole.

@@ -122,6 +122,8 @@ pub struct Record {
     pub patron_id: String,
     pub library: String,
     pub node: Node,
+    /// When it came to its source, in milliseconds.
+    pub came_ms: i64,
 }
 
 /// The last state of the gate sources.
@@ -129,7 +131,17 @@ pub struct Record {
 pub struct Facts {
     pub patrons: HashMap<String, Patron>,
     pub said: HashMap<String, Said>,
+    /// When each patron was erased last, in milliseconds.
+    pub erased_ms: HashMap<String, i64>,
+    /// When the last message came.
+    came_ms: i64,
+    /// How many came one after the other, without a time.
+    count: i64,
 }
+
+/// Before any time that a record can name: where messages have none of their own,
+/// only their order counts.
+const EARLY_MS: i64 = -63_000_000_000_000;
 
 impl Facts {
     /// Reads one message, and keeps what it says of its patron.
@@ -144,8 +156,27 @@ impl Facts {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<Message, &'static str> {
+        self.count += 1;
+        self.take_at(source, key, value, EARLY_MS + self.count)
+    }
+
+    /// The same of a message that came to its source at a given time: what lies on
+    /// one source comes in its order, whatever lies on others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Facts::take`].
+    pub fn take_at(
+        &mut self,
+        source: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        came_ms: i64,
+    ) -> Result<Message, &'static str> {
+        self.came_ms = came_ms;
         let kept = read(source, key, value).and_then(|message| self.keep(message));
         if kept.is_err()
+            && !is_foreign(source, key)
             && let Some(patron_id) = patron_of(key)
         {
             match source {
@@ -159,9 +190,15 @@ impl Facts {
         kept
     }
 
-    fn keep(&mut self, message: Message) -> Result<Message, &'static str> {
+    fn keep(&mut self, mut message: Message) -> Result<Message, &'static str> {
+        let came_ms = self.came_ms;
+        if let Message::Record(record) = &mut message {
+            record.came_ms = came_ms;
+        }
         match &message {
             Message::Erasure { patron_id } => {
+                let erased_ms = self.erased_ms.entry(patron_id.clone()).or_insert(came_ms);
+                *erased_ms = came_ms.max(*erased_ms);
                 self.patrons.insert(patron_id.clone(), Patron::Erased);
             }
             Message::Record(record) if record.source == "patron" => {
@@ -170,7 +207,7 @@ impl Facts {
             }
             Message::Record(record) if matches!(record.source, "consent" | "objection") => {
                 let said = self.said_by(&record.patron_id);
-                said.keep(record.source, record.id.clone(), &record.node)
+                said.keep(record.source, (record.id.clone(), came_ms), &record.node)
                     .map_err(|_| "malformed")?;
             }
             Message::Record(_) => {}
@@ -206,6 +243,9 @@ pub struct Case<'a> {
 
 impl Case<'_> {
     pub fn judge(&self) -> Judgement {
+        if self.is_former() {
+            return Judgement::Withheld("patron_erased");
+        }
         match self.facts.patrons.get(&self.record.patron_id) {
             Some(Patron::Erased) => Judgement::Withheld("patron_erased"),
             Some(Patron::Known(patron)) => {
@@ -215,6 +255,14 @@ impl Case<'_> {
                 .of_unknown()
                 .map_or_else(Judgement::Withheld, |()| Judgement::Held),
         }
+    }
+
+    /// Whether the record is of whoever had the id before an erasure. A patron's own
+    /// records replace each other in any case.
+    fn is_former(&self) -> bool {
+        let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
+        let later = |erased_ms: &i64| self.record.came_ms > *erased_ms;
+        self.record.source != "patron" && !erased_ms.is_none_or(later)
     }
 
     fn of_unknown(&self) -> Result<(), &'static str> {
@@ -292,6 +340,8 @@ impl Case<'_> {
         shut.extend(said.against(recipient.marketing, recipient.purpose));
         if let Some(gate) = recipient.consent {
             let implied = gate.implied_by.and_then(moment);
+            let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
+            let said = said.since(erased_ms.copied());
             shut.extend(said.without_consent(gate, recipient.name, implied.as_ref(), &now));
         }
         let stages: Vec<Moment> = recipient
@@ -440,8 +490,21 @@ pub fn own_id(source: &str) -> &'static str {
     }
 }
 
+/// Whether a patron's key is that of a connector which writes JSON, quotes or
+/// binary: it names nobody.
+fn is_foreign(source: &str, key: Option<&[u8]>) -> bool {
+    let key = key.unwrap_or_default().trim_ascii_start();
+    source == "patron"
+        && [b"{", b"[", b"\"", b"\0"]
+            .iter()
+            .any(|sign| key.starts_with(*sign))
+}
+
 /// Reads a message up to what would refuse it whole.
 fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Message, &'static str> {
+    if is_foreign(source, key) {
+        return Err("foreign_key");
+    }
     let node = match value {
         None => Node::Null,
         Some(bytes) if bytes.len() > RECORD_BYTES_MAX => return Err("too_large"),
@@ -475,6 +538,7 @@ fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Messag
                 patron_id,
                 library,
                 node,
+                came_ms: 0,
             }))
         }
         _ => Err("not_an_object"),

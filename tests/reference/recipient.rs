@@ -315,7 +315,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         when: &[Condition::Is("status", &["open", "overdue"])],
         retention: Retention::retract(Term::years(1), "due_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.text("name", view.name());
             out.copy(view, "email", "patron.email");
             out.copy(view, "mobile", "patron.mobile");
@@ -386,7 +386,7 @@ fn reservation_slip(view: &View) -> Output {
     lines.extend(seen("expires_on"));
     let lines: Vec<String> = lines.iter().map(|line| quoted(line)).collect();
 
-    let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+    let mut out = Output::keyed(view.output_key("reservation", "reservation_id"));
     out.text("shelf_mark", mark);
     out.text("initial", initial);
     out.text("card_suffix", suffix);
@@ -398,7 +398,7 @@ fn reservation_slip(view: &View) -> Output {
 }
 
 fn ill_library(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("ill_request", "request_id"));
+    let mut out = Output::keyed(view.output_key("ill_request", "request_id"));
     out.copy(view, "request_id", "request_id");
     out.text("name", view.name());
     out.text("card_number", view.card_number());
@@ -416,7 +416,7 @@ fn ill_library(view: &View) -> Output {
 
 /// The recognition set up to, and without, what it says of the birth.
 fn recognition(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("patron", "patron.patron_id"));
+    let mut out = Output::keyed(view.output_key("patron", "patron.patron_id"));
     out.copy(view, "member_ref", "patron.membership.id");
     out.text("card_number", view.card_number());
     out.copy(view, "library", "patron.library");
@@ -427,7 +427,7 @@ fn recognition(view: &View) -> Output {
 }
 
 fn deurwaarder(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+    let mut out = Output::keyed(view.output_key("debt", "debt_id"));
     out.text("name", view.name());
     out.copy(view, "birth_date", "patron.birth_date");
     let mut address = Output::default();
@@ -472,7 +472,6 @@ fn item_json(row: Vec<Found>) -> String {
 }
 
 fn statistics(view: &View) -> Output {
-    let loan_ref = view.pseudonym("loan", "loan_id");
     let loaned_at = view.text("loaned_at");
     let loaned_on = loaned_at.as_deref().and_then(form::instant);
     let birth = view.text("patron.birth_date");
@@ -488,8 +487,8 @@ fn statistics(view: &View) -> Output {
         .text("patron.address.postcode")
         .and_then(|postcode| form::postcode_area(&postcode, &country));
 
-    let mut out = Output::keyed(loan_ref.clone());
-    out.text("loan_ref", Some(loan_ref));
+    let mut out = Output::keyed(view.output_key("loan", "loan_id"));
+    out.text("loan_ref", Some(view.pseudonym("loan", "loan_id")));
     out.text("patron_ref", Some(view.patron_pseudonym()));
     out.copy(view, "library", "library");
     out.copy(view, "branch", "branch");
@@ -584,6 +583,23 @@ impl View<'_> {
         pseudonym(self.key, kind, field, &library, &value)
     }
 
+    /// The output key that is made of a field: whose it is follows the value, but
+    /// for the patron's id itself.
+    pub fn output_key(&self, kind: &str, path: &str) -> String {
+        if path.ends_with("patron_id") {
+            return self.pseudonym(kind, path);
+        }
+        // Every record has both, whoever needs them.
+        let identifier = |path: &str| match look(self.record, path) {
+            Found::Text(text) => text,
+            _ => String::new(),
+        };
+        let (library, patron_id) = (identifier("library"), identifier("patron_id"));
+        let value = self.text(path).unwrap_or_default();
+        let parts = [kind, path, &library, &value, &patron_id];
+        keyed_hash(self.key, &parts)
+    }
+
     /// The pseudonym of the record's patron: always of the patron's library.
     pub fn patron_pseudonym(&self) -> String {
         let library = self.text("patron.library").unwrap_or_default();
@@ -594,8 +610,12 @@ impl View<'_> {
 
 /// A keyed hash of one value, 22 characters.
 pub fn pseudonym(key: &[u8], kind: &str, field: &str, library: &str, value: &str) -> String {
+    keyed_hash(key, &[kind, field, library, value])
+}
+
+fn keyed_hash(key: &[u8], parts: &[&str]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
-    mac.update([kind, field, library, value].join("\0").as_bytes());
+    mac.update(parts.join("\0").as_bytes());
     let hash = mac.finalize().into_bytes();
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&hash[..16])
 }

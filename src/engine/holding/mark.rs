@@ -335,6 +335,15 @@ impl Holding {
                 }
             }
         }
+        if !self
+            .marks
+            .parts
+            .get(&partition)
+            .is_some_and(|part| part.last.is_some() && part.own)
+        {
+            // What compaction takes from the source of patrons is known from here on.
+            self.patrons.write_missing(lane, partition, outbox);
+        }
         outbox.push(lane.state, Some(partition), Some(MARK_KEY), |out| {
             out.extend_from_slice(&mark.write(&self.prints));
         });

@@ -2,7 +2,7 @@
 
 use super::{
     Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Lane, MESSAGES_MAX, Masked,
-    Needed, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
+    Needed, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
 };
 use crate::engine::gates::{ConsentGate, Gates, Membership, Paper, Retention};
 use crate::engine::record::Limits;
@@ -81,6 +81,7 @@ impl Lane {
             output_bytes_max: options.output_bytes_max,
             dead_letters: OutputId(0),
             state: OutputId(0),
+            patrons: None,
             outputs: Vec::new(),
             purposes: Vec::new(),
         };
@@ -123,6 +124,9 @@ impl Lane {
         lane.share_answers();
         lane.dead_letters = lane.own_output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters);
         lane.state = lane.own_output(&format!("{STATE_TOPIC}{name}"), OutputRole::State);
+        if lane.patron_source().is_some() {
+            lane.patrons = Some(lane.own_output(PATRONS_TOPIC, OutputRole::Patrons));
+        }
         Ok(lane)
     }
 
@@ -342,7 +346,7 @@ impl Compiler<'_> {
                 shared: None,
             });
         }
-        let key = self.pseudonym_of(&recipient.key)?;
+        let key = self.output_key(&recipient.key)?;
         self.key = Some(key.clone());
         let route = self.route(&recipient.topics)?;
         let gates = self.gates()?;
@@ -704,8 +708,22 @@ impl Compiler<'_> {
             card: self.catalogue_type(field)? == Type::CardNumber,
             value: self.single(field)?,
             library: self.library(of_patron && !self.is_patron_source())?,
+            patron_id: None,
             message: None,
         })
+    }
+
+    /// What an output key is made of: no two patrons have one in common.
+    fn output_key(&mut self, field: &FieldRef) -> Result<PseudonymOf, CompileError> {
+        let mut key = self.pseudonym_of(field)?;
+        if field.path != "patron_id" {
+            let own = |slot| Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            };
+            key.patron_id = self.lane.sources[self.source].patron_id.map(own);
+        }
+        Ok(key)
     }
 
     /// A field of the record's patron, from the table or from the record.

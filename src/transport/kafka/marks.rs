@@ -493,7 +493,8 @@ impl KafkaTransport {
         let mut found = None;
         let mut take = |input: Input<'_>| {
             if input.key == Some(MARK_KEY) {
-                found = input.timestamp_ms.filter(|_| input.by_broker);
+                let by_broker = input.appended.filter(|appended| appended.exact);
+                found = by_broker.map(|appended| appended.ms);
             }
         };
         let (observer, stable) = (

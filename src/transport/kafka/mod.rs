@@ -854,7 +854,7 @@ fn check_state(
 ) -> Result<(), Fault> {
     let wanted = sources.iter().map(|source| source.partitions).max();
     let wanted = wanted.unwrap_or(1);
-    for output in plan.outputs.iter().filter(|output| output.is_state()) {
+    for output in plan.outputs.iter().filter(|output| output.is_restored()) {
         let topic = settings.topic(&output.topic);
         match partitions(observer, &topic, stop)? {
             partitions if partitions >= wanted => {}

@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, OwnedMessage, Timestamp};
+use rdkafka::message::{BorrowedMessage, OwnedMessage};
+use rdkafka::{Message, Timestamp};
 
 use super::consumer::Source;
 use super::fault;
 use super::member::{Member, PartitionStatistics};
 use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
-use crate::transport::{Fault, Flow, Input, Payload, SourceId};
+use crate::transport::{Appended, Fault, Flow, Input, Payload, SourceId};
 
 /// A source partition, by the source's place in the plan.
 pub(super) type Place = (SourceId, i32);
@@ -363,8 +363,17 @@ pub(super) fn input<M: Message>(place: Place, message: &M) -> Input<'_> {
         partition: place.1,
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis(),
-        by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
+        appended: appended(message.timestamp()),
         key: message.key(),
         payload: message.payload().map_or(Payload::Null, Payload::Bytes),
+    }
+}
+
+/// When a message came to its topic: the broker's word, or its producer's.
+fn appended(timestamp: Timestamp) -> Option<Appended> {
+    match timestamp {
+        Timestamp::NotAvailable => None,
+        Timestamp::CreateTime(ms) => Some(Appended { ms, exact: false }),
+        Timestamp::LogAppendTime(ms) => Some(Appended { ms, exact: true }),
     }
 }

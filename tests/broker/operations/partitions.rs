@@ -70,7 +70,7 @@ fn added_partitions_stop_the_lane_until_they_are_accepted() {
         said.contains("zeef.state.main` (state) has 2 partitions"),
         "{said}"
     );
-    for state in ["zeef.state.main", "zeef.state.members"] {
+    for state in ["zeef.state.main", "zeef.state.members", "zeef.patrons"] {
         site.topics.add_partitions(state, 3);
     }
 
@@ -114,7 +114,7 @@ fn partitions_added_while_nothing_ran_are_not_overlooked() {
     zeef.signal(Signal::TERM);
     assert_eq!(zeef.wait_exit(WAIT), 0, "{}", zeef.stderr());
 
-    for topic in [&SOURCES[..], &["zeef.state.main"]].concat() {
+    for topic in [&SOURCES[..], &["zeef.state.main", "zeef.patrons"]].concat() {
         site.topics.add_partitions(topic, 4);
     }
     want.extend(write(&site, 20..60));

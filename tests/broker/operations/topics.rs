@@ -7,6 +7,7 @@ const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
 const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
 const DEAD_LETTERS: &str = "zeef.dead-letters";
 const STATE: &str = "zeef.state.main";
+const PATRONS: &str = "zeef.patrons";
 
 #[test]
 fn topics_are_planned_created_and_then_left_alone() {
@@ -18,7 +19,7 @@ fn topics_are_planned_created_and_then_left_alone() {
     let Some(site) = Site::bare("topics", options) else {
         return;
     };
-    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE]].concat();
+    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE, PATRONS]].concat();
 
     let mut planned = site.zeef(&["topics"]);
     assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());

@@ -60,6 +60,16 @@ impl Heard {
             .extend(said.map(|Said(statement)| statement));
     }
 
+    /// The patron is erased: what was granted so far counts no longer. What replaced
+    /// it, or was refused, stays.
+    pub fn end_epoch(&mut self) {
+        for statement in &mut self.statements {
+            if statement.get("decision") == Some("granted") {
+                statement.fields.clear();
+            }
+        }
+    }
+
     /// What is not replaced: of each id the last one.
     fn current(&self) -> impl Iterator<Item = &Statement> {
         let places = self.statements.iter().enumerate();

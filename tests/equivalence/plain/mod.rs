@@ -72,7 +72,7 @@ pub struct Model<'p> {
     versions: HashMap<Identity, (Message, Tree)>,
 }
 
-/// A record, whatever its version: its kind, library and id.
+/// A record, whatever its version: its kind, patron and id.
 type Identity = (String, Option<String>, Option<String>);
 
 /// What a message's value turned out to be.
@@ -102,6 +102,7 @@ impl<'p> Model<'p> {
             Err(reason) => self.refuse(kind, message, reason),
             Ok(Read::Erasure) => {
                 self.learn(message, Known::Erased);
+                self.end_epoch(message);
                 self.withhold_all(kind, "patron_erased")
             }
             Ok(Read::Record(record)) => self.decide(kind, message, &record),
@@ -110,7 +111,29 @@ impl<'p> Model<'p> {
         said
     }
 
+    /// What came before an erasure is of nobody: records and grants, but for the
+    /// patron's own records, refusals and objections.
+    fn end_epoch(&mut self, message: &Message) {
+        let Some(id) = message.key_text() else {
+            return;
+        };
+        let policy = self.policy;
+        self.versions.retain(|(kind, ..), (version, _)| {
+            let own = policy
+                .kind(kind)
+                .is_none_or(|kind| kind.role == Role::Patron || !kind.keyed);
+            own || version.partition != message.partition || version.key_text() != Some(id)
+        });
+        let key = (message.partition, id.to_owned(), "consent".to_owned());
+        if let Some(heard) = self.heard.get_mut(&key) {
+            heard.end_epoch();
+        }
+    }
+
     fn read(&self, kind: &Kind, message: &Message) -> Result<Read, &'static str> {
+        if kind.role == Role::Patron && is_foreign(message) {
+            return Err("foreign_key");
+        }
         let Some(bytes) = message.value.as_deref().filter(|bytes| !is_null(bytes)) else {
             return match (kind.role, message.key_text()) {
                 (Role::Patron, Some(_)) => Ok(Read::Erasure),
@@ -216,10 +239,8 @@ impl<'p> Model<'p> {
     /// Keeps the last version of a record.
     fn keep(&mut self, kind: &Kind, message: &Message, record: &Tree) {
         let text = |path: &str| look(record, path, Type::Text(None)).text();
-        let (library, id) = (text("library"), text(&kind.id));
-        // A patron's own record is told by its id alone.
-        let library = library.filter(|_| kind.role != Role::Patron);
-        let key = (kind.name.clone(), library, id);
+        let patron_id = text("patron_id").filter(|_| kind.keyed);
+        let key = (kind.name.clone(), patron_id, text(&kind.id));
         let version = (message.clone(), record.clone());
         self.versions.insert(key, version);
     }
@@ -284,7 +305,7 @@ impl<'p> Model<'p> {
     }
 
     fn refuse(&mut self, kind: &Kind, message: &Message, reason: &str) -> Vec<String> {
-        if kind.role == Role::Patron {
+        if kind.role == Role::Patron && reason != "foreign_key" {
             self.learn(message, Known::Unreadable);
         }
         if kind.role == Role::Gate && deciding(&kind.name).is_some() {
@@ -310,6 +331,13 @@ impl<'p> Model<'p> {
 
 pub fn dead_letter(reason: &str, recipient: Option<&str>) -> String {
     format!("dead letter {reason} {}", recipient.unwrap_or("(whole)"))
+}
+
+/// Whether a key is JSON, quoted or binary: it names no patron.
+fn is_foreign(message: &Message) -> bool {
+    let key = message.key.as_deref().unwrap_or_default();
+    let first = key.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|first| b"{[\"\0".contains(first))
 }
 
 /// The text `null` counts as Kafka's null.

@@ -147,7 +147,7 @@ impl View<'_> {
         self.patron_term()?;
         self.retention()?;
         let topic = self.topic()?;
-        let key = self.pseudonym(&self.recipient.key).ok_or("key_missing")?;
+        let key = self.output_key().ok_or("key_missing")?;
         let value = self.project();
         if value.len() > bytes_max {
             return Err("too_large");
@@ -396,7 +396,22 @@ impl View<'_> {
             && !self.is_authorised()
     }
 
+    /// Whose record it is follows the value in a key, but for the patron's id itself.
+    fn output_key(&self) -> Option<String> {
+        let field = &self.recipient.key;
+        let own = self.source.keyed && field.path != "patron_id";
+        let patron_id = own.then(|| self.text(&at(false, "patron_id")));
+        match patron_id {
+            Some(patron_id) => self.keyed_hash(field, Some(&patron_id?)),
+            None => self.keyed_hash(field, None),
+        }
+    }
+
     fn pseudonym(&self, field: &FieldRef) -> Option<String> {
+        self.keyed_hash(field, None)
+    }
+
+    fn keyed_hash(&self, field: &FieldRef, behind: Option<&str>) -> Option<String> {
         if self.is_hidden(field) {
             return None;
         }
@@ -409,7 +424,9 @@ impl View<'_> {
         } else {
             &self.source.name
         };
-        let parts = [kind, &field.path, &library.unwrap_or_default(), &value];
+        let library = library.unwrap_or_default();
+        let mut parts = vec![kind, &field.path, &library, &value];
+        parts.extend(behind);
         let mut mac = Hmac::<Sha256>::new_from_slice(&secret(&self.recipient.name)).unwrap();
         mac.update(parts.join("\0").as_bytes());
         Some(URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16]))
