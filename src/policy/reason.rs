@@ -78,6 +78,10 @@ pub enum Reason {
     HoldFull,
     /// The record waited for its patron for too long.
     HoldExpired,
+
+    // Refused whole: a dead letter.
+    /// A consent or an objection that is not understood in full.
+    Unclear,
 }
 
 impl Reason {
@@ -116,6 +120,7 @@ impl Reason {
         Reason::SourceGone,
         Reason::HoldFull,
         Reason::HoldExpired,
+        Reason::Unclear,
     ];
 
     /// The reason of this word.
@@ -162,6 +167,7 @@ impl Reason {
             Reason::SourceGone => "source_gone",
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
+            Reason::Unclear => "unclear",
         }
     }
 
@@ -209,6 +215,9 @@ impl Reason {
             }
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
+            Reason::Unclear => {
+                "refused, with a dead letter; it stops all that it may be about until a later version can be read"
+            }
         }
     }
 
@@ -261,6 +270,7 @@ impl Reason {
             }
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
+            Reason::Unclear => "a consent or an objection is not understood in full",
         }
     }
 }

@@ -104,6 +104,8 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     /// The transport itself could not read it (a torn line, an over-long one).
     Refused(Reason),
+    /// The same of what is at hand: the bytes of the whole line.
+    Unread(Reason, &'a [u8]),
 }
 
 /// What is to be published, in the order in which it was decided.

@@ -4,8 +4,8 @@ use super::anew::waits;
 use super::change::{Change, Count};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
 use crate::engine::decide::letter;
-use crate::engine::gates::{Implied, Refusal};
-use crate::engine::lane::{Lane, Source};
+use crate::engine::gates::{Implied, Person, Refusal};
+use crate::engine::lane::{Lane, ROW_LIBRARY, Source};
 use crate::engine::pipeline::BatchTime;
 use crate::engine::said::Said;
 use crate::engine::state::{Entries, Entry, Outcome, PatronRef, Row, RowKey};
@@ -267,7 +267,9 @@ impl Holding {
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;
             let gates = &program.gates;
-            let standing = gates.standing(said, implied, now.ms(), &mut due_ms);
+            let library = patron.and_then(|row| row.value(ROW_LIBRARY).as_text());
+            let person = Person { said, library };
+            let standing = gates.standing(person, implied, now.ms(), &mut due_ms);
             let refusal = match standing {
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),

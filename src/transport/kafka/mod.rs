@@ -323,7 +323,7 @@ impl KafkaTransport {
             let mut note = |input: Input<'_>| {
                 let value = match input.payload {
                     Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) => None,
+                    Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
                 };
                 if let Some((of_topic, next)) = next::read(input.key, value)
                     && of_topic == topic
@@ -671,7 +671,7 @@ impl Transport for KafkaTransport {
                 key: input.key,
                 value: match input.payload {
                     Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) => None,
+                    Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
                 },
             });
         };

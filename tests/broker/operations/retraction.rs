@@ -206,7 +206,7 @@ fn objection(patron: Marked, status: &str) -> Line {
     let value = format!(
         concat!(
             r#"{{"objection_id":"{m}-against","patron_id":"{m}-id","library":"NL-AmrBKW","#,
-            r#""kind":"special_circumstances","purpose":"service-message","#,
+            r#""kind":"special_circumstances","purpose":"statistics","#,
             r#""status":"{status}","at":"{at}T00:00:00Z"}}"#
         ),
         m = m,
@@ -243,7 +243,7 @@ fn losses() -> Vec<Loss> {
     };
     let mut losses = vec![
         loss("kb-membership", WITHDRAWS, "no_consent"),
-        loss("service-message", OBJECTS, "objection"),
+        loss("statistics", OBJECTS, "objection"),
         loss("reservation-slip", COLLECTS, "condition"),
         loss("deurwaarder", PAYS, "condition"),
         loss("ill-library", CLOSES, "condition"),
@@ -254,7 +254,10 @@ fn losses() -> Vec<Loss> {
             "kb-membership" | "kb-recognition" => "condition",
             _ => "patron_lapsed",
         };
-        losses.push(loss(recipient, LEFT, reason));
+        // A debt outlives the membership.
+        if recipient != "deurwaarder" {
+            losses.push(loss(recipient, LEFT, reason));
+        }
         losses.push(loss(recipient, ERASED, "patron_erased"));
     }
     losses
@@ -296,7 +299,7 @@ fn what_recipients_have_is_taken_back_released_again_and_corrected() {
         consent(WITHDRAWS, "yes", "granted"),
         objection(OBJECTS, "dismissed"),
     ]);
-    let again = [("kb-membership", WITHDRAWS), ("service-message", OBJECTS)];
+    let again = [("kb-membership", WITHDRAWS), ("statistics", OBJECTS)];
     for (recipient, patron) in again {
         let had = scene.wait(recipient, &[(patron, &[true, false, true])]);
         let mut values = had[0].values();
