@@ -88,7 +88,7 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
 #[test]
 fn stories_reach_everything() {
     let mut met = BTreeSet::new();
-    for seed in 0..400 {
+    for seed in 0..1_600 {
         tell(&story::story(seed, 40), &mut met);
     }
     let mut missing = Vec::new();
