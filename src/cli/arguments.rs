@@ -238,9 +238,16 @@ pub struct ListArguments {
     /// With fields: the kind of record
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// With objections: the directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
     /// Write JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
 }
 
 /// What can be listed.
@@ -258,6 +265,9 @@ pub enum Listing {
     Rules,
     /// Why a record is not released, as metrics and dead letters say it
     Reasons,
+    /// Objections that some recipient of their purpose is not stopped by: where
+    /// they lie, for who has to answer them
+    Objections,
 }
 
 /// Show what each recipient would get: records on stdin, outputs on stdout

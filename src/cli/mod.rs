@@ -25,6 +25,7 @@ mod lane;
 mod list;
 pub mod logging;
 mod message;
+mod objections;
 mod phrase;
 mod project;
 mod run;

@@ -334,7 +334,8 @@ impl<T: Transport> Worker<T> {
         } = self;
         let paced = meter.paces();
         let mut chunk = 0_u64;
-        transport.poll(wait, &mut |input| {
+        let mut stop = None;
+        let polled = transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
                 let now_ms = clock();
                 batch.since = Some(Instant::now());
@@ -344,13 +345,19 @@ impl<T: Transport> Worker<T> {
             pipeline.decide(&input, &mut batch.outbox);
             batch.records += 1;
             chunk += 1;
-            let full = batch.is_full(bounds)
+            stop = pipeline.take_stop();
+            let full = stop.is_some()
+                || batch.is_full(bounds)
                 || pipeline.again_len() >= AGAIN_RECORDS
                 || (!paced && chunk >= CHUNK_RECORDS)
                 || (paced && full_for_meter(meter, pipeline))
                 || (chunk.is_multiple_of(CLOCK_RECORDS) && batch.is_old());
             if full { Flow::Full } else { Flow::More }
-        })
+        })?;
+        match stop {
+            Some(stop) => Err(Fault::Stop(stop)),
+            None => Ok(polled),
+        }
     }
 
     /// Whether the batch is to be committed now.
@@ -689,6 +696,9 @@ impl<T: Transport> Worker<T> {
                     == Rebuilt::Interrupted
             {
                 return Ok(false);
+            }
+            if let Some(stop) = pipeline.take_stop() {
+                return Err(Fault::Stop(stop));
             }
         }
         self.verify(partition)?;

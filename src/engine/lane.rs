@@ -9,7 +9,9 @@ mod facts;
 pub use compile::{CompileError, Options};
 pub use facts::Facts;
 
-use super::gates::Gates;
+use std::collections::BTreeSet;
+
+use super::gates::{Gates, Successors};
 use super::record::{Limits, Reading};
 use super::shape::{Place, Shape};
 use super::speech::Speech;
@@ -18,6 +20,7 @@ use crate::json::page::Label;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::detect::Detectors;
 use crate::policy::form::Form;
+use crate::policy::known::KnownNames;
 use crate::policy::mask::Mask;
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::recipient::{FieldRef, Libraries, Test};
@@ -78,8 +81,14 @@ pub struct Lane {
     pub patrons: Option<OutputId>,
     /// What is published on, what is zeef's own last.
     pub outputs: Vec<OutputPlan>,
-    /// What consents and objections may be for, as far as a recipient asks.
-    pub purposes: Vec<String>,
+    /// The purposes and recipients that consents and objections may name, of all
+    /// lanes alike.
+    pub names: KnownNames,
+    /// Whose grants count for whom.
+    pub libraries: Successors,
+    /// The purposes of recipients that no objection for special circumstances
+    /// stops.
+    pub spared: BTreeSet<u16>,
 }
 
 /// One source of a lane.
@@ -99,6 +108,11 @@ pub struct Source {
     pub card: Option<CardFact>,
     /// Where a consent or an objection says what it says.
     pub speech: Option<Speech>,
+    /// The slots of country and library, where the country is wanted: it is that
+    /// of the library.
+    pub country: Option<(u16, u16)>,
+    /// Slots whose values are listed: another one counts as missing.
+    pub listed: Vec<(u16, Vec<String>)>,
     /// Slots that repeat another one, where its text fits a form.
     pub checked: Vec<Checked>,
     /// What recipients ask of a record alone: each once, as many ask the same.

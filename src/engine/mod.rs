@@ -24,4 +24,5 @@ pub mod speech;
 pub mod state;
 pub mod table;
 pub mod tally;
+pub mod unreadable;
 pub mod value;

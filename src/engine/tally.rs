@@ -58,6 +58,48 @@ pub struct SourceTally {
     pub outlived: u64,
     /// Nulls for patrons of whom nothing is known.
     pub unmatched: u64,
+    /// Strings that are none of their list, and counted as missing.
+    pub unlisted: u64,
+    /// Records that say another country than their library's.
+    pub other_country: u64,
+    /// Consents and objections that counted for nothing, or not for all, in the
+    /// order of [`Ignored::ALL`].
+    pub ignored: [u64; Ignored::ALL.len()],
+}
+
+/// Why a consent or an objection that was understood counts for nothing, or not
+/// for all that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// Nobody has its purpose, or one like it.
+    UnknownPurpose,
+    /// Nobody is called as the recipient that it names, or nearly.
+    UnknownRecipient,
+    /// A grant to a library that is not the patron's.
+    OtherLibrary,
+    /// It does not stop every recipient of its purpose, by their legal basis.
+    ObjectionOtherBasis,
+}
+
+impl Ignored {
+    /// Every cause, in the order of the enum.
+    pub const ALL: &[Ignored] = &[
+        Ignored::UnknownPurpose,
+        Ignored::UnknownRecipient,
+        Ignored::OtherLibrary,
+        Ignored::ObjectionOtherBasis,
+    ];
+
+    /// The word that stands in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ignored::UnknownPurpose => "unknown_purpose",
+            Ignored::UnknownRecipient => "unknown_recipient",
+            Ignored::OtherLibrary => "consent_other_library",
+            Ignored::ObjectionOtherBasis => "objection_other_basis",
+        }
+    }
 }
 
 /// How many dead letters of gate sources a batch keeps the places of.
@@ -210,6 +252,9 @@ impl Tally {
             add_all(&mut sum.dead_letters, &more.dead_letters);
             sum.outlived += more.outlived;
             sum.unmatched += more.unmatched;
+            sum.unlisted += more.unlisted;
+            sum.other_country += more.other_country;
+            add_all(&mut sum.ignored, &more.ignored);
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;

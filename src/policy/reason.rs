@@ -86,6 +86,9 @@ pub enum Reason {
     /// The key of a message of the patron source is no patron's id, but JSON,
     /// quoted or binary.
     ForeignKey,
+    // Refused whole: a dead letter.
+    /// A consent or an objection that is not understood in full.
+    Unclear,
 }
 
 impl Reason {
@@ -126,6 +129,7 @@ impl Reason {
         Reason::HoldExpired,
         Reason::Rekeyed,
         Reason::ForeignKey,
+        Reason::Unclear,
     ];
 
     /// The reason of this word.
@@ -174,6 +178,7 @@ impl Reason {
             Reason::HoldExpired => "hold_expired",
             Reason::Rekeyed => "rekeyed",
             Reason::ForeignKey => "foreign_key",
+            Reason::Unclear => "unclear",
         }
     }
 
@@ -223,6 +228,9 @@ impl Reason {
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
             Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
+            Reason::Unclear => {
+                "refused, with a dead letter; it stops all that it may be about until a later version can be read"
+            }
         }
     }
 
@@ -279,6 +287,7 @@ impl Reason {
             Reason::ForeignKey => {
                 "the key of a patron's message is JSON, quoted or binary, and no patron's id"
             }
+            Reason::Unclear => "a consent or an objection is not understood in full",
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{At, Mistake, Table, Value, kind_of, near};
 use super::mask::ArgValue;
-use super::name::{ENVIRONMENT, KEBAB, NameForm, Secret};
+use super::name::{ENVIRONMENT, ISIL, KEBAB, NameForm, Secret};
 use super::pseudonym::{STATE_KEY, key_file};
 use super::term::{TERM_MAX, Term};
 
@@ -465,14 +465,84 @@ pub(super) fn mask_defaults(root: &Table<'_>) -> MaskDefaults {
 }
 
 /// How long data of a patron is released after the membership ended (R01).
-pub(super) const PATRON_TERM: Term = Term {
+const PATRON_TERM: Term = Term {
     years: 2,
     months: 0,
     days: 0,
 };
 
-/// The patron's term: read first, as it is part of the policy.
-pub(super) fn patron_term(root: &Table<'_>) -> Term {
+/// What `zeef.toml` says that is part of the policy: read first.
+pub(super) struct Law {
+    pub(super) patron_term: Term,
+    /// What consents and objections may be for, beside what recipients are.
+    pub(super) other_purposes: Vec<String>,
+    /// The libraries before each one.
+    pub(super) successor_of: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Law {
+    fn default() -> Self {
+        Law {
+            patron_term: PATRON_TERM,
+            other_purposes: Vec::new(),
+            successor_of: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads the settings that are part of the policy, but for the defaults of masks.
+pub(super) fn law(root: &Table<'_>) -> Law {
+    Law {
+        patron_term: patron_term(root),
+        other_purposes: other_purposes(root),
+        successor_of: successor_of(root),
+    }
+}
+
+/// Purposes that no recipient has, and that records name all the same.
+fn other_purposes(root: &Table<'_>) -> Vec<String> {
+    const EXPECTED: &str = "purposes that consents and objections may name and no recipient has";
+    let Some(table) = root.table("purposes", EXPECTED) else {
+        return Vec::new();
+    };
+    let others = table.texts("others", EXPECTED);
+    table.finish();
+    let others = others.map_or_else(Vec::new, |at| at.value);
+    for other in others.iter().filter(|other| !(KEBAB.fits)(&other.value)) {
+        let found = format!("the purpose \"{}\"", other.value);
+        table.mistake(other.line, found, KEBAB.expected);
+    }
+    others.into_iter().map(|other| other.value).collect()
+}
+
+/// Whose grants count for patrons of a library that took over from others.
+fn successor_of(root: &Table<'_>) -> BTreeMap<String, Vec<String>> {
+    const EXPECTED: &str =
+        "a library, and those that it took over from: { \"NL-New\" = [\"NL-Old\"] }";
+    let mut all = BTreeMap::new();
+    let Some(table) = root.table("libraries", "what libraries are to each other") else {
+        return all;
+    };
+    if let Some(inner) = table.table("successor_of", EXPECTED) {
+        for (library, _) in inner.entries() {
+            let before = inner.texts(&library.value, EXPECTED);
+            let before = before.map_or_else(Vec::new, |at| at.value);
+            let named = before.iter().map(|one| (&one.value, one.line));
+            for (name, line) in named.chain([(&library.value, library.line)]) {
+                if !(ISIL.fits)(name) {
+                    inner.mistake(line, format!("library \"{name}\""), ISIL.expected);
+                }
+            }
+            let before = before.into_iter().map(|one| one.value).collect();
+            all.insert(library.value, before);
+        }
+    }
+    table.finish();
+    all
+}
+
+/// The patron's term.
+fn patron_term(root: &Table<'_>) -> Term {
     let Some(table) = root.table("retention", "how long data of patrons is released") else {
         return PATRON_TERM;
     };

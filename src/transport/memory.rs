@@ -398,7 +398,7 @@ impl From<Payload<'_>> for Value {
         match payload {
             Payload::Null => Self::Null,
             Payload::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
-            Payload::Refused(reason) => Self::Refused(reason),
+            Payload::Refused(reason) | Payload::Unread(reason, _) => Self::Refused(reason),
         }
     }
 }

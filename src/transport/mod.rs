@@ -156,6 +156,8 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     /// The transport itself could not read it (a torn line, an over-long one).
     Refused(Reason),
+    /// The same of what is at hand: the bytes of the whole line.
+    Unread(Reason, &'a [u8]),
 }
 
 impl<'a> Payload<'a> {
@@ -163,7 +165,7 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn bytes(&self) -> Option<&'a [u8]> {
         match self {
-            Payload::Bytes(bytes) => Some(bytes),
+            Payload::Bytes(bytes) | Payload::Unread(_, bytes) => Some(bytes),
             Payload::Null | Payload::Refused(_) => None,
         }
     }

@@ -109,7 +109,7 @@ fn show(input: Option<Input<'_>>) -> String {
         None => "-".to_owned(),
         Some(Payload::Bytes(value)) => String::from_utf8(value.to_vec()).unwrap(),
         Some(Payload::Null) => "null".to_owned(),
-        Some(Payload::Refused(reason)) => reason.to_string(),
+        Some(Payload::Refused(reason) | Payload::Unread(reason, _)) => reason.to_string(),
     }
 }
 

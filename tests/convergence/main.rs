@@ -54,7 +54,7 @@ fn recipients(changed: bool) -> Vec<&'static Recipient> {
 
 /// Tells a story to the world alone, which takes the first of its answers.
 fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
-    let mut world = World::new(recipients(false), golden::KEY, story::START_MS);
+    let mut world = World::new(recipients(false), golden::KEY, (story::START_MS, 1));
     let mut unread = false;
     for step in steps {
         match step {
@@ -96,7 +96,7 @@ fn tell(steps: &[Step], met: &mut BTreeSet<String>) {
 #[test]
 fn stories_reach_everything() {
     let mut met = BTreeSet::new();
-    for seed in 0..800 {
+    for seed in 0..1_600 {
         tell(&story::story(seed, 40), &mut met);
     }
     let mut missing = Vec::new();
@@ -112,13 +112,17 @@ fn stories_reach_everything() {
             "released",
             "malformed",
             "patron_erased",
-            "objection",
-            "objection_unreadable",
             "retracted for patron_erased",
             "retracted for malformed",
-            "retracted for objection",
-            "patron_lapsed",
         ];
+        if !recipient.outlives {
+            outcomes.push("patron_lapsed");
+        }
+        if recipient.yields {
+            outcomes.extend(["objection", "objection_unreadable"]);
+            outcomes.extend(["retracted for objection"]);
+            outcomes.extend(["consent_unreadable"]);
+        }
         if !of_patron {
             outcomes.extend(["held", "retracted for held"]);
             outcomes.extend(["has of a source that is cut"]);
@@ -151,6 +155,11 @@ fn stories_reach_everything() {
     }
     for what in [
         "own-marketing objection_marketing",
+        "own-marketing released against marketing",
+        "consent refused unclear",
+        "consent refused null_value",
+        "objection refused unclear",
+        "objection refused null_value",
         "own-marketing released by a policy",
         "own-circle released by a policy",
         "own-written released by a policy",

@@ -116,7 +116,7 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
     let root = folder.path();
     fs::create_dir(root.join("in")).expect("a folder");
     let clock = Arc::new(AtomicI64::new(story::START_MS));
-    let mut world = World::new(crate::recipients(false), golden::KEY, story::START_MS);
+    let mut world = World::new(crate::recipients(false), golden::KEY, (story::START_MS, 1));
     let mut lanes = compiled(setup.layout, false);
     let mut unread = Vec::new();
     let mut came_ms = 0;

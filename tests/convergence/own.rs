@@ -222,6 +222,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         ],
         when: &[Condition::Is("patron.kind", &["person"])],
         marketing: true,
+        yields: true,
         retention: Retention::retract(Term::years(1), "patron.membership.ends_on"),
         project: |view| {
             let mut out = of_patron(view);

@@ -38,7 +38,11 @@ impl Stage {
         Stage {
             setup,
             site: Site::new(setup, story::START_MS),
-            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
+            world: World::new(
+                crate::recipients(false),
+                golden::KEY,
+                (story::START_MS, setup.partitions),
+            ),
             unread: false,
             open: BTreeSet::new(),
         }

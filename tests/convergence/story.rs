@@ -99,6 +99,10 @@ const PURPOSES: &[&str] = &[
     "own-circle",
     "own-written",
     "own-written",
+    "own-marketing",
+    "own-marketing",
+    "statistics",
+    "Own-Circle",
     "other",
 ];
 const AGAINST: &[&str] = &[
@@ -112,9 +116,21 @@ const AGAINST: &[&str] = &[
     "own-circle",
     "own-keeper",
     "own-national",
+    "own-marketing",
+    "own-marketing",
+    "statistics",
+    "Statistics",
     "other",
 ];
-const NAMED: &[&str] = &["kb-membership", "own-circle", "own-written", "nobody"];
+const NAMED: &[&str] = &[
+    "kb-membership",
+    "own-circle",
+    "own-written",
+    "own-marketing",
+    "own-marketing",
+    "own_circle",
+    "nobody",
+];
 const NATIONAL: &[&str] = &["85.07.30-033.28", "17.07.30-033.84"];
 /// First and later days of the papers in `own`.
 const PAPER_EDGES: &[&str] = &[
@@ -513,20 +529,23 @@ impl Teller {
     }
 
     fn consent(&mut self, at: usize) {
+        if self.chance(2) {
+            let source = self.pick(&["consent", "consent", "objection"]);
+            let id = self.people[at].id.clone();
+            return self.push(source, Some(id), None);
+        }
         let purpose = self.pick(PURPOSES);
         let mut fields = vec![text("purpose", purpose)];
-        if self.chance(25) {
+        if purpose == "own-marketing" && self.chance(70) {
+            fields.push(text("recipient", purpose));
+        } else if self.chance(20) {
             fields.push(text("recipient", self.pick(NAMED)));
         }
-        let decision = self.pick(&[
-            "granted",
-            "granted",
-            "granted",
-            "granted",
-            "refused",
-            "withdrawn",
-            "maybe",
-        ]);
+        let decision = match self.below(30) {
+            0 => "maybe",
+            1..=7 => self.pick(&["refused", "withdrawn"]),
+            _ => "granted",
+        };
         fields.push(text("decision", decision));
         let manner = self.pick(&[
             "written", "written", "written", "digital", "digital", "oral",
@@ -552,8 +571,8 @@ impl Teller {
             "special_circumstances",
             "special_circumstances",
             "direct_marketing",
-            "other",
         ]);
+        let kind = if self.chance(3) { "other" } else { kind };
         let status = self.pick(&[
             "dismissed",
             "dismissed",
@@ -561,9 +580,12 @@ impl Teller {
             "dismissed",
             "lodged",
             "upheld",
-            "maybe",
         ]);
+        let status = if self.chance(3) { "maybe" } else { status };
         let mut fields = vec![text("kind", kind), text("status", status)];
+        if self.chance(80) {
+            fields.push(text("at", &self.instant(-200..1)));
+        }
         if self.chance(60) {
             fields.push(text("purpose", self.pick(AGAINST)));
         }
@@ -704,7 +726,7 @@ impl Teller {
         fields.push(text("library", library));
         fields.extend(own.map(|(name, id)| text(name, &id)));
         let is_said = matches!(source, "consent" | "objection");
-        if self.chance(if is_said { 6 } else { 10 }) {
+        if self.chance(if is_said { 3 } else { 10 }) {
             let field = self.pick(spoilt);
             let name = field.split(':').next().unwrap_or_default();
             fields.retain(|other| !other.starts_with(name));

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::reference::gate::Said;
 use crate::reference::recipient::Recipient;
 use crate::reference::{self, Case, Facts, Judgement, Patron, Record};
 
@@ -94,8 +95,24 @@ struct Since {
 }
 
 impl World {
-    pub fn new(recipients: Vec<&'static Recipient>, key: &[u8], now_ms: i64) -> Self {
+    /// Its patrons lie in so many partitions.
+    pub fn new(
+        recipients: Vec<&'static Recipient>,
+        key: &[u8],
+        (now_ms, partitions): (i64, i32),
+    ) -> Self {
+        let mut facts = Facts {
+            partitions,
+            ..Facts::default()
+        };
+        let names = &mut facts.names;
+        for one in &recipients {
+            names.purposes.push(one.purpose);
+            names.recipients.push(one.name);
+            names.asked.extend(one.consent.map(|gate| gate.purpose));
+        }
         World {
+            facts,
             recipients,
             key: key.to_vec(),
             now_ms,
@@ -131,6 +148,10 @@ impl World {
             }
             Ok(reference::Message::Record(_)) => {}
             Err(reason) => {
+                if is_said(source) {
+                    let named = self.facts.named(reason, key, value);
+                    self.since.patrons.extend(named);
+                }
                 self.met.insert(format!("{source} refused {reason}"));
             }
         }
@@ -259,6 +280,10 @@ impl World {
                 };
                 if !row.gone {
                     note("released");
+                    let said = self.facts.said.get(&row.record.patron_id);
+                    if recipient.marketing && said.is_some_and(Said::forbids_marketing) {
+                        note("released against marketing");
+                    }
                     if self.since.policy && has.is_none() && row.versions == 0 {
                         note("released by a policy");
                     }

@@ -30,12 +30,16 @@ pub struct Recipient {
     /// It has a national number among its fields.
     pub authorisation: Option<Paper>,
     pub marketing: bool,
+    /// An objection for special circumstances stops it, by its legal basis.
+    pub yields: bool,
     pub consent: Option<ConsentGate>,
     /// Moments that have to follow each other.
     pub stages: &'static [&'static str],
     /// It gets no returned loans of who switched the loan history off.
     pub loan_history: bool,
     pub retention: Retention,
+    /// The term of patrons is not its own.
+    pub outlives: bool,
     pub project: fn(&View) -> Output,
 }
 
@@ -70,6 +74,8 @@ impl Recipient {
         agreement: None,
         authorisation: None,
         marketing: false,
+        yields: false,
+        outlives: false,
         consent: None,
         stages: &[],
         loan_history: false,
@@ -97,7 +103,6 @@ pub const RECIPIENTS: &[Recipient] = &[
             "pickup_branch",
             "expires_on",
             "patron.library",
-            "patron.country",
             "patron.surname",
             "patron.surname_prefix",
             "patron.initials",
@@ -253,6 +258,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         name: "deurwaarder",
         source: "debt",
         purpose: "debt-collection",
+        outlives: true,
         needs: &[
             "debt_id",
             "library",
@@ -330,6 +336,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         name: "statistics",
         source: "loan",
         purpose: "statistics",
+        yields: true,
         needs: &[
             "loan_id",
             "patron_id",
@@ -340,7 +347,6 @@ pub const RECIPIENTS: &[Recipient] = &[
             "status",
             "renewals",
             "patron.library",
-            "patron.country",
             "patron.kind",
             "patron.loan_history",
             "patron.birth_date",
@@ -501,6 +507,37 @@ fn statistics(view: &View) -> Output {
     out
 }
 
+/// Whether a text is one of those that RULES section 1 lists for a field.
+fn is_listed(kind: &str, field: &str, text: &str) -> bool {
+    let list: &[&str] = match (kind, field) {
+        ("patron", "kind") => &["person", "institution"],
+        ("patron", "card_kind") => &["library", "eid"],
+        ("loan", "status") => &["open", "overdue", "returned", "lost", "damaged"],
+        ("reservation", "status") => &[
+            "placed",
+            "in_transit",
+            "ready_for_pickup",
+            "collected",
+            "cancelled",
+            "expired",
+        ],
+        ("ill_request", "service") => &["loan", "copy"],
+        ("ill_request", "status") => &[
+            "requested",
+            "sent",
+            "received",
+            "returned",
+            "closed",
+            "cancelled",
+        ],
+        ("debt", "kind") => &["late", "damaged", "lost"],
+        ("debt", "stage") => &["reminder", "invoice", "collection"],
+        ("debt", "status") => &["open", "settled", "cancelled"],
+        _ => return true,
+    };
+    list.contains(&text)
+}
+
 /// One record and its patron, as one recipient may look at them.
 pub struct View<'a> {
     pub record: &'a Node,
@@ -522,9 +559,14 @@ impl View<'_> {
             );
             return rows.err().unwrap_or(Found::Missing);
         }
-        match path.strip_prefix("patron.") {
-            Some(below) => look(self.patron, below),
-            None => look(self.record, path),
+        let (found, kind, field) = match path.strip_prefix("patron.") {
+            Some(below) => (look(self.patron, below), "patron", below),
+            None => (look(self.record, path), self.recipient.source, path),
+        };
+        match found {
+            // What is none of its list counts as missing.
+            Found::Text(text) if !is_listed(kind, field, &text) => Found::Missing,
+            found => found,
         }
     }
 
@@ -557,11 +599,10 @@ impl View<'_> {
         ])
     }
 
-    /// The library's country: as named, else by its ISIL.
+    /// The library's country, by its ISIL: what the record says does not count.
     fn country(&self) -> String {
         let library = self.text("patron.library").unwrap_or_default();
-        self.text("patron.country")
-            .unwrap_or_else(|| library.chars().take(2).collect())
+        library.chars().take(2).collect()
     }
 
     /// The card number, unless it is a national number.

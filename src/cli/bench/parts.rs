@@ -202,7 +202,7 @@ fn patrons<'a>(scene: &Scene<'a>) -> HashMap<&'a str, &'a Message> {
 fn tree(message: &Message) -> Option<Value> {
     match message.payload() {
         Payload::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-        Payload::Null | Payload::Refused(_) => None,
+        Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
     }
 }
 

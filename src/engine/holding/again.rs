@@ -4,8 +4,8 @@ use super::anew::waits;
 use super::change::{Change, Count};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
 use crate::engine::decide::letter;
-use crate::engine::gates::{Implied, Refusal};
-use crate::engine::lane::{Lane, Source};
+use crate::engine::gates::{Implied, Person, Refusal};
+use crate::engine::lane::{Lane, ROW_LIBRARY, Source};
 use crate::engine::patrons::Epoch;
 use crate::engine::pipeline::BatchTime;
 use crate::engine::said::Said;
@@ -300,7 +300,9 @@ impl Holding {
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;
             let gates = &program.gates;
-            let standing = gates.standing(said, implied, now.ms(), &mut due_ms);
+            let library = patron.and_then(|row| row.value(ROW_LIBRARY).as_text());
+            let person = Person { said, library };
+            let standing = gates.standing(person, implied, now.ms(), &mut due_ms);
             let refusal = match standing {
                 _ if former => Some(Reason::PatronErased),
                 _ if known.outcome == Outcome::Forgotten => None,
@@ -359,8 +361,12 @@ impl Holding {
             let (back, again) = (self.back.len(), self.again.len());
             self.look(lane, named, true, around);
             self.foresee_back(back);
-            let said = around.1.find(partition, id);
-            self.foresee_again(lane, again, said, around.2.ms());
+            let known = row_of(around.0, partition, id);
+            let person = Person {
+                said: around.1.find(partition, id),
+                library: known.and_then(|row| row.value(ROW_LIBRARY).as_text()),
+            };
+            self.foresee_again(lane, again, person, around.2.ms());
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.
@@ -393,7 +399,7 @@ impl Holding {
 
     /// Counts what a patron's word takes back, of the rows from `first` on that
     /// are to be decided again.
-    fn foresee_again(&mut self, lane: &Lane, first: usize, said: Option<&Said>, now_ms: i64) {
+    fn foresee_again(&mut self, lane: &Lane, first: usize, person: Person<'_>, now_ms: i64) {
         for (partition, key) in &self.again[first..] {
             let row = self.state.find(*partition, *key);
             for entry in row.map_or(&[][..], |row| &row.entries) {
@@ -403,7 +409,7 @@ impl Holding {
                 };
                 let mut due_ms = i64::MAX;
                 let gates = &program.gates;
-                let standing = gates.standing(said, Implied::InRecord, now_ms, &mut due_ms);
+                let standing = gates.standing(person, Implied::InRecord, now_ms, &mut due_ms);
                 if let Err(refusal) = standing
                     && !refusal.keeps
                 {

@@ -472,7 +472,7 @@ fn each_row(
         let value = match row.payload {
             Payload::Null => None,
             Payload::Bytes(value) => Some(value),
-            Payload::Refused(_) => return Err(damaged(reader.path())),
+            Payload::Refused(_) | Payload::Unread(..) => return Err(damaged(reader.path())),
         };
         let key = row.key.ok_or_else(|| damaged(reader.path()))?;
         take(Output {

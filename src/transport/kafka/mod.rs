@@ -651,7 +651,7 @@ impl Transport for KafkaTransport {
                 key: input.key,
                 value: match input.payload {
                     Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) => None,
+                    Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
                 },
             });
         };

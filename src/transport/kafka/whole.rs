@@ -33,6 +33,19 @@ pub fn read_whole(
     name: &str,
     take: &mut dyn FnMut(Output<'_>),
 ) -> Result<bool, TopicError> {
+    read_placed(settings, name, &mut |_, row| take(row))
+}
+
+/// The same, each message with its offset.
+///
+/// # Errors
+///
+/// As [`read_whole`].
+pub fn read_placed(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(i64, Output<'_>),
+) -> Result<bool, TopicError> {
     let found = describe(settings, &[name])?;
     let Some(Some(found)) = found.get(name) else {
         return Ok(false);
@@ -57,12 +70,13 @@ pub fn read_whole(
             Some(Ok(message)) => {
                 heard = Instant::now();
                 if open.contains(&message.partition()) {
-                    take(Output {
+                    let row = Output {
                         output: OutputId(0),
                         partition: Some(message.partition()),
                         key: message.key(),
                         value: message.payload(),
-                    });
+                    };
+                    take(message.offset(), row);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {

@@ -21,7 +21,7 @@ use zeef::policy::recipient::Recipient;
 pub use recipient::secret;
 
 use field::{has_unlisted, look};
-use gate::{Heard, deciding, said};
+use gate::{About, Heard, Names, Said, decides, said};
 use recipient::{View, needs};
 use tree::{Fault, Tree};
 
@@ -65,6 +65,9 @@ pub struct Model<'p> {
     bounds: Bounds,
     now_ms: i64,
     needs: Vec<Vec<recipient::Needed>>,
+    names: Names,
+    /// A consent or an objection was refused that names nobody: the lane stops.
+    pub stopped: bool,
     patrons: HashMap<(i32, String), (i64, Known)>,
     /// By the patron and the kind of record.
     heard: HashMap<(i32, String, String), Heard>,
@@ -89,6 +92,8 @@ impl<'p> Model<'p> {
             bounds,
             now_ms,
             needs: recipients.map(|one| needs(policy, one)).collect(),
+            names: Names::of(policy),
+            stopped: false,
             patrons: HashMap::new(),
             heard: HashMap::new(),
             versions: HashMap::new(),
@@ -180,13 +185,14 @@ impl<'p> Model<'p> {
         if kind.role == Role::Patron {
             self.learn(message, Known::Patron(record.clone()));
         }
-        if kind.role == Role::Gate
-            && let Some(names) = deciding(&kind.name)
-        {
-            let Some(statement) = said(kind, names, record) else {
-                return self.refuse(kind, message, "malformed");
-            };
-            self.hear(kind, message, Some(statement));
+        if kind.role == Role::Gate && decides(&kind.name) {
+            match said(kind, &self.names, record) {
+                Err((reason, _)) => return self.refuse(kind, message, reason),
+                Ok(statement) => {
+                    let patron = message.key_text().unwrap_or_default();
+                    self.hear(kind, message, (patron, statement));
+                }
+            }
         }
         self.keep(kind, message, record);
         let mut said = Vec::new();
@@ -271,13 +277,72 @@ impl<'p> Model<'p> {
         self.heard.get(&key)
     }
 
-    /// Hears what a patron says, or that it cannot be read.
-    fn hear(&mut self, kind: &Kind, message: &Message, said: Option<gate::Said>) {
-        if let Some(id) = message.key_text() {
-            let key = (message.partition, id.to_owned(), kind.name.clone());
-            let heard = self.heard.entry(key).or_default();
-            heard.hear(message.offset, said);
+    /// Hears what is said of a patron.
+    fn hear(&mut self, kind: &Kind, message: &Message, (patron, said): (&str, Said)) {
+        let key = (message.partition, patron.to_owned(), kind.name.clone());
+        let heard = self.heard.entry(key).or_default();
+        heard.hear(message.offset, said);
+    }
+
+    /// What is to be heard of a record that was refused, and of which patrons.
+    fn misheard(
+        &self,
+        kind: &Kind,
+        message: &Message,
+        reason: &str,
+    ) -> Option<(Vec<String>, Said)> {
+        let bytes = message.value.as_deref().unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        let key = message
+            .key_text()
+            .filter(|key| !key.starts_with(['{', '[', '\0']));
+        let mut patrons: Vec<String> = key
+            .filter(|key| *key != "null")
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
+        patrons.extend(key.and_then(|key| serde_json::from_str::<String>(key).ok()));
+        if reason == "null_value" {
+            return (kind.name == "consent").then_some((patrons, Said::EndGrants));
         }
+        // Whatever stands around it, but no id of which a part is no text.
+        let plain = text.replace('\0', "");
+        for after in plain.split("\"patron_id\"").skip(1) {
+            let value = after
+                .trim_ascii_start()
+                .strip_prefix(':')
+                .unwrap_or_default();
+            let mut values = serde_json::Deserializer::from_str(value).into_iter::<String>();
+            let named = values.next().and_then(Result::ok);
+            patrons.extend(named.filter(|named| !named.contains('\u{fffd}')));
+        }
+        let parsed = [
+            "identifier",
+            "miskeyed",
+            "unlisted_field",
+            "malformed",
+            "unclear",
+        ];
+        let tree = tree::read(&text, self.bounds.depth, self.bounds.keys);
+        let said = match tree.ok().filter(|_| parsed.contains(&reason)) {
+            Some(tree) => {
+                patrons.extend(look(&tree, "patron_id", Type::Text(None)).text());
+                match said(kind, &self.names, &tree) {
+                    Ok(Said::Understood(spoken)) => (*spoken).misplaced(),
+                    Ok(other) | Err((_, other)) => other,
+                }
+            }
+            None => Said::Unreadable(None, About::anything()),
+        };
+        if let Said::Unreadable(_, about) = &said
+            && about.is_nothing()
+        {
+            return None;
+        }
+        patrons.retain(|patron| !patron.is_empty());
+        patrons.sort();
+        patrons.dedup();
+        Some((patrons, said))
     }
 
     /// The recipients of a kind, by their places in the policy.
@@ -308,8 +373,14 @@ impl<'p> Model<'p> {
         if kind.role == Role::Patron && reason != "foreign_key" {
             self.learn(message, Known::Unreadable);
         }
-        if kind.role == Role::Gate && deciding(&kind.name).is_some() {
-            self.hear(kind, message, None);
+        if kind.role == Role::Gate
+            && decides(&kind.name)
+            && let Some((patrons, said)) = self.misheard(kind, message, reason)
+        {
+            self.stopped |= patrons.is_empty();
+            for patron in patrons {
+                self.hear(kind, message, (&patron, said.clone()));
+            }
         }
         vec![format!("refused {reason}"), dead_letter(reason, None)]
     }
