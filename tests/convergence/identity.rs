@@ -343,7 +343,8 @@ fn by_older_version(output: &mut Published) {
     let is_loan = value
         .as_ref()
         .is_some_and(|value| value["source"] == "loan");
-    if output.topic == "out.service-message" || is_loan {
+    let of_loans = ["out.service-message", "out.statistics"];
+    if of_loans.contains(&output.topic.as_str()) || is_loan {
         let key = output.key.as_deref().map(String::from_utf8_lossy);
         output.key = Some(old(&key.expect("a key")).into_bytes());
     }
@@ -352,6 +353,8 @@ fn by_older_version(output: &mut Published) {
             value["facts"] = "0000000000000000".into();
             let to = value["to"].as_object_mut().expect("recipients");
             for entry in to.values_mut() {
+                // Its facts are the row's.
+                entry.as_object_mut().expect("an entry").remove("facts");
                 if let Some(key) = entry["key"].as_str() {
                     entry["key"] = old(key).into();
                 }

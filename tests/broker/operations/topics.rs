@@ -123,11 +123,18 @@ fn check_settings(site: &Site<'_>) {
         ("out.service-message", output.clone()),
         ("out.statistics", output),
         (DEAD_LETTERS, dead),
+        (PATRONS, vec![("cleanup.policy", "compact".to_owned())]),
     ] {
-        let want: Vec<(String, String)> = want
+        let mut want: Vec<(String, String)> = want
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
+        // The broker says when a record came, of all that is read back.
+        if SOURCES.contains(&topic) || [STATE, PATRONS].contains(&topic) {
+            let appended = ("message.timestamp.type", "LogAppendTime");
+            want.push((appended.0.to_owned(), appended.1.to_owned()));
+            want.sort();
+        }
         assert_eq!(settings(site, topic), want, "{topic}");
     }
     let name = site.topics.name("out.statistics");
