@@ -137,9 +137,9 @@ pub struct Facts {
     /// When each patron was erased last, in milliseconds.
     pub erased_ms: HashMap<String, i64>,
     /// When the last message came.
-    came_ms: i64,
+    pub came_ms: i64,
     /// How many came one after the other, without a time.
-    count: i64,
+    pub count: i64,
     /// What consents and objections may name.
     pub names: Names,
     /// How many partitions there are: a record that is not understood says
