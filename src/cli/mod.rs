@@ -13,6 +13,7 @@ mod demo;
 mod exit;
 mod explain;
 mod flat;
+mod gates;
 mod generate;
 mod holds;
 mod kafka;
@@ -37,8 +38,8 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     BenchArguments, CheckArguments, CompactArguments, CompletionsArguments, DemoArguments,
-    ExplainArguments, GenerateArguments, HoldsArguments, KeysArguments, ListArguments,
-    ProjectArguments, RunArguments, TopicsArguments,
+    ExplainArguments, GatesArguments, GenerateArguments, HoldsArguments, KeysArguments,
+    ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -77,6 +78,7 @@ struct Cli {
 enum Command {
     Run(RunArguments),
     Topics(TopicsArguments),
+    Gates(GatesArguments),
     Compact(CompactArguments),
     Check(CheckArguments),
     List(ListArguments),
@@ -111,6 +113,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
+        Command::Gates(arguments) => gates::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 
 use super::arguments::RunArguments;
 use super::config;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, counted};
 use super::kafka;
 use super::logging;
+use crate::daemon::gates::Census;
 use crate::daemon::run::{self, Outcome, World};
 use crate::daemon::topics::Survey;
 use crate::policy::Loaded;
@@ -76,7 +77,6 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
 fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> {
     let settings = KafkaSettings {
         until_end: arguments.until_end,
-        accept_partitions: arguments.accept_partitions,
         ..kafka::settings(
             loaded,
             arguments.brokers.brokers.as_deref(),
@@ -93,6 +93,13 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         ))
         .into());
     }
+    let offsets = survey.offsets(&settings, loaded)?;
+    if !offsets.widened.is_empty() {
+        return Err(Failure::Config(offsets.widened.join("\n")).into());
+    }
+    if !offsets.any && survey.is_stateless(&settings)? {
+        first_start(&settings, loaded)?;
+    }
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {
@@ -102,4 +109,24 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         },
         partitions: partitions.unwrap_or(0),
     })
+}
+
+/// Counts once what lies in the gates, before anything is decided by them.
+///
+/// # Errors
+///
+/// [`Failure::Config`] where something is misplaced: it would not count.
+fn first_start(settings: &KafkaSettings, loaded: &Loaded) -> anyhow::Result<()> {
+    let census = Census::take(settings, loaded)?;
+    census.log();
+    match census.misplaced() {
+        0 => Ok(()),
+        misplaced => Err(Failure::Config(format!(
+            "{} of patrons, consents and objections lie in other partitions than their keys belong \
+             in, where they would not count: `zeef gates repair --dry-run`, then `zeef gates repair \
+             --apply`",
+            counted(usize::try_from(misplaced).unwrap_or(usize::MAX), "record")
+        ))
+        .into()),
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod gates;
 pub mod health;
 pub mod metrics;
 pub mod papers;

@@ -14,8 +14,10 @@ use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
-use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, wrong_setting};
+use crate::transport::kafka::repaired::{COMMANDS_TOPIC, Repaired};
+use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::widened;
 
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
@@ -143,6 +145,17 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
                 "somebody has to look at them",
             ),
         ],
+    });
+    planned.push(Planned {
+        name: COMMANDS_TOPIC.to_owned(),
+        role: "commands",
+        joined: false,
+        follows: Vec::new(),
+        rules: vec![(
+            "cleanup.policy",
+            Rule::Is("compact"),
+            "what was repaired has to stay known",
+        )],
     });
     planned
 }
@@ -345,6 +358,8 @@ impl Survey {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
                 let partitions = if planned.role.starts_with("source") {
                     joined.unwrap_or(default)
+                } else if planned.role == "commands" {
+                    1
                 } else {
                     let followed = self.followed(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
@@ -382,9 +397,10 @@ impl Survey {
         let name = settings.topic(&planned.name);
         (partitions < most_count).then(|| {
             format!(
-                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}, \
-                 as its sources have: add partitions to it",
-                planned.role
+                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}. \
+                 Where its sources had as many before: {}",
+                planned.role,
+                widened(&most, most_count, partitions)
             )
         })
     }
@@ -452,11 +468,97 @@ impl Survey {
             }
         }
         let joined = sample(settings, &joined)?;
-        if let Err(mismatch) = co_partitioned(&joined) {
+        if let Err(mismatch) = co_partitioned(&joined, settings.partitioner) {
             refusals.push(mismatch);
         }
         Ok(refusals)
     }
+
+    /// Says which partitioner the keys of all joined sources fit, where that is
+    /// another one than the setting: what is misplaced then is the setting's
+    /// mistake, and no record's. Numbers of partitions that differ are told, too.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn wrong_partitioner(
+        &self,
+        settings: &KafkaSettings,
+    ) -> Result<Option<String>, TopicError> {
+        let joined: Vec<(&str, i32)> = self
+            .topics
+            .iter()
+            .filter(|(planned, _)| planned.joined)
+            .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partitions)))
+            .collect();
+        let joined = sample(settings, &joined)?;
+        Ok(wrong_setting(&joined, settings.partitioner).err())
+    }
+
+    /// The sources of a lane that exist, with their numbers of partitions.
+    fn sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
+        let state = format!("{STATE_TOPIC}{lane}");
+        let mut planned = self.topics.iter().map(|(planned, _)| planned);
+        let state = planned.find(|planned| planned.name == state);
+        state.map_or_else(Vec::new, |state| self.followed(state).collect())
+    }
+
+    /// What each lane has read before: by lane, the partitions of each source of
+    /// which its group has offsets.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn offsets(
+        &self,
+        settings: &KafkaSettings,
+        loaded: &Loaded,
+    ) -> Result<Offsets, TopicError> {
+        let mut offsets = Offsets::default();
+        for lane in &loaded.daemon.lanes {
+            let sources = self.sources_of(&lane.name);
+            let found = topics::group_offsets(settings, &lane.name, &sources)?;
+            offsets.any |= !found.is_empty();
+            for (source, partitions) in sources {
+                let Some(last) = found.get(source).and_then(|found| found.last()) else {
+                    continue;
+                };
+                if last + 1 < partitions {
+                    let text = widened(&settings.topic(source), partitions, last + 1);
+                    offsets.widened.push(text);
+                }
+            }
+        }
+        offsets.widened.sort();
+        offsets.widened.dedup();
+        Ok(offsets)
+    }
+
+    /// Whether no lane has written anything to its state yet.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn is_stateless(&self, settings: &KafkaSettings) -> Result<bool, TopicError> {
+        for (planned, found) in &self.topics {
+            if planned.role == "state"
+                && let Some(found) = found
+                && topics::is_written(settings, &planned.name, found.partitions)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What the groups of the lanes say of earlier runs.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// Some lane has read something before.
+    pub any: bool,
+    /// What is wrong with sources that were given partitions since.
+    pub widened: Vec<String>,
 }
 
 /// Looks at the keys of all joined sources side by side: a look waits more
@@ -465,11 +567,16 @@ fn sample(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
 ) -> Result<Vec<JoinedTopic>, TopicError> {
+    let repaired = &Repaired::load(settings)?;
     thread::scope(|scope| {
         let looks: Vec<_> = joined
             .iter()
             .map(|&(topic, partitions)| {
-                let look = move || topics::sample_keys(settings, topic, partitions, SAMPLE);
+                let sample = Sample {
+                    how_many: SAMPLE,
+                    repaired,
+                };
+                let look = move || topics::sample_keys(settings, topic, partitions, sample);
                 (topic, partitions, scope.spawn(look))
             })
             .collect();
@@ -480,7 +587,7 @@ fn sample(
                 Ok(JoinedTopic {
                     name: settings.topic(topic),
                     partitions,
-                    fits: fits(&keys, partitions),
+                    keys,
                 })
             })
             .collect()
@@ -496,7 +603,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" => "Read --operation Write",
+            "state" | "commands" => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };

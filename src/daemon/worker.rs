@@ -14,7 +14,9 @@ use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{RecipientTally, Tally};
 use crate::policy::settings;
-use crate::transport::{Assigned, Fault, Flow, Outbox, Polled, Rebuilt, SourceId, Stop, Transport};
+use crate::transport::{
+    Assigned, Fault, Flow, Misplaced, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
+};
 
 /// When a batch is closed: at whichever bound is reached first.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +219,9 @@ impl<T: Transport> Worker<T> {
         if !std::mem::take(&mut self.batch.interrupted) {
             self.sweep(false)?;
         }
-        match self.poll()? {
+        let polled = self.poll()?;
+        self.check_placement()?;
+        match polled {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
             Polled::Records(_) => {
@@ -283,6 +287,45 @@ impl<T: Transport> Worker<T> {
                 || (chunk.is_multiple_of(CLOCK_RECORDS) && batch.is_old());
             if full { Flow::Full } else { Flow::More }
         })
+    }
+
+    /// Sees to gate records that lie where their patrons are not, before anything
+    /// of the batch is committed.
+    fn check_placement(&mut self) -> Result<(), Fault> {
+        let found = self.transport.misplaced()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.relay_misplaced(&found)
+    }
+
+    /// Passes misplaced gate records on to the partitions that their patrons are
+    /// in. As there is no way yet to do that, the lane stops, and leaves its
+    /// group: whoever else gets the partition meets the same record at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with the coordinates.
+    fn relay_misplaced(&mut self, found: &[Misplaced]) -> Result<(), Fault> {
+        const NAMED: usize = 10;
+        let mut named: Vec<String> = Vec::new();
+        for one in found.iter().take(NAMED) {
+            named.push(format!(
+                "`{}` partition {} offset {} belongs in partition {}",
+                one.topic, one.at.partition, one.at.offset, one.home
+            ));
+        }
+        if found.len() > NAMED {
+            named.push(format!("and {} more", found.len() - NAMED));
+        }
+        self.transport.close(true)?;
+        Err(Fault::Stop(format!(
+            "a consent, an objection or a patron lies in another partition than its patron, where \
+             it would not count: {}; nothing was released. Have its producer use the partitioner \
+             of `[kafka] partitioner`, and run `zeef gates repair --dry-run`, then `zeef gates \
+             repair --apply`",
+            named.join("; ")
+        )))
     }
 
     /// Whether the batch is to be committed now.
@@ -521,6 +564,12 @@ impl<T: Transport> Worker<T> {
                 return Ok(false);
             }
         }
+        self.check_placement()?;
+        let Worker {
+            pipeline,
+            transport,
+            ..
+        } = self;
         let Some(holding) = pipeline.holding_mut() else {
             return Ok(true);
         };

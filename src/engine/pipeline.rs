@@ -214,6 +214,10 @@ impl Pipeline {
             return;
         }
         let outcome = desk.read(lane, input, source);
+        // It says nothing of the patrons of this partition.
+        if let Err(Reason::Misplaced) = outcome {
+            return;
+        }
         let Some(id) = key_text(input) else {
             return;
         };
@@ -578,6 +582,11 @@ impl Desk {
             self.tally.recipients[recipient].refused += 1;
         }
         case.letter(&self.now, (reason, None), &mut self.tally, outbox);
+        // The patron that a misplaced record names lies in another partition:
+        // the worker sees to it there.
+        if reason == Reason::Misplaced {
+            return;
+        }
         let Some(id) = key_text(input) else {
             return;
         };

@@ -78,6 +78,10 @@ pub enum Reason {
     HoldFull,
     /// The record waited for its patron for too long.
     HoldExpired,
+
+    // Refused whole by the transport: a dead letter.
+    /// The record lies in another partition than its key belongs in.
+    Misplaced,
 }
 
 impl Reason {
@@ -116,6 +120,7 @@ impl Reason {
         Reason::SourceGone,
         Reason::HoldFull,
         Reason::HoldExpired,
+        Reason::Misplaced,
     ];
 
     /// The reason of this word.
@@ -162,6 +167,7 @@ impl Reason {
             Reason::SourceGone => "source_gone",
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
+            Reason::Misplaced => "misplaced",
         }
     }
 
@@ -179,7 +185,8 @@ impl Reason {
             | Reason::Identifier
             | Reason::Miskeyed
             | Reason::NullValue
-            | Reason::UnlistedField => "refused for all, with a dead letter",
+            | Reason::UnlistedField
+            | Reason::Misplaced => "refused for all, with a dead letter",
             Reason::TooLarge => {
                 "refused for all, or withheld from the recipient; with a dead letter"
             }
@@ -261,6 +268,7 @@ impl Reason {
             }
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
+            Reason::Misplaced => "the record lies in another partition than its key belongs in",
         }
     }
 }

@@ -8,12 +8,15 @@ mod ends;
 mod fault;
 mod log;
 mod member;
+mod misplaced;
 mod next;
 mod partition;
 pub mod partitioner;
 mod producer;
 pub mod publish;
 mod reader;
+pub mod repair;
+pub mod repaired;
 mod settings;
 mod stale;
 mod start;
@@ -31,6 +34,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+pub use consumer::widened;
 pub use settings::{FIXED, KafkaSettings};
 pub use sweep::SWEEP_KEY;
 
@@ -38,15 +42,18 @@ use consumer::{Intake, Source, check_count};
 use ends::Ends;
 use log::Logged;
 use member::Event;
+use misplaced::{Found as FoundMisplaced, compare};
 use partition::Place;
+use partitioner::Placement;
 use producer::Outlet;
 use reader::{Reader, Wanted};
+use repaired::Repaired;
 use start::{Start, Unknown, edges};
 use sweep::Spot;
 
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output, OutputId,
+    Payload, Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -98,6 +105,8 @@ pub struct KafkaTransport {
     next: next::Written,
     /// When it was last looked at what is to be swept.
     tidied: Option<Instant>,
+    /// Misplaced records that were repaired, as far as that was asked.
+    repaired: Repaired,
     settings: KafkaSettings,
     group: String,
     stop: Stop,
@@ -156,6 +165,7 @@ impl KafkaTransport {
             unswept: false,
             next: next::Written::default(),
             tidied: None,
+            repaired: Repaired::default(),
             group: settings.group(&plan.name),
             settings,
             stop,
@@ -271,12 +281,7 @@ impl KafkaTransport {
         let Stage::Starting(owned) = &self.stage else {
             return Ok(None);
         };
-        let found = start::find(
-            &self.intake.consumer,
-            &self.intake.sources,
-            owned,
-            self.settings.accept_partitions,
-        )?;
+        let found = start::find(&self.intake.consumer, &self.intake.sources, owned)?;
         match found {
             Start::Wait => {
                 self.intake.assign_nothing()?;
@@ -427,6 +432,25 @@ impl KafkaTransport {
     ) -> Result<Rebuilt, Fault> {
         let (observer, stable) = (Arc::clone(&self.observer), Arc::clone(&self.stable));
         self.with_reader(|reader, go_on| reader.read(&observer, &stable, topic, place, go_on, take))
+    }
+
+    /// Where the keys of a source belong.
+    fn placement(&self, source: SourceId) -> Option<Placement> {
+        self.intake.source(source)?.placement
+    }
+
+    /// Takes out what is known to be repaired.
+    fn drop_repaired(&self, found: &mut Vec<FoundMisplaced>) {
+        found.retain(|one| {
+            let topic = self.intake.source(one.place.0).map(|source| &*source.topic);
+            let topic = topic.and_then(|topic| topic.strip_prefix(&*self.settings.topic_prefix));
+            let place = (
+                topic.unwrap_or_default().to_owned(),
+                one.place.1,
+                one.offset,
+            );
+            !self.repaired.contains(&place, one.timestamp_ms)
+        });
     }
 
     /// The wanted records by partition.
@@ -615,7 +639,12 @@ impl Transport for KafkaTransport {
         let Some(topic) = self.intake.source(source).map(|s| s.topic.clone()) else {
             return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
         };
-        self.read_whole(&topic, (source, partition), take)
+        let placement = self.placement(source);
+        let mut found = Vec::new();
+        let mut in_place = |input: Input<'_>| take(compare(input, placement, &mut found));
+        let rebuilt = self.read_whole(&topic, (source, partition), &mut in_place);
+        self.intake.found.append(&mut found);
+        rebuilt
     }
 
     fn replay(
@@ -632,8 +661,12 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop(text.to_owned()));
         };
         let stable = Arc::clone(&self.stable);
+        let placement = self.placement(source);
+        // They were told of when they were handed out.
+        let mut found = Vec::new();
+        let mut in_place = |input: Input<'_>| take(compare(input, placement, &mut found));
         self.with_reader(|reader, go_on| {
-            reader.replay(&stable, &topic, place, position, go_on, take)
+            reader.replay(&stable, &topic, place, position, go_on, &mut in_place)
         })
     }
 
@@ -643,9 +676,18 @@ impl Transport for KafkaTransport {
         take: &mut dyn FnMut(usize, Option<Input<'_>>),
     ) -> Result<Rebuilt, Fault> {
         let places = self.wanted(wanted)?;
+        let placements: Vec<_> = self.intake.sources.iter().map(|s| s.placement).collect();
+        let mut found = Vec::new();
         let mut index = 0;
         let mut take_next = |input: Option<Input<'_>>| {
-            take(index, input);
+            let in_place = |input: Input<'_>| -> Option<Placement> {
+                placements.get(usize::from(input.source.0)).copied()?
+            };
+            take(
+                index,
+                input.map(|input| compare(input, in_place(input), &mut found)),
+            );
+            found.clear();
             index += 1;
         };
         let stable = Arc::clone(&self.stable);
@@ -676,6 +718,21 @@ impl Transport for KafkaTransport {
             });
         };
         self.read_whole(&topic, (NO_SOURCE, partition), &mut row)
+    }
+
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        if self.intake.found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = std::mem::take(&mut self.intake.found);
+        self.drop_repaired(&mut found);
+        if !found.is_empty() {
+            self.repaired = Repaired::load(&self.settings)
+                .map_err(|error| Fault::Rebuild(format!("repaired records: {error}")))?;
+            self.drop_repaired(&mut found);
+        }
+        let intake = &mut self.intake;
+        intake.watch.count(found, &intake.sources, Instant::now())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
@@ -857,6 +914,7 @@ fn sources(
             gate: source.gate,
             joined: source.joined || state,
             partitions,
+            placement: Placement::new(settings.partitioner, partitions).filter(|_| source.joined),
         });
     }
     Ok(sources)

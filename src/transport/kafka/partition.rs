@@ -8,8 +8,11 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, OwnedMessage};
 
+use super::consumer::Source;
 use super::fault;
 use super::member::{Member, PartitionStatistics};
+use super::misplaced::{Found, compare};
+use super::partitioner::Placement;
 use crate::transport::{Fault, Flow, Input, Payload, SourceId};
 
 /// A source partition, by the source's place in the plan.
@@ -21,6 +24,8 @@ pub(super) struct Part {
     pub topic: String,
     pub gate: bool,
     pub joined: bool,
+    /// Where its keys belong; `None` where nothing is compared.
+    placement: Option<Placement>,
     pub queue: PartitionQueue<Member>,
     /// The offset of the next record to be handed out.
     pub position: i64,
@@ -36,22 +41,23 @@ pub(super) struct Part {
     skipped: Option<Instant>,
     /// The stable end, where it is known.
     pub stable: Option<i64>,
+    /// Up to here keys were compared: an aborted batch comes again.
+    compared: i64,
 }
 
 impl Part {
     pub(super) fn new(
-        place: Place,
-        topic: &str,
-        gate: bool,
-        joined: bool,
+        source: &Source,
+        partition: i32,
         queue: PartitionQueue<Member>,
         start: i64,
     ) -> Self {
         Self {
-            place,
-            topic: topic.to_owned(),
-            gate,
-            joined,
+            place: (source.id, partition),
+            topic: source.topic.clone(),
+            gate: source.gate,
+            joined: source.joined,
+            placement: source.placement,
             queue,
             position: start,
             committed: start,
@@ -60,6 +66,7 @@ impl Part {
             handed: false,
             skipped: None,
             stable: None,
+            compared: start,
         }
     }
 
@@ -70,18 +77,20 @@ impl Part {
         }
     }
 
-    /// Hands out at most `limit` records.
+    /// Hands out at most `limit` records; those that are misplaced are noted in
+    /// `found`.
     pub(super) fn hand_out(
         &mut self,
         limit: usize,
         member: &Member,
+        found: &mut Vec<Found>,
         take: &mut dyn FnMut(Input<'_>) -> Flow,
     ) -> Result<(usize, Flow), Fault> {
         let mut count = 0;
         if let Some(early) = self.early.take() {
             self.moved(early.offset());
             count += 1;
-            if take(input(self.place, &early)) == Flow::Full {
+            if take(compare(input(self.place, &early), self.placement, found)) == Flow::Full {
                 return Ok((count, Flow::Full));
             }
         }
@@ -91,7 +100,8 @@ impl Part {
                     self.position = message.offset() + 1;
                     self.handed = true;
                     count += 1;
-                    if take(input(self.place, &message)) == Flow::Full {
+                    let input = input(self.place, &message);
+                    if take(compare(input, self.placement, found)) == Flow::Full {
                         return Ok((count, Flow::Full));
                     }
                 }
@@ -116,6 +126,15 @@ impl Part {
             }
         }
         Ok(true)
+    }
+
+    /// How many of the records handed out last, which were `count`, were compared
+    /// for the first time.
+    pub(super) fn newly_compared(&mut self, count: usize) -> u64 {
+        let new = self.position.saturating_sub(self.compared).max(0);
+        self.compared = self.compared.max(self.position);
+        let compared = self.placement.map_or(0, |_| count as u64);
+        compared.min(new.unsigned_abs())
     }
 
     fn moved(&mut self, offset: i64) {

@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
-use super::consumer::Source;
+use super::consumer::{Source, widened};
 use super::fault;
 use super::member::Member;
 use super::partition::Place;
@@ -58,7 +58,6 @@ pub(super) fn find(
     consumer: &BaseConsumer<Member>,
     sources: &[Source],
     owned: &BTreeSet<Place>,
-    accept: bool,
 ) -> Result<Start, Fault> {
     let Some(committed) = committed(consumer, sources)? else {
         return Ok(Start::Wait);
@@ -75,7 +74,7 @@ pub(super) fn find(
             .filter(|(place, _)| place.0 == source.id)
             .map(|(place, offset)| (place.1, *offset))
             .collect();
-        match judge(source.partitions, &present, &mine, accept) {
+        match judge(source.partitions, &present, &mine) {
             Verdict::Go(offsets) => {
                 starts.extend(offsets.iter().map(|(p, offset)| ((source.id, *p), *offset)));
             }
@@ -99,12 +98,7 @@ pub(super) fn find(
     Ok(Start::Ready(starts))
 }
 
-fn judge(
-    partitions: i32,
-    present: &HashMap<i32, i64>,
-    mine: &BTreeSet<i32>,
-    accept: bool,
-) -> Verdict {
+fn judge(partitions: i32, present: &HashMap<i32, i64>, mine: &BTreeSet<i32>) -> Verdict {
     if mine.is_empty() {
         return Verdict::Go(Vec::new());
     }
@@ -116,16 +110,12 @@ fn judge(
         };
     }
     let last = present.keys().copied().max().unwrap_or(-1);
-    let absent: Vec<i32> = mine
-        .iter()
-        .copied()
-        .filter(|partition| !present.contains_key(partition))
-        .collect();
-    if let Some(partition) = absent.iter().find(|p| !accept || **p <= last) {
-        return Verdict::Missing(*partition);
-    }
-    if !absent.is_empty() {
-        return Verdict::Begin(((last + 1)..partitions).collect());
+    // One that was added concerns every worker: its patrons had others before.
+    let absent = (0..partitions)
+        .filter(|partition| mine.contains(partition) || *partition > last)
+        .find(|partition| !present.contains_key(partition));
+    if let Some(partition) = absent {
+        return Verdict::Missing(partition);
     }
     Verdict::Go(
         mine.iter()
@@ -137,9 +127,10 @@ fn judge(
 fn missing(source: &Source, partition: i32) -> Fault {
     Fault::Stop(format!(
         "topic `{}` partition {partition} has no committed offset, while other partitions of it \
-         have one: if the partition was added, start with `run --accept-partitions`; if the \
-         offset expired, set the group's offset by hand",
-        source.topic
+         have one. If the offset expired, set the group's offset by hand. If the partition was \
+         added: {}",
+        source.topic,
+        widened(&source.topic, source.partitions, partition)
     ))
 }
 
@@ -256,22 +247,25 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(present: &[(i32, i64)], mine: &[i32], accept: bool, want: &Verdict) {
+    fn check(present: &[(i32, i64)], mine: &[i32], want: &Verdict) {
         let present = present.iter().copied().collect();
         let mine = mine.iter().copied().collect();
-        assert_eq!(judge(4, &present, &mine, accept), *want);
+        assert_eq!(judge(4, &present, &mine), *want);
     }
 
     #[test]
     fn start_offsets() {
         use Verdict::{Begin, Go, Missing, Wait};
-        check(&[], &[], false, &Go(vec![]));
-        check(&[], &[0, 1], false, &Begin(vec![0, 1, 2, 3]));
-        check(&[], &[2, 3], false, &Wait);
-        check(&[(0, 5), (1, 6)], &[0, 1], false, &Go(vec![(0, 5), (1, 6)]));
-        check(&[(0, 5), (1, 6)], &[1, 2], false, &Missing(2));
-        check(&[(0, 5), (1, 6)], &[1, 2], true, &Begin(vec![2, 3]));
-        check(&[(0, 5), (1, 6)], &[0], true, &Go(vec![(0, 5)]));
-        check(&[(1, 6), (2, 1)], &[0], true, &Missing(0));
+        let all = [(0, 5), (1, 6), (2, 7), (3, 8)];
+        check(&[], &[], &Go(vec![]));
+        check(&[], &[0, 1], &Begin(vec![0, 1, 2, 3]));
+        check(&[], &[2, 3], &Wait);
+        check(&all, &[0, 1], &Go(vec![(0, 5), (1, 6)]));
+        check(&[(1, 6), (2, 1), (3, 1)], &[0], &Missing(0));
+        // Of another worker.
+        check(&[(1, 6), (2, 1), (3, 1)], &[1], &Go(vec![(1, 6)]));
+        // Partitions were added: no worker goes on, whatever it has.
+        check(&[(0, 5), (1, 6)], &[1, 2], &Missing(2));
+        check(&[(0, 5), (1, 6)], &[0], &Missing(2));
     }
 }

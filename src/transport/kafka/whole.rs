@@ -11,13 +11,15 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 
 use super::log::Logged;
 use super::next;
+use super::partition::input;
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe, failed};
-use crate::transport::{Output, OutputId};
+use crate::transport::{Input, Output, OutputId, SourceId};
 
 /// How long nothing may come before the end of all partitions.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -34,6 +36,39 @@ pub fn read_whole(
     settings: &KafkaSettings,
     name: &str,
     take: &mut dyn FnMut(Output<'_>),
+) -> Result<bool, TopicError> {
+    read_messages(settings, name, &mut |message| {
+        if !next::is_next(message.key()) {
+            take(Output {
+                output: OutputId(0),
+                partition: Some(message.partition()),
+                key: message.key(),
+                value: message.payload(),
+            });
+        }
+    })
+}
+
+/// As [`read_whole`], with where each message lies. All are said to be of source
+/// 0.
+///
+/// # Errors
+///
+/// Where Kafka does not answer, or refuses an answer.
+pub fn read_source(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(Input<'_>),
+) -> Result<bool, TopicError> {
+    read_messages(settings, name, &mut |message| {
+        take(input((SourceId(0), message.partition()), message));
+    })
+}
+
+pub(super) fn read_messages(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<bool, TopicError> {
     let found = describe(settings, &[name])?;
     let Some(Some(found)) = found.get(name) else {
@@ -58,13 +93,8 @@ pub fn read_whole(
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 heard = Instant::now();
-                if open.contains(&message.partition()) && !next::is_next(message.key()) {
-                    take(Output {
-                        output: OutputId(0),
-                        partition: Some(message.partition()),
-                        key: message.key(),
-                        value: message.payload(),
-                    });
+                if open.contains(&message.partition()) {
+                    take(&message);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
