@@ -7,6 +7,7 @@ const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
 const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
 const DEAD_LETTERS: &str = "zeef.dead-letters";
 const STATE: &str = "zeef.state.main";
+const COMMANDS: &str = "zeef.commands";
 
 #[test]
 fn topics_are_planned_created_and_then_left_alone() {
@@ -18,7 +19,7 @@ fn topics_are_planned_created_and_then_left_alone() {
     let Some(site) = Site::bare("topics", options) else {
         return;
     };
-    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE]].concat();
+    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE, COMMANDS]].concat();
 
     let mut planned = site.zeef(&["topics"]);
     assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());
@@ -36,7 +37,8 @@ fn topics_are_planned_created_and_then_left_alone() {
     assert_eq!(created, all.len(), "{}", applied.stdout());
     for topic in &all {
         let count = site.broker.partitions(&site.topics.name(topic)).len();
-        assert_eq!(count, 3, "{topic}");
+        let want = if *topic == COMMANDS { 1 } else { 3 };
+        assert_eq!(count, want, "{topic}");
     }
     check_settings(&site);
 
@@ -122,6 +124,7 @@ fn check_settings(site: &Site<'_>) {
         ("out.service-message", output.clone()),
         ("out.statistics", output),
         (DEAD_LETTERS, dead),
+        (COMMANDS, vec![("cleanup.policy", "compact".to_owned())]),
     ] {
         let want: Vec<(String, String)> = want
             .into_iter()
