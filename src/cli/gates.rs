@@ -118,6 +118,11 @@ fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Resu
     let settings = kafka::settings(&loaded, arguments.brokers.brokers.as_deref(), None)?;
     let wanted = wanted(&loaded, &arguments.topics)?;
     let survey = Survey::look(&settings, &loaded)?;
+    // What lies elsewhere for either reason is no record's mistake.
+    let widened = survey.offsets(&settings, &loaded)?.widened;
+    if !widened.is_empty() {
+        return Err(Failure::Config(widened.join("\n")).into());
+    }
     if let Some(wrong) = survey.wrong_partitioner(&settings)? {
         return Err(Failure::Config(wrong).into());
     }

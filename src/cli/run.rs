@@ -85,6 +85,11 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
     };
     let survey = Survey::look(&settings, loaded)
         .with_context(|| format!("no good answer from Kafka at {}", settings.brokers))?;
+    // Before keys are looked at: in widened topics they lie as they did before.
+    let offsets = survey.offsets(&settings, loaded)?;
+    if !offsets.widened.is_empty() {
+        return Err(Failure::Config(offsets.widened.join("\n")).into());
+    }
     let refusals = survey.refusals(&settings, loaded)?;
     if !refusals.is_empty() {
         return Err(Failure::Config(format!(
@@ -92,10 +97,6 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
             refusals.join("\n")
         ))
         .into());
-    }
-    let offsets = survey.offsets(&settings, loaded)?;
-    if !offsets.widened.is_empty() {
-        return Err(Failure::Config(offsets.widened.join("\n")).into());
     }
     if !offsets.any && survey.is_stateless(&settings)? {
         first_start(&settings, loaded)?;
