@@ -467,10 +467,8 @@ impl Survey {
                 joined.push((planned.name.as_str(), found.partitions));
             }
         }
-        let joined = sample(settings, &joined)?;
-        if let Err(mismatch) = co_partitioned(&joined, settings.partitioner) {
-            refusals.push(mismatch);
-        }
+        let fit = |joined: &[JoinedTopic]| co_partitioned(joined, settings.partitioner);
+        refusals.extend(misfit(settings, &joined, fit)?);
         Ok(refusals)
     }
 
@@ -491,8 +489,9 @@ impl Survey {
             .filter(|(planned, _)| planned.joined)
             .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partitions)))
             .collect();
-        let joined = sample(settings, &joined)?;
-        Ok(wrong_setting(&joined, settings.partitioner).err())
+        misfit(settings, &joined, |joined| {
+            wrong_setting(joined, settings.partitioner)
+        })
     }
 
     /// The sources of a lane that exist, with their numbers of partitions.
@@ -561,13 +560,31 @@ pub struct Offsets {
     pub widened: Vec<String>,
 }
 
+/// What `check` says against the keys of the joined sources. Which records were
+/// repaired is asked only where it says something.
+fn misfit(
+    settings: &KafkaSettings,
+    joined: &[(&str, i32)],
+    check: impl Fn(&[JoinedTopic]) -> Result<(), String>,
+) -> Result<Option<String>, TopicError> {
+    let first = check(&sample(settings, joined, &Repaired::default())?).err();
+    if first.is_none() {
+        return Ok(None);
+    }
+    let repaired = Repaired::load(settings)?;
+    if repaired.is_empty() {
+        return Ok(first);
+    }
+    Ok(check(&sample(settings, joined, &repaired)?).err())
+}
+
 /// Looks at the keys of all joined sources side by side: a look waits more
 /// than it works, and a restart has to be quick.
 fn sample(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
+    repaired: &Repaired,
 ) -> Result<Vec<JoinedTopic>, TopicError> {
-    let repaired = &Repaired::load(settings)?;
     thread::scope(|scope| {
         let looks: Vec<_> = joined
             .iter()

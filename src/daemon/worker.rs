@@ -318,7 +318,9 @@ impl<T: Transport> Worker<T> {
         if found.len() > NAMED {
             named.push(format!("and {} more", found.len() - NAMED));
         }
-        self.transport.close(true)?;
+        if let Err(fault) = self.transport.close(true) {
+            tracing::debug!(%fault, "while leaving the group");
+        }
         Err(Fault::Stop(format!(
             "a consent, an objection or a patron lies in another partition than its patron, where \
              it would not count: {}; nothing was released. Have its producer use the partitioner \

@@ -172,7 +172,7 @@ fn misfits(topics: &[JoinedTopic], setting: Partitioner) -> String {
 }
 
 /// What librdkafka calls the partitioner, as a producer's property.
-fn producer_setting(partitioner: Partitioner) -> &'static str {
+pub(super) fn producer_setting(partitioner: Partitioner) -> &'static str {
     match partitioner {
         Partitioner::Murmur2 => "murmur2_random",
         Partitioner::Crc32 => "consistent_random",

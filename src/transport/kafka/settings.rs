@@ -8,7 +8,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
-use super::partitioner::Partitioner;
+use super::partitioner::{Partitioner, producer_setting};
 use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, Tuned};
 use crate::transport::LanePlan;
 
@@ -340,7 +340,7 @@ impl KafkaSettings {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("partitioner", "murmur2_random")
+            .set("partitioner", producer_setting(self.partitioner))
             .set("statistics.interval.ms", "0");
         config
     }
