@@ -640,7 +640,13 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         "zeef",
         format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
     ));
-    let mut parties = vec![("zeef itself".to_owned(), own)];
+    let mut parties = vec![
+        ("zeef itself".to_owned(), own),
+        (
+            "who runs `zeef gates repair`".to_owned(),
+            repairer(settings, loaded, &allow),
+        ),
+    ];
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -657,6 +663,32 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         parties.push((name.clone(), read.chain([group]).collect()));
     }
     parties
+}
+
+/// What a repair has to be allowed: its own principal, as zeef itself never
+/// writes to a source.
+fn repairer(
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+    allow: &impl Fn(&str, String) -> String,
+) -> Vec<String> {
+    let planned = plan(loaded);
+    let gates = planned.iter().filter(|topic| {
+        let is_gate = topic.role.starts_with("source: ");
+        is_gate || topic.role == "commands"
+    });
+    let topics = gates.map(|topic| {
+        let topic = settings.topic(&topic.name);
+        let what = "--operation Read --operation Write --operation Describe";
+        allow("zeef-repair", format!("{what} --topic {topic}"))
+    });
+    let id = settings.group("repair");
+    let what = "--operation Write --operation Describe";
+    let id = allow("zeef-repair", format!("{what} --transactional-id {id}"));
+    let prefix = settings.group("");
+    let what = "--operation Read --operation Describe";
+    let groups = format!("{what} --group {prefix} --resource-pattern-type prefixed");
+    topics.chain([id, allow("zeef-repair", groups)]).collect()
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ use reader::{Reader, Wanted};
 use repaired::Repaired;
 use start::{Start, Unknown, edges};
 use sweep::Spot;
+use topics::TopicError;
 
 use super::{
     Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output, OutputId,
@@ -727,8 +728,10 @@ impl Transport for KafkaTransport {
         let mut found = std::mem::take(&mut self.intake.found);
         self.drop_repaired(&mut found);
         if !found.is_empty() {
-            self.repaired = Repaired::load(&self.settings)
-                .map_err(|error| Fault::Rebuild(format!("repaired records: {error}")))?;
+            self.repaired = Repaired::load(&self.settings).map_err(|error| match error {
+                TopicError::Settings(text) => Fault::Stop(text),
+                error => Fault::Rebuild(format!("repaired records: {error}")),
+            })?;
             self.drop_repaired(&mut found);
         }
         let intake = &mut self.intake;
@@ -938,7 +941,8 @@ fn check_state(
             partitions => {
                 return Err(Fault::Stop(format!(
                     "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
-                     the largest source has: add partitions to it"
+                     the largest source has; where a source was given partitions, write the sources \
+                     anew and run `zeef lanes apply --repartition`"
                 )));
             }
         }

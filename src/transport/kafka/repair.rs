@@ -21,6 +21,8 @@ use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe};
 use super::whole::read_messages;
 
+/// The records of how many keys are read at a time.
+const READ_KEYS: usize = 10_000;
 /// How many keys are written in one transaction: each with all its records.
 const KEYS: usize = 500;
 const CALL: Duration = Duration::from_secs(30);
@@ -137,7 +139,7 @@ impl Written {
 /// Where Kafka does not answer.
 pub fn rehearse(settings: &KafkaSettings, findings: &Findings) -> Result<Written, TopicError> {
     let mut written = Written::default();
-    for keys in findings.keys().chunks(KEYS) {
+    for keys in findings.keys().chunks(READ_KEYS) {
         for tail in tails(settings, findings, keys)? {
             written.add(count(findings, &tail));
         }
@@ -283,16 +285,17 @@ impl Repairer {
     ) -> Result<Written, PublishError> {
         let topic = self.settings.topic(&findings.topic);
         let mut written = Written::default();
-        for keys in findings.keys().chunks(KEYS) {
-            let tails = tails(&self.settings, findings, keys)?;
-            self.in_transaction(|| {
-                for tail in &tails {
-                    self.write_tail(&topic, findings, tail, now_ms)?;
-                    written.add(count(findings, tail));
-                }
-                Ok(())
-            })?;
-            done(keys.len());
+        for keys in findings.keys().chunks(READ_KEYS) {
+            for tails in tails(&self.settings, findings, keys)?.chunks(KEYS) {
+                self.in_transaction(|| {
+                    for tail in tails {
+                        self.write_tail(&topic, findings, tail, now_ms)?;
+                        written.add(count(findings, tail));
+                    }
+                    Ok(())
+                })?;
+                done(tails.len());
+            }
         }
         Ok(written)
     }
