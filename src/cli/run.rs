@@ -1,5 +1,6 @@
 //! `zeef run`: the daemon, and the nightly run.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -9,13 +10,16 @@ use super::config;
 use super::exit::{Exit, Failure, counted};
 use super::kafka;
 use super::logging;
-use crate::daemon::gates::Census;
+use crate::daemon::clock::now_ms;
+use crate::daemon::gates::{self, Census};
 use crate::daemon::run::{self, Outcome, World};
-use crate::daemon::topics::Survey;
+use crate::daemon::topics::{Offsets, Survey};
 use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
 use crate::transport::Stop;
 use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::repair::find_from;
+use crate::transport::kafka::repaired::{Repaired, note_census};
 
 /// Runs until it is asked to stop, or its input ends.
 ///
@@ -98,9 +102,8 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         ))
         .into());
     }
-    if !offsets.any && survey.is_stateless(&settings)? {
-        first_start(&settings, loaded)?;
-    }
+    let is_first = !offsets.any && survey.is_stateless(&settings)?;
+    check_gates(&settings, loaded, is_first, &offsets)?;
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {
@@ -112,22 +115,53 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
     })
 }
 
-/// Counts once what lies in the gates, before anything is decided by them.
+/// Looks for misplaced records of patrons, consents and objections before any
+/// worker starts: one of them would meet such a record while another one already
+/// releases what it is against. What groups have read was looked at by those who
+/// read it; all is looked at by the census, once in a deployment.
 ///
 /// # Errors
 ///
 /// [`Failure::Config`] where something is misplaced: it would not count.
-fn first_start(settings: &KafkaSettings, loaded: &Loaded) -> anyhow::Result<()> {
-    let census = Census::take(settings, loaded)?;
-    census.log();
-    match census.misplaced() {
+fn check_gates(
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+    is_first: bool,
+    offsets: &Offsets,
+) -> anyhow::Result<()> {
+    let repaired = Repaired::load(settings)?;
+    if is_first || !repaired.has_census() {
+        let census = Census::take(settings, loaded)?;
+        census.log();
+        refuse_misplaced(census.misplaced())?;
+        return Ok(note_census(settings, now_ms())?);
+    }
+    let mut misplaced = 0;
+    let nothing = BTreeMap::new();
+    for (topic, _) in gates::topics(loaded) {
+        let read = offsets.read.get(topic).unwrap_or(&nothing);
+        let found = find_from(settings, topic, &repaired, read)?;
+        for stray in &found.strays {
+            tracing::warn!(
+                topic = settings.topic(topic),
+                partition = stray.partition,
+                offset = stray.offset,
+                "a record lies in another partition than its key belongs in"
+            );
+        }
+        misplaced += found.strays.len() as u64;
+    }
+    Ok(refuse_misplaced(misplaced)?)
+}
+
+fn refuse_misplaced(misplaced: u64) -> Result<(), Failure> {
+    match misplaced {
         0 => Ok(()),
         misplaced => Err(Failure::Config(format!(
             "{} of patrons, consents and objections lie in other partitions than their keys belong \
              in, where they would not count: `zeef gates repair --dry-run`, then `zeef gates repair \
              --apply`",
             counted(usize::try_from(misplaced).unwrap_or(usize::MAX), "record")
-        ))
-        .into()),
+        ))),
     }
 }

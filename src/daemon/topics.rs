@@ -519,9 +519,11 @@ impl Survey {
             let found = topics::group_offsets(settings, &lane.name, &sources)?;
             offsets.any |= !found.is_empty();
             for (source, partitions) in sources {
-                let Some(last) = found.get(source).and_then(|found| found.last()) else {
+                let Some(of_source) = found.get(source) else {
                     continue;
                 };
+                offsets.note(source, of_source);
+                let last = of_source.keys().next_back().copied().unwrap_or_default();
                 if last + 1 < partitions {
                     let text = widened(&settings.topic(source), partitions, last + 1);
                     offsets.widened.push(text);
@@ -558,6 +560,18 @@ pub struct Offsets {
     pub any: bool,
     /// What is wrong with sources that were given partitions since.
     pub widened: Vec<String>,
+    /// Up to where every lane that reads a source has read it.
+    pub read: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+impl Offsets {
+    fn note(&mut self, source: &str, offsets: &BTreeMap<i32, i64>) {
+        let read = self.read.entry(source.to_owned()).or_default();
+        for (partition, offset) in offsets {
+            let lowest = read.entry(*partition).or_insert(*offset);
+            *lowest = (*lowest).min(*offset);
+        }
+    }
 }
 
 /// What `check` says against the keys of the joined sources. Which records were

@@ -323,7 +323,7 @@ impl<T: Transport> Worker<T> {
         }
         Err(Fault::Stop(format!(
             "a consent, an objection or a patron lies in another partition than its patron, where \
-             it would not count: {}; nothing was released. Have its producer use the partitioner \
+             it would not count: {}; nothing of this batch was committed. Have its producer use the partitioner \
              of `[kafka] partitioner`, and run `zeef gates repair --dry-run`, then `zeef gates \
              repair --apply`",
             named.join("; ")

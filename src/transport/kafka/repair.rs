@@ -19,7 +19,7 @@ use super::publish::PublishError;
 use super::repaired::{COMMANDS_TOPIC, RecordPlace, Repaired, row};
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe};
-use super::whole::read_messages;
+use super::whole::{read_from, read_messages};
 
 /// The records of how many keys are read at a time.
 const READ_KEYS: usize = 10_000;
@@ -77,6 +77,21 @@ pub fn find(
     topic: &str,
     repaired: &Repaired,
 ) -> Result<Findings, TopicError> {
+    find_from(settings, topic, repaired, &BTreeMap::new())
+}
+
+/// As [`find`], each partition from the offset that `from` has for it, where it
+/// has one.
+///
+/// # Errors
+///
+/// Where Kafka does not answer.
+pub fn find_from(
+    settings: &KafkaSettings,
+    topic: &str,
+    repaired: &Repaired,
+    from: &BTreeMap<i32, i64>,
+) -> Result<Findings, TopicError> {
     let found = describe(settings, &[topic])?;
     let partitions = found.get(topic).and_then(|found| found.as_ref());
     let partitions = partitions.map_or(0, |found| found.partitions);
@@ -87,7 +102,7 @@ pub fn find(
         strays: Vec::new(),
         placement: Placement::new(settings.partitioner, partitions),
     };
-    read_messages(settings, topic, &mut |message| {
+    read_from(settings, topic, from, &mut |message| {
         findings.records += 1;
         let (partition, offset) = (message.partition(), message.offset());
         let elsewhere = findings

@@ -4,16 +4,19 @@
 //! A row has no key and no value of a record. It holds for one place and one
 //! time of writing, so that it says nothing of a topic that was made anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::publish::{PublishError, Publisher};
 use super::settings::KafkaSettings;
 use super::topics::TopicError;
 use super::whole::read_whole;
 
 /// The topic of what was decided about a deployment, without any prefix.
 pub const COMMANDS_TOPIC: &str = "zeef.commands";
+/// The key of the row that says that there was a census.
+const CENSUS: &[u8] = b"census";
 /// How the keys of these rows begin.
 const PREFIX: &str = "repaired:";
 /// The format version that every row carries.
@@ -55,6 +58,8 @@ pub fn row(place: &RecordPlace, timestamp_ms: Option<i64>) -> (Vec<u8>, Vec<u8>)
 #[derive(Debug, Default)]
 pub struct Repaired {
     places: HashMap<RecordPlace, Option<i64>>,
+    /// All that groups have read was looked at for misplaced records.
+    census: bool,
     /// Rows of a format that this version does not know.
     unknown: usize,
 }
@@ -81,6 +86,9 @@ impl Repaired {
     }
 
     fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if key == CENSUS {
+            self.census = value.is_some();
+        }
         if !key.starts_with(PREFIX.as_bytes()) {
             return;
         }
@@ -106,10 +114,29 @@ impl Repaired {
         self.places.get(place) == Some(&timestamp_ms)
     }
 
+    /// Whether the deployment had its census: no record that a group has read
+    /// since then was misplaced and passed over.
+    #[must_use]
+    pub fn has_census(&self) -> bool {
+        self.census
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
+}
+
+/// Notes that the deployment had its census, and nothing was misplaced.
+///
+/// # Errors
+///
+/// A topic of commands that does not exist, or a Kafka that does not answer.
+pub fn note_census(settings: &KafkaSettings, now_ms: i64) -> Result<(), PublishError> {
+    let publisher = Publisher::open(settings.clone(), &BTreeSet::from([COMMANDS_TOPIC]))?;
+    let value = format!(r#"{{"format":{FORMAT},"time_ms":{now_ms}}}"#);
+    publisher.send(COMMANDS_TOPIC, Some(CENSUS), Some(value.as_bytes()))?;
+    publisher.finish()
 }
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ pub fn sample_keys(
 
 /// The first offset and the end of a partition; a topic that was created just
 /// now, or whose broker comes back, has no leader yet.
-fn edges(
+pub(super) fn edges(
     consumer: &BaseConsumer<Logged>,
     topic: &str,
     partition: i32,
@@ -361,8 +361,8 @@ fn read_keys(
     consumer.unassign().map_err(failed("unassign partitions"))
 }
 
-/// Finds the partitions of which a lane's group has an offset, by topic. Names
-/// have no prefix.
+/// Finds the offsets that a lane's group has, by topic and partition. Names have
+/// no prefix.
 ///
 /// # Errors
 ///
@@ -371,7 +371,7 @@ pub fn group_offsets(
     settings: &KafkaSettings,
     lane: &str,
     topics: &[(&str, i32)],
-) -> Result<BTreeMap<String, BTreeSet<i32>>, TopicError> {
+) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, TopicError> {
     let config = settings.reader(&settings.group(lane));
     let consumer: BaseConsumer<Logged> =
         BaseConsumer::from_config_and_context(&config, Logged::new("offsets"))
@@ -382,7 +382,7 @@ pub fn group_offsets(
             list.add_partition(&settings.topic(topic), partition);
         }
     }
-    let mut offsets = BTreeMap::<String, BTreeSet<i32>>::new();
+    let mut offsets = BTreeMap::<String, BTreeMap<i32, i64>>::new();
     if list.count() == 0 {
         return Ok(offsets);
     }
@@ -395,9 +395,9 @@ pub fn group_offsets(
             .map_err(failed("read the offsets of a group"))?;
         let name = element.topic();
         let name = name.strip_prefix(&*settings.topic_prefix).unwrap_or(name);
-        if let Offset::Offset(_) = element.offset() {
+        if let Offset::Offset(offset) = element.offset() {
             let partitions = offsets.entry(name.to_owned()).or_default();
-            partitions.insert(element.partition());
+            partitions.insert(element.partition(), offset);
         }
     }
     Ok(offsets)

@@ -3,7 +3,7 @@
 //!
 //! It joins no group and moves nobody's position.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -18,7 +18,7 @@ use super::log::Logged;
 use super::next;
 use super::partition::input;
 use super::settings::KafkaSettings;
-use super::topics::{TopicError, describe, failed};
+use super::topics::{TopicError, describe, edges, failed};
 use crate::transport::{Input, Output, OutputId, SourceId};
 
 /// How long nothing may come before the end of all partitions.
@@ -70,6 +70,17 @@ pub(super) fn read_messages(
     name: &str,
     take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<bool, TopicError> {
+    read_from(settings, name, &BTreeMap::new(), take)
+}
+
+/// As [`read_messages`], each partition from the offset that `from` has for it,
+/// where it has one.
+pub(super) fn read_from(
+    settings: &KafkaSettings,
+    name: &str,
+    from: &BTreeMap<i32, i64>,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
+) -> Result<bool, TopicError> {
     let found = describe(settings, &[name])?;
     let Some(Some(found)) = found.get(name) else {
         return Ok(false);
@@ -80,14 +91,25 @@ pub(super) fn read_messages(
         BaseConsumer::from_config_and_context(&config, Logged::new("read"))
             .map_err(failed("build a consumer"))?;
     let mut list = TopicPartitionList::new();
+    let mut open = BTreeSet::new();
     for partition in 0..found.partitions {
-        list.add_partition_offset(&topic, partition, Offset::Beginning)
+        let start = match from.get(&partition) {
+            None => Offset::Beginning,
+            Some(from) => {
+                let (low, high) = edges(&consumer, &topic, partition)?;
+                if *from >= high {
+                    continue;
+                }
+                Offset::Offset(low.max(*from))
+            }
+        };
+        list.add_partition_offset(&topic, partition, start)
             .map_err(failed("assign partitions"))?;
+        open.insert(partition);
     }
     consumer
         .assign(&list)
         .map_err(failed("assign partitions"))?;
-    let mut open: BTreeSet<i32> = (0..found.partitions).collect();
     let mut heard = Instant::now();
     while !open.is_empty() {
         match consumer.poll(POLL) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use zeef::transport::kafka::partitioner::{Partitioner as Spread, Placement};
 
-use crate::harness::{Partitioner, Record, Zeef};
+use crate::harness::{Partitioner, Record, Zeef, eventually};
 
 use super::site::{WAIT, member};
 use super::{Options, Site, loan, patron};
@@ -72,6 +72,15 @@ fn has(site: &Site<'_>, recipient: &str) -> BTreeMap<String, crate::harness::Row
     rows
 }
 
+/// Waits until a recipient has so many outputs: a commit is seen a moment after
+/// it was made.
+#[track_caller]
+fn wait_has(site: &Site<'_>, recipient: &str, count: usize) {
+    eventually(&format!("{count} outputs of {recipient}"), WAIT, || {
+        (has(site, recipient).len() == count).then_some(())
+    });
+}
+
 #[track_caller]
 fn check_has(site: &Site<'_>, recipient: &str, field: &str, want: &[String]) {
     let rows = has(site, recipient);
@@ -120,8 +129,8 @@ fn what_a_producer_with_another_partitioner_says_is_honoured_after_a_repair() {
     write_people(&site, &ids(0..40));
     let mut zeef = site.ready(&[]);
     site.consumed(&zeef, "main", "loan", 40);
-    assert_eq!(has(&site, "statistics").len(), 40);
-    assert_eq!(has(&site, "kb-membership").len(), 40);
+    wait_has(&site, "statistics", 40);
+    wait_has(&site, "kb-membership", 40);
 
     // librdkafka's own partitioner.
     let objections: Vec<_> = ids(0..15).iter().map(|id| objection(id)).collect();
@@ -238,8 +247,10 @@ fn misplaced_records_of_other_sources_are_dead_letters_up_to_a_bound() {
     site.topics.write("loan", &[loan("later", "P1")]);
     site.consumed(&zeef, "main", "loan", 41);
     assert_eq!(zeef.exited(), None, "{}", zeef.stderr());
-    assert_eq!(has(&site, "service-message").len(), 31);
-    assert_eq!(site.dead_letters().len(), 10);
+    wait_has(&site, "service-message", 31);
+    eventually("ten dead letters", WAIT, || {
+        (site.dead_letters().len() == 10).then_some(())
+    });
 
     site.topics.write("loan", &[stray(&people[10])]);
     assert_eq!(zeef.wait_exit(WAIT), 70, "{}", zeef.stderr());
@@ -307,4 +318,38 @@ fn a_first_start_is_a_census_of_the_gates() {
     assert_eq!(has(&site, "service-message").len(), 29);
     assert_eq!(has(&site, "statistics").len(), 28);
     gates(&site, &["census"], 0);
+}
+
+/// The worker that meets it is not the one that has the patron.
+#[test]
+fn all_workers_of_a_lane_stop() {
+    let options = Options {
+        tables: "[lanes.main]\nworkers = 2",
+        ..options()
+    };
+    let Some(site) = Site::new("misplaced-workers", options) else {
+        return;
+    };
+    write_people(&site, &ids(0..20));
+    let mut zeef = site.ready(&[]);
+    let mut other = site.ready(&["--instance", "two"]);
+    // Their place says that the producer is not another one.
+    let in_place: Vec<_> = ids(8..16).iter().map(|id| objection(id)).collect();
+    site.topics.write("objection", &in_place);
+    wait_has(&site, "statistics", 12);
+    site.topics
+        .write("objection", &[astray("P7", objection("P7"))]);
+    for process in [&mut zeef, &mut other] {
+        assert_eq!(process.wait_exit(WAIT), 70, "{}", process.stderr());
+        let said = process.stderr();
+        assert!(said.contains("zeef gates repair"), "{said}");
+    }
+    site.topics.write("loan", &[loan("after", "P7")]);
+    // No worker starts, as another one than that which meets it has the patron.
+    let said = site.refused(&["--until-end"], 78);
+    assert!(said.contains("zeef gates repair"), "{said}");
+    assert_eq!(has(&site, "statistics").len(), 12);
+    gates(&site, &["repair", "--apply"], 0);
+    site.until_end(&[]);
+    assert_eq!(has(&site, "statistics").len(), 11);
 }
