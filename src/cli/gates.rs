@@ -22,7 +22,7 @@ use crate::daemon::topics::Survey;
 use crate::policy::Loaded;
 use crate::policy::catalogue::Role;
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::repair::{Findings, Repairer, find, rehearse};
+use crate::transport::kafka::repair::{Findings, Repairer, Topic, find, rehearse};
 use crate::transport::kafka::repaired::Repaired;
 
 /// How many coordinates are shown of one source.
@@ -132,7 +132,9 @@ fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Resu
         false => None,
     };
     let repaired = Repaired::load(&settings)?;
-    for (topic, role) in wanted {
+    for (name, role) in wanted {
+        let partitions = survey.partitions_of(name);
+        let topic = Topic { name, partitions };
         let findings = find(&settings, topic, &repaired)?;
         tell(&settings, &findings, screen)?;
         if findings.strays.is_empty() {

@@ -18,7 +18,7 @@ use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
 use crate::transport::Stop;
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::repair::find_from;
+use crate::transport::kafka::repair::{Topic, find_from};
 use crate::transport::kafka::repaired::{Repaired, note_census};
 
 /// Runs until it is asked to stop, or its input ends.
@@ -103,7 +103,7 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         .into());
     }
     let is_first = !offsets.any && survey.is_stateless(&settings)?;
-    check_gates(&settings, loaded, is_first, &offsets)?;
+    check_gates(&settings, loaded, &survey, (is_first, &offsets))?;
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {
@@ -126,8 +126,8 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
 fn check_gates(
     settings: &KafkaSettings,
     loaded: &Loaded,
-    is_first: bool,
-    offsets: &Offsets,
+    survey: &Survey,
+    (is_first, offsets): (bool, &Offsets),
 ) -> anyhow::Result<()> {
     let repaired = Repaired::load(settings)?;
     if is_first || !repaired.has_census() {
@@ -138,12 +138,14 @@ fn check_gates(
     }
     let mut misplaced = 0;
     let nothing = BTreeMap::new();
-    for (topic, _) in gates::topics(loaded) {
-        let read = offsets.read.get(topic).unwrap_or(&nothing);
+    for (name, _) in gates::topics(loaded) {
+        let read = offsets.read.get(name).unwrap_or(&nothing);
+        let partitions = survey.partitions_of(name);
+        let topic = Topic { name, partitions };
         let found = find_from(settings, topic, &repaired, read)?;
         for stray in &found.strays {
             tracing::warn!(
-                topic = settings.topic(topic),
+                topic = settings.topic(name),
                 partition = stray.partition,
                 offset = stray.offset,
                 "a record lies in another partition than its key belongs in"

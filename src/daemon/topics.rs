@@ -494,6 +494,15 @@ impl Survey {
         })
     }
 
+    /// How many partitions a topic has; 0 where it does not exist.
+    #[must_use]
+    pub fn partitions_of(&self, name: &str) -> i32 {
+        let mut topics = self.topics.iter();
+        let topic = topics.find(|(planned, _)| planned.name == name);
+        let found = topic.and_then(|(_, found)| found.as_ref());
+        found.map_or(0, |found| found.partitions)
+    }
+
     /// The sources of a lane that exist, with their numbers of partitions.
     fn sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
         let state = format!("{STATE_TOPIC}{lane}");

@@ -38,6 +38,14 @@ pub struct Stray {
     key: Vec<u8>,
 }
 
+/// A source that is looked at: its name without the prefix, and how many
+/// partitions it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Topic<'a> {
+    pub name: &'a str,
+    pub partitions: i32,
+}
+
 /// What was found in one source.
 #[derive(Clone, Debug)]
 pub struct Findings {
@@ -66,15 +74,14 @@ impl Findings {
     }
 }
 
-/// Reads a source, and finds what is misplaced in it; nothing where there is no
-/// such topic.
+/// Reads a source, and finds what is misplaced in it.
 ///
 /// # Errors
 ///
 /// Where Kafka does not answer.
 pub fn find(
     settings: &KafkaSettings,
-    topic: &str,
+    topic: Topic<'_>,
     repaired: &Repaired,
 ) -> Result<Findings, TopicError> {
     find_from(settings, topic, repaired, &BTreeMap::new())
@@ -88,21 +95,18 @@ pub fn find(
 /// Where Kafka does not answer.
 pub fn find_from(
     settings: &KafkaSettings,
-    topic: &str,
+    topic: Topic<'_>,
     repaired: &Repaired,
     from: &BTreeMap<i32, i64>,
 ) -> Result<Findings, TopicError> {
-    let found = describe(settings, &[topic])?;
-    let partitions = found.get(topic).and_then(|found| found.as_ref());
-    let partitions = partitions.map_or(0, |found| found.partitions);
     let mut findings = Findings {
-        topic: topic.to_owned(),
+        topic: topic.name.to_owned(),
         records: 0,
         repaired: 0,
         strays: Vec::new(),
-        placement: Placement::new(settings.partitioner, partitions),
+        placement: Placement::new(settings.partitioner, topic.partitions),
     };
-    read_from(settings, topic, from, &mut |message| {
+    read_from(settings, topic.name, from, &mut |message| {
         findings.records += 1;
         let (partition, offset) = (message.partition(), message.offset());
         let elsewhere = findings

@@ -107,7 +107,7 @@ pub fn describe(
     Ok(found)
 }
 
-fn look_up(
+pub(super) fn look_up(
     observer: &BaseConsumer<Logged>,
     settings: &KafkaSettings,
     name: &str,

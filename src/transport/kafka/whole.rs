@@ -18,7 +18,7 @@ use super::log::Logged;
 use super::next;
 use super::partition::input;
 use super::settings::KafkaSettings;
-use super::topics::{TopicError, describe, edges, failed};
+use super::topics::{TopicError, edges, failed, look_up};
 use crate::transport::{Input, Output, OutputId, SourceId};
 
 /// How long nothing may come before the end of all partitions.
@@ -81,15 +81,14 @@ pub(super) fn read_from(
     from: &BTreeMap<i32, i64>,
     take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<bool, TopicError> {
-    let found = describe(settings, &[name])?;
-    let Some(Some(found)) = found.get(name) else {
-        return Ok(false);
-    };
     let topic = settings.topic(name);
     let config = settings.reader(&settings.group("read"));
     let consumer: BaseConsumer<Logged> =
         BaseConsumer::from_config_and_context(&config, Logged::new("read"))
             .map_err(failed("build a consumer"))?;
+    let Some(found) = look_up(&consumer, settings, name)? else {
+        return Ok(false);
+    };
     let mut list = TopicPartitionList::new();
     let mut open = BTreeSet::new();
     for partition in 0..found.partitions {
