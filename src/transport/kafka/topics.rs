@@ -309,6 +309,19 @@ pub(super) fn edges(
     }
 }
 
+/// A broker that comes up, or another one that takes a group over, has to load
+/// it first.
+fn is_without_coordinator(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
+}
+
 fn is_leaderless(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -386,9 +399,18 @@ pub fn group_offsets(
     if list.count() == 0 {
         return Ok(offsets);
     }
-    let found = consumer
-        .committed_offsets(list, CALL)
-        .map_err(|error| unanswered(&consumer, "read the offsets of a group", error))?;
+    let deadline = Instant::now() + CALL;
+    let found = loop {
+        match consumer.committed_offsets(list.clone(), CALL) {
+            Ok(found) => break found,
+            Err(error) if is_without_coordinator(&error) && Instant::now() < deadline => {
+                let _ = consumer.poll(LEADER);
+            }
+            Err(error) => {
+                return Err(unanswered(&consumer, "read the offsets of a group", error));
+            }
+        }
+    };
     for element in found.elements() {
         element
             .error()
