@@ -115,6 +115,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "generate",
         "bench",
         "demo",
+        "gates",
         "holds",
         "keys",
         "completions",

@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 mod flat;
 mod forget;
+mod gates;
 mod generate;
 mod holds;
 mod kafka;
@@ -41,8 +42,8 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
-    DemoArguments, ExplainArguments, ForgetArguments, GenerateArguments, HoldsArguments,
-    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
+    DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
+    HoldsArguments, KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -81,6 +82,7 @@ struct Cli {
 enum Command {
     Run(RunArguments),
     Topics(TopicsArguments),
+    Gates(GatesArguments),
     Compact(CompactArguments),
     Accept(AcceptArguments),
     Forget(ForgetArguments),
@@ -117,6 +119,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
+        Command::Gates(arguments) => gates::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Accept(arguments) => accept::run(arguments, &mut screen),
         Command::Forget(arguments) => forget::run(arguments, &mut screen),

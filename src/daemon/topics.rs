@@ -14,8 +14,10 @@ use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
-use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, wrong_setting};
+use crate::transport::kafka::repaired::{COMMANDS_TOPIC, Repaired};
+use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::widened;
 
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
@@ -152,6 +154,18 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
                 "somebody has to look at them",
             ),
         ],
+    });
+    planned.push(Planned {
+        name: COMMANDS_TOPIC.to_owned(),
+        role: "commands",
+        joined: false,
+        follows: Vec::new(),
+        rules: vec![(
+            "cleanup.policy",
+            Rule::Is("compact"),
+            "what operators asked for, and what was repaired, has to stay known",
+        )],
+        wishes: Vec::new(),
     });
     planned
 }
@@ -404,6 +418,8 @@ impl Survey {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
                 let partitions = if planned.role.starts_with("source") {
                     joined.unwrap_or(default)
+                } else if planned.role == "commands" {
+                    1
                 } else {
                     let followed = self.followed(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
@@ -441,9 +457,10 @@ impl Survey {
         let name = settings.topic(&planned.name);
         (partitions < most_count).then(|| {
             format!(
-                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}, \
-                 as its sources have: add partitions to it",
-                planned.role
+                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}. \
+                 Where its sources had as many before: {}",
+                planned.role,
+                widened(&most, most_count, partitions)
             )
         })
     }
@@ -522,12 +539,138 @@ impl Survey {
                 joined.push((planned.name.as_str(), found.partitions));
             }
         }
-        let joined = sample(settings, &joined)?;
-        if let Err(mismatch) = co_partitioned(&joined) {
-            refusals.push(mismatch);
-        }
+        let fit = |joined: &[JoinedTopic]| co_partitioned(joined, settings.partitioner);
+        refusals.extend(misfit(settings, &joined, fit)?);
         Ok(refusals)
     }
+
+    /// Says which partitioner the keys of all joined sources fit, where that is
+    /// another one than the setting: what is misplaced then is the setting's
+    /// mistake, and no record's. Numbers of partitions that differ are told, too.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn wrong_partitioner(
+        &self,
+        settings: &KafkaSettings,
+    ) -> Result<Option<String>, TopicError> {
+        let joined: Vec<(&str, i32)> = self
+            .topics
+            .iter()
+            .filter(|(planned, _)| planned.joined)
+            .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partitions)))
+            .collect();
+        misfit(settings, &joined, |joined| {
+            wrong_setting(joined, settings.partitioner)
+        })
+    }
+
+    /// How many partitions a topic has; 0 where it does not exist.
+    #[must_use]
+    pub fn partitions_of(&self, name: &str) -> i32 {
+        let mut topics = self.topics.iter();
+        let topic = topics.find(|(planned, _)| planned.name == name);
+        let found = topic.and_then(|(_, found)| found.as_ref());
+        found.map_or(0, |found| found.partitions)
+    }
+
+    /// The sources of a lane that exist, with their numbers of partitions.
+    fn sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
+        let state = format!("{STATE_TOPIC}{lane}");
+        let mut planned = self.topics.iter().map(|(planned, _)| planned);
+        let state = planned.find(|planned| planned.name == state);
+        state.map_or_else(Vec::new, |state| self.followed(state).collect())
+    }
+
+    /// What each lane has read before: by lane, the partitions of each source of
+    /// which its group has offsets.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn offsets(
+        &self,
+        settings: &KafkaSettings,
+        loaded: &Loaded,
+    ) -> Result<Offsets, TopicError> {
+        let mut offsets = Offsets::default();
+        for lane in &loaded.daemon.lanes {
+            let sources = self.sources_of(&lane.name);
+            let found = topics::group_offsets(settings, &lane.name, &sources)?;
+            offsets.any |= !found.is_empty();
+            for (source, partitions) in sources {
+                let Some(of_source) = found.get(source) else {
+                    continue;
+                };
+                offsets.note(source, of_source);
+                let last = of_source.keys().next_back().copied().unwrap_or_default();
+                if last + 1 < partitions {
+                    let text = widened(&settings.topic(source), partitions, last + 1);
+                    offsets.widened.push(text);
+                }
+            }
+        }
+        offsets.widened.sort();
+        offsets.widened.dedup();
+        Ok(offsets)
+    }
+
+    /// Whether no lane has written anything to its state yet.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn is_stateless(&self, settings: &KafkaSettings) -> Result<bool, TopicError> {
+        for (planned, found) in &self.topics {
+            if planned.role == "state"
+                && let Some(found) = found
+                && topics::is_written(settings, &planned.name, found.partitions)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What the groups of the lanes say of earlier runs.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// Some lane has read something before.
+    pub any: bool,
+    /// What is wrong with sources that were given partitions since.
+    pub widened: Vec<String>,
+    /// Up to where every lane that reads a source has read it.
+    pub read: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+impl Offsets {
+    fn note(&mut self, source: &str, offsets: &BTreeMap<i32, i64>) {
+        let read = self.read.entry(source.to_owned()).or_default();
+        for (partition, offset) in offsets {
+            let lowest = read.entry(*partition).or_insert(*offset);
+            *lowest = (*lowest).min(*offset);
+        }
+    }
+}
+
+/// What `check` says against the keys of the joined sources. Which records were
+/// repaired is asked only where it says something.
+fn misfit(
+    settings: &KafkaSettings,
+    joined: &[(&str, i32)],
+    check: impl Fn(&[JoinedTopic]) -> Result<(), String>,
+) -> Result<Option<String>, TopicError> {
+    let first = check(&sample(settings, joined, &Repaired::default())?).err();
+    if first.is_none() {
+        return Ok(None);
+    }
+    let repaired = Repaired::load(settings)?;
+    if repaired.is_empty() {
+        return Ok(first);
+    }
+    Ok(check(&sample(settings, joined, &repaired)?).err())
 }
 
 /// Looks at the keys of all joined sources side by side: a look waits more
@@ -535,12 +678,17 @@ impl Survey {
 fn sample(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
+    repaired: &Repaired,
 ) -> Result<Vec<JoinedTopic>, TopicError> {
     thread::scope(|scope| {
         let looks: Vec<_> = joined
             .iter()
             .map(|&(topic, partitions)| {
-                let look = move || topics::sample_keys(settings, topic, partitions, SAMPLE);
+                let sample = Sample {
+                    how_many: SAMPLE,
+                    repaired,
+                };
+                let look = move || topics::sample_keys(settings, topic, partitions, sample);
                 (topic, partitions, scope.spawn(look))
             })
             .collect();
@@ -551,7 +699,7 @@ fn sample(
                 Ok(JoinedTopic {
                     name: settings.topic(topic),
                     partitions,
-                    fits: fits(&keys, partitions),
+                    keys,
                 })
             })
             .collect()
@@ -567,7 +715,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" | "erasures" => "Read --operation Write",
+            "state" | "erasures" | "commands" => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -587,7 +735,13 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         "zeef",
         format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
     ));
-    let mut parties = vec![("zeef itself".to_owned(), own)];
+    let mut parties = vec![
+        ("zeef itself".to_owned(), own),
+        (
+            "who runs `zeef gates repair`".to_owned(),
+            repairer(settings, loaded, &allow),
+        ),
+    ];
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -604,6 +758,32 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         parties.push((name.clone(), read.chain([group]).collect()));
     }
     parties
+}
+
+/// What a repair has to be allowed: its own principal, as zeef itself never
+/// writes to a source.
+fn repairer(
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+    allow: &impl Fn(&str, String) -> String,
+) -> Vec<String> {
+    let planned = plan(loaded);
+    let gates = planned.iter().filter(|topic| {
+        let is_gate = topic.role.starts_with("source: ");
+        is_gate || topic.role == "commands"
+    });
+    let topics = gates.map(|topic| {
+        let topic = settings.topic(&topic.name);
+        let what = "--operation Read --operation Write --operation Describe";
+        allow("zeef-repair", format!("{what} --topic {topic}"))
+    });
+    let id = settings.group("repair");
+    let what = "--operation Write --operation Describe";
+    let id = allow("zeef-repair", format!("{what} --transactional-id {id}"));
+    let prefix = settings.group("");
+    let what = "--operation Read --operation Describe";
+    let groups = format!("{what} --group {prefix} --resource-pattern-type prefixed");
+    topics.chain([id, allow("zeef-repair", groups)]).collect()
 }
 
 #[cfg(test)]

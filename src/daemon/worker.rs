@@ -19,8 +19,8 @@ use crate::engine::tally::{About, RecipientTally, Tally, Warning};
 use crate::policy::settings;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
-    Assigned, Fault, Flow, INTERRUPTED, LateGate, Outbox, Polled, Rebuilt, SourceId, Stop,
-    Transport,
+    Assigned, Fault, Flow, INTERRUPTED, LateGate, Misplaced, Outbox, Polled, Rebuilt, SourceId,
+    Stop, Transport,
 };
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -284,7 +284,9 @@ impl<T: Transport> Worker<T> {
         if !std::mem::take(&mut self.batch.interrupted) {
             self.sweep(false)?;
         }
-        match self.poll()? {
+        let polled = self.poll()?;
+        self.check_placement()?;
+        match polled {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
             Polled::Records(_) => {
@@ -358,6 +360,47 @@ impl<T: Transport> Worker<T> {
             Some(stop) => Err(Fault::Stop(stop)),
             None => Ok(polled),
         }
+    }
+
+    /// Sees to gate records that lie where their patrons are not, before anything
+    /// of the batch is committed.
+    fn check_placement(&mut self) -> Result<(), Fault> {
+        let found = self.transport.misplaced()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.relay_misplaced(&found)
+    }
+
+    /// Passes misplaced gate records on to the partitions that their patrons are
+    /// in. As there is no way yet to do that, the lane stops, and leaves its
+    /// group: whoever else gets the partition meets the same record at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with the coordinates.
+    fn relay_misplaced(&mut self, found: &[Misplaced]) -> Result<(), Fault> {
+        const NAMED: usize = 10;
+        let mut named: Vec<String> = Vec::new();
+        for one in found.iter().take(NAMED) {
+            named.push(format!(
+                "`{}` partition {} offset {} belongs in partition {}",
+                one.topic, one.at.partition, one.at.offset, one.home
+            ));
+        }
+        if found.len() > NAMED {
+            named.push(format!("and {} more", found.len() - NAMED));
+        }
+        if let Err(fault) = self.transport.close(true) {
+            tracing::debug!(%fault, "while leaving the group");
+        }
+        Err(Fault::Stop(format!(
+            "a consent, an objection or a patron lies in another partition than its patron, where \
+             it would not count: {}; nothing of this batch was committed. Have its producer use the partitioner \
+             of `[kafka] partitioner`, and run `zeef gates repair --dry-run`, then `zeef gates \
+             repair --apply`",
+            named.join("; ")
+        )))
     }
 
     /// Whether the batch is to be committed now.
@@ -701,6 +744,7 @@ impl<T: Transport> Worker<T> {
                 return Err(Fault::Stop(stop));
             }
         }
+        self.check_placement()?;
         self.verify(partition)?;
         self.begin_with_mark(partition)?;
         Ok(true)

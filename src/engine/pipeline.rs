@@ -261,6 +261,10 @@ impl Pipeline {
             return;
         }
         let outcome = desk.read(lane, input, source);
+        // It says nothing of the patrons of this partition.
+        if let Err(Reason::Misplaced) = outcome {
+            return;
+        }
         match source.kind.role {
             Role::Record => {}
             Role::Patron => {
@@ -795,6 +799,11 @@ impl Desk {
         if reason == Reason::ForeignKey {
             let at = coordinates(input);
             return self.tally.warn(About::ForeignKey, at);
+        }
+        // The patron that a misplaced record names lies in another partition:
+        // the worker sees to it there.
+        if reason == Reason::Misplaced {
+            return;
         }
         // Fail closed: what was known before must not decide either.
         match (source.kind.role, key_text(input)) {

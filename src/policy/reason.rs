@@ -89,6 +89,9 @@ pub enum Reason {
     // Refused whole: a dead letter.
     /// A consent or an objection that is not understood in full.
     Unclear,
+    // Refused whole by the transport: a dead letter.
+    /// The record lies in another partition than its key belongs in.
+    Misplaced,
 }
 
 impl Reason {
@@ -130,6 +133,7 @@ impl Reason {
         Reason::Rekeyed,
         Reason::ForeignKey,
         Reason::Unclear,
+        Reason::Misplaced,
     ];
 
     /// The reason of this word.
@@ -179,6 +183,7 @@ impl Reason {
             Reason::Rekeyed => "rekeyed",
             Reason::ForeignKey => "foreign_key",
             Reason::Unclear => "unclear",
+            Reason::Misplaced => "misplaced",
         }
     }
 
@@ -196,7 +201,8 @@ impl Reason {
             | Reason::Identifier
             | Reason::Miskeyed
             | Reason::NullValue
-            | Reason::UnlistedField => "refused for all, with a dead letter",
+            | Reason::UnlistedField
+            | Reason::Misplaced => "refused for all, with a dead letter",
             Reason::TooLarge => {
                 "refused for all, or withheld from the recipient; with a dead letter"
             }
@@ -288,6 +294,7 @@ impl Reason {
                 "the key of a patron's message is JSON, quoted or binary, and no patron's id"
             }
             Reason::Unclear => "a consent or an objection is not understood in full",
+            Reason::Misplaced => "the record lies in another partition than its key belongs in",
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct KafkaSection {
     pub instance: Option<String>,
     pub transaction_timeout_ms: u64,
     pub session_timeout_ms: u64,
+    /// How the sources' producers choose a partition for a key.
+    pub partitioner: Partitioner,
     /// librdkafka's own properties, by their names.
     pub properties: BTreeMap<String, Property>,
 }
@@ -64,7 +66,47 @@ impl Default for KafkaSection {
             instance: None,
             transaction_timeout_ms: 10_000,
             session_timeout_ms: 10_000,
+            partitioner: Partitioner::default(),
             properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// A function from a record's key to its partition that producers use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Partitioner {
+    /// Java clients.
+    #[default]
+    Murmur2,
+    /// librdkafka, unless it is told otherwise.
+    Crc32,
+    /// Sarama, unless it is told otherwise.
+    Fnv1a,
+}
+
+impl Partitioner {
+    pub const ALL: [Partitioner; 3] =
+        [Partitioner::Murmur2, Partitioner::Crc32, Partitioner::Fnv1a];
+
+    /// The words that the setting takes; beside them librdkafka's own names for
+    /// the same functions, which differ only where a record has no key.
+    const WORDS: &[(&str, Partitioner)] = &[
+        ("murmur2", Partitioner::Murmur2),
+        ("crc32", Partitioner::Crc32),
+        ("fnv1a", Partitioner::Fnv1a),
+        ("murmur2_random", Partitioner::Murmur2),
+        ("consistent", Partitioner::Crc32),
+        ("consistent_random", Partitioner::Crc32),
+        ("fnv1a_random", Partitioner::Fnv1a),
+    ];
+
+    /// Returns the word that the setting has for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Partitioner::Murmur2 => "murmur2",
+            Partitioner::Crc32 => "crc32",
+            Partitioner::Fnv1a => "fnv1a",
         }
     }
 }
@@ -625,6 +667,13 @@ fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
             base.session_timeout_ms,
             "how long a silent process keeps its partitions",
         ),
+        partitioner: table
+            .choice(
+                "partitioner",
+                Partitioner::WORDS,
+                "how the sources' producers choose a partition for a key",
+            )
+            .map_or(base.partitioner, |at| at.value),
         properties: properties(&table, folder),
     };
     table.finish();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::continuity::{Finding, Mark, Position};
 use super::{
-    Appended, Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId,
-    Payload, Polled, Rebuilt, SourceId, Transport,
+    Appended, Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output,
+    OutputId, Payload, Polled, Rebuilt, SourceId, Transport,
 };
 use crate::policy::reason::Reason;
 
@@ -502,6 +502,11 @@ impl Transport for MemoryTransport {
             }
         }
         Ok(Rebuilt::Done)
+    }
+
+    /// There is one partition of each source, or keys were not spread.
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        Ok(Vec::new())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

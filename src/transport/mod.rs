@@ -134,6 +134,18 @@ impl Appended {
     }
 }
 
+/// A record of a gate source in another partition than its key belongs in. It
+/// was handed out as [`Reason::Misplaced`], and nobody has repaired it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    pub at: Coordinates,
+    /// The topic as it is called outside.
+    pub topic: String,
+    pub key: Vec<u8>,
+    /// The partition that the key belongs in.
+    pub home: i32,
+}
+
 /// One input message, borrowed from its transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -555,6 +567,16 @@ pub trait Transport {
 
     /// Whether a mark is to be committed before anything is decided.
     fn begins_with_mark(&self) -> bool;
+
+    /// Returns the misplaced records of gate sources that were handed out or read
+    /// since the last call, without those that were repaired. To be called
+    /// before what was handed out is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where a source has too many misplaced records; any other
+    /// [`Fault`].
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault>;
 
     /// Starts to hand out records of what was assigned.
     ///

@@ -1065,6 +1065,35 @@ fn what_consents_and_objections_name_has_its_form() {
 }
 
 #[test]
+fn the_partitioner_is_a_known_one() {
+    use crate::policy::settings::Partitioner::{self, Crc32, Fnv1a, Murmur2};
+    let folder = Folder::new();
+    assert_eq!(folder.load().daemon.kafka.partitioner, Murmur2);
+    let all: [(&str, Partitioner); 7] = [
+        ("murmur2", Murmur2),
+        ("crc32", Crc32),
+        ("fnv1a", Fnv1a),
+        ("murmur2_random", Murmur2),
+        ("consistent", Crc32),
+        ("consistent_random", Crc32),
+        ("fnv1a_random", Fnv1a),
+    ];
+    for (word, want) in all {
+        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        let found = folder.load().daemon.kafka.partitioner;
+        assert_eq!(found, want, "{word}");
+        assert!(all.iter().any(|(word, _)| *word == found.as_str()));
+    }
+    // Where it is by chance nothing can be compared.
+    for word in ["random", "murmur3", ""] {
+        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        let told = folder.told();
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0].contains("partitioner"), "{told:#?}");
+    }
+}
+
+#[test]
 fn mistakes_of_all_files_are_told_in_one_go() {
     let folder = Folder::new();
     folder.change(

@@ -11,8 +11,8 @@ use super::source::{Again, Source};
 use super::{Directory, DirectorySettings, PARTITION, each_row, stop};
 use crate::transport::continuity::{Finding, Mark, Position, Trail};
 use crate::transport::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
-    Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output, OutputId,
+    Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long a wait goes on before it looks again.
@@ -318,6 +318,11 @@ impl Transport for DirectoryTransport {
         };
         let (mut reader, end) = self.directory.store().open_state(topic)?;
         each_row(&mut reader, end, output, &|| !self.stop.asked(), take)
+    }
+
+    /// There is one partition of each source, or keys were not spread.
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        Ok(Vec::new())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -8,6 +8,7 @@ const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
 const DEAD_LETTERS: &str = "zeef.dead-letters";
 const STATE: &str = "zeef.state.main";
 const PATRONS: &str = "zeef.patrons";
+const COMMANDS: &str = "zeef.commands";
 
 #[test]
 fn topics_are_planned_created_and_then_left_alone() {
@@ -19,7 +20,8 @@ fn topics_are_planned_created_and_then_left_alone() {
     let Some(site) = Site::bare("topics", options) else {
         return;
     };
-    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE, PATRONS]].concat();
+    let own = [DEAD_LETTERS, STATE, PATRONS, COMMANDS];
+    let all = [&SOURCES[..], &OUTPUTS, &own].concat();
 
     let mut planned = site.zeef(&["topics"]);
     assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());
@@ -37,7 +39,8 @@ fn topics_are_planned_created_and_then_left_alone() {
     assert_eq!(created, all.len(), "{}", applied.stdout());
     for topic in &all {
         let count = site.broker.partitions(&site.topics.name(topic)).len();
-        assert_eq!(count, 3, "{topic}");
+        let want = if *topic == COMMANDS { 1 } else { 3 };
+        assert_eq!(count, want, "{topic}");
     }
     check_settings(&site);
 
@@ -124,6 +127,7 @@ fn check_settings(site: &Site<'_>) {
         ("out.statistics", output),
         (DEAD_LETTERS, dead),
         (PATRONS, vec![("cleanup.policy", "compact".to_owned())]),
+        (COMMANDS, vec![("cleanup.policy", "compact".to_owned())]),
     ] {
         let mut want: Vec<(String, String)> = want
             .into_iter()
