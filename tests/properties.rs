@@ -365,6 +365,7 @@ fn outputs_after_misplaced(before: Option<(SourceId, bool)>) -> Vec<(Option<Vec<
         partition: 0,
         offset: 0,
         timestamp_ms: None,
+        appended: None,
         key: Some(b"p"),
         payload,
     };
