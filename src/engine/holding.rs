@@ -211,7 +211,7 @@ impl Holding {
                 let row = row.lives().then_some((row, 0));
                 self.state.restore(partition, key, row);
             }
-            Stored::BeforeMark => {}
+            Stored::BeforeMark => self.marks.restore_before_mark(partition, key),
         }
         Ok(())
     }

@@ -397,7 +397,8 @@ impl Case<'_> {
         let now = Moment::from_millis(self.now_ms);
         let nothing = Said::default();
         let said = self.facts.said.get(&self.record.patron_id);
-        let said = said.unwrap_or(&nothing);
+        let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
+        let said = said.unwrap_or(&nothing).since(erased_ms.copied());
         let asks = gate::Question {
             recipient,
             names: &self.facts.names,
@@ -422,8 +423,6 @@ impl Case<'_> {
         shut.extend(said.against(asks));
         if let Some(gate) = recipient.consent {
             let implied = gate.implied_by.and_then(moment);
-            let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
-            let said = said.since(erased_ms.copied());
             shut.extend(said.without_consent(asks, implied.as_ref()));
         }
         let stages: Vec<Moment> = recipient
