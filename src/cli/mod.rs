@@ -22,6 +22,7 @@ mod kafka;
 mod key;
 mod keys;
 mod lane;
+mod lanes;
 mod list;
 pub mod logging;
 mod message;
@@ -41,7 +42,7 @@ use clap::{Parser, Subcommand};
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
     DemoArguments, ExplainArguments, ForgetArguments, GenerateArguments, HoldsArguments,
-    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
+    KeysArguments, LanesArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -91,6 +92,7 @@ enum Command {
     Bench(BenchArguments),
     Demo(DemoArguments),
     Holds(HoldsArguments),
+    Lanes(LanesArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
@@ -127,6 +129,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Bench(arguments) => bench::run(arguments, &mut screen),
         Command::Demo(arguments) => demo::run(arguments, &mut screen),
         Command::Holds(arguments) => holds::run(arguments, &mut screen),
+        Command::Lanes(arguments) => lanes::run(arguments, &mut screen),
         Command::Keys(arguments) => keys::run(arguments, &mut screen),
         Command::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;

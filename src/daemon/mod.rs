@@ -7,6 +7,8 @@ pub mod admin;
 pub mod clock;
 pub mod finding;
 pub mod health;
+pub mod holders;
+pub mod lanes;
 pub mod letters;
 pub mod losses;
 pub mod metrics;

@@ -118,7 +118,10 @@ impl Loader<'_> {
         });
         daemon.sources = sources.unwrap_or_default();
         Loaded {
-            policy: policy(kinds, patron_term, drafts),
+            policy: Policy {
+                former: daemon.former.clone(),
+                ..policy(kinds, patron_term, drafts)
+            },
             daemon,
             notes: Vec::new(),
         }
@@ -355,6 +358,7 @@ fn policy(kinds: Vec<Kind>, patron_term: Term, drafts: Vec<Draft>) -> Policy {
         patron_term,
         recipients,
         disabled: disabled.into_iter().map(|draft| draft.recipient).collect(),
+        former: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod detect;
 mod document;
 pub mod form;
+pub mod former;
 pub mod gate;
 pub mod lint;
 mod load;
@@ -24,6 +25,7 @@ pub use document::Mistake;
 pub use load::Loaded;
 
 use catalogue::{Kind, Role};
+use former::Former;
 use recipient::Recipient;
 use term::Term;
 
@@ -42,6 +44,9 @@ pub struct Policy {
     pub recipients: Vec<Recipient>,
     /// Those that are switched off, by name: checked, and never served.
     pub disabled: Vec<Recipient>,
+    /// Those that are no longer served, and may still have something. No part of
+    /// the version: they decide no record.
+    pub former: Vec<Former>,
 }
 
 impl Policy {

@@ -82,6 +82,8 @@ pub enum Reason {
     // Taken back for another cause than what was decided.
     /// The output has another key now: it was taken back under the one before.
     Rekeyed,
+    /// The recipient is no longer served, or not on this topic.
+    RecipientRemoved,
 }
 
 impl Reason {
@@ -121,6 +123,7 @@ impl Reason {
         Reason::HoldFull,
         Reason::HoldExpired,
         Reason::Rekeyed,
+        Reason::RecipientRemoved,
     ];
 
     /// The reason of this word.
@@ -168,6 +171,7 @@ impl Reason {
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
             Reason::Rekeyed => "rekeyed",
+            Reason::RecipientRemoved => "recipient_removed",
         }
     }
 
@@ -214,6 +218,7 @@ impl Reason {
                 "withheld; what the recipient has is taken back, or forgotten, as its `after` says"
             }
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
+            Reason::RecipientRemoved => "taken back, as `former` in zeef.toml says",
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
         }
@@ -269,6 +274,7 @@ impl Reason {
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
             Reason::Rekeyed => "the output's key is made in another way, or with another key",
+            Reason::RecipientRemoved => "the recipient is no longer served, or not on this topic",
         }
     }
 }

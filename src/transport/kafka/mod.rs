@@ -18,6 +18,7 @@ mod reader;
 mod settings;
 mod stale;
 mod start;
+pub mod states;
 mod sweep;
 pub mod topics;
 pub mod tuning;
