@@ -544,6 +544,39 @@ pub struct HoldsArguments {
     pub log: LogArguments,
 }
 
+/// Move recipients to the lanes that the config has them in
+#[derive(Args, Clone, Debug)]
+pub struct LanesArguments {
+    #[command(subcommand)]
+    pub command: LanesCommand,
+}
+
+/// What can be done with lanes.
+#[derive(Subcommand, Clone, Debug)]
+pub enum LanesCommand {
+    /// Move what recipients have to the states of their lanes
+    ///
+    /// A recipient that is in another lane of zeef.toml than what it has makes a
+    /// start stop with 78. Stop all processes, run this, and start again: nothing
+    /// is sent twice, and nothing is lost. Each partition is moved in one
+    /// transaction; a command that was broken off goes on when it is run again. In
+    /// a directory the next run does the same by itself.
+    Apply(LanesApplyArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LanesApplyArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// Say what would be moved, and move nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
 /// Make and list the keys of pseudonyms, and that of the state
 #[derive(Args, Clone, Debug)]
 pub struct KeysArguments {

@@ -23,6 +23,7 @@ mod kafka;
 mod key;
 mod keys;
 mod lane;
+mod lanes;
 mod list;
 pub mod logging;
 mod message;
@@ -43,7 +44,8 @@ use clap::{Parser, Subcommand};
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
     DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
-    HoldsArguments, KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
+    HoldsArguments, KeysArguments, LanesArguments, ListArguments, ProjectArguments, RunArguments,
+    TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -94,6 +96,7 @@ enum Command {
     Bench(BenchArguments),
     Demo(DemoArguments),
     Holds(HoldsArguments),
+    Lanes(LanesArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
@@ -131,6 +134,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Bench(arguments) => bench::run(arguments, &mut screen),
         Command::Demo(arguments) => demo::run(arguments, &mut screen),
         Command::Holds(arguments) => holds::run(arguments, &mut screen),
+        Command::Lanes(arguments) => lanes::run(arguments, &mut screen),
         Command::Keys(arguments) => keys::run(arguments, &mut screen),
         Command::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;

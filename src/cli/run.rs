@@ -14,15 +14,21 @@ use super::kafka;
 use super::logging;
 use crate::daemon::clock::now_ms;
 use crate::daemon::gates::{self, Census};
+use crate::daemon::holders::{self, Held};
+use crate::daemon::lanes::{self, Move};
 use crate::daemon::run::{self, LaneRun, Outcome, World};
 use crate::daemon::topics::{Offsets, Survey};
+use crate::engine::lane::STATE_TOPIC;
+use crate::engine::state::Namer;
+use crate::engine::state::carry::Shelf;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::KeyRing;
+use crate::policy::pseudonym::{Key, KeyRing};
 use crate::transport::Stop;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::repair::{Topic, find_from};
 use crate::transport::kafka::repaired::{Repaired, note_census};
+use crate::transport::kafka::states::States;
 
 /// Runs until it is asked to stop, or its input ends.
 ///
@@ -53,7 +59,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let stop = Stop::default();
     let world = match &arguments.directory {
         Some(root) => World::Directory(in_directory(root, arguments, (&loaded, &keys), &lanes)?),
-        None => on_kafka(arguments, &loaded)?,
+        None => on_kafka(arguments, &loaded, &keys)?,
     };
     let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
     Ok(match outcome {
@@ -82,6 +88,12 @@ fn in_directory(
     })?;
     let new = directory::check_sources(&directory, &loaded.policy, lanes)?;
     directory.compare()?;
+    rearrange(&directory, loaded, keys)?;
+    let marks = directory.marks()?;
+    let marks = marks
+        .iter()
+        .map(|(topic, mark)| (&**topic, [mark.as_slice()]));
+    refuse_strays(loaded, keys, marks)?;
     for topic in new {
         directory.make_input(&topic)?;
         tracing::warn!(
@@ -89,6 +101,71 @@ fn in_directory(
         );
     }
     Ok(directory)
+}
+
+/// Moves recipients to the lanes that the config has them in.
+fn rearrange(directory: &Directory, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<()> {
+    let state = state_key(keys)?;
+    let prints = Namer::new(state).fingerprinter();
+    let mut shelves = BTreeMap::<String, Shelf>::new();
+    let mut before = false;
+    directory.rows(&mut |topic, row| {
+        let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
+        let shelf = shelves.entry(lane.to_owned()).or_default();
+        let key = row.key.unwrap_or_default();
+        before |= shelf.take(&prints, key, row.value).is_err();
+    })?;
+    if before {
+        // The lanes themselves say what is wrong with a row, or bring it up to date.
+        return Ok(());
+    }
+    let done = lanes::rearrange(loaded, &prints, &mut shelves)?;
+    if done.writes.is_empty() {
+        return Ok(());
+    }
+    for (one, outputs) in &done.moves {
+        let Move { name, from, to } = one;
+        tracing::warn!(recipient = name, from, to, outputs, "moves to another lane");
+    }
+    let writes = done.writes.into_iter();
+    let rows = writes.map(|(lane, rows)| (format!("{STATE_TOPIC}{lane}"), rows));
+    let moves = done.moves.into_keys();
+    let follows = moves.map(|one| (one.to, one.from)).collect();
+    directory.rearrange(&rows.collect(), &follows)?;
+    Ok(())
+}
+
+fn state_key(keys: &KeyRing) -> Result<&Key, Failure> {
+    keys.state()
+        .ok_or_else(|| Failure::Config("there is no key of the state".to_owned()))
+}
+
+/// Refuses a start while somebody has something that nobody would know of; says
+/// which former recipients have nothing any more. `marks` are by state.
+fn refuse_strays<'a, M: IntoIterator<Item = &'a [u8]>>(
+    loaded: &Loaded,
+    keys: &KeyRing,
+    marks: impl Iterator<Item = (&'a str, M)>,
+) -> anyhow::Result<()> {
+    let state = state_key(keys)?;
+    let prints = Namer::new(state).fingerprinter();
+    let held: Vec<Held> = marks
+        .map(|(topic, marks)| {
+            let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
+            Held::read(lane, marks.into_iter(), &prints)
+        })
+        .collect();
+    let refusals = holders::refusals(loaded, &held);
+    if !refusals.is_empty() {
+        return Err(Failure::Config(refusals.join("\n")).into());
+    }
+    for recipient in holders::done(loaded, &held) {
+        tracing::warn!(
+            "former recipient `{recipient}` has nothing any more: `[former.{recipient}]` in \
+             zeef.toml may go"
+        );
+    }
+    Ok(())
 }
 
 /// A nightly run over files opens no port unless it is told to.
@@ -100,7 +177,7 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
     }
 }
 
-fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> {
+fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
     let settings = KafkaSettings {
         until_end: arguments.until_end,
         ..kafka::settings(
@@ -129,6 +206,15 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
     }
     let is_first = !offsets.any && survey.is_stateless(&settings)?;
     check_gates(&settings, loaded, &survey, (is_first, &offsets))?;
+    let states = States::open(&settings)?;
+    let mut marks = Vec::new();
+    for state in states.list(STATE_TOPIC)? {
+        marks.push((states.marks(&state)?, state.name));
+    }
+    let marks = marks
+        .iter()
+        .map(|(marks, topic)| (&**topic, marks.iter().map(Vec::as_slice)));
+    refuse_strays(loaded, keys, marks)?;
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {

@@ -8,6 +8,8 @@ pub mod clock;
 pub mod finding;
 pub mod gates;
 pub mod health;
+pub mod holders;
+pub mod lanes;
 pub mod letters;
 pub mod losses;
 pub mod metrics;

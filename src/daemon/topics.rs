@@ -3,7 +3,7 @@
 //! A source that forgets too early, or an output that never forgets, breaks
 //! what zeef promises: such a topic is refused at the start, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
@@ -115,7 +115,9 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         .recipients
         .iter()
         .flat_map(|recipient| recipient.topics.names());
-    planned.extend(outputs.map(|topic| {
+    let former = policy.former.iter().flat_map(|former| &former.topics);
+    let outputs: BTreeSet<&str> = outputs.chain(former.map(String::as_str)).collect();
+    planned.extend(outputs.into_iter().map(|topic| {
         Planned {
             name: topic.to_owned(),
             role: "output",

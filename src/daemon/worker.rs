@@ -925,14 +925,39 @@ impl<T: Transport> Worker<T> {
         self.find_changed(partitions);
         self.count_outputs();
         self.check_foreseen()?;
-        if !outdated.is_empty() {
+        let former = !self.pipeline.lane().former.is_empty();
+        if former || !outdated.is_empty() {
             self.pipeline.abandon();
+            // Before anything is sent: another recipient may have the topic now.
+            for &partition in partitions {
+                self.take_back_former(partition)?;
+            }
             for partition in outdated {
                 self.decide_anew(partition)?;
             }
             self.find_changed(partitions);
         }
         self.work_off(false)
+    }
+
+    /// Takes back what former recipients are to have no longer.
+    fn take_back_former(&mut self, partition: i32) -> Result<(), Fault> {
+        let now_ms = self.now_ms();
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        let mut records = 0;
+        loop {
+            let left = self.pipeline.take_back_former(partition);
+            if left == 0 {
+                break;
+            }
+            records = records.max(left);
+            while !self.work_off_anew()? {}
+        }
+        if records > 0 {
+            let lane = &self.pipeline.lane().name;
+            tracing::info!(lane = %lane, partition, records, "former recipients: taken back");
+        }
+        Ok(())
     }
 
     /// Finds what is to be decided again of partitions.

@@ -10,6 +10,7 @@ mod again;
 mod anew;
 mod change;
 mod facts;
+mod former;
 mod mark;
 
 use anew::Anew;
@@ -199,11 +200,6 @@ impl Holding {
             Stored::Row(row, mac) => {
                 self.marks.restore_row(partition);
                 self.state.restore(partition, key, Some((row, mac)));
-            }
-            Stored::Foreign(mac) => {
-                self.marks.restore_row(partition);
-                let value = value.unwrap_or_default();
-                self.state.restore_foreign(partition, key, mac, value);
             }
             Stored::Over => self.state.restore(partition, key, None),
             Stored::Before(row) => {
@@ -581,6 +577,9 @@ impl Holding {
             }
         }
         self.answers = answers;
+        if let Some(before) = &before {
+            former::carry(lane, (before, patron), &mut entries, outbox);
+        }
         let row = entries.row(Row {
             patron,
             source: source.place,

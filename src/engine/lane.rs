@@ -20,6 +20,7 @@ use crate::json::page::Label;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::detect::Detectors;
 use crate::policy::form::Form;
+use crate::policy::former::{What, name_at, recipient_of};
 use crate::policy::known::KnownNames;
 use crate::policy::mask::Mask;
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
@@ -69,6 +70,9 @@ pub struct Lane {
     pub policy_version: String,
     pub sources: Vec<Source>,
     pub recipients: Vec<Program>,
+    /// Recipients that are no longer served; their places come behind those of
+    /// the others.
+    pub former: Vec<Former>,
     pub layout: RowLayout,
     /// Some source is joined with patrons; else there is no table.
     pub joins: bool,
@@ -200,6 +204,17 @@ pub struct Program {
     pub notices: bool,
 }
 
+/// A recipient that is no longer served, or no longer on a topic: it gets nothing
+/// more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// As the state names it: with the topic behind it where the recipient is
+    /// served on.
+    pub name: String,
+    pub topics: Vec<(String, OutputId)>,
+    pub what: What,
+}
+
 /// What must hold of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -235,6 +250,17 @@ pub enum Route {
         by: Ref,
         of: Vec<(String, OutputId)>,
     },
+}
+
+impl Route {
+    /// Whether some record of the recipient may go to an output.
+    #[must_use]
+    pub fn goes_to(&self, output: OutputId) -> bool {
+        match self {
+            Route::One(one) => *one == output,
+            Route::Each { of, .. } => of.iter().any(|(_, one)| *one == output),
+        }
+    }
 }
 
 /// A value that is replaced by its pseudonym.
@@ -389,6 +415,66 @@ impl Lane {
             prints: None,
             forgotten: Vec::new(),
         }
+    }
+
+    /// The name of a recipient, also of a former one, by its place.
+    #[must_use]
+    pub fn name_of(&self, recipient: u16) -> Option<&str> {
+        let place = usize::from(recipient);
+        match self.recipients.get(place) {
+            Some(program) => Some(&program.name),
+            None => self.former_at(recipient).map(|former| &*former.name),
+        }
+    }
+
+    /// The former recipient at a place.
+    #[must_use]
+    pub fn former_at(&self, recipient: u16) -> Option<&Former> {
+        let place = usize::from(recipient).checked_sub(self.recipients.len())?;
+        self.former.get(place)
+    }
+
+    /// Whether the recipient at a place is served.
+    #[must_use]
+    pub fn serves(&self, recipient: u16) -> bool {
+        usize::from(recipient) < self.recipients.len()
+    }
+
+    /// The place of the recipient that is served from a source by the kind of its
+    /// records.
+    #[must_use]
+    pub fn served(&self, name: &str, kind: &str) -> Option<u16> {
+        let mut programs = self.recipients.iter();
+        let place = programs.position(|program| {
+            let source = self.sources.get(program.source);
+            program.name == name && source.is_some_and(|source| source.kind.name == kind)
+        })?;
+        u16::try_from(place).ok()
+    }
+
+    /// Who has an output of a record of `kind`, and which one it is, by what its
+    /// row says; `None` where neither a recipient that is served nor a former one
+    /// is known of it.
+    #[must_use]
+    pub fn holder(&self, (name, topic): (&str, &str), kind: &str) -> Option<(u16, u16)> {
+        let recipient = recipient_of(name);
+        let own = |output: &OutputPlan| output.topic == topic && output.owner == recipient;
+        let output = u16::try_from(self.outputs.iter().position(own)?).ok()?;
+        let routed = |place: &u16| {
+            let program = &self.recipients[usize::from(*place)];
+            program.route.goes_to(OutputId(output))
+        };
+        if let Some(place) = self.served(name, kind).filter(routed) {
+            return Some((place, output));
+        }
+        let at = name_at(recipient, topic);
+        let called = |former: &&Former| former.name == name || former.name == at;
+        let mut former = self.former.iter().enumerate();
+        let (place, _) = former.find(|(_, former)| {
+            called(former) && former.topics.iter().any(|(known, _)| known == topic)
+        })?;
+        let place = u16::try_from(self.recipients.len() + place).ok()?;
+        Some((place, output))
     }
 
     /// The source that a transport means by `id`.

@@ -427,6 +427,13 @@ impl Pipeline {
         holding.map_or(0, |holding| holding.take_back_before(partition))
     }
 
+    /// What former recipients have, and are to have no longer, waits to be taken
+    /// back. Returns of how many records.
+    pub fn take_back_former(&mut self, partition: i32) -> usize {
+        let holding = self.desk.holding.as_mut();
+        holding.map_or(0, |holding| holding.take_back_former(&self.lane, partition))
+    }
+
     /// The partitions of which the batch changed what recipients have.
     #[must_use]
     pub fn changed(&self) -> BTreeSet<i32> {

@@ -5,6 +5,7 @@
 //! tells whether an output would be another one. Changes of a batch can be
 //! undone until its commit has returned.
 
+pub mod carry;
 mod part;
 mod row;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 
 use highway::{HighwayHash, HighwayHasher, Key as HashKey};
 
-pub use row::{Entries, Entry, More, Outcome, Row};
+pub use row::{Entries, Entry, FOREIGN, More, Outcome, Row};
 
 use part::Part;
 
@@ -153,12 +154,6 @@ impl State {
     pub fn restore(&mut self, partition: i32, key: RowKey, row: Option<(Row, u64)>) {
         let part = self.parts.entry(partition).or_default();
         part.restore(key, row);
-    }
-
-    /// The same for a row of a source that the lane does not have.
-    pub fn restore_foreign(&mut self, partition: i32, key: RowKey, mac: u64, value: &[u8]) {
-        let part = self.parts.entry(partition).or_default();
-        part.restore_foreign(key, mac, value);
     }
 
     /// Returns count and MACs of the rows of a partition.

@@ -117,7 +117,10 @@ impl Loader<'_> {
         });
         daemon.sources = sources.unwrap_or_default();
         Loaded {
-            policy: policy(kinds, law, drafts),
+            policy: Policy {
+                former: daemon.former.clone(),
+                ..policy(kinds, law, drafts)
+            },
             daemon,
             notes: Vec::new(),
         }
@@ -355,6 +358,7 @@ fn policy(kinds: Vec<Kind>, law: settings::Law, drafts: Vec<Draft>) -> Policy {
         disabled: of(disabled),
         other_purposes: law.other_purposes,
         successor_of: Arc::new(law.successor_of),
+        former: Vec::new(),
     };
     policy.canonical = canonical::render(&policy);
     policy.version = canonical::version(&policy.canonical);

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod detect;
 mod document;
 pub mod form;
+pub mod former;
 pub mod gate;
 pub mod known;
 pub mod lint;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalogue::{Kind, Role};
+use former::Former;
 use known::KnownNames;
 use recipient::Recipient;
 use term::Term;
@@ -53,6 +55,9 @@ pub struct Policy {
     /// By the ISIL of a library, those before it whose grants count for its
     /// patrons.
     pub successor_of: Arc<BTreeMap<String, Vec<String>>>,
+    /// Those that are no longer served, and may still have something. No part of
+    /// the version: they decide no record.
+    pub former: Vec<Former>,
 }
 
 impl Policy {

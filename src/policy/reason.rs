@@ -92,6 +92,8 @@ pub enum Reason {
     // Refused whole by the transport: a dead letter.
     /// The record lies in another partition than its key belongs in.
     Misplaced,
+    /// The recipient is no longer served, or not on this topic.
+    RecipientRemoved,
 }
 
 impl Reason {
@@ -134,6 +136,7 @@ impl Reason {
         Reason::ForeignKey,
         Reason::Unclear,
         Reason::Misplaced,
+        Reason::RecipientRemoved,
     ];
 
     /// The reason of this word.
@@ -184,6 +187,7 @@ impl Reason {
             Reason::ForeignKey => "foreign_key",
             Reason::Unclear => "unclear",
             Reason::Misplaced => "misplaced",
+            Reason::RecipientRemoved => "recipient_removed",
         }
     }
 
@@ -231,6 +235,7 @@ impl Reason {
                 "withheld; what the recipient has is taken back, or forgotten, as its `after` says"
             }
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
+            Reason::RecipientRemoved => "taken back, as `former` in zeef.toml says",
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
             Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
@@ -295,6 +300,7 @@ impl Reason {
             }
             Reason::Unclear => "a consent or an objection is not understood in full",
             Reason::Misplaced => "the record lies in another partition than its key belongs in",
+            Reason::RecipientRemoved => "the recipient is no longer served, or not on this topic",
         }
     }
 }

@@ -11,8 +11,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::document::{At, Mistake, Table, Value, kind_of, near};
+use super::former::{Former, WHATS};
 use super::mask::ArgValue;
-use super::name::{ENVIRONMENT, ISIL, KEBAB, NameForm, Secret};
+use super::name::{ENVIRONMENT, ISIL, KEBAB, NameForm, Secret, TOPIC};
 use super::pseudonym::{STATE_KEY, key_file};
 use super::term::{TERM_MAX, Term};
 
@@ -23,8 +24,11 @@ pub const MAIN_LANE: &str = "main";
 #[derive(Clone, Debug, Default)]
 pub struct DaemonSettings {
     pub kafka: KafkaSection,
-    /// At least one recipient each; every enabled recipient is in one of them.
+    /// Every enabled recipient is in one of them.
+    /// One without a recipient only where there are former recipients.
     pub lanes: Vec<Lane>,
+    /// Recipients that are no longer served, and may still have something.
+    pub former: Vec<Former>,
     /// By recipient.
     pub rates: BTreeMap<String, Rate>,
     pub limits: Limits,
@@ -597,9 +601,11 @@ fn patron_term(root: &Table<'_>) -> Term {
 /// Reads the whole of `zeef.toml` but for the defaults of masks, the patron's
 /// term and the sources.
 pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
+    let former = former(root);
     DaemonSettings {
         kafka: kafka(root, folder),
-        lanes: lanes(root, recipients),
+        lanes: lanes(root, recipients, !former.is_empty()),
+        former,
         rates: rates(root, recipients),
         limits: limits(root),
         sources: BTreeMap::new(),
@@ -618,7 +624,7 @@ pub(super) fn read(root: &Table<'_>, folder: &Path, recipients: &Recipients<'_>)
 /// The settings of a folder without `zeef.toml`.
 pub(super) fn defaults(folder: &Path, recipients: &Recipients<'_>) -> DaemonSettings {
     DaemonSettings {
-        lanes: spread(Vec::new(), recipients),
+        lanes: spread(Vec::new(), recipients, false),
         keys: KeySettings {
             directory: folder.join("keys"),
             ..KeySettings::default()
@@ -825,7 +831,50 @@ fn environment_name(table: &Table<'_>) -> Option<String> {
     None
 }
 
-fn lanes(root: &Table<'_>, recipients: &Recipients<'_>) -> Vec<Lane> {
+fn former(root: &Table<'_>) -> Vec<Former> {
+    let mut former = Vec::new();
+    let Some(table) = root.table("former", "former recipients by name") else {
+        return former;
+    };
+    for (name, value) in table.entries() {
+        if !(KEBAB.fits)(&name.value) {
+            let found = format!("former recipient `{}`", name.value);
+            table.mistake(name.line, found, KEBAB.expected);
+        }
+        match table.as_table(value, name.line) {
+            Some(inner) => former.extend(former_recipient(name.value, &inner)),
+            None => {
+                let found = format!("`{}` is {}", name.value, kind_of(value.get_ref()));
+                table.mistake(name.line, found, "a table: `topics` and `what`");
+            }
+        }
+    }
+    former
+}
+
+fn former_recipient(recipient: String, table: &Table<'_>) -> Option<Former> {
+    let expected = "the topics on which it has something";
+    let what_expected = "what becomes of what it has";
+    table.need("topics", expected, None);
+    table.need("what", what_expected, None);
+    let topics = table.texts("topics", expected);
+    let what = table.choice("what", &WHATS, what_expected);
+    for topic in topics.iter().flat_map(|topics| &topics.value) {
+        if !(TOPIC.fits)(&topic.value) {
+            let found = format!("topic `{}`", topic.value);
+            table.mistake(topic.line, found, TOPIC.expected);
+        }
+    }
+    table.finish();
+    let topics = topics?.value.into_iter().map(|topic| topic.value);
+    Some(Former {
+        recipient,
+        topics: topics.collect(),
+        what: what?.value,
+    })
+}
+
+fn lanes(root: &Table<'_>, recipients: &Recipients<'_>, former: bool) -> Vec<Lane> {
     let mut lanes = Vec::new();
     let mut taken = BTreeSet::new();
     if let Some(table) = root.table("lanes", "lanes by name") {
@@ -843,7 +892,7 @@ fn lanes(root: &Table<'_>, recipients: &Recipients<'_>) -> Vec<Lane> {
             }
         }
     }
-    spread(lanes, recipients)
+    spread(lanes, recipients, former)
 }
 
 fn lane(
@@ -881,23 +930,26 @@ fn lane(
 }
 
 /// Puts every recipient that no lane names into the main lane, and drops lanes
-/// without any.
-fn spread(mut lanes: Vec<Lane>, recipients: &Recipients<'_>) -> Vec<Lane> {
+/// without any; with `former` recipients those that are named stay, and one lane
+/// at least.
+fn spread(mut lanes: Vec<Lane>, recipients: &Recipients<'_>, former: bool) -> Vec<Lane> {
     let rest: Vec<String> = recipients
         .enabled
         .iter()
         .filter(|name| lanes.iter().all(|lane| !lane.recipients.contains(*name)))
         .cloned()
         .collect();
+    let named = !lanes.is_empty();
     match lanes.iter_mut().find(|lane| lane.name == MAIN_LANE) {
         Some(main) => main.recipients.extend(rest),
+        None if former && rest.is_empty() && named => {}
         None => lanes.push(Lane {
             name: MAIN_LANE.to_owned(),
             recipients: rest,
             workers: 1,
         }),
     }
-    lanes.retain(|lane| !lane.recipients.is_empty());
+    lanes.retain(|lane| former || !lane.recipients.is_empty());
     for lane in &mut lanes {
         lane.recipients.sort();
     }

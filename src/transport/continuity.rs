@@ -176,6 +176,10 @@ pub struct Mark {
     pub rows: RowSum,
     /// How many outputs recipients have, by recipient and topic.
     pub has: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The same by recipient and kind of record; empty where a version before
+    /// wrote the mark.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, BTreeMap<String, u64>>,
     /// The id of the cluster; empty where there is none.
     #[serde(default)]
     pub cluster: String,
@@ -582,6 +586,23 @@ pub fn compare_source(
 #[must_use]
 pub fn moved_back(trail: &Trail, group: Option<GroupOffset>) -> bool {
     group.is_some_and(|group| group.number.is_none() && group.offset < trail.next)
+}
+
+/// Returns where a lane goes on that takes over from another: of each source from
+/// where the one is that is further behind.
+#[must_use]
+pub fn behind(
+    one: &BTreeMap<String, Trail>,
+    other: &BTreeMap<String, Trail>,
+) -> BTreeMap<String, Trail> {
+    let mut all = one.clone();
+    for (topic, trail) in other {
+        match all.get(topic) {
+            Some(known) if known.next <= trail.next => {}
+            _ => drop(all.insert(topic.clone(), trail.clone())),
+        }
+    }
+    all
 }
 
 mod hex {

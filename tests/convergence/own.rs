@@ -120,8 +120,8 @@ fields      = { branch = { from = "branch" }, home = { from = "patron.membership
     ),
 ];
 
-/// What is only in a changed policy. It shows nothing of a patron's own: while it is
-/// in none, nobody takes back what it has.
+/// What is only in a changed policy: without it, the config says that what it has is
+/// taken back.
 const VISITOR: (&str, &str) = (
     "visitor",
     r#"

@@ -71,6 +71,12 @@ fn policy(changed: bool) -> Policy {
     let folder = tempfile::tempdir().expect("a folder");
     copy_folder(&root.join("config"), folder.path());
     own::write(&folder.path().join("recipients"), changed);
+    if !changed {
+        let former = "\n[former.visitor]\ntopics = [\"out.visitor\"]\nwhat = \"retract\"\n";
+        let path = folder.path().join("zeef.toml");
+        let text = std::fs::read_to_string(&path).expect("zeef.toml");
+        std::fs::write(&path, text + former).expect("write zeef.toml");
+    }
     let loaded = Policy::load(folder.path());
     let loaded = loaded.expect("a policy with the tests' own recipients");
     loaded.policy

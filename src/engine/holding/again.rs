@@ -2,6 +2,7 @@
 
 use super::anew::waits;
 use super::change::{Change, Count};
+use super::former::{self, Left};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
 use crate::engine::decide::letter;
 use crate::engine::gates::{Implied, Person, Refusal};
@@ -142,12 +143,21 @@ impl Holding {
             now_ms: now.ms(),
         };
         let mut entries = Entries::with_capacity(row.entries.len());
+        let removed = refusal.reason == Reason::RecipientRemoved;
         for known in &row.entries {
-            let counts = &mut tally.recipients[usize::from(known.recipient)].later;
-            if !known.lives() {
+            let served = lane.serves(known.recipient);
+            if !known.lives() || (served && removed) {
                 entries.keep(*known, &row);
                 continue;
             }
+            if !served {
+                match former::take_back(lane, (known, &row), &change, outbox) {
+                    Left::Stays => entries.keep(*known, &row),
+                    Left::TakenBack(entry) => entries.keep(entry, &row),
+                }
+                continue;
+            }
+            let counts = &mut tally.recipients[usize::from(known.recipient)].later;
             let (entry, count) = change.of(known.recipient, Some(known), outbox);
             if count == Count::Retracted {
                 counts.retracted[refusal.reason as usize] += 1;
@@ -157,7 +167,9 @@ impl Holding {
             }
         }
         let mut row = row.with(entries);
-        row.due_ms = i64::MAX;
+        if !removed {
+            row.due_ms = i64::MAX;
+        }
         self.keep(lane, (partition, key), row, None, outbox);
     }
 

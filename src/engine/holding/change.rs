@@ -25,6 +25,15 @@ pub(super) enum Count {
 }
 
 impl Change {
+    /// Returns what is left of an entry that was taken back for good.
+    pub(super) fn ended(&self, recipient: u16) -> Entry {
+        let reason = Some(self.refusal.reason);
+        let mut entry = Entry::without(recipient, Outcome::Retracted, reason);
+        entry.owed = false;
+        entry.facts = self.facts;
+        entry
+    }
+
     pub(super) fn of(
         &self,
         recipient: u16,

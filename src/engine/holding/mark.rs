@@ -9,6 +9,7 @@ use super::Holding;
 use crate::engine::gates::Refusal;
 use crate::engine::lane::Lane;
 use crate::engine::state::{Entry, Outcome, RowKey, text};
+use crate::policy::former;
 use crate::policy::reason::Reason;
 use crate::transport::commands::Commands;
 use crate::transport::continuity::{
@@ -199,6 +200,7 @@ impl Holding {
         let Some(mark) = self.mark(partition).cloned() else {
             return Ok(Vec::new());
         };
+        self.check_holders(partition)?;
         self.check_keys(&mark, partition)?;
         self.check_generation(lane, &mark)?;
         let there = self.state.sum(partition);
@@ -217,6 +219,24 @@ impl Holding {
             }
         );
         Ok(vec![finding(FindingKind::RowsDiffer, detail)])
+    }
+
+    /// Nobody may have something that the lane does not know: corrections and
+    /// erasures would never reach it. A start says so before, with what to do.
+    fn check_holders(&self, partition: i32) -> Result<(), Fault> {
+        let mut unknown = self.state.others_with(partition).filter(|(_, n)| *n > 0);
+        match unknown.next() {
+            None => Ok(()),
+            Some(((recipient, topic), count)) => Err(Fault::Stop(format!(
+                "`{recipient}` has {count} outputs on `{topic}`, and the lane no longer serves it \
+                 there: say in zeef.toml what becomes of them: {}",
+                former::lines(
+                    former::recipient_of(recipient),
+                    [topic.as_str()].into_iter()
+                )
+                .replace('\n', "; ")
+            ))),
+        }
     }
 
     /// A recipient's key may be another one only where that was asked for.
@@ -324,6 +344,7 @@ impl Holding {
             born_ms: before.as_ref().map_or(now_ms, |before| before.born_ms),
             rows: self.state.sum(partition),
             has: self.has(lane, partition),
+            kinds: self.kinds(lane, partition),
             cluster: position.cluster,
             sources: position.sources,
             outputs: position.outputs,
@@ -395,16 +416,29 @@ impl Holding {
             }
         };
         for ((recipient, output), count) in self.state.has(partition) {
-            let recipient = lane.recipients.get(usize::from(recipient));
             let output = lane.outputs.get(usize::from(output));
-            if let Some((recipient, output)) = recipient.zip(output) {
-                add(&recipient.name, &output.topic, count);
+            if let Some((recipient, output)) = lane.name_of(recipient).zip(output) {
+                add(recipient, &output.topic, count);
             }
         }
         for ((recipient, topic), count) in self.state.others_with(partition) {
             add(recipient, topic, count);
         }
         has
+    }
+
+    /// How many outputs recipients have of a partition, by name and kind.
+    fn kinds(&self, lane: &Lane, partition: i32) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut kinds = BTreeMap::<String, BTreeMap<String, u64>>::new();
+        for ((recipient, _), count) in self.state.has(partition) {
+            let program = lane.recipients.get(usize::from(recipient));
+            let source = program.and_then(|program| lane.sources.get(program.source));
+            if let (Some(name), Some(source), true) = (lane.name_of(recipient), source, count > 0) {
+                let of_recipient = kinds.entry(name.to_owned()).or_default();
+                *of_recipient.entry(source.kind.name.clone()).or_default() += count;
+            }
+        }
+        kinds
     }
 
     /// Returns the code that accepts a finding.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
-    Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Lane, MESSAGES_MAX, Masked,
-    Needed, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
+    Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Former, Lane, MESSAGES_MAX,
+    Masked, Needed, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC,
+    Source, Step,
 };
 use crate::engine::gates::{
     ConsentGate, Gates, Membership, Objections, Paper, Retention, Successors,
@@ -15,9 +16,9 @@ use crate::engine::shape::{Place, Shape, ShapeError};
 use crate::engine::speech::Speech;
 use crate::engine::table::RowLayout;
 use crate::json::page::Label;
-use crate::policy::Policy;
 use crate::policy::catalogue::{Kind, Role, Type};
 use crate::policy::form::Form;
+use crate::policy::former::name_at;
 use crate::policy::gate::Asked;
 use crate::policy::known::KnownNames;
 use crate::policy::mask::{Mask, Need};
@@ -26,6 +27,7 @@ use crate::policy::recipient::{
     Authorisation, FieldRef, OutputField, OutputValue, Projection, Recipient, SubField, Test,
     Topics,
 };
+use crate::policy::{self, Policy};
 use crate::transport::{OWN, OutputId, OutputPlan, OutputRole};
 
 /// No name that is known has this number.
@@ -83,6 +85,7 @@ impl Lane {
             policy_version: policy.version.clone(),
             sources: sources(policy, &recipients)?,
             recipients: Vec::with_capacity(recipients.len()),
+            former: Vec::new(),
             layout: RowLayout::default(),
             joins: false,
             limits: options.limits,
@@ -134,12 +137,59 @@ impl Lane {
         lane.share_messages();
         lane.share_tests();
         lane.share_answers();
+        for former in &policy.former {
+            lane.add_former(former);
+        }
         lane.dead_letters = lane.own_output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters);
         lane.state = lane.own_output(&format!("{STATE_TOPIC}{name}"), OutputRole::State);
         if lane.patron_source().is_some() {
             lane.patrons = Some(lane.own_output(PATRONS_TOPIC, OutputRole::Patrons));
         }
         Ok(lane)
+    }
+
+    /// Adds a former recipient: by its name, and by its name with each of its
+    /// topics. What it has on another topic than now, or of another kind, is
+    /// called so where the lane serves it.
+    fn add_former(&mut self, former: &policy::former::Former) {
+        let recipient = &former.recipient;
+        let is_served = self.recipients.iter().any(|one| one.name == *recipient);
+        let topics: Vec<(String, OutputId)> = former
+            .topics
+            .iter()
+            .map(|topic| (topic.clone(), self.former_output(recipient, topic)))
+            .collect();
+        for (topic, output) in &topics {
+            self.former.push(Former {
+                name: name_at(recipient, topic),
+                topics: vec![(topic.clone(), *output)],
+                what: former.what,
+            });
+        }
+        if !is_served {
+            self.former.insert(
+                self.former.len() - topics.len(),
+                Former {
+                    name: recipient.clone(),
+                    topics,
+                    what: former.what,
+                },
+            );
+        }
+    }
+
+    /// The output of a former recipient, which may be one that is still in use.
+    fn former_output(&mut self, recipient: &str, topic: &str) -> OutputId {
+        let own = |output: &OutputPlan| output.topic == topic && output.owner == *recipient;
+        match self.outputs.iter().position(own) {
+            Some(place) => OutputId(u16::try_from(place).unwrap_or(u16::MAX)),
+            None => self.output(OutputPlan {
+                topic: topic.to_owned(),
+                owner: recipient.to_owned(),
+                day_only: false,
+                role: OutputRole::Recipient,
+            }),
+        }
     }
 
     /// Adds an output that is for no recipient.
@@ -251,7 +301,11 @@ impl Lane {
 /// The sources of a lane: gates first, then what its recipients read.
 fn sources(policy: &Policy, recipients: &[&Recipient]) -> Result<Vec<Source>, ShapeError> {
     let used = |index: usize| recipients.iter().any(|r| r.source == index);
-    let keyed = recipients.iter().any(|r| policy.kinds[r.source].keyed);
+    // A lane that only has former recipients hears of erasures, too.
+    let keyed = match recipients.is_empty() {
+        true => !policy.former.is_empty(),
+        false => recipients.iter().any(|r| policy.kinds[r.source].keyed),
+    };
     let mut kinds: Vec<&Kind> = policy
         .kinds
         .iter()

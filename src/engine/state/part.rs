@@ -19,27 +19,17 @@ pub(super) struct Part {
     names: HashTable<u32>,
     patrons: HashTable<Patron>,
     held: usize,
-    /// All rows, those of sources that the lane does not have too.
+    /// All rows.
     sum: RowSum,
     /// How many outputs recipients have: by recipient and output, and by the
     /// names of those that the lane does not have.
     has: HashMap<(u16, u16), u64, foldhash::fast::RandomState>,
     others_have: BTreeMap<(String, String), u64>,
-    /// Rows of sources that the lane does not have.
-    foreign: HashMap<RowKey, Foreign, foldhash::fast::RandomState>,
     /// How many outputs each recipient has, by its place in the lane; those at
     /// the end that have none may be missing.
     sent: Vec<u64>,
     /// What the batch changed, oldest first.
     undo: Vec<(RowKey, Option<Taken>)>,
-}
-
-/// A row of a source that the lane does not have.
-#[derive(Debug)]
-struct Foreign {
-    mac: u64,
-    /// The recipients that have it, and the topics.
-    has: Vec<(String, String)>,
 }
 
 /// A row that was replaced or removed.
@@ -96,32 +86,10 @@ impl Part {
 
     pub(super) fn restore(&mut self, key: RowKey, row: Option<(Row, u64)>) {
         debug_assert!(self.undo.is_empty(), "a batch is open");
-        self.drop_foreign(key);
         drop(match row {
             Some((row, mac)) => self.set(key, row, mac),
             None => self.take(key),
         });
-    }
-
-    /// Sets a row of a source that the lane does not have.
-    pub(super) fn restore_foreign(&mut self, key: RowKey, mac: u64, value: &[u8]) {
-        self.restore(key, None);
-        let has = text::sent_to(value);
-        self.sum.add(mac);
-        for pair in &has {
-            *self.others_have.entry(pair.clone()).or_default() += 1;
-        }
-        self.foreign.insert(key, Foreign { mac, has });
-    }
-
-    fn drop_foreign(&mut self, key: RowKey) {
-        let Some(foreign) = self.foreign.remove(&key) else {
-            return;
-        };
-        self.sum.take(foreign.mac);
-        for pair in foreign.has {
-            self.others_have(pair, false);
-        }
     }
 
     fn others_have(&mut self, pair: (String, String), more: bool) {

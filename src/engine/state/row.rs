@@ -3,10 +3,14 @@
 use super::PatronRef;
 use crate::policy::reason::Reason;
 
+/// The place of a source that the lane does not have.
+pub const FOREIGN: u16 = u16::MAX;
+
 /// How one record stands with the recipients that it matters to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub patron: PatronRef,
+    /// Its place in the lane; [`FOREIGN`] where the lane does not have it.
     pub source: u16,
     pub offset: i64,
     /// When the record was first decided for its recipients, but for those of
@@ -28,6 +32,8 @@ pub struct More {
     /// The entries of recipients that the lane does not have, as they were
     /// written: kept for the day when somebody asks for them.
     pub others: Option<Box<str>>,
+    /// The kind of a record whose source the lane does not have.
+    pub kind: Option<Box<str>>,
 }
 
 /// How one record stands with one recipient.
@@ -94,6 +100,12 @@ impl Entry {
         matches!(self.outcome, Outcome::Released | Outcome::Forgotten)
     }
 
+    /// Whether the recipient has the very output that is of another entry, too.
+    #[must_use]
+    pub fn is_output_of(&self, other: &Entry) -> bool {
+        self.is_sent() && other.is_sent() && (self.output, self.key) == (other.output, other.key)
+    }
+
     /// When the term of the recipient is over that has it.
     #[must_use]
     pub fn until_ms(&self) -> i64 {
@@ -155,6 +167,12 @@ impl Row {
         self.more.as_ref()?.others.as_deref()
     }
 
+    /// The kind of its record, where the lane does not have the source.
+    #[must_use]
+    pub fn foreign_kind(&self) -> Option<&str> {
+        self.more.as_ref()?.kind.as_deref()
+    }
+
     /// The row with other entries, those of recipients that the lane has.
     #[must_use]
     pub fn with(&self, entries: Entries) -> Row {
@@ -201,6 +219,12 @@ impl Entries {
         self.entries.push(entry);
     }
 
+    /// Whether one of them is of the same output.
+    #[must_use]
+    pub fn has(&self, output: &Entry) -> bool {
+        self.entries.iter().any(|entry| entry.is_output_of(output))
+    }
+
     /// Adds an entry of `row`, or what became of it.
     pub fn keep(&mut self, entry: Entry, row: &Row) {
         self.push(entry, row.first_of(entry.recipient));
@@ -209,10 +233,15 @@ impl Entries {
     /// Puts the entries into a row, in place of its own.
     #[must_use]
     pub fn row(self, mut row: Row) -> Row {
-        let others = row.more.take().and_then(|more| more.others);
-        if others.is_some() || !self.firsts.is_empty() {
+        let more = row.more.take().map(|more| *more).unwrap_or_default();
+        let (others, kind) = (more.others, more.kind);
+        if others.is_some() || kind.is_some() || !self.firsts.is_empty() {
             let firsts = self.firsts;
-            row.more = Some(Box::new(More { firsts, others }));
+            row.more = Some(Box::new(More {
+                firsts,
+                others,
+                kind,
+            }));
         }
         row.first_ms = self.first_ms.unwrap_or(row.first_ms);
         row.entries = self.entries.into();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Entries, Entry, More, Outcome, PatronRef, Row, RowKey};
+use super::{Entries, Entry, FOREIGN, More, Outcome, PatronRef, Row, RowKey};
 use crate::engine::lane::Lane;
 use crate::json::write;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, Pseudonym};
@@ -70,8 +70,6 @@ pub fn bits(text: &[u8]) -> Option<u128> {
 pub enum Stored {
     /// A row that counts, and its MAC.
     Row(Row, u64),
-    /// One of a source that the lane does not have: it counts, and is kept.
-    Foreign(u64),
     /// The last word on a record that nobody has or is owed any more.
     Over,
     /// A row of the format before: its outputs have other keys.
@@ -106,7 +104,8 @@ fn body(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
     integer(out, FORMAT.into());
     text(out, "patron", &name(row.patron.0));
     let source = lane.sources.get(usize::from(row.source));
-    let source = source.map_or("", |source| source.kind.name.as_str());
+    let source = source.map(|source| source.kind.name.as_str());
+    let source = source.or_else(|| row.foreign_kind()).unwrap_or_default();
     out.extend_from_slice(b",\"source\":");
     write::string(out, source);
     number(out, "partition", partition.into());
@@ -138,11 +137,7 @@ fn body(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &Row) {
 }
 
 fn entry(out: &mut Vec<u8>, lane: &Lane, row: &Row, one: &Entry, facts: u64) {
-    let recipient = lane.recipients.get(usize::from(one.recipient));
-    write::string(
-        out,
-        recipient.map_or("", |recipient| recipient.name.as_str()),
-    );
+    write::string(out, lane.name_of(one.recipient).unwrap_or_default());
     out.extend_from_slice(b":{\"outcome\":\"");
     out.extend_from_slice(one.outcome.as_str().as_bytes());
     out.push(b'"');
@@ -258,7 +253,10 @@ pub fn read(
     if head.format < FORMAT {
         return Ok(match head.policy {
             Some(_) => Stored::BeforeMark,
-            None => read_row(lane, value)?.map_or(Stored::BeforeMark, Stored::Before),
+            None => match read_row(lane, value)? {
+                row if row.source == FOREIGN => Stored::BeforeMark,
+                row => Stored::Before(row),
+            },
         });
     }
     let (body, written) = continuity::split_mac(value).ok_or(TextError::Damaged)?;
@@ -268,29 +266,26 @@ pub fn read(
     if head.over {
         return Ok(Stored::Over);
     }
-    Ok(match read_row(lane, value)? {
-        Some(row) => Stored::Row(row, written),
-        None => Stored::Foreign(written),
-    })
+    Ok(Stored::Row(read_row(lane, value)?, written))
 }
 
-/// Reads a row, whatever its format. `None` where it is of a source that the lane
-/// does not have.
-fn read_row(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
+/// Reads a row, whatever its format.
+fn read_row(lane: &Lane, value: &[u8]) -> Result<Row, TextError> {
     let row: RowText<'_> = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
     let source = lane.sources.iter();
     let mut source = source.map(|source| &source.kind.name);
-    let Some(source) = source.position(|name| *name == row.source) else {
-        return Ok(None);
-    };
+    let source = source.position(|name| *name == row.source);
+    let source = source.and_then(|source| u16::try_from(source).ok());
     let patron = bits(row.patron.as_bytes()).ok_or(TextError::Damaged)?;
     let mut read = Vec::with_capacity(row.to.len());
     let mut others = Vec::new();
     let facts = number_of(&row.facts)?;
     for (recipient, text) in row.to {
-        match read_entry(lane, &recipient, text, (facts, row.first_ms))? {
-            Some(found) => read.push(found),
-            None => {
+        let name = (recipient.as_str(), row.source.as_str());
+        match read_entry(lane, name, text, (facts, row.first_ms))? {
+            Read::Known(entry, first_ms) => read.push((entry, first_ms)),
+            Read::Ended => {}
+            Read::Other => {
                 if !others.is_empty() {
                     others.push(b',');
                 }
@@ -301,6 +296,12 @@ fn read_row(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
         }
     }
     read.sort_unstable_by_key(|(entry, _): &(Entry, i64)| entry.recipient);
+    if read
+        .windows(2)
+        .any(|two| two[0].0.recipient == two[1].0.recipient)
+    {
+        return Err(TextError::Damaged);
+    }
     let mut entries = Entries::with_capacity(read.len());
     for (entry, first_ms) in read {
         entries.push(entry, first_ms);
@@ -309,16 +310,19 @@ fn read_row(lane: &Lane, value: &[u8]) -> Result<Option<Row>, TextError> {
     let more = More {
         firsts: Vec::new(),
         others: (!others.is_empty()).then(|| others.into()),
+        kind: source.is_none().then(|| row.source.into()),
     };
-    Ok(Some(entries.row(Row {
+    // Time changes nothing of what the lane does not decide.
+    let due_ms = row.due_ms.filter(|_| source.is_some());
+    Ok(entries.row(Row {
         patron: PatronRef(patron),
-        source: u16::try_from(source).unwrap_or(u16::MAX),
+        source: source.unwrap_or(FOREIGN),
         offset: row.offset,
         first_ms: row.first_ms,
-        due_ms: row.due_ms.unwrap_or(i64::MAX),
+        due_ms: due_ms.unwrap_or(i64::MAX),
         entries: Box::default(),
         more: Some(Box::new(more)),
-    })))
+    }))
 }
 
 /// The recipients that have a record, and on which topics, as its row says.
@@ -346,6 +350,25 @@ fn sent_on(entry: EntryText) -> Option<String> {
     entry.topic.filter(|_| sent)
 }
 
+/// Whether a row is the last word on a record.
+pub(super) fn is_over(value: &[u8]) -> bool {
+    read_head(value).is_ok_and(|head| head.over)
+}
+
+/// Checks that a row is as it was written under `key`.
+///
+/// # Errors
+///
+/// [`TextError`], as for a row of a format before, which has no MAC.
+pub(super) fn check_mac(prints: &Fingerprinter, key: &[u8], value: &[u8]) -> Result<(), TextError> {
+    read_head(value)?;
+    let (body, written) = continuity::split_mac(value).ok_or(TextError::Damaged)?;
+    match prints.record(Some(key), Some(body)) == written {
+        true => Ok(()),
+        false => Err(TextError::Damaged),
+    }
+}
+
 /// Reads what any row begins with.
 pub(super) fn read_head(value: &[u8]) -> Result<Head, TextError> {
     let head: Head = serde_json::from_slice(value).map_err(|_| TextError::Damaged)?;
@@ -371,27 +394,39 @@ pub fn read_key(key: Option<&[u8]>) -> Result<RowKey, TextError> {
     Ok(RowKey(bits))
 }
 
-/// An entry, and when the record was first decided for it; of its row are given
-/// the facts and the same time. None for a recipient or a topic that the lane no
-/// longer has.
+/// What is read of a recipient in a row.
+enum Read {
+    /// Its entry, and when the record was first decided for it.
+    Known(Entry, i64),
+    /// The lane does not know it, and nothing follows from it any more.
+    Ended,
+    /// The lane does not know it.
+    Other,
+}
+
+/// Reads an entry of a recipient, and of the kind of its record; of its row are
+/// given the facts, and when it was first decided.
 fn read_entry(
     lane: &Lane,
-    recipient: &str,
+    (name, kind): (&str, &str),
     text: &RawValue,
     (facts, first_ms): (u64, i64),
-) -> Result<Option<(Entry, i64)>, TextError> {
-    let mut names = lane.recipients.iter().map(|program| &program.name);
-    let Some(recipient) = names.position(|name| name == recipient) else {
-        return Ok(None);
-    };
+) -> Result<Read, TextError> {
     let read: EntryText = serde_json::from_str(text.get()).map_err(|_| TextError::Damaged)?;
     let outcome = Outcome::named(&read.outcome).ok_or(TextError::Damaged)?;
     let sent = matches!(outcome, Outcome::Released | Outcome::Forgotten);
-    let mut entry = Entry::without(
-        u16::try_from(recipient).unwrap_or(u16::MAX),
-        outcome,
-        read.reason.as_deref().and_then(Reason::named),
-    );
+    let holder = if sent {
+        let topic = read.topic.as_deref().ok_or(TextError::Damaged)?;
+        lane.holder((name, topic), kind)
+    } else {
+        lane.served(name, kind).map(|recipient| (recipient, 0))
+    };
+    let Some((recipient, output)) = holder else {
+        let ended = matches!(outcome, Outcome::Withheld | Outcome::Retracted) && read.is_final;
+        return Ok(if ended { Read::Ended } else { Read::Other });
+    };
+    let reason = read.reason.as_deref().and_then(Reason::named);
+    let mut entry = Entry::without(recipient, outcome, reason);
     let first_ms = read.first_ms.unwrap_or(first_ms);
     entry.owed = !read.is_final;
     entry.facts = match &read.facts {
@@ -399,12 +434,7 @@ fn read_entry(
         None => facts,
     };
     if sent {
-        let topic = read.topic.ok_or(TextError::Damaged)?;
-        let mut topics = lane.outputs.iter().map(|output| &output.topic);
-        let Some(output) = topics.position(|known| *known == topic) else {
-            return Ok(None);
-        };
-        entry.output = u16::try_from(output).unwrap_or(u16::MAX);
+        entry.output = output;
         let key = read.key.ok_or(TextError::Damaged)?;
         entry.key = bits(key.as_bytes()).ok_or(TextError::Damaged)?;
     }
@@ -415,7 +445,7 @@ fn read_entry(
     if outcome == Outcome::Held {
         entry.time_ms = read.held_ms.unwrap_or(first_ms);
     }
-    Ok(Some((entry, first_ms)))
+    Ok(Read::Known(entry, first_ms))
 }
 
 fn number_of(hex: &str) -> Result<u64, TextError> {

@@ -92,7 +92,7 @@ pub use compare::Finding;
 pub use forget::{Forgotten, forget};
 pub use lane::DirectoryTransport;
 
-use super::continuity::{Fingerprinter, KeyPrint};
+use super::continuity::{Fingerprinter, KeyPrint, MARK_KEY};
 use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
 /// A directory has one partition of each source, with this number.
@@ -303,6 +303,75 @@ impl Directory {
         let store = self.store();
         let lanes = store.committed.lanes.values();
         lanes.flat_map(|trails| trails.keys().cloned()).collect()
+    }
+
+    /// Returns the newest mark of each lane's state, by topic: also of lanes that
+    /// nobody runs any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where a state cannot be read.
+    pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
+        let store = self.store();
+        let mut marks = BTreeMap::new();
+        for topic in store.committed.state.keys() {
+            let (mut reader, end) = store.open_state(topic)?;
+            each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
+                if row.key == Some(MARK_KEY) {
+                    marks.insert(topic.clone(), row.value.unwrap_or_default().to_vec());
+                }
+            })?;
+        }
+        Ok(marks)
+    }
+
+    /// Hands each row of each lane's state to `take`, by topic, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where a state cannot be read.
+    pub fn rows(&self, take: &mut dyn FnMut(&str, Output<'_>)) -> Result<(), Fault> {
+        let store = self.store();
+        for topic in store.committed.state.keys() {
+            let (mut reader, end) = store.open_state(topic)?;
+            each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
+                take(topic, row);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows to states, by topic, and has lanes go on where others are that
+    /// are further behind, all or nothing: `follows` has who takes over from whom.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn rearrange(
+        &self,
+        rows: &BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>,
+        follows: &BTreeSet<(String, String)>,
+    ) -> Result<(), Fault> {
+        let mut lines = BTreeMap::new();
+        for (topic, rows) in rows {
+            let lines: &mut Vec<u8> = lines.entry(topic.as_str()).or_default();
+            for (key, value) in rows {
+                let row = Output {
+                    output: OutputId(0),
+                    partition: Some(PARTITION),
+                    key: Some(key),
+                    value: Some(value),
+                };
+                output::write_line(lines, &row).map_err(|why| Fault::Stop(why.to_owned()))?;
+            }
+        }
+        let written = lines.iter().map(|(topic, lines)| output::Written {
+            name: topic,
+            state: true,
+            lines,
+            nulls: false,
+        });
+        self.store().rearrange(written, follows)
     }
 
     /// Whether something was written here, by whatever lane.

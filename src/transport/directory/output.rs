@@ -116,7 +116,7 @@ pub(super) fn name_of(output: &OutputPlan) -> String {
 }
 
 /// Appends `{"key":...,"value":...}` and a line end.
-fn write_line(line: &mut Vec<u8>, output: &Output<'_>) -> Result<(), &'static str> {
+pub(super) fn write_line(line: &mut Vec<u8>, output: &Output<'_>) -> Result<(), &'static str> {
     let key = output.key.map(std::str::from_utf8).transpose();
     let key = key.map_err(|_| "its key is not UTF-8")?;
     let value = output.value.unwrap_or(b"null");

@@ -4,7 +4,7 @@
 //! module says what holds between any two of them. The store knows no records.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::output::Written;
 use super::reader::Reader;
 use super::{DirectorySettings, stop};
 use crate::transport::Fault;
-use crate::transport::continuity::{Fingerprinter, Trail};
+use crate::transport::continuity::{Fingerprinter, Trail, behind};
 
 /// The outputs and positions of all lanes of a directory.
 pub(super) struct Store {
@@ -167,6 +167,32 @@ impl Store {
         known.extend(positions);
         committed.taken_back |= outputs.iter().any(|output| output.nulls && !output.state);
         let appends = self.plan(&outputs, &mut committed)?;
+        self.carry_out(&Journal {
+            appends,
+            committed,
+            ..Journal::default()
+        })
+    }
+
+    /// Appends to states, and has a lane go on where another is that is further
+    /// behind, for each of `follows` (who takes over, from whom).
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub(super) fn rearrange<'a>(
+        &mut self,
+        states: impl Iterator<Item = Written<'a>>,
+        follows: &BTreeSet<(String, String)>,
+    ) -> Result<(), Fault> {
+        self.recover()?;
+        let states: Vec<Written<'a>> = states.collect();
+        let mut committed = self.next();
+        for (to, from) in follows {
+            let (known, other) = (self.positions(to), self.positions(from));
+            committed.lanes.insert(to.clone(), behind(&known, &other));
+        }
+        let appends = self.plan(&states, &mut committed)?;
         self.carry_out(&Journal {
             appends,
             committed,

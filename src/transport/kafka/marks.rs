@@ -1,7 +1,7 @@
 //! The marks of a worker's partitions on Kafka: what is compared with them, and
 //! what they say of sources, outputs and the group.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -364,7 +364,8 @@ impl KafkaTransport {
 
     fn ends_of_outputs(&self) -> Option<BTreeMap<String, Vec<i64>>> {
         let mut places = Vec::new();
-        for (_, topic) in self.outlet.outputs() {
+        let topics: BTreeSet<&str> = self.outlet.outputs().map(|(_, topic)| topic).collect();
+        for topic in topics {
             let Found::Partitions(partitions) = look_up(&self.observer, topic) else {
                 return None;
             };

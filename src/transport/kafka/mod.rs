@@ -21,6 +21,7 @@ pub mod repaired;
 mod settings;
 mod stale;
 mod start;
+pub mod states;
 mod sweep;
 pub mod topics;
 pub mod tuning;
