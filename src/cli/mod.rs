@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod arguments;
+mod ask;
 mod bench;
 mod check;
 mod compact;
@@ -27,6 +28,7 @@ pub mod logging;
 mod message;
 mod phrase;
 mod project;
+mod refill;
 mod run;
 mod screen;
 mod summary;
@@ -41,7 +43,7 @@ use clap::{Parser, Subcommand};
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
     DemoArguments, ExplainArguments, ForgetArguments, GenerateArguments, HoldsArguments,
-    KeysArguments, ListArguments, ProjectArguments, RunArguments, TopicsArguments,
+    KeysArguments, ListArguments, ProjectArguments, RefillArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -82,6 +84,7 @@ enum Command {
     Topics(TopicsArguments),
     Compact(CompactArguments),
     Accept(AcceptArguments),
+    Refill(RefillArguments),
     Forget(ForgetArguments),
     Check(CheckArguments),
     List(ListArguments),
@@ -118,6 +121,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Accept(arguments) => accept::run(arguments, &mut screen),
+        Command::Refill(arguments) => refill::run(arguments, &mut screen),
         Command::Forget(arguments) => forget::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),

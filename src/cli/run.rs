@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -16,8 +17,10 @@ use crate::daemon::topics::Survey;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
 use crate::transport::Stop;
+use crate::transport::commands::Commands;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::commands::{self, CommandsError};
 
 /// Runs until it is asked to stop, or its input ends.
 ///
@@ -36,7 +39,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Some(_) => "",
         None => loaded.daemon.kafka.topic_prefix.as_str(),
     };
-    let lanes = run::lanes(&loaded, &keys, prefix)
+    let mut lanes = run::lanes(&loaded, &keys, prefix)
         .map_err(|error| Failure::Config(format!("the policy cannot be compiled: {error}")))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -50,6 +53,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Some(root) => World::Directory(in_directory(root, arguments, (&loaded, &keys), &lanes)?),
         None => on_kafka(arguments, &loaded)?,
     };
+    let commands = Arc::new(commands(&world)?);
+    for lane in &mut lanes {
+        lane.take_commands(&commands);
+    }
     let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
     Ok(match outcome {
         Outcome::Stopped | Outcome::AtEnd => Exit::Fine,
@@ -62,6 +69,17 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             Exit::Stopped
         }
     })
+}
+
+/// Reads what operators asked for.
+fn commands(world: &World) -> anyhow::Result<Commands> {
+    match world {
+        World::Kafka { settings, .. } => commands::read(settings).map_err(|error| match error {
+            CommandsError::Topic(error) => error.into(),
+            other => Failure::Config(other.to_string()).into(),
+        }),
+        World::Directory(directory) => Ok(directory.commands()?),
+    }
 }
 
 /// Opens a directory, and looks whether all that it needs is there.

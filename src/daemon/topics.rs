@@ -13,6 +13,7 @@ use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
+use crate::transport::commands::COMMANDS_TOPIC;
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
 use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
@@ -25,6 +26,8 @@ pub const FOREVER: i64 = -1;
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;
+/// What the topic of commands is for: it has one partition.
+const COMMANDS_ROLE: &str = "commands";
 
 /// What a setting of a topic must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +128,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         }
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
+    planned.push(commands());
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
@@ -205,6 +209,26 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
     }
 }
 
+/// What operators ask of lanes: an order in one partition, kept for ever.
+fn commands() -> Planned {
+    let why = "what an operator accepted or asked for counts for every later start";
+    Planned {
+        name: COMMANDS_TOPIC.to_owned(),
+        role: COMMANDS_ROLE,
+        joined: false,
+        follows: Vec::new(),
+        rules: vec![
+            (
+                "cleanup.policy",
+                Rule::Is("delete"),
+                "commands have no keys",
+            ),
+            ("retention.ms", Rule::AtLeast(FOREVER), why),
+            ("retention.bytes", Rule::AtLeast(FOREVER), why),
+        ],
+    }
+}
+
 /// The state of a lane: a row lies in the partition of its record's number.
 fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
     let fed: Vec<&Kind> = policy
@@ -223,7 +247,15 @@ fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
         role: "state",
         joined: false,
         follows: read.map(|kind| kind.topic.clone()).collect(),
-        rules: compacted("a row counts only as it was written last").to_vec(),
+        rules: [
+            &compacted("a row counts only as it was written last")[..],
+            &[(
+                "message.timestamp.type",
+                Rule::Is("LogAppendTime"),
+                "the broker's clock is compared with that of each machine",
+            )],
+        ]
+        .concat(),
     }
 }
 
@@ -343,7 +375,9 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.role.starts_with("source") {
+                let partitions = if planned.role == COMMANDS_ROLE {
+                    1
+                } else if planned.role.starts_with("source") {
                     joined.unwrap_or(default)
                 } else {
                     let followed = self.followed(planned);
@@ -447,6 +481,12 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             refusals.extend(self.misfit(settings, planned, found.partitions));
+            if planned.role == COMMANDS_ROLE && found.partitions != 1 {
+                refusals.push(format!(
+                    "topic `{name}` ({}) has {} partitions, expected 1: commands have one order",
+                    planned.role, found.partitions
+                ));
+            }
             if planned.joined {
                 joined.push((planned.name.as_str(), found.partitions));
             }
@@ -497,6 +537,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     for planned in plan(loaded) {
         let operation = match planned.role {
             "state" => "Read --operation Write",
+            COMMANDS_ROLE => "Read",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -517,6 +558,14 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
     ));
     let mut parties = vec![("zeef itself".to_owned(), own)];
+    let topic = settings.topic(COMMANDS_TOPIC);
+    let operator = format!(
+        "--operation Read --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
+    );
+    parties.push((
+        "operators (zeef accept, refill, keys rotate)".to_owned(),
+        vec![allow("operator", operator)],
+    ));
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -571,6 +620,7 @@ mod tests {
             "out.statistics",
             "zeef.dead-letters",
             "zeef.state.main",
+            "zeef.commands",
         ] {
             assert!(names.contains(&name), "{names:?}");
         }

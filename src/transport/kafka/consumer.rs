@@ -542,6 +542,12 @@ impl Intake {
         parts.filter(move |part| part.place.1 == partition)
     }
 
+    /// How many partitions the largest source has.
+    pub(super) fn partitions(&self) -> i32 {
+        let counts = self.sources.iter().map(|source| source.partitions);
+        counts.max().unwrap_or(0)
+    }
+
     /// All partitions.
     pub(super) fn all_parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter()
@@ -706,9 +712,14 @@ pub(super) fn check_count(source: &Source, partitions: i32) -> Result<(), Fault>
     if partitions <= source.partitions {
         return Ok(());
     }
-    Err(Fault::Stop(format!(
-        "topic `{}` has {partitions} partitions, had {}: stop all workers, then start with `run \
+    Err(added(source, source.partitions, partitions))
+}
+
+/// Says that a source has more partitions than it had.
+pub(super) fn added(source: &Source, had: i32, has: i32) -> Fault {
+    Fault::Stop(format!(
+        "topic `{}` has {has} partitions, had {had}: stop all workers, then start with `run \
          --accept-partitions`",
-        source.topic, source.partitions
-    )))
+        source.topic
+    ))
 }

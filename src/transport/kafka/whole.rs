@@ -33,6 +33,19 @@ pub fn read_whole(
     name: &str,
     take: &mut dyn FnMut(Output<'_>),
 ) -> Result<bool, TopicError> {
+    read_offsets(settings, name, &mut |_, message| take(message))
+}
+
+/// The same, with the offset of each message.
+///
+/// # Errors
+///
+/// As [`read_whole`].
+pub fn read_offsets(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(i64, Output<'_>),
+) -> Result<bool, TopicError> {
     let found = describe(settings, &[name])?;
     let Some(Some(found)) = found.get(name) else {
         return Ok(false);
@@ -57,12 +70,13 @@ pub fn read_whole(
             Some(Ok(message)) => {
                 heard = Instant::now();
                 if open.contains(&message.partition()) {
-                    take(Output {
+                    let output = Output {
                         output: OutputId(0),
                         partition: Some(message.partition()),
                         key: message.key(),
                         value: message.payload(),
-                    });
+                    };
+                    take(message.offset(), output);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
