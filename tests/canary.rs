@@ -150,7 +150,9 @@ fn nothing_the_process_says_carries_a_value() {
             );
         }
         let mut text = lines.join("\n").into_bytes();
-        text.extend_from_slice(b"\n\xff");
+        // A gate's line that names nobody would stop the lane.
+        text.extend_from_slice(format!("\n{{\"key\":\"{CANARY}-k\",").as_bytes());
+        text.push(0xff);
         text.extend_from_slice(CANARY.as_bytes());
         text.push(b'\n');
         fs::write(root.join(format!("in/{source}.ndjson")), text).unwrap();

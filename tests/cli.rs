@@ -359,7 +359,7 @@ fn two_objections_on_one_line_are_heard_of_both_patrons() {
     write("objection", &[both]);
     let words = ["run", "--directory", work.to_str().unwrap()];
     check(&with(&words), 0, &[]);
-    let out = fs::read_to_string(work.join("out/out.statistics.ndjson")).unwrap();
+    let out = fs::read_to_string(work.join("out/statistics/out.statistics.ndjson")).unwrap();
     assert_eq!(out.lines().count(), 1, "only p3 did not object");
     let mut objections = fs::read(work.join("in/objection.ndjson")).unwrap();
     objections.extend_from_slice(b"{\"value\":}\n");

@@ -1,29 +1,66 @@
-//! `zeef accept`: a run goes on in spite of one finding.
+//! `zeef accept`: a start goes on in spite of findings.
 
 use std::io::Write as _;
 
 use super::arguments::AcceptArguments;
-use super::directory;
-use super::exit::Exit;
+use super::ask::Place;
+use super::config;
+use super::exit::{Exit, Failure};
 use super::screen::Screen;
+use crate::transport::commands::{Command, is_code};
+use crate::transport::directory::Directory;
 
-/// Accepts the finding that has the code now.
+/// Accepts the findings that have these codes, from the next start on.
 ///
 /// # Errors
 ///
-/// No finding has this code, or the directory cannot be read.
+/// What is no code, or a Kafka or a directory that does not take it.
 pub(super) fn run(arguments: &AcceptArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
-    let settings = directory::settings(&arguments.directory, &arguments.config.config)?;
-    let directory = directory::open(settings)?;
-    let code = arguments.code.trim().to_lowercase();
-    match directory.accept(&code, arguments.reason.trim())? {
-        Some(finding) => {
-            writeln!(screen, "accepted: {}", finding.text)?;
-            Ok(Exit::Fine)
-        }
-        None => anyhow::bail!(
-            "nothing that was found now has the code `{code}`: a code is for one finding, and for as \
-             long as nothing else was committed; run zeef again to see what it finds"
-        ),
+    let codes: Vec<String> = arguments
+        .codes
+        .iter()
+        .map(|code| code.trim().to_lowercase())
+        .collect();
+    if let Some(code) = codes.iter().find(|code| !is_code(code)) {
+        return Err(Failure::Usage(format!(
+            "`{code}` is no code: expected 10 or 12 digits and letters, as the message of a run has them"
+        ))
+        .into());
     }
+    let loaded = config::load(&arguments.config.config)?;
+    let directory = arguments.directory.as_deref();
+    let place = Place::find(&loaded, &arguments.config, &arguments.brokers, directory)?;
+    let left = match &place {
+        Place::Directory(directory) => {
+            in_directory(directory, (&codes, &arguments.reason), screen)?
+        }
+        Place::Kafka(_) => codes,
+    };
+    let commands = left.iter().cloned().map(|code| Command::Accept { code });
+    place.give(commands.collect(), &arguments.reason)?;
+    for code in &left {
+        writeln!(
+            screen,
+            "{code}: written down; the next start goes on if that is what it finds, and stops at \
+             anything else"
+        )?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// Accepts what the files themselves show. Returns the other codes: those of
+/// findings that only a run makes.
+fn in_directory(
+    directory: &Directory,
+    (codes, reason): (&[String], &str),
+    screen: &mut Screen,
+) -> anyhow::Result<Vec<String>> {
+    let mut left = Vec::new();
+    for code in codes {
+        match directory.accept(code, reason.trim())? {
+            Some(finding) => writeln!(screen, "accepted: {}", finding.text)?,
+            None => left.push(code.clone()),
+        }
+    }
+    Ok(left)
 }

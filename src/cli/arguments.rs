@@ -231,51 +231,93 @@ pub struct CompactArguments {
     pub directory: PathBuf,
 }
 
-/// Go on in spite of one finding
+/// Go on in spite of findings
 ///
 /// A start that finds something lost or changed says what, what would follow, and
-/// a code. The code accepts that finding and no other; it is of no use once
-/// something was committed. What was accepted, and why, stays in .zeef/accepted.
+/// a code. A code accepts that finding and no other, for all processes; it is of no
+/// use once something was committed. On Kafka it is written to the topic
+/// zeef.commands; in a directory to .zeef, beside the reason.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  zeef accept 7k2m9x4c0qrt --directory /srv/zeef --reason 'restored by hand, see ticket 12'
+  zeef accept 7k2m9x4c0qrt --reason 'restored by hand, see ticket 12'
+  zeef accept 7k2m9x4c0qrt --directory /srv/zeef --reason 'the same, in a directory'
 
-Exit codes: 0 accepted, 1 nothing that was found has this code, 70 the folder is no
-directory of zeef, 75 a run has it, 78 the config is wrong.")]
+Exit codes: 0 written down, 1 Kafka does not answer, 2 that is no code, 70 the folder is
+no directory of zeef, 75 a run has it, 78 the config is wrong.")]
 pub struct AcceptArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
-    /// As it stands in the message
-    #[arg(value_name = "CODE")]
-    pub code: String,
-    /// The folder with in/, out/ and .zeef/
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// As they stand in the message
+    #[arg(value_name = "CODE", required = true)]
+    pub codes: Vec<String>,
+    /// The folder with in/, out/ and .zeef/, where there is no Kafka
     #[arg(long, value_name = "DIR")]
-    pub directory: PathBuf,
-    /// Why; kept beside the finding
+    pub directory: Option<PathBuf>,
+    /// Why; kept beside the code
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+}
+
+/// Send again all that a recipient has
+///
+/// For a topic, or a file, that was lost and made anew: the next start sends
+/// every output that the recipient has under the same key, with the value that its
+/// record has now, before it goes on.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef refill statistics --reason 'the topic was deleted by mistake'
+
+Exit codes: 0 written down, 1 Kafka does not answer, 2 there is no such recipient, 75 a
+run has the directory, 78 the config is wrong.")]
+pub struct RefillArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The recipient
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Why; kept beside it
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
 }
 
 /// Begin a lane anew, without knowing what its recipients have
 ///
-/// Its positions and its state are removed; the next run reads all input from its
-/// beginning, and sends again what recipients may have. What it does not send again
-/// stays with them: zeef can never take it back, and says how much they have.
+/// Its positions and its state are removed, while no process runs it; the next run
+/// reads all input from its beginning, and sends again what recipients may have.
+/// What it does not send again stays with them: zeef can never take it back, and
+/// says how much they have.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
+  zeef forget main --dry-run
+  zeef forget main --reason 'the state topic was lost'
   zeef forget main --directory /srv/zeef
 
-Exit codes: 0 forgotten, 2 there is no such lane, 70 the folder cannot be written, 75
-a run has it, 78 the config is wrong.")]
+Exit codes: 0 forgotten, 1 Kafka does not answer: do it again, 2 there is no such lane,
+70 the folder cannot be written, 75 a run has the lane, 78 the config is wrong.")]
 pub struct ForgetArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
     /// The lane
     #[arg(value_name = "LANE")]
     pub lane: String,
-    /// The folder with in/, out/ and .zeef/
+    /// The folder with in/, out/ and .zeef/, where there is no Kafka
     #[arg(long, value_name = "DIR")]
-    pub directory: PathBuf,
+    pub directory: Option<PathBuf>,
+    /// Why; kept on the topic zeef.commands
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["directory", "dry_run"])]
+    pub reason: Option<String>,
+    /// Only say what it would do
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Check the config: every mistake of every file, or what the policy says
@@ -599,9 +641,41 @@ pub enum KeysCommand {
   zeef keys new zeef.state
   zeef keys new --all             one for each recipient that has none, and the state")]
     New(KeysNewArguments),
+    /// Move the outputs of a recipient to a new key
+    ///
+    /// The key that is there is kept beside the new one, as NAME.key.ID. The next
+    /// start takes back every output under the old key and sends it under the new
+    /// one. Without this a start with another key is refused, as a recipient would
+    /// have two pseudonyms for one patron.
+    #[command(after_help = "Examples:
+  zeef keys rotate statistics --reason 'yearly'
+  zeef keys rotate statistics --reason 'the new key is in place already' --in-place")]
+    Rotate(KeysRotateArguments),
     /// Show the key of each recipient and of the state: its id and where it
     /// lies; never the key
     List(KeysListArguments),
+}
+
+/// Whose key is replaced.
+#[derive(Args, Clone, Debug)]
+pub struct KeysRotateArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The recipient
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Why; kept beside it
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// The key that is there is the new one already (as from an environment
+    /// variable): make none
+    #[arg(long)]
+    pub in_place: bool,
 }
 
 /// Whose key is made.

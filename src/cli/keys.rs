@@ -1,20 +1,26 @@
 //! `zeef keys`: make a recipient's key or that of the state, and list which
 //! there are.
 //!
-//! Never shows a secret, and never replaces a key.
+//! Never shows a secret, and replaces a key only where that is asked for by name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::engine::holding::print_of;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, STATE_KEY};
+use crate::policy::pseudonym::{Key, KeyRing, STATE_KEY};
 use crate::policy::settings::SecretSource;
+use crate::transport::commands::Command;
 
-use super::arguments::{KeysArguments, KeysCommand, KeysListArguments, KeysNewArguments};
+use super::arguments::{
+    KeysArguments, KeysCommand, KeysListArguments, KeysNewArguments, KeysRotateArguments,
+};
+use super::ask::Place;
 use super::config::load;
+use super::directory;
 use super::exit::{Exit, Failure};
 use super::key::{Keys, is_missing};
 use super::screen::{BAD, FAINT, Screen};
@@ -23,8 +29,98 @@ use super::table::{Cell, Table};
 pub(super) fn run(arguments: &KeysArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     match &arguments.command {
         KeysCommand::New(arguments) => new(arguments, screen),
+        KeysCommand::Rotate(arguments) => rotate(arguments, screen),
         KeysCommand::List(arguments) => list(arguments, screen),
     }
+}
+
+/// Asks for another key of a recipient's outputs, and puts it in place.
+///
+/// The command comes first: where this is broken off, the key in use is either the
+/// old one, or one that was asked for.
+fn rotate(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+    let loaded = load(&arguments.config.config)?;
+    let name = &arguments.recipient;
+    super::config::check_recipient(&loaded.policy, name)?;
+    let old = KeyRing::load_only(&loaded.daemon.keys, [name.as_str()]).map_err(Failure::Keys)?;
+    let new = match (loaded.daemon.keys.source(name), arguments.in_place) {
+        (_, true) => None,
+        (SecretSource::File(path), false) => Some((path, new_key()?)),
+        (SecretSource::Environment(variable), false) => {
+            let text = format!(
+                "the key of `{name}` lies in the environment variable {variable}: set the new one \
+                 there, and say --in-place"
+            );
+            return Err(Failure::Usage(text).into());
+        }
+    };
+    let Some(old) = old.key(name) else {
+        return Err(Failure::Usage(format!("there is no key of `{name}`")).into());
+    };
+    let print = print_of(new.as_ref().map_or(old, |(_, key)| key)).print;
+    let directory = arguments.directory.as_deref();
+    let place = Place::find(&loaded, &arguments.config, &arguments.brokers, directory)?;
+    let command = Command::Rotate {
+        recipient: name.clone(),
+        print: print.clone(),
+    };
+    place.give(vec![command], &arguments.reason)?;
+    drop(place);
+    if let Some((path, key)) = &new {
+        let kept = replace(path, old, key)?;
+        writeln!(
+            screen,
+            "{name}: new key in {}; the old one is kept in {}",
+            path.display(),
+            kept.display()
+        )?;
+    }
+    if let Some(root) = directory {
+        accept_key(root, &loaded, (name, &arguments.reason))?;
+    }
+    writeln!(
+        screen,
+        "{name}: the next start takes back all outputs under the old key and sends them under the \
+         one with the fingerprint {print}"
+    )?;
+    Ok(Exit::Fine)
+}
+
+/// Puts a key in the place of another one, which stays beside it. Returns where.
+fn replace(path: &Path, old: &Key, new: &Key) -> anyhow::Result<PathBuf> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".");
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let free = (1..).map(|number| match number {
+        1 => beside(old.id()),
+        _ => beside(&format!("{}-{number}", old.id())),
+    });
+    let kept = free.into_iter().find(|path| !path.exists());
+    let kept = kept.unwrap_or_else(|| beside("old"));
+    let fresh = beside("new");
+    let _ = fs::remove_file(&fresh);
+    write_new(&fresh, new)?;
+    fs::hard_link(path, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
+    fs::rename(&fresh, path).with_context(|| format!("cannot replace {}", path.display()))?;
+    Ok(kept)
+}
+
+/// Accepts, in a directory, that the outputs of a recipient have another key.
+fn accept_key(root: &Path, loaded: &Loaded, (name, reason): (&str, &str)) -> anyhow::Result<()> {
+    let names = loaded.policy.recipients.iter();
+    let names = names.map(|recipient| recipient.name.as_str());
+    let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(Failure::Keys)?;
+    let directory = directory::open(directory::with_keys(root, loaded, &keys)?)?;
+    let subject = format!("the key of {name}:");
+    let findings = directory.findings()?.into_iter();
+    let of_key = findings.filter(|finding| finding.text.starts_with(&subject));
+    for code in of_key.filter_map(|finding| finding.code) {
+        directory.accept(&code, reason.trim())?;
+    }
+    Ok(())
 }
 
 fn new(arguments: &KeysNewArguments, screen: &mut Screen) -> anyhow::Result<Exit> {

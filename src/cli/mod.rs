@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod arguments;
+mod ask;
 mod bench;
 mod check;
 mod compact;
@@ -30,6 +31,7 @@ mod message;
 mod objections;
 mod phrase;
 mod project;
+mod refill;
 mod run;
 mod screen;
 mod summary;
@@ -44,8 +46,8 @@ use clap::{Parser, Subcommand};
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
     DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
-    HoldsArguments, KeysArguments, LanesArguments, ListArguments, ProjectArguments, RunArguments,
-    TopicsArguments,
+    HoldsArguments, KeysArguments, LanesArguments, ListArguments, ProjectArguments,
+    RefillArguments, RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -87,6 +89,7 @@ enum Command {
     Gates(GatesArguments),
     Compact(CompactArguments),
     Accept(AcceptArguments),
+    Refill(RefillArguments),
     Forget(ForgetArguments),
     Check(CheckArguments),
     List(ListArguments),
@@ -125,6 +128,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Gates(arguments) => gates::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Accept(arguments) => accept::run(arguments, &mut screen),
+        Command::Refill(arguments) => refill::run(arguments, &mut screen),
         Command::Forget(arguments) => forget::run(arguments, &mut screen),
         Command::Check(arguments) => check::run(arguments, &mut screen),
         Command::List(arguments) => list::run(arguments, &mut screen),

@@ -17,7 +17,7 @@ use crate::json::write;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::reason::Reason;
 use crate::policy::{Loaded, Policy};
-use crate::transport::{Input, LanePlan, Outbox, Output, OutputRole, SourceId};
+use crate::transport::{Appended, Input, LanePlan, Outbox, Output, OutputRole, SourceId};
 
 use super::arguments::{AtArguments, ProjectArguments};
 use super::config::{self, check_recipient, load};
@@ -285,7 +285,11 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
         partition: 0,
         offset: i64::try_from(message.line).unwrap_or(i64::MAX),
         timestamp_ms: None,
-        appended: None,
+        // A later line came later.
+        appended: Some(Appended {
+            ms: i64::try_from(message.line).unwrap_or(i64::MAX),
+            exact: true,
+        }),
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -24,8 +25,10 @@ use crate::engine::state::carry::Shelf;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::{Key, KeyRing};
 use crate::transport::Stop;
+use crate::transport::commands::Commands;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::commands::{self, CommandsError};
 use crate::transport::kafka::repair::{Topic, find_from};
 use crate::transport::kafka::repaired::{Repaired, note_census};
 use crate::transport::kafka::states::States;
@@ -47,7 +50,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Some(_) => "",
         None => loaded.daemon.kafka.topic_prefix.as_str(),
     };
-    let lanes = run::lanes(&loaded, &keys, prefix)
+    let mut lanes = run::lanes(&loaded, &keys, prefix)
         .map_err(|error| Failure::Config(format!("the policy cannot be compiled: {error}")))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -61,6 +64,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Some(root) => World::Directory(in_directory(root, arguments, (&loaded, &keys), &lanes)?),
         None => on_kafka(arguments, &loaded, &keys)?,
     };
+    let commands = Arc::new(commands(&world)?);
+    for lane in &mut lanes {
+        lane.take_commands(&commands);
+    }
     let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
     Ok(match outcome {
         Outcome::Stopped | Outcome::AtEnd => Exit::Fine,
@@ -73,6 +80,17 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             Exit::Stopped
         }
     })
+}
+
+/// Reads what operators asked for.
+fn commands(world: &World) -> anyhow::Result<Commands> {
+    match world {
+        World::Kafka { settings, .. } => commands::read(settings).map_err(|error| match error {
+            CommandsError::Topic(error) => error.into(),
+            other => Failure::Config(other.to_string()).into(),
+        }),
+        World::Directory(directory) => Ok(directory.commands()?),
+    }
 }
 
 /// Opens a directory, and looks whether all that it needs is there.

@@ -13,9 +13,10 @@ use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
+use crate::transport::commands::COMMANDS_TOPIC;
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, wrong_setting};
-use crate::transport::kafka::repaired::{COMMANDS_TOPIC, Repaired};
+use crate::transport::kafka::repaired::Repaired;
 use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, TopicWish};
 use crate::transport::kafka::widened;
 
@@ -27,6 +28,8 @@ pub const FOREVER: i64 = -1;
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;
+/// What the topic of commands is for: it has one partition.
+const COMMANDS_ROLE: &str = "commands";
 
 /// What a setting of a topic must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +140,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
     planned.extend(keyed.then(|| patrons(policy)));
+    planned.push(commands());
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
@@ -156,18 +160,6 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
                 "somebody has to look at them",
             ),
         ],
-    });
-    planned.push(Planned {
-        name: COMMANDS_TOPIC.to_owned(),
-        role: "commands",
-        joined: false,
-        follows: Vec::new(),
-        rules: vec![(
-            "cleanup.policy",
-            Rule::Is("compact"),
-            "what operators asked for, and what was repaired, has to stay known",
-        )],
-        wishes: Vec::new(),
     });
     planned
 }
@@ -232,6 +224,27 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
             BROKERS_TIME,
             "by a producer's clock, what came within an hour after an erasure counts as before it",
         )],
+    }
+}
+
+/// What operators ask of lanes: an order in one partition, kept for ever.
+fn commands() -> Planned {
+    let why = "what an operator accepted or asked for counts for every later start";
+    Planned {
+        name: COMMANDS_TOPIC.to_owned(),
+        role: COMMANDS_ROLE,
+        joined: false,
+        follows: Vec::new(),
+        rules: vec![
+            (
+                "cleanup.policy",
+                Rule::Is("delete"),
+                "commands have no keys",
+            ),
+            ("retention.ms", Rule::AtLeast(FOREVER), why),
+            ("retention.bytes", Rule::AtLeast(FOREVER), why),
+        ],
+        wishes: Vec::new(),
     }
 }
 
@@ -418,10 +431,10 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.role.starts_with("source") {
-                    joined.unwrap_or(default)
-                } else if planned.role == "commands" {
+                let partitions = if planned.role == COMMANDS_ROLE {
                     1
+                } else if planned.role.starts_with("source") {
+                    joined.unwrap_or(default)
                 } else {
                     let followed = self.followed(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
@@ -537,6 +550,12 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             refusals.extend(self.misfit(settings, planned, found.partitions));
+            if planned.role == COMMANDS_ROLE && found.partitions != 1 {
+                refusals.push(format!(
+                    "topic `{name}` ({}) has {} partitions, expected 1: commands have one order",
+                    planned.role, found.partitions
+                ));
+            }
             if planned.joined {
                 joined.push((planned.name.as_str(), found.partitions));
             }
@@ -717,7 +736,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" | "erasures" | "commands" => "Read --operation Write",
+            "state" | "erasures" | COMMANDS_ROLE => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -744,6 +763,14 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
             repairer(settings, loaded, &allow),
         ),
     ];
+    let topic = settings.topic(COMMANDS_TOPIC);
+    let operator = format!(
+        "--operation Read --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
+    );
+    parties.push((
+        "operators (zeef accept, refill, keys rotate)".to_owned(),
+        vec![allow("operator", operator)],
+    ));
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -825,6 +852,7 @@ mod tests {
             "zeef.dead-letters",
             "zeef.state.main",
             "zeef.patrons",
+            "zeef.commands",
         ] {
             assert!(names.contains(&name), "{names:?}");
         }

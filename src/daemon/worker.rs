@@ -681,10 +681,8 @@ impl<T: Transport> Worker<T> {
         let built = |one: &&Assigned| one.returned && self.batch.built.contains(&one.partition);
         let new = partitions.iter().filter(|one| !built(one));
         let new: Vec<i32> = new.map(|one| one.partition).collect();
-        for &partition in &new {
-            if !self.rebuild(partition)? {
-                return Ok(());
-            }
+        if !self.rebuild(&new)? {
+            return Ok(());
         }
         if !self.reconcile(&new)? {
             return Ok(());
@@ -703,16 +701,41 @@ impl<T: Transport> Worker<T> {
         Ok(())
     }
 
-    /// Reads all about the patrons of one partition, and what recipients have;
-    /// false when that was broken off.
-    fn rebuild(&mut self, partition: i32) -> Result<bool, Fault> {
-        self.batch.built.remove(&partition);
-        self.pipeline.drop_partition(partition);
-        if !self.restore(partition)? {
+    /// Reads all about the patrons of partitions, and what recipients have, and
+    /// goes on only where all is as it was left; false when that was broken off.
+    fn rebuild(&mut self, partitions: &[i32]) -> Result<bool, Fault> {
+        let mut found = Vec::new();
+        for &partition in partitions {
+            self.batch.built.remove(&partition);
             self.pipeline.drop_partition(partition);
-            return Ok(false);
+            let restored = self.restore(partition)?;
+            match self.verify_if(restored, partition) {
+                Ok(Some(findings)) => found.extend(findings),
+                Err(fault) if !is_interruption(&fault) => return Err(fault),
+                Ok(None) | Err(_) => {
+                    self.pipeline.drop_partition(partition);
+                    return Ok(false);
+                }
+            }
         }
+        // Of all partitions at once: each finding has a code of its own.
+        self.judge(&found)?;
+        self.transport.accept(&found)?;
+        for &partition in partitions {
+            // As any batch: it is done again, and stops the lane in the end.
+            while let Err(fault) = self.begin_with_mark(partition) {
+                match fault {
+                    Fault::Abort(cause) if cause != INTERRUPTED => self.aborted(cause)?,
+                    fault => return Err(fault),
+                }
+            }
+        }
+        self.batch.aborts = 0;
         Ok(true)
+    }
+
+    fn verify_if(&mut self, restored: bool, partition: i32) -> Result<Option<Vec<Finding>>, Fault> {
+        restored.then(|| self.verify(partition)).transpose()
     }
 
     fn restore(&mut self, partition: i32) -> Result<bool, Fault> {
@@ -745,8 +768,6 @@ impl<T: Transport> Worker<T> {
             }
         }
         self.check_placement()?;
-        self.verify(partition)?;
-        self.begin_with_mark(partition)?;
         Ok(true)
     }
 
@@ -780,16 +801,15 @@ impl<T: Transport> Worker<T> {
 
     /// Compares what a partition depends on with what is there, before anything
     /// of it is decided.
-    fn verify(&mut self, partition: i32) -> Result<(), Fault> {
+    fn verify(&mut self, partition: i32) -> Result<Vec<Finding>, Fault> {
         let lane = self.pipeline.shared_lane();
         let Some(holding) = self.pipeline.holding_mut() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let before = holding.is_of_before(partition);
         let mut findings = holding.verify(&lane, partition)?;
         findings.extend(self.transport.verify(partition, before)?);
-        self.judge(&findings)?;
-        self.transport.accept(&findings)
+        Ok(findings)
     }
 
     /// Stops for findings that no operator accepted.
@@ -937,7 +957,17 @@ impl<T: Transport> Worker<T> {
             }
             self.find_changed(partitions);
         }
-        self.work_off(false)
+        self.work_off(false)?;
+        self.finish_refills(partitions)
+    }
+
+    /// Commits that all was sent again that was to be.
+    fn finish_refills(&mut self, partitions: &[i32]) -> Result<(), Fault> {
+        let mut refilled = false;
+        for &partition in partitions {
+            refilled |= self.pipeline.finish_refill(partition);
+        }
+        self.work_off(refilled)
     }
 
     /// Takes back what former recipients are to have no longer.
@@ -1100,6 +1130,11 @@ impl<T: Transport> Worker<T> {
             }
         }
     }
+}
+
+/// Whether a rebalance or a stop broke something off.
+fn is_interruption(fault: &Fault) -> bool {
+    matches!(fault, Fault::Abort(cause) if cause == INTERRUPTED)
 }
 
 /// Whether some recipient's share of the batch is as large as its rate allows.

@@ -414,6 +414,7 @@ impl Holding {
         let same = known.is_some_and(|entry| {
             entry.outcome == Outcome::Released
                 && (entry.output, entry.key, entry.hash) == (output.0, key, hash)
+                && !self.is_refilled(self.current.partition, place(recipient))
         });
         if same {
             outbox.drop_last();

@@ -460,6 +460,13 @@ impl Pipeline {
         }
     }
 
+    /// All that was asked to be sent again of a partition was sent: the next mark
+    /// says so. False where nothing was asked for.
+    pub fn finish_refill(&mut self, partition: i32) -> bool {
+        let holding = self.desk.holding.as_mut();
+        holding.is_some_and(|holding| holding.finish_refill(partition))
+    }
+
     /// What the last [`reconcile`](Self::reconcile) is known to take back, by
     /// recipient and reason, until the batch is merged or abandoned.
     #[must_use]

@@ -28,6 +28,15 @@ pub enum Command {
     Forget { lane: String, offsets: i64 },
 }
 
+/// Whether this is written as codes of findings are.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    (10..=12).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+}
+
 /// A command as it is written: what, why, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandText {
@@ -99,6 +108,11 @@ impl Commands {
             other => self.others.push((offset, other)),
         }
         Ok(())
+    }
+
+    /// Accepts the finding of a code.
+    pub fn accept(&mut self, code: String) {
+        self.accepted.insert(code);
     }
 
     #[must_use]

@@ -14,6 +14,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod continuity;
 mod exactly_once;
 mod facts;
 mod harness;

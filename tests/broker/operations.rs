@@ -17,7 +17,7 @@ mod policy;
 mod rate;
 mod refusals;
 mod retraction;
-mod site;
+pub(crate) mod site;
 mod topics;
 mod until_end;
 

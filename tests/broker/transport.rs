@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeef::transport::kafka::partitioner::{Partitioner, Placement};
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport, SWEEP_KEY};
 use zeef::transport::{
-    Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, OutputRole, Payload,
-    Polled, Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
+    Assigned, Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, OutputRole,
+    Payload, Polled, Rebuilt, SourceId, SourcePlan, Stop, Transport as _,
 };
 
 use crate::harness::{Broker, Options, Record, Topics, Writer, eventually};
@@ -284,6 +284,19 @@ fn read_again_the_state() {
     );
 }
 
+/// Commits where each partition begins, as a worker does with its marks.
+fn begin(transport: &mut KafkaTransport, partitions: &[Assigned]) {
+    let mut outbox = Outbox::default();
+    for one in partitions {
+        transport.position(one.partition, 1);
+        outbox.push(STATE, Some(one.partition), Some(b"mark"), |mark| {
+            mark.extend(b"{}");
+        });
+    }
+    transport.publish(&outbox, 0).unwrap();
+    transport.commit().unwrap();
+}
+
 /// Reads all there is, and commits it; yields what was read.
 fn consume(transport: &mut KafkaTransport) -> Vec<String> {
     let mut read = Vec::new();
@@ -294,7 +307,10 @@ fn consume(transport: &mut KafkaTransport) -> Vec<String> {
         });
         match polled.unwrap() {
             Polled::End => return Some(()),
-            Polled::Assigned(_) => transport.resume().unwrap(),
+            Polled::Assigned(partitions) => {
+                begin(transport, &partitions);
+                transport.resume().unwrap();
+            }
             _ => transport.commit().unwrap(),
         }
         None
@@ -339,46 +355,6 @@ fn a_replay_ends_where_the_worker_goes_on() {
     world.stop.ask();
     let stopped = transport.replay(LOAN, 0, &mut |_| ());
     assert_eq!(stopped, Ok(Rebuilt::Interrupted));
-}
-
-/// As where nobody ran for longer than a broker keeps offsets.
-#[test]
-fn a_lane_goes_on_by_its_state_where_the_groups_offsets_are_gone() {
-    let Some(broker) = Broker::shared() else {
-        return;
-    };
-    let world = World::new(broker, "next", 2);
-    let write = |value: &str, partition| {
-        let record = keyed(partition, value);
-        world.topics.write("loan", &[record]);
-    };
-    let (group, loans) = (world.topics.name("zeef.main"), world.topics.name("loan"));
-    write("a", 0);
-    write("b", 1);
-    let run = || {
-        let mut transport = world.open().unwrap();
-        let read = consume(&mut transport);
-        transport.close(true).unwrap();
-        read
-    };
-    assert_eq!(run(), ["0 a", "1 b"]);
-    write("c", 1);
-    assert_eq!(run(), ["1 c"]);
-
-    broker.tool("consumer-groups", &["--delete", "--group", &group]);
-    write("d", 0);
-    assert_eq!(run(), ["0 d"]);
-    let one = format!("{loans}:1");
-    broker.tool(
-        "consumer-groups",
-        &["--delete-offsets", "--group", &group, "--topic", &one],
-    );
-    write("e", 1);
-    assert_eq!(run(), ["1 e"]);
-
-    let mut transport = world.running();
-    assert!(rows(&mut transport, 0).is_empty() && rows(&mut transport, 1).is_empty());
-    transport.close(true).unwrap();
 }
 
 fn now_ms() -> i64 {

@@ -367,6 +367,7 @@ impl Holding {
         if self.state.rows(partition).next().is_none() {
             return;
         }
+        self.find_refill(lane, partition);
         for patron in around.0.rows(partition) {
             let id = patron.patron_id();
             let named = ((partition, id), self.namer.patron(id));

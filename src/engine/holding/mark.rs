@@ -43,6 +43,10 @@ struct PartitionMark {
     own: bool,
     /// Its records are to be decided anew for another cause than the policy.
     again: bool,
+    /// The recipients to which all that they have is sent again.
+    refills: Vec<u16>,
+    /// Up to which offset commands are carried out, beyond what the mark says.
+    commands: i64,
 }
 
 /// The marks of a worker's partitions.
@@ -168,7 +172,9 @@ impl Holding {
     #[must_use]
     pub fn lacks_mark(&self, partition: i32) -> bool {
         let part = self.marks.parts.get(&partition);
-        part.is_some_and(|part| part.last.is_none() && part.rows)
+        // Rows that were taken away since, with their mark, are none.
+        let rows = || self.state.sum(partition).count > 0;
+        part.is_some_and(|part| part.last.is_none() && part.rows) && rows()
     }
 
     /// Whether a partition was written by a version without marks.
@@ -348,7 +354,7 @@ impl Holding {
             cluster: position.cluster,
             sources: position.sources,
             outputs: position.outputs,
-            commands: self.commands_done(before.as_ref()),
+            commands: self.commands_done(partition, before.as_ref()),
             ..Mark::default()
         };
         match before.filter(|_| !own) {
@@ -397,8 +403,10 @@ impl Holding {
     }
 
     /// Up to which offset commands are carried out.
-    fn commands_done(&self, before: Option<&Mark>) -> i64 {
+    fn commands_done(&self, partition: i32, before: Option<&Mark>) -> i64 {
+        let part = self.marks.parts.get(&partition);
         let done = before.map_or(0, |before| before.commands);
+        let done = part.map_or(done, |part| part.commands.max(done));
         let commands = &self.continuity.commands;
         match before.is_some() && commands.refills(done).next().is_some() {
             true => done,
@@ -444,7 +452,11 @@ impl Holding {
     /// Returns the code that accepts a finding.
     #[must_use]
     pub fn code(&self, lane: &Lane, finding: &Finding) -> String {
-        let number = self.mark(finding.partition).map_or(0, |mark| mark.number);
+        // Each start writes a mark before it can look at the clock.
+        let number = match finding.kind {
+            FindingKind::OtherClock => 0,
+            _ => self.mark(finding.partition).map_or(0, |mark| mark.number),
+        };
         finding.code(&self.prints, &lane.name, number)
     }
 
@@ -452,7 +464,65 @@ impl Holding {
     #[must_use]
     pub fn accepts(&self, lane: &Lane, finding: &Finding) -> bool {
         let code = self.code(lane, finding);
-        self.continuity.commands.accepts(&code)
+        let commands = &self.continuity.commands;
+        commands.accepts(&code)
+            || (finding.kind == FindingKind::OutputShorter
+                && self.is_to_be_filled(lane, finding.partition, &finding.subject))
+    }
+
+    /// Whether a topic is to be filled again, with what its recipients have of a
+    /// partition.
+    fn is_to_be_filled(&self, lane: &Lane, partition: i32, topic: &str) -> bool {
+        let output = lane.outputs.iter().find(|output| output.topic == topic);
+        output.is_some_and(|output| self.to_refill(partition).any(|one| one == output.owner))
+    }
+
+    /// The recipients to which all that they have of a partition is to be sent
+    /// again.
+    fn to_refill(&self, partition: i32) -> impl Iterator<Item = &str> {
+        let mark = self.mark(partition);
+        let done = mark.map_or(i64::MAX, |mark| mark.commands);
+        self.continuity.commands.refills(done)
+    }
+
+    /// Begins to send again what recipients have of a partition, as far as that
+    /// was asked for: their rows are to be decided again.
+    pub(super) fn find_refill(&mut self, lane: &Lane, partition: i32) {
+        let names: Vec<&str> = self.to_refill(partition).collect();
+        let recipients: Vec<u16> = (0..)
+            .zip(&lane.recipients)
+            .filter(|(_, recipient)| names.contains(&recipient.name.as_str()))
+            .map(|(place, _)| place)
+            .collect();
+        let has = |entry: &Entry| {
+            entry.outcome == Outcome::Released && recipients.contains(&entry.recipient)
+        };
+        let rows = self.state.rows(partition);
+        let rows = rows.filter(|(_, row)| row.entries.iter().any(has));
+        self.again.extend(rows.map(|(key, _)| (partition, key)));
+        if let Some(part) = self.marks.parts.get_mut(&partition) {
+            part.refills = recipients;
+        }
+    }
+
+    /// Whether a recipient is sent again what it has of a partition.
+    pub(super) fn is_refilled(&self, partition: i32, recipient: u16) -> bool {
+        let part = self.marks.parts.get(&partition);
+        part.is_some_and(|part| part.refills.contains(&recipient))
+    }
+
+    /// All that recipients have of a partition was sent again.
+    pub(in crate::engine) fn finish_refill(&mut self, partition: i32) -> bool {
+        let part = self.marks.parts.get(&partition);
+        let refilled = part.is_some_and(|part| part.last.is_some())
+            && self.to_refill(partition).next().is_some();
+        if refilled {
+            let end = self.continuity.commands.end;
+            let part = self.marks.change(partition);
+            part.refills.clear();
+            part.commands = end;
+        }
+        refilled
     }
 }
 

@@ -10,6 +10,8 @@ use super::disk::{Failure, Mode};
 const REWRITTEN: &str = ".ndjson.new";
 /// How the names of files of lines end.
 const LINES: &str = "ndjson";
+/// The file of commands, without its ending.
+const COMMANDS: &str = "commands";
 
 /// The names of the files.
 #[derive(Clone, Debug)]
@@ -99,6 +101,11 @@ impl Layout {
         self.own.join("accepted")
     }
 
+    /// What operators ask of lanes, a line for each.
+    pub(super) fn commands(&self) -> PathBuf {
+        self.own.join(format!("{COMMANDS}.{LINES}"))
+    }
+
     /// Returns a path as it is shown: from the directory on.
     pub(super) fn shown(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
@@ -111,6 +118,7 @@ impl Layout {
         let mut found = Vec::new();
         if state {
             lines_in(&self.own, "", &mut found)?;
+            found.retain(|(name, _)| name != COMMANDS);
             return Ok(found);
         }
         for (name, path) in entries(&self.output)? {

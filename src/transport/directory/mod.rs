@@ -9,6 +9,7 @@
 //!                             sources, keys in use, and a seal
 //! DIR/.zeef/accepted/CODE     a finding that an operator accepted
 //! DIR/.zeef/runs              how far the sources went in each run
+//! DIR/.zeef/commands.ndjson   what operators ask of lanes, a line for each
 //! DIR/.zeef/journal           a commit that is being made
 //! DIR/.zeef/lock              held while a process works here
 //! ```
@@ -73,7 +74,7 @@ mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -92,6 +93,7 @@ pub use compare::Finding;
 pub use forget::{Forgotten, forget};
 pub use lane::DirectoryTransport;
 
+use super::commands::{CommandText, Commands};
 use super::continuity::{Fingerprinter, KeyPrint, MARK_KEY};
 use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
@@ -295,6 +297,54 @@ impl Directory {
         };
         write().map_err(stop)?;
         Ok(Some(finding))
+    }
+
+    /// Gives commands: they count from the next start on.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where the disk refuses.
+    pub fn give(&self, texts: &[CommandText]) -> Result<(), Fault> {
+        let path = self.0.layout.commands();
+        let write = || {
+            let file = open_file(&path, Mode::file(false), false)?;
+            let lines: Vec<u8> = texts
+                .iter()
+                .flat_map(|text| [text.write(), b"\n".to_vec()].concat())
+                .collect();
+            let end = (&file.file).seek(SeekFrom::End(0));
+            let done = end.and_then(|_| (&file.file).write_all(&lines));
+            let done = done.and_then(|()| file.file.sync_all());
+            done.map_err(Failure::to("write", &path))
+        };
+        write().map_err(stop)
+    }
+
+    /// Reads all commands that were given, and the findings that were accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where they cannot be read.
+    pub fn commands(&self) -> Result<Commands, Fault> {
+        let mut commands = Commands::default();
+        let path = self.0.layout.commands();
+        let lines = match std::fs::read(&path) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(stop(Failure::to("read", &path)(error))),
+        };
+        let lines = lines.split(|byte| *byte == b'\n');
+        for (number, line) in (0..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+            commands.add(number, line).map_err(|error| {
+                let shown = self.0.layout.shown(&path);
+                Fault::Stop(format!("{shown} line {}: {error}", number + 1))
+            })?;
+        }
+        let accepted = layout::entries(&self.0.layout.accepted()).map_err(stop)?;
+        for (code, _) in accepted {
+            commands.accept(code);
+        }
+        Ok(commands)
     }
 
     /// Returns the sources that some lane has read, by topic.

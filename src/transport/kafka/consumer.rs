@@ -557,6 +557,12 @@ impl Intake {
         parts.filter(move |part| part.place.1 == partition)
     }
 
+    /// How many partitions the largest source has.
+    pub(super) fn partitions(&self) -> i32 {
+        let counts = self.sources.iter().map(|source| source.partitions);
+        counts.max().unwrap_or(0)
+    }
+
     /// All partitions.
     pub(super) fn all_parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter()

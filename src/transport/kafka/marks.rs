@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::consumer::widened;
 use super::partition::Place;
 use super::reader::Wanted;
-use super::start::{Committed, edges};
+use super::start::{Committed, committed, edges};
 use super::{Found, KafkaTransport, NO_SOURCE, STARTS, look_up};
 use crate::transport::continuity::{
     AtAnchor, FIRST_START_MS, Finding, FindingKind, Fingerprinter, GroupOffset, MARK_KEY, Mark,
@@ -25,28 +26,36 @@ const CALL: Duration = Duration::from_secs(5);
 /// So many offsets before its end a partition of the state has its last mark.
 const TAIL: i64 = 50;
 
-/// What goes with the group's offsets: the number of the mark, and when the first
-/// mark of its partition was written.
+/// What goes with the group's offsets: the number of the mark, when the first
+/// mark of its partition was written, and how many partitions sources had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MarkNumber {
     pub number: u64,
     pub born_ms: i64,
+    pub partitions: i32,
 }
 
 impl MarkNumber {
     /// Reads the metadata of an offset; `None` where somebody else set it.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (number, born_ms) = text.strip_prefix("zeef ")?.split_once(' ')?;
-        Some(Self {
-            number: number.parse().ok()?,
-            born_ms: born_ms.parse().ok()?,
-        })
+        let mut words = text.strip_prefix("zeef ")?.split(' ');
+        let parsed = Self {
+            number: words.next()?.parse().ok()?,
+            born_ms: words.next()?.parse().ok()?,
+            partitions: words.next()?.parse().ok()?,
+        };
+        words.next().is_none().then_some(parsed)
     }
 }
 
 impl fmt::Display for MarkNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "zeef {} {}", self.number, self.born_ms)
+        let Self {
+            number,
+            born_ms,
+            partitions,
+        } = self;
+        write!(f, "zeef {number} {born_ms} {partitions}")
     }
 }
 
@@ -103,6 +112,7 @@ impl KafkaTransport {
         if self.prints.is_none() {
             return Ok(Vec::new());
         }
+        self.check_added()?;
         match self.marks.recalled.remove(&partition).flatten() {
             Some(mark) => self.compare(partition, &mark),
             None if before => Ok(Vec::new()),
@@ -110,8 +120,35 @@ impl KafkaTransport {
         }
     }
 
+    /// Stops where sources had fewer partitions when the group's offsets were
+    /// written: one patron's records may lie in two of them.
+    fn check_added(&self) -> Result<(), Fault> {
+        for (place, found) in &self.marks.committed {
+            let (Some(mark), Some(source)) = (found.mark, self.intake.source(place.0)) else {
+                continue;
+            };
+            if mark.partitions < self.intake.partitions() {
+                return Err(Fault::Stop(widened(
+                    &source.topic,
+                    self.intake.partitions(),
+                    mark.partitions,
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// A partition without a mark must be one that nobody has ever read.
     fn verify_new(&mut self, partition: i32) -> Result<Vec<Finding>, Fault> {
+        let Some(outputs) = self.output_ends()? else {
+            return Err(self.unanswered("ends of outputs"));
+        };
+        // Behind the outputs: another worker that has written some has committed
+        // offsets before.
+        let (consumer, sources) = (&self.intake.consumer, &self.intake.sources);
+        let Some(committed) = committed(consumer, sources)? else {
+            return Err(self.unanswered("offsets of the group"));
+        };
         let subject = self.group.clone();
         let finding = |detail: String| Finding {
             subject: subject.clone(),
@@ -119,23 +156,20 @@ impl KafkaTransport {
             kind: FindingKind::StateMissing,
             detail,
         };
-        let committed = &self.marks.committed;
         if committed.keys().any(|place| place.1 == partition) {
             let detail = "the group has offsets, and the state has no mark".to_owned();
             return Ok(vec![finding(detail)]);
         }
-        let oldest = committed.values().filter_map(|found| found.mark);
-        if let Some(oldest_ms) = oldest.map(|mark| mark.born_ms).min() {
+        let marks: Vec<MarkNumber> = committed.values().filter_map(|found| found.mark).collect();
+        if let Some(oldest_ms) = marks.iter().map(|mark| mark.born_ms).min() {
             let is_first_start = now_ms().saturating_sub(oldest_ms) < FIRST_START_MS;
+            let is_added = marks.iter().any(|mark| mark.partitions <= partition);
             let detail = "the group has offsets of other partitions, and none of this one";
-            return Ok(match is_first_start {
+            return Ok(match is_first_start || is_added {
                 true => Vec::new(),
                 false => vec![finding(detail.to_owned())],
             });
         }
-        let Some(outputs) = self.output_ends()? else {
-            return Err(self.unanswered("ends of outputs"));
-        };
         let written: i64 = outputs.values().flatten().sum();
         if written == 0 || self.forgotten.contains(&written) {
             return Ok(Vec::new());
@@ -165,6 +199,7 @@ impl KafkaTransport {
         let number = MarkNumber {
             number: mark.number,
             born_ms: mark.born_ms,
+            partitions: self.intake.partitions(),
         };
         self.intake.numbers.insert(partition, number);
         findings.extend(self.compare_outputs(partition, mark)?);
@@ -350,7 +385,10 @@ impl KafkaTransport {
         let Some(now) = self.output_ends()? else {
             return Err(self.unanswered("ends of outputs"));
         };
-        let findings = shorter(partition, &mark.outputs, &now);
+        let mut findings = shorter(partition, &mark.outputs, &now);
+        findings.extend(emptier(partition, mark, &now));
+        let mut named = BTreeSet::new();
+        findings.retain(|finding| named.insert(finding.subject.clone()));
         self.marks.outputs = now;
         Ok(findings)
     }
@@ -464,10 +502,16 @@ impl KafkaTransport {
 
     /// See [`Transport::position`](crate::transport::Transport::position).
     pub(super) fn position_of(&mut self, partition: i32, number: u64) -> Position {
+        let partitions = self.intake.partitions();
         let numbers = &mut self.intake.numbers;
         let known = numbers.get(&partition);
         let born_ms = known.map_or_else(now_ms, |known| known.born_ms);
-        numbers.insert(partition, MarkNumber { number, born_ms });
+        let next = MarkNumber {
+            number,
+            born_ms,
+            partitions,
+        };
+        numbers.insert(partition, next);
         self.intake.marked.insert(partition);
         let parts = self.intake.parts(partition);
         let sources = parts.filter_map(|part| {
@@ -536,6 +580,25 @@ fn shorter(
     short.collect()
 }
 
+/// Outputs that end before they can have what recipients have of a partition:
+/// the ends of a run's last minute are in no mark.
+fn emptier(partition: i32, mark: &Mark, now: &BTreeMap<String, Vec<i64>>) -> Vec<Finding> {
+    let mut has = BTreeMap::<&str, i64>::new();
+    for (topic, count) in mark.has.values().flatten() {
+        *has.entry(topic).or_default() += i64::try_from(*count).unwrap_or(i64::MAX);
+    }
+    let emptier = has.into_iter().filter_map(|(topic, count)| {
+        let end: i64 = now.get(topic)?.iter().sum();
+        (end < count).then(|| Finding {
+            subject: topic.to_owned(),
+            partition,
+            kind: FindingKind::OutputShorter,
+            detail: format!("it ends at {end} in all, and {count} outputs are to be in it"),
+        })
+    });
+    emptier.collect()
+}
+
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
@@ -549,11 +612,32 @@ mod tests {
         let number = MarkNumber {
             number: 17,
             born_ms: 1_700_000_000_000,
+            partitions: 4,
         };
         assert_eq!(MarkNumber::parse(&number.to_string()), Some(number));
-        for other in ["", "17", "zeef 17", "zeef x 1", "someone 17 1"] {
+        for other in [
+            "",
+            "17",
+            "zeef 17",
+            "zeef x 1 4",
+            "zeef 17 1 4 5",
+            "someone 17 1 4",
+        ] {
             assert_eq!(MarkNumber::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_output_that_cannot_have_all_of_it_is_found() {
+        let of_one = |count| BTreeMap::from([("out.a".to_owned(), count)]);
+        let mark = Mark {
+            has: BTreeMap::from([("a".to_owned(), of_one(3)), ("b".to_owned(), of_one(2))]),
+            ..Mark::default()
+        };
+        let ends = |ends: &[i64]| BTreeMap::from([("out.a".to_owned(), ends.to_vec())]);
+        assert_eq!(emptier(0, &mark, &ends(&[4, 1])), []);
+        assert_eq!(emptier(0, &mark, &BTreeMap::new()), []);
+        assert_eq!(emptier(0, &mark, &ends(&[4, 0])).len(), 1);
     }
 
     #[test]

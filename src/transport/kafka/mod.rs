@@ -3,9 +3,11 @@
 //!
 //! It looks into no value, and logs no key.
 
+pub mod commands;
 mod consumer;
 mod ends;
 mod fault;
+pub mod forget;
 mod log;
 mod marks;
 mod member;

@@ -87,8 +87,24 @@ impl Publisher {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), PublishError> {
+        self.send_to(topic, None, key, value)
+    }
+
+    /// The same, to a partition that is not left to the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_to(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), PublishError> {
         let topic = self.settings.topic(topic);
         let mut record = BaseRecord::<[u8], [u8]>::to(&topic);
+        record.partition = partition;
         record.key = key;
         record.payload = value;
         loop {

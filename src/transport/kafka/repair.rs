@@ -16,10 +16,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer}
 use super::partitioner::Placement;
 use super::producer::Deliveries;
 use super::publish::PublishError;
-use super::repaired::{COMMANDS_TOPIC, RecordPlace, Repaired, row};
+use super::repaired::{RecordPlace, Repaired, row};
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe};
 use super::whole::{read_from, read_messages};
+use crate::transport::commands::COMMANDS_TOPIC;
 
 /// The records of how many keys are read at a time.
 const READ_KEYS: usize = 10_000;

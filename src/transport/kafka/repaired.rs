@@ -12,9 +12,8 @@ use super::publish::{PublishError, Publisher};
 use super::settings::KafkaSettings;
 use super::topics::TopicError;
 use super::whole::read_whole;
+use crate::transport::commands::COMMANDS_TOPIC;
 
-/// The topic of what was decided about a deployment, without any prefix.
-pub const COMMANDS_TOPIC: &str = "zeef.commands";
 /// The key of the row that says that there was a census.
 const CENSUS: &[u8] = b"census";
 /// How the keys of these rows begin.

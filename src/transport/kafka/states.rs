@@ -141,11 +141,26 @@ impl<'a> Rewriter<'a> {
         }
     }
 
+    /// The most partitions that a source has.
+    fn partitions_of(&self, sources: &[&str]) -> Result<i32, TopicError> {
+        let mut most = 0;
+        for source in sources {
+            let topic = self.settings.topic(source);
+            let metadata = self.producer.client().fetch_metadata(Some(&topic), CALL);
+            let metadata = metadata.map_err(failed("look up a source"))?;
+            let counts = metadata.topics().iter().map(|found| found.partitions().len());
+            most = most.max(counts.max().unwrap_or(0));
+        }
+        Ok(i32::try_from(most).unwrap_or(i32::MAX))
+    }
+
     /// Adds the offsets of a group that has no members.
     fn offsets(&self, group: &GroupPlace<'_>) -> Result<(), TopicError> {
+        let partitions = self.partitions_of(&group.sources)?;
         let number = MarkNumber {
             number: group.mark.number,
             born_ms: group.mark.born_ms,
+            partitions,
         };
         let mut list = TopicPartitionList::new();
         for (source, trail) in &group.mark.sources {

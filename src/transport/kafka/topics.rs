@@ -1,7 +1,8 @@
 //! Topics as they are, as they should be, and whose keys they carry.
 //!
 //! These calls block; they belong to the start of a process and to commands,
-//! never to a worker's loop. Nothing here deletes or alters a topic.
+//! never to a worker's loop. Nothing here deletes or alters a topic; a group is
+//! deleted for `zeef forget` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -69,6 +70,11 @@ pub enum TopicError {
     #[error("topic `{topic}`: {code}")]
     Topic {
         topic: String,
+        code: RDKafkaErrorCode,
+    },
+    #[error("group `{group}`: {code}")]
+    Group {
+        group: String,
         code: RDKafkaErrorCode,
     },
 }
@@ -288,6 +294,61 @@ pub fn sample_keys(
         read_keys(&consumer, &topic, (&ranges, limit), &mut take)?;
     }
     Ok(keys.into_iter().collect())
+}
+
+/// How many members a group has.
+///
+/// # Errors
+///
+/// Where Kafka does not answer.
+pub(super) fn members_of(settings: &KafkaSettings, group: &str) -> Result<usize, TopicError> {
+    let observer = observer(settings)?;
+    let found = observer
+        .fetch_group_list(Some(group), CALL)
+        .map_err(|error| unanswered(&observer, "look up a group", error))?;
+    Ok(found
+        .groups()
+        .iter()
+        .map(|group| group.members().len())
+        .sum())
+}
+
+/// Deletes a group with its offsets; one that does not exist is no error.
+///
+/// # Errors
+///
+/// [`TopicError::Group`] where Kafka refuses, as while it has members.
+pub(super) fn delete_group(settings: &KafkaSettings, group: &str) -> Result<(), TopicError> {
+    let admin = admin(settings)?;
+    let answers =
+        wait_for(admin.delete_groups(&[group], &options())).map_err(failed("delete a group"))?;
+    for answer in answers {
+        match answer {
+            Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+            Err((group, code)) => return Err(TopicError::Group { group, code }),
+        }
+    }
+    Ok(())
+}
+
+/// The ends of all partitions of some topics, in all; a topic that does not exist
+/// counts for nothing. Their names have no prefix yet.
+///
+/// # Errors
+///
+/// Where Kafka does not answer.
+pub(super) fn ends_of(settings: &KafkaSettings, names: &[String]) -> Result<i64, TopicError> {
+    let observer = observer(settings)?;
+    let mut sum = 0;
+    for name in names {
+        let Some(found) = look_up(&observer, settings, name)? else {
+            continue;
+        };
+        for partition in 0..found.partitions {
+            sum += edges(&observer, &settings.topic(name), partition)?.1;
+        }
+    }
+    Ok(sum)
 }
 
 /// The first offset and the end of a partition; a topic that was created just

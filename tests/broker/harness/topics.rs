@@ -9,7 +9,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Broker, Partitioner, Record, Row, Writer};
+use super::{Broker, Partitioner, Record, Row, Writer, eventually};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -75,7 +75,8 @@ impl<'a> Topics<'a> {
         }
     }
 
-    /// Gives `topic` more partitions, `total` in all.
+    /// Gives `topic` more partitions, `total` in all, and waits until they are
+    /// seen.
     #[track_caller]
     pub(crate) fn add_partitions(&self, topic: &str, total: usize) {
         let name = self.name(topic);
@@ -83,6 +84,10 @@ impl<'a> Topics<'a> {
         for result in wait(self.admin.create_partitions([&new], &options())).unwrap() {
             result.unwrap();
         }
+        eventually("the partitions are seen", WAIT, || {
+            let found = self.admin.inner().fetch_metadata(Some(&name), WAIT).ok()?;
+            (found.topics().first()?.partitions().len() == total).then_some(())
+        });
     }
 
     /// Changes settings of `topic`; those not named stay as they are.

@@ -13,11 +13,11 @@ use crate::harness::{Broker, Isolation, Record, Row, Topics, Zeef, eventually};
 use crate::marked::Line;
 
 /// Longer than any step should take on a busy machine.
-pub(super) const WAIT: Duration = Duration::from_secs(60);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 
 /// Every shipped recipient.
-pub(super) const RECIPIENTS: [&str; 8] = [
+pub(crate) const RECIPIENTS: [&str; 8] = [
     "deurwaarder",
     "ill-library",
     "ill-library-contact",
@@ -28,7 +28,7 @@ pub(super) const RECIPIENTS: [&str; 8] = [
     "statistics",
 ];
 /// What they read.
-pub(super) const SOURCES: [&str; 7] = [
+pub(crate) const SOURCES: [&str; 7] = [
     "patron",
     "consent",
     "objection",
@@ -40,14 +40,14 @@ pub(super) const SOURCES: [&str; 7] = [
 
 /// How a site differs from the shipped config.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// The shipped recipients that it has; their sources follow.
-    pub(super) recipients: &'a [&'a str],
-    pub(super) partitions: usize,
+    pub(crate) recipients: &'a [&'a str],
+    pub(crate) partitions: usize,
     /// Lines of `[kafka]`.
-    pub(super) kafka: &'a str,
+    pub(crate) kafka: &'a str,
     /// Further tables of `zeef.toml`.
-    pub(super) tables: &'a str,
+    pub(crate) tables: &'a str,
 }
 
 impl Default for Options<'_> {
@@ -62,16 +62,16 @@ impl Default for Options<'_> {
 }
 
 /// A config in a folder, and the topics that it means.
-pub(super) struct Site<'a> {
-    pub(super) broker: &'a Broker,
-    pub(super) topics: Topics<'a>,
+pub(crate) struct Site<'a> {
+    pub(crate) broker: &'a Broker,
+    pub(crate) topics: Topics<'a>,
     folder: TempDir,
 }
 
 impl Site<'static> {
     /// A site on the shared broker, its topics created; `None` without one.
     #[track_caller]
-    pub(super) fn new(test: &str, options: Options<'_>) -> Option<Self> {
+    pub(crate) fn new(test: &str, options: Options<'_>) -> Option<Self> {
         let site = Self::bare(test, options)?;
         site.apply();
         Some(site)
@@ -79,7 +79,7 @@ impl Site<'static> {
 
     /// As [`new`](Self::new), without any topic.
     #[track_caller]
-    pub(super) fn bare(test: &str, options: Options<'_>) -> Option<Self> {
+    pub(crate) fn bare(test: &str, options: Options<'_>) -> Option<Self> {
         Some(Self::on(Broker::shared()?, test, options))
     }
 }
@@ -87,7 +87,7 @@ impl Site<'static> {
 impl<'a> Site<'a> {
     /// Writes the config; there are no topics yet.
     #[track_caller]
-    pub(super) fn on(broker: &'a Broker, test: &str, options: Options<'_>) -> Self {
+    pub(crate) fn on(broker: &'a Broker, test: &str, options: Options<'_>) -> Self {
         let site = Site {
             broker,
             topics: Topics::new(broker, test),
@@ -100,7 +100,7 @@ impl<'a> Site<'a> {
     }
 
     /// Replaces `zeef.toml`, the recipients and the records; keys stay.
-    pub(super) fn write_config(&self, options: Options<'_>) {
+    pub(crate) fn write_config(&self, options: Options<'_>) {
         let to = self.folder.path();
         fs::create_dir_all(to.join("recipients")).unwrap();
         fs::create_dir_all(to.join("records")).unwrap();
@@ -123,34 +123,34 @@ impl<'a> Site<'a> {
     }
 
     /// The folder of the config.
-    pub(super) fn config(&self) -> &str {
+    pub(crate) fn config(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }
 
     /// The consumer group of a lane.
-    pub(super) fn group(&self, lane: &str) -> String {
+    pub(crate) fn group(&self, lane: &str) -> String {
         self.topics.name(&format!("zeef.{lane}"))
     }
 
     /// Starts a command on this config and broker.
-    pub(super) fn zeef(&self, args: &[&str]) -> Zeef {
+    pub(crate) fn zeef(&self, args: &[&str]) -> Zeef {
         Zeef::start(&self.with_place(args), &[])
     }
 
     /// Runs `zeef topics --apply`, which must be content.
     #[track_caller]
-    pub(super) fn apply(&self) {
+    pub(crate) fn apply(&self) {
         let mut zeef = self.zeef(&["topics", "--apply"]);
         let code = zeef.wait_exit(WAIT);
         assert_eq!(code, 0, "{}{}", zeef.stdout(), zeef.stderr());
     }
 
     /// Starts `zeef run`, as instance `one` unless `args` name another.
-    pub(super) fn run(&self, args: &[&str]) -> Zeef {
+    pub(crate) fn run(&self, args: &[&str]) -> Zeef {
         self.run_with(args, &[])
     }
 
-    pub(super) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Zeef {
+    pub(crate) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Zeef {
         let instance: &[&str] = if args.contains(&"--instance") {
             &[]
         } else {
@@ -172,7 +172,7 @@ impl<'a> Site<'a> {
 
     /// Starts `zeef run` and waits until it is ready.
     #[track_caller]
-    pub(super) fn ready(&self, args: &[&str]) -> Zeef {
+    pub(crate) fn ready(&self, args: &[&str]) -> Zeef {
         let mut zeef = self.run(args);
         eventually("zeef is ready", WAIT, || {
             assert_eq!(zeef.exited(), None, "{}", zeef.stderr());
@@ -183,7 +183,7 @@ impl<'a> Site<'a> {
 
     /// Runs until the end of what lies on Kafka, which must go well.
     #[track_caller]
-    pub(super) fn until_end(&self, args: &[&str]) -> Zeef {
+    pub(crate) fn until_end(&self, args: &[&str]) -> Zeef {
         let mut zeef = self.run(&[args, &["--until-end"]].concat());
         let code = zeef.wait_exit(WAIT);
         assert_eq!(code, 0, "{}", zeef.stderr());
@@ -192,7 +192,7 @@ impl<'a> Site<'a> {
 
     /// Runs, and expects that it ends with `code`; yields what it said.
     #[track_caller]
-    pub(super) fn refused(&self, args: &[&str], code: i32) -> String {
+    pub(crate) fn refused(&self, args: &[&str], code: i32) -> String {
         let mut zeef = self.run(args);
         let found = zeef.wait_exit(WAIT);
         let said = zeef.stderr();
@@ -202,7 +202,7 @@ impl<'a> Site<'a> {
 
     /// Waits until `zeef` has committed `count` records of `topic` in `lane`.
     #[track_caller]
-    pub(super) fn consumed(&self, zeef: &Zeef, lane: &str, topic: &str, count: usize) {
+    pub(crate) fn consumed(&self, zeef: &Zeef, lane: &str, topic: &str, count: usize) {
         let labels = [("lane", lane), ("topic", topic)];
         let mut found = None;
         eventually(&format!("{count} records of {topic}"), WAIT, || {
@@ -214,7 +214,7 @@ impl<'a> Site<'a> {
 
     /// Writes marked records, those of each source in their order.
     #[track_caller]
-    pub(super) fn write(&self, lines: &[Line]) {
+    pub(crate) fn write(&self, lines: &[Line]) {
         for source in SOURCES {
             let of_source = lines.iter().filter(|line| line.source == source);
             let records: Vec<Record> = of_source
@@ -231,13 +231,13 @@ impl<'a> Site<'a> {
 
     /// What a recipient's topic shows to a partner.
     #[track_caller]
-    pub(super) fn outputs(&self, recipient: &str) -> Vec<Row> {
+    pub(crate) fn outputs(&self, recipient: &str) -> Vec<Row> {
         self.topics.committed(&format!("out.{recipient}"))
     }
 
     /// The values of one field of all outputs of a recipient, sorted.
     #[track_caller]
-    pub(super) fn fields(&self, recipient: &str, field: &str) -> Vec<String> {
+    pub(crate) fn fields(&self, recipient: &str, field: &str) -> Vec<String> {
         let mut found: Vec<String> = self
             .outputs(recipient)
             .iter()
@@ -250,7 +250,7 @@ impl<'a> Site<'a> {
     /// Expects that each of these loans reached the service-message partner
     /// exactly once.
     #[track_caller]
-    pub(super) fn check_loans(&self, ids: impl IntoIterator<Item = String>) {
+    pub(crate) fn check_loans(&self, ids: impl IntoIterator<Item = String>) {
         let mut want: Vec<String> = ids.into_iter().collect();
         want.sort();
         assert_eq!(self.fields("service-message", "title"), want);
@@ -258,7 +258,7 @@ impl<'a> Site<'a> {
 
     /// Expects that `group` has committed all of `sources`, to their very ends.
     #[track_caller]
-    pub(super) fn check_committed(&self, group: &str, sources: &[&str]) {
+    pub(crate) fn check_committed(&self, group: &str, sources: &[&str]) {
         for source in sources {
             let topic = self.topics.name(source);
             for (partition, offset) in self.broker.group_offsets(group, &topic) {
@@ -272,7 +272,7 @@ impl<'a> Site<'a> {
 
     /// The dead letters, as JSON objects.
     #[track_caller]
-    pub(super) fn dead_letters(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn dead_letters(&self) -> Vec<serde_json::Value> {
         self.topics
             .committed("zeef.dead-letters")
             .iter()
@@ -281,21 +281,21 @@ impl<'a> Site<'a> {
     }
 }
 
-pub(super) fn today() -> Date {
+pub(crate) fn today() -> Date {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     now.date()
 }
 
 /// One text field of an output.
 #[track_caller]
-pub(super) fn member(row: &Row, field: &str) -> String {
+pub(crate) fn member(row: &Row, field: &str) -> String {
     let value: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(row.text().expect("expected a value")).unwrap();
     value[field].as_str().unwrap().to_owned()
 }
 
 /// A patron who holds nothing back, as somebody's name tells them apart.
-pub(super) fn patron(id: &str, surname: &str) -> Record {
+pub(crate) fn patron(id: &str, surname: &str) -> Record {
     let value = format!(
         concat!(
             r#"{{"patron_id":"{id}","library":"NL-AmrBKW","kind":"person","#,
@@ -310,12 +310,12 @@ pub(super) fn patron(id: &str, surname: &str) -> Record {
 }
 
 /// An open loan, with its id as its title.
-pub(super) fn loan(id: &str, patron: &str) -> Record {
+pub(crate) fn loan(id: &str, patron: &str) -> Record {
     loan_that_is("open", id, patron)
 }
 
 /// The same of another status.
-pub(super) fn loan_that_is(status: &str, id: &str, patron: &str) -> Record {
+pub(crate) fn loan_that_is(status: &str, id: &str, patron: &str) -> Record {
     let value = format!(
         concat!(
             r#"{{"loan_id":"{id}","patron_id":"{patron}","library":"NL-AmrBKW","#,
