@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::harness::{Record, Zeef};
 use rustix::process::Signal;
@@ -90,6 +91,12 @@ fn a_recipient_moves_with_what_it_has_and_comes_back() {
     alive.signal(Signal::TERM);
     assert_eq!(alive.wait_exit(WAIT), 0, "{}", alive.stderr());
     site.topics.write("patron", &[Record::tombstone("P2")]);
+    // Killed at any time it goes on where it was.
+    for milliseconds in [200, 500, 900, 1_400] {
+        let zeef = site.zeef(&["lanes", "apply"]);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        zeef.signal(Signal::KILL);
+    }
     apply(&site, &[], 0);
     site.until_end(&[]);
     assert_eq!(sent(&site), (13, 4));
