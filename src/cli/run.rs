@@ -26,6 +26,7 @@ use crate::policy::Loaded;
 use crate::policy::pseudonym::{Key, KeyRing};
 use crate::transport::Stop;
 use crate::transport::commands::Commands;
+use crate::transport::continuity::Mark;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
@@ -106,8 +107,10 @@ fn in_directory(
     })?;
     let new = directory::check_sources(&directory, &loaded.policy, lanes)?;
     directory.compare()?;
-    rearrange(&directory, loaded, keys)?;
-    let marks = directory.marks()?;
+    let mut marks = directory.marks()?;
+    if rearrange(&directory, &marks, loaded, keys)? {
+        marks = directory.marks()?;
+    }
     let marks = marks
         .iter()
         .map(|(topic, mark)| (&**topic, [mark.as_slice()]));
@@ -121,26 +124,35 @@ fn in_directory(
     Ok(directory)
 }
 
-/// Moves recipients to the lanes that the config has them in.
-fn rearrange(directory: &Directory, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<()> {
+/// Moves recipients to the lanes that the config has them in, where one is in another
+/// by the marks of the states. Says whether that was so.
+fn rearrange(
+    directory: &Directory,
+    marks: &BTreeMap<String, Vec<u8>>,
+    loaded: &Loaded,
+    keys: &KeyRing,
+) -> anyhow::Result<bool> {
     let state = state_key(keys)?;
     let prints = Namer::new(state).fingerprinter();
+    let is_needed = |(topic, mark): (&String, &Vec<u8>)| {
+        let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
+        Mark::read(&prints, mark).is_ok_and(|mark| lanes::is_needed(loaded, lane, &mark))
+    };
+    if !marks.iter().any(is_needed) {
+        return Ok(false);
+    }
     let mut shelves = BTreeMap::<String, Shelf>::new();
-    let mut before = false;
+    let mut taken = Ok(());
     directory.rows(&mut |topic, row| {
         let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
         let shelf = shelves.entry(lane.to_owned()).or_default();
         let key = row.key.unwrap_or_default();
-        before |= shelf.take(&prints, key, row.value).is_err();
+        if taken.is_ok() {
+            taken = shelf.take(&prints, key, row.value);
+        }
     })?;
-    if before {
-        // The lanes themselves say what is wrong with a row, or bring it up to date.
-        return Ok(());
-    }
+    taken?;
     let done = lanes::rearrange(loaded, &prints, &mut shelves)?;
-    if done.writes.is_empty() {
-        return Ok(());
-    }
     for (one, outputs) in &done.moves {
         let Move { name, from, to } = one;
         tracing::warn!(recipient = name, from, to, outputs, "moves to another lane");
@@ -150,7 +162,7 @@ fn rearrange(directory: &Directory, loaded: &Loaded, keys: &KeyRing) -> anyhow::
     let moves = done.moves.into_keys();
     let follows = moves.map(|one| (one.to, one.from)).collect();
     directory.rearrange(&rows.collect(), &follows)?;
-    Ok(())
+    Ok(true)
 }
 
 fn state_key(keys: &KeyRing) -> Result<&Key, Failure> {

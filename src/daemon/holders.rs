@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::Loaded;
-use crate::policy::former::{self, AT, recipient_of};
+use crate::policy::former::{self, AT, What, recipient_of};
 use crate::policy::recipient::Recipient;
 use crate::transport::continuity::{Fingerprinter, Mark};
 
@@ -99,6 +99,31 @@ impl Served<'_> {
             .collect()
     }
 
+    /// Why what is kept cannot be kept: its lane would not hear of erasures.
+    fn deaf(&self, held: &Held) -> Option<String> {
+        let mut lanes = self.0.daemon.lanes.iter();
+        let lane = lanes.find(|lane| lane.name == held.lane)?;
+        let keyed = |name: &String| {
+            let recipient = self.recipient(name)?;
+            Some(self.0.policy.kinds[recipient.source].keyed)
+        };
+        let hears =
+            lane.recipients.is_empty() || lane.recipients.iter().any(|r| keyed(r) == Some(true));
+        let kept = self.0.policy.former.iter().find(|former| {
+            let has = held
+                .has
+                .keys()
+                .any(|name| recipient_of(name) == former.recipient);
+            has && former.what == What::Keep && self.lane_of(&former.recipient).is_none()
+        });
+        let recipient = kept.filter(|_| !hears).map(|former| &former.recipient)?;
+        Some(format!(
+            "recipient `{recipient}`: lane `{}` reads no patrons, so that what is kept would stay \
+             also after an erasure: say `what = \"retract\"` for it",
+            held.lane
+        ))
+    }
+
     /// Why a recipient is not served as it was.
     fn why(&self, recipient: &str) -> &'static str {
         let is_off = |one: &Recipient| one.name == recipient;
@@ -132,6 +157,7 @@ pub fn refusals(loaded: &Loaded, held: &[Held]) -> Vec<String> {
                 .map(|name| moved(&served, (one, name)))
                 .collect::<Vec<_>>(),
         );
+        refusals.extend(served.deaf(one));
         let mut unknown = BTreeMap::<&str, BTreeMap<&str, u64>>::new();
         for name in names {
             let recipient = recipient_of(name);

@@ -7,7 +7,7 @@ use crate::engine::state::text::TextError;
 use crate::policy::Loaded;
 use crate::policy::former::recipient_of;
 use crate::policy::settings::MAIN_LANE;
-use crate::transport::continuity::Fingerprinter;
+use crate::transport::continuity::{Fingerprinter, Mark};
 
 /// One recipient that moves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,13 @@ fn home<'a>(loaded: &'a Loaded, lane: &'a str, name: &str) -> Option<&'a str> {
     let named = |wanted: &str| lanes.iter().find(|one| one.name == wanted);
     let found = named(lane).or_else(|| named(MAIN_LANE));
     found.or(lanes.first()).map(|lane| &*lane.name)
+}
+
+/// Whether somebody has something by a lane's mark that belongs to another lane.
+#[must_use]
+pub fn is_needed(loaded: &Loaded, lane: &str, mark: &Mark) -> bool {
+    let strays = |name: &String| home(loaded, lane, name).is_some_and(|home| home != lane);
+    mark.has.keys().any(strays)
 }
 
 /// Moves everybody in one partition to where the config has them. `shelves` are by

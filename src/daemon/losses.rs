@@ -49,7 +49,8 @@ fn cause(reason: Reason, way: Way) -> Cause {
         | Reason::AgreementLapsed
         | Reason::AuthorisationLapsed
         | Reason::Library
-        | Reason::ReceiverUnlisted => Cause::Planned,
+        | Reason::ReceiverUnlisted
+        | Reason::RecipientRemoved => Cause::Planned,
         Reason::PatronErased | Reason::PatronUnknown => Cause::Loss,
         Reason::SourceGone if !way.new_version => Cause::Loss,
         _ if way.policy_changed => Cause::Planned,

@@ -746,6 +746,15 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
             format!("--operation {operation} --operation Describe --operation DescribeConfigs --topic {topic}"),
         ));
     }
+    // What recipients have by states of lanes that the config no longer has.
+    own.push(allow(
+        "zeef",
+        format!(
+            "--operation Read --operation Write --operation Describe --topic {} \
+             --resource-pattern-type prefixed",
+            settings.topic(STATE_TOPIC)
+        ),
+    ));
     // Transactional ids begin as the groups do.
     let prefix = settings.group("");
     own.push(allow(

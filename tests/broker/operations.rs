@@ -9,6 +9,7 @@ mod gates;
 mod generate;
 mod holds;
 mod idle;
+mod lanes;
 mod login;
 mod misplaced;
 mod partitions;

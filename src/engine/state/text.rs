@@ -24,6 +24,11 @@ pub enum TextError {
     Newer,
     #[error("a row of the state is damaged, or was changed by somebody else than zeef")]
     Damaged,
+    #[error(
+        "a row of the state was written by a version before this one: run its lane once, with the \
+         recipients that it had"
+    )]
+    Older,
 }
 
 /// The words of [`Outcome`].
@@ -361,7 +366,9 @@ pub(super) fn is_over(value: &[u8]) -> bool {
 ///
 /// [`TextError`], as for a row of a format before, which has no MAC.
 pub(super) fn check_mac(prints: &Fingerprinter, key: &[u8], value: &[u8]) -> Result<(), TextError> {
-    read_head(value)?;
+    if read_head(value)?.format < FORMAT {
+        return Err(TextError::Older);
+    }
     let (body, written) = continuity::split_mac(value).ok_or(TextError::Damaged)?;
     match prints.record(Some(key), Some(body)) == written {
         true => Ok(()),

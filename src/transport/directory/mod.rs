@@ -74,7 +74,7 @@ mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -364,13 +364,18 @@ impl Directory {
     pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
         let store = self.store();
         let mut marks = BTreeMap::new();
-        for topic in store.committed.state.keys() {
-            let (mut reader, end) = store.open_state(topic)?;
-            each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
-                if row.key == Some(MARK_KEY) {
-                    marks.insert(topic.clone(), row.value.unwrap_or_default().to_vec());
-                }
-            })?;
+        for (topic, file) in &store.committed.state {
+            let path = self.0.layout.written(topic, true);
+            let mut mark = last_mark(&path, file.length).map_err(self::stop)?;
+            if mark.is_none() {
+                let (mut reader, end) = store.open_state(topic)?;
+                each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
+                    if row.key == Some(MARK_KEY) {
+                        mark = row.value.map(<[u8]>::to_vec);
+                    }
+                })?;
+            }
+            marks.extend(mark.map(|mark| (topic.clone(), mark)));
         }
         Ok(marks)
     }
@@ -569,6 +574,34 @@ fn read_state_once(
     reader.open().map_err(stop)?;
     each_row(&mut reader, end, OutputId(0), &|| true, take)?;
     Ok(())
+}
+
+/// Returns the last mark among the last rows of a state of `length` bytes.
+fn last_mark(path: &Path, length: u64) -> Result<Option<Vec<u8>>, Failure> {
+    /// More than a mark has.
+    const TAIL: u64 = 256 << 10;
+    if length == 0 {
+        return Ok(None);
+    }
+    let start = length.saturating_sub(TAIL);
+    let mut tail = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(start))?;
+        file.take(length - start).read_to_end(&mut tail)
+    });
+    read.map_err(Failure::to("read", path))?;
+    let mut lines = tail
+        .split(|byte| *byte == b'\n')
+        .skip(usize::from(start > 0));
+    let mark = |line: &[u8]| {
+        let row = Line::read(line, false);
+        let is_mark = row
+            .key
+            .as_ref()
+            .is_some_and(|key| key.as_bytes() == MARK_KEY);
+        row.payload.bytes().filter(|_| is_mark).map(<[u8]>::to_vec)
+    };
+    Ok(lines.by_ref().filter_map(mark).last())
 }
 
 /// Hands each row of a state to `take`, up to the byte `end`; `go_on` is asked

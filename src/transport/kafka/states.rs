@@ -32,7 +32,7 @@ const TAIL: i64 = 64;
 const FURTHER: i64 = 64;
 
 /// The producer of a rearrangement has so long for the rows of one partition.
-const TRANSACTION: Duration = Duration::from_secs(600);
+const TRANSACTION: Duration = Duration::from_secs(120);
 /// How long it is waited for room in the queue at a time.
 const ROOM: Duration = Duration::from_millis(10);
 
