@@ -733,8 +733,10 @@ impl<T: Transport> Worker<T> {
         if !self.transport.begins_with_mark() || self.pipeline.holding().is_none() {
             return Ok(());
         }
+        // The time of a clock that was not compared yet would be that of every
+        // later batch: it is in no mark.
         let now_ms = (self.clock)();
-        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        self.pipeline.begin(BatchTime::from_ms(0));
         self.write_mark(partition);
         self.hand_on()?;
         self.transport.commit()?;
