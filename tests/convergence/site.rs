@@ -16,6 +16,7 @@ use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
+use zeef::transport::commands::Commands;
 use zeef::transport::memory::{MemoryTransport, Published};
 use zeef::transport::{Payload, SourceId, Transport};
 
@@ -165,6 +166,8 @@ pub struct Site {
     pub changed: bool,
     clock: Arc<AtomicI64>,
     accepted: Vec<String>,
+    /// What operators asked for, from the next start on.
+    pub commands: Commands,
     workers: Vec<Worker<Live>>,
 }
 
@@ -175,6 +178,7 @@ impl Site {
             changed: false,
             clock: Arc::new(AtomicI64::new(now_ms)),
             accepted: Vec::new(),
+            commands: Commands::default(),
             workers: Vec::new(),
         };
         let lanes = compiled(setup.layout, false);
@@ -196,6 +200,9 @@ impl Site {
 
     fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
         let mut worker = worker(lane, transport, self.setup, &self.clock);
+        if let Some(holding) = worker.pipeline.holding_mut() {
+            holding.continuity.commands = Arc::new(self.commands.clone());
+        }
         let codes = self.accepted.clone();
         worker.accepted = Arc::new(move |code| codes.iter().any(|one| one == code));
         worker
@@ -253,6 +260,14 @@ impl Site {
         let workers = self.workers.iter();
         let count = |worker: &Worker<Live>| worker.transport.memory.published().len();
         workers.map(count).collect()
+    }
+
+    /// How many values were sent to a topic, and how many nulls.
+    pub fn sent_to(&self, topic: &str) -> (usize, usize) {
+        let workers = self.workers.iter();
+        let sent = workers.flat_map(|worker| worker.transport.memory.published_to(topic));
+        let (values, nulls): (Vec<_>, Vec<_>) = sent.partition(|one| one.value.is_some());
+        (values.len(), nulls.len())
     }
 
     /// Reads all there is, and looks for what time changed.
