@@ -6,11 +6,13 @@
     reason = "the helpers of tests are tests too"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How a command ended, and what it said.
@@ -945,8 +947,8 @@ fn compact_leaves_the_last_line_of_each_key() {
     check(&accept(&[code]), 2, &["--reason"]);
     check(
         &accept(&["0000", "--reason", "x"]),
-        1,
-        &["now has the code `0000`"],
+        2,
+        &["`0000` is no code"],
     );
     check(
         &accept(&[code, "--reason", "a test"]),
@@ -955,7 +957,73 @@ fn compact_leaves_the_last_line_of_each_key() {
     );
     check(&compact(), 0, &["out/statistics/out.statistics.ndjson"]);
     assert_eq!(fs::read_to_string(&output).unwrap(), text);
-    check(&accept(&[code, "--reason", "again"]), 1, &[code]);
+    // Nothing has it any more: it is of no use.
+    check(
+        &accept(&[code, "--reason", "again"]),
+        0,
+        &[code, "written down"],
+    );
+    fs::write(&output, text.repeat(2)).unwrap();
+    check(&compact(), 70, &["zeef accept"]);
+}
+
+/// A key and a value of each line.
+fn lines(path: &Path) -> BTreeMap<String, Value> {
+    let text = fs::read_to_string(path).unwrap();
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (
+            line["key"].as_str().unwrap().to_owned(),
+            line["value"].clone(),
+        )
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn an_output_of_a_directory_is_filled_again_and_moves_to_another_key() {
+    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, directory) = (path(&config), path(&folder));
+    let zeef = |words: &[&str]| {
+        let place = ["--config", config, "--directory", directory];
+        run(&[words, &place].concat())
+    };
+    check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
+    check(&generate(folder.path(), &[]), 0, &[]);
+    check(&zeef(&["run"]), 0, &[]);
+    let output = folder.path().join("out/statistics/out.statistics.ndjson");
+    let before = lines(&output);
+    assert!(!before.is_empty());
+
+    fs::write(&output, "").unwrap();
+    let said = zeef(&["run"]);
+    check(&said, 70, &["out.statistics", "zeef accept"]);
+    let code = said.err.split("zeef accept ").nth(1).unwrap();
+    let code = code.split_whitespace().next().unwrap();
+    check(&zeef(&["accept", code, "--reason", "lost"]), 0, &[]);
+    check(
+        &zeef(&["refill", "statistics", "--reason", "lost"]),
+        0,
+        &["statistics"],
+    );
+    check(&zeef(&["run"]), 0, &[]);
+    assert_eq!(lines(&output), before);
+    let length = fs::metadata(&output).unwrap().len();
+    check(&zeef(&["run"]), 0, &[]);
+    assert_eq!(fs::metadata(&output).unwrap().len(), length, "once");
+
+    let rotate = ["keys", "rotate", "statistics", "--reason", "yearly"];
+    check(&zeef(&rotate), 0, &["the old one is kept in"]);
+    check(&zeef(&["run"]), 0, &[]);
+    let after = lines(&output);
+    let living = |all: &BTreeMap<String, Value>| all.values().filter(|one| !one.is_null()).count();
+    assert_eq!(living(&after), living(&before));
+    for (key, value) in &before {
+        assert!(
+            value.is_null() || after[key].is_null(),
+            "taken back under the old key"
+        );
+    }
 }
 
 #[test]

@@ -441,17 +441,28 @@ impl<T: Transport> Worker<T> {
     /// Does what was found to be done without a record, in batches as large as
     /// others. Where one is aborted, what is left is found again.
     fn work_off(&mut self, tidied: bool) -> Result<(), Fault> {
+        self.work_off_of(&[], tidied)
+    }
+
+    /// The same; the last batch says that all was sent again that was to be, of
+    /// these partitions.
+    fn work_off_of(&mut self, partitions: &[i32], tidied: bool) -> Result<(), Fault> {
         let mut open = tidied;
-        while open || self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty() {
+        loop {
+            open |= self.pipeline.again_len() > 0 || !self.batch.outbox.is_empty();
             if self.pipeline.again_len() > 0 {
                 self.some_again()?;
             }
-            if !self.settle()? {
-                break;
+            if self.pipeline.again_len() == 0 {
+                for &partition in partitions {
+                    open |= self.pipeline.finish_refill(partition);
+                }
+            }
+            if !open || !self.settle()? {
+                return Ok(());
             }
             open = false;
         }
-        Ok(())
     }
 
     /// Looks for what time alone changed, when it is time to, or at once.
@@ -842,8 +853,10 @@ impl<T: Transport> Worker<T> {
         if !self.transport.begins_with_mark() || self.pipeline.holding().is_none() {
             return Ok(());
         }
+        // The time of a clock that was not compared yet would be that of every
+        // later batch: it is in no mark.
         let now_ms = (self.clock)();
-        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        self.pipeline.begin(BatchTime::from_ms(0));
         self.write_mark(partition);
         self.hand_on()?;
         self.transport.commit()?;
@@ -957,17 +970,7 @@ impl<T: Transport> Worker<T> {
             }
             self.find_changed(partitions);
         }
-        self.work_off(false)?;
-        self.finish_refills(partitions)
-    }
-
-    /// Commits that all was sent again that was to be.
-    fn finish_refills(&mut self, partitions: &[i32]) -> Result<(), Fault> {
-        let mut refilled = false;
-        for &partition in partitions {
-            refilled |= self.pipeline.finish_refill(partition);
-        }
-        self.work_off(refilled)
+        self.work_off_of(partitions, false)
     }
 
     /// Takes back what former recipients are to have no longer.

@@ -367,7 +367,10 @@ impl Holding {
             _ => self.key_of(source, patron_id.unwrap_or_default(), id),
         };
         let known = self.state.find(partition, key);
-        if met == Met::First && known.is_some_and(|row| row.offset > offset) {
+        // Of patrons alone a later version may be known already. Of other records
+        // a row with a later offset is of a source that was made anew since.
+        let is_own = source.kind.role == Role::Patron;
+        if is_own && met == Met::First && known.is_some_and(|row| row.offset > offset) {
             return false;
         }
         self.current = Current {

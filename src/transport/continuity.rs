@@ -163,7 +163,8 @@ pub struct Mark {
     pub number: u64,
     /// The batch's time.
     pub time_ms: i64,
-    /// When the first mark of the partition was written.
+    /// When the first mark of the partition was written that has a time; 0 before
+    /// that.
     pub born_ms: i64,
     /// The version of the policy that the records were decided under.
     pub policy: String,

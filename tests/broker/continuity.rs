@@ -2,6 +2,7 @@
 //! before anything is released; ordinary days go on.
 
 mod accepted;
+mod clock;
 mod keys;
 mod lost;
 mod moved;

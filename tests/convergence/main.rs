@@ -34,6 +34,7 @@ mod own;
 mod play;
 #[path = "../reference/mod.rs"]
 mod reference;
+mod refill;
 mod site;
 mod story;
 mod world;

@@ -17,6 +17,7 @@ use zeef::engine::state::Namer;
 use zeef::engine::tally::SourceTally;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
+use zeef::transport::commands::Commands;
 use zeef::transport::memory::{MemoryTransport, Published};
 use zeef::transport::{Payload, SourceId, Transport};
 
@@ -172,6 +173,8 @@ pub struct Site {
     pub changed: bool,
     clock: Arc<AtomicI64>,
     accepted: Vec<String>,
+    /// What operators asked for, from the next start on.
+    pub commands: Commands,
     workers: Vec<Worker<Live>>,
 }
 
@@ -182,6 +185,7 @@ impl Site {
             changed: false,
             clock: Arc::new(AtomicI64::new(now_ms)),
             accepted: Vec::new(),
+            commands: Commands::default(),
             workers: Vec::new(),
         };
         let lanes = compiled(setup.layout, false);
@@ -203,6 +207,9 @@ impl Site {
 
     fn worker(&self, lane: &Arc<Lane>, transport: Live) -> Worker<Live> {
         let mut worker = worker(lane, transport, self.setup, &self.clock);
+        if let Some(holding) = worker.pipeline.holding_mut() {
+            holding.continuity.commands = Arc::new(self.commands.clone());
+        }
         let codes = self.accepted.clone();
         worker.accepted = Arc::new(move |code| codes.iter().any(|one| one == code));
         worker
@@ -284,6 +291,14 @@ impl Site {
             worker.transport.memory.rewrite(&old);
         }
         self.restart();
+    }
+
+    /// How many values were sent to a topic, and how many nulls.
+    pub fn sent_to(&self, topic: &str) -> (usize, usize) {
+        let workers = self.workers.iter();
+        let sent = workers.flat_map(|worker| worker.transport.memory.published_to(topic));
+        let (values, nulls): (Vec<_>, Vec<_>) = sent.partition(|one| one.value.is_some());
+        (values.len(), nulls.len())
     }
 
     /// Reads all there is, and looks for what time changed.

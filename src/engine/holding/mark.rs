@@ -347,7 +347,10 @@ impl Holding {
             format: continuity::FORMAT,
             number: self.next_number(partition),
             time_ms: now_ms,
-            born_ms: before.as_ref().map_or(now_ms, |before| before.born_ms),
+            born_ms: match &before {
+                Some(before) if before.born_ms > 0 => before.born_ms,
+                _ => now_ms,
+            },
             rows: self.state.sum(partition),
             has: self.has(lane, partition),
             kinds: self.kinds(lane, partition),

@@ -198,7 +198,11 @@ impl KafkaTransport {
         }
         let number = MarkNumber {
             number: mark.number,
-            born_ms: mark.born_ms,
+            // A first mark has no time.
+            born_ms: match mark.born_ms {
+                0 => now_ms(),
+                born_ms => born_ms,
+            },
             partitions: self.intake.partitions(),
         };
         self.intake.numbers.insert(partition, number);

@@ -148,7 +148,10 @@ impl<'a> Rewriter<'a> {
             let topic = self.settings.topic(source);
             let metadata = self.producer.client().fetch_metadata(Some(&topic), CALL);
             let metadata = metadata.map_err(failed("look up a source"))?;
-            let counts = metadata.topics().iter().map(|found| found.partitions().len());
+            let counts = metadata
+                .topics()
+                .iter()
+                .map(|found| found.partitions().len());
             most = most.max(counts.max().unwrap_or(0));
         }
         Ok(i32::try_from(most).unwrap_or(i32::MAX))

@@ -3,6 +3,7 @@
 
 use super::Town;
 use super::town::{MESSAGES, PATRONS, RECIPIENTS, STATISTICS, codes, objection};
+use crate::operations::site::loan_that_is;
 
 #[test]
 fn an_acceptance_is_for_one_finding() {
@@ -36,13 +37,18 @@ fn a_source_made_anew_is_read_from_its_beginning_once_accepted() {
     };
     let before = town.sent();
     town.make_anew("loan");
-    town.write_loans("L", 0..PATRONS);
+    // A later version of the last loan comes where the first one lay.
+    town.write("loan", &[loan_that_is("returned", "L5", "P5")]);
+    town.write_loans("L", 0..PATRONS - 1);
     town.write_loans("N", 0..PATRONS);
     let said = town.still_stops(&before, &["replaced"]);
     town.accept(&said);
     town.run();
+    let rows = town.0.outputs(MESSAGES);
+    let nulls = rows.iter().filter(|row| row.value.is_none());
+    assert_eq!(nulls.count(), 1, "the loan that was returned");
     // What they have already is not sent again.
-    assert_eq!(town.loans().len(), 2 * PATRONS);
+    assert_eq!(rows.len(), 2 * PATRONS + 1);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::Town;
 use super::town::{MESSAGES, PATRONS};
+use crate::harness::Zeef;
+use crate::operations::site::WAIT;
 
 impl Town {
     fn key_file(&self, name: &str) -> PathBuf {
@@ -17,7 +19,8 @@ impl Town {
         let path = self.key_file(name);
         let old = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        self.command(&["keys", "new", name], 0);
+        let mut made = Zeef::start(&["keys", "new", name, "--config", self.0.config()], &[]);
+        assert_eq!(made.wait_exit(WAIT), 0, "{}", made.stderr());
         old
     }
 }

@@ -3,7 +3,8 @@
 
 use super::Town;
 use super::town::{PATRONS, consent, objection};
-use crate::harness::Record;
+use crate::harness::{Record, Row, eventually};
+use crate::operations::site::WAIT;
 
 /// Others that object or agree: more than lay there before.
 fn others(record: impl Fn(&str) -> Record) -> Vec<Record> {
@@ -87,9 +88,9 @@ fn a_state_made_anew() {
     town.0.topics.delete("zeef.state.main");
     let said = town.0.refused(&["--until-end"], 78);
     assert!(said.contains("zeef.state.main"), "{said}");
-    crate::harness::eventually("the topic is made", crate::operations::site::WAIT, || {
+    eventually("the topic is made", WAIT, || {
         let mut zeef = town.0.zeef(&["topics", "--apply"]);
-        let done = zeef.wait_exit(crate::operations::site::WAIT) == 0;
+        let done = zeef.wait_exit(WAIT) == 0;
         (done && town.0.topics.list().contains(&"zeef.state.main".to_owned())).then_some(())
     });
     town.stops(&["state missing", "zeef forget"]);
@@ -124,7 +125,7 @@ fn a_row_that_was_edited() {
         return;
     };
     let rows = town.0.topics.committed("zeef.state.main");
-    let released = |row: &&crate::harness::Row| {
+    let released = |row: &&Row| {
         let text = row.text().unwrap_or_default();
         row.key_text() != "mark" && text.contains("\"released\"")
     };
