@@ -732,6 +732,10 @@ impl<T: Transport> Worker<T> {
         // Of all partitions at once: each finding has a code of its own.
         self.judge(&found)?;
         self.transport.accept(&found)?;
+        let now_ms = (self.clock)();
+        if let Some(holding) = self.pipeline.holding_mut() {
+            holding.accept(&found, now_ms);
+        }
         for &partition in partitions {
             // As any batch: it is done again, and stops the lane in the end.
             while let Err(fault) = self.begin_with_mark(partition) {
@@ -818,7 +822,8 @@ impl<T: Transport> Worker<T> {
             return Ok(Vec::new());
         };
         let before = holding.is_of_before(partition);
-        let mut findings = holding.verify(&lane, partition)?;
+        let now_ms = (self.clock)();
+        let mut findings = holding.verify(&lane, partition, now_ms)?;
         findings.extend(self.transport.verify(partition, before)?);
         Ok(findings)
     }
@@ -869,15 +874,19 @@ impl<T: Transport> Worker<T> {
         if ahead_ms.abs() <= CLOCK_TOLERANCE_MS {
             return Ok(());
         }
-        let (minutes, which) = (
-            ahead_ms.abs() / 60_000,
+        // In whole hours, as the code has to be the same at the next start.
+        let (hours, which) = (
+            ahead_ms.abs() / 3_600_000,
             if ahead_ms > 0 { "ahead of" } else { "behind" },
         );
         self.judge(&[Finding {
             subject: "clock".to_owned(),
             partition: 0,
             kind: FindingKind::OtherClock,
-            detail: format!("this machine's clock is {minutes} minutes {which} the broker's"),
+            detail: format!(
+                "this machine's clock is {hours} to {} hours {which} the broker's",
+                hours + 1
+            ),
         }])
     }
 
