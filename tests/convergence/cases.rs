@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeef::engine::holding::Holds;
 use zeef::engine::pipeline::Pipeline;
 use zeef::transport::Fault;
-use zeef::transport::continuity::{self, MARK_KEY, Mark};
+use zeef::transport::continuity::{self, FindingKind, MARK_KEY, Mark};
 
 use crate::play::play;
 use crate::site::{Layout, Setup, Site, compiled, namer};
@@ -278,6 +278,43 @@ fn a_partition_is_outdated_that_another_policy_decided() {
     assert!(pipeline.is_outdated(1));
     pipeline.drop_partition(1);
     assert!(!pipeline.is_outdated(1));
+}
+
+/// A run whose clock was years ahead took back what had lapsed by it.
+#[test]
+fn continuity_clock_that_ran_ahead_stops_until_it_is_accepted() {
+    const YEARS_MS: i64 = 10 * 365 * DAY_MS;
+    let lane = &compiled(Layout::One, false)[0];
+    let holds = Holds {
+        records: 1,
+        term_ms: i64::MAX,
+    };
+    let recipients = lane.recipients.iter();
+    let mark = Mark {
+        format: continuity::FORMAT,
+        policy: lane.policy_version.clone(),
+        recipients: recipients.map(|one| one.name.clone()).collect(),
+        time_ms: START_MS + YEARS_MS,
+        ..Mark::default()
+    };
+    let mark = mark.write(&namer().fingerprinter());
+    let mut pipeline = Pipeline::with_state(Arc::clone(lane), namer(), holds);
+    let holding = pipeline.holding_mut().expect("what recipients have");
+    holding
+        .restore(lane, 0, Some(MARK_KEY), Some(&mark))
+        .expect("a mark");
+    let mut kinds = |now_ms| -> Vec<FindingKind> {
+        let found = holding.verify(lane, 0, now_ms).expect("the lane's own");
+        let kinds = found.iter().map(|finding| finding.kind).collect();
+        holding.accept(&found, now_ms);
+        kinds
+    };
+    assert_eq!(kinds(START_MS + YEARS_MS), []);
+    assert_eq!(kinds(START_MS), [FindingKind::OtherClock]);
+    assert_eq!(kinds(START_MS), [], "it is decided anew from here on");
+    assert!(pipeline.is_outdated(0));
+    let holding = pipeline.holding().expect("what recipients have");
+    assert_eq!(holding.latest_ms(), START_MS);
 }
 
 /// What was final under the old policy has no row.

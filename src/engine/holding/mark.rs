@@ -13,7 +13,8 @@ use crate::policy::former;
 use crate::policy::reason::Reason;
 use crate::transport::commands::Commands;
 use crate::transport::continuity::{
-    self, Finding, FindingKind, KeyPrint, MARK_KEY, Mark, MarkError, Position, code_of,
+    self, CLOCK_TOLERANCE_MS, Finding, FindingKind, KeyPrint, MARK_KEY, Mark, MarkError, Position,
+    code_of,
 };
 use crate::transport::{Fault, Outbox};
 
@@ -191,7 +192,12 @@ impl Holding {
     ///
     /// [`Fault::Stop`] for another key of a recipient, [`Fault::Twin`] where
     /// another process decides under a newer policy.
-    pub fn verify(&mut self, lane: &Lane, partition: i32) -> Result<Vec<Finding>, Fault> {
+    pub fn verify(
+        &mut self,
+        lane: &Lane,
+        partition: i32,
+        now_ms: i64,
+    ) -> Result<Vec<Finding>, Fault> {
         let state = &lane.outputs[usize::from(lane.state.0)].topic;
         let finding = |kind, detail| Finding {
             subject: state.clone(),
@@ -209,9 +215,15 @@ impl Holding {
         self.check_holders(partition)?;
         self.check_keys(&mark, partition)?;
         self.check_generation(lane, &mark)?;
+        let mut found = Vec::new();
+        if mark.time_ms > now_ms.saturating_add(CLOCK_TOLERANCE_MS) {
+            let time = jiff::Timestamp::from_millisecond(mark.time_ms).unwrap_or_default();
+            let detail = format!("records were decided at {time}, which is yet to come");
+            found.push(finding(FindingKind::OtherClock, detail));
+        }
         let there = self.state.sum(partition);
         if there == mark.rows {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let detail = format!(
             "its mark (transaction {}) counts {} rows, {} are there{}",
@@ -224,7 +236,24 @@ impl Holding {
                 ""
             }
         );
-        Ok(vec![finding(FindingKind::RowsDiffer, detail)])
+        found.push(finding(FindingKind::RowsDiffer, detail));
+        Ok(found)
+    }
+
+    /// Goes on in spite of findings that an operator accepted: what was decided at a
+    /// time that is yet to come is decided anew, so that what lapsed then comes
+    /// again.
+    pub fn accept(&mut self, findings: &[Finding], now_ms: i64) {
+        for finding in findings {
+            let part = self.marks.parts.get_mut(&finding.partition);
+            let Some(part) = part.filter(|_| finding.kind == FindingKind::OtherClock) else {
+                continue;
+            };
+            part.again = true;
+            if let Some(mark) = &mut part.last {
+                mark.time_ms = mark.time_ms.min(now_ms);
+            }
+        }
     }
 
     /// Nobody may have something that the lane does not know: corrections and
