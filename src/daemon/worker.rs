@@ -358,8 +358,27 @@ impl<T: Transport> Worker<T> {
         })?;
         match stop {
             Some(stop) => Err(Fault::Stop(stop)),
-            None => Ok(polled),
+            None => {
+                self.check_unreadable()?;
+                Ok(polled)
+            }
         }
+    }
+
+    /// Stops where a consent or an objection that cannot be read names a patron of
+    /// another partition: what it stops there only its worker could see.
+    fn check_unreadable(&mut self) -> Result<(), Fault> {
+        for record in self.pipeline.take_unreadable() {
+            let mut patrons = record.patrons.iter();
+            let elsewhere = |patron: &String| {
+                let key = patron.as_bytes();
+                self.transport.lies_elsewhere(record.place, key)
+            };
+            if patrons.any(elsewhere) {
+                return Err(Fault::Stop(record.stop));
+            }
+        }
+        Ok(())
     }
 
     /// Sees to gate records that lie where their patrons are not, before anything
@@ -782,6 +801,7 @@ impl<T: Transport> Worker<T> {
                 return Err(Fault::Stop(stop));
             }
         }
+        self.check_unreadable()?;
         self.check_placement()?;
         Ok(true)
     }

@@ -9,7 +9,7 @@
 //!
 //! No clock, no I/O: the batch's time is passed in.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -64,7 +64,6 @@ struct Desk {
     /// The consents and objections of the batch that were not understood.
     unreadable: Vec<UnreadableRecord>,
     /// Those that somebody looked at: they stop nothing.
-    accepted: HashSet<Coordinates>,
     /// Why the lane must not go on.
     stop: Option<String>,
 }
@@ -117,7 +116,6 @@ impl Pipeline {
             now: BatchTime::default(),
             corrected: Corrected::default(),
             unreadable: Vec::new(),
-            accepted: HashSet::new(),
             stop: None,
         };
         Pipeline { lane, desk }
@@ -202,12 +200,6 @@ impl Pipeline {
     /// each with the patrons that it names, wherever these lie.
     pub fn take_unreadable(&mut self) -> Vec<UnreadableRecord> {
         std::mem::take(&mut self.desk.unreadable)
-    }
-
-    /// Lets records that were not understood stop nothing: somebody looked at
-    /// them. To be said before their partitions are read.
-    pub fn accept(&mut self, places: impl IntoIterator<Item = Coordinates>) {
-        self.desk.accepted.extend(places);
     }
 
     /// The batch was committed: what it changed in memory stays.
@@ -649,7 +641,7 @@ impl Desk {
             input,
         } = case;
         let speech = source.speech.as_ref()?;
-        if self.accepted.contains(&coordinates(input)) {
+        if self.is_accepted(case) {
             return None;
         }
         let bytes = match input.payload {
@@ -678,13 +670,47 @@ impl Desk {
         Some((Message::Unreadable(speech.topic(), id, scope?), patrons))
     }
 
-    /// The lane stops where a record that cannot be read names nobody.
-    fn stop_for(&mut self, source: &Source, input: &Input<'_>, reason: Reason) {
+    /// Whether an operator accepted that a record cannot be read: it stops nothing.
+    fn is_accepted(&self, case: Case<'_>) -> bool {
+        let finding = Holding::unreadable(&case.source.topic, case.input);
+        let holding = self.holding.as_ref();
+        holding.is_some_and(|holding| holding.accepts(case.lane, &finding))
+    }
+
+    /// Why the lane stops for a record that cannot be read.
+    fn stop_text(&self, case: Case<'_>, why: &str) -> String {
+        let Case {
+            lane,
+            source,
+            input,
+        } = case;
         let (topic, partition, offset) = (&source.topic, input.partition, input.offset);
-        self.stop.get_or_insert_with(|| {
-            format!(
-                "{topic} partition {partition} offset {offset}: a record that cannot be read ({reason}) names no patron, and may stop what is released of any"
-            )
+        let finding = Holding::unreadable(topic, input);
+        let code = self
+            .holding
+            .as_ref()
+            .map(|holding| holding.code(lane, &finding));
+        let accept = code.map_or_else(String::new, |code| {
+            format!("; to accept that it counts for nothing: zeef accept {code} --reason ...")
+        });
+        format!(
+            "{topic} partition {partition} offset {offset}: a record that cannot be read {why}, and may stop what is released of any{accept}"
+        )
+    }
+
+    /// The lane stops where a record that cannot be read names nobody.
+    fn stop_for(&mut self, case: Case<'_>, reason: Reason) {
+        let text = self.stop_text(case, &format!("({reason}) names no patron"));
+        self.stop.get_or_insert(text);
+    }
+
+    /// Notes a record that cannot be read, with whom it names.
+    fn note_unreadable(&mut self, case: Case<'_>, patrons: Vec<String>) {
+        let stop = self.stop_text(case, "names a patron of another partition");
+        self.unreadable.push(UnreadableRecord {
+            place: coordinates(case.input),
+            patrons,
+            stop,
         });
     }
 
@@ -712,24 +738,25 @@ impl Desk {
                     return;
                 };
                 if patrons.is_empty() {
-                    self.stop_for(source, input, reason);
+                    self.stop_for(case, reason);
                 }
                 for patron in &patrons {
                     let came = self.came(input, patron);
                     self.sayings.restore(place, patron, message.clone(), came);
                 }
+                self.note_unreadable(case, patrons);
             }
         }
     }
 
     /// A consent or an objection that cannot be read: what it may be about stops.
     fn mishear(&mut self, case: Case<'_>, reason: Reason, outbox: &mut Outbox) {
-        let Case { source, input, .. } = case;
+        let Case { input, .. } = case;
         let Some((message, patrons)) = self.misunderstand(case, reason) else {
             return;
         };
         if patrons.is_empty() {
-            return self.stop_for(source, input, reason);
+            return self.stop_for(case, reason);
         }
         let place = (input.partition, input.offset);
         for patron in &patrons {
@@ -738,13 +765,7 @@ impl Desk {
                 self.recheck(case, patron, outbox);
             }
         }
-        if let Message::Unreadable(_, _, scope) = message {
-            self.unreadable.push(UnreadableRecord {
-                place: coordinates(input),
-                scope,
-                patrons,
-            });
-        }
+        self.note_unreadable(case, patrons);
     }
 
     /// A consent or an objection.

@@ -5,18 +5,17 @@
 //! are, and only those that cannot be read.
 
 use crate::json::members;
-use crate::policy::gate::Scope;
 use crate::transport::Coordinates;
 
 /// A consent or an objection that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRecord {
     pub place: Coordinates,
-    /// What it may be about.
-    pub scope: Scope,
     /// Whom it names, by its key or by its value. Personal: for nothing but the
     /// topics that are kept by patron.
     pub patrons: Vec<String>,
+    /// Why the lane stops where one of them lies elsewhere.
+    pub stop: String,
 }
 
 /// The patrons that a record names by its key or anywhere in its bytes.

@@ -366,7 +366,8 @@ pub enum FindingKind {
     OtherClock,
     /// More would be taken back than may be.
     TakesBackTooMuch,
-    /// A gate record that names no patron at all.
+    /// A gate record that cannot be read, and names no patron, or one of another
+    /// partition.
     NamesNobody,
 }
 
@@ -388,7 +389,7 @@ impl FindingKind {
             FindingKind::OtherCluster => "another cluster",
             FindingKind::OtherClock => "another clock",
             FindingKind::TakesBackTooMuch => "takes back too much",
-            FindingKind::NamesNobody => "names no patron",
+            FindingKind::NamesNobody => "cannot be read",
         }
     }
 

@@ -509,6 +509,10 @@ impl Transport for MemoryTransport {
         Ok(Vec::new())
     }
 
+    fn lies_elsewhere(&self, _at: Coordinates, _key: &[u8]) -> bool {
+        false
+    }
+
     fn resume(&mut self) -> Result<(), Fault> {
         self.check_rewound()?;
         self.stage = Stage::Running;

@@ -578,6 +578,10 @@ pub trait Transport {
     /// [`Fault`].
     fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault>;
 
+    /// Whether the partition of a key, in the source of `at`, is another one than
+    /// that of `at`.
+    fn lies_elsewhere(&self, at: Coordinates, key: &[u8]) -> bool;
+
     /// Starts to hand out records of what was assigned.
     ///
     /// # Errors

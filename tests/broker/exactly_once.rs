@@ -566,6 +566,10 @@ impl Transport for Aborting {
         self.inner.misplaced()
     }
 
+    fn lies_elsewhere(&self, at: Coordinates, key: &[u8]) -> bool {
+        self.inner.lies_elsewhere(at, key)
+    }
+
     fn resume(&mut self) -> Result<(), Fault> {
         self.inner.resume()
     }

@@ -158,6 +158,10 @@ impl Transport for Live {
         self.memory.misplaced()
     }
 
+    fn lies_elsewhere(&self, at: Coordinates, key: &[u8]) -> bool {
+        self.memory.lies_elsewhere(at, key)
+    }
+
     fn resume(&mut self) -> Result<(), Fault> {
         self.ready = true;
         self.memory.resume()

@@ -13,8 +13,9 @@ use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::pseudonym::Key;
 use zeef::policy::recipient::{After, Recipient};
+use zeef::transport::commands::{Command, CommandText, Commands};
 use zeef::transport::memory::MemoryTransport;
-use zeef::transport::{Coordinates, Fault, Payload, SourceId};
+use zeef::transport::{Fault, Payload, SourceId};
 
 use crate::dice::Dice;
 use crate::generated::{World, worlds};
@@ -84,22 +85,29 @@ fn a_record_that_names_nobody_stops_the_lane() {
         transport.push(place("visit"), 0, key, Payload::Bytes(visit.as_bytes()));
         transport.push(consent, 0, unreadable.0, unreadable.1);
         let mut stopped = worker(world, transport, 1_000);
+        let mut codes = Vec::new();
         for _ in 0..2 {
             let Err(Fault::Stop(text)) = stopped.run() else {
                 panic!("it goes on");
             };
             assert!(text.starts_with("consent partition 0 offset 0: "), "{text}");
             assert!(!text.contains("borrower"), "{text}");
+            let code = text.split("zeef accept ").nth(1).unwrap();
+            codes.push(code.split(' ').next().unwrap().to_owned());
             let mut transport = stopped.transport.clone();
             assert!(transport.last_values("e").is_empty());
             transport.restart();
             stopped = worker(world, transport, 1_000);
         }
-        stopped.pipeline.accept([Coordinates {
-            source: consent,
-            partition: 0,
-            offset: 0,
-        }]);
+        assert_eq!(codes[0], codes[1], "a code for one finding");
+        let command = Command::Accept {
+            code: codes.swap_remove(0),
+        };
+        let text = CommandText::new(command, "looked at".to_owned(), String::new());
+        let mut commands = Commands::default();
+        commands.add(0, &text.write()).unwrap();
+        let holding = stopped.pipeline.holding_mut().unwrap();
+        holding.continuity.commands = Arc::new(commands);
         assert!(matches!(stopped.run(), Ok(Ended::AtEnd)));
         assert_eq!(stopped.transport.last_values("e").len(), 1);
     }

@@ -16,7 +16,7 @@ use crate::transport::continuity::{
     self, CLOCK_TOLERANCE_MS, Finding, FindingKind, KeyPrint, MARK_KEY, Mark, MarkError, Position,
     code_of,
 };
-use crate::transport::{Fault, Outbox};
+use crate::transport::{Fault, Input, Outbox};
 
 /// The name of zeef's own key in marks.
 pub const STATE_PRINT: &str = "state";
@@ -486,10 +486,23 @@ impl Holding {
     pub fn code(&self, lane: &Lane, finding: &Finding) -> String {
         // Each start writes a mark before it can look at the clock.
         let number = match finding.kind {
-            FindingKind::OtherClock => 0,
+            FindingKind::OtherClock | FindingKind::NamesNobody => 0,
             _ => self.mark(finding.partition).map_or(0, |mark| mark.number),
         };
         finding.code(&self.prints, &lane.name, number)
+    }
+
+    /// What is found of a consent or an objection that cannot be read, and of
+    /// which nobody can say whom it stops.
+    #[must_use]
+    pub fn unreadable(topic: &str, input: &Input<'_>) -> Finding {
+        let ms = input.appended.map_or(0, |appended| appended.ms);
+        Finding {
+            subject: topic.to_owned(),
+            partition: input.partition,
+            kind: FindingKind::NamesNobody,
+            detail: format!("offset {}, of {ms} ms", input.offset),
+        }
     }
 
     /// Whether an operator accepted a finding.

@@ -325,6 +325,10 @@ impl Transport for DirectoryTransport {
         Ok(Vec::new())
     }
 
+    fn lies_elsewhere(&self, _at: Coordinates, _key: &[u8]) -> bool {
+        false
+    }
+
     fn resume(&mut self) -> Result<(), Fault> {
         self.stage = Stage::Running;
         Ok(())

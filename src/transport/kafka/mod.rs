@@ -726,6 +726,11 @@ impl Transport for KafkaTransport {
         intake.watch.count(found, &intake.sources, Instant::now())
     }
 
+    fn lies_elsewhere(&self, at: Coordinates, key: &[u8]) -> bool {
+        let placement = self.placement(at.source);
+        placement.is_some_and(|placement| placement.elsewhere(Some(key), at.partition).is_some())
+    }
+
     fn resume(&mut self) -> Result<(), Fault> {
         if let Stage::Rebuilding = self.stage {
             if std::mem::take(&mut self.marks.moved) {
