@@ -7,6 +7,7 @@ const SOURCES: [&str; 4] = ["patron", "consent", "objection", "loan"];
 const OUTPUTS: [&str; 2] = ["out.service-message", "out.statistics"];
 const DEAD_LETTERS: &str = "zeef.dead-letters";
 const STATE: &str = "zeef.state.main";
+const COMMANDS: &str = "zeef.commands";
 
 #[test]
 fn topics_are_planned_created_and_then_left_alone() {
@@ -18,7 +19,7 @@ fn topics_are_planned_created_and_then_left_alone() {
     let Some(site) = Site::bare("topics", options) else {
         return;
     };
-    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE]].concat();
+    let all = [&SOURCES[..], &OUTPUTS, &[DEAD_LETTERS, STATE, COMMANDS]].concat();
 
     let mut planned = site.zeef(&["topics"]);
     assert_eq!(planned.wait_exit(WAIT), 1, "{}", planned.stderr());
@@ -36,7 +37,8 @@ fn topics_are_planned_created_and_then_left_alone() {
     assert_eq!(created, all.len(), "{}", applied.stdout());
     for topic in &all {
         let count = site.broker.partitions(&site.topics.name(topic)).len();
-        assert_eq!(count, 3, "{topic}");
+        let want = if *topic == COMMANDS { 1 } else { 3 };
+        assert_eq!(count, want, "{topic}");
     }
     check_settings(&site);
 
@@ -117,8 +119,15 @@ fn check_settings(site: &Site<'_>) {
         ("loan", kept_years(2)),
         (
             STATE,
-            [output[0].clone(), output[2].clone(), output[3].clone()].to_vec(),
+            [
+                output[0].clone(),
+                output[2].clone(),
+                ("message.timestamp.type", "LogAppendTime".to_owned()),
+                output[3].clone(),
+            ]
+            .to_vec(),
         ),
+        (COMMANDS, forever.to_vec()),
         ("out.service-message", output.clone()),
         ("out.statistics", output),
         (DEAD_LETTERS, dead),
