@@ -127,7 +127,7 @@ fn check_settings(site: &Site<'_>) {
             ]
             .to_vec(),
         ),
-        (COMMANDS, forever.to_vec()),
+        (COMMANDS, vec![("cleanup.policy", "compact".to_owned())]),
         ("out.service-message", output.clone()),
         ("out.statistics", output),
         (DEAD_LETTERS, dead),
