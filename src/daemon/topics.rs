@@ -227,23 +227,18 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
     }
 }
 
-/// What operators ask of lanes: an order in one partition, kept for ever.
+/// What operators ask of lanes: one order, so one partition.
 fn commands() -> Planned {
-    let why = "what an operator accepted or asked for counts for every later start";
     Planned {
         name: COMMANDS_TOPIC.to_owned(),
         role: COMMANDS_ROLE,
         joined: false,
         follows: Vec::new(),
-        rules: vec![
-            (
-                "cleanup.policy",
-                Rule::Is("delete"),
-                "commands have no keys",
-            ),
-            ("retention.ms", Rule::AtLeast(FOREVER), why),
-            ("retention.bytes", Rule::AtLeast(FOREVER), why),
-        ],
+        rules: vec![(
+            "cleanup.policy",
+            Rule::Is("compact"),
+            "what an operator accepted or asked for counts for every later start",
+        )],
         wishes: Vec::new(),
     }
 }

@@ -169,8 +169,9 @@ impl<'a> Stage<'a> {
             ..Setup::PLAIN
         };
         for lane in compiled(Layout::One, self.changed) {
-            let opened =
-                KafkaTransport::open(settings.clone(), lane.plan(), place, Stop::default());
+            let mut plan = lane.plan();
+            plan.prints = Some(site::namer().fingerprinter());
+            let opened = KafkaTransport::open(settings.clone(), plan, place, Stop::default());
             let transport = opened.expect("a transport");
             let ended = if aborts {
                 worker(lane, Aborting::new(transport), setup, &self.clock).run()

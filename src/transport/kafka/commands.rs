@@ -6,6 +6,9 @@ use super::topics::TopicError;
 use super::whole::read_placed;
 use crate::transport::commands::{COMMANDS_TOPIC, CommandError, CommandText, Commands};
 
+/// How the keys of commands begin; other rows of the topic are none.
+const KEY: &str = "command:";
+
 /// Why commands cannot be read. Never quotes one.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandsError {
@@ -33,12 +36,13 @@ pub fn read(settings: &KafkaSettings) -> Result<Commands, CommandsError> {
     let mut commands = Commands::default();
     let mut unreadable = None;
     let found = read_placed(settings, COMMANDS_TOPIC, &mut |offset, message| {
-        // With a key it says what was repaired, or that there was a census.
-        if message.key.is_some() {
+        let is_command = message
+            .key
+            .is_some_and(|key| key.starts_with(KEY.as_bytes()));
+        let Some(value) = message.value.filter(|_| is_command) else {
             return;
-        }
-        let added = commands.add(offset, message.value.unwrap_or_default());
-        if let Err(source) = added {
+        };
+        if let Err(source) = commands.add(offset, value) {
             unreadable.get_or_insert((offset, source));
         }
     })?;
@@ -60,8 +64,10 @@ pub fn read(settings: &KafkaSettings) -> Result<Commands, CommandsError> {
 /// No such topic, or a Kafka that does not take them.
 pub fn write(settings: &KafkaSettings, texts: &[CommandText]) -> Result<(), PublishError> {
     let publisher = Publisher::open(settings.clone(), &[COMMANDS_TOPIC].into())?;
-    for text in texts {
-        publisher.send(COMMANDS_TOPIC, None, Some(&text.write()))?;
+    for (number, text) in texts.iter().enumerate() {
+        // One of its own: compaction takes no command.
+        let key = format!("{KEY}{}:{number}", text.time);
+        publisher.send(COMMANDS_TOPIC, Some(key.as_bytes()), Some(&text.write()))?;
     }
     publisher.finish()
 }
