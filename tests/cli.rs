@@ -117,6 +117,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "demo",
         "holds",
         "keys",
+        "lanes",
         "completions",
     ] {
         check(&run(&[command, "--help"]), 0, &["Usage: zeef"]);

@@ -151,12 +151,8 @@ pub fn refusals(loaded: &Loaded, held: &[Held]) -> Vec<String> {
                 None => !served.has_lane(&one.lane),
             });
         let strays: BTreeSet<&str> = strays.collect();
-        refusals.extend(
-            strays
-                .iter()
-                .map(|name| moved(&served, (one, name)))
-                .collect::<Vec<_>>(),
-        );
+        let moved = strays.iter().map(|name| moved(&served, (one, name)));
+        refusals.extend(moved);
         refusals.extend(served.deaf(one));
         let mut unknown = BTreeMap::<&str, BTreeMap<&str, u64>>::new();
         for name in names {
