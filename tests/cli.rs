@@ -120,6 +120,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "gates",
         "holds",
         "keys",
+        "lanes",
         "completions",
     ] {
         check(&run(&[command, "--help"]), 0, &["Usage: zeef"]);

@@ -83,16 +83,20 @@ impl Served<'_> {
             .collect()
     }
 
-    /// The topics on which nobody would know of what a name has.
-    fn unknown<'t>(&self, held: &'t Held, name: &str) -> BTreeMap<&'t str, u64> {
-        let recipient = recipient_of(name);
-        let served = self.recipient(recipient).filter(|one| {
+    /// The topics on which a name has what the config serves it.
+    fn own(&self, held: &Held, name: &str) -> BTreeSet<&str> {
+        let served = self.recipient(recipient_of(name)).filter(|one| {
             let kind = &self.0.policy.kinds[one.source].name;
             let mut kinds = held.kinds.get(name).into_iter().flatten();
             !name.contains(AT) && kinds.all(|known| known == kind)
         });
-        let own: BTreeSet<&str> = served.iter().flat_map(|one| one.topics.names()).collect();
-        let former = self.former(recipient);
+        served.iter().flat_map(|one| one.topics.names()).collect()
+    }
+
+    /// The topics on which nobody would know of what a name has.
+    fn unknown<'t>(&self, held: &'t Held, name: &str) -> BTreeMap<&'t str, u64> {
+        let own = self.own(held, name);
+        let former = self.former(recipient_of(name));
         let has = held.has.get(name).into_iter().flatten();
         has.filter(|(topic, _)| !own.contains(topic.as_str()) && !former.contains(topic.as_str()))
             .map(|(topic, count)| (topic.as_str(), *count))
@@ -151,12 +155,8 @@ pub fn refusals(loaded: &Loaded, held: &[Held]) -> Vec<String> {
                 None => !served.has_lane(&one.lane),
             });
         let strays: BTreeSet<&str> = strays.collect();
-        refusals.extend(
-            strays
-                .iter()
-                .map(|name| moved(&served, (one, name)))
-                .collect::<Vec<_>>(),
-        );
+        let moved = strays.iter().map(|name| moved(&served, (one, name)));
+        refusals.extend(moved);
         refusals.extend(served.deaf(one));
         let mut unknown = BTreeMap::<&str, BTreeMap<&str, u64>>::new();
         for name in names {
@@ -238,11 +238,10 @@ pub fn done<'a>(loaded: &'a Loaded, held: &[Held]) -> Vec<&'a str> {
     let served = Served(loaded);
     let has = |recipient: &str, topic: &str| {
         held.iter().any(|one| {
-            one.has.iter().any(|(name, topics)| {
-                let is_own = served.recipient(recipient).is_some_and(|own| {
-                    !name.contains(AT) && own.topics.names().any(|known| known == topic)
-                });
-                recipient_of(name) == recipient && topics.contains_key(topic) && !is_own
+            let names = one.has.iter();
+            let mut names = names.filter(|(name, _)| recipient_of(name) == recipient);
+            names.any(|(name, topics)| {
+                topics.contains_key(topic) && !served.own(one, name).contains(topic)
             })
         })
     };
@@ -385,5 +384,10 @@ mod tests {
         assert_eq!(done(&config, &[own]), [SLIP]);
         let old = held("main", "reservation-slip@out.old", "out.old", "reservation");
         assert_eq!(done(&config, &[old]), [""; 0]);
+        let former = "[former.reservation-slip]\ntopics = [\"out.reservation-slip\"]\n\
+                      what = \"retract\"\n";
+        let config = loaded(former, |_| {});
+        let other = held("main", SLIP, TOPIC, "booking");
+        assert_eq!(done(&config, &[other]), [""; 0]);
     }
 }

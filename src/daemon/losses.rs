@@ -595,7 +595,8 @@ mod tests {
                 | Reason::AgreementLapsed
                 | Reason::AuthorisationLapsed
                 | Reason::Library
-                | Reason::ReceiverUnlisted => [Cause::Planned; 4],
+                | Reason::ReceiverUnlisted
+                | Reason::RecipientRemoved => [Cause::Planned; 4],
                 Reason::PatronErased | Reason::PatronUnknown => [Cause::Loss; 4],
                 Reason::SourceGone => [Cause::Loss, Cause::Record, Cause::Loss, Cause::Planned],
                 Reason::Condition | Reason::Stages | Reason::LoanHistoryOff => {
