@@ -97,6 +97,9 @@ use super::commands::{CommandText, Commands};
 use super::continuity::{Fingerprinter, KeyPrint, MARK_KEY};
 use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
+/// The key and the value of a row of a state.
+pub type StateRow = (Vec<u8>, Vec<u8>);
+
 /// A directory has one partition of each source, with this number.
 const PARTITION: i32 = 0;
 
@@ -404,7 +407,7 @@ impl Directory {
     /// As [`compact`](Self::compact).
     pub fn rearrange(
         &self,
-        rows: &BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>,
+        rows: &BTreeMap<String, Vec<StateRow>>,
         follows: &BTreeSet<(String, String)>,
     ) -> Result<(), Fault> {
         let mut lines = BTreeMap::new();

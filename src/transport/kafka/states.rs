@@ -48,6 +48,12 @@ pub struct GroupPlace<'a> {
     pub sources: Vec<&'a str>,
 }
 
+/// Takes the key and the value of a row.
+type TakeRow<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
+/// The same, where the message may have no key.
+type TakeMessage<'a> = dyn FnMut(Option<&[u8]>, Option<&[u8]>) + 'a;
+
 /// Writes states of lanes that nobody runs.
 pub struct Rewriter<'a> {
     settings: &'a KafkaSettings,
@@ -288,7 +294,7 @@ impl<'a> States<'a> {
     pub fn rows(
         &self,
         (name, partition): (&str, i32),
-        take: &mut dyn FnMut(&[u8], Option<&[u8]>),
+        take: &mut TakeRow<'_>,
     ) -> Result<(), TopicError> {
         let topic = self.settings.topic(name);
         let (low, high) = self
@@ -324,7 +330,7 @@ impl<'a> States<'a> {
         &self,
         (topic, partition): (&str, i32),
         start: i64,
-        take: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+        take: &mut TakeMessage<'_>,
     ) -> Result<(), TopicError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(start))
