@@ -117,6 +117,7 @@ fn help_teaches_and_a_wrong_word_is_exit_2() {
         "generate",
         "bench",
         "demo",
+        "gates",
         "holds",
         "keys",
         "completions",
@@ -245,7 +246,7 @@ fn a_recipient_is_shown_with_its_gates_and_papers() {
         &folder,
         "recipients/service-message.toml",
         "legal_basis  = \"contract\"",
-        "legal_basis = \"contract\"\nrole = \"processor\"\nmarketing = true\nagreement = { reference \
+        "legal_basis = \"legitimate_interest\"\nrole = \"processor\"\nmarketing = true\nagreement = { reference \
          = \"A-1\", clauses = [\"use\", \"security\", \"confidentiality\"], from = \"2020-01-01\", until \
          = \"2020-12-31\", after = \"retract\" }",
     );
@@ -288,6 +289,87 @@ fn a_recipient_is_shown_with_its_gates_and_papers() {
         &told,
         0,
         &["agreement no longer in force", "service-message", "A-1"],
+    );
+}
+
+#[test]
+fn objections_that_leave_a_recipient_are_listed_by_where_they_lie() {
+    let folder = config();
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("in")).unwrap();
+    let objection = |patron: &str, id: &str, rest: &str| {
+        format!(
+            r#"{{"key":"{patron}","value":{{"patron_id":"{patron}","library":"NL-A","objection_id":"{id}",{rest}}}}}"#
+        )
+    };
+    let special = |status: &str, purpose: &str| {
+        format!(r#""kind":"special_circumstances","status":"{status}","purpose":"{purpose}""#)
+    };
+    let lines = [
+        objection("p1", "a", &special("lodged", "pickup")),
+        objection("p1", "b", &special("lodged", "statistics")),
+        objection("p2", "a", &special("upheld", "debt-collection")),
+        objection("p2", "b", r#""kind":"direct_marketing""#),
+        objection("p3", "a", &special("lodged", "pickup")),
+        objection("p3", "a", &special("dismissed", "pickup")),
+        "no line".to_owned(),
+    ];
+    let offset: usize = lines[..2].iter().map(|line| line.len() + 1).sum();
+    fs::write(work.join("in/objection.ndjson"), lines.join("\n") + "\n").unwrap();
+    let list = |words: &[&str]| {
+        let words = [&["list", "objections", "--config", path(&folder)], words].concat();
+        run(&[&words[..], &["--directory", work.to_str().unwrap()]].concat())
+    };
+    let table = list(&[]);
+    let places = ["objection-0@0", &format!("objection-0@{offset}")];
+    check(&table, 0, &[places[0], places[1], "2 objections"]);
+    for value in ["p1", "p2", "pickup", "debt-collection"] {
+        assert!(!table.out.contains(value), "{}", table.out);
+    }
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"]).out).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(2));
+    assert_eq!(json[1]["offset"], offset);
+    check(
+        &run(&["list", "masks", "--directory", "."]),
+        2,
+        &["only `list objections`"],
+    );
+}
+
+/// Both patrons of one line are stopped, and a line that names nobody stops all.
+#[test]
+fn two_objections_on_one_line_are_heard_of_both_patrons() {
+    let folder = config();
+    let with = |words: &[&str]| run(&[words, &["--config", path(&folder)]].concat());
+    check(&with(&["keys", "new", "--all"]), 0, &[]);
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("in")).unwrap();
+    let write = |source: &str, lines: &[String]| {
+        let path = work.join(format!("in/{source}.ndjson"));
+        fs::write(path, lines.join("\n") + "\n").unwrap();
+    };
+    let line = |patron: &str, rest: &str| {
+        format!(r#"{{"key":"{patron}","value":{{"patron_id":"{patron}","library":"NL-A"{rest}}}}}"#)
+    };
+    let patrons = ["p1", "p2", "p3"];
+    let of_each = |rest: &str| patrons.map(|patron| line(patron, &rest.replace("ID", patron)));
+    write("patron", &of_each(r#","kind":"person""#));
+    let loan = r#","loan_id":"l-ID","status":"open","loaned_at":"2026-01-05T10:00:00Z""#;
+    write("loan", &of_each(loan));
+    let lodged = r#","objection_id":"o","kind":"special_circumstances","status":"lodged""#;
+    let both = line("p1", lodged) + &line("p2", lodged);
+    write("objection", &[both]);
+    let words = ["run", "--directory", work.to_str().unwrap()];
+    check(&with(&words), 0, &[]);
+    let out = fs::read_to_string(work.join("out/out.statistics.ndjson")).unwrap();
+    assert_eq!(out.lines().count(), 1, "only p3 did not object");
+    let mut objections = fs::read(work.join("in/objection.ndjson")).unwrap();
+    objections.extend_from_slice(b"{\"value\":}\n");
+    fs::write(work.join("in/objection.ndjson"), objections).unwrap();
+    check(
+        &with(&words),
+        70,
+        &["objection partition 0 offset", "names no patron"],
     );
 }
 
@@ -1088,9 +1170,9 @@ fn bench_reads_the_lines_that_project_reads() {
     let object = figures(&said);
     assert_eq!(object["records"], 1);
     assert_eq!(object["invented"], false);
-    // A loan has its own reference as the key, and the patron's in one of two.
+    // Two keys, and in one of the outputs the loan's reference and the patron's.
     assert_eq!(object["outputs_per_record"], 2.0);
-    assert_eq!(object["pseudonyms_per_record"], 3.0);
+    assert_eq!(object["pseudonyms_per_record"], 4.0);
     assert_eq!(object["refused_records"], 0);
     let words = ["--source", "loan", "--records", "-", "--json"];
     let said = bench(&words, LOAN);

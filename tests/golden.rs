@@ -87,7 +87,7 @@ fn input(source: SourceId, offset: usize, line: &Line) -> Input<'_> {
         partition: 0,
         offset: i64::try_from(offset).unwrap(),
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: line.key.as_deref(),
         payload: line.value.as_deref().map_or(Payload::Null, Payload::Bytes),
     }

@@ -67,7 +67,7 @@ fn outcome(pipeline: &mut Pipeline, source: &str, key: &[u8], value: &[u8]) -> V
         partition: 0,
         offset: 0,
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: Some(key),
         payload: Payload::Bytes(value),
     };
@@ -338,13 +338,89 @@ fn a_message_without_a_record_has_no_unfit_strings() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: Some(b"p"),
             payload,
         };
         pipeline.decide(&input, &mut Outbox::default());
         let tally = &pipeline.tally().sources[usize::from(source.0)];
         assert_eq!(tally.unfit, 1, "{payload:?}");
+    }
+}
+
+/// What a patron's loan comes to, where a misplaced record of `before` under the
+/// patron's key was met before, by `restore` or by `decide`.
+fn outputs_after_misplaced(before: Option<(SourceId, bool)>) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
+    let base = r#""patron_id":"p","library":"NL-AmrBKW""#;
+    let patron = format!(
+        r#"{{{base},"kind":"person","surname":"Berg","email":"a@example.org","membership":{{"status":"active"}}}}"#
+    );
+    let loan = format!(
+        r#"{{{base},"loan_id":"l","status":"open","due_on":"2026-01-26","item":{{"title":"t"}}}}"#
+    );
+    let mut pipeline = pipeline(&LANE);
+    let mut outbox = Outbox::default();
+    let input = |source, payload| Input {
+        source,
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        appended: None,
+        key: Some(b"p"),
+        payload,
+    };
+    let patron = input(
+        source_of(&LANE, "patron"),
+        Payload::Bytes(patron.as_bytes()),
+    );
+    pipeline.decide(&patron, &mut outbox);
+    outbox.clear();
+    if let Some((source, restored)) = before {
+        let known = pipeline.table().len();
+        for key in [&b"p"[..], b"somebody else"] {
+            let misplaced = Input {
+                key: Some(key),
+                offset: 7,
+                ..input(source, Payload::Refused(Reason::Misplaced))
+            };
+            match restored {
+                true => pipeline.restore(&misplaced),
+                false => pipeline.decide(&misplaced, &mut outbox),
+            }
+        }
+        assert_eq!(pipeline.table().len(), known);
+        let letters = outbox.iter().map(|output| {
+            let text = std::str::from_utf8(output.value.unwrap()).unwrap();
+            assert!(text.contains(r#""reason":"misplaced""#), "{text}");
+            LANE.outputs[usize::from(output.output.0)].topic.clone()
+        });
+        let letters: Vec<String> = letters.collect();
+        let want = if restored { 0 } else { 2 };
+        assert_eq!(letters, vec![DEAD_LETTERS_TOPIC; want]);
+        outbox.clear();
+    }
+    let loan = input(source_of(&LANE, "loan"), Payload::Bytes(loan.as_bytes()));
+    pipeline.decide(&loan, &mut outbox);
+    outbox
+        .iter()
+        .map(|output| {
+            (
+                output.key.map(<[u8]>::to_vec),
+                output.value.unwrap_or_default().to_vec(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_misplaced_record_is_a_dead_letter_and_decides_nothing_where_it_lies() {
+    let want = outputs_after_misplaced(None);
+    assert!(!want.is_empty());
+    for (place, source) in (0..).zip(&LANE.sources) {
+        for restored in [false, true] {
+            let found = outputs_after_misplaced(Some((SourceId(place), restored)));
+            assert_eq!(found, want, "{} {restored}", source.topic);
+        }
     }
 }
 
@@ -414,7 +490,7 @@ fn a_record_goes_to_the_topic_of_its_receiving_party() {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: Some(b"p"),
             payload: Payload::Bytes(value.as_bytes()),
         };

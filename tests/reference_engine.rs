@@ -69,7 +69,7 @@ impl Engine {
             partition: 0,
             offset: self.offset,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key,
             payload: value.map_or(Payload::Null, Payload::Bytes),
         };

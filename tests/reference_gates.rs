@@ -94,11 +94,6 @@ fn consent_is_by_the_latest_that_speaks_for_the_recipient() {
         (&[("a", FUTURE_GRANT)], "no_consent"),
         (&[("a", GRANT), ("b", FUTURE_REFUSAL)], "no_consent"),
         (&[("a", TIMELESS_REFUSAL), ("b", LATER_GRANT)], "no_consent"),
-        (
-            &[("a", GRANT), ("a", r#""decision":"maybe""#)],
-            "no_consent",
-        ),
-        (&[("a", GRANT), ("b", r#""decision":"maybe""#)], "released"),
         // By name: lifted only by name.
         (&[("a", REFUSAL_BY_NAME), ("b", LATER_GRANT)], "no_consent"),
         (&[("a", REFUSAL_BY_NAME), ("b", GRANT_BY_NAME)], "released"),
@@ -146,87 +141,273 @@ fn an_event_is_a_grant_that_names_nobody() {
 
 const UNREADABLE: &str = r#""decision":"granted","at":1"#;
 
+const LOAN: &str = r#""loan_id":"l","status":"open","loaned_at":"2025-11-01T10:00:00Z""#;
+
+/// What statistics, a public task, is told of a loan of a patron who said this.
+#[track_caller]
+fn check_statistics(said: &[(&str, &str)], want: &str) {
+    let mut lines = said.to_vec();
+    lines.extend([("patron", MEMBER), ("loan", LOAN)]);
+    check("statistics", &lines, want);
+}
+
 #[test]
-fn what_cannot_be_read_stops_until_something_can() {
+fn what_is_not_understood_stops_until_a_version_of_it_is() {
+    let maybe = r#""decision":"maybe""#;
+    let elsewhere = r#""recipient":"kb-recognition","decision":"maybe""#;
     for (said, want) in [
         (&[("a", UNREADABLE)][..], "consent_unreadable"),
         (&[("a", GRANT), ("b", UNREADABLE)], "consent_unreadable"),
-        (&[("a", UNREADABLE), ("b", GRANT)], "released"),
+        // Another record lifts nothing; a version of the same does.
+        (&[("a", UNREADABLE), ("b", GRANT)], "consent_unreadable"),
+        (&[("a", UNREADABLE), ("a", GRANT)], "released"),
         (
-            &[("a", GRANT), ("a", UNREADABLE), ("b", REFUSAL_OF_ANOTHER)],
+            &[("a", GRANT), ("a", UNREADABLE), ("a", REFUSAL)],
+            "no_consent",
+        ),
+        // It replaces nothing.
+        (
+            &[("b", GRANT), ("a", UNREADABLE), ("a", ORAL_GRANT)],
             "released",
         ),
+        // Where its library is missing its id is not.
+        (&[("a", r#""library":"NL-A""#), ("a", GRANT)], "released"),
         (&[("a", r#""library":"NL-A""#)], "consent_unreadable"),
+        (&[("a", GRANT), ("b", maybe)], "consent_unreadable"),
+        (&[("a", GRANT), ("b", elsewhere)], "released"),
         (
-            &[(
-                "a",
-                r#""employee":1,"signature_ref":{"x":1},"decision":"maybe""#,
-            )],
-            "no_consent",
+            &[("a", r#""decision":"WITHDRAWN","manner":"written""#)],
+            "consent_unreadable",
+        ),
+        (&[("a", r#""decision":"granted""#)], "consent_unreadable"),
+        (
+            &[("a", r#""decision":"granted","manner":"by post""#)],
+            "consent_unreadable",
+        ),
+        (
+            &[("a", GRANT), ("b", r#""decision":"refused","manner":"?""#)],
+            "consent_unreadable",
+        ),
+        (
+            &[("a", GRANT), ("b", r#""manner":"written""#)],
+            "consent_unreadable",
+        ),
+        (
+            &[
+                ("a", GRANT),
+                ("b", r#""recipient":"KB-membership","decision":"refused""#),
+            ],
+            "consent_unreadable",
+        ),
+        (
+            &[
+                ("a", GRANT),
+                ("b", r#""recipient":"somebody","decision":"refused""#),
+            ],
+            "released",
         ),
     ] {
         check_consent(MEMBER, said, want);
     }
-    let wrong = ("objection", r#""objection_id":"o","kind":1"#);
-    let right = ("objection", r#""objection_id":"p","kind":"other""#);
-    check(
-        "kb-recognition",
-        &[wrong, ("patron", MEMBER)],
-        "objection_unreadable",
-    );
-    check(
-        "kb-recognition",
-        &[wrong, right, ("patron", MEMBER)],
-        "released",
-    );
-    check("kb-membership", &[wrong], "malformed");
+    let grant = format!(r#""consent_id":"a","purpose":"online-library",{GRANT}"#);
+    for (purpose, want) in [
+        (r#""purpose":"Online-Library","#, "consent_unreadable"),
+        (r#""purpose":"online-libary","#, "consent_unreadable"),
+        ("", "consent_unreadable"),
+        (r#""purpose":"knitting","#, "released"),
+        (r#""purpose":"statistics","#, "released"),
+    ] {
+        let refusal = format!(r#""consent_id":"b",{purpose}"decision":"refused""#);
+        let said = [
+            ("consent", &*grant),
+            ("consent", &*refusal),
+            ("patron", MEMBER),
+        ];
+        check("kb-membership", &said, want);
+    }
 }
 
 #[test]
-fn circumstances_stop_what_is_not_dismissed() {
+fn an_unclear_objection_stops_all_that_objections_can() {
+    let head = r#""objection_id":"o""#;
+    let clear = format!(r#"{head},"kind":"special_circumstances","status":"dismissed""#);
+    for rest in [
+        r#""kind":1"#,
+        r#""kind":"special_circumstance","status":"lodged""#,
+        r#""kind":"special_circumstances","status":"maybe""#,
+        r#""kind":"special_circumstances""#,
+        r#""kind":"special_circumstances","status":"dismissed","purpose":"Statistics""#,
+        r#""status":"lodged""#,
+    ] {
+        let said = format!("{head},{rest}");
+        check_statistics(&[("objection", &said)], "objection_unreadable");
+        check_statistics(&[("objection", &said), ("objection", &clear)], "released");
+        let other = clear.replace(r#""o""#, r#""p""#);
+        let both = [("objection", &*said), ("objection", &*other)];
+        check_statistics(&both, "objection_unreadable");
+        check(
+            "kb-recognition",
+            &[("objection", &said), ("patron", MEMBER)],
+            "released",
+        );
+    }
+}
+
+#[test]
+fn circumstances_stop_a_public_task_until_they_are_dismissed() {
     let objection = |id: &str, rest: &str| {
         let kind = r#""kind":"special_circumstances""#;
         format!(r#""objection_id":"{id}",{kind},{rest}"#)
     };
+    let lodged = ("o", r#""status":"lodged""#);
     for (said, want) in [
-        (&[("o", r#""status":"lodged""#)][..], "objection"),
+        (&[lodged][..], "objection"),
         (
-            &[("o", r#""status":"upheld","purpose":"kb-recognition""#)],
+            &[("o", r#""status":"upheld","purpose":"statistics""#)],
             "objection",
+        ),
+        (
+            &[("o", r#""status":"lodged","purpose":"pickup""#)],
+            "released",
         ),
         (
             &[("o", r#""status":"lodged","purpose":"other""#)],
             "released",
         ),
+        (&[("o", r#""status":"lodged","purpose":"""#)], "objection"),
         (&[("o", r#""status":"dismissed""#)], "released"),
-        (&[("o", r#""status":"maybe""#)], "objection"),
-        (&[("o", r#""purpose":"""#)], "objection"),
-        (
-            &[
-                ("o", r#""status":"lodged""#),
-                ("o", r#""status":"dismissed""#),
-            ],
-            "released",
-        ),
-        (
-            &[
-                ("o", r#""status":"lodged""#),
-                ("p", r#""status":"dismissed""#),
-            ],
-            "objection",
-        ),
+        (&[lodged, ("o", r#""status":"dismissed""#)], "released"),
+        (&[lodged, ("p", r#""status":"dismissed""#)], "objection"),
     ] {
         let said: Vec<String> = said.iter().map(|(id, rest)| objection(id, rest)).collect();
-        let mut lines: Vec<(&str, &str)> = said
+        let lines: Vec<_> = said
             .iter()
             .map(|line| ("objection", line.as_str()))
             .collect();
-        lines.push(("patron", MEMBER));
-        check("kb-recognition", &lines, want);
+        check_statistics(&lines, want);
+        // Nobody can object a legal duty or a contract away.
+        let lines: Vec<_> = lines.into_iter().chain([("patron", MEMBER)]).collect();
+        check("kb-recognition", &lines, "released");
     }
     let marketing = r#""objection_id":"o","kind":"direct_marketing","status":"lodged""#;
-    let lines = [("objection", marketing), ("patron", MEMBER)];
-    check("kb-recognition", &lines, "released");
+    check_statistics(&[("objection", marketing)], "released");
+}
+
+#[test]
+fn a_refusal_of_what_nobody_asks_for_is_an_objection() {
+    let refusal = |rest: &str| format!(r#""consent_id":"c","decision":"refused",{rest}"#);
+    for (rest, want) in [
+        (r#""purpose":"statistics""#, "objection"),
+        (
+            r#""purpose":"statistics","recipient":"statistics""#,
+            "objection",
+        ),
+        (
+            r#""purpose":"statistics","recipient":"kb-membership""#,
+            "released",
+        ),
+        (
+            r#""purpose":"statistics","at":"2030-01-01T00:00:00Z""#,
+            "objection",
+        ),
+        (r#""purpose":"pickup""#, "released"),
+        (r#""purpose":"online-library""#, "released"),
+        (
+            r#""purpose":"statistics","manner":"?""#,
+            "consent_unreadable",
+        ),
+    ] {
+        let line = refusal(rest);
+        check_statistics(&[("consent", &line)], want);
+    }
+}
+
+#[test]
+fn a_grant_counts_for_a_patron_of_its_library() {
+    let mut model = Model::with_key(golden::KEY, golden::NOW_MS);
+    let mut of = |library: &str, decided: &str| {
+        let consent = format!(
+            r#"{{"patron_id":"p1","library":"{library}","consent_id":"c","purpose":"online-library","manner":"written","at":"2025-07-01T00:00:00Z",{decided}}}"#
+        );
+        model.offer("consent", Some(b"p1"), Some(consent.as_bytes()));
+        let verdicts = offer(&mut model, "patron", MEMBER);
+        let found = verdicts
+            .into_iter()
+            .find(|verdict| verdict.recipient == Some("kb-membership"));
+        match found.expect("a verdict").outcome {
+            Outcome::Withheld(reason) => reason,
+            _ => "released",
+        }
+    };
+    assert_eq!(of("NL-AmrBKW", r#""decision":"granted""#), "released");
+    assert_eq!(of("NL-Other", r#""decision":"granted""#), "no_consent");
+    assert_eq!(of("NL-AmrBKW", r#""decision":"granted""#), "released");
+    assert_eq!(of("NL-Other", r#""decision":"refused""#), "no_consent");
+}
+
+#[test]
+fn a_null_ends_grants_and_no_objection() {
+    let mut model = Model::with_key(golden::KEY, golden::NOW_MS);
+    let grant = format!(r#""consent_id":"a","purpose":"online-library",{GRANT}"#);
+    let lodged = r#""objection_id":"o","kind":"special_circumstances","status":"lodged""#;
+    offer(&mut model, "consent", &grant);
+    offer(&mut model, "objection", lodged);
+    for source in ["consent", "objection"] {
+        let verdicts = model.offer(source, Some(b"p1"), None);
+        assert_eq!(verdicts[0].outcome, Outcome::Refused("null_value"));
+    }
+    let mut told = |source: &str, fields: &str, recipient: &str| {
+        let verdicts = offer(&mut model, source, fields);
+        let found = verdicts
+            .into_iter()
+            .find(|verdict| verdict.recipient == Some(recipient));
+        found.expect("a verdict").outcome
+    };
+    let patron = told("patron", MEMBER, "kb-membership");
+    assert_eq!(patron, Outcome::Withheld("no_consent"));
+    assert_eq!(
+        told("loan", LOAN, "statistics"),
+        Outcome::Withheld("objection")
+    );
+    let again = offer(&mut model, "consent", &grant);
+    assert_eq!(again[0].outcome, Outcome::Applied);
+    let verdicts = offer(&mut model, "patron", MEMBER);
+    let mut released = verdicts
+        .iter()
+        .filter(|verdict| verdict.recipient == Some("kb-membership"));
+    let released = released.next().expect("a verdict");
+    assert!(matches!(released.outcome, Outcome::Released { .. }));
+}
+
+#[test]
+fn a_record_that_names_its_patron_wrongly_stops_whom_it_names() {
+    let grant = format!(r#"{{{HEAD},"consent_id":"a","purpose":"online-library",{GRANT}}}"#);
+    let refusal =
+        format!(r#"{{{HEAD},"consent_id":"b","purpose":"online-library","decision":"refused"}}"#);
+    let wide: Vec<u8> = refusal.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    for (key, value) in [
+        (Some("\"p1\""), bytes(&refusal)),
+        (Some("P1"), bytes(&refusal)),
+        (Some("b"), bytes(&refusal)),
+        (None, bytes(&refusal)),
+        (Some("p1"), bytes(&refusal.replace("p1", "P1"))),
+        (Some("p1"), wide),
+        (Some("p1"), bytes(&format!("{refusal}{refusal}"))),
+        (Some("x"), bytes(&format!("{refusal}{refusal}"))),
+        (Some("p1"), bytes("\u{feff}{}")),
+        (Some("p1"), bytes("[]")),
+    ] {
+        let mut model = Model::with_key(golden::KEY, golden::NOW_MS);
+        model.offer("consent", Some(b"p1"), Some(grant.as_bytes()));
+        model.offer("consent", key.map(str::as_bytes), Some(&value));
+        let verdicts = offer(&mut model, "patron", MEMBER);
+        let mut of = verdicts
+            .iter()
+            .filter(|verdict| verdict.recipient == Some("kb-membership"));
+        let outcome = &of.next().expect("a verdict").outcome;
+        assert_eq!(*outcome, Outcome::Withheld("consent_unreadable"), "{key:?}");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn input(source: SourceId, offset: usize, record: &Record) -> Input<'_> {
         partition: 0,
         offset: offset as i64,
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: Some(&record.key),
         payload: Payload::Bytes(&record.value),
     }

@@ -271,7 +271,7 @@ impl Scene {
                 partition: 0,
                 offset: i64::try_from(number).unwrap(),
                 timestamp_ms: None,
-                by_broker: false,
+                appended: None,
                 key: Some(&record.key),
                 payload: Payload::Bytes(&record.value),
             };

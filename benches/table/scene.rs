@@ -106,7 +106,7 @@ impl Records {
             partition,
             offset,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: Some(self.key(at).as_bytes()),
             payload: Payload::Bytes(self.value(at)),
         }

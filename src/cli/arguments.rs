@@ -66,11 +66,6 @@ pub struct RunArguments {
     /// what --directory does unless it is told to --follow
     #[arg(long)]
     pub until_end: bool,
-    /// Take on partitions that were added to a source while nothing ran. A
-    /// patron whose old record lies in another partition than its new ones is
-    /// unknown there until it is written again
-    #[arg(long, conflicts_with = "directory")]
-    pub accept_partitions: bool,
     /// Names the process, the same after a restart; by default the host's name
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
@@ -132,6 +127,83 @@ pub struct TopicsArguments {
     /// Create the topics that are missing
     #[arg(long)]
     pub apply: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Look at patrons, consents and objections, and repair what is misplaced
+#[derive(Args, Clone, Debug)]
+pub struct GatesArguments {
+    #[command(subcommand)]
+    pub command: GatesCommand,
+}
+
+/// What can be done with gates.
+#[derive(Subcommand, Clone, Debug)]
+pub enum GatesCommand {
+    /// Count what lies in the gate sources that would not count
+    ///
+    /// Reads patrons, consents and objections whole: what is misplaced, without a
+    /// key, unreadable, under a key that is nearly a patron's, or a null, and how
+    /// many patrons that concerns. The first start of a deployment does the same.
+    #[command(after_help = "Examples:
+  zeef gates census
+  zeef gates census --json        for a program
+
+Exit codes: 0 nothing is misplaced, 1 something is, 78 the config is wrong.")]
+    Census(GatesCensusArguments),
+    /// Write what is misplaced once more in its place
+    ///
+    /// A record whose key belongs in another partition does not count where it
+    /// lies. It is written once more, with the same key, value and headers, where
+    /// `[kafka] partitioner` puts its key; behind it what lay there already and is
+    /// later, so that each key's records end in the order in which they were
+    /// written. What was repaired is noted in `zeef.commands`, and is not written
+    /// again. First have its producer use the right partitioner.
+    #[command(after_help = "Examples:
+  zeef gates repair --dry-run
+  zeef gates repair --apply
+  zeef gates repair --apply --topic consent
+  zeef gates repair --apply --topic loan    writes nothing: sets its misplaced records aside
+
+Exit codes: 0 fine, 1 failed (what was written is noted; run it again), 2 no such
+source, 78 the config is wrong.")]
+    Repair(GatesRepairArguments),
+}
+
+/// What is counted.
+#[derive(Args, Clone, Debug)]
+pub struct GatesCensusArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// What is repaired.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct GatesRepairArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// Only tell what would be written
+    #[arg(long, group = "what")]
+    pub dry_run: bool,
+    /// Write it
+    #[arg(long, group = "what")]
+    pub apply: bool,
+    /// Only this source; may be given several times. Of a source that is no gate
+    /// nothing is written: its misplaced records are dead letters already, and no
+    /// longer count against its limit
+    #[arg(long = "topic", value_name = "NAME")]
+    pub topics: Vec<String>,
     #[command(flatten)]
     pub log: LogArguments,
 }
@@ -280,9 +352,16 @@ pub struct ListArguments {
     /// With fields: the kind of record
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// With objections: the directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
     /// Write JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
 }
 
 /// What can be listed.
@@ -300,6 +379,9 @@ pub enum Listing {
     Rules,
     /// Why a record is not released, as metrics and dead letters say it
     Reasons,
+    /// Objections that some recipient of their purpose is not stopped by: where
+    /// they lie, for who has to answer them
+    Objections,
 }
 
 /// Show what each recipient would get: records on stdin, outputs on stdout

@@ -38,6 +38,7 @@ pub(super) fn settings(
             .map_or_else(host_name, str::to_owned),
         transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
         session_timeout: Duration::from_millis(section.session_timeout_ms),
+        partitioner: section.partitioner,
         ..KafkaSettings::default()
     };
     if let Err(found) = settings.check() {

@@ -19,6 +19,7 @@ use crate::policy::recipient::{Agreement, Authorisation, OutputField, OutputValu
 use super::arguments::{ListArguments, Listing};
 use super::config::{load, unknown};
 use super::exit::{Exit, Failure};
+use super::objections;
 use super::phrase;
 use super::screen::{FAINT, HEADING, NAME, Screen, styled};
 use super::table::{Cell, Table, wrap};
@@ -28,7 +29,14 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
         let text = "only `list fields` takes a kind of record".to_owned();
         return Err(Failure::Usage(text).into());
     }
+    if arguments.directory.is_some() && arguments.what != Listing::Objections {
+        let text = "only `list objections` takes a directory".to_owned();
+        return Err(Failure::Usage(text).into());
+    }
     let config = || load(&arguments.config.config);
+    if arguments.what == Listing::Objections {
+        return objections::run(&config()?, arguments, screen);
+    }
     if arguments.json {
         let value = match arguments.what {
             Listing::Recipients => recipients_json(&config()?),
@@ -40,6 +48,7 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
                 .iter()
                 .map(|reason| reason_json(*reason))
                 .collect(),
+            Listing::Objections => return Ok(Exit::Fine),
         };
         serde_json::to_writer_pretty(&mut *screen, &value)?;
         writeln!(screen)?;
@@ -52,6 +61,8 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
         Listing::Detectors => detectors(screen)?,
         Listing::Rules => rules(screen)?,
         Listing::Reasons => reasons(screen)?,
+        // It was listed above.
+        Listing::Objections => {}
     }
     Ok(Exit::Fine)
 }
@@ -132,7 +143,11 @@ fn recipients_json(loaded: &Loaded) -> Value {
             "loan_history": recipient.loan_history,
             "pseudonymised": recipient.pseudonymised,
             "retention": phrase::retention(&recipient.retention),
-            "patron_retention": policy.patron_term.to_string(),
+            "patron_retention": match recipient.outlives_membership {
+                Some(_) => None,
+                None => Some(policy.patron_term.to_string()),
+            },
+            "outlives_membership": recipient.outlives_membership,
             "key": phrase::path(&recipient.key),
             "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })

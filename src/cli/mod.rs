@@ -17,6 +17,7 @@ mod exit;
 mod explain;
 mod flat;
 mod forget;
+mod gates;
 mod generate;
 mod holds;
 mod kafka;
@@ -26,6 +27,7 @@ mod lane;
 mod list;
 pub mod logging;
 mod message;
+mod objections;
 mod phrase;
 mod project;
 mod refill;
@@ -42,8 +44,9 @@ use clap::{Parser, Subcommand};
 
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
-    DemoArguments, ExplainArguments, ForgetArguments, GenerateArguments, HoldsArguments,
-    KeysArguments, ListArguments, ProjectArguments, RefillArguments, RunArguments, TopicsArguments,
+    DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
+    HoldsArguments, KeysArguments, ListArguments, ProjectArguments, RefillArguments, RunArguments,
+    TopicsArguments,
 };
 pub use config::load;
 pub use exit::{Exit, Failure};
@@ -82,6 +85,7 @@ struct Cli {
 enum Command {
     Run(RunArguments),
     Topics(TopicsArguments),
+    Gates(GatesArguments),
     Compact(CompactArguments),
     Accept(AcceptArguments),
     Refill(RefillArguments),
@@ -119,6 +123,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Topics(arguments) => topics::run(arguments, &mut screen),
+        Command::Gates(arguments) => gates::run(arguments, &mut screen),
         Command::Compact(arguments) => compact::run(arguments, &mut screen),
         Command::Accept(arguments) => accept::run(arguments, &mut screen),
         Command::Refill(arguments) => refill::run(arguments, &mut screen),

@@ -75,6 +75,9 @@ fn kept(recipient: &Recipient, policy: &Policy) -> String {
     {
         return own;
     }
+    if let Some(why) = &recipient.outlives_membership {
+        return format!("{own}; also after the membership, as {why}");
+    }
     format!(
         "{own}; at most until {} after the end of the membership",
         term(policy.patron_term)
@@ -94,21 +97,32 @@ fn term(term: Term) -> String {
     parts.join(" and ")
 }
 
-/// Which objections stop a recipient; none where its records have no patron.
+/// Which objections stop a recipient; `None` where its records have no patron.
 pub(super) fn objection(recipient: &Recipient, policy: &Policy) -> Option<String> {
     let kind = policy.kinds.get(recipient.source)?;
     if !kind.keyed {
         return None;
     }
-    let first = if recipient.marketing {
-        "the patron objects to direct marketing, once and for ever; or"
-    } else {
-        "the patron"
-    };
-    Some(format!(
-        "{first} objects for special circumstances, to {} or to all, and that is not dismissed",
-        recipient.purpose
-    ))
+    let mut causes = Vec::new();
+    if recipient.marketing {
+        causes.push("objects to direct marketing, once and for ever".to_owned());
+    }
+    if recipient.yields_to_objections() {
+        causes.push(format!(
+            "objects for special circumstances, to {} or to all, and that is not dismissed",
+            recipient.purpose
+        ));
+    }
+    if !causes.is_empty() && !policy.asks_consent_for(&recipient.purpose) {
+        causes.push(format!("refuses {}", recipient.purpose));
+    }
+    Some(match causes.is_empty() {
+        true => format!(
+            "none: the basis is {}",
+            legal_basis_word(recipient.legal_basis)
+        ),
+        false => format!("the patron {}", causes.join("; or ")),
+    })
 }
 
 /// An agreement as a sentence.

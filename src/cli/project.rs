@@ -191,6 +191,10 @@ impl<'a> Run<'a> {
         for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at)) {
             self.pipeline.restore(&input(message, *at));
         }
+        // A run would stop there, and release nothing.
+        if let Some(stop) = self.pipeline.take_stop() {
+            return Err(io::Error::other(stop));
+        }
         for gate in [true, false] {
             for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
                 self.decide_one(message, *at, &mut outbox, &mut take)?;
@@ -281,7 +285,7 @@ pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
         partition: 0,
         offset: i64::try_from(message.line).unwrap_or(i64::MAX),
         timestamp_ms: None,
-        by_broker: false,
+        appended: None,
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }

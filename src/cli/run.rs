@@ -1,5 +1,6 @@
 //! `zeef run`: the daemon, and the nightly run.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +10,13 @@ use anyhow::Context as _;
 use super::arguments::RunArguments;
 use super::config;
 use super::directory;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, counted};
 use super::kafka;
 use super::logging;
+use crate::daemon::clock::now_ms;
+use crate::daemon::gates::{self, Census};
 use crate::daemon::run::{self, LaneRun, Outcome, World};
-use crate::daemon::topics::Survey;
+use crate::daemon::topics::{Offsets, Survey};
 use crate::policy::Loaded;
 use crate::policy::pseudonym::KeyRing;
 use crate::transport::Stop;
@@ -21,6 +24,8 @@ use crate::transport::commands::Commands;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
+use crate::transport::kafka::repair::{Topic, find_from};
+use crate::transport::kafka::repaired::{Repaired, note_census};
 
 /// Runs until it is asked to stop, or its input ends.
 ///
@@ -116,7 +121,6 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
 fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> {
     let settings = KafkaSettings {
         until_end: arguments.until_end,
-        accept_partitions: arguments.accept_partitions,
         ..kafka::settings(
             loaded,
             arguments.brokers.brokers.as_deref(),
@@ -125,6 +129,11 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
     };
     let survey = Survey::look(&settings, loaded)
         .with_context(|| format!("no good answer from Kafka at {}", settings.brokers))?;
+    // Before keys are looked at: in widened topics they lie as they did before.
+    let offsets = survey.offsets(&settings, loaded)?;
+    if !offsets.widened.is_empty() {
+        return Err(Failure::Config(offsets.widened.join("\n")).into());
+    }
     let refusals = survey.refusals(&settings, loaded)?;
     if !refusals.is_empty() {
         return Err(Failure::Config(format!(
@@ -133,6 +142,11 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         ))
         .into());
     }
+    for note in survey.notes(&settings) {
+        tracing::warn!("{note}");
+    }
+    let is_first = !offsets.any && survey.is_stateless(&settings)?;
+    check_gates(&settings, loaded, &survey, (is_first, &offsets))?;
     let partitions = survey.partitions().and_then(|count| count.try_into().ok());
     let segment = survey.segment().unwrap_or(settings.segment);
     Ok(World::Kafka {
@@ -142,4 +156,57 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded) -> anyhow::Result<World> 
         },
         partitions: partitions.unwrap_or(0),
     })
+}
+
+/// Looks for misplaced records of patrons, consents and objections before any
+/// worker starts: one of them would meet such a record while another one already
+/// releases what it is against. What groups have read was looked at by those who
+/// read it; all is looked at by the census, once in a deployment.
+///
+/// # Errors
+///
+/// [`Failure::Config`] where something is misplaced: it would not count.
+fn check_gates(
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+    survey: &Survey,
+    (is_first, offsets): (bool, &Offsets),
+) -> anyhow::Result<()> {
+    let repaired = Repaired::load(settings)?;
+    if is_first || !repaired.has_census() {
+        let census = Census::take(settings, loaded)?;
+        census.log();
+        refuse_misplaced(census.misplaced())?;
+        return Ok(note_census(settings, now_ms())?);
+    }
+    let mut misplaced = 0;
+    let nothing = BTreeMap::new();
+    for (name, _) in gates::topics(loaded) {
+        let read = offsets.read.get(name).unwrap_or(&nothing);
+        let partitions = survey.partitions_of(name);
+        let topic = Topic { name, partitions };
+        let found = find_from(settings, topic, &repaired, read)?;
+        for stray in &found.strays {
+            tracing::warn!(
+                topic = settings.topic(name),
+                partition = stray.partition,
+                offset = stray.offset,
+                "a record lies in another partition than its key belongs in"
+            );
+        }
+        misplaced += found.strays.len() as u64;
+    }
+    Ok(refuse_misplaced(misplaced)?)
+}
+
+fn refuse_misplaced(misplaced: u64) -> Result<(), Failure> {
+    match misplaced {
+        0 => Ok(()),
+        misplaced => Err(Failure::Config(format!(
+            "{} of patrons, consents and objections lie in other partitions than their keys belong \
+             in, where they would not count: `zeef gates repair --dry-run`, then `zeef gates repair \
+             --apply`",
+            counted(usize::try_from(misplaced).unwrap_or(usize::MAX), "record")
+        ))),
+    }
 }

@@ -45,6 +45,9 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
             styled(GOOD, "all topics are as they have to be")
         )?;
     }
+    for note in survey.notes(&settings) {
+        writeln!(screen, "{} {note}", styled(FAINT, "note:"))?;
+    }
     for refusal in &refusals {
         writeln!(screen, "{} {refusal}", styled(BAD, "not as it has to be:"))?;
     }
@@ -86,7 +89,7 @@ fn show(
             ),
         };
         writeln!(screen, "  {name:width$}  {:16}  {state}", planned.role)?;
-        for (key, rule, _) in &planned.rules {
+        for (key, rule, _) in planned.rules.iter().chain(&planned.wishes) {
             let value = found
                 .as_ref()
                 .and_then(|found| found.configs.get(*key))

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{
 
 use super::papers::PaperSort;
 use crate::engine::lane::Lane;
-use crate::engine::tally::Tally;
+use crate::engine::tally::{Ignored, Tally};
 use crate::policy::catalogue::Kind;
 use crate::policy::detect::DETECTORS;
 use crate::policy::reason::Reason;
@@ -54,6 +54,11 @@ metrics_table! {
     APPLIED Counter "zeef_records_applied_total" ["lane, topic"] "Records that no recipient of the lane has as its source."
     REFUSED Counter "zeef_records_refused_total" ["lane, topic, reason"] "Records refused whole."
     UNFIT Counter "zeef_values_unfit_total" ["lane, topic"] "Strings that did not fit their form, and counted as missing."
+    OUTLIVED Counter "zeef_records_before_erasure_total" ["lane, topic"] "Records and consents from before their patron was erased, though somebody has its id again."
+    ERASURES_UNMATCHED Counter "zeef_erasures_unmatched_total" ["lane, topic"] "Nulls that erased nobody, as nothing is known of a patron with their key."
+    UNLISTED Counter "zeef_values_unlisted_total" ["lane, topic"] "Strings that are none of their field's list, and counted as missing."
+    OTHER_COUNTRY Counter "zeef_countries_corrected_total" ["lane, topic"] "Records that say another country than their library's ISIL, which counts."
+    IGNORED Counter "zeef_statements_ignored_total" ["lane, topic, cause"] "Consents and objections that counted for nothing, or not for all recipients of their purpose: unknown_purpose, unknown_recipient, consent_other_library, objection_other_basis."
     RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
     RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
     UNCHANGED Counter "zeef_records_unchanged_total" ["recipient"] "Records of which the recipient has the same output already."
@@ -248,6 +253,18 @@ impl Metrics {
             unfit: self.counter(UNFIT, &labels),
             // Shown at nought, so that the first one is seen to come.
             dead_letters: Reason::ALL.iter().map(dead_letter).collect(),
+            outlived: self.counter(OUTLIVED, &labels),
+            unmatched: self.counter(ERASURES_UNMATCHED, &labels),
+            unlisted: self.counter(UNLISTED, &labels),
+            other_country: self.counter(OTHER_COUNTRY, &labels),
+            ignored: Ignored::ALL
+                .iter()
+                .map(|cause| {
+                    let mut labels = labels.to_vec();
+                    labels.push(("cause", cause.as_str()));
+                    Lazy::new(self, IGNORED, &labels)
+                })
+                .collect(),
             refused: Reason::ALL
                 .iter()
                 .map(|reason| {
@@ -348,6 +365,11 @@ struct SourceMetrics {
     bytes: Counter,
     applied: Counter,
     unfit: Counter,
+    outlived: Counter,
+    unmatched: Counter,
+    unlisted: Counter,
+    other_country: Counter,
+    ignored: Vec<Lazy>,
     refused: Vec<Lazy>,
     dead_letters: Vec<Counter>,
 }
@@ -409,6 +431,11 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.applied.increment(tally.applied);
             metrics.unfit.increment(tally.unfit);
+            metrics.outlived.increment(tally.outlived);
+            metrics.unmatched.increment(tally.unmatched);
+            metrics.unlisted.increment(tally.unlisted);
+            metrics.other_country.increment(tally.other_country);
+            add_all(&mut metrics.ignored, tally.ignored);
             add_all(&mut metrics.refused, tally.refused.iter().copied());
             for (metrics, &count) in metrics.dead_letters.iter().zip(&tally.dead_letters) {
                 metrics.increment(count);

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod clock;
 pub mod finding;
+pub mod gates;
 pub mod health;
 pub mod letters;
 pub mod losses;

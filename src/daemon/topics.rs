@@ -8,15 +8,16 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::lane::{DEAD_LETTERS_TOPIC, STATE_TOPIC};
+use crate::engine::lane::{DEAD_LETTERS_TOPIC, PATRONS_TOPIC, STATE_TOPIC};
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::recipient::Recipient;
 use crate::policy::term::Term;
 use crate::policy::{Loaded, Policy};
-use crate::transport::commands::COMMANDS_TOPIC;
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, fits};
-use crate::transport::kafka::topics::{self, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, wrong_setting};
+use crate::transport::kafka::repaired::{COMMANDS_TOPIC, Repaired};
+use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, TopicWish};
+use crate::transport::kafka::widened;
 
 const DAY_MS: i64 = 86_400_000;
 /// Kafka's word for no bound.
@@ -26,8 +27,6 @@ pub const FOREVER: i64 = -1;
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;
-/// What the topic of commands is for: it has one partition.
-const COMMANDS_ROLE: &str = "commands";
 
 /// What a setting of a topic must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +81,13 @@ pub struct Planned {
     pub follows: Vec<String>,
     /// Settings without which a run is refused, and why.
     pub rules: Vec<(&'static str, Rule, &'static str)>,
+    /// Settings that a new topic gets, and that a run can do without.
+    pub wishes: Vec<(&'static str, Rule, &'static str)>,
 }
+
+/// The setting by which a broker says itself when a record came.
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const BROKERS_TIME: Rule = Rule::Is("LogAppendTime");
 
 /// The topics of a config, sources first.
 #[must_use]
@@ -116,6 +121,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
             role: "output",
             joined: false,
             follows: Vec::new(),
+            wishes: Vec::new(),
             rules: [
                 &compacted("what is taken back has to go")[..],
                 &[(
@@ -128,13 +134,14 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         }
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
-    planned.push(commands());
+    planned.extend(keyed.then(|| patrons(policy)));
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
         role: "dead letters",
         joined: false,
         follows: Vec::new(),
+        wishes: Vec::new(),
         rules: vec![
             (
                 "cleanup.policy",
@@ -147,6 +154,18 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
                 "somebody has to look at them",
             ),
         ],
+    });
+    planned.push(Planned {
+        name: COMMANDS_TOPIC.to_owned(),
+        role: "commands",
+        joined: false,
+        follows: Vec::new(),
+        rules: vec![(
+            "cleanup.policy",
+            Rule::Is("compact"),
+            "what operators asked for, and what was repaired, has to stay known",
+        )],
+        wishes: Vec::new(),
     });
     planned
 }
@@ -206,20 +225,10 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
         joined: kind.keyed,
         follows: Vec::new(),
         rules,
-    }
-}
-
-/// What operators ask of lanes: one order, so one partition.
-fn commands() -> Planned {
-    Planned {
-        name: COMMANDS_TOPIC.to_owned(),
-        role: COMMANDS_ROLE,
-        joined: false,
-        follows: Vec::new(),
-        rules: vec![(
-            "cleanup.policy",
-            Rule::Is("compact"),
-            "what an operator accepted or asked for counts for every later start",
+        wishes: vec![(
+            TIMESTAMP_TYPE,
+            BROKERS_TIME,
+            "by a producer's clock, what came within an hour after an erasure counts as before it",
         )],
     }
 }
@@ -245,12 +254,37 @@ fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
         rules: [
             &compacted("a row counts only as it was written last")[..],
             &[(
-                "message.timestamp.type",
-                Rule::Is("LogAppendTime"),
-                "the broker's clock is compared with that of each machine",
+                TIMESTAMP_TYPE,
+                BROKERS_TIME,
+                "the broker's clock is the second witness of the time",
             )],
         ]
         .concat(),
+        wishes: Vec::new(),
+    }
+}
+
+/// What all lanes keep of patrons: a row lies in the partition of its patron.
+fn patrons(policy: &Policy) -> Planned {
+    let patron = policy.kinds.iter().filter(|kind| kind.role == Role::Patron);
+    Planned {
+        name: PATRONS_TOPIC.to_owned(),
+        role: "erasures",
+        joined: false,
+        follows: patron.map(|kind| kind.topic.clone()).collect(),
+        rules: vec![
+            (
+                "cleanup.policy",
+                Rule::Is("compact"),
+                "who was erased is never forgotten",
+            ),
+            (
+                TIMESTAMP_TYPE,
+                BROKERS_TIME,
+                "the broker's clock is the second witness of the time",
+            ),
+        ],
+        wishes: Vec::new(),
     }
 }
 
@@ -287,6 +321,7 @@ impl Planned {
         let mut configs: BTreeMap<String, String> = self
             .rules
             .iter()
+            .chain(&self.wishes)
             .map(|(name, rule, _)| ((*name).to_owned(), rule.value()))
             .collect();
         if let Some(replicas) = settings.min_insync_replicas {
@@ -298,6 +333,17 @@ impl Planned {
             replication: settings.replication.map(i32::from),
             configs,
         }
+    }
+
+    /// What could be better about the topic as it was found; a run does without.
+    #[must_use]
+    pub fn notes(&self, found: &TopicFound) -> Vec<String> {
+        let wishes = self.wishes.iter();
+        let notes = wishes.filter_map(|(name, rule, why)| {
+            let value = found.configs.get(*name).map_or("unset", String::as_str);
+            (!rule.holds(value)).then(|| format!("`{name}` is {value}, better {rule}: {why}"))
+        });
+        notes.collect()
     }
 
     /// What is wrong with the topic as it was found.
@@ -370,10 +416,10 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.role == COMMANDS_ROLE {
-                    1
-                } else if planned.role.starts_with("source") {
+                let partitions = if planned.role.starts_with("source") {
                     joined.unwrap_or(default)
+                } else if planned.role == "commands" {
+                    1
                 } else {
                     let followed = self.followed(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
@@ -411,9 +457,10 @@ impl Survey {
         let name = settings.topic(&planned.name);
         (partitions < most_count).then(|| {
             format!(
-                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}, \
-                 as its sources have: add partitions to it",
-                planned.role
+                "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}. \
+                 Where its sources had as many before: {}",
+                planned.role,
+                widened(&most, most_count, partitions)
             )
         })
     }
@@ -447,6 +494,18 @@ impl Survey {
         longest.max().map(Duration::from_millis)
     }
 
+    /// What could be better about the topics that exist, one line each.
+    #[must_use]
+    pub fn notes(&self, settings: &KafkaSettings) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (planned, found) in &self.topics {
+            let name = settings.topic(&planned.name);
+            let found = found.iter().flat_map(|found| planned.notes(found));
+            notes.extend(found.map(|note| format!("topic `{name}` ({}): {note}", planned.role)));
+        }
+        notes
+    }
+
     /// Everything for which a run is refused: missing topics, settings that
     /// would lose or keep too much, and sources that cannot be joined.
     ///
@@ -476,7 +535,7 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             refusals.extend(self.misfit(settings, planned, found.partitions));
-            if planned.role == COMMANDS_ROLE && found.partitions != 1 {
+            if planned.role == "commands" && found.partitions != 1 {
                 refusals.push(format!(
                     "topic `{name}` ({}) has {} partitions, expected 1: commands have one order",
                     planned.role, found.partitions
@@ -486,12 +545,138 @@ impl Survey {
                 joined.push((planned.name.as_str(), found.partitions));
             }
         }
-        let joined = sample(settings, &joined)?;
-        if let Err(mismatch) = co_partitioned(&joined) {
-            refusals.push(mismatch);
-        }
+        let fit = |joined: &[JoinedTopic]| co_partitioned(joined, settings.partitioner);
+        refusals.extend(misfit(settings, &joined, fit)?);
         Ok(refusals)
     }
+
+    /// Says which partitioner the keys of all joined sources fit, where that is
+    /// another one than the setting: what is misplaced then is the setting's
+    /// mistake, and no record's. Numbers of partitions that differ are told, too.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn wrong_partitioner(
+        &self,
+        settings: &KafkaSettings,
+    ) -> Result<Option<String>, TopicError> {
+        let joined: Vec<(&str, i32)> = self
+            .topics
+            .iter()
+            .filter(|(planned, _)| planned.joined)
+            .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partitions)))
+            .collect();
+        misfit(settings, &joined, |joined| {
+            wrong_setting(joined, settings.partitioner)
+        })
+    }
+
+    /// How many partitions a topic has; 0 where it does not exist.
+    #[must_use]
+    pub fn partitions_of(&self, name: &str) -> i32 {
+        let mut topics = self.topics.iter();
+        let topic = topics.find(|(planned, _)| planned.name == name);
+        let found = topic.and_then(|(_, found)| found.as_ref());
+        found.map_or(0, |found| found.partitions)
+    }
+
+    /// The sources of a lane that exist, with their numbers of partitions.
+    fn sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
+        let state = format!("{STATE_TOPIC}{lane}");
+        let mut planned = self.topics.iter().map(|(planned, _)| planned);
+        let state = planned.find(|planned| planned.name == state);
+        state.map_or_else(Vec::new, |state| self.followed(state).collect())
+    }
+
+    /// What each lane has read before: by lane, the partitions of each source of
+    /// which its group has offsets.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn offsets(
+        &self,
+        settings: &KafkaSettings,
+        loaded: &Loaded,
+    ) -> Result<Offsets, TopicError> {
+        let mut offsets = Offsets::default();
+        for lane in &loaded.daemon.lanes {
+            let sources = self.sources_of(&lane.name);
+            let found = topics::group_offsets(settings, &lane.name, &sources)?;
+            offsets.any |= !found.is_empty();
+            for (source, partitions) in sources {
+                let Some(of_source) = found.get(source) else {
+                    continue;
+                };
+                offsets.note(source, of_source);
+                let last = of_source.keys().next_back().copied().unwrap_or_default();
+                if last + 1 < partitions {
+                    let text = widened(&settings.topic(source), partitions, last + 1);
+                    offsets.widened.push(text);
+                }
+            }
+        }
+        offsets.widened.sort();
+        offsets.widened.dedup();
+        Ok(offsets)
+    }
+
+    /// Whether no lane has written anything to its state yet.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn is_stateless(&self, settings: &KafkaSettings) -> Result<bool, TopicError> {
+        for (planned, found) in &self.topics {
+            if planned.role == "state"
+                && let Some(found) = found
+                && topics::is_written(settings, &planned.name, found.partitions)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What the groups of the lanes say of earlier runs.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// Some lane has read something before.
+    pub any: bool,
+    /// What is wrong with sources that were given partitions since.
+    pub widened: Vec<String>,
+    /// Up to where every lane that reads a source has read it.
+    pub read: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+impl Offsets {
+    fn note(&mut self, source: &str, offsets: &BTreeMap<i32, i64>) {
+        let read = self.read.entry(source.to_owned()).or_default();
+        for (partition, offset) in offsets {
+            let lowest = read.entry(*partition).or_insert(*offset);
+            *lowest = (*lowest).min(*offset);
+        }
+    }
+}
+
+/// What `check` says against the keys of the joined sources. Which records were
+/// repaired is asked only where it says something.
+fn misfit(
+    settings: &KafkaSettings,
+    joined: &[(&str, i32)],
+    check: impl Fn(&[JoinedTopic]) -> Result<(), String>,
+) -> Result<Option<String>, TopicError> {
+    let first = check(&sample(settings, joined, &Repaired::default())?).err();
+    if first.is_none() {
+        return Ok(None);
+    }
+    let repaired = Repaired::load(settings)?;
+    if repaired.is_empty() {
+        return Ok(first);
+    }
+    Ok(check(&sample(settings, joined, &repaired)?).err())
 }
 
 /// Looks at the keys of all joined sources side by side: a look waits more
@@ -499,12 +684,17 @@ impl Survey {
 fn sample(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
+    repaired: &Repaired,
 ) -> Result<Vec<JoinedTopic>, TopicError> {
     thread::scope(|scope| {
         let looks: Vec<_> = joined
             .iter()
             .map(|&(topic, partitions)| {
-                let look = move || topics::sample_keys(settings, topic, partitions, SAMPLE);
+                let sample = Sample {
+                    how_many: SAMPLE,
+                    repaired,
+                };
+                let look = move || topics::sample_keys(settings, topic, partitions, sample);
                 (topic, partitions, scope.spawn(look))
             })
             .collect();
@@ -515,7 +705,7 @@ fn sample(
                 Ok(JoinedTopic {
                     name: settings.topic(topic),
                     partitions,
-                    fits: fits(&keys, partitions),
+                    keys,
                 })
             })
             .collect()
@@ -531,8 +721,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" => "Read --operation Write",
-            COMMANDS_ROLE => "Read",
+            "state" | "erasures" | "commands" => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -552,15 +741,17 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         "zeef",
         format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
     ));
-    let mut parties = vec![("zeef itself".to_owned(), own)];
-    let topic = settings.topic(COMMANDS_TOPIC);
-    let operator = format!(
-        "--operation Read --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
-    );
-    parties.push((
-        "operators (zeef accept, refill, keys rotate)".to_owned(),
-        vec![allow("operator", operator)],
-    ));
+    let mut parties = vec![
+        ("zeef itself".to_owned(), own),
+        (
+            "who runs `zeef gates repair`".to_owned(),
+            repairer(settings, loaded, &allow),
+        ),
+        (
+            "operators (zeef accept, refill, keys rotate)".to_owned(),
+            vec![operator(settings, &allow)],
+        ),
+    ];
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -577,6 +768,39 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
         parties.push((name.clone(), read.chain([group]).collect()));
     }
     parties
+}
+
+/// What a repair has to be allowed: its own principal, as zeef itself never
+/// writes to a source.
+fn repairer(
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+    allow: &impl Fn(&str, String) -> String,
+) -> Vec<String> {
+    let planned = plan(loaded);
+    let gates = planned.iter().filter(|topic| {
+        let is_gate = topic.role.starts_with("source: ");
+        is_gate || topic.role == "commands"
+    });
+    let topics = gates.map(|topic| {
+        let topic = settings.topic(&topic.name);
+        let what = "--operation Read --operation Write --operation Describe";
+        allow("zeef-repair", format!("{what} --topic {topic}"))
+    });
+    let id = settings.group("repair");
+    let what = "--operation Write --operation Describe";
+    let id = allow("zeef-repair", format!("{what} --transactional-id {id}"));
+    let prefix = settings.group("");
+    let what = "--operation Read --operation Describe";
+    let groups = format!("{what} --group {prefix} --resource-pattern-type prefixed");
+    topics.chain([id, allow("zeef-repair", groups)]).collect()
+}
+
+fn operator(settings: &KafkaSettings, allow: &impl Fn(&str, String) -> String) -> String {
+    let topic = settings.topic(COMMANDS_TOPIC);
+    let what =
+        "--operation Read --operation Write --operation Describe --operation DescribeConfigs";
+    allow("operator", format!("{what} --topic {topic}"))
 }
 
 #[cfg(test)]
@@ -616,6 +840,7 @@ mod tests {
             "zeef.dead-letters",
             "zeef.state.main",
             "zeef.commands",
+            "zeef.patrons",
         ] {
             assert!(names.contains(&name), "{names:?}");
         }
@@ -631,6 +856,32 @@ mod tests {
                 .1
                 .clone()
         };
+        assert_eq!(topic("zeef.patrons").follows, ["patron"]);
+        // A run does without for a source, and not for what is zeef's own.
+        let asks =
+            |rules: &[(&str, Rule, &str)]| rules.iter().any(|(key, ..)| *key == TIMESTAMP_TYPE);
+        for name in ["patron", "loan", "consent", "objection"] {
+            assert!(
+                asks(&topic(name).wishes) && !asks(&topic(name).rules),
+                "{name}"
+            );
+        }
+        for name in ["zeef.state.main", "zeef.patrons"] {
+            assert!(asks(&topic(name).rules), "{name}");
+        }
+        let wish = topic("loan").wish(&loaded, 1);
+        assert_eq!(wish.configs[TIMESTAMP_TYPE], "LogAppendTime");
+        let found = |value: &str| TopicFound {
+            partitions: 1,
+            replication: 1,
+            configs: BTreeMap::from([(TIMESTAMP_TYPE.to_owned(), value.to_owned())]),
+        };
+        assert!(topic("loan").notes(&found("LogAppendTime")).is_empty());
+        let notes = topic("loan").notes(&found("CreateTime"));
+        assert!(
+            notes[0].contains("is CreateTime, better LogAppendTime"),
+            "{notes:?}"
+        );
         assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
         assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
     }
@@ -673,7 +924,7 @@ mod tests {
                     replication: 1,
                     configs: BTreeMap::new(),
                 };
-                let found = Some(found).filter(|_| topic.role != "state");
+                let found = Some(found).filter(|_| !topic.name.starts_with("zeef."));
                 (topic, found)
             });
             Survey {
@@ -682,7 +933,14 @@ mod tests {
         };
         let missing = survey(6).missing(&loaded);
         let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partitions)).collect();
-        assert_eq!(missing, [("zeef.state.main", 6)]);
+        let partitions = i32::try_from(loaded.daemon.topics.partitions).unwrap();
+        let own = [
+            ("zeef.state.main", 6),
+            ("zeef.patrons", 6),
+            ("zeef.dead-letters", partitions),
+            ("zeef.commands", 1),
+        ];
+        assert_eq!(missing, own);
         let settings = KafkaSettings::default();
         let misfit = |loans, partitions| {
             let survey = survey(loans);

@@ -12,15 +12,15 @@ use super::health::{Phase, Pulse};
 use super::letters::LetterLog;
 use super::losses::{self, Finding as Loss, Losses, Share};
 use super::metrics::WorkerMetrics;
-use crate::engine::lane::STATE_TOPIC;
+use crate::engine::lane::{PATRONS_TOPIC, STATE_TOPIC};
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::{RecipientTally, Tally};
+use crate::engine::tally::{About, RecipientTally, Tally, Warning};
 use crate::policy::settings;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
-    Assigned, Fault, Flow, INTERRUPTED, LateGate, Outbox, Polled, Rebuilt, SourceId, Stop,
-    Transport,
+    Assigned, Fault, Flow, INTERRUPTED, LateGate, Misplaced, Outbox, Polled, Rebuilt, SourceId,
+    Stop, Transport,
 };
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -142,6 +142,29 @@ pub struct Worker<T> {
 
 /// Says whether an operator accepted the finding of a code.
 pub type Accepted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Reads who was erased in a partition, whatever the source of patrons has lost;
+/// false when that was broken off.
+fn restore_patrons<T: Transport>(
+    pipeline: &mut Pipeline,
+    transport: &mut T,
+    partition: i32,
+) -> Result<bool, Fault> {
+    let lane = pipeline.shared_lane();
+    let Some((holding, output)) = pipeline.holding_mut().zip(lane.patrons) else {
+        return Ok(true);
+    };
+    let mut damaged = None;
+    let restored = transport.restore(output, partition, &mut |row| {
+        let taken = holding.restore_patrons(partition, row.key, row.value);
+        damaged = damaged.or(taken.err());
+    })?;
+    match damaged {
+        Some(error) => Err(Fault::Stop(format!(
+            "{PATRONS_TOPIC} partition {partition}: {error}"
+        ))),
+        None => Ok(restored == Rebuilt::Done),
+    }
+}
 
 /// What is open.
 #[derive(Default)]
@@ -243,6 +266,7 @@ impl<T: Transport> Worker<T> {
             taken_back = sum(|recipient| recipient.retractions().sum()),
             withheld = sum(|recipient| recipient.withheld.iter().sum()),
             dead_letters = self.totals.dead_letters.iter().sum::<u64>(),
+            before_erasure = self.totals.sources.iter().map(|source| source.outlived).sum::<u64>(),
             "done"
         );
     }
@@ -260,7 +284,9 @@ impl<T: Transport> Worker<T> {
         if !std::mem::take(&mut self.batch.interrupted) {
             self.sweep(false)?;
         }
-        match self.poll()? {
+        let polled = self.poll()?;
+        self.check_placement()?;
+        match polled {
             // Nothing more came in time: what is there need not wait.
             Polled::Idle => self.finish()?,
             Polled::Records(_) => {
@@ -310,7 +336,8 @@ impl<T: Transport> Worker<T> {
         } = self;
         let paced = meter.paces();
         let mut chunk = 0_u64;
-        transport.poll(wait, &mut |input| {
+        let mut stop = None;
+        let polled = transport.poll(wait, &mut |input| {
             if batch.since.is_none() {
                 let now_ms = clock();
                 batch.since = Some(Instant::now());
@@ -320,13 +347,60 @@ impl<T: Transport> Worker<T> {
             pipeline.decide(&input, &mut batch.outbox);
             batch.records += 1;
             chunk += 1;
-            let full = batch.is_full(bounds)
+            stop = pipeline.take_stop();
+            let full = stop.is_some()
+                || batch.is_full(bounds)
                 || pipeline.again_len() >= AGAIN_RECORDS
                 || (!paced && chunk >= CHUNK_RECORDS)
                 || (paced && full_for_meter(meter, pipeline))
                 || (chunk.is_multiple_of(CLOCK_RECORDS) && batch.is_old());
             if full { Flow::Full } else { Flow::More }
-        })
+        })?;
+        match stop {
+            Some(stop) => Err(Fault::Stop(stop)),
+            None => Ok(polled),
+        }
+    }
+
+    /// Sees to gate records that lie where their patrons are not, before anything
+    /// of the batch is committed.
+    fn check_placement(&mut self) -> Result<(), Fault> {
+        let found = self.transport.misplaced()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.relay_misplaced(&found)
+    }
+
+    /// Passes misplaced gate records on to the partitions that their patrons are
+    /// in. As there is no way yet to do that, the lane stops, and leaves its
+    /// group: whoever else gets the partition meets the same record at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with the coordinates.
+    fn relay_misplaced(&mut self, found: &[Misplaced]) -> Result<(), Fault> {
+        const NAMED: usize = 10;
+        let mut named: Vec<String> = Vec::new();
+        for one in found.iter().take(NAMED) {
+            named.push(format!(
+                "`{}` partition {} offset {} belongs in partition {}",
+                one.topic, one.at.partition, one.at.offset, one.home
+            ));
+        }
+        if found.len() > NAMED {
+            named.push(format!("and {} more", found.len() - NAMED));
+        }
+        if let Err(fault) = self.transport.close(true) {
+            tracing::debug!(%fault, "while leaving the group");
+        }
+        Err(Fault::Stop(format!(
+            "a consent, an objection or a patron lies in another partition than its patron, where \
+             it would not count: {}; nothing of this batch was committed. Have its producer use the partitioner \
+             of `[kafka] partitioner`, and run `zeef gates repair --dry-run`, then `zeef gates \
+             repair --apply`",
+            named.join("; ")
+        )))
     }
 
     /// Whether the batch is to be committed now.
@@ -468,6 +542,7 @@ impl<T: Transport> Worker<T> {
         );
         self.totals.add(self.pipeline.tally());
         self.letters.count(self.pipeline.tally());
+        self.warn();
         self.pipeline.merge();
         self.floor_ms = self.floor_ms.max(self.pipeline.now().ms());
         self.losses.committed(self.floor_ms);
@@ -529,6 +604,32 @@ impl<T: Transport> Worker<T> {
              look for what is missing or was sent by mistake. {}",
             open.join("; ")
         )))
+    }
+
+    /// Tells what an operator has to hear of at once: where it lies, and no more.
+    fn warn(&self) {
+        let lane = self.pipeline.lane();
+        for Warning { about, at } in &self.pipeline.tally().warnings {
+            let topic = lane.source(at.source).map_or("", |source| &source.topic);
+            let (partition, offset) = (at.partition, at.offset);
+            let lane = lane.name.as_str();
+            match about {
+                About::ErasureUnmatched => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "a null erased nobody: nothing is known of a patron with its key, which may be written in another way than in other records"
+                ),
+                About::ForeignKey => tracing::warn!(
+                    lane,
+                    topic,
+                    partition,
+                    offset,
+                    "the key of a patron's message is JSON, quoted or binary, and no patron's id: the message was refused, and nobody erased"
+                ),
+            }
+        }
     }
 
     /// Waits until every recipient's rate allows the batch. False when the wait
@@ -661,6 +762,10 @@ impl<T: Transport> Worker<T> {
             transport.recall(partition, holding.mark(partition))?;
         }
         let lane = pipeline.shared_lane();
+        // Who was erased decides what of all else counts.
+        if !restore_patrons(pipeline, transport, partition)? {
+            return Ok(false);
+        }
         for (source, plan) in (0..).map(SourceId).zip(lane.plan().sources) {
             let wanted = plan.rebuilt && pipeline.keeps(source);
             if wanted
@@ -669,7 +774,11 @@ impl<T: Transport> Worker<T> {
             {
                 return Ok(false);
             }
+            if let Some(stop) = pipeline.take_stop() {
+                return Err(Fault::Stop(stop));
+            }
         }
+        self.check_placement()?;
         Ok(true)
     }
 

@@ -77,7 +77,7 @@ pub(super) fn gates(facts: &Facts<'_>, program: &Program, due_ms: &mut i64) -> R
         return Ok(());
     }
     let implied = Implied::At(implied_ns(facts, program));
-    let standing = gates.standing(facts.said, implied, facts.now_ms, due_ms);
+    let standing = gates.standing(facts.person(program), implied, facts.now_ms, due_ms);
     let value = |at| facts.value(at);
     let mut term_ms = i64::MAX;
     let mut lapsed = || gates.patron_term(value, facts.active, facts.now_ms, &mut term_ms);

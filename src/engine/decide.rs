@@ -53,6 +53,8 @@ pub(super) enum Patron<'a> {
     Nobody,
     Known(&'a Row),
     Erased,
+    /// The record is of whoever had the id before an erasure.
+    Former,
     Unknown,
 }
 
@@ -286,6 +288,7 @@ fn judge(
             let is_patron = source.kind.role == Role::Patron;
             Err(Refusal::by(!is_patron, Reason::PatronErased))
         }
+        Patron::Former => Err(Refusal::lasting(Reason::PatronErased)),
         Patron::Unknown => {
             without_patron(facts, source, program).map_err(Refusal::lasting)?;
             Err(Refusal::owed(Reason::PatronUnknown))

@@ -123,7 +123,7 @@ fn reason(verdict: Result<(), Refusal>) -> Result<(), Reason> {
 
 fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>)> {
     let gates = &program.gates;
-    let (said, now_ms) = (facts.said, facts.now_ms);
+    let (person, now_ms) = (facts.person(program), facts.now_ms);
     let mut due_ms = i64::MAX;
     let implied = implied_ns(facts, program);
     let term = in_term(facts, program, now_ms, &mut due_ms).map(|_| ());
@@ -133,10 +133,13 @@ fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>
             Gate::Authorisation,
             reason(gates.authorised(now_ms, &mut due_ms)),
         ),
-        (Gate::Objection, reason(gates.unopposed(said))),
+        (
+            Gate::Objection,
+            reason(gates.unopposed(person, now_ms, &mut due_ms)),
+        ),
         (
             Gate::Consent,
-            reason(gates.consented(said, implied, now_ms, &mut due_ms)),
+            reason(gates.consented(person, implied, now_ms, &mut due_ms)),
         ),
         (Gate::Stages, gates.in_order(facts)),
         (Gate::LoanHistory, gates.loan_history(facts)),

@@ -4,21 +4,26 @@
 //! What patron, papers and time alone decide is one function, so that it can be
 //! asked again without the record.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::lane::{Facts, Ref};
-use super::said::Said;
+use super::said::{Said, Topic};
 use super::value::Value;
 use crate::policy::form::{Date, Instant};
-use crate::policy::gate::{Asked, consent, objection, within};
+use crate::policy::gate::{Asked, Consents, consent, lifts, summary, within};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
+use crate::policy::statements::Statements;
 use crate::policy::term::Term;
 
 /// The gates of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
-    /// What objections call it, by its place in the lane.
-    pub purpose: u16,
-    pub marketing: bool,
+    /// What consents are asked for, and objections call it.
+    pub asked: Asked,
+    pub objections: Objections,
+    pub libraries: Successors,
     pub agreement: Option<Paper>,
     /// Only where national numbers are released at all.
     pub authorisation: Option<Paper>,
@@ -28,7 +33,7 @@ pub struct Gates {
     /// Status of the loan, and the patron's choice.
     pub loan_history: Option<(Ref, Ref)>,
     /// How the patron's membership stands, and when it ends, as far as the
-    /// catalogue has that.
+    /// catalogue has that and the recipient's term depends on it.
     pub membership: Membership,
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
@@ -36,6 +41,50 @@ pub struct Gates {
     /// Nobody but the patron is asked: it has no paper, no consent, no stages
     /// and no loan history.
     pub simple: bool,
+}
+
+/// Which objections stop a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objections {
+    /// Its own purpose, which may be another one than it asks consent for.
+    pub purpose: u16,
+    /// One against marketing does.
+    pub marketing: bool,
+    /// One for special circumstances does.
+    pub special: bool,
+    /// A refusal of its purpose does, as no recipient of the purpose asks for
+    /// consent.
+    pub refusal: bool,
+}
+
+impl Objections {
+    /// Whether there is one that stops it.
+    fn any(self) -> bool {
+        self.marketing || self.special
+    }
+}
+
+/// The libraries whose grants count for patrons of another one, beside its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Successors(pub Arc<BTreeMap<String, Vec<String>>>);
+
+impl Successors {
+    /// Whether a grant to `granted` counts for a patron of `own`.
+    #[must_use]
+    pub fn count(&self, own: &str, granted: &str) -> bool {
+        own == granted
+            || self
+                .0
+                .get(own)
+                .is_some_and(|before| before.iter().any(|one| one == granted))
+    }
+}
+
+/// A patron, as gates ask about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    pub said: Option<&'a Said>,
+    pub library: Option<&'a str>,
 }
 
 /// A membership that nothing calls active is none.
@@ -47,7 +96,6 @@ pub struct Membership {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentGate {
-    pub asked: Asked,
     pub implied_by: Option<Ref>,
 }
 
@@ -152,7 +200,7 @@ impl Gates {
     /// The first [`Refusal`].
     pub fn standing(
         &self,
-        said: Option<&Said>,
+        person: Person<'_>,
         implied: Implied,
         now_ms: i64,
         due_ms: &mut i64,
@@ -160,7 +208,7 @@ impl Gates {
         let papers = self
             .agreed(now_ms, due_ms)
             .and_then(|()| self.authorised(now_ms, due_ms));
-        let patron = self.patron_says(said, implied, now_ms, due_ms);
+        let patron = self.patron_says(person, implied, now_ms, due_ms);
         match (papers, patron) {
             // A paper that lapsed shuts no patron up.
             (Err(paper), Err(refusal)) if paper.keeps => Err(Refusal {
@@ -175,17 +223,40 @@ impl Gates {
     /// What objections and consents say.
     fn patron_says(
         &self,
-        said: Option<&Said>,
+        person: Person<'_>,
         implied: Implied,
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Refusal> {
-        self.unopposed(said)?;
+        self.unopposed(person, now_ms, due_ms)?;
         match (implied, &self.consent) {
             (Implied::InRecord, Some(gate)) if gate.implied_by.is_some() => Ok(()),
-            (Implied::InRecord, _) => self.consented(said, None, now_ms, due_ms),
-            (Implied::At(at), _) => self.consented(said, at, now_ms, due_ms),
+            (Implied::InRecord, _) => self.consented(person, None, now_ms, due_ms),
+            (Implied::At(at), _) => self.consented(person, at, now_ms, due_ms),
         }
+    }
+
+    /// The patron's consents, as they count here.
+    fn consents<'a>(&self, said: &'a Said, library: Option<&str>) -> Consents<'a> {
+        said.consents(|granted| library.is_some_and(|own| self.libraries.count(own, granted)))
+    }
+
+    /// What decides over every event that a record may imply, for hashes: it is
+    /// the same where the same is decided. `due_ms` is lowered to when time alone
+    /// may change it.
+    #[must_use]
+    pub fn consent_summary(
+        &self,
+        person: Person<'_>,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Option<([Option<i64>; 2], bool, bool)> {
+        let said = person.said?;
+        let consents = self.consents(said, person.library);
+        let (latest, named, change_ns) = summary(&consents, &self.asked, ns(now_ms));
+        due(due_ms, change_ns);
+        let unreadable = said.is_unreadable(Topic::Consent, &self.asked, true);
+        Some((latest, named, unreadable))
     }
 
     /// # Errors
@@ -211,18 +282,39 @@ impl Gates {
     /// # Errors
     ///
     /// The [`Refusal`] of an objection that stands, or cannot be read.
-    pub(super) fn unopposed(&self, said: Option<&Said>) -> Result<(), Refusal> {
-        let Some(said) = said else {
+    pub(super) fn unopposed(
+        &self,
+        person: Person<'_>,
+        now_ms: i64,
+        due_ms: &mut i64,
+    ) -> Result<(), Refusal> {
+        let Some(said) = person.said.filter(|_| self.objections.any()) else {
             return Ok(());
         };
-        if said.objection_unreadable {
+        let stops = self.objections;
+        let about = Asked {
+            purpose: stops.purpose,
+            ..self.asked
+        };
+        if said.is_unreadable(Topic::Objection, &about, true) {
             return Err(Refusal::owed(Reason::ObjectionUnreadable));
         }
-        if self.marketing && said.no_marketing {
-            return Err(Refusal::owed(Reason::ObjectionMarketing));
+        if let Some(objected_ns) = said.no_marketing_ns().filter(|_| stops.marketing) {
+            let consents = self.consents(said, person.library);
+            let unreadable = said.is_unreadable(Topic::Consent, &self.asked, true);
+            let (lifted, change_ns) = lifts(&consents, &self.asked, objected_ns, ns(now_ms));
+            due(due_ms, change_ns);
+            if unreadable || !lifted {
+                return Err(Refusal::owed(Reason::ObjectionMarketing));
+            }
         }
-        if objection(&said.objections, self.purpose) {
+        let objects = stops.special && said.objects(stops.purpose);
+        if objects || (stops.refusal && said.refuses(&about)) {
             return Err(Refusal::owed(Reason::Objection));
+        }
+        // It may be such a refusal.
+        if stops.refusal && said.is_unreadable(Topic::Consent, &about, false) {
+            return Err(Refusal::owed(Reason::ConsentUnreadable));
         }
         Ok(())
     }
@@ -232,25 +324,27 @@ impl Gates {
     /// The [`Refusal`] of a consent that is not given, or cannot be read.
     pub(super) fn consented(
         &self,
-        said: Option<&Said>,
+        person: Person<'_>,
         implied_ns: Option<i64>,
         now_ms: i64,
         due_ms: &mut i64,
     ) -> Result<(), Refusal> {
-        let Some(gate) = &self.consent else {
+        if self.consent.is_none() {
             return Ok(());
+        }
+        let nothing = Statements::default();
+        let consents = match person.said {
+            Some(said) if said.is_unreadable(Topic::Consent, &self.asked, true) => {
+                return Err(Refusal::owed(Reason::ConsentUnreadable));
+            }
+            Some(said) => self.consents(said, person.library),
+            None => Consents {
+                all: &nothing,
+                libraries: 0,
+            },
         };
-        if said.is_some_and(|said| said.consent_unreadable) {
-            return Err(Refusal::owed(Reason::ConsentUnreadable));
-        }
-        let consents = said.map_or(&[][..], |said| &said.consents);
-        let now_ns = now_ms.saturating_mul(1_000_000);
-        let (granted, change_ns) = consent(consents, &gate.asked, implied_ns, now_ns);
-        if let Some(change_ns) = change_ns {
-            // The first whole millisecond that is not before it.
-            let change_ms = change_ns.div_euclid(1_000_000) + i64::from(change_ns % 1_000_000 != 0);
-            *due_ms = (*due_ms).min(change_ms);
-        }
+        let (granted, change_ns) = consent(&consents, &self.asked, implied_ns, ns(now_ms));
+        due(due_ms, change_ns);
         if granted {
             Ok(())
         } else {
@@ -340,11 +434,16 @@ impl Gates {
     /// Whether these are the same gates for a patron who never said anything.
     #[must_use]
     pub fn asks_like(&self, other: &Gates) -> bool {
-        let purpose = other.purpose;
-        Gates {
-            purpose,
+        let Gates {
+            asked, objections, ..
+        } = *other;
+        let explicit = self.asked.explicit == asked.explicit;
+        let alike = Gates {
+            asked,
+            objections,
             ..self.clone()
-        } == *other
+        };
+        explicit && alike == *other
     }
 
     /// Whether the patron is a member now; dates do not decide that.
@@ -352,6 +451,19 @@ impl Gates {
     #[must_use]
     pub fn is_active<'a>(&self, text: impl Fn(Option<Ref>) -> Option<&'a str>) -> bool {
         text(self.membership.status) == Some("active")
+    }
+}
+
+/// Milliseconds as nanoseconds.
+fn ns(ms: i64) -> i64 {
+    ms.saturating_mul(1_000_000)
+}
+
+/// Lowers `due_ms` to the first whole millisecond that is not before `change_ns`.
+fn due(due_ms: &mut i64, change_ns: Option<i64>) {
+    if let Some(change_ns) = change_ns {
+        let change_ms = change_ns.div_euclid(1_000_000) + i64::from(change_ns % 1_000_000 != 0);
+        *due_ms = (*due_ms).min(change_ms);
     }
 }
 

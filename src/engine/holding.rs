@@ -20,6 +20,7 @@ pub use mark::{Continuity, STATE_PRINT, print_of};
 use super::decide::letter;
 use super::gates::Refusal;
 use super::lane::{Lane, Source};
+use super::patrons::{Epoch, Erasure, Patrons, Stop};
 use super::pipeline::BatchTime;
 use super::said::Sayings;
 use super::state::text::Stored;
@@ -94,6 +95,7 @@ struct Current {
 pub struct Holding {
     namer: Namer,
     state: State,
+    patrons: Patrons,
     holds: Holds,
     /// What a record's own id means, by source.
     meanings: Vec<Meaning>,
@@ -131,6 +133,7 @@ impl Holding {
             meanings: lane.sources.iter().map(meaning).collect(),
             namer,
             state: State::default(),
+            patrons: Patrons::default(),
             holds,
             current: Current {
                 partition: 0,
@@ -208,7 +211,7 @@ impl Holding {
                 let row = row.lives().then_some((row, 0));
                 self.state.restore(partition, key, row);
             }
-            Stored::BeforeMark => {}
+            Stored::BeforeMark => self.marks.restore_before_mark(partition, key),
         }
         Ok(())
     }
@@ -220,15 +223,93 @@ impl Holding {
         &self.foreseen
     }
 
+    /// Takes back a row about patrons that some lane wrote, as its topic has it.
+    ///
+    /// # Errors
+    ///
+    /// [`text::TextError`]: the lane cannot go on without it.
+    pub fn restore_patrons(
+        &mut self,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), text::TextError> {
+        self.patrons.restore(partition, key, value)
+    }
+
+    /// What is kept of patrons for ever.
+    #[must_use]
+    pub fn patrons(&self) -> &Patrons {
+        &self.patrons
+    }
+
+    /// Stops all that a gate record could stop that nobody can read or place;
+    /// `partition` is the patron's own.
+    pub fn stop(&mut self, lane: &Lane, partition: i32, stop: Stop, outbox: &mut Outbox) {
+        self.patrons
+            .stop((lane, &self.namer), partition, stop, outbox);
+    }
+
+    /// Ends the stops of a patron that `ends` names.
+    pub fn lift(
+        &mut self,
+        lane: &Lane,
+        (partition, patron_id): (i32, &str),
+        ends: impl Fn(&Stop) -> bool,
+        outbox: &mut Outbox,
+    ) {
+        let patron = self.namer.patron(patron_id);
+        self.patrons.lift(lane, (partition, patron), ends, outbox);
+    }
+
+    /// Notes a null that the source of patrons has, outside of any batch.
+    pub(super) fn note_erasure(&mut self, input: &Input<'_>, patron_id: &str) {
+        let erasure = self.erasure(input, patron_id);
+        self.patrons.note(&self.namer, erasure);
+    }
+
+    fn erasure(&self, input: &Input<'_>, patron_id: &str) -> Erasure {
+        Erasure {
+            patron: self.namer.patron(patron_id),
+            partition: input.partition,
+            offset: input.offset,
+            // Of a null without a time nobody can say what came after it.
+            at: input.appended.unwrap_or(Epoch::NEVER.at),
+        }
+    }
+
+    /// When a patron was erased last, if it ever was.
+    pub(super) fn epoch(&self, partition: i32, patron_id: &str) -> Option<Epoch> {
+        let any = self.patrons.has_epochs(partition);
+        let patron = any.then(|| self.namer.patron(patron_id))?;
+        self.patrons.epoch(partition, patron)
+    }
+
+    /// When the patron of the record at hand was erased last.
+    pub(super) fn current_epoch(&self) -> Option<Epoch> {
+        self.patrons
+            .epoch(self.current.partition, self.current.patron)
+    }
+
+    /// Whether recipients have, or may be owed, something of a patron.
+    pub(super) fn knows(&mut self, partition: i32, patron_id: &str) -> bool {
+        let patron = self.namer.patron(patron_id);
+        self.found.clear();
+        self.state.of_patron(partition, patron, &mut self.found);
+        !self.found.is_empty()
+    }
+
     pub(super) fn merge(&mut self) {
         self.state.merge();
         self.foreseen.fill(ByReason::default());
+        self.patrons.merge();
         self.marks.merge();
         self.anew.merge();
     }
 
     pub(super) fn abandon(&mut self) {
         self.state.abandon();
+        self.patrons.abandon();
         self.marks.abandon();
         self.back.clear();
         self.again.clear();
@@ -239,22 +320,24 @@ impl Holding {
 
     pub(super) fn drop_partition(&mut self, partition: i32) {
         self.state.drop_partition(partition);
+        self.patrons.drop_partition(partition);
         self.marks.retain(|kept| kept != partition);
         self.anew.clear();
     }
 
     pub(super) fn retain(&mut self, kept: impl Fn(i32) -> bool) {
         self.state.retain(&kept);
+        self.patrons.retain(&kept);
         self.marks.retain(kept);
     }
 
-    fn key_of(&self, source: &Source, library: &str, id: &str) -> RowKey {
+    fn key_of(&self, source: &Source, patron_id: &str, id: &str) -> RowKey {
         if source.kind.role == Role::Patron {
             // The patron id alone says which record a later one replaces.
             return RowKey(self.namer.patron(id).0);
         }
         match self.meanings.get(usize::from(source.place)) {
-            Some(meaning) => self.namer.record(meaning, library, id),
+            Some(meaning) => self.namer.record(meaning, patron_id, id),
             None => RowKey(0),
         }
     }
@@ -281,11 +364,11 @@ impl Holding {
         met: Met,
         now_ms: i64,
     ) -> bool {
-        let (library, id) = record.unwrap_or_default();
+        let (_, id) = record.unwrap_or_default();
         let patron = self.namer.patron(patron_id.unwrap_or_default());
         let key = match source.kind.role {
             Role::Patron => RowKey(patron.0),
-            _ => self.key_of(source, library, id),
+            _ => self.key_of(source, patron_id.unwrap_or_default(), id),
         };
         let known = self.state.find(partition, key);
         // Of patrons alone a later version may be known already. Of other records

@@ -9,7 +9,9 @@ mod facts;
 pub use compile::{CompileError, Options};
 pub use facts::Facts;
 
-use super::gates::Gates;
+use std::collections::BTreeSet;
+
+use super::gates::{Gates, Successors};
 use super::record::{Limits, Reading};
 use super::shape::{Place, Shape};
 use super::speech::Speech;
@@ -18,6 +20,7 @@ use crate::json::page::Label;
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::detect::Detectors;
 use crate::policy::form::Form;
+use crate::policy::known::KnownNames;
 use crate::policy::mask::Mask;
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::recipient::{FieldRef, Libraries, Test};
@@ -28,6 +31,8 @@ use crate::transport::{Input, LanePlan, OutputId, OutputPlan, SourceId, SourcePl
 pub const DEAD_LETTERS_TOPIC: &str = "zeef.dead-letters";
 /// The topic of a lane's own state begins so.
 pub const STATE_TOPIC: &str = "zeef.state.";
+/// The topic of what all lanes keep of patrons, without any prefix.
+pub const PATRONS_TOPIC: &str = "zeef.patrons";
 /// Where a patron's library stands in its row.
 pub const ROW_LIBRARY: u16 = 0;
 
@@ -72,10 +77,18 @@ pub struct Lane {
     pub dead_letters: OutputId,
     /// Where what recipients have is written down.
     pub state: OutputId,
-    /// What is published on, dead letters and state last.
+    /// Where is written down who was erased; none in a lane without patrons.
+    pub patrons: Option<OutputId>,
+    /// What is published on, what is zeef's own last.
     pub outputs: Vec<OutputPlan>,
-    /// What consents and objections may be for, as far as a recipient asks.
-    pub purposes: Vec<String>,
+    /// The purposes and recipients that consents and objections may name, of all
+    /// lanes alike.
+    pub names: KnownNames,
+    /// Whose grants count for whom.
+    pub libraries: Successors,
+    /// The purposes of recipients that no objection for special circumstances
+    /// stops.
+    pub spared: BTreeSet<u16>,
 }
 
 /// One source of a lane.
@@ -95,6 +108,11 @@ pub struct Source {
     pub card: Option<CardFact>,
     /// Where a consent or an objection says what it says.
     pub speech: Option<Speech>,
+    /// The slots of country and library, where the country is wanted: it is that
+    /// of the library.
+    pub country: Option<(u16, u16)>,
+    /// Slots whose values are listed: another one counts as missing.
+    pub listed: Vec<(u16, Vec<String>)>,
     /// Slots that repeat another one, where its text fits a form.
     pub checked: Vec<Checked>,
     /// What recipients ask of a record alone: each once, as many ask the same.
@@ -110,17 +128,17 @@ impl Source {
         is_decided && self.kind.keyed && self.kind.role != Role::Patron
     }
 
-    /// What tells a record from all others of its source: library and own id.
+    /// What tells a record from all others of its source: its patron's id and its
+    /// own. A library that is corrected makes it no other one.
     #[must_use]
     pub fn state_key<'a>(
         &self,
         record: Reading<'a>,
         input: &Input<'a>,
     ) -> Option<(&'a str, &'a str)> {
-        let text = |slot: Option<u16>| slot.and_then(|slot| record.text(slot));
-        let library = text(self.library).unwrap_or_default();
-        let key = || input.key.and_then(|key| std::str::from_utf8(key).ok());
-        Some((library, text(self.own_id).or_else(key)?))
+        let patron_id = input.key.and_then(|key| std::str::from_utf8(key).ok());
+        let own = self.own_id.and_then(|slot| record.text(slot));
+        Some((patron_id.unwrap_or_default(), own.or(patron_id)?))
     }
 }
 
@@ -227,6 +245,8 @@ pub struct PseudonymOf {
     pub meaning: Meaning,
     /// Whose library goes into it.
     pub library: Option<Ref>,
+    /// The id that follows the value in an output key that is of another field.
+    pub patron_id: Option<Ref>,
     /// Which message of the record it is, of all recipients together; none
     /// where it may not be the same for all of them, or where they are many.
     pub message: Option<u8>,
@@ -252,7 +272,8 @@ pub enum Action {
     },
     Mask(Masked),
     Pseudonym(PseudonymOf),
-    /// The pseudonym that is the output's key, which is at hand.
+    /// The pseudonym that is the output's key, which is at hand: that of the
+    /// patron id, as other keys have more in them than the field.
     OutputKey,
     Object {
         fields: Vec<Part>,

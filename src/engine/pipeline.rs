@@ -9,7 +9,7 @@
 //!
 //! No clock, no I/O: the batch's time is passed in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -17,15 +17,19 @@ use super::admit::{condition, without_patron};
 use super::decide::{Case, Decider, Hand, Patron};
 use super::explain::{Explanation, explain};
 use super::holding::{Holding, Holds, Met};
-use super::lane::{Facts, Lane, Source};
-use super::record::Record;
-use super::said::{Said, Sayings, Statement};
+use super::lane::{Facts, Lane, ROW_LIBRARY, Source};
+use super::patrons::Epoch;
+use super::record::{Reading, Record};
+use super::said::{Came, Message, Said, Sayings, Topic};
+use super::speech::Understood;
 use super::state::Namer;
 use super::table::{Draft, Known, Row, Table};
-use super::tally::{ByReason, Tally};
+use super::tally::{About, ByReason, Ignored, Tally};
+use super::unreadable::{UnreadableRecord, named_patrons};
 use super::value::{Slot, State, Value};
 use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
+use crate::policy::gate::{Decision, Scope};
 use crate::policy::reason::Reason;
 use crate::policy::text;
 use crate::transport::continuity::Position;
@@ -55,6 +59,14 @@ struct Desk {
     holding: Option<Holding>,
     tally: Tally,
     now: BatchTime,
+    /// What the record at hand says otherwise than it counts.
+    corrected: Corrected,
+    /// The consents and objections of the batch that were not understood.
+    unreadable: Vec<UnreadableRecord>,
+    /// Those that somebody looked at: they stop nothing.
+    accepted: HashSet<Coordinates>,
+    /// Why the lane must not go on.
+    stop: Option<String>,
 }
 
 /// The one time that a whole batch is decided at.
@@ -103,6 +115,10 @@ impl Pipeline {
             holding: None,
             tally,
             now: BatchTime::default(),
+            corrected: Corrected::default(),
+            unreadable: Vec::new(),
+            accepted: HashSet::new(),
+            stop: None,
         };
         Pipeline { lane, desk }
     }
@@ -175,8 +191,28 @@ impl Pipeline {
         &self.desk.tally
     }
 
+    /// Returns why the lane must stop, if a record said so since it was asked
+    /// last: a consent or an objection that cannot be read and names no patron
+    /// may be anybody's.
+    pub fn take_stop(&mut self) -> Option<String> {
+        self.desk.stop.take()
+    }
+
+    /// Returns the consents and objections of the batch that were not understood,
+    /// each with the patrons that it names, wherever these lie.
+    pub fn take_unreadable(&mut self) -> Vec<UnreadableRecord> {
+        std::mem::take(&mut self.desk.unreadable)
+    }
+
+    /// Lets records that were not understood stop nothing: somebody looked at
+    /// them. To be said before their partitions are read.
+    pub fn accept(&mut self, places: impl IntoIterator<Item = Coordinates>) {
+        self.desk.accepted.extend(places);
+    }
+
     /// The batch was committed: what it changed in memory stays.
     pub fn merge(&mut self) {
+        self.desk.unreadable.clear();
         self.desk.table.merge();
         self.desk.sayings.merge();
         if let Some(holding) = &mut self.desk.holding {
@@ -187,6 +223,8 @@ impl Pipeline {
 
     /// The batch was aborted: it never happened.
     pub fn abandon(&mut self) {
+        self.desk.unreadable.clear();
+        self.desk.stop = None;
         self.desk.table.abandon();
         self.desk.sayings.abandon();
         if let Some(holding) = &mut self.desk.holding {
@@ -223,31 +261,38 @@ impl Pipeline {
             return;
         }
         let outcome = desk.read(lane, input, source);
-        let Some(id) = key_text(input) else {
+        // It says nothing of the patrons of this partition.
+        if let Err(Reason::Misplaced) = outcome {
             return;
-        };
-        let place = (input.partition, input.offset);
-        match (source.kind.role, outcome) {
-            (Role::Record, _) => {}
-            (Role::Patron, outcome) => {
+        }
+        match source.kind.role {
+            Role::Record => {}
+            Role::Patron => {
+                let Some(id) = key_text(input) else {
+                    return;
+                };
                 let row = match outcome {
-                    Ok(Read::Erasure) => Row::erased(id, input.offset),
+                    Ok(Read::Erasure) => {
+                        let row = desk.erased(input, id);
+                        if let Some(holding) = &mut desk.holding {
+                            holding.note_erasure(input, id);
+                        }
+                        row
+                    }
                     Ok(Read::Record(text)) => desk.row(lane, source, text, input, id),
+                    Err(Reason::ForeignKey) => return,
                     Err(_) => Row::unreadable(id, input.offset),
                 };
                 desk.table.restore(input.partition, row);
             }
-            (Role::Gate, Ok(Read::Record(text))) => match desk.statement(lane, source, input, text)
-            {
-                Ok(Some(statement)) => desk.sayings.restore(place, id, statement),
-                Ok(None) => {}
-                Err(_) => {
-                    desk.unheard(source, place, id, false);
-                }
-            },
-            (Role::Gate, _) => {
-                desk.unheard(source, place, id, false);
-            }
+            Role::Gate => desk.restore_statement(
+                Case {
+                    lane,
+                    source,
+                    input,
+                },
+                outcome,
+            ),
         }
     }
 
@@ -261,7 +306,10 @@ impl Pipeline {
         desk.count_input(at, input);
         desk.records[at].forget();
         let outcome = desk.read(lane, input, source);
-        desk.tally.sources[at].unfit += u64::from(desk.records[at].unfit());
+        let counts = &mut desk.tally.sources[at];
+        counts.unfit += u64::from(desk.records[at].unfit());
+        counts.unlisted += desk.corrected.unlisted;
+        counts.other_country += desk.corrected.other_country;
         let case = Case {
             lane,
             source,
@@ -345,7 +393,7 @@ impl Pipeline {
         let Pipeline { lane, desk } = self;
         if let Some(source) = lane.source(input.source)
             && let Ok(Read::Record(text)) = desk.read(lane, input, source)
-            && desk.statement(lane, source, input, text).is_ok()
+            && desk.understand(lane, source, input, text).is_ok()
         {
             let record = desk.records[usize::from(source.place)].reading(text);
             let holding = desk.holding.as_mut();
@@ -439,14 +487,16 @@ impl Pipeline {
             Ok(Read::Erasure) => return Some(Explanation::refused(Reason::PatronErased)),
             Ok(Read::Record(text)) => text,
         };
-        if let Err(reason) = desk.statement(lane, source, input, text) {
+        if let Err(reason) = desk.understand(lane, source, input, text) {
             return Some(Explanation::refused(reason));
         }
         let patron = patron_of(&desk.table, source, input);
         let row = match patron {
             Patron::Known(row) => Some(row),
             Patron::Nobody | Patron::Unknown => None,
-            Patron::Erased => return Some(Explanation::refused(Reason::PatronErased)),
+            Patron::Erased | Patron::Former => {
+                return Some(Explanation::refused(Reason::PatronErased));
+            }
         };
         let facts = Facts {
             lane,
@@ -501,16 +551,21 @@ impl Desk {
         source: &Source,
     ) -> Result<Read<'a>, Reason> {
         let bytes = match input.payload {
-            Payload::Refused(reason) => return Err(reason),
+            Payload::Refused(reason) | Payload::Unread(reason, _) => return Err(reason),
             Payload::Bytes(bytes) if !is_null(bytes) => bytes,
             Payload::Null | Payload::Bytes(_) => {
                 return match (source.kind.role, key_text(input)) {
+                    (Role::Patron, _) if is_foreign(input) => Err(Reason::ForeignKey),
                     (Role::Patron, Some(_)) => Ok(Read::Erasure),
                     (Role::Patron, None) => Err(Reason::Miskeyed),
                     _ => Err(Reason::NullValue),
                 };
             }
         };
+        if source.kind.role == Role::Patron && is_foreign(input) {
+            return Err(Reason::ForeignKey);
+        }
+        self.corrected = Corrected::default();
         let record = &mut self.records[usize::from(input.source.0)];
         let text = record.read(bytes, &lane.limits)?;
         if source.kind.closed && record.unlisted() {
@@ -529,7 +584,7 @@ impl Desk {
                 return Err(Reason::Miskeyed);
             }
         }
-        derive(record, text, source);
+        self.corrected = derive(record, text, source);
         Ok(Read::Record(text))
     }
 
@@ -553,55 +608,181 @@ impl Desk {
         self.draft.row(layout, record, dropped, id, input.offset)
     }
 
-    /// What a consent or an objection says.
-    fn statement(
+    /// What a consent or an objection says; `None` of a kind by which no patron
+    /// decides.
+    fn understand(
         &self,
         lane: &Lane,
         source: &Source,
         input: &Input<'_>,
         text: &str,
-    ) -> Result<Option<Statement>, Reason> {
+    ) -> Result<Option<Understood>, Reason> {
         let Some(speech) = &source.speech else {
             return Ok(None);
         };
         let record = self.records[usize::from(input.source.0)].reading(text);
-        let id = source.own_id.and_then(|slot| record.text(slot));
-        let id = self.seed.hash_one(id.unwrap_or_default());
-        speech.statement(lane, record, id).map(Some)
+        let library = source.library.and_then(|slot| record.text(slot));
+        let id = self.own_id(source, record).unwrap_or_default();
+        let of = (id, library.unwrap_or_default());
+        speech.understand(lane, record, of).map(Some)
     }
 
-    /// Notes that a consent or an objection cannot be read; says whether that
-    /// is new.
-    fn unheard(&mut self, source: &Source, place: (i32, i64), id: &str, in_batch: bool) -> bool {
-        let Some(speech) = &source.speech else {
-            return false;
-        };
-        let statement = Statement::Unreadable(speech.topic());
-        if in_batch {
-            return self.sayings.put(place, id, statement);
+    /// A hash of the record's own id, where that can be read.
+    fn own_id(&self, source: &Source, record: Reading<'_>) -> Option<u64> {
+        let id = source.own_id.and_then(|slot| record.text(slot));
+        id.map(|id| self.seed.hash_one(id))
+    }
+
+    /// What is to be heard of a consent or an objection that cannot be read, and
+    /// for which patrons; `None` where it could stop nothing.
+    fn misunderstand(&self, case: Case<'_>, reason: Reason) -> Option<(Message, Vec<String>)> {
+        let Case {
+            lane,
+            source,
+            input,
+        } = case;
+        let speech = source.speech.as_ref()?;
+        if self.accepted.contains(&coordinates(input)) {
+            return None;
         }
-        self.sayings.restore(place, id, statement);
-        true
+        let bytes = match input.payload {
+            Payload::Bytes(bytes) | Payload::Unread(_, bytes) => bytes,
+            Payload::Null | Payload::Refused(_) => &[],
+        };
+        let mut patrons = named_patrons(input.key, bytes);
+        if reason == Reason::NullValue {
+            // An objection is not withdrawn by a null.
+            let ends = speech.topic() == Topic::Consent;
+            return ends.then_some((Message::EndGrants, patrons));
+        }
+        let mut id = None;
+        let mut scope = Some(Scope::ALL);
+        if was_read(reason)
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            let record = self.records[usize::from(source.place)].reading(text);
+            id = self.own_id(source, record);
+            scope = speech.scope(lane, record);
+            let named = source.patron_id.and_then(|slot| record.text(slot));
+            if let Some(named) = named.filter(|named| !patrons.iter().any(|one| one == named)) {
+                patrons.push(named.to_owned());
+            }
+        }
+        Some((Message::Unreadable(speech.topic(), id, scope?), patrons))
+    }
+
+    /// The lane stops where a record that cannot be read names nobody.
+    fn stop_for(&mut self, source: &Source, input: &Input<'_>, reason: Reason) {
+        let (topic, partition, offset) = (&source.topic, input.partition, input.offset);
+        self.stop.get_or_insert_with(|| {
+            format!(
+                "{topic} partition {partition} offset {offset}: a record that cannot be read ({reason}) names no patron, and may stop what is released of any"
+            )
+        });
+    }
+
+    /// Hears a consent or an objection outside of any batch.
+    fn restore_statement(&mut self, case: Case<'_>, outcome: Result<Read<'_>, Reason>) {
+        let Case {
+            lane,
+            source,
+            input,
+        } = case;
+        let place = (input.partition, input.offset);
+        let read = outcome.and_then(|read| match read {
+            Read::Record(text) => self.understand(lane, source, input, text),
+            Read::Erasure => Ok(None),
+        });
+        match read {
+            Ok(understood) => {
+                if let Some((understood, id)) = understood.zip(key_text(input)) {
+                    let came = self.came(input, id);
+                    self.sayings.restore(place, id, understood.message, came);
+                }
+            }
+            Err(reason) => {
+                let Some((message, patrons)) = self.misunderstand(case, reason) else {
+                    return;
+                };
+                if patrons.is_empty() {
+                    self.stop_for(source, input, reason);
+                }
+                for patron in &patrons {
+                    let came = self.came(input, patron);
+                    self.sayings.restore(place, patron, message.clone(), came);
+                }
+            }
+        }
+    }
+
+    /// A consent or an objection that cannot be read: what it may be about stops.
+    fn mishear(&mut self, case: Case<'_>, reason: Reason, outbox: &mut Outbox) {
+        let Case { source, input, .. } = case;
+        let Some((message, patrons)) = self.misunderstand(case, reason) else {
+            return;
+        };
+        if patrons.is_empty() {
+            return self.stop_for(source, input, reason);
+        }
+        let place = (input.partition, input.offset);
+        for patron in &patrons {
+            let came = self.came(input, patron);
+            if self.sayings.put(place, patron, message.clone(), came) {
+                self.recheck(case, patron, outbox);
+            }
+        }
+        if let Message::Unreadable(_, _, scope) = message {
+            self.unreadable.push(UnreadableRecord {
+                place: coordinates(input),
+                scope,
+                patrons,
+            });
+        }
     }
 
     /// A consent or an objection.
     fn hear(&mut self, case: Case<'_>, text: &str, outbox: &mut Outbox) {
         let Case { source, input, .. } = case;
-        let statement = match self.statement(case.lane, source, input, text) {
-            Ok(statement) => statement,
+        let understood = match self.understand(case.lane, source, input, text) {
+            Ok(understood) => understood,
             Err(reason) => return self.refuse(case, reason, outbox),
         };
-        if let (Some(statement), Some(id)) = (statement, key_text(input))
-            && self
-                .sayings
-                .put((input.partition, input.offset), id, statement)
-        {
-            self.recheck(case, id, outbox);
+        if let (Some(understood), Some(id)) = (understood, key_text(input)) {
+            self.count_ignored(case, &understood, id);
+            let came = self.came(input, id);
+            let former = came
+                .epoch
+                .is_some_and(|epoch| !epoch.counts(input.appended));
+            let at = usize::from(input.source.0);
+            let grants = understood.message.grants();
+            self.tally.sources[at].outlived += u64::from(former && grants);
+            let place = (input.partition, input.offset);
+            if self.sayings.put(place, id, understood.message, came) {
+                self.recheck(case, id, outbox);
+            }
         }
         if source.recipients.is_empty() {
             self.tally.sources[usize::from(input.source.0)].applied += 1;
         } else {
             self.decide_record(case, text, Met::First, outbox);
+        }
+    }
+
+    /// Counts what is understood, and counts for nothing or not for all.
+    fn count_ignored(&mut self, case: Case<'_>, understood: &Understood, id: &str) {
+        let ignored = understood.ignored.or_else(|| {
+            let Message::Consent(_, Some(consent)) = &understood.message else {
+                return None;
+            };
+            let known = self.table.find(case.input.partition, id);
+            let own = known.and_then(Known::row)?.value(ROW_LIBRARY).as_text()?;
+            let grants = consent.decision != Decision::Refusal;
+            let counts = case.lane.libraries.count(own, &consent.library);
+            (grants && !counts).then_some(Ignored::OtherLibrary)
+        });
+        if let Some(ignored) = ignored {
+            let source = usize::from(case.input.source.0);
+            self.tally.sources[source].ignored[ignored as usize] += 1;
         }
     }
 
@@ -622,21 +803,24 @@ impl Desk {
             self.tally.recipients[recipient].refused += 1;
         }
         case.letter(&self.now, (reason, None), &mut self.tally, outbox);
-        let Some(id) = key_text(input) else {
+        if reason == Reason::ForeignKey {
+            let at = coordinates(input);
+            return self.tally.warn(About::ForeignKey, at);
+        }
+        // The patron that a misplaced record names lies in another partition:
+        // the worker sees to it there.
+        if reason == Reason::Misplaced {
             return;
-        };
+        }
         // Fail closed: what was known before must not decide either.
-        let changed = match source.kind.role {
-            Role::Patron if self.keeps_patrons(case.lane) => {
-                self.table
-                    .put(input.partition, Row::unreadable(id, input.offset));
-                true
+        match (source.kind.role, key_text(input)) {
+            (Role::Patron, Some(id)) if self.keeps_patrons(case.lane) => {
+                let row = Row::unreadable(id, input.offset);
+                self.table.put(input.partition, row);
+                self.recheck(case, id, outbox);
             }
-            Role::Gate => self.unheard(source, (input.partition, input.offset), id, true),
-            _ => false,
-        };
-        if changed {
-            self.recheck(case, id, outbox);
+            (Role::Gate, _) => self.mishear(case, reason, outbox),
+            _ => {}
         }
     }
 
@@ -647,22 +831,76 @@ impl Desk {
             return;
         };
         if self.keeps_patrons(case.lane) {
-            let row = Row::erased(id, input.offset);
+            self.match_erasure(input, id);
+            let row = self.erased(input, id);
             self.table.put(input.partition, row);
         }
-        if let Some(holding) = &mut self.holding
-            && self.table.offset(input.partition, id) == Some(input.offset)
-        {
+        let newest = self.table.offset(input.partition, id);
+        let mut taken = false;
+        if self.holding.is_none() {
+            // What was said so far was said before.
+            self.sayings.end_epoch(input.partition, id, Epoch::NEVER);
+        }
+        if let Some(holding) = &mut self.holding {
+            let epoch = holding.end_epoch(case.lane, input, id, outbox);
+            if let Some(epoch) = epoch {
+                self.sayings.end_epoch(input.partition, id, epoch);
+            }
             let around = (&self.table, &self.sayings, &self.now);
             let of = (input.partition, id);
-            holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
-        } else {
+            taken = newest == Some(input.offset);
+            if taken {
+                holding.erase(case.lane, of, source, around, &mut self.tally, outbox);
+            } else {
+                // A rebuild has read already who has the id now.
+                holding.recheck(case.lane, of, around, &mut self.tally, outbox);
+                holding.recheck_all(case.lane, input.partition, id);
+            }
+        }
+        if !taken {
             for &recipient in &source.recipients {
                 self.tally.recipients[recipient].withheld[Reason::PatronErased as usize] += 1;
             }
         }
         if source.recipients.is_empty() {
             self.tally.sources[usize::from(input.source.0)].applied += 1;
+        }
+    }
+
+    /// The row of a patron that a null erases, by what is known before that.
+    fn erased(&self, input: &Input<'_>, id: &str) -> Row {
+        match self.table.knows(input.partition, id) {
+            true => Row::erased(id, input.offset),
+            false => Row::erased_unmatched(id, input.offset),
+        }
+    }
+
+    /// Counts a null for a patron of whom nothing is known, and was not when it
+    /// was read first.
+    fn match_erasure(&mut self, input: &Input<'_>, id: &str) {
+        let partition = input.partition;
+        let newer = self.table.offset(partition, id) > Some(input.offset);
+        let said = || self.sayings.find(partition, id).is_some();
+        if newer || self.table.knows(partition, id) || said() {
+            return;
+        }
+        if let Some(holding) = &mut self.holding {
+            let epoch = holding.epoch(partition, id);
+            let earlier = epoch.is_some_and(|epoch| epoch.offset != input.offset);
+            if earlier || holding.knows(partition, id) {
+                return;
+            }
+        }
+        self.tally.sources[usize::from(input.source.0)].unmatched += 1;
+        self.tally.warn(About::ErasureUnmatched, coordinates(input));
+    }
+
+    /// When a statement came, and when its patron was erased last.
+    fn came(&self, input: &Input<'_>, id: &str) -> Came {
+        let holding = self.holding.as_ref();
+        Came {
+            appended: input.appended,
+            epoch: holding.and_then(|holding| holding.epoch(input.partition, id)),
         }
     }
 
@@ -717,10 +955,25 @@ impl Desk {
             if holding.lost_patron(&self.table, key_text(input)) {
                 patron = Patron::Erased;
             }
+            if let Some(epoch) = holding.current_epoch() {
+                let found = key_text(input).and_then(|id| self.table.find(input.partition, id));
+                let former = match is_patron {
+                    true => input.offset < epoch.offset,
+                    false => !epoch.counts(input.appended),
+                };
+                if former {
+                    let again = matches!(found, Some(Known::Patron(_))) && met == Met::First;
+                    self.tally.sources[at].outlived += u64::from(again);
+                    patron = Patron::Former;
+                } else if found.is_none() && !is_patron {
+                    // Its source has lost the null, and knows nobody since.
+                    patron = Patron::Erased;
+                }
+            }
         }
         let row = match patron {
             Patron::Known(row) => Some(row),
-            Patron::Nobody | Patron::Erased | Patron::Unknown => None,
+            Patron::Nobody | Patron::Erased | Patron::Former | Patron::Unknown => None,
         };
         self.verdicts.clear();
         let tests = source.tests.iter();
@@ -760,8 +1013,47 @@ impl Desk {
     }
 }
 
+/// How many values of a record count as something else than they say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Corrected {
+    /// They are none of their lists.
+    unlisted: u64,
+    /// Its country is not its library's.
+    other_country: u64,
+}
+
+/// Sets aside what is none of its list, and takes the country from the library.
+fn correct(record: &mut Record, text: &str, source: &Source) -> Corrected {
+    let mut corrected = Corrected::default();
+    for (slot, values) in &source.listed {
+        let found = record.reading(text).text(*slot);
+        let listed = |found: &str| {
+            let mut values = values.iter();
+            values.any(|value| same(value.as_bytes(), found.as_bytes()))
+        };
+        if found.is_some_and(|found| !listed(found)) {
+            record.derive(*slot, Slot::MISSING);
+            corrected.unlisted += 1;
+        }
+    }
+    if let Some((slot, library)) = source.country {
+        let reading = record.reading(text);
+        let own = reading.text(library).and_then(|isil| isil.get(..2));
+        if let Some(own) = own.filter(|own| reading.text(slot) != Some(own)) {
+            corrected.other_country = u64::from(!reading.slot(slot).is_missing());
+            // Its two letters stand in the record that is written to.
+            let mut letters = [0; 2];
+            letters.copy_from_slice(own.as_bytes());
+            let own = std::str::from_utf8(&letters).unwrap_or_default();
+            record.derive_text(slot, own);
+        }
+    }
+    corrected
+}
+
 /// Fills the slots that no path of the record fills.
-fn derive(record: &mut Record, text: &str, source: &Source) {
+fn derive(record: &mut Record, text: &str, source: &Source) -> Corrected {
+    let corrected = correct(record, text, source);
     for checked in &source.checked {
         let reading = record.reading(text);
         let fits = match reading.value(checked.raw) {
@@ -791,6 +1083,7 @@ fn derive(record: &mut Record, text: &str, source: &Source) {
         };
         record.derive(card.slot, fact);
     }
+    corrected
 }
 
 fn patron_of<'a>(table: &'a Table, source: &Source, input: &Input<'_>) -> Patron<'a> {
@@ -831,6 +1124,34 @@ fn is_null(bytes: &[u8]) -> bool {
     let rest = &bytes[first..];
     rest.strip_prefix(b"null")
         .is_some_and(|rest| rest.iter().all(|byte| SPACE.contains(byte)))
+}
+
+/// Whether a key is JSON of some other kind than an id, quoted or binary: of a
+/// connector that writes its keys in another way. It names no patron.
+fn is_foreign(input: &Input<'_>) -> bool {
+    let key = input.key.unwrap_or_default();
+    matches!(key.trim_ascii_start().first(), Some(b'{' | b'[' | b'"' | 0))
+}
+
+/// Whether a record was read that is refused for this, so that its fields say
+/// something.
+fn was_read(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Identifier
+            | Reason::Miskeyed
+            | Reason::UnlistedField
+            | Reason::Malformed
+            | Reason::Unclear
+    )
+}
+
+fn coordinates(input: &Input<'_>) -> Coordinates {
+    Coordinates {
+        source: input.source,
+        partition: input.partition,
+        offset: input.offset,
+    }
 }
 
 fn key_text<'a>(input: &Input<'a>) -> Option<&'a str> {

@@ -12,7 +12,7 @@ use crate::json::page::{Label, Page};
 use crate::json::scan::cold_path;
 use crate::policy::detect::Buffers;
 use crate::policy::mask;
-use crate::policy::pseudonym::{Begun, Message, Pseudonym};
+use crate::policy::pseudonym::{Begun, Message, MessageParts, Pseudonym};
 
 /// The buffers of projecting, used again for every output.
 #[derive(Debug, Default)]
@@ -48,11 +48,19 @@ impl Messages {
 
     #[inline(never)]
     fn make(&mut self, facts: &Facts<'_>, program: &Program, of: &PseudonymOf) -> Option<Begun> {
-        let value = facts.text(Some(of.value))?;
-        let library = facts.text(of.library).unwrap_or_default();
+        let patron_id = match of.patron_id {
+            Some(at) => Some(facts.text(Some(at))?),
+            None => None,
+        };
+        let parts = MessageParts {
+            meaning: &of.meaning,
+            library: facts.text(of.library).unwrap_or_default(),
+            value: facts.text(Some(of.value))?,
+            patron_id,
+        };
         let pseudonymiser = &program.pseudonymiser;
-        let Some(message) = Message::new(&of.meaning, library, value) else {
-            return Some(pseudonymiser.begin_long(&of.meaning, library, value));
+        let Some(message) = Message::new(&parts) else {
+            return Some(pseudonymiser.begin_long(&parts));
         };
         let begun = pseudonymiser.begin(&message);
         if let Some(place) = of.message {

@@ -251,6 +251,17 @@ impl Record {
         *self.values.slot_mut(slot) = value;
     }
 
+    /// Fills a slot with a short text of its own.
+    pub fn derive_text(&mut self, slot: u16, text: &str) {
+        let start = self.values.decoded.len();
+        self.values.decoded.push_str(text);
+        let end = self.values.decoded.len();
+        *self.values.slot_mut(slot) = match end <= SPAN_MAX && end > start {
+            true => Slot::span(start, end, State::Decoded),
+            false => Slot::MISSING,
+        };
+    }
+
     /// Forgets how many strings did not fit: the next message may hold none at all.
     #[inline]
     pub fn forget(&mut self) {

@@ -61,17 +61,29 @@ impl Namer {
         }
     }
 
-    /// The name of a record; a patron's own has no library in it, as the patron
-    /// id alone says which record a later one replaces.
+    /// The name of a record of a patron. No library is in it: a record whose
+    /// library is corrected is the same one.
     #[must_use]
-    pub fn record(&self, meaning: &Meaning, library: &str, id: &str) -> RowKey {
-        RowKey(self.pseudonymiser.pseudonym(meaning, library, id).bits())
+    pub fn record(&self, meaning: &Meaning, patron_id: &str, id: &str) -> RowKey {
+        RowKey(self.pseudonymiser.pseudonym(meaning, patron_id, id).bits())
     }
 
     #[must_use]
     pub fn patron(&self, patron_id: &str) -> PatronRef {
         let made = self.pseudonymiser.pseudonym(&self.patron, "", patron_id);
         PatronRef(made.bits())
+    }
+
+    /// The name of a row about a patron that all lanes share: what kind of row,
+    /// whose, and where that lies which it is about.
+    pub(super) fn kept(&self, kind: &str, patron: &[u8], place: &str) -> RowKey {
+        let patron = String::from_utf8_lossy(patron);
+        let meaning = Meaning::new("zeef.patrons", kind);
+        RowKey(
+            self.pseudonymiser
+                .pseudonym(&meaning, &patron, place)
+                .bits(),
+        )
     }
 
     /// Returns what makes hashes of records, and the MACs of rows and marks.

@@ -42,6 +42,14 @@ impl Table {
         row.map(Row::offset)
     }
 
+    /// Whether a record of a patron was ever seen, as far as the table tells.
+    #[must_use]
+    pub fn knows(&self, partition: i32, patron_id: &str) -> bool {
+        let part = self.parts.get(&partition);
+        let row = part.and_then(|part| part.find(&self.seed, patron_id));
+        row.is_some_and(Row::is_matched)
+    }
+
     /// Every patron of a partition, erased ones too.
     pub fn rows(&self, partition: i32) -> impl Iterator<Item = &Row> {
         let part = self.parts.get(&partition);

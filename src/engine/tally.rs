@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use crate::policy::detect::DETECTORS;
 use crate::policy::mask::Noticed;
 use crate::policy::reason::Reason;
+use crate::transport::Coordinates;
 
 /// A count for each reason, in the order of [`Reason::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,52 @@ pub struct SourceTally {
     pub unfit: u64,
     /// Dead letters of its records, by reason.
     pub dead_letters: ByReason,
+    /// Records and grants from before an erasure, of a patron that is known again.
+    pub outlived: u64,
+    /// Nulls for patrons of whom nothing is known.
+    pub unmatched: u64,
+    /// Strings that are none of their list, and counted as missing.
+    pub unlisted: u64,
+    /// Records that say another country than their library's.
+    pub other_country: u64,
+    /// Consents and objections that counted for nothing, or not for all, in the
+    /// order of [`Ignored::ALL`].
+    pub ignored: [u64; Ignored::ALL.len()],
+}
+
+/// Why a consent or an objection that was understood counts for nothing, or not
+/// for all that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// Nobody has its purpose, or one like it.
+    UnknownPurpose,
+    /// Nobody is called as the recipient that it names, or nearly.
+    UnknownRecipient,
+    /// A grant to a library that is not the patron's.
+    OtherLibrary,
+    /// It does not stop every recipient of its purpose, by their legal basis.
+    ObjectionOtherBasis,
+}
+
+impl Ignored {
+    /// Every cause, in the order of the enum.
+    pub const ALL: &[Ignored] = &[
+        Ignored::UnknownPurpose,
+        Ignored::UnknownRecipient,
+        Ignored::OtherLibrary,
+        Ignored::ObjectionOtherBasis,
+    ];
+
+    /// The word that stands in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ignored::UnknownPurpose => "unknown_purpose",
+            Ignored::UnknownRecipient => "unknown_recipient",
+            Ignored::OtherLibrary => "consent_other_library",
+            Ignored::ObjectionOtherBasis => "objection_other_basis",
+        }
+    }
 }
 
 /// How many dead letters of gate sources a batch keeps the places of.
@@ -67,6 +114,26 @@ pub struct Noted {
     pub offset: i64,
     pub reason: Reason,
 }
+
+/// What an operator has to hear of at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub about: About,
+    /// Of the source, by its place in the lane.
+    pub at: Coordinates,
+}
+
+/// What a warning is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A null for a patron of whom nothing is known.
+    ErasureUnmatched,
+    /// A key on the patron source that is no patron's id.
+    ForeignKey,
+}
+
+/// How many warnings of a batch are told one by one.
+const WARNINGS_MAX: usize = 10;
 
 /// The numbers of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,6 +226,8 @@ pub struct Tally {
     pub noted: Vec<Noted>,
     /// When the records of the batch were written, in milliseconds since 1970.
     pub written_ms: Vec<i64>,
+    /// The first ones of the batch.
+    pub warnings: Vec<Warning>,
 }
 
 impl Tally {
@@ -181,6 +250,11 @@ impl Tally {
             sum.applied += more.applied;
             sum.unfit += more.unfit;
             add_all(&mut sum.dead_letters, &more.dead_letters);
+            sum.outlived += more.outlived;
+            sum.unmatched += more.unmatched;
+            sum.unlisted += more.unlisted;
+            sum.other_country += more.other_country;
+            add_all(&mut sum.ignored, &more.ignored);
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;
@@ -208,6 +282,13 @@ impl Tally {
         }
     }
 
+    /// Notes a warning, unless there were many of them.
+    pub fn warn(&mut self, about: About, at: Coordinates) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(Warning { about, at });
+        }
+    }
+
     /// Records taken in, of all sources.
     #[must_use]
     pub fn consumed(&self) -> u64 {
@@ -221,6 +302,7 @@ impl Tally {
         self.dead_letters.fill(0);
         self.noted.clear();
         self.written_ms.clear();
+        self.warnings.clear();
     }
 }
 

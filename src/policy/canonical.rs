@@ -8,28 +8,43 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::Policy;
 use super::catalogue::{Class, Kind, Role, Type};
 use super::mask::{Mask, SurnameKey};
 use super::recipient::{
     After, Condition, FieldRef, LegalBasis, Libraries, Literal, OutputValue, PaperAfter,
     Projection, Recipient, SubField, Test,
 };
-use super::term::Term;
 
 /// Stands first: another rendering makes other versions.
-const FORMAT: &str = "zeef policy 1\n";
+const FORMAT: &str = "zeef policy 2\n";
 
-/// Renders kinds and enabled recipients, both sorted by name.
-pub(super) fn render(all: &[Kind], patron_term: Term, recipients: &[Recipient]) -> String {
+/// Renders kinds and enabled recipients, both sorted by name, and what else of
+/// the policy decides.
+pub(super) fn render(policy: &Policy) -> String {
+    let all = &policy.kinds;
     let mut kinds: Vec<_> = all.iter().collect();
     kinds.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut sorted: Vec<_> = recipients.iter().collect();
+    let mut sorted: Vec<_> = policy.recipients.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut text = FORMAT.to_owned();
     for kind in &kinds {
         push_kind(kind, &mut text);
     }
+    let patron_term = policy.patron_term;
     push(&mut text, format_args!("patron_retention {patron_term}\n"));
+    let names = policy.known_names();
+    let (purposes, known) = (quoted_list(&names.purposes), quoted_list(&names.recipients));
+    push(
+        &mut text,
+        format_args!("purposes {purposes}\nrecipients {known}\n"),
+    );
+    for (library, before) in policy.successor_of.iter() {
+        let mut before: Vec<_> = before.iter().collect();
+        before.sort();
+        let (library, before) = (quoted(library), quoted_list(before));
+        push(&mut text, format_args!("successor {library} of {before}\n"));
+    }
     for recipient in sorted {
         let source = all.get(recipient.source).map_or("", |kind| &kind.name);
         push_recipient(recipient, source, &mut text);
@@ -230,6 +245,11 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
     for (flag, set) in [
         ("loan_history", recipient.loan_history),
         ("marketing", recipient.marketing),
+        ("objections stop", recipient.stops_on_objection),
+        (
+            "outlives_membership",
+            recipient.outlives_membership.is_some(),
+        ),
         ("pseudonymised", recipient.pseudonymised),
         ("processor", recipient.processor),
     ] {

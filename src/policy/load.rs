@@ -9,6 +9,7 @@ mod recipient;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) use recipient::Draft;
 
@@ -18,7 +19,6 @@ use recipient::Law;
 use super::catalogue::{Kind, Role};
 use super::document::{Mistake, Table, read};
 use super::settings::{DaemonSettings, MaskDefaults, Recipients};
-use super::term::Term;
 use super::{Policy, canonical, lint, settings};
 
 /// A config folder, read without a mistake.
@@ -87,10 +87,9 @@ impl Loader<'_> {
         let first = self.with(&zeef, |table| {
             // The rest is read when the recipients are known.
             table.entries();
-            (settings::mask_defaults(table), settings::patron_term(table))
+            (settings::mask_defaults(table), settings::law(table))
         });
-        let (masks, patron_term) =
-            first.unwrap_or_else(|| (MaskDefaults::default(), settings::PATRON_TERM));
+        let (masks, law) = first.unwrap_or_default();
         let Catalogue {
             kinds,
             unread,
@@ -118,7 +117,7 @@ impl Loader<'_> {
         });
         daemon.sources = sources.unwrap_or_default();
         Loaded {
-            policy: policy(kinds, patron_term, drafts),
+            policy: policy(kinds, law, drafts),
             daemon,
             notes: Vec::new(),
         }
@@ -258,9 +257,9 @@ impl Loader<'_> {
         let folder = self.folder;
         let read = self.with(zeef, |table| {
             // Its mistakes were told of when it was read first.
-            table.value("masks");
-            table.value("retention");
-            table.value("sources");
+            for read in ["masks", "retention", "purposes", "libraries", "sources"] {
+                table.value(read);
+            }
             settings::read(table, folder, &recipients)
         });
         let daemon = read.unwrap_or_else(|| settings::defaults(folder, &recipients));
@@ -344,18 +343,22 @@ fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-fn policy(kinds: Vec<Kind>, patron_term: Term, drafts: Vec<Draft>) -> Policy {
+fn policy(kinds: Vec<Kind>, law: settings::Law, drafts: Vec<Draft>) -> Policy {
     let (enabled, disabled): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|draft| draft.enabled);
-    let recipients: Vec<_> = enabled.into_iter().map(|draft| draft.recipient).collect();
-    let canonical = canonical::render(&kinds, patron_term, &recipients);
-    Policy {
-        version: canonical::version(&canonical),
-        canonical,
+    let of = |drafts: Vec<Draft>| drafts.into_iter().map(|draft| draft.recipient).collect();
+    let mut policy = Policy {
+        version: String::new(),
+        canonical: String::new(),
         kinds,
-        patron_term,
-        recipients,
-        disabled: disabled.into_iter().map(|draft| draft.recipient).collect(),
-    }
+        patron_term: law.patron_term,
+        recipients: of(enabled),
+        disabled: of(disabled),
+        other_purposes: law.other_purposes,
+        successor_of: Arc::new(law.successor_of),
+    };
+    policy.canonical = canonical::render(&policy);
+    policy.version = canonical::version(&policy.canonical);
+    policy
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod detect;
 mod document;
 pub mod form;
 pub mod gate;
+pub mod known;
 pub mod lint;
 mod load;
 pub mod mask;
@@ -17,13 +18,18 @@ pub mod pseudonym;
 pub mod reason;
 pub mod recipient;
 pub mod settings;
+pub mod statements;
 pub mod term;
 pub mod text;
 
 pub use document::Mistake;
 pub use load::Loaded;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use catalogue::{Kind, Role};
+use known::KnownNames;
 use recipient::Recipient;
 use term::Term;
 
@@ -42,6 +48,11 @@ pub struct Policy {
     pub recipients: Vec<Recipient>,
     /// Those that are switched off, by name: checked, and never served.
     pub disabled: Vec<Recipient>,
+    /// Purposes that consents and objections may name beside the recipients' own.
+    pub other_purposes: Vec<String>,
+    /// By the ISIL of a library, those before it whose grants count for its
+    /// patrons.
+    pub successor_of: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Policy {
@@ -55,6 +66,32 @@ impl Policy {
     #[must_use]
     pub fn patron(&self) -> Option<&Kind> {
         self.kinds.iter().find(|kind| kind.role == Role::Patron)
+    }
+
+    /// The names that consents and objections may carry: of every recipient's
+    /// file, switched on or off.
+    #[must_use]
+    pub fn known_names(&self) -> KnownNames {
+        let all = || self.recipients.iter().chain(&self.disabled);
+        let purposes = all().flat_map(|one| {
+            let asked = one.consent.iter().map(|gate| &gate.purpose);
+            asked.chain([&one.purpose])
+        });
+        let sorted = |names: BTreeSet<&String>| names.into_iter().cloned().collect();
+        KnownNames {
+            purposes: sorted(purposes.chain(&self.other_purposes).collect()),
+            recipients: sorted(all().map(|one| &one.name).collect()),
+        }
+    }
+
+    /// Whether some recipient asks for consent for `purpose`.
+    #[must_use]
+    pub fn asks_consent_for(&self, purpose: &str) -> bool {
+        let gates = self
+            .recipients
+            .iter()
+            .filter_map(|one| one.consent.as_ref());
+        gates.into_iter().any(|gate| gate.purpose == purpose)
     }
 
     /// The enabled recipient of this name.

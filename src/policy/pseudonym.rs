@@ -128,21 +128,55 @@ impl Meaning {
     }
 }
 
+/// What a pseudonym is made of, beside the key.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageParts<'a> {
+    pub meaning: &'a Meaning,
+    pub library: &'a str,
+    pub value: &'a str,
+    /// Follows the value in an output key, so that a record which comes to
+    /// another patron has another key.
+    pub patron_id: Option<&'a str>,
+}
+
+impl<'a> MessageParts<'a> {
+    /// All bytes, piece by piece.
+    fn pieces(&self) -> [&'a [u8]; 6] {
+        let [mark, patron_id] = match self.patron_id {
+            Some(patron_id) => [&b"\0"[..], patron_id.as_bytes()],
+            None => [&b""[..]; 2],
+        };
+        [
+            &self.meaning.head,
+            self.library.as_bytes(),
+            b"\0",
+            self.value.as_bytes(),
+            mark,
+            patron_id,
+        ]
+    }
+}
+
 /// The bytes of a block of SHA-256.
 const BLOCK: usize = 64;
-/// What of a block is free for a message that ends in it: a mark and the
+/// So many blocks at most are put together once for all recipients.
+const BLOCKS_MAX: usize = 2;
+/// What of the last block is free for a message that ends in it: a mark and the
 /// length in bits end it.
 const SHORT: usize = BLOCK - 9;
+/// The longest message that is put together once.
+const MESSAGE_MAX: usize = (BLOCKS_MAX - 1) * BLOCK + SHORT;
 
 /// Makes the pseudonyms of one key.
 ///
 /// The two states of HMAC that depend on the key alone are made once. A message
-/// that fits a block, as almost all do, then costs two blocks and nothing else.
+/// that fits a block, as most do, then costs two blocks and nothing else; one of
+/// two blocks costs three.
 #[derive(Clone)]
 pub struct Pseudonymiser {
     inner: [u32; 8],
     outer: [u32; 8],
-    /// For messages of more than a block.
+    /// For longer messages.
     keyed: Hmac<Sha256>,
 }
 
@@ -174,9 +208,21 @@ impl Pseudonymiser {
     /// over kind, field, library and value, with one zero byte between each two.
     #[must_use]
     pub fn pseudonym(&self, meaning: &Meaning, library: &str, value: &str) -> Pseudonym {
-        match Message::new(meaning, library, value) {
+        self.pseudonym_of(&MessageParts {
+            meaning,
+            library,
+            value,
+            patron_id: None,
+        })
+    }
+
+    /// The pseudonym of these parts, the patron's id behind the value where it is
+    /// one of them.
+    #[must_use]
+    pub fn pseudonym_of(&self, parts: &MessageParts<'_>) -> Pseudonym {
+        match Message::new(parts) {
             Some(message) => self.end(self.begin(&message)),
-            None => self.end(self.begin_long(meaning, library, value)),
+            None => self.end(self.begin_long(parts)),
         }
     }
 
@@ -184,17 +230,18 @@ impl Pseudonymiser {
     #[inline]
     #[must_use]
     pub fn begin(&self, message: &Message) -> Begun {
-        Begun {
-            words: after(self.inner, &message.block),
-            done: false,
-        }
+        let words = match message.long {
+            false => after(self.inner, &message.blocks[0]),
+            true => after_all(self.inner, &message.blocks),
+        };
+        Begun { words, done: false }
     }
 
     /// All of the work, where the message is not at hand.
     #[must_use]
-    pub fn begin_long(&self, meaning: &Meaning, library: &str, value: &str) -> Begun {
+    pub fn begin_long(&self, parts: &MessageParts<'_>) -> Begun {
         let mut mac = self.keyed.clone();
-        for part in [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()] {
+        for part in parts.pieces() {
             mac.update(part);
         }
         let mut words = [0; 8];
@@ -249,43 +296,62 @@ fn big_endian(words: [u32; 4]) -> [u8; 16] {
     bytes
 }
 
-/// What is hashed, where it ends in its first block: that of the key came
-/// before it. It serves the keys of all recipients.
+/// What is hashed, where it ends in its first or second block: that of the key
+/// came before it. It serves the keys of all recipients.
 #[derive(Clone, Debug)]
 pub struct Message {
-    block: [u8; BLOCK],
+    blocks: [[u8; BLOCK]; BLOCKS_MAX],
+    /// It goes on in the second block.
+    long: bool,
 }
 
 impl Default for Message {
     fn default() -> Self {
-        Message { block: ending(0) }
+        Message {
+            blocks: [ending(0), [0; BLOCK]],
+            long: false,
+        }
     }
 }
 
 impl Message {
     /// None where it is too long.
     #[must_use]
-    pub fn new(meaning: &Meaning, library: &str, value: &str) -> Option<Message> {
-        let parts = [&meaning.head, library.as_bytes(), b"\0", value.as_bytes()];
-        let length = parts.iter().map(|part| part.len()).sum();
-        if length > SHORT {
+    pub fn new(parts: &MessageParts<'_>) -> Option<Message> {
+        let pieces = parts.pieces();
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        if length > MESSAGE_MAX {
             return None;
         }
-        let mut block = ending(length);
+        let long = length > SHORT;
+        let mut blocks = [[0; BLOCK]; BLOCKS_MAX];
         let mut at = 0;
-        for part in parts {
-            at = place(&mut block, at, part)?;
+        for piece in pieces {
+            at = place(blocks.as_flattened_mut(), at, piece)?;
         }
-        Some(Message { block })
+        *blocks.as_flattened_mut().get_mut(length)? = ONE_BIT;
+        let last = &mut blocks[usize::from(long)];
+        [last[BLOCK - 2], last[BLOCK - 1]] = bits(length);
+        Some(Message { blocks, long })
     }
 }
 
-/// Copies a part into a block; says where it ends.
+/// Copies a part into blocks; says where it ends.
 #[inline]
-fn place(block: &mut [u8; BLOCK], at: usize, part: &[u8]) -> Option<usize> {
+fn place(blocks: &mut [u8], at: usize, part: &[u8]) -> Option<usize> {
     let end = at + part.len();
-    copy(block.get_mut(at..end)?, part);
+    copy(blocks.get_mut(at..end)?, part);
     Some(end)
+}
+
+/// Stands behind the last byte of what is hashed.
+const ONE_BIT: u8 = 0x80;
+
+/// How many bits a message of `length` bytes has, with the key's block before
+/// it: less than four blocks, so that two bytes will do.
+const fn bits(length: usize) -> [u8; 2] {
+    let bits = 8 * (BLOCK + length) as u16;
+    bits.to_be_bytes()
 }
 
 /// A block as it ends a message whose last `length` bytes are in it: a one bit
@@ -293,11 +359,9 @@ fn place(block: &mut [u8; BLOCK], at: usize, part: &[u8]) -> Option<usize> {
 const fn ending(length: usize) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     if length < BLOCK {
-        block[length] = 0x80;
+        block[length] = ONE_BIT;
     }
-    // Less than two blocks: the bits fit in two bytes.
-    let bits = 8 * (BLOCK + length) as u16;
-    [block[BLOCK - 2], block[BLOCK - 1]] = bits.to_be_bytes();
+    [block[BLOCK - 2], block[BLOCK - 1]] = bits(length);
     block
 }
 
@@ -318,6 +382,12 @@ const INITIAL: [u32; 8] = [
 
 fn after(mut state: [u32; 8], block: &[u8; BLOCK]) -> [u32; 8] {
     compress256(&mut state, std::slice::from_ref(block));
+    state
+}
+
+#[inline(never)]
+fn after_all(mut state: [u32; 8], blocks: &[[u8; BLOCK]]) -> [u32; 8] {
+    compress256(&mut state, blocks);
     state
 }
 
@@ -586,7 +656,7 @@ mod tests {
     }
 
     /// The same, the long way round.
-    fn expected(secret: &[u8], parts: [&str; 4]) -> String {
+    fn expected<const N: usize>(secret: &[u8], parts: [&str; N]) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
         mac.update(parts.join("\0").as_bytes());
         URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
@@ -615,6 +685,30 @@ mod tests {
             let parts = ["loan", "loan_id", "NL-A", &value];
             assert_eq!(pseudonym(&key, parts), expected(&secret, parts), "{length}");
         }
+    }
+
+    #[test]
+    fn an_output_key_has_the_patron_behind_the_value() {
+        let key = Key::parse(LINE).unwrap();
+        let secret: Vec<u8> = (0..32).collect();
+        let meaning = Meaning::new("loan", "loan_id");
+        let made = |value: &str, patron_id: Option<&str>| {
+            let parts = MessageParts {
+                meaning: &meaning,
+                library: "NL-A",
+                value,
+                patron_id,
+            };
+            let made = Pseudonymiser::new(&key).pseudonym_of(&parts);
+            String::from_utf8_lossy(&made.text()).into_owned()
+        };
+        for length in 0..140 {
+            let value = "x".repeat(length);
+            let parts = ["loan", "loan_id", "NL-A", &value, "p-1"];
+            assert_eq!(made(&value, Some("p-1")), expected(&secret, parts));
+        }
+        assert_ne!(made("1", Some("p-1")), made("1", Some("p-2")));
+        assert_ne!(made("1", Some("")), made("1", None));
     }
 
     proptest::proptest! {

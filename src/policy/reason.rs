@@ -82,6 +82,16 @@ pub enum Reason {
     // Taken back for another cause than what was decided.
     /// The output has another key now: it was taken back under the one before.
     Rekeyed,
+    // Refused whole, too: a dead letter.
+    /// The key of a message of the patron source is no patron's id, but JSON,
+    /// quoted or binary.
+    ForeignKey,
+    // Refused whole: a dead letter.
+    /// A consent or an objection that is not understood in full.
+    Unclear,
+    // Refused whole by the transport: a dead letter.
+    /// The record lies in another partition than its key belongs in.
+    Misplaced,
 }
 
 impl Reason {
@@ -121,6 +131,9 @@ impl Reason {
         Reason::HoldFull,
         Reason::HoldExpired,
         Reason::Rekeyed,
+        Reason::ForeignKey,
+        Reason::Unclear,
+        Reason::Misplaced,
     ];
 
     /// The reason of this word.
@@ -168,6 +181,9 @@ impl Reason {
             Reason::HoldFull => "hold_full",
             Reason::HoldExpired => "hold_expired",
             Reason::Rekeyed => "rekeyed",
+            Reason::ForeignKey => "foreign_key",
+            Reason::Unclear => "unclear",
+            Reason::Misplaced => "misplaced",
         }
     }
 
@@ -185,7 +201,8 @@ impl Reason {
             | Reason::Identifier
             | Reason::Miskeyed
             | Reason::NullValue
-            | Reason::UnlistedField => "refused for all, with a dead letter",
+            | Reason::UnlistedField
+            | Reason::Misplaced => "refused for all, with a dead letter",
             Reason::TooLarge => {
                 "refused for all, or withheld from the recipient; with a dead letter"
             }
@@ -216,6 +233,10 @@ impl Reason {
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
+            Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
+            Reason::Unclear => {
+                "refused, with a dead letter; it stops all that it may be about until a later version can be read"
+            }
         }
     }
 
@@ -269,6 +290,11 @@ impl Reason {
             Reason::HoldFull => "too many records wait for their patrons",
             Reason::HoldExpired => "the record waited too long for its patron",
             Reason::Rekeyed => "the output's key is made in another way, or with another key",
+            Reason::ForeignKey => {
+                "the key of a patron's message is JSON, quoted or binary, and no patron's id"
+            }
+            Reason::Unclear => "a consent or an objection is not understood in full",
+            Reason::Misplaced => "the record lies in another partition than its key belongs in",
         }
     }
 }

@@ -265,6 +265,10 @@ pub struct Recipient {
     /// Gets loan history: no returned loans of patrons who switched it off.
     pub loan_history: bool,
     pub marketing: bool,
+    /// Objections for special circumstances stop it, whatever its legal basis.
+    pub stops_on_objection: bool,
+    /// Why the patron's term does not apply to it, where it does not.
+    pub outlives_membership: Option<String>,
     pub pseudonymised: bool,
     pub processor: bool,
     pub agreement: Option<Agreement>,
@@ -276,6 +280,16 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// Whether objections for special circumstances stop it (GDPR art. 21(1)).
+    #[must_use]
+    pub fn yields_to_objections(&self) -> bool {
+        let basis = matches!(
+            self.legal_basis,
+            LegalBasis::PublicTask | LegalBasis::LegitimateInterest
+        );
+        basis || self.stops_on_objection
+    }
+
     /// Whether an output, or its key, is made of a national number.
     #[must_use]
     pub fn releases_national(&self, kinds: &[Kind]) -> bool {

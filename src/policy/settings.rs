@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{At, Mistake, Table, Value, kind_of, near};
 use super::mask::ArgValue;
-use super::name::{ENVIRONMENT, KEBAB, NameForm, Secret};
+use super::name::{ENVIRONMENT, ISIL, KEBAB, NameForm, Secret};
 use super::pseudonym::{STATE_KEY, key_file};
 use super::term::{TERM_MAX, Term};
 
@@ -52,6 +52,8 @@ pub struct KafkaSection {
     pub instance: Option<String>,
     pub transaction_timeout_ms: u64,
     pub session_timeout_ms: u64,
+    /// How the sources' producers choose a partition for a key.
+    pub partitioner: Partitioner,
     /// librdkafka's own properties, by their names.
     pub properties: BTreeMap<String, Property>,
 }
@@ -64,7 +66,47 @@ impl Default for KafkaSection {
             instance: None,
             transaction_timeout_ms: 10_000,
             session_timeout_ms: 10_000,
+            partitioner: Partitioner::default(),
             properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// A function from a record's key to its partition that producers use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Partitioner {
+    /// Java clients.
+    #[default]
+    Murmur2,
+    /// librdkafka, unless it is told otherwise.
+    Crc32,
+    /// Sarama, unless it is told otherwise.
+    Fnv1a,
+}
+
+impl Partitioner {
+    pub const ALL: [Partitioner; 3] =
+        [Partitioner::Murmur2, Partitioner::Crc32, Partitioner::Fnv1a];
+
+    /// The words that the setting takes; beside them librdkafka's own names for
+    /// the same functions, which differ only where a record has no key.
+    const WORDS: &[(&str, Partitioner)] = &[
+        ("murmur2", Partitioner::Murmur2),
+        ("crc32", Partitioner::Crc32),
+        ("fnv1a", Partitioner::Fnv1a),
+        ("murmur2_random", Partitioner::Murmur2),
+        ("consistent", Partitioner::Crc32),
+        ("consistent_random", Partitioner::Crc32),
+        ("fnv1a_random", Partitioner::Fnv1a),
+    ];
+
+    /// Returns the word that the setting has for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Partitioner::Murmur2 => "murmur2",
+            Partitioner::Crc32 => "crc32",
+            Partitioner::Fnv1a => "fnv1a",
         }
     }
 }
@@ -465,14 +507,84 @@ pub(super) fn mask_defaults(root: &Table<'_>) -> MaskDefaults {
 }
 
 /// How long data of a patron is released after the membership ended (R01).
-pub(super) const PATRON_TERM: Term = Term {
+const PATRON_TERM: Term = Term {
     years: 2,
     months: 0,
     days: 0,
 };
 
-/// The patron's term: read first, as it is part of the policy.
-pub(super) fn patron_term(root: &Table<'_>) -> Term {
+/// What `zeef.toml` says that is part of the policy: read first.
+pub(super) struct Law {
+    pub(super) patron_term: Term,
+    /// What consents and objections may be for, beside what recipients are.
+    pub(super) other_purposes: Vec<String>,
+    /// The libraries before each one.
+    pub(super) successor_of: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Law {
+    fn default() -> Self {
+        Law {
+            patron_term: PATRON_TERM,
+            other_purposes: Vec::new(),
+            successor_of: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads the settings that are part of the policy, but for the defaults of masks.
+pub(super) fn law(root: &Table<'_>) -> Law {
+    Law {
+        patron_term: patron_term(root),
+        other_purposes: other_purposes(root),
+        successor_of: successor_of(root),
+    }
+}
+
+/// Purposes that no recipient has, and that records name all the same.
+fn other_purposes(root: &Table<'_>) -> Vec<String> {
+    const EXPECTED: &str = "purposes that consents and objections may name and no recipient has";
+    let Some(table) = root.table("purposes", EXPECTED) else {
+        return Vec::new();
+    };
+    let others = table.texts("others", EXPECTED);
+    table.finish();
+    let others = others.map_or_else(Vec::new, |at| at.value);
+    for other in others.iter().filter(|other| !(KEBAB.fits)(&other.value)) {
+        let found = format!("the purpose \"{}\"", other.value);
+        table.mistake(other.line, found, KEBAB.expected);
+    }
+    others.into_iter().map(|other| other.value).collect()
+}
+
+/// Whose grants count for patrons of a library that took over from others.
+fn successor_of(root: &Table<'_>) -> BTreeMap<String, Vec<String>> {
+    const EXPECTED: &str =
+        "a library, and those that it took over from: { \"NL-New\" = [\"NL-Old\"] }";
+    let mut all = BTreeMap::new();
+    let Some(table) = root.table("libraries", "what libraries are to each other") else {
+        return all;
+    };
+    if let Some(inner) = table.table("successor_of", EXPECTED) {
+        for (library, _) in inner.entries() {
+            let before = inner.texts(&library.value, EXPECTED);
+            let before = before.map_or_else(Vec::new, |at| at.value);
+            let named = before.iter().map(|one| (&one.value, one.line));
+            for (name, line) in named.chain([(&library.value, library.line)]) {
+                if !(ISIL.fits)(name) {
+                    inner.mistake(line, format!("library \"{name}\""), ISIL.expected);
+                }
+            }
+            let before = before.into_iter().map(|one| one.value).collect();
+            all.insert(library.value, before);
+        }
+    }
+    table.finish();
+    all
+}
+
+/// The patron's term.
+fn patron_term(root: &Table<'_>) -> Term {
     let Some(table) = root.table("retention", "how long data of patrons is released") else {
         return PATRON_TERM;
     };
@@ -555,6 +667,13 @@ fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
             base.session_timeout_ms,
             "how long a silent process keeps its partitions",
         ),
+        partitioner: table
+            .choice(
+                "partitioner",
+                Partitioner::WORDS,
+                "how the sources' producers choose a partition for a key",
+            )
+            .map_or(base.partitioner, |at| at.value),
         properties: properties(&table, folder),
     };
     table.finish();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::continuity::{Finding, Mark, Position};
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Payload,
-    Polled, Rebuilt, SourceId, Transport,
+    Appended, Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output,
+    OutputId, Payload, Polled, Rebuilt, SourceId, Transport,
 };
 use crate::policy::reason::Reason;
 
@@ -28,6 +28,8 @@ pub struct MemoryTransport {
     committed: Vec<Published>,
     batches: u32,
     stage: Stage,
+    /// When the last message was appended.
+    appended_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,7 @@ struct Partition {
 
 #[derive(Clone, Debug)]
 struct Message {
+    appended_ms: i64,
     key: Option<Vec<u8>>,
     value: Value,
 }
@@ -102,6 +105,7 @@ impl MemoryTransport {
             committed: Vec::new(),
             batches: 0,
             stage: Stage::New,
+            appended_ms: 0,
         }
     }
 
@@ -119,8 +123,9 @@ impl MemoryTransport {
         self
     }
 
-    /// Appends one message; also while a run goes on. A source the plan does
-    /// not have, or a partition below zero, is nowhere, and takes nothing.
+    /// Appends one message, a millisecond after the one before; also while a run
+    /// goes on. A source the plan does not have, or a partition below zero, is
+    /// nowhere, and takes nothing.
     pub fn push(
         &mut self,
         source: SourceId,
@@ -128,16 +133,25 @@ impl MemoryTransport {
         key: Option<&[u8]>,
         payload: Payload<'_>,
     ) -> &mut Self {
+        self.appended_ms += 1;
+        let appended_ms = self.appended_ms;
         let Ok(number) = usize::try_from(partition) else {
             return self;
         };
         self.grow(number + 1);
         if let Some(partition) = self.partition_mut(source, number) {
             partition.messages.push(Some(Message {
+                appended_ms,
                 key: key.map(<[u8]>::to_vec),
                 value: Value::from(payload),
             }));
         }
+        self
+    }
+
+    /// Has the next message be appended at this time.
+    pub fn set_time(&mut self, appended_ms: i64) -> &mut Self {
+        self.appended_ms = appended_ms - 1;
         self
     }
 
@@ -180,6 +194,24 @@ impl MemoryTransport {
     pub fn restart(&mut self) -> &mut Self {
         self.stage = Stage::New;
         self.drop_batch();
+        self
+    }
+
+    /// Begins anew, as a lane that is made later: nothing is committed, and of what
+    /// was published only `kept` is there.
+    pub fn begin_anew(&mut self, kept: &str) -> &mut Self {
+        self.committed.retain(|output| output.topic == kept);
+        for source in &mut self.sources {
+            for partition in &mut source.partitions {
+                partition.committed = 0;
+            }
+        }
+        self.restart()
+    }
+
+    /// Changes what was committed to what an older version would have written.
+    pub fn rewrite(&mut self, change: impl FnMut(&mut Published)) -> &mut Self {
+        self.committed.iter_mut().for_each(change);
         self
     }
 
@@ -347,7 +379,10 @@ impl Message {
             partition: to_number(partition),
             offset: to_offset(offset),
             timestamp_ms: None,
-            by_broker: false,
+            appended: Some(Appended {
+                ms: self.appended_ms,
+                exact: true,
+            }),
             key: self.key.as_deref(),
             payload: match &self.value {
                 Value::Null => Payload::Null,
@@ -363,7 +398,7 @@ impl From<Payload<'_>> for Value {
         match payload {
             Payload::Null => Self::Null,
             Payload::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
-            Payload::Refused(reason) => Self::Refused(reason),
+            Payload::Refused(reason) | Payload::Unread(reason, _) => Self::Refused(reason),
         }
     }
 }
@@ -467,6 +502,11 @@ impl Transport for MemoryTransport {
             }
         }
         Ok(Rebuilt::Done)
+    }
+
+    /// There is one partition of each source, or keys were not spread.
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        Ok(Vec::new())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

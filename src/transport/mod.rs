@@ -84,12 +84,21 @@ pub enum OutputRole {
     /// The lane alone: what was committed to it can be read back with
     /// [`Transport::restore`].
     State,
+    /// All lanes alike: what is known of patrons that their source may lose. It
+    /// is read back as a state is.
+    Patrons,
 }
 
 impl OutputPlan {
     #[must_use]
     pub fn is_state(&self) -> bool {
         self.role == OutputRole::State
+    }
+
+    /// Whether what was committed to it can be read back.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        matches!(self.role, OutputRole::State | OutputRole::Patrons)
     }
 }
 
@@ -101,6 +110,42 @@ pub struct Coordinates {
     pub offset: i64,
 }
 
+/// When a message came to its source, as far as that tells what came after what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// In milliseconds since 1970.
+    pub ms: i64,
+    /// It is the broker's time, or that of a run, and no producer's.
+    pub exact: bool,
+}
+
+impl Appended {
+    /// By how much the clock of a producer may be wrong.
+    pub const MARGIN_MS: i64 = 3_600_000;
+
+    /// Whether this came after `other` without a doubt.
+    #[must_use]
+    pub fn is_after(self, other: Appended) -> bool {
+        let margin_ms = match self.exact && other.exact {
+            true => 0,
+            false => Appended::MARGIN_MS,
+        };
+        self.ms > other.ms.saturating_add(margin_ms)
+    }
+}
+
+/// A record of a gate source in another partition than its key belongs in. It
+/// was handed out as [`Reason::Misplaced`], and nobody has repaired it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    pub at: Coordinates,
+    /// The topic as it is called outside.
+    pub topic: String,
+    pub key: Vec<u8>,
+    /// The partition that the key belongs in.
+    pub home: i32,
+}
+
 /// One input message, borrowed from its transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -109,8 +154,8 @@ pub struct Input<'a> {
     pub offset: i64,
     /// When it was written, in milliseconds since 1970, where that is known.
     pub timestamp_ms: Option<i64>,
-    /// The broker set that time when it appended the record, not its producer.
-    pub by_broker: bool,
+    /// When it came to its source, where anything tells.
+    pub appended: Option<Appended>,
     pub key: Option<&'a [u8]>,
     pub payload: Payload<'a>,
 }
@@ -123,6 +168,8 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     /// The transport itself could not read it (a torn line, an over-long one).
     Refused(Reason),
+    /// The same of what is at hand: the bytes of the whole line.
+    Unread(Reason, &'a [u8]),
 }
 
 impl<'a> Payload<'a> {
@@ -130,7 +177,7 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn bytes(&self) -> Option<&'a [u8]> {
         match self {
-            Payload::Bytes(bytes) => Some(bytes),
+            Payload::Bytes(bytes) | Payload::Unread(_, bytes) => Some(bytes),
             Payload::Null | Payload::Refused(_) => None,
         }
     }
@@ -520,6 +567,16 @@ pub trait Transport {
 
     /// Whether a mark is to be committed before anything is decided.
     fn begins_with_mark(&self) -> bool;
+
+    /// Returns the misplaced records of gate sources that were handed out or read
+    /// since the last call, without those that were repaired. To be called
+    /// before what was handed out is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] where a source has too many misplaced records; any other
+    /// [`Fault`].
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault>;
 
     /// Starts to hand out records of what was assigned.
     ///

@@ -20,8 +20,8 @@ use zeef::sample::{Library, Source};
 use zeef::transport::continuity::{Finding, Mark, Position};
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
 use zeef::transport::{
-    Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
-    Stop, Transport,
+    Coordinates, Fault, Flow, Input, Lag, Misplaced, Outbox, Output, OutputId, Polled, Rebuilt,
+    SourceId, Stop, Transport,
 };
 
 use crate::harness::{
@@ -560,6 +560,10 @@ impl Transport for Aborting {
 
     fn begins_with_mark(&self) -> bool {
         self.inner.begins_with_mark()
+    }
+
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        self.inner.misplaced()
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

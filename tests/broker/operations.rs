@@ -10,6 +10,7 @@ mod generate;
 mod holds;
 mod idle;
 mod login;
+mod misplaced;
 mod partitions;
 mod partner;
 mod policy;

@@ -26,8 +26,9 @@ const STORIES: u64 = 20;
 const TELLERS: u64 = 8;
 const PARTITIONS: i32 = 2;
 /// The clock of a story is another one than the broker's, and goes on for years.
-const ANY_TIME: [(&str, &str); 2] = [
+const ANY_TIME: [(&str, &str); 3] = [
     ("message.timestamp.after.max.ms", "9223372036854775807"),
+    ("message.timestamp.type", "LogAppendTime"),
     ("retention.ms", "-1"),
 ];
 
@@ -56,6 +57,13 @@ struct Stage<'a> {
     world: World,
     /// Whether the policy is the changed one.
     changed: bool,
+    /// When the last message was written.
+    written_ms: i64,
+}
+
+/// The time of day, which is that of the broker too.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 impl<'a> Stage<'a> {
@@ -75,24 +83,44 @@ impl<'a> Stage<'a> {
             topics,
             writer: Writer::new(broker, Partitioner::Murmur2),
             clock: Arc::new(AtomicI64::new(story::START_MS)),
-            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
+            world: World::new(crate::recipients(false), golden::KEY, (story::START_MS, 1)),
             changed: false,
+            written_ms: 0,
+        }
+    }
+
+    /// A time of day that is later than when the last message was written.
+    fn next_ms(&self) -> i64 {
+        loop {
+            let now_ms = now_ms();
+            if now_ms > self.written_ms {
+                return now_ms;
+            }
+            thread::yield_now();
         }
     }
 
     fn play(mut self, steps: &[Step]) {
         for (number, step) in steps.iter().enumerate() {
             match step {
-                Step::Push { source, key, value } => {
+                // Where such a record lies only chance knows, or the partitioner.
+                Step::Push {
+                    source, key, value, ..
+                } if names_another(source, key, value) => {}
+                Step::Push {
+                    source, key, value, ..
+                } => {
+                    let came_ms = self.next_ms();
                     let record = match (key, value) {
                         (Some(key), Some(value)) => Record::new(key, value),
                         (Some(key), None) => Record::tombstone(key),
                         (None, value) => Record::keyless(value.as_deref().unwrap_or_default()),
                     };
                     self.writer.write(&self.topics.name(source), &[record]);
+                    self.written_ms = now_ms();
                     let key = key.as_deref().map(str::as_bytes);
                     let value = value.as_deref().map(str::as_bytes);
-                    self.world.push(source, 0, key, value);
+                    self.world.push(source, 0, (key, value), came_ms);
                 }
                 Step::Clock(now_ms) => {
                     self.clock.store(*now_ms, Ordering::Relaxed);
@@ -181,4 +209,14 @@ impl<'a> Stage<'a> {
         hold(&mut self.world, by_recipient(topics).collect())?;
         Ok(())
     }
+}
+
+/// Whether a consent or an objection has another key than the patron that its
+/// value names: what is said of that one may be of another partition.
+fn names_another(source: &str, key: &Option<String>, value: &Option<String>) -> bool {
+    let value = value.as_deref().unwrap_or_default();
+    let named = value.split("\"patron_id\":\"").nth(1);
+    let named = named.and_then(|rest| rest.split('"').next());
+    let is_said = matches!(source, "consent" | "objection");
+    is_said && named.is_some_and(|named| key.as_deref() != Some(named))
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use zeef::transport::kafka::partitioner::{Partitioner, Placement};
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport, SWEEP_KEY};
 use zeef::transport::{
     Assigned, Coordinates, Fault, Flow, Input, LanePlan, Outbox, OutputId, OutputPlan, OutputRole,
@@ -104,12 +105,25 @@ fn at(source: SourceId, partition: i32, offset: i64) -> Coordinates {
     }
 }
 
+/// A key that belongs in `partition`, of two.
+fn key(partition: i32) -> String {
+    let placement = Placement::new(Partitioner::Murmur2, 2).unwrap();
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    keys.find(|key| placement.partition_of(key.as_bytes()) == partition)
+        .unwrap()
+}
+
+/// A record in its place.
+fn keyed(partition: i32, value: &str) -> Record {
+    Record::new(key(partition), value).to(partition)
+}
+
 fn show(input: Option<Input<'_>>) -> String {
     match input.map(|input| input.payload) {
         None => "-".to_owned(),
         Some(Payload::Bytes(value)) => String::from_utf8(value.to_vec()).unwrap(),
         Some(Payload::Null) => "null".to_owned(),
-        Some(Payload::Refused(reason)) => reason.to_string(),
+        Some(Payload::Refused(reason) | Payload::Unread(reason, _)) => reason.to_string(),
     }
 }
 
@@ -136,7 +150,7 @@ fn read_again_what_is_there() {
     let writer = Writer::transactional(broker, &world.topics.name("id"), WAIT);
     let write = |values: &[&str], kept: bool| {
         writer.begin();
-        let records = values.iter().map(|value| Record::new("k", *value).to(0));
+        let records = values.iter().map(|value| keyed(0, value));
         writer.write(&topic, &records.collect::<Vec<_>>());
         if kept {
             writer.commit()
@@ -148,7 +162,7 @@ fn read_again_what_is_there() {
     write(&["4", "5"], false);
     write(&["7"], true);
     write(&["9", "10"], false);
-    let mut one = vec![Record::new("k", "a").to(1), Record::tombstone("k").to(1)];
+    let mut one = vec![keyed(1, "a"), Record::tombstone(key(1)).to(1)];
     world.topics.write("loan", &one);
     one.truncate(1);
     world.topics.write("patron", &one);
@@ -318,7 +332,7 @@ fn a_replay_ends_where_the_worker_goes_on() {
         read.join(" ")
     };
     let write = |topic: &str, values: &[&str]| {
-        let records = values.iter().map(|value| Record::new("k", *value).to(0));
+        let records = values.iter().map(|value| keyed(0, value));
         world.topics.write(topic, &records.collect::<Vec<_>>());
     };
     write("loan", &["a", "b"]);

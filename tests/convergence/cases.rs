@@ -19,7 +19,25 @@ fn push(source: &'static str, fields: &str) -> Step {
         source,
         key: Some("p1".to_owned()),
         value: Some(value),
+        came_ms: 0,
     }
+}
+
+/// The same steps, each message a millisecond after the one before.
+fn timed(steps: &[Step]) -> Vec<Step> {
+    let mut now_ms = START_MS;
+    let mut steps = steps.to_vec();
+    for step in &mut steps {
+        match step {
+            Step::Clock(clock_ms) => now_ms = *clock_ms,
+            Step::Push { came_ms, .. } => {
+                now_ms += 1;
+                *came_ms = now_ms;
+            }
+            _ => {}
+        }
+    }
+    steps
 }
 
 fn member(rest: &str) -> Step {
@@ -41,7 +59,7 @@ fn check(steps: &[Step]) {
                 fail_every,
                 ..Setup::PLAIN
             };
-            if let Err(difference) = play(steps, setup) {
+            if let Err(difference) = play(&timed(steps), setup) {
                 panic!("{setup:?}: {difference}");
             }
         }
@@ -147,6 +165,7 @@ fn an_erasure_that_nobody_saw_takes_back_what_was_forgotten() {
         source: "patron",
         key: Some("p1".to_owned()),
         value: value.map(str::to_owned),
+        came_ms: 0,
     };
     let forgotten = [member(""), loan(""), Step::Run, after_days(20), Step::Run];
     let seen = [patron(None), Step::Vanish, Step::Run];

@@ -8,8 +8,8 @@ use std::time::Duration;
 use zeef::transport::continuity::{Finding, Mark, Position};
 use zeef::transport::memory::MemoryTransport;
 use zeef::transport::{
-    Coordinates, Fault, Flow, Input, Lag, Outbox, Output, OutputId, Polled, Rebuilt, SourceId,
-    Transport,
+    Coordinates, Fault, Flow, Input, Lag, Misplaced, Outbox, Output, OutputId, Polled, Rebuilt,
+    SourceId, Transport,
 };
 
 #[derive(Clone, Debug)]
@@ -152,6 +152,10 @@ impl Transport for Live {
 
     fn begins_with_mark(&self) -> bool {
         self.memory.begins_with_mark()
+    }
+
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        self.memory.misplaced()
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -37,10 +37,11 @@ fn night(
     lanes: &[Arc<Lane>],
     clock: &Arc<AtomicI64>,
 ) -> Result<(), Fault> {
-    let directory = Directory::open(DirectorySettings {
+    let settings = DirectorySettings {
         line_bytes_max: 1 << 20,
         ..DirectorySettings::new(root, Fingerprinter::new([1, 2, 3, 4]))
-    })?;
+    };
+    let directory = Directory::open_at(settings, clock.load(Ordering::Relaxed))?;
     for lane in lanes {
         let transport = directory.transport(&lane.plan(), Stop::default())?;
         let ended = worker(lane, transport, setup, clock).run()?;
@@ -115,21 +116,30 @@ fn tell(steps: &[Step], setup: Setup) -> Result<(), String> {
     let root = folder.path();
     fs::create_dir(root.join("in")).expect("a folder");
     let clock = Arc::new(AtomicI64::new(story::START_MS));
-    let mut world = World::new(crate::recipients(false), golden::KEY, story::START_MS);
+    let mut world = World::new(crate::recipients(false), golden::KEY, (story::START_MS, 1));
     let mut lanes = compiled(setup.layout, false);
+    let mut unread = Vec::new();
+    let mut came_ms = 0;
     for step in steps {
         match step {
-            Step::Push { source, key, value } => {
+            Step::Push {
+                source, key, value, ..
+            } => {
                 append(root, source, key.as_deref(), value.as_deref());
-                let key = key.as_deref().map(str::as_bytes);
-                let value = value.as_deref().map(str::as_bytes);
-                world.push(source, 0, key, value);
+                unread.push((*source, key.clone(), value.clone()));
             }
             Step::Clock(now_ms) => {
                 clock.store(*now_ms, Ordering::Relaxed);
                 world.set_clock(*now_ms);
             }
             Step::Run => {
+                // What lies in the files of one night came at one time.
+                came_ms = clock.load(Ordering::Relaxed).max(came_ms + 1);
+                for (source, key, value) in unread.drain(..) {
+                    let key = key.as_deref().map(str::as_bytes);
+                    let value = value.as_deref().map(str::as_bytes);
+                    world.push(source, 0, (key, value), came_ms);
+                }
                 night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;
                 let before = written(root);
                 night(root, setup, lanes, &clock).map_err(|fault| fault.to_string())?;

@@ -222,6 +222,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         ],
         when: &[Condition::Is("patron.kind", &["person"])],
         marketing: true,
+        yields: true,
         retention: Retention::retract(Term::years(1), "patron.membership.ends_on"),
         project: |view| {
             let mut out = of_patron(view);
@@ -261,7 +262,7 @@ pub const RECIPIENTS: &[Recipient] = &[
             "due_on",
         ),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "title", "item.title");
             out.copy(view, "email", "patron.email");
             out
@@ -311,7 +312,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         }),
         retention: Retention::retract(Term::days(30), "expires_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+            let mut out = Output::keyed(view.output_key("reservation", "reservation_id"));
             out.copy(view, "branch", "pickup_branch");
             out.copy(view, "email", "patron.email");
             out
@@ -343,7 +344,7 @@ pub const RECIPIENTS: &[Recipient] = &[
             "invoiced_at",
         ),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+            let mut out = Output::keyed(view.output_key("debt", "debt_id"));
             out.copy(view, "amount_cents", "amount_cents");
             out.copy(view, "surname", "patron.surname");
             out
@@ -389,7 +390,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         when: &[Condition::Is("status", &["open", "overdue"])],
         retention: Retention::retract(Term::days(30), "patron.membership.ends_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "branch", "branch");
             out.copy(view, "home", "patron.membership.home_branch");
             out
@@ -473,7 +474,7 @@ const CHANGED: &[Recipient] = &[
         when: &[Condition::Is("status", &["lost", "open"])],
         retention: Retention::retract(Term::years(1), "due_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.copy(view, "status", "status");
             out.copy(view, "branch", "branch");
             out
@@ -483,7 +484,7 @@ const CHANGED: &[Recipient] = &[
 ];
 
 fn of_patron(view: &View<'_>) -> Output {
-    Output::keyed(view.pseudonym("patron", "patron.patron_id"))
+    Output::keyed(view.output_key("patron", "patron.patron_id"))
 }
 
 /// All recipients, as the first or the second policy has them.

@@ -38,7 +38,11 @@ impl Stage {
         Stage {
             setup,
             site: Site::new(setup, story::START_MS),
-            world: World::new(crate::recipients(false), golden::KEY, story::START_MS),
+            world: World::new(
+                crate::recipients(false),
+                golden::KEY,
+                (story::START_MS, setup.partitions),
+            ),
             unread: false,
             open: BTreeSet::new(),
         }
@@ -63,13 +67,19 @@ impl Stage {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Push { source, key, value } => {
+            Step::Push {
+                source,
+                key,
+                value,
+                came_ms,
+            } => {
                 let key = key.as_deref().map(str::as_bytes);
                 let last = key.and_then(<[u8]>::last).copied();
                 let partition = i32::from(last.unwrap_or_default()) % self.setup.partitions;
                 let value = value.as_deref().map(str::as_bytes);
+                self.site.set_time(*came_ms);
                 self.site.push(source, partition, key, value);
-                self.world.push(source, partition, key, value);
+                self.world.push(source, partition, (key, value), *came_ms);
                 self.unread = true;
             }
             Step::Clock(now_ms) => {
@@ -99,7 +109,7 @@ impl Stage {
                     transport.compact(source).drop_nulls(source);
                 });
                 self.site.restart();
-                self.world.forget_erased();
+                self.world.lose_nulls();
             }
             Step::Run => self.run()?,
         }

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
-use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, STATE_TOPIC};
+use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options, PATRONS_TOPIC, STATE_TOPIC};
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
+use zeef::engine::tally::SourceTally;
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
 use zeef::transport::commands::Commands;
@@ -212,6 +213,13 @@ impl Site {
         self.clock.store(now_ms, Ordering::Relaxed);
     }
 
+    /// Has what is pushed next come to its source at this time.
+    pub fn set_time(&mut self, came_ms: i64) {
+        for worker in &mut self.workers {
+            worker.transport.memory.set_time(came_ms);
+        }
+    }
+
     pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
         for worker in &mut self.workers {
             let Some(source) = source_of(worker.pipeline.lane(), source) else {
@@ -270,6 +278,23 @@ impl Site {
         (values.len(), nulls.len())
     }
 
+    /// Makes every lane anew: what is left of all that zeef wrote is what it keeps of
+    /// patrons.
+    pub fn begin_anew(&mut self) {
+        for worker in &mut self.workers {
+            worker.transport.memory.begin_anew(PATRONS_TOPIC);
+        }
+        self.restart();
+    }
+
+    /// Kills the process, and starts this version on what an older one left.
+    pub fn upgrade(&mut self, old: impl Fn(&mut Published)) {
+        for worker in &mut self.workers {
+            worker.transport.memory.rewrite(&old);
+        }
+        self.restart();
+    }
+
     /// Reads all there is, and looks for what time changed.
     pub fn run(&mut self) -> Result<(), String> {
         for worker in &mut self.workers {
@@ -280,6 +305,13 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of a source in the first lane.
+    pub fn tally(&self, source: &str) -> SourceTally {
+        let worker = self.workers.first().expect("a lane");
+        let place = source_of(worker.pipeline.lane(), source).expect("a source");
+        worker.totals.sources[usize::from(place.0)].clone()
     }
 
     /// What readers of the recipients' topics have, by recipient.

@@ -14,6 +14,8 @@ pub enum Step {
         source: &'static str,
         key: Option<String>,
         value: Option<String>,
+        /// When it comes to its source, whenever it is read.
+        came_ms: i64,
     },
     /// The time is now this, in milliseconds since 1970.
     Clock(i64),
@@ -43,7 +45,7 @@ fn mark_of(patron_id: &str) -> String {
 
 /// What would tell of a patron: a mark, a record's own id, the membership's.
 pub fn traces_of(patron_id: &str) -> Vec<String> {
-    let ids = ["l", "r", "i", "d", "c", "o", "M"].map(|kind| format!("\"{kind}-{patron_id}"));
+    let ids = ["i", "d", "c", "o", "M"].map(|kind| format!("\"{kind}-{patron_id}"));
     [mark_of(patron_id)].into_iter().chain(ids).collect()
 }
 
@@ -97,6 +99,10 @@ const PURPOSES: &[&str] = &[
     "own-circle",
     "own-written",
     "own-written",
+    "own-marketing",
+    "own-marketing",
+    "statistics",
+    "Own-Circle",
     "other",
 ];
 const AGAINST: &[&str] = &[
@@ -110,9 +116,21 @@ const AGAINST: &[&str] = &[
     "own-circle",
     "own-keeper",
     "own-national",
+    "own-marketing",
+    "own-marketing",
+    "statistics",
+    "Statistics",
     "other",
 ];
-const NAMED: &[&str] = &["kb-membership", "own-circle", "own-written", "nobody"];
+const NAMED: &[&str] = &[
+    "kb-membership",
+    "own-circle",
+    "own-written",
+    "own-marketing",
+    "own-marketing",
+    "own_circle",
+    "nobody",
+];
 const NATIONAL: &[&str] = &["85.07.30-033.28", "17.07.30-033.84"];
 /// First and later days of the papers in `own`.
 const PAPER_EDGES: &[&str] = &[
@@ -150,6 +168,7 @@ struct Person {
 struct Teller {
     state: u64,
     now_ms: i64,
+    came_ms: i64,
     marks: usize,
     people: Vec<Person>,
     /// Moments at which time alone may change something.
@@ -163,6 +182,7 @@ impl Teller {
         let mut teller = Teller {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5e3d,
             now_ms: START_MS,
+            came_ms: START_MS,
             marks: 0,
             people: Vec::new(),
             edges: Vec::new(),
@@ -212,7 +232,8 @@ impl Teller {
         while messages < length {
             let at = self.below(self.people.len());
             match self.below(100) {
-                0..=19 => self.change(at),
+                0..=17 => self.change(at),
+                18..=19 => self.come_back(at),
                 20..=33 => self.consent(at),
                 34..=41 => self.objection(at),
                 42..=55 => self.loan(at),
@@ -256,12 +277,17 @@ impl Teller {
                 self.steps.push(Step::Policy(changed));
             }
             0 | 1 => self.steps.push(Step::Restart),
-            2 => self.steps.push(Step::Compact),
+            2 => {
+                // Of a null that nobody read in time nobody can know.
+                self.run();
+                self.steps.push(Step::Compact);
+            }
             3 => {
                 if self.chance(50) {
                     let at = self.below(self.people.len());
                     self.erase(at);
                 }
+                self.run();
                 self.steps.push(Step::Vanish);
             }
             _ => {
@@ -412,6 +438,39 @@ impl Teller {
         self.patron(at);
     }
 
+    /// Somebody is erased, and the id is given to another one or the same again:
+    /// what lies there of it is of before, and some of it is said anew.
+    fn come_back(&mut self, at: usize) {
+        self.erase(at);
+        if self.chance(30) {
+            self.run();
+        }
+        if self.chance(40) {
+            let id = self.people[at].id.clone();
+            self.people[at] = self.person(id);
+        }
+        if self.chance(20) {
+            // A record may come before its patron does.
+            self.loan(at);
+        }
+        self.patron(at);
+        if self.chance(40) {
+            self.consent(at);
+        }
+        if self.chance(40) {
+            self.loan(at);
+        }
+    }
+
+    /// The patron whose id a record's own id was made with: it may come again under
+    /// another one, as where two are merged.
+    fn before_merge(&mut self, at: usize) -> usize {
+        match self.chance(12) {
+            true => self.below(self.people.len()),
+            false => at,
+        }
+    }
+
     fn erase(&mut self, at: usize) {
         let key = self.people[at].id.clone();
         self.push("patron", Some(key), None);
@@ -470,20 +529,23 @@ impl Teller {
     }
 
     fn consent(&mut self, at: usize) {
+        if self.chance(2) {
+            let source = self.pick(&["consent", "consent", "objection"]);
+            let id = self.people[at].id.clone();
+            return self.push(source, Some(id), None);
+        }
         let purpose = self.pick(PURPOSES);
         let mut fields = vec![text("purpose", purpose)];
-        if self.chance(25) {
+        if purpose == "own-marketing" && self.chance(70) {
+            fields.push(text("recipient", purpose));
+        } else if self.chance(20) {
             fields.push(text("recipient", self.pick(NAMED)));
         }
-        let decision = self.pick(&[
-            "granted",
-            "granted",
-            "granted",
-            "granted",
-            "refused",
-            "withdrawn",
-            "maybe",
-        ]);
+        let decision = match self.below(30) {
+            0 => "maybe",
+            1..=7 => self.pick(&["refused", "withdrawn"]),
+            _ => "granted",
+        };
         fields.push(text("decision", decision));
         let manner = self.pick(&[
             "written", "written", "written", "digital", "digital", "oral",
@@ -509,8 +571,8 @@ impl Teller {
             "special_circumstances",
             "special_circumstances",
             "direct_marketing",
-            "other",
         ]);
+        let kind = if self.chance(3) { "other" } else { kind };
         let status = self.pick(&[
             "dismissed",
             "dismissed",
@@ -518,9 +580,12 @@ impl Teller {
             "dismissed",
             "lodged",
             "upheld",
-            "maybe",
         ]);
+        let status = if self.chance(3) { "maybe" } else { status };
         let mut fields = vec![text("kind", kind), text("status", status)];
+        if self.chance(80) {
+            fields.push(text("at", &self.instant(-200..1)));
+        }
         if self.chance(60) {
             fields.push(text("purpose", self.pick(AGAINST)));
         }
@@ -551,7 +616,8 @@ impl Teller {
         ];
         fields.push(self.item(at));
         fields.extend(due_on.map(|day| text("due_on", &day)));
-        let id = self.own_id("l", at);
+        let merged = self.before_merge(at);
+        let id = self.own_id("l", merged);
         let spoilt = [
             "\"status\":1",
             "\"renewals\":\"x\"",
@@ -575,7 +641,8 @@ impl Teller {
         let mut fields = vec![text("status", status), text("pickup_branch", "noord")];
         fields.push(self.item(at));
         fields.extend(expires_on.map(|day| text("expires_on", &day)));
-        let id = self.own_id("r", at);
+        let merged = self.before_merge(at);
+        let id = self.own_id("r", merged);
         let spoilt = ["\"status\":1", "\"pickup_branch\":[1]", "\"expires_on\":5"];
         self.record(
             "reservation",
@@ -659,7 +726,7 @@ impl Teller {
         fields.push(text("library", library));
         fields.extend(own.map(|(name, id)| text(name, &id)));
         let is_said = matches!(source, "consent" | "objection");
-        if self.chance(if is_said { 6 } else { 10 }) {
+        if self.chance(if is_said { 3 } else { 10 }) {
             let field = self.pick(spoilt);
             let name = field.split(':').next().unwrap_or_default();
             fields.retain(|other| !other.starts_with(name));
@@ -681,7 +748,13 @@ impl Teller {
 
     fn push(&mut self, source: &'static str, key: Option<String>, value: Option<String>) {
         self.settled = false;
-        self.steps.push(Step::Push { source, key, value });
+        self.came_ms = self.now_ms.max(self.came_ms + 1);
+        self.steps.push(Step::Push {
+            source,
+            key,
+            value,
+            came_ms: self.came_ms,
+        });
     }
 }
 

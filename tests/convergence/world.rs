@@ -9,14 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::reference::gate::Said;
 use crate::reference::recipient::Recipient;
-use crate::reference::{Case, Facts, Judgement, Message, Patron, Record};
+use crate::reference::{self, Case, Facts, Judgement, Patron, Record};
 
-/// A record, whatever its version. A patron's own has no library in it.
+/// The key and the value of a message.
+pub type Message<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// A record, whatever its version: one of another patron is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId {
     pub source: &'static str,
-    pub library: String,
+    pub patron_id: String,
     pub id: String,
 }
 
@@ -76,8 +80,6 @@ pub struct World {
     now_ms: i64,
     /// Who was ever erased.
     erased: BTreeSet<String>,
-    /// Of whom the source of patrons no longer has a word.
-    vanished: BTreeSet<String>,
     /// What happened since the last end of a run.
     since: Since,
     /// What was met with, for those who ask whether anything was.
@@ -93,8 +95,24 @@ struct Since {
 }
 
 impl World {
-    pub fn new(recipients: Vec<&'static Recipient>, key: &[u8], now_ms: i64) -> Self {
+    /// Its patrons lie in so many partitions.
+    pub fn new(
+        recipients: Vec<&'static Recipient>,
+        key: &[u8],
+        (now_ms, partitions): (i64, i32),
+    ) -> Self {
+        let mut facts = Facts {
+            partitions,
+            ..Facts::default()
+        };
+        let names = &mut facts.names;
+        for one in &recipients {
+            names.purposes.push(one.purpose);
+            names.recipients.push(one.name);
+            names.asked.extend(one.consent.map(|gate| gate.purpose));
+        }
         World {
+            facts,
             recipients,
             key: key.to_vec(),
             now_ms,
@@ -114,39 +132,35 @@ impl World {
     }
 
     /// Takes in a message as it lies on its source.
-    pub fn push(&mut self, source: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub fn push(&mut self, source: &str, partition: i32, (key, value): Message<'_>, came_ms: i64) {
         let patron_id = key.and_then(|key| std::str::from_utf8(key).ok());
         if let Some(patron_id) = patron_id {
             self.since.patrons.insert(patron_id.to_owned());
         }
-        if let (Some(patron_id), "patron") = (patron_id, source) {
-            self.vanished.remove(patron_id);
-        }
-        match self.facts.take(source, key, value) {
-            Ok(Message::Erasure { patron_id }) => {
+        match self.facts.take_at(source, key, value, came_ms) {
+            Ok(reference::Message::Erasure { patron_id }) => {
                 self.erased.insert(patron_id.clone());
                 self.since.erased.insert(patron_id);
                 self.met.insert("erasure".to_owned());
             }
-            Ok(Message::Record(record)) if !is_said(record.source) => {
+            Ok(reference::Message::Record(record)) if !is_said(record.source) => {
                 self.put(record, partition);
             }
-            Ok(Message::Record(_)) => {}
+            Ok(reference::Message::Record(_)) => {}
             Err(reason) => {
+                if is_said(source) {
+                    let named = self.facts.named(reason, key, value);
+                    self.since.patrons.extend(named);
+                }
                 self.met.insert(format!("{source} refused {reason}"));
             }
         }
     }
 
     fn put(&mut self, record: Record, partition: i32) {
-        let of_patron = record.source == "patron";
         let id = RowId {
             source: record.source,
-            library: if of_patron {
-                String::new()
-            } else {
-                record.library.clone()
-            },
+            patron_id: record.patron_id.clone(),
             id: record.id.clone(),
         };
         let row = self.rows.entry(id).or_insert_with(|| Row {
@@ -172,16 +186,24 @@ impl World {
         }
     }
 
-    /// The nulls of patrons are gone, and the process starts anew: who was
-    /// erased was never heard of.
-    pub fn forget_erased(&mut self) {
+    /// The nulls of patrons are gone, and the process starts anew: it knows all the
+    /// same who was erased.
+    pub fn lose_nulls(&mut self) {
         for patron_id in &self.erased {
             if self.facts.patrons.get(patron_id) == Some(&Patron::Erased) {
-                self.facts.patrons.remove(patron_id);
-                self.vanished.insert(patron_id.clone());
                 self.since.patrons.insert(patron_id.clone());
             }
         }
+    }
+
+    /// Whether the source has lost a record of which nobody else can say whether it
+    /// came before its patron was erased.
+    fn is_doubtful(&self, recipient: &'static str, row: &Row) -> bool {
+        const HOUR_MS: i64 = 3_600_000;
+        let erased_ms = self.facts.erased_ms.get(&row.record.patron_id);
+        let first = row.first.get(recipient).into_iter().flatten().min();
+        let early = |(erased_ms, first_ms): (&i64, &i64)| *first_ms <= *erased_ms + HOUR_MS;
+        row.gone && erased_ms.zip(first).is_some_and(early)
     }
 
     /// What each recipient may have of each record, at the end of a run.
@@ -211,10 +233,15 @@ impl World {
         row: &Row,
         met: &mut BTreeSet<String>,
     ) -> Answers {
-        if !self.since.clock && !self.touched(row) {
-            return Answers::from([row.has.get(recipient.name).cloned()]);
-        }
         let mut answers = Answers::new();
+        if self.is_doubtful(recipient.name, row) {
+            met.insert("in doubt".to_owned());
+            answers.insert(None);
+        }
+        if !self.since.clock && !self.touched(row) {
+            answers.insert(row.has.get(recipient.name).cloned());
+            return answers;
+        }
         for &first_ms in row.first.get(recipient.name).into_iter().flatten() {
             let case = Case {
                 facts: &self.facts,
@@ -253,6 +280,10 @@ impl World {
                 };
                 if !row.gone {
                     note("released");
+                    let said = self.facts.said.get(&row.record.patron_id);
+                    if recipient.marketing && said.is_some_and(Said::forbids_marketing) {
+                        note("released against marketing");
+                    }
                     if self.since.policy && has.is_none() && row.versions == 0 {
                         note("released by a policy");
                     }
@@ -279,7 +310,7 @@ impl World {
         };
         let lapsed = recipient.retention.forget && shut.contains(&"lapsed");
         if has.forgotten {
-            if first == "patron_erased" || self.vanished.contains(&row.record.patron_id) {
+            if first == "patron_erased" {
                 note("forgotten and erased");
                 answers.insert(None);
                 return;

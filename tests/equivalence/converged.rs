@@ -14,7 +14,7 @@ use zeef::engine::state::Namer;
 use zeef::policy::pseudonym::Key;
 use zeef::policy::recipient::{After, Recipient};
 use zeef::transport::memory::MemoryTransport;
-use zeef::transport::{Payload, SourceId};
+use zeef::transport::{Coordinates, Fault, Payload, SourceId};
 
 use crate::dice::Dice;
 use crate::generated::{World, worlds};
@@ -61,6 +61,50 @@ fn has(worker: &Worker<MemoryTransport>, recipient: &Recipient) -> Vec<String> {
     all
 }
 
+/// A consent that cannot be read and names nobody may be anybody's: nothing is
+/// decided behind it, also after a restart, until somebody accepted that place.
+#[test]
+fn a_record_that_names_nobody_stops_the_lane() {
+    let world = &*crate::said::WORLD;
+    let place = |kind: &str| {
+        let mut sources = world.lane.sources.iter();
+        let place = sources.position(|source| source.kind.name == kind);
+        SourceId(u16::try_from(place.unwrap()).unwrap())
+    };
+    let record = |more: &str| format!(r#"{{"patron_id":"p1","library":"NL-A"{more}}}"#);
+    let (patron, visit) = (record(""), record(r#","visit_id":"v""#));
+    let (consent, key) = (place("consent"), Some(&b"p1"[..]));
+    for unreadable in [
+        (None, Payload::Bytes(b"{")),
+        (None, Payload::Null),
+        (Some(&b"{\"borrower\":42}"[..]), Payload::Bytes(b"[]")),
+    ] {
+        let mut transport = MemoryTransport::new(&world.lane.plan());
+        transport.push(place("patron"), 0, key, Payload::Bytes(patron.as_bytes()));
+        transport.push(place("visit"), 0, key, Payload::Bytes(visit.as_bytes()));
+        transport.push(consent, 0, unreadable.0, unreadable.1);
+        let mut stopped = worker(world, transport, 1_000);
+        for _ in 0..2 {
+            let Err(Fault::Stop(text)) = stopped.run() else {
+                panic!("it goes on");
+            };
+            assert!(text.starts_with("consent partition 0 offset 0: "), "{text}");
+            assert!(!text.contains("borrower"), "{text}");
+            let mut transport = stopped.transport.clone();
+            assert!(transport.last_values("e").is_empty());
+            transport.restart();
+            stopped = worker(world, transport, 1_000);
+        }
+        stopped.pipeline.accept([Coordinates {
+            source: consent,
+            partition: 0,
+            offset: 0,
+        }]);
+        assert!(matches!(stopped.run(), Ok(Ended::AtEnd)));
+        assert_eq!(stopped.transport.last_values("e").len(), 1);
+    }
+}
+
 /// Plays the messages, in batches and pieces by chance; returns how many outputs
 /// were compared.
 pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) -> usize {
@@ -75,6 +119,10 @@ pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) ->
         let mut message = message.clone();
         (message.partition, message.offset) = (0, offset);
         model.offer(&message);
+        if std::mem::take(&mut model.stopped) {
+            // Nothing is read behind it: it is told of apart.
+            continue;
+        }
         let mut sources = world.lane.sources.iter();
         let place = sources.position(|source| source.kind.name == message.kind);
         let source = SourceId(u16::try_from(place.unwrap()).unwrap());

@@ -20,6 +20,8 @@ pub struct Engine {
     lane: Arc<Lane>,
     pipeline: Pipeline,
     outbox: Outbox,
+    /// The last message says that the lane must stop.
+    pub stopped: bool,
 }
 
 /// Compiles all recipients of a policy into one lane.
@@ -49,6 +51,7 @@ impl Engine {
             lane: Arc::clone(lane),
             pipeline,
             outbox: Outbox::default(),
+            stopped: false,
         }
     }
 
@@ -71,7 +74,7 @@ impl Engine {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: None,
-            by_broker: false,
+            appended: None,
             key: message.key.as_deref(),
             payload: message
                 .value
@@ -83,6 +86,7 @@ impl Engine {
         said.extend(self.published());
         self.explain(at, &input);
         self.pipeline.merge();
+        self.stopped = self.pipeline.take_stop().is_some();
         said.sort();
         said
     }

@@ -90,6 +90,11 @@ impl<'w> Pair<'w> {
         if found != wanted {
             self.fail(name, message, &found, &wanted);
         }
+        let stops = std::mem::take(&mut self.model.stopped);
+        assert_eq!(self.engine.stopped, stops, "{name}: whether the lane stops");
+        if stops {
+            *self.outcomes.entry("stops".to_owned()).or_default() += 1;
+        }
         for line in wanted {
             let outcome = match line.split_once(" withheld ") {
                 Some((_, reason)) => format!("withheld {reason}"),
@@ -238,6 +243,8 @@ fn run(seeds: std::ops::Range<u64>, records: usize) {
         "refused too_many_keys",
         "refused too_large",
         "refused not_an_object",
+        "refused unclear",
+        "stops",
     ] {
         assert!(
             outcomes.contains_key(outcome),

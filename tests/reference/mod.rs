@@ -29,7 +29,8 @@
 //! | instants | capital `T` and `Z` only, year 0001 or later, any digits of fraction, offsets up to 23:59, `-00:00` too |
 //! | `mobile` | has the form of a phone; a `postcode` has none, but for its area |
 //! | the first two letters of the ISIL | its first two characters, so `NLX-1` is NL |
-//! | countries | compared as written: `nl` or `Nederland` is another country |
+//! | countries | the first two characters of the ISIL, whatever the record says; an address's country is compared as written: `nl` or `Nederland` is another country |
+//! | a value that is none of its list | as if it were not there: no condition fits, outputs leave it out |
 //! | a surname without a letter, with a prefix, outside NL | the whole name counts, so the prefix's letters show |
 //! | one or two letters | of the name that counts: after the particle (NL), prefix included (others) |
 //! | IJ with accents on it (`Í` + `J́`) | the first letter alone |
@@ -43,8 +44,10 @@
 //! | the retention of patrons | nobody needs `membership.status` and `membership.ends_on` for it: malformed, they count as missing; no status is not active |
 //! | a term from `membership.ends_on` while the status is active | does not run at all, also where the date is missing |
 //! | a consent's or objection's field of the wrong type | only those that decide: purpose, recipient, decision, manner, `at`; kind, purpose, status |
-//! | a refused consent or objection | those before it are kept, and count again once a readable one follows |
-//! | an objection of a kind that is no kind, or a consent with such a decision | replaces the one with its id, and counts for nothing |
+//! | an objection to marketing | needs nothing but its kind; what else is wrong in it is not looked at |
+//! | a consent or an objection that is not understood | those before it are kept; it stops until a version of it can be read, and for ever where its id could not be |
+//! | what it may be about | a consent: the purpose and recipient that it names, each where it is known and any where it is not understood; a purpose that nobody has is nothing. An objection: all that objections can stop |
+//! | a refusal of a purpose for which nobody asks consent | stops as an objection does, and a recipient of marketing too; no later grant lifts it, only a version of itself |
 //! | consents and objections of an erased patron | stay, should the patron return |
 //! | the stages of a debt | two at the same moment are in order; `referred_at` may be missing |
 //! | white space around a postcode | Unicode's; format characters stay and make it unfit |
@@ -70,7 +73,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use field::{Found, look};
 use form::Moment;
-use gate::{Retention, Said};
+use gate::{MALFORMED, Names, Retention, Said, UNCLEAR};
 use json::{Fault, Node};
 use recipient::{Output, RECIPIENTS, Recipient, View};
 
@@ -122,14 +125,50 @@ pub struct Record {
     pub patron_id: String,
     pub library: String,
     pub node: Node,
+    /// When it came to its source, in milliseconds.
+    pub came_ms: i64,
 }
 
 /// The last state of the gate sources.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     pub patrons: HashMap<String, Patron>,
     pub said: HashMap<String, Said>,
+    /// When each patron was erased last, in milliseconds.
+    pub erased_ms: HashMap<String, i64>,
+    /// When the last message came.
+    pub came_ms: i64,
+    /// How many came one after the other, without a time.
+    pub count: i64,
+    /// What consents and objections may name.
+    pub names: Names,
+    /// How many partitions there are: a record that is not understood says
+    /// something of patrons in its own alone.
+    pub partitions: i32,
 }
+
+impl Default for Facts {
+    fn default() -> Self {
+        let all = || RECIPIENTS.iter();
+        Facts {
+            patrons: HashMap::new(),
+            said: HashMap::new(),
+            names: Names {
+                purposes: all().map(|one| one.purpose).collect(),
+                recipients: all().map(|one| one.name).collect(),
+                asked: all().filter_map(|one| Some(one.consent?.purpose)).collect(),
+            },
+            partitions: 1,
+            erased_ms: HashMap::new(),
+            came_ms: 0,
+            count: 0,
+        }
+    }
+}
+
+/// Before any time that a record can name: where messages have none of their own,
+/// only their order counts.
+const EARLY_MS: i64 = -63_000_000_000_000;
 
 impl Facts {
     /// Reads one message, and keeps what it says of its patron.
@@ -144,24 +183,94 @@ impl Facts {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<Message, &'static str> {
+        self.count += 1;
+        self.take_at(source, key, value, EARLY_MS + self.count)
+    }
+
+    /// The same of a message that came to its source at a given time: what lies on
+    /// one source comes in its order, whatever lies on others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Facts::take`].
+    pub fn take_at(
+        &mut self,
+        source: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        came_ms: i64,
+    ) -> Result<Message, &'static str> {
+        self.came_ms = came_ms;
         let kept = read(source, key, value).and_then(|message| self.keep(message));
-        if kept.is_err()
-            && let Some(patron_id) = patron_of(key)
+        if let Err(reason) = kept
+            && !is_foreign(source, key)
         {
             match source {
                 "patron" => {
-                    self.patrons.remove(patron_id);
+                    if let Some(patron_id) = patron_of(key) {
+                        self.patrons.remove(patron_id);
+                    }
                 }
-                "consent" | "objection" => self.said_by(patron_id).unreadable(source),
+                "consent" | "objection" => self.misunderstood(source, reason, (key, value)),
                 _ => {}
             }
         }
         kept
     }
 
-    fn keep(&mut self, message: Message) -> Result<Message, &'static str> {
+    /// A consent or an objection that is not understood stops what it may be
+    /// about, for whom it names; a null ends grants.
+    fn misunderstood(
+        &mut self,
+        source: &str,
+        reason: &str,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+    ) {
+        let node = node_of(reason, value);
+        let id = identifier(&node, own_id(source)).ok();
+        let names = self.names.clone();
+        for patron in self.named(reason, key, value) {
+            let said = self.said_by(&patron);
+            match (reason, source) {
+                ("null_value", "consent") => said.end_grants(),
+                ("null_value", _) => {}
+                _ => said.unreadable(source, id.clone(), &node, &names),
+            }
+        }
+    }
+
+    /// The patrons in this partition that a consent or an objection names which
+    /// was refused.
+    pub fn named(&self, reason: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Vec<String> {
+        let text = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        let mut patrons = named_by_key(key);
+        // Whatever stands around it, also in UTF-16.
+        let plain = text.replace('\0', "");
+        let members = plain.split("\"patron_id\"").skip(1);
+        patrons.extend(members.filter_map(string_of_member));
+        patrons.extend(identifier(&node_of(reason, value), "patron_id").ok());
+        let lies_here = |patron: &String| {
+            self.partition(patron.as_bytes()) == self.partition(key.unwrap_or_default())
+        };
+        patrons.retain(|patron| !patron.is_empty() && lies_here(patron));
+        patrons
+    }
+
+    /// Where a patron of this id lies.
+    fn partition(&self, id: &[u8]) -> i32 {
+        let last = id.last().copied().unwrap_or_default();
+        i32::from(last) % self.partitions.max(1)
+    }
+
+    fn keep(&mut self, mut message: Message) -> Result<Message, &'static str> {
+        let came_ms = self.came_ms;
+        if let Message::Record(record) = &mut message {
+            record.came_ms = came_ms;
+        }
         match &message {
             Message::Erasure { patron_id } => {
+                let erased_ms = self.erased_ms.entry(patron_id.clone()).or_insert(came_ms);
+                *erased_ms = came_ms.max(*erased_ms);
                 self.patrons.insert(patron_id.clone(), Patron::Erased);
             }
             Message::Record(record) if record.source == "patron" => {
@@ -169,9 +278,13 @@ impl Facts {
                 self.patrons.insert(record.patron_id.clone(), known);
             }
             Message::Record(record) if matches!(record.source, "consent" | "objection") => {
+                let names = self.names.clone();
                 let said = self.said_by(&record.patron_id);
-                said.keep(record.source, record.id.clone(), &record.node)
-                    .map_err(|_| "malformed")?;
+                said.keep(
+                    record.source,
+                    (record.id.clone(), came_ms),
+                    (&record.node, &names),
+                )?;
             }
             Message::Record(_) => {}
         }
@@ -206,6 +319,9 @@ pub struct Case<'a> {
 
 impl Case<'_> {
     pub fn judge(&self) -> Judgement {
+        if self.is_former() {
+            return Judgement::Withheld("patron_erased");
+        }
         match self.facts.patrons.get(&self.record.patron_id) {
             Some(Patron::Erased) => Judgement::Withheld("patron_erased"),
             Some(Patron::Known(patron)) => {
@@ -215,6 +331,14 @@ impl Case<'_> {
                 .of_unknown()
                 .map_or_else(Judgement::Withheld, |()| Judgement::Held),
         }
+    }
+
+    /// Whether the record is of whoever had the id before an erasure. A patron's own
+    /// records replace each other in any case.
+    fn is_former(&self) -> bool {
+        let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
+        let later = |erased_ms: &i64| self.record.came_ms > *erased_ms;
+        self.record.source != "patron" && !erased_ms.is_none_or(later)
     }
 
     fn of_unknown(&self) -> Result<(), &'static str> {
@@ -245,7 +369,7 @@ impl Case<'_> {
                 return Err("malformed");
             }
         }
-        let shut = self.gates(&view);
+        let shut = self.gates(&view, &library);
         Ok(match shut.is_empty() {
             true => Judgement::Released((self.recipient.project)(&view)),
             false => Judgement::Shut(shut),
@@ -268,12 +392,19 @@ impl Case<'_> {
     }
 
     /// The gates that are shut, in the order in which they are given as reasons.
-    fn gates(&self, view: &View<'_>) -> Vec<&'static str> {
+    fn gates(&self, view: &View<'_>, library: &str) -> Vec<&'static str> {
         let recipient = self.recipient;
         let now = Moment::from_millis(self.now_ms);
         let nothing = Said::default();
         let said = self.facts.said.get(&self.record.patron_id);
-        let said = said.unwrap_or(&nothing);
+        let erased_ms = self.facts.erased_ms.get(&self.record.patron_id);
+        let said = said.unwrap_or(&nothing).since(erased_ms.copied());
+        let asks = gate::Question {
+            recipient,
+            names: &self.facts.names,
+            library,
+            now: &now,
+        };
         let moment = |path: &str| view.text(path).as_deref().and_then(gate::moment);
 
         let mut shut = Vec::new();
@@ -289,10 +420,10 @@ impl Case<'_> {
         {
             shut.push("authorisation_lapsed");
         }
-        shut.extend(said.against(recipient.marketing, recipient.purpose));
+        shut.extend(said.against(asks));
         if let Some(gate) = recipient.consent {
             let implied = gate.implied_by.and_then(moment);
-            shut.extend(said.without_consent(gate, recipient.name, implied.as_ref(), &now));
+            shut.extend(said.without_consent(asks, implied.as_ref()));
         }
         let stages: Vec<Moment> = recipient
             .stages
@@ -311,9 +442,10 @@ impl Case<'_> {
         }
         let active = view.text("patron.membership.status").as_deref() == Some("active");
         let ended = moment("patron.membership.ends_on").filter(|_| !active);
-        if ended
-            .as_ref()
-            .is_some_and(|at| at.after(PATRON_TERM) <= now)
+        if !recipient.outlives
+            && ended
+                .as_ref()
+                .is_some_and(|at| at.after(PATRON_TERM) <= now)
         {
             shut.push("patron_lapsed");
         }
@@ -440,8 +572,21 @@ pub fn own_id(source: &str) -> &'static str {
     }
 }
 
+/// Whether a patron's key is that of a connector which writes JSON, quotes or
+/// binary: it names nobody.
+fn is_foreign(source: &str, key: Option<&[u8]>) -> bool {
+    let key = key.unwrap_or_default().trim_ascii_start();
+    source == "patron"
+        && [b"{", b"[", b"\"", b"\0"]
+            .iter()
+            .any(|sign| key.starts_with(*sign))
+}
+
 /// Reads a message up to what would refuse it whole.
 fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Message, &'static str> {
+    if is_foreign(source, key) {
+        return Err("foreign_key");
+    }
     let node = match value {
         None => Node::Null,
         Some(bytes) if bytes.len() > RECORD_BYTES_MAX => return Err("too_large"),
@@ -475,6 +620,7 @@ fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Messag
                 patron_id,
                 library,
                 node,
+                came_ms: 0,
             }))
         }
         _ => Err("not_an_object"),
@@ -485,6 +631,39 @@ fn read(source: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Messag
 fn patron_of(key: Option<&[u8]>) -> Option<&str> {
     key.and_then(|key| std::str::from_utf8(key).ok())
         .filter(|key| !key.is_empty())
+}
+
+/// A record that was refused, where it could be read.
+fn node_of(reason: &str, value: Option<&[u8]>) -> Node {
+    let text = String::from_utf8_lossy(value.unwrap_or_default());
+    let was_read = matches!(reason, "identifier" | "miskeyed" | MALFORMED | UNCLEAR);
+    let node = json::read(&text).ok().filter(|_| was_read);
+    node.unwrap_or(Node::Null)
+}
+
+/// The patron that a key names as it stands, or within the quotes of JSON; no
+/// object, list or null names one.
+fn named_by_key(key: Option<&[u8]>) -> Vec<String> {
+    let Some(key) = patron_of(key) else {
+        return Vec::new();
+    };
+    match json::read(key) {
+        Ok(Node::Text(inner)) => vec![key.to_owned(), inner.chars],
+        Ok(Node::Null) => Vec::new(),
+        _ if key.trim_start().starts_with(['{', '[', '\0']) => Vec::new(),
+        _ => vec![key.to_owned()],
+    }
+}
+
+/// The string that follows the name of a member.
+fn string_of_member(rest: &str) -> Option<String> {
+    let value = rest.trim_start().strip_prefix(':')?.trim_start();
+    let ends = value.char_indices().skip(1).filter(|(_, c)| *c == '"');
+    let mut whole = ends.filter_map(|(at, _)| json::read(&value[..=at]).ok());
+    match whole.next()? {
+        Node::Text(text) if !text.lone => Some(text.chars),
+        _ => None,
+    }
 }
 
 fn identifier(node: &Node, name: &str) -> Result<String, &'static str> {

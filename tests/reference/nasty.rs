@@ -454,7 +454,7 @@ impl Maker {
         let mut draft = self.record(source, patron_id);
         // What is unreadable here stops everything of the patron for long.
         let is_said = matches!(source, "consent" | "objection");
-        if self.chance(if is_said { 15 } else { 45 }) {
+        if self.chance(if is_said { 6 } else { 45 }) {
             for _ in 0..=self.below(3) {
                 self.spoil(&mut draft);
             }
@@ -509,12 +509,14 @@ impl Maker {
         let home = LIBRARIES[patron_id.len() % LIBRARIES.len()];
         let other = self.chance(6);
         let library = if other { self.pick(LIBRARIES) } else { home };
+        let is_said = matches!(source, "consent" | "objection");
         let mut draft = vec![
             self.member("patron_id", patron_id),
             self.member("library", library),
         ];
         if source != "patron" {
-            let id = format!("{}-{}", &source[..1], self.below(12));
+            let ids = if is_said { 3 } else { 12 };
+            let id = format!("{}-{}", &source[..1], self.below(ids));
             draft.push(self.member(own_id(source), &id));
         }
         let fields = match source {
@@ -527,7 +529,7 @@ impl Maker {
             _ => self.objection(),
         };
         for field in fields {
-            if self.chance(90) {
+            if self.chance(if is_said { 97 } else { 90 }) {
                 draft.push(field);
             }
         }
@@ -705,13 +707,22 @@ impl Maker {
     }
 
     fn objection(&mut self) -> Vec<(String, Draft)> {
-        let kinds = &["special_circumstances", "direct_marketing", "other"];
+        let kinds = &[
+            "special_circumstances",
+            "special_circumstances",
+            "special_circumstances",
+            "direct_marketing",
+            "direct_marketing",
+            "other",
+        ];
         let purposes = &["statistics", "pickup", "interlibrary-loan", "", "other"];
         let statuses = &[
             "dismissed",
             "dismissed",
             "dismissed",
             "lodged",
+            "lodged",
+            "upheld",
             "upheld",
             "maybe",
             "",

@@ -30,12 +30,16 @@ pub struct Recipient {
     /// It has a national number among its fields.
     pub authorisation: Option<Paper>,
     pub marketing: bool,
+    /// An objection for special circumstances stops it, by its legal basis.
+    pub yields: bool,
     pub consent: Option<ConsentGate>,
     /// Moments that have to follow each other.
     pub stages: &'static [&'static str],
     /// It gets no returned loans of who switched the loan history off.
     pub loan_history: bool,
     pub retention: Retention,
+    /// The term of patrons is not its own.
+    pub outlives: bool,
     pub project: fn(&View) -> Output,
 }
 
@@ -70,6 +74,8 @@ impl Recipient {
         agreement: None,
         authorisation: None,
         marketing: false,
+        yields: false,
+        outlives: false,
         consent: None,
         stages: &[],
         loan_history: false,
@@ -97,7 +103,6 @@ pub const RECIPIENTS: &[Recipient] = &[
             "pickup_branch",
             "expires_on",
             "patron.library",
-            "patron.country",
             "patron.surname",
             "patron.surname_prefix",
             "patron.initials",
@@ -253,6 +258,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         name: "deurwaarder",
         source: "debt",
         purpose: "debt-collection",
+        outlives: true,
         needs: &[
             "debt_id",
             "library",
@@ -315,7 +321,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         when: &[Condition::Is("status", &["open", "overdue"])],
         retention: Retention::retract(Term::years(1), "due_on"),
         project: |view| {
-            let mut out = Output::keyed(view.pseudonym("loan", "loan_id"));
+            let mut out = Output::keyed(view.output_key("loan", "loan_id"));
             out.text("name", view.name());
             out.copy(view, "email", "patron.email");
             out.copy(view, "mobile", "patron.mobile");
@@ -330,6 +336,7 @@ pub const RECIPIENTS: &[Recipient] = &[
         name: "statistics",
         source: "loan",
         purpose: "statistics",
+        yields: true,
         needs: &[
             "loan_id",
             "patron_id",
@@ -340,7 +347,6 @@ pub const RECIPIENTS: &[Recipient] = &[
             "status",
             "renewals",
             "patron.library",
-            "patron.country",
             "patron.kind",
             "patron.loan_history",
             "patron.birth_date",
@@ -386,7 +392,7 @@ fn reservation_slip(view: &View) -> Output {
     lines.extend(seen("expires_on"));
     let lines: Vec<String> = lines.iter().map(|line| quoted(line)).collect();
 
-    let mut out = Output::keyed(view.pseudonym("reservation", "reservation_id"));
+    let mut out = Output::keyed(view.output_key("reservation", "reservation_id"));
     out.text("shelf_mark", mark);
     out.text("initial", initial);
     out.text("card_suffix", suffix);
@@ -398,7 +404,7 @@ fn reservation_slip(view: &View) -> Output {
 }
 
 fn ill_library(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("ill_request", "request_id"));
+    let mut out = Output::keyed(view.output_key("ill_request", "request_id"));
     out.copy(view, "request_id", "request_id");
     out.text("name", view.name());
     out.text("card_number", view.card_number());
@@ -416,7 +422,7 @@ fn ill_library(view: &View) -> Output {
 
 /// The recognition set up to, and without, what it says of the birth.
 fn recognition(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("patron", "patron.patron_id"));
+    let mut out = Output::keyed(view.output_key("patron", "patron.patron_id"));
     out.copy(view, "member_ref", "patron.membership.id");
     out.text("card_number", view.card_number());
     out.copy(view, "library", "patron.library");
@@ -427,7 +433,7 @@ fn recognition(view: &View) -> Output {
 }
 
 fn deurwaarder(view: &View) -> Output {
-    let mut out = Output::keyed(view.pseudonym("debt", "debt_id"));
+    let mut out = Output::keyed(view.output_key("debt", "debt_id"));
     out.text("name", view.name());
     out.copy(view, "birth_date", "patron.birth_date");
     let mut address = Output::default();
@@ -472,7 +478,6 @@ fn item_json(row: Vec<Found>) -> String {
 }
 
 fn statistics(view: &View) -> Output {
-    let loan_ref = view.pseudonym("loan", "loan_id");
     let loaned_at = view.text("loaned_at");
     let loaned_on = loaned_at.as_deref().and_then(form::instant);
     let birth = view.text("patron.birth_date");
@@ -488,8 +493,8 @@ fn statistics(view: &View) -> Output {
         .text("patron.address.postcode")
         .and_then(|postcode| form::postcode_area(&postcode, &country));
 
-    let mut out = Output::keyed(loan_ref.clone());
-    out.text("loan_ref", Some(loan_ref));
+    let mut out = Output::keyed(view.output_key("loan", "loan_id"));
+    out.text("loan_ref", Some(view.pseudonym("loan", "loan_id")));
     out.text("patron_ref", Some(view.patron_pseudonym()));
     out.copy(view, "library", "library");
     out.copy(view, "branch", "branch");
@@ -500,6 +505,37 @@ fn statistics(view: &View) -> Output {
     out.text("age_band", band.map(str::to_owned));
     out.text("postcode_area", area);
     out
+}
+
+/// Whether a text is one of those that RULES section 1 lists for a field.
+fn is_listed(kind: &str, field: &str, text: &str) -> bool {
+    let list: &[&str] = match (kind, field) {
+        ("patron", "kind") => &["person", "institution"],
+        ("patron", "card_kind") => &["library", "eid"],
+        ("loan", "status") => &["open", "overdue", "returned", "lost", "damaged"],
+        ("reservation", "status") => &[
+            "placed",
+            "in_transit",
+            "ready_for_pickup",
+            "collected",
+            "cancelled",
+            "expired",
+        ],
+        ("ill_request", "service") => &["loan", "copy"],
+        ("ill_request", "status") => &[
+            "requested",
+            "sent",
+            "received",
+            "returned",
+            "closed",
+            "cancelled",
+        ],
+        ("debt", "kind") => &["late", "damaged", "lost"],
+        ("debt", "stage") => &["reminder", "invoice", "collection"],
+        ("debt", "status") => &["open", "settled", "cancelled"],
+        _ => return true,
+    };
+    list.contains(&text)
 }
 
 /// One record and its patron, as one recipient may look at them.
@@ -523,9 +559,14 @@ impl View<'_> {
             );
             return rows.err().unwrap_or(Found::Missing);
         }
-        match path.strip_prefix("patron.") {
-            Some(below) => look(self.patron, below),
-            None => look(self.record, path),
+        let (found, kind, field) = match path.strip_prefix("patron.") {
+            Some(below) => (look(self.patron, below), "patron", below),
+            None => (look(self.record, path), self.recipient.source, path),
+        };
+        match found {
+            // What is none of its list counts as missing.
+            Found::Text(text) if !is_listed(kind, field, &text) => Found::Missing,
+            found => found,
         }
     }
 
@@ -558,11 +599,10 @@ impl View<'_> {
         ])
     }
 
-    /// The library's country: as named, else by its ISIL.
+    /// The library's country, by its ISIL: what the record says does not count.
     fn country(&self) -> String {
         let library = self.text("patron.library").unwrap_or_default();
-        self.text("patron.country")
-            .unwrap_or_else(|| library.chars().take(2).collect())
+        library.chars().take(2).collect()
     }
 
     /// The card number, unless it is a national number.
@@ -584,6 +624,23 @@ impl View<'_> {
         pseudonym(self.key, kind, field, &library, &value)
     }
 
+    /// The output key that is made of a field: whose it is follows the value, but
+    /// for the patron's id itself.
+    pub fn output_key(&self, kind: &str, path: &str) -> String {
+        if path.ends_with("patron_id") {
+            return self.pseudonym(kind, path);
+        }
+        // Every record has both, whoever needs them.
+        let identifier = |path: &str| match look(self.record, path) {
+            Found::Text(text) => text,
+            _ => String::new(),
+        };
+        let (library, patron_id) = (identifier("library"), identifier("patron_id"));
+        let value = self.text(path).unwrap_or_default();
+        let parts = [kind, path, &library, &value, &patron_id];
+        keyed_hash(self.key, &parts)
+    }
+
     /// The pseudonym of the record's patron: always of the patron's library.
     pub fn patron_pseudonym(&self) -> String {
         let library = self.text("patron.library").unwrap_or_default();
@@ -594,8 +651,12 @@ impl View<'_> {
 
 /// A keyed hash of one value, 22 characters.
 pub fn pseudonym(key: &[u8], kind: &str, field: &str, library: &str, value: &str) -> String {
+    keyed_hash(key, &[kind, field, library, value])
+}
+
+fn keyed_hash(key: &[u8], parts: &[&str]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
-    mac.update([kind, field, library, value].join("\0").as_bytes());
+    mac.update(parts.join("\0").as_bytes());
     let hash = mac.finalize().into_bytes();
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&hash[..16])
 }

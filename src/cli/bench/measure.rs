@@ -321,7 +321,7 @@ fn input_bytes(message: &Message) -> u64 {
     let key = message.key.as_ref().map_or(0, String::len);
     let value = match message.payload() {
         Payload::Bytes(bytes) => bytes.len(),
-        Payload::Null | Payload::Refused(_) => 0,
+        Payload::Null | Payload::Refused(_) | Payload::Unread(..) => 0,
     };
     (key + value) as u64
 }

@@ -59,6 +59,8 @@ struct Text {
     meaning: Meaning,
     library: String,
     value: String,
+    /// Follows the value in an output key.
+    patron_id: Option<String>,
     keys: Vec<usize>,
 }
 
@@ -89,12 +91,15 @@ impl Pseudonyms {
                 if !released.contains(&readers[reader].name) {
                     continue;
                 }
-                for field in fields {
-                    all.note(
-                        from,
-                        text(scene.kind, field, &record, patron.as_ref()),
-                        reader,
-                    );
+                for (place, field) in fields.iter().enumerate() {
+                    let text = text(scene.kind, field, &record, patron.as_ref());
+                    let is_key = place == 0 && scene.kind.keyed && field.path != "patron_id";
+                    let patron_id = at(&record, "patron_id").filter(|_| is_key);
+                    let text = text.map(|text| Text {
+                        patron_id: patron_id.map(str::to_owned),
+                        ..text
+                    });
+                    all.note(from, text, reader);
                 }
             }
         }
@@ -108,7 +113,8 @@ impl Pseudonyms {
             return;
         };
         let same = |one: &&mut Text| {
-            (&one.meaning, &one.library, &one.value) == (&text.meaning, &text.library, &text.value)
+            let named = (&one.meaning, &one.library) == (&text.meaning, &text.library);
+            named && (&one.value, &one.patron_id) == (&text.value, &text.patron_id)
         };
         match self.texts[from..].iter_mut().find(same) {
             Some(one) => one.keys.push(reader),
@@ -129,12 +135,17 @@ impl Pseudonyms {
     pub(super) fn make(&self) -> usize {
         let mut sum = 0;
         for text in &self.texts {
-            let (library, value) = (text.library.as_str(), text.value.as_str());
-            let message = pseudonym::Message::new(&text.meaning, library, value);
+            let parts = pseudonym::MessageParts {
+                meaning: &text.meaning,
+                library: &text.library,
+                value: &text.value,
+                patron_id: text.patron_id.as_deref(),
+            };
+            let message = pseudonym::Message::new(&parts);
             for key in text.keys.iter().filter_map(|key| self.keys.get(*key)) {
                 let made = match &message {
                     Some(message) => key.end(key.begin(message)),
-                    None => key.pseudonym(&text.meaning, library, value),
+                    None => key.pseudonym_of(&parts),
                 };
                 sum += (made.words()[0] & 0xff) as usize;
             }
@@ -150,10 +161,8 @@ fn fields(recipient: &Recipient) -> Vec<&FieldRef> {
         .iter()
         .filter_map(|field| match &field.value {
             OutputValue::Scalar(projection) if matches!(projection.mask, Some(Mask::Pseudonym)) => {
-                projection
-                    .from
-                    .as_ref()
-                    .filter(|from| **from != recipient.key)
+                let is_key = |from: &&FieldRef| **from == recipient.key && from.path == "patron_id";
+                projection.from.as_ref().filter(|from| !is_key(from))
             }
             _ => None,
         });
@@ -193,7 +202,7 @@ fn patrons<'a>(scene: &Scene<'a>) -> HashMap<&'a str, &'a Message> {
 fn tree(message: &Message) -> Option<Value> {
     match message.payload() {
         Payload::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-        Payload::Null | Payload::Refused(_) => None,
+        Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
     }
 }
 
@@ -213,6 +222,7 @@ fn text(kind: &Kind, field: &FieldRef, record: &Value, patron: Option<&Value>) -
         meaning: Meaning::new(named, &field.path),
         library: library.unwrap_or_default().to_owned(),
         value: value.to_owned(),
+        patron_id: None,
         keys: Vec::new(),
     })
 }

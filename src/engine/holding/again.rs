@@ -4,8 +4,9 @@ use super::anew::waits;
 use super::change::{Change, Count};
 use super::{AGAIN_MAX, Around, Holding, place, row_of, waits_for_time};
 use crate::engine::decide::letter;
-use crate::engine::gates::{Implied, Refusal};
-use crate::engine::lane::{Lane, Source};
+use crate::engine::gates::{Implied, Person, Refusal};
+use crate::engine::lane::{Lane, ROW_LIBRARY, Source};
+use crate::engine::patrons::Epoch;
 use crate::engine::pipeline::BatchTime;
 use crate::engine::said::Said;
 use crate::engine::state::{Entries, Entry, Outcome, PatronRef, Row, RowKey};
@@ -13,7 +14,7 @@ use crate::engine::table::{self, Known, Table};
 use crate::engine::tally::{ByReason, Tally};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::After;
-use crate::transport::{Coordinates, Outbox, SourceId};
+use crate::transport::{Appended, Coordinates, Input, Outbox, SourceId};
 
 impl Holding {
     /// Something changed for a patron: looks at all its rows.
@@ -65,6 +66,7 @@ impl Holding {
             return;
         }
         self.state.name(partition, patron, patron_id);
+        let epoch = self.patrons.epoch(partition, patron);
         let known = around.0.find(partition, patron_id);
         for &key in &found {
             let Some(row) = self.state.find(partition, key) else {
@@ -76,7 +78,7 @@ impl Holding {
                 Some(Known::Patron(patron)) => {
                     let said = around.1.find(partition, patron_id);
                     let stale = self.is_stale(lane, row, patron, said, around.2.ms());
-                    if stale {
+                    if stale || (!is_own && may_outlive(row, epoch)) {
                         self.again.push(place);
                     }
                 }
@@ -157,6 +159,35 @@ impl Holding {
         let mut row = row.with(entries);
         row.due_ms = i64::MAX;
         self.keep(lane, (partition, key), row, None, outbox);
+    }
+
+    /// A null on the patron source, whatever is known of its patron now: ends what
+    /// its id meant before.
+    pub(in crate::engine) fn end_epoch(
+        &mut self,
+        lane: &Lane,
+        input: &Input<'_>,
+        patron_id: &str,
+        outbox: &mut Outbox,
+    ) -> Option<Epoch> {
+        let erasure = self.erasure(input, patron_id);
+        let of = (lane, &self.namer);
+        self.patrons.erase(of, erasure, outbox);
+        self.patrons.epoch(input.partition, erasure.patron)
+    }
+
+    /// A patron was erased, and is known again: each of its records is decided
+    /// again, as no one but its source can say when it came.
+    pub(in crate::engine) fn recheck_all(&mut self, lane: &Lane, partition: i32, patron_id: &str) {
+        let patron = self.namer.patron(patron_id);
+        self.found.clear();
+        self.state.of_patron(partition, patron, &mut self.found);
+        for &key in &self.found {
+            let row = self.state.find(partition, key);
+            if row.is_some_and(|row| !lane.is_patron(row.source)) {
+                self.again.push((partition, key));
+            }
+        }
     }
 
     /// A null on the patron source.
@@ -252,6 +283,8 @@ impl Holding {
         let patron = patron_id.and_then(|id| row_of(table, partition, id));
         let said = patron_id.and_then(|id| sayings.find(partition, id));
         let own = lane.is_patron(row.source);
+        let epoch = self.patrons.epoch(partition, row.patron);
+        let former = !own && may_outlive(&row, epoch);
         let mut due_ms = i64::MAX;
         let mut entries = Entries::with_capacity(row.entries.len());
         for known in &row.entries {
@@ -267,8 +300,11 @@ impl Holding {
             let released = known.outcome == Outcome::Released;
             let implied = Implied::InRecord;
             let gates = &program.gates;
-            let standing = gates.standing(said, implied, now.ms(), &mut due_ms);
+            let library = patron.and_then(|row| row.value(ROW_LIBRARY).as_text());
+            let person = Person { said, library };
+            let standing = gates.standing(person, implied, now.ms(), &mut due_ms);
             let refusal = match standing {
+                _ if former => Some(Reason::PatronErased),
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
                 _ if released && known.until_ms() <= now.ms() => Some(Reason::Lapsed),
@@ -285,7 +321,7 @@ impl Holding {
                 continue;
             };
             counts.gone += u64::from(reason == Reason::SourceGone);
-            if known.outcome == Outcome::Held {
+            if known.outcome == Outcome::Held && !former {
                 let source = &lane.sources[usize::from(row.source)];
                 let at = (partition, row.offset);
                 let of = (reason, Some(program.name.as_str()));
@@ -326,8 +362,12 @@ impl Holding {
             let (back, again) = (self.back.len(), self.again.len());
             self.look(lane, named, true, around);
             self.foresee_back(back);
-            let said = around.1.find(partition, id);
-            self.foresee_again(lane, again, said, around.2.ms());
+            let known = row_of(around.0, partition, id);
+            let person = Person {
+                said: around.1.find(partition, id),
+                library: known.and_then(|row| row.value(ROW_LIBRARY).as_text()),
+            };
+            self.foresee_again(lane, again, person, around.2.ms());
         }
         // What is left has a patron that the source no longer has at all: it
         // was erased, and that was compacted away; or it never came.
@@ -360,7 +400,7 @@ impl Holding {
 
     /// Counts what a patron's word takes back, of the rows from `first` on that
     /// are to be decided again.
-    fn foresee_again(&mut self, lane: &Lane, first: usize, said: Option<&Said>, now_ms: i64) {
+    fn foresee_again(&mut self, lane: &Lane, first: usize, person: Person<'_>, now_ms: i64) {
         for (partition, key) in &self.again[first..] {
             let row = self.state.find(*partition, *key);
             for entry in row.map_or(&[][..], |row| &row.entries) {
@@ -370,7 +410,7 @@ impl Holding {
                 };
                 let mut due_ms = i64::MAX;
                 let gates = &program.gates;
-                let standing = gates.standing(said, Implied::InRecord, now_ms, &mut due_ms);
+                let standing = gates.standing(person, Implied::InRecord, now_ms, &mut due_ms);
                 if let Err(refusal) = standing
                     && !refusal.keeps
                 {
@@ -425,4 +465,13 @@ fn count(counts: &mut [ByReason], entry: &Entry, reason: Reason) {
     if let Some(counts) = counts.get_mut(usize::from(entry.recipient)) {
         counts[reason as usize] += 1;
     }
+}
+
+/// Whether a row may be of a record that came before its patron was erased, to
+/// whom the id belongs no longer. It is certain where its source has the record.
+fn may_outlive(row: &Row, epoch: Option<Epoch>) -> bool {
+    epoch.is_some_and(|epoch| {
+        let until_ms = epoch.at.ms.saturating_add(Appended::MARGIN_MS);
+        row.first_ms <= until_ms
+    })
 }

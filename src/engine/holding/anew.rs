@@ -60,10 +60,10 @@ impl Holding {
     pub(in crate::engine) fn note(
         &mut self,
         source: &Source,
-        (library, id): (&str, &str),
+        (patron_id, id): (&str, &str),
         offset: i64,
     ) {
-        let key = self.key_of(source, library, id);
+        let key = self.key_of(source, patron_id, id);
         self.anew.noted.insert(key, offset);
     }
 

@@ -1,14 +1,13 @@
 //! What decides beside the record: a hash of it, so that a change is seen.
 
 use super::Holding;
-use crate::engine::gates::{Implied, instant_ns};
+use crate::engine::gates::{Implied, Person, instant_ns};
 use crate::engine::lane::{Lane, Program, ROW_LIBRARY, Ref};
 use crate::engine::said::Said;
 use crate::engine::shape::Place;
 use crate::engine::state::Hasher;
 use crate::engine::table;
 use crate::engine::value::Value;
-use crate::policy::gate::Decision;
 use crate::policy::reason::Reason;
 
 impl Holding {
@@ -36,7 +35,9 @@ impl Holding {
             }
             None => Implied::At(None),
         };
-        let standing = gates.standing(said, implied, now_ms, &mut due_ms);
+        let library = row.and_then(|row| row.value(ROW_LIBRARY).as_text());
+        let person = Person { said, library };
+        let standing = gates.standing(person, implied, now_ms, &mut due_ms);
         let stands = standing.is_ok();
         let shut = |reason: Option<Reason>| reason.map_or(u8::MAX, |reason| reason as u8);
         let refusal = standing.err();
@@ -51,34 +52,17 @@ impl Holding {
         let mut hasher = self.namer.hasher();
         hasher.add(b'v', &self.policy.to_le_bytes());
         hasher.add(b's', &standing);
-        if let (Implied::InRecord, Some(gate), Some(said)) = (implied, &gates.consent, said) {
-            hasher.add(b'u', &[u8::from(said.consent_unreadable)]);
-            let now_ns = now_ms.saturating_mul(1_000_000);
-            let mut heard: Vec<[u8; 10]> = Vec::new();
-            let speaking = said.consents.iter().filter(|consent| {
-                consent.purpose == gate.asked.purpose
-                    && consent
-                        .recipient
-                        .is_none_or(|one| one == gate.asked.recipient)
-            });
-            for consent in speaking {
-                let decision = match consent.decision {
-                    Decision::Grant { .. } if consent.at_ns > now_ns => {
-                        // The first whole millisecond that is not before it.
-                        due_ms = due_ms.min(consent.at_ns.saturating_sub(1) / 1_000_000 + 1);
-                        continue;
-                    }
-                    Decision::Grant { written } => 1 + u8::from(written),
-                    Decision::Refusal => 0,
-                };
-                let mut one = [0; 10];
-                one[0] = decision;
-                one[1] = u8::from(consent.recipient.is_some());
-                one[2..].copy_from_slice(&consent.at_ns.to_le_bytes());
-                heard.push(one);
+        if let (Implied::InRecord, Some(_)) = (implied, &gates.consent)
+            && let Some((latest, named, unreadable)) =
+                gates.consent_summary(person, now_ms, &mut due_ms)
+        {
+            hasher.add(b'u', &[u8::from(named), u8::from(unreadable)]);
+            for at_ns in latest {
+                match at_ns {
+                    Some(at_ns) => hasher.add(b'c', &at_ns.to_le_bytes()),
+                    None => hasher.add(b'c', b""),
+                }
             }
-            heard.sort_unstable();
-            hasher.add(b'c', heard.as_flattened());
         }
         let Some(row) = row.filter(|_| program.joined) else {
             return (hasher.end(), due_ms);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Holding;
 use crate::engine::gates::Refusal;
 use crate::engine::lane::Lane;
-use crate::engine::state::{Entry, Outcome, RowKey};
+use crate::engine::state::{Entry, Outcome, RowKey, text};
 use crate::policy::reason::Reason;
 use crate::transport::commands::Commands;
 use crate::transport::continuity::{
@@ -54,6 +54,10 @@ pub(super) struct Marks {
     parts: HashMap<i32, PartitionMark, foldhash::fast::RandomState>,
     /// Rows of the format before, whose outputs have keys of before.
     before: HashSet<(i32, RowKey), foldhash::fast::RandomState>,
+    /// What that format had beside its rows, to be removed with them.
+    before_marks: HashSet<(i32, RowKey), foldhash::fast::RandomState>,
+    /// The batch removes some of them.
+    removed: Vec<(i32, RowKey)>,
     /// What the batch changed, oldest first.
     undo: Vec<(i32, Option<PartitionMark>)>,
 }
@@ -76,6 +80,11 @@ impl Marks {
         self.parts.entry(partition).or_default().again = true;
     }
 
+    /// Takes note of what the format before had beside its rows.
+    pub(super) fn restore_before_mark(&mut self, partition: i32, key: RowKey) {
+        self.before_marks.insert((partition, key));
+    }
+
     /// A row that came later replaces it.
     pub(super) fn forget_before(&mut self, partition: i32, key: RowKey) {
         if !self.before.is_empty() {
@@ -85,9 +94,13 @@ impl Marks {
 
     pub(super) fn merge(&mut self) {
         self.undo.clear();
+        for place in self.removed.drain(..) {
+            self.before_marks.remove(&place);
+        }
     }
 
     pub(super) fn abandon(&mut self) {
+        self.removed.clear();
         while let Some((partition, before)) = self.undo.pop() {
             match before {
                 Some(mark) => self.parts.insert(partition, mark),
@@ -99,6 +112,7 @@ impl Marks {
     pub(super) fn retain(&mut self, kept: impl Fn(i32) -> bool) {
         self.parts.retain(|&partition, _| kept(partition));
         self.before.retain(|(partition, _)| kept(*partition));
+        self.before_marks.retain(|(partition, _)| kept(*partition));
     }
 }
 
@@ -344,11 +358,29 @@ impl Holding {
                 }
             }
         }
+        if !self
+            .marks
+            .parts
+            .get(&partition)
+            .is_some_and(|part| part.last.is_some() && part.own)
+        {
+            // What compaction takes from the source of patrons is known from here on.
+            self.patrons.write_missing(lane, partition, outbox);
+        }
         outbox.push(lane.state, Some(partition), Some(MARK_KEY), |out| {
             out.extend_from_slice(&mark.write(&self.prints));
         });
+        let is_own = mark.policy == lane.policy_version;
+        if is_own {
+            let all = self.marks.before_marks.iter().copied();
+            let of_partition: Vec<_> = all.filter(|(one, _)| *one == partition).collect();
+            for (_, key) in &of_partition {
+                outbox.push_null(lane.state, Some(partition), &text::name(key.0));
+            }
+            self.marks.removed.extend(of_partition);
+        }
         let part = self.marks.change(partition);
-        part.own = mark.policy == lane.policy_version;
+        part.own = is_own;
         part.last = Some(mark);
     }
 

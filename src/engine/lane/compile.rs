@@ -1,10 +1,15 @@
 //! From a policy to a lane: what a name means is looked up here, once.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::{
     Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Lane, MESSAGES_MAX, Masked,
-    Needed, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
+    Needed, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC, Source, Step,
 };
-use crate::engine::gates::{ConsentGate, Gates, Membership, Paper, Retention};
+use crate::engine::gates::{
+    ConsentGate, Gates, Membership, Objections, Paper, Retention, Successors,
+};
 use crate::engine::record::Limits;
 use crate::engine::shape::{Place, Shape, ShapeError};
 use crate::engine::speech::Speech;
@@ -14,15 +19,18 @@ use crate::policy::Policy;
 use crate::policy::catalogue::{Kind, Role, Type};
 use crate::policy::form::Form;
 use crate::policy::gate::Asked;
+use crate::policy::known::KnownNames;
 use crate::policy::mask::{Mask, Need};
 use crate::policy::pseudonym::{Meaning, Pseudonymiser};
 use crate::policy::recipient::{
     Authorisation, FieldRef, OutputField, OutputValue, Projection, Recipient, SubField, Test,
     Topics,
 };
-use crate::policy::term::Term;
 use crate::transport::{OWN, OutputId, OutputPlan, OutputRole};
 
+/// No name that is known has this number.
+const NOBODY: u16 = u16::MAX - 1;
+const COUNTRY: &str = "country";
 const MEMBERSHIP_STATUS: &str = "membership.status";
 const MEMBERSHIP_END: &str = "membership.ends_on";
 
@@ -81,9 +89,13 @@ impl Lane {
             output_bytes_max: options.output_bytes_max,
             dead_letters: OutputId(0),
             state: OutputId(0),
+            patrons: None,
             outputs: Vec::new(),
-            purposes: Vec::new(),
+            names: policy.known_names(),
+            libraries: Successors(Arc::clone(&policy.successor_of)),
+            spared: BTreeSet::new(),
         };
+        lane.spared = spared(policy, &lane.names);
         if let Some(patron) = lane.patron_source()
             && let Some(library) = lane.sources[patron].library
         {
@@ -110,30 +122,24 @@ impl Lane {
                 joined_card: None,
                 key: None,
                 national: recipient.releases_national(&policy.kinds),
-                patron_term: policy.patron_term,
+                policy,
             }
             .compile(key)?;
             lane.sources[source].recipients.push(index);
             lane.recipients.push(program);
         }
         lane.joins = lane.sources.iter().any(|source| source.joins());
+        lane.sources.iter_mut().for_each(list_values);
         lane.settle();
         lane.share_messages();
         lane.share_tests();
         lane.share_answers();
         lane.dead_letters = lane.own_output(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters);
         lane.state = lane.own_output(&format!("{STATE_TOPIC}{name}"), OutputRole::State);
+        if lane.patron_source().is_some() {
+            lane.patrons = Some(lane.own_output(PATRONS_TOPIC, OutputRole::Patrons));
+        }
         Ok(lane)
-    }
-
-    /// The place of a purpose that a recipient asks for.
-    fn purpose(&mut self, name: &str) -> u16 {
-        let known = self.purposes.iter().position(|known| known == name);
-        let place = known.unwrap_or_else(|| {
-            self.purposes.push(name.to_owned());
-            self.purposes.len() - 1
-        });
-        u16::try_from(place).unwrap_or(u16::MAX)
     }
 
     /// Adds an output that is for no recipient.
@@ -308,6 +314,8 @@ fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
         library,
         own_id,
         card: None,
+        country: None,
+        listed: Vec::new(),
         speech,
         checked: Vec::new(),
         tests: Vec::new(),
@@ -328,7 +336,7 @@ struct Compiler<'a> {
     key: Option<PseudonymOf>,
     /// Some national number is released.
     national: bool,
-    patron_term: Term,
+    policy: &'a Policy,
 }
 
 impl Compiler<'_> {
@@ -342,7 +350,7 @@ impl Compiler<'_> {
                 shared: None,
             });
         }
-        let key = self.pseudonym_of(&recipient.key)?;
+        let key = self.output_key(&recipient.key)?;
         self.key = Some(key.clone());
         let route = self.route(&recipient.topics)?;
         let gates = self.gates()?;
@@ -389,16 +397,10 @@ impl Compiler<'_> {
             .as_ref()
             .and_then(|consent| consent.implied_by.as_ref());
         let implied_by = implied_by.map(|field| self.field(field)).transpose()?;
-        let purpose = self.lane.purpose(&recipient.purpose);
-        let place = u16::try_from(self.lane.recipients.len()).unwrap_or(u16::MAX);
-        let consent = recipient.consent.as_ref().map(|consent| ConsentGate {
-            asked: Asked {
-                purpose: self.lane.purpose(&consent.purpose),
-                recipient: place,
-                explicit: consent.explicit,
-            },
-            implied_by,
-        });
+        let consent = recipient
+            .consent
+            .as_ref()
+            .map(|_| ConsentGate { implied_by });
         let mut stages = Vec::with_capacity(recipient.stages.len());
         for stage in &recipient.stages {
             stages.push(self.single(stage)?);
@@ -423,8 +425,9 @@ impl Compiler<'_> {
         let retention = &recipient.retention;
         let ends_on = self.patron_field(MEMBERSHIP_END);
         Ok(Gates {
-            purpose,
-            marketing: recipient.marketing,
+            asked: self.asked(),
+            objections: self.objections(),
+            libraries: self.lane.libraries.clone(),
             agreement: recipient
                 .agreement
                 .as_ref()
@@ -438,7 +441,7 @@ impl Compiler<'_> {
             stages,
             loan_history,
             membership: self.membership()?,
-            patron_term: self.patron_term,
+            patron_term: self.policy.patron_term,
             retention: Retention {
                 term: retention.term,
                 from: self.field(&retention.from)?,
@@ -449,9 +452,36 @@ impl Compiler<'_> {
         })
     }
 
+    fn asked(&self) -> Asked {
+        let recipient = self.recipient;
+        let names = &self.lane.names;
+        let gate = recipient.consent.as_ref();
+        Asked {
+            purpose: place(
+                &names.purposes,
+                gate.map_or(&recipient.purpose, |gate| &gate.purpose),
+            ),
+            recipient: place(&names.recipients, &recipient.name),
+            explicit: gate.is_some_and(|gate| gate.explicit),
+        }
+    }
+
+    fn objections(&self) -> Objections {
+        let recipient = self.recipient;
+        let purpose = &recipient.purpose;
+        let special = recipient.yields_to_objections();
+        Objections {
+            purpose: place(&self.lane.names.purposes, purpose),
+            marketing: recipient.marketing,
+            special,
+            refusal: (special || recipient.marketing) && !self.policy.asks_consent_for(purpose),
+        }
+    }
+
     /// Status and end of the patron's membership. That they are malformed does
     /// not make a record so: they are no recipient's fields.
     fn membership(&mut self) -> Result<Membership, CompileError> {
+        let outlives = self.recipient.outlives_membership.is_some();
         let mut wanted = |path: &str| {
             let field = self.patron_field(path);
             let kind = self.kind(field.joined).and_then(|kind| kind.field(path));
@@ -462,7 +492,10 @@ impl Compiler<'_> {
         };
         Ok(Membership {
             status: wanted(MEMBERSHIP_STATUS)?,
-            ends_on: wanted(MEMBERSHIP_END)?,
+            ends_on: match outlives {
+                true => None,
+                false => wanted(MEMBERSHIP_END)?,
+            },
         })
     }
 
@@ -704,8 +737,22 @@ impl Compiler<'_> {
             card: self.catalogue_type(field)? == Type::CardNumber,
             value: self.single(field)?,
             library: self.library(of_patron && !self.is_patron_source())?,
+            patron_id: None,
             message: None,
         })
+    }
+
+    /// What an output key is made of: no two patrons have one in common.
+    fn output_key(&mut self, field: &FieldRef) -> Result<PseudonymOf, CompileError> {
+        let mut key = self.pseudonym_of(field)?;
+        if field.path != "patron_id" {
+            let own = |slot| Ref {
+                joined: false,
+                place: Place::Slot(slot),
+            };
+            key.patron_id = self.lane.sources[self.source].patron_id.map(own);
+        }
+        Ok(key)
     }
 
     /// A field of the record's patron, from the table or from the record.
@@ -837,6 +884,23 @@ impl Compiler<'_> {
     }
 }
 
+/// The place of a name among those that are known.
+fn place(known: &[String], name: &str) -> u16 {
+    let place = known.iter().position(|one| one == name);
+    place
+        .and_then(|place| u16::try_from(place).ok())
+        .unwrap_or(NOBODY)
+}
+
+/// The purposes of recipients that no objection for special circumstances stops.
+fn spared(policy: &Policy, names: &KnownNames) -> BTreeSet<u16> {
+    let recipients = policy.recipients.iter();
+    recipients
+        .filter(|one| !one.yields_to_objections())
+        .map(|one| place(&names.purposes, &one.purpose))
+        .collect()
+}
+
 /// Puts neighbours together that are copied.
 fn runs(steps: &[Step]) -> Vec<Run> {
     let mut runs = Vec::new();
@@ -883,6 +947,24 @@ fn checked(source: &mut Source, path: &str, form: Form) -> Result<Place, ShapeEr
 
 fn in_list(path: &str) -> bool {
     path.contains("[]")
+}
+
+/// Notes which wanted fields have a list of values, and whether the country is
+/// wanted. What gates read themselves says more than a list.
+fn list_values(source: &mut Source) {
+    if source.kind.role == Role::Gate {
+        return;
+    }
+    for field in &source.kind.fields {
+        let Some(Place::Slot(slot)) = source.shape.place(&field.path) else {
+            continue;
+        };
+        match source.library {
+            Some(library) if field.path == COUNTRY => source.country = Some((slot, library)),
+            _ if field.values.is_empty() => {}
+            _ => source.listed.push((slot, field.values.clone())),
+        }
+    }
 }
 
 fn card_fact_of(source: &mut Source) -> Option<CardFact> {

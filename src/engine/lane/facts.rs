@@ -1,11 +1,13 @@
 //! What a program sees when it decides.
 
-use super::{Lane, Program, Ref, Source};
+use super::{Lane, Program, ROW_LIBRARY, Ref, Source};
+use crate::engine::gates::Person;
 use crate::engine::record::Reading;
 use crate::engine::said::Said;
 use crate::engine::shape::Place;
 use crate::engine::table::Row;
 use crate::engine::value::{State, Value};
+use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
 
 /// The record and its patron, as a program sees them.
@@ -54,6 +56,27 @@ impl<'a> Facts<'a> {
             dropped: program.joined_card,
             ..*self
         })
+    }
+
+    /// The record's patron, as gates ask about it.
+    #[inline]
+    #[must_use]
+    pub fn person(&self, program: &Program) -> Person<'a> {
+        Person {
+            said: self.said,
+            library: self.said.and_then(|_| self.patrons_library(program)),
+        }
+    }
+
+    /// The library of the record's patron.
+    #[inline(never)]
+    fn patrons_library(&self, program: &Program) -> Option<&'a str> {
+        if let Some(row) = self.row {
+            return row.value(ROW_LIBRARY).as_text();
+        }
+        let source = self.lane.sources.get(program.source)?;
+        let own = source.library.filter(|_| source.kind.role == Role::Patron);
+        own.and_then(|slot| self.record.text(slot))
     }
 
     /// Whether a field is true.

@@ -45,6 +45,8 @@ impl<'a> Known<'a> {
 pub(super) const ERASED: u8 = 1;
 pub(super) const UNREADABLE: u8 = 2;
 pub(super) const WIDE: u8 = 4;
+/// Nothing was known of the patron when it was erased.
+pub(super) const UNMATCHED: u8 = 8;
 pub(super) const OFFSET_BYTES: usize = 9;
 /// Where the number stands that says where the text begins.
 pub(super) const TEXT_AT: usize = 1 + OFFSET_BYTES;
@@ -65,6 +67,18 @@ impl Row {
         Draft::default().note(ERASED, patron_id, offset)
     }
 
+    /// Notes that somebody was erased of whom nothing is known.
+    #[must_use]
+    pub fn erased_unmatched(patron_id: &str, offset: i64) -> Row {
+        Draft::default().note(ERASED | UNMATCHED, patron_id, offset)
+    }
+
+    /// Whether something was known of the patron, before it was erased too.
+    #[must_use]
+    pub fn is_matched(&self) -> bool {
+        self.flags() & UNMATCHED == 0
+    }
+
     /// Notes that a patron's last record was refused whole.
     #[must_use]
     pub fn unreadable(patron_id: &str, offset: i64) -> Row {
@@ -75,7 +89,7 @@ impl Row {
     #[inline]
     #[must_use]
     pub fn known(&self) -> Known<'_> {
-        match self.flags() & !WIDE {
+        match self.flags() & !(WIDE | UNMATCHED) {
             0 => Known::Patron(self),
             ERASED => Known::Erased,
             _ => Known::Unreadable,

@@ -72,6 +72,8 @@ const PAPER_AFTERS: &[(&str, PaperAfter)] =
 
 const ROLES: &[(&str, bool)] = &[("processor", true), ("controller", false)];
 
+const OBJECTIONS: &[(&str, ())] = &[("stop", ())];
+
 /// Reads one recipient, with stand-ins where a part is mistaken.
 pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
     name(table, stem);
@@ -118,6 +120,19 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         retention: retention(table, &paths),
         loan_history: loan_history(table, &paths),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
+        stops_on_objection: table
+            .choice(
+                "objections",
+                OBJECTIONS,
+                "whether objections stop it whatever its legal basis",
+            )
+            .is_some(),
+        outlives_membership: table
+            .text(
+                "outlives_membership",
+                "why data of a patron is released after the membership's term",
+            )
+            .map(|at| at.value),
         pseudonymised: table.switch(
             "pseudonymised",
             false,

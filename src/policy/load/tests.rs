@@ -988,6 +988,111 @@ fn settings_are_read() {
     assert!(!format!("{daemon:?}").contains("SASL_SSL"));
 }
 
+/// What consents and objections may name, and what they count for, are part of the
+/// policy: also what a recipient that is switched off is called.
+#[test]
+fn what_consents_and_objections_name_is_part_of_the_policy() {
+    let version = |zeef: &str, changes: &[(&str, &str, &str)]| {
+        let folder = Folder::new();
+        folder.write("zeef.toml", zeef);
+        for (file, old, new) in changes {
+            folder.change(file, old, new);
+        }
+        folder.load().policy
+    };
+    let shipped = version("", &[]);
+    let names = shipped.known_names();
+    assert!(names.purposes.contains(&"interlibrary-loan".to_owned()));
+    assert!(names.recipients.contains(&"ill-library-contact".to_owned()));
+    assert!(shipped.asks_consent_for("online-library"));
+    assert!(!shipped.asks_consent_for("statistics"));
+    let yields =
+        |policy: &Policy, name: &str| policy.recipient(name).unwrap().yields_to_objections();
+    assert!(yields(&shipped, "statistics") && !yields(&shipped, "service-message"));
+    let others = version("[purposes]\nothers = [\"reading-club\"]", &[]);
+    assert!(
+        others
+            .known_names()
+            .purposes
+            .contains(&"reading-club".to_owned())
+    );
+    let successor = "[libraries]\nsuccessor_of = { \"NL-New\" = [\"NL-Old\"] }";
+    let successor = version(successor, &[]);
+    assert_eq!(successor.successor_of["NL-New"], ["NL-Old"]);
+    let purpose = "purpose      = \"interlibrary-loan\"";
+    let off = (
+        "recipients/ill-library-contact.toml",
+        purpose,
+        "purpose = \"another\"",
+    );
+    let off = version("", &[off]);
+    let basis = "legal_basis  = \"contract\"";
+    let stops = "legal_basis  = \"contract\"\nobjections = \"stop\"";
+    let stops = version("", &[("recipients/service-message.toml", basis, stops)]);
+    assert!(yields(&stops, "service-message"));
+    let outlives = "outlives_membership = \"a claim does not end with the membership\"";
+    let ends = version("", &[("recipients/deurwaarder.toml", outlives, "")]);
+    for other in [&others, &successor, &off, &stops, &ends] {
+        assert_ne!(other.version, shipped.version);
+    }
+}
+
+#[test]
+fn what_consents_and_objections_name_has_its_form() {
+    let folder = Folder::new();
+    folder.write(
+        "zeef.toml",
+        "[purposes]\nothers = [\"Reading club\"]\n[libraries]\n\
+         successor_of = { \"New\" = [\"NL-Old\", \"old\"], \"NL-X\" = \"NL-Y\" }\nother = 1\n",
+    );
+    folder.change(
+        "recipients/statistics.toml",
+        "\"public_task\"",
+        "\"public_task\"\nobjections = \"go on\"",
+    );
+    let told = folder.told().join("\n");
+    for part in [
+        "zeef.toml:2: the purpose \"Reading club\"",
+        "zeef.toml:4: library \"New\"",
+        "zeef.toml:4: library \"old\"",
+        "zeef.toml:4: `NL-X` is",
+        "zeef.toml:5: unknown key `other`",
+        "recipients/statistics.toml:",
+        "stop",
+    ] {
+        assert!(told.contains(part), "no {part} in\n{told}");
+    }
+}
+
+#[test]
+fn the_partitioner_is_a_known_one() {
+    use crate::policy::settings::Partitioner::{self, Crc32, Fnv1a, Murmur2};
+    let folder = Folder::new();
+    assert_eq!(folder.load().daemon.kafka.partitioner, Murmur2);
+    let all: [(&str, Partitioner); 7] = [
+        ("murmur2", Murmur2),
+        ("crc32", Crc32),
+        ("fnv1a", Fnv1a),
+        ("murmur2_random", Murmur2),
+        ("consistent", Crc32),
+        ("consistent_random", Crc32),
+        ("fnv1a_random", Fnv1a),
+    ];
+    for (word, want) in all {
+        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        let found = folder.load().daemon.kafka.partitioner;
+        assert_eq!(found, want, "{word}");
+        assert!(all.iter().any(|(word, _)| *word == found.as_str()));
+    }
+    // Where it is by chance nothing can be compared.
+    for word in ["random", "murmur3", ""] {
+        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        let told = folder.told();
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0].contains("partitioner"), "{told:#?}");
+    }
+}
+
 #[test]
 fn mistakes_of_all_files_are_told_in_one_go() {
     let folder = Folder::new();

@@ -104,7 +104,7 @@ fn null(payload: Payload<'_>) -> Option<bool> {
     match payload {
         Payload::Null => Some(true),
         Payload::Bytes(_) => Some(false),
-        Payload::Refused(_) => None,
+        Payload::Refused(_) | Payload::Unread(..) => None,
     }
 }
 

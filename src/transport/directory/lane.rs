@@ -11,8 +11,8 @@ use super::source::{Again, Source};
 use super::{Directory, DirectorySettings, PARTITION, each_row, stop};
 use crate::transport::continuity::{Finding, Mark, Position, Trail};
 use crate::transport::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Outbox, Output, OutputId, Polled,
-    Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output, OutputId,
+    Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long a wait goes on before it looks again.
@@ -117,6 +117,7 @@ impl DirectoryTransport {
         let sources = self.sources.iter_mut().filter(|source| which(source));
         for source in sources {
             source.look()?;
+            source.times = self.directory.note_end(&source.topic, source.end)?;
         }
         Ok(())
     }
@@ -164,6 +165,7 @@ impl DirectoryTransport {
     ) -> Result<Rebuilt, Fault> {
         let mut reader = self.directory.reader(&source.topic, 0);
         reader.open().map_err(stop)?;
+        let times = self.directory.times(&source.topic);
         loop {
             if self.stop.asked() {
                 return Ok(Rebuilt::Interrupted);
@@ -173,7 +175,9 @@ impl DirectoryTransport {
                 take(input);
                 Flow::More
             };
-            let handed = source.handing().hand_over(&reader, &found, &mut more);
+            let handed = source
+                .handing()
+                .hand_over((&reader, &times), &found, &mut more);
             if handed.is_none() {
                 return Ok(Rebuilt::Done);
             }
@@ -189,7 +193,8 @@ impl DirectoryTransport {
             let text = "records are read again of sources, in the one partition of a directory";
             return Err(Fault::Stop(text.to_owned()));
         };
-        known.again(self.directory.reader(&known.topic, 0))
+        let times = self.directory.times(&known.topic);
+        known.again(self.directory.reader(&known.topic, 0), times)
     }
 
     /// Hands out what is known to be there, gates first.
@@ -313,6 +318,11 @@ impl Transport for DirectoryTransport {
         };
         let (mut reader, end) = self.directory.store().open_state(topic)?;
         each_row(&mut reader, end, output, &|| !self.stop.asked(), take)
+    }
+
+    /// There is one partition of each source, or keys were not spread.
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        Ok(Vec::new())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {

@@ -91,6 +91,11 @@ impl Layout {
         self.own.join("journal.new")
     }
 
+    /// How far the sources went in each run.
+    pub(super) fn runs(&self) -> PathBuf {
+        self.own.join("runs")
+    }
+
     /// Where acceptances of findings lie, a file for each.
     pub(super) fn accepted(&self) -> PathBuf {
         self.own.join("accepted")

@@ -28,14 +28,14 @@ impl<'a> Line<'a> {
     /// wherever it stands.
     pub(super) fn read(bytes: &'a [u8], gate: bool) -> Self {
         let line = match simdutf8::basic::from_utf8(bytes) {
-            Err(_) => Self::refused(Reason::NotUtf8, leading_key(bytes)),
+            Err(_) => Self::unread(Reason::NotUtf8, leading_key(bytes), bytes),
             Ok(text) => match members::read(text, ["key", "value"]) {
-                Some(members) => Self::from_members(members),
-                None => Self::refused(Reason::NotAMessage, leading_key(bytes)),
+                Some(members) => Self::from_members(members, bytes),
+                None => Self::unread(Reason::NotAMessage, leading_key(bytes), bytes),
             },
         };
         match line.payload {
-            Payload::Refused(_) if gate => line.with_all_keys(bytes),
+            Payload::Refused(_) | Payload::Unread(..) if gate => line.with_all_keys(bytes),
             _ => line,
         }
     }
@@ -58,15 +58,24 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn from_members(members: Members<'a, 2>) -> Self {
+    /// The same, where the bytes are at hand.
+    fn unread(reason: Reason, key: Option<Cow<'a, str>>, bytes: &'a [u8]) -> Self {
+        Self {
+            key,
+            payload: Payload::Unread(reason, bytes),
+            others: Vec::new(),
+        }
+    }
+
+    fn from_members(members: Members<'a, 2>, bytes: &'a [u8]) -> Self {
         let [key, value] = members.found;
         let key = match key.map(|raw| text_of(raw.get())) {
-            Some(Text::Unreadable) => return Self::refused(Reason::NotAMessage, None),
+            Some(Text::Unreadable) => return Self::unread(Reason::NotAMessage, None, bytes),
             Some(Text::Is(key)) => Some(key),
             Some(Text::None) | None => None,
         };
         let Some(value) = value.filter(|_| !members.twins) else {
-            return Self::refused(Reason::NotAMessage, key);
+            return Self::unread(Reason::NotAMessage, key, bytes);
         };
         let payload = match value.get() {
             "null" => Payload::Null,
@@ -149,7 +158,7 @@ mod tests {
         let found = match line.payload {
             Payload::Null => "null".to_owned(),
             Payload::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            Payload::Refused(reason) => format!("refused: {reason}"),
+            Payload::Refused(reason) | Payload::Unread(reason, _) => format!("refused: {reason}"),
         };
         assert_eq!((line.key.as_deref(), found.as_str()), (key, payload));
     }

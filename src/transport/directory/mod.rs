@@ -9,6 +9,7 @@
 //!                             sources, keys in use, and a seal
 //! DIR/.zeef/accepted/CODE     a finding that an operator accepted
 //! DIR/.zeef/commands.ndjson   what operators ask of lanes, a line for each
+//! DIR/.zeef/runs              how far the sources went in each run
 //! DIR/.zeef/journal           a commit that is being made
 //! DIR/.zeef/lock              held while a process works here
 //! ```
@@ -66,6 +67,7 @@ mod layout;
 mod line;
 mod output;
 mod reader;
+mod runs;
 mod source;
 mod store;
 mod upgrade;
@@ -74,7 +76,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -83,6 +85,7 @@ use disk::{Disk, Failure, Mode, RealDisk, make_folder, open_file};
 use layout::Layout;
 use line::Line;
 use reader::{Found, Reader};
+use runs::{Runs, Times};
 use store::Store;
 
 pub use compact::Compacted;
@@ -148,6 +151,7 @@ struct Shared {
     settings: Arc<DirectorySettings>,
     layout: Layout,
     store: Mutex<Store>,
+    runs: Mutex<Runs>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -161,10 +165,28 @@ impl Directory {
     /// it, [`Fault::Stop`] where it is no input directory, cannot be written,
     /// or something in it is damaged.
     pub fn open(settings: DirectorySettings) -> Result<Self, Fault> {
-        Self::open_on(settings, Box::new(RealDisk))
+        Self::open_at(settings, now_ms())
     }
 
+    /// The same at a time of day, in milliseconds since 1970: that of the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_at(settings: DirectorySettings, now_ms: i64) -> Result<Self, Fault> {
+        Self::open_with(settings, Box::new(RealDisk), now_ms)
+    }
+
+    #[cfg(test)]
     fn open_on(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
+        Self::open_with(settings, disk, now_ms())
+    }
+
+    fn open_with(
+        settings: DirectorySettings,
+        disk: Box<dyn Disk>,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
         let layout = Layout::new(&settings.root, settings.group_read);
         if !layout.input.is_dir() {
             let input = layout.input.display();
@@ -179,10 +201,12 @@ impl Directory {
         let lock = lock(&layout.lock(), &settings.root)?;
         let store = Store::open(Arc::clone(&settings), layout.clone(), disk)?;
         let store = Mutex::new(store);
+        let runs = Runs::open(&layout.runs(), now_ms, settings.follow).map_err(stop)?;
         Ok(Self(Arc::new(Shared {
             settings,
             layout,
             store,
+            runs: Mutex::new(runs),
             _lock: lock,
         })))
     }
@@ -364,7 +388,7 @@ impl Directory {
     /// Makes the folder of each owner.
     fn make_folders(&self, plan: &LanePlan) -> Result<(), Fault> {
         let layout = &self.0.layout;
-        for output in plan.outputs.iter().filter(|output| !output.is_state()) {
+        for output in plan.outputs.iter().filter(|output| !output.is_restored()) {
             let folder = layout.output.join(&output.owner);
             make_folder(&folder, layout.folder_mode(false)).map_err(self::stop)?;
         }
@@ -389,6 +413,20 @@ impl Directory {
     fn reader(&self, topic: &str, offset: u64) -> Reader {
         let path = self.0.layout.source(topic);
         Reader::new(path, self.0.settings.line_bytes_max, offset)
+    }
+
+    /// Notes that a source goes as far as `end`, before a line of it is handed out;
+    /// says when its lines came.
+    fn note_end(&self, topic: &str, end: u64) -> Result<Times, Fault> {
+        let now_ms = now_ms();
+        let mut runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.note(topic, end, now_ms).map_err(stop)
+    }
+
+    /// When the lines of a source came.
+    fn times(&self, topic: &str) -> Times {
+        let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.times(topic)
     }
 
     /// The store. A lane that panicked while it had it may have left a commit
@@ -484,7 +522,7 @@ fn each_row(
         let value = match row.payload {
             Payload::Null => None,
             Payload::Bytes(value) => Some(value),
-            Payload::Refused(_) => return Err(damaged(reader.path())),
+            Payload::Refused(_) | Payload::Unread(..) => return Err(damaged(reader.path())),
         };
         let key = row.key.ok_or_else(|| damaged(reader.path()))?;
         take(Output {
@@ -520,6 +558,12 @@ fn check_name(name: &str) -> Result<(), Fault> {
         "topic {name:?} cannot be a file: expected letters, digits, dots, underscores and hyphens, and no dot first"
     )))
 }
+
+/// The time of day in milliseconds since 1970.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 fn stop(failure: Failure) -> Fault {
     Fault::Stop(failure.to_string())
 }

@@ -24,7 +24,7 @@ struct OutputFile {
 pub(super) struct Written<'a> {
     /// `OWNER/TOPIC` of an output, `TOPIC` of a state.
     pub(super) name: &'a str,
-    /// It is the lane's own state, and no output.
+    /// It is zeef's own, and no output.
     pub(super) state: bool,
     pub(super) lines: &'a [u8],
     /// Something is taken back by one of the lines.
@@ -38,7 +38,7 @@ impl Outputs {
             places: Vec::with_capacity(plan.outputs.len()),
         };
         for output in &plan.outputs {
-            let place = outputs.place_of(name_of(output), output.is_state());
+            let place = outputs.place_of(name_of(output), output.is_restored());
             outputs.places.push(place);
         }
         outputs
@@ -92,7 +92,7 @@ impl Outputs {
         })
     }
 
-    /// The topic of a state output.
+    /// The topic of an output that is read back.
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let place = self.places.get(usize::from(output.0))?;
         let file = self.files.get(*place).filter(|file| file.state)?;
@@ -109,7 +109,7 @@ impl Outputs {
 
 /// Returns the name of an output's file.
 pub(super) fn name_of(output: &OutputPlan) -> String {
-    match output.is_state() {
+    match output.is_restored() {
         true => output.topic.clone(),
         false => format!("{}/{}", output.owner, output.topic),
     }

@@ -8,6 +8,7 @@ use super::disk::Failure;
 use super::layout::length_of;
 use super::line::Line;
 use super::reader::{Found, Reader};
+use super::runs::Times;
 use super::{PARTITION, stop};
 use crate::policy::reason::Reason;
 use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
@@ -24,7 +25,9 @@ pub(super) struct Source {
     reader: Reader,
     prints: Fingerprinter,
     /// So far it is read, as it was found; what is appended later waits.
-    end: u64,
+    pub(super) end: u64,
+    /// When its lines came.
+    pub(super) times: Times,
     /// No whole line is left before `end`.
     pub(super) done: bool,
 }
@@ -51,6 +54,7 @@ impl Source {
             reader,
             prints,
             end: 0,
+            times: Times::default(),
             done: false,
         }
     }
@@ -140,7 +144,7 @@ impl Source {
     ///
     /// [`Fault::Stop`] where it is shorter than it was: a line that is gone with
     /// it must not pass for one that is no longer there.
-    pub(super) fn again(&self, mut reader: Reader) -> Result<Again, Fault> {
+    pub(super) fn again(&self, mut reader: Reader, times: Times) -> Result<Again, Fault> {
         let end = length_of(self.path()).map_err(stop)?;
         if end < self.bytes_committed() {
             return Err(self.replaced(&format!("{end} bytes long")));
@@ -150,6 +154,7 @@ impl Source {
             reader,
             end,
             handing: self.handing(),
+            times,
         })
     }
 
@@ -164,7 +169,9 @@ impl Source {
         if let Found::Line { offset, .. } | Found::TooLong { offset, .. } = &found {
             pass(&mut self.trail, *offset, &self.reader, &self.prints);
         }
-        let flow = self.handing().hand_over(&self.reader, &found, take);
+        let flow = self
+            .handing()
+            .hand_over((&self.reader, &self.times), &found, take);
         Ok(flow.unwrap_or(Flow::Full))
     }
 
@@ -204,6 +211,7 @@ pub(super) struct Again {
     reader: Reader,
     end: u64,
     handing: Handing,
+    times: Times,
 }
 
 impl Again {
@@ -221,7 +229,9 @@ impl Again {
             take(Some(input));
             Flow::More
         };
-        let handed = self.handing.hand_over(&self.reader, &found, &mut given);
+        let handed = self
+            .handing
+            .hand_over((&self.reader, &self.times), &found, &mut given);
         if handed.is_none() {
             take(None);
         }
@@ -246,7 +256,7 @@ impl Handing {
     /// offset at which its key stands.
     pub(super) fn hand_over(
         self,
-        reader: &Reader,
+        (reader, times): (&Reader, &Times),
         found: &Found,
         take: &mut dyn FnMut(Input<'_>) -> Flow,
     ) -> Option<Flow> {
@@ -258,13 +268,14 @@ impl Handing {
                 (*offset, Line::refused(Reason::TooLarge, key))
             }
         };
+        let appended = Some(times.of(offset));
         let offset = self.start.saturating_add(offset_of(offset));
         let mut flow = take(Input {
             source: self.source,
             partition: PARTITION,
             offset,
             timestamp_ms: None,
-            by_broker: false,
+            appended,
             key: line.key.as_deref().map(str::as_bytes),
             payload: line.payload,
         });
@@ -274,7 +285,7 @@ impl Handing {
                 partition: PARTITION,
                 offset: offset.saturating_add(offset_of(*at as u64)),
                 timestamp_ms: None,
-                by_broker: false,
+                appended,
                 key: Some(key.as_bytes()),
                 payload: line.payload,
             });

@@ -159,7 +159,7 @@ fn show(input: &Input<'_>) -> String {
     let value = match input.payload {
         Payload::Null => "null".to_owned(),
         Payload::Bytes(bytes) => text(bytes),
-        Payload::Refused(reason) => format!("! {reason}"),
+        Payload::Refused(reason) | Payload::Unread(reason, _) => format!("! {reason}"),
     };
     let source = if input.source == PATRON {
         "patron"
@@ -190,7 +190,9 @@ fn copy(input: &Input<'_>, outbox: &mut Outbox) {
                 push(ODD, input.key, value);
             }
         }
-        Payload::Refused(_) => push(DEAD, None, input.offset.to_string().as_bytes()),
+        Payload::Refused(_) | Payload::Unread(..) => {
+            push(DEAD, None, input.offset.to_string().as_bytes())
+        }
         Payload::Null => outbox.push_null(ALL, None, input.key.unwrap_or_default()),
     }
 }

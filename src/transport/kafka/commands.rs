@@ -3,7 +3,7 @@
 use super::publish::{PublishError, Publisher};
 use super::settings::KafkaSettings;
 use super::topics::TopicError;
-use super::whole::read_offsets;
+use super::whole::read_placed;
 use crate::transport::commands::{COMMANDS_TOPIC, CommandError, CommandText, Commands};
 
 /// How the keys of commands begin; other rows of the topic are none.
@@ -35,7 +35,7 @@ pub fn read(settings: &KafkaSettings) -> Result<Commands, CommandsError> {
     let topic = || settings.topic(COMMANDS_TOPIC);
     let mut commands = Commands::default();
     let mut unreadable = None;
-    let found = read_offsets(settings, COMMANDS_TOPIC, &mut |offset, message| {
+    let found = read_placed(settings, COMMANDS_TOPIC, &mut |offset, message| {
         let is_command = message
             .key
             .is_some_and(|key| key.starts_with(KEY.as_bytes()));

@@ -16,7 +16,9 @@ use super::fault;
 use super::log::Logged;
 use super::marks::MarkNumber;
 use super::member::{Bell, Event, Member};
+use super::misplaced::{Found, Watch};
 use super::partition::{Part, Passed, Place};
+use super::partitioner::Placement;
 use super::settings::KafkaSettings;
 use crate::transport::continuity::{Fingerprinter, Kept, Trail};
 use crate::transport::{Fault, Flow, Input, Lag, LanePlan, LateGate, SourceId, Stop};
@@ -46,6 +48,9 @@ pub(super) struct Source {
     pub joined: bool,
     /// How many partitions it had when the transport was opened.
     pub partitions: i32,
+    /// Where its keys belong; `None` where they are no patron ids, or there is
+    /// one partition only.
+    pub placement: Option<Placement>,
 }
 
 impl Source {
@@ -105,6 +110,9 @@ pub(super) struct Intake {
     received: u64,
     /// A source was reported missing; to be looked into.
     pub doubted: bool,
+    /// Misplaced records that were handed out, not yet looked into.
+    pub found: Vec<Found>,
+    pub watch: Watch,
     until_end: bool,
     stop: Stop,
 }
@@ -148,6 +156,8 @@ impl Intake {
             unanswered: None,
             received: 0,
             doubted: false,
+            found: Vec::new(),
+            watch: Watch::default(),
             until_end: settings.until_end,
             stop,
         })
@@ -356,8 +366,13 @@ impl Intake {
             let Some(part) = self.parts.get_mut(index) else {
                 continue;
             };
-            let (count, flow) = part.hand_out(CHUNK, self.consumer.context(), take)?;
+            let member = self.consumer.context();
+            let (count, flow) = part.hand_out(CHUNK, member, &mut self.found, take)?;
             handed += count;
+            if count > 0 {
+                let source = part.place.0;
+                self.watch.compared(source, part.newly_compared(count));
+            }
             if flow == Flow::Full {
                 return Ok((handed, Flow::Full));
             }
@@ -715,11 +730,18 @@ pub(super) fn check_count(source: &Source, partitions: i32) -> Result<(), Fault>
     Err(added(source, source.partitions, partitions))
 }
 
-/// Says that a source has more partitions than it had.
+/// Stops, as a source has more partitions than it had.
 pub(super) fn added(source: &Source, had: i32, has: i32) -> Fault {
-    Fault::Stop(format!(
-        "topic `{}` has {has} partitions, had {had}: stop all workers, then start with `run \
-         --accept-partitions`",
-        source.topic
-    ))
+    Fault::Stop(widened(&source.topic, has, had))
+}
+
+/// Says that partitions were added to a source, and what is the way on.
+#[must_use]
+pub fn widened(topic: &str, partitions: i32, before: i32) -> String {
+    format!(
+        "topic `{topic}` has {partitions} partitions, had {before}: one patron's records would lie \
+         in two of them, and what was refused or objected to would not count in the other one. \
+         Have the sources written anew, to topics with as many partitions as are wanted, and run \
+         `zeef lanes apply --repartition`"
+    )
 }

@@ -123,9 +123,6 @@ impl KafkaTransport {
     /// Stops where sources had fewer partitions when the group's offsets were
     /// written: one patron's records may lie in two of them.
     fn check_added(&self) -> Result<(), Fault> {
-        if self.settings.accept_partitions {
-            return Ok(());
-        }
         for (place, found) in &self.marks.committed {
             let (Some(mark), Some(source)) = (found.mark, self.intake.source(place.0)) else {
                 continue;
@@ -162,9 +159,8 @@ impl KafkaTransport {
         let marks: Vec<MarkNumber> = committed.values().filter_map(|found| found.mark).collect();
         if let Some(oldest_ms) = marks.iter().map(|mark| mark.born_ms).min() {
             let is_first_start = now_ms().saturating_sub(oldest_ms) < FIRST_START_MS;
-            let is_added = marks.iter().any(|mark| mark.partitions <= partition);
             let detail = "the group has offsets of other partitions, and none of this one";
-            return Ok(match is_first_start || is_added {
+            return Ok(match is_first_start {
                 true => Vec::new(),
                 false => vec![finding(detail.to_owned())],
             });
@@ -540,7 +536,8 @@ impl KafkaTransport {
         let mut found = None;
         let mut take = |input: Input<'_>| {
             if input.key == Some(MARK_KEY) {
-                found = input.timestamp_ms.filter(|_| input.by_broker);
+                let by_broker = input.appended.filter(|appended| appended.exact);
+                found = by_broker.map(|appended| appended.ms);
             }
         };
         let (observer, stable) = (

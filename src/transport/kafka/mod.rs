@@ -11,12 +11,15 @@ pub mod forget;
 mod log;
 mod marks;
 mod member;
+mod misplaced;
 pub mod newest;
 mod partition;
 pub mod partitioner;
 mod producer;
 pub mod publish;
 mod reader;
+pub mod repair;
+pub mod repaired;
 mod settings;
 mod stale;
 mod start;
@@ -34,6 +37,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+pub use consumer::widened;
 pub use settings::{FIXED, KafkaSettings};
 pub use sweep::SWEEP_KEY;
 
@@ -42,16 +46,20 @@ use ends::Ends;
 use log::Logged;
 use marks::Marks;
 use member::Event;
+use misplaced::{Found as FoundMisplaced, compare};
 use partition::Place;
+use partitioner::Placement;
 use producer::Outlet;
 use reader::{Reader, Wanted};
+use repaired::Repaired;
 use start::edges;
 use sweep::Spot;
+use topics::TopicError;
 
 use super::continuity::{Finding, Fingerprinter, Mark, Position};
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, LateGate, Outbox, Output, OutputId,
-    Payload, Polled, Rebuilt, SourceId, Stop, Transport,
+    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, LateGate, Misplaced, Outbox, Output,
+    OutputId, Payload, Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// How long the first contact may take before the transport is given up.
@@ -107,6 +115,8 @@ pub struct KafkaTransport {
     forgotten: Vec<i64>,
     /// When it was last looked at what is to be swept.
     tidied: Option<Instant>,
+    /// Misplaced records that were repaired, as far as that was asked.
+    repaired: Repaired,
     settings: KafkaSettings,
     group: String,
     stop: Stop,
@@ -167,6 +177,7 @@ impl KafkaTransport {
             prints: plan.prints,
             forgotten: plan.forgotten.clone(),
             tidied: None,
+            repaired: Repaired::default(),
             group: settings.group(&plan.name),
             settings,
             stop,
@@ -358,6 +369,25 @@ impl KafkaTransport {
         self.with_reader(|reader, go_on| reader.read(&observer, &stable, topic, place, go_on, take))
     }
 
+    /// Where the keys of a source belong.
+    fn placement(&self, source: SourceId) -> Option<Placement> {
+        self.intake.source(source)?.placement
+    }
+
+    /// Takes out what is known to be repaired.
+    fn drop_repaired(&self, found: &mut Vec<FoundMisplaced>) {
+        found.retain(|one| {
+            let topic = self.intake.source(one.place.0).map(|source| &*source.topic);
+            let topic = topic.and_then(|topic| topic.strip_prefix(&*self.settings.topic_prefix));
+            let place = (
+                topic.unwrap_or_default().to_owned(),
+                one.place.1,
+                one.offset,
+            );
+            !self.repaired.contains(&place, one.timestamp_ms)
+        });
+    }
+
     /// The wanted records by partition.
     fn wanted<'w>(&self, wanted: &'w [Coordinates]) -> Result<Vec<Wanted<'w>>, Fault> {
         let place = |at: &Coordinates| (at.source, at.partition);
@@ -545,18 +575,23 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
         };
         let place = (source, partition);
-        let Some((prints, next)) = self.log_to_hash(place) else {
-            return self.read_whole(&topic, place, take);
-        };
+        let to_hash = self.log_to_hash(place);
+        let placement = self.placement(source);
+        let mut found = Vec::new();
         let mut log = 0;
-        let mut hashed = |input: Input<'_>| {
-            if input.offset < next {
+        let mut read = |input: Input<'_>| {
+            if let Some((prints, next)) = to_hash
+                && input.offset < next
+            {
                 log = prints.chained(log, input.key, input.payload.bytes());
             }
-            take(input);
+            take(compare(input, placement, &mut found));
         };
-        let rebuilt = self.read_whole(&topic, place, &mut hashed)?;
-        self.set_log(place, log);
+        let rebuilt = self.read_whole(&topic, place, &mut read)?;
+        self.intake.found.append(&mut found);
+        if to_hash.is_some() {
+            self.set_log(place, log);
+        }
         Ok(rebuilt)
     }
 
@@ -617,8 +652,12 @@ impl Transport for KafkaTransport {
             return Err(Fault::Stop(text.to_owned()));
         };
         let stable = Arc::clone(&self.stable);
+        let placement = self.placement(source);
+        // They were told of when they were handed out.
+        let mut found = Vec::new();
+        let mut in_place = |input: Input<'_>| take(compare(input, placement, &mut found));
         self.with_reader(|reader, go_on| {
-            reader.replay(&stable, &topic, place, position, go_on, take)
+            reader.replay(&stable, &topic, place, position, go_on, &mut in_place)
         })
     }
 
@@ -628,9 +667,18 @@ impl Transport for KafkaTransport {
         take: &mut dyn FnMut(usize, Option<Input<'_>>),
     ) -> Result<Rebuilt, Fault> {
         let places = self.wanted(wanted)?;
+        let placements: Vec<_> = self.intake.sources.iter().map(|s| s.placement).collect();
+        let mut found = Vec::new();
         let mut index = 0;
         let mut take_next = |input: Option<Input<'_>>| {
-            take(index, input);
+            let in_place = |input: Input<'_>| -> Option<Placement> {
+                placements.get(usize::from(input.source.0)).copied()?
+            };
+            take(
+                index,
+                input.map(|input| compare(input, in_place(input), &mut found)),
+            );
+            found.clear();
             index += 1;
         };
         let stable = Arc::clone(&self.stable);
@@ -653,11 +701,28 @@ impl Transport for KafkaTransport {
                 key: input.key,
                 value: match input.payload {
                     Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) => None,
+                    Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
                 },
             });
         };
         self.read_whole(&topic, (NO_SOURCE, partition), &mut row)
+    }
+
+    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+        if self.intake.found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = std::mem::take(&mut self.intake.found);
+        self.drop_repaired(&mut found);
+        if !found.is_empty() {
+            self.repaired = Repaired::load(&self.settings).map_err(|error| match error {
+                TopicError::Settings(text) => Fault::Stop(text),
+                error => Fault::Rebuild(format!("repaired records: {error}")),
+            })?;
+            self.drop_repaired(&mut found);
+        }
+        let intake = &mut self.intake;
+        intake.watch.count(found, &intake.sources, Instant::now())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
@@ -840,6 +905,7 @@ fn sources(
             kept: source.kept,
             joined: source.joined || state,
             partitions,
+            placement: Placement::new(settings.partitioner, partitions).filter(|_| source.joined),
         });
     }
     Ok(sources)
@@ -856,14 +922,15 @@ fn check_state(
 ) -> Result<(), Fault> {
     let wanted = sources.iter().map(|source| source.partitions).max();
     let wanted = wanted.unwrap_or(1);
-    for output in plan.outputs.iter().filter(|output| output.is_state()) {
+    for output in plan.outputs.iter().filter(|output| output.is_restored()) {
         let topic = settings.topic(&output.topic);
         match partitions(observer, &topic, stop)? {
             partitions if partitions >= wanted => {}
             partitions => {
                 return Err(Fault::Stop(format!(
                     "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
-                     the largest source has: add partitions to it"
+                     the largest source has; where a source was given partitions, write the sources \
+                     anew and run `zeef lanes apply --repartition`"
                 )));
             }
         }

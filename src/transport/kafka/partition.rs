@@ -3,16 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, OwnedMessage, Timestamp};
+use rdkafka::message::{BorrowedMessage, OwnedMessage};
+use rdkafka::{Message, Timestamp};
 
 use super::consumer::Source;
 use super::fault;
 use super::member::{Member, PartitionStatistics};
+use super::misplaced::{Found, compare};
+use super::partitioner::Placement;
 use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
-use crate::transport::{Fault, Flow, Input, Payload, SourceId};
+use crate::transport::{Appended, Fault, Flow, Input, Payload, SourceId};
 
 /// A source partition, by the source's place in the plan.
 pub(super) type Place = (SourceId, i32);
@@ -80,6 +82,8 @@ pub(super) struct Part {
     pub gate: bool,
     /// The place of its group: the partitions that wait for each other.
     pub group: usize,
+    /// Where its keys belong; `None` where nothing is compared.
+    placement: Option<Placement>,
     pub queue: PartitionQueue<Member>,
     /// The offset of the next record to be handed out.
     pub position: i64,
@@ -103,6 +107,8 @@ pub(super) struct Part {
     pub end: Option<i64>,
     /// At which position it stays below its end, and since when.
     stays: Option<(i64, Instant)>,
+    /// Up to here keys were compared: an aborted batch comes again.
+    compared: i64,
 }
 
 impl Part {
@@ -122,6 +128,7 @@ impl Part {
             group: 0,
             passed,
             prints,
+            placement: source.placement,
             queue,
             position: start,
             committed: start,
@@ -132,6 +139,7 @@ impl Part {
             skipped: None,
             end: None,
             stays: None,
+            compared: start,
         }
     }
 
@@ -158,11 +166,13 @@ impl Part {
         (at == self.position).then_some(since)
     }
 
-    /// Hands out at most `count_max` records, those from its limit on not at all.
+    /// Hands out at most `count_max` records, those from its limit on not at all;
+    /// those that are misplaced are noted in `found`.
     pub(super) fn hand_out(
         &mut self,
         count_max: usize,
         member: &Member,
+        found: &mut Vec<Found>,
         take: &mut dyn FnMut(Input<'_>) -> Flow,
     ) -> Result<(usize, Flow), Fault> {
         let mut count = 0;
@@ -174,7 +184,7 @@ impl Part {
                 self.passed.note(prints, &early);
             }
             count += 1;
-            if take(input(self.place, &early)) == Flow::Full {
+            if take(compare(input(self.place, &early), self.placement, found)) == Flow::Full {
                 return Ok((count, Flow::Full));
             }
         }
@@ -188,6 +198,7 @@ impl Part {
             early,
             passed,
             prints,
+            placement,
             ..
         } = self;
         // Only the last record of a chunk is hashed as an anchor.
@@ -205,7 +216,7 @@ impl Part {
                     if let Some(prints) = prints {
                         passed.chain(prints, &message);
                     }
-                    flow = take(input(*place, &message));
+                    flow = take(compare(input(*place, &message), *placement, found));
                     last = Some(message);
                 }
                 Next::Record(_) => {}
@@ -236,6 +247,15 @@ impl Part {
             }
         }
         Ok(true)
+    }
+
+    /// How many of the records handed out last, which were `count`, were compared
+    /// for the first time.
+    pub(super) fn newly_compared(&mut self, count: usize) -> u64 {
+        let new = self.position.saturating_sub(self.compared).max(0);
+        self.compared = self.compared.max(self.position);
+        let compared = self.placement.map_or(0, |_| count as u64);
+        compared.min(new.unsigned_abs())
     }
 
     fn moved(&mut self, offset: i64) {
@@ -363,8 +383,17 @@ pub(super) fn input<M: Message>(place: Place, message: &M) -> Input<'_> {
         partition: place.1,
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis(),
-        by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
+        appended: appended(message.timestamp()),
         key: message.key(),
         payload: message.payload().map_or(Payload::Null, Payload::Bytes),
+    }
+}
+
+/// When a message came to its topic: the broker's word, or its producer's.
+fn appended(timestamp: Timestamp) -> Option<Appended> {
+    match timestamp {
+        Timestamp::NotAvailable => None,
+        Timestamp::CreateTime(ms) => Some(Appended { ms, exact: false }),
+        Timestamp::LogAppendTime(ms) => Some(Appended { ms, exact: true }),
     }
 }

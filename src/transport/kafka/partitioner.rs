@@ -1,40 +1,24 @@
-//! Which partitioner wrote a topic, seen from its keys.
+//! Where a key belongs, and whether the keys of a topic lie where its producers'
+//! partitioner puts them.
 //!
 //! Pure: it is given keys and says what fits. It never reads a topic.
 
 use std::collections::BTreeSet;
 
-/// A function from key to partition that producers are known to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Partitioner {
-    /// Java clients.
-    Murmur2,
-    /// librdkafka, where nothing else is set.
-    Crc32,
-    /// Sarama, where nothing else is set.
-    Fnv1a,
-}
+pub use crate::policy::settings::Partitioner;
+
+/// How many keys of a sample may lie elsewhere before a topic is refused, where
+/// no other partitioner explains them: a few strays are for the running lane.
+const STRAYS_MAX: usize = 10;
 
 impl Partitioner {
-    pub const ALL: [Partitioner; 3] =
-        [Partitioner::Murmur2, Partitioner::Crc32, Partitioner::Fnv1a];
-
-    /// The name that producers' settings have for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Partitioner::Murmur2 => "murmur2",
-            Partitioner::Crc32 => "crc32 (consistent)",
-            Partitioner::Fnv1a => "fnv1a",
-        }
-    }
-
     /// The partition of `key` among `partitions`, which are at least one.
     #[must_use]
     pub fn partition(self, key: &[u8], partitions: u32) -> u32 {
         self.hash(key) % partitions.max(1)
     }
 
+    #[inline]
     fn hash(self, key: &[u8]) -> u32 {
         match self {
             Partitioner::Murmur2 => murmur2(key) & 0x7fff_ffff,
@@ -43,71 +27,157 @@ impl Partitioner {
         }
     }
 
-    /// Whether each key lies where this puts it among `count` partitions.
-    ///
-    /// A topic that was given partitions still holds what was written before:
-    /// such a key lies where it does among some smaller number, the same for
-    /// all of them.
-    fn fits(self, keys: &[(i32, Vec<u8>)], count: u32) -> bool {
-        let lies = |found: i32, hash: u32, count: u32| u32::try_from(found) == Ok(hash % count);
-        let before: Vec<(i32, u32)> = keys
-            .iter()
-            .map(|(found, key)| (*found, self.hash(key)))
-            .filter(|(found, hash)| !lies(*found, *hash, count))
-            .collect();
-        before.is_empty()
-            || (1..count).any(|fewer| {
-                before
-                    .iter()
-                    .all(|(found, hash)| lies(*found, *hash, fewer))
-            })
+    /// Whether `key` belongs in `partition` among `count`.
+    fn fits(self, (partition, key): &(i32, Vec<u8>), count: u32) -> bool {
+        u32::try_from(*partition) == Ok(self.partition(key, count))
     }
 }
 
-/// Which partitioners may have put each key where it was found, also before
-/// the topic was given its last partitions.
-///
-/// Without keys, or with one partition only, all of them fit.
-#[must_use]
-pub fn fits(keys: &[(i32, Vec<u8>)], partitions: i32) -> BTreeSet<Partitioner> {
-    let count = u32::try_from(partitions).unwrap_or(1).max(1);
-    Partitioner::ALL
-        .into_iter()
-        .filter(|partitioner| partitioner.fits(keys, count))
-        .collect()
+/// Where the keys of one source belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    partitioner: Partitioner,
+    partitions: u32,
 }
 
-/// What is known of one joined source.
+impl Placement {
+    /// `None` where there is nothing to compare: with one partition only.
+    #[must_use]
+    pub fn new(partitioner: Partitioner, partitions: i32) -> Option<Self> {
+        let partitions = u32::try_from(partitions).ok()?;
+        (partitions > 1).then_some(Placement {
+            partitioner,
+            partitions,
+        })
+    }
+
+    /// Returns the partition that `key` belongs in.
+    #[must_use]
+    pub fn partition_of(self, key: &[u8]) -> i32 {
+        let partition = self.partitioner.partition(key, self.partitions);
+        i32::try_from(partition).unwrap_or(i32::MAX)
+    }
+
+    /// Returns the partition that `key` belongs in, where that is not
+    /// `partition`. Without a key, or with an empty one, there is none: such a
+    /// record is refused for that.
+    #[inline]
+    #[must_use]
+    pub fn elsewhere(self, key: Option<&[u8]>, partition: i32) -> Option<i32> {
+        let key = key.filter(|key| !key.is_empty())?;
+        let home = self.partition_of(key);
+        (home != partition).then_some(home)
+    }
+}
+
+/// The keys found in one joined source.
 #[derive(Clone, Debug)]
 pub struct JoinedTopic {
+    /// As it is called outside.
     pub name: String,
     pub partitions: i32,
-    /// From [`fits`].
-    pub fits: BTreeSet<Partitioner>,
+    /// Distinct keys with the partitions that they lie in, without those of
+    /// records that were repaired.
+    pub keys: Vec<(i32, Vec<u8>)>,
 }
 
-/// Checks that records of one patron lie in the same partition of each topic.
+impl JoinedTopic {
+    /// How many keys lie elsewhere than `partitioner` puts them.
+    fn strays(&self, partitioner: Partitioner) -> usize {
+        let count = u32::try_from(self.partitions).unwrap_or(1).max(1);
+        let keys = self.keys.iter();
+        keys.filter(|key| !partitioner.fits(key, count)).count()
+    }
+
+    /// The partitioners that put every key where it lies.
+    fn fitting(&self) -> BTreeSet<Partitioner> {
+        let all = Partitioner::ALL.into_iter();
+        all.filter(|one| self.strays(*one) == 0).collect()
+    }
+
+    /// What is wrong with the topic's keys under this setting.
+    fn misfit(&self, setting: Partitioner) -> Option<String> {
+        let strays = self.strays(setting);
+        let fitting = self.fitting();
+        if strays == 0 || (strays <= STRAYS_MAX && fitting.is_empty()) {
+            return None;
+        }
+        let fit: Vec<String> = fitting
+            .iter()
+            .map(|fit| format!("`{}`", fit.as_str()))
+            .collect();
+        let fit = match fit.is_empty() {
+            true => "no single known partitioner does".to_owned(),
+            false => format!("{} does", fit.join(" or ")),
+        };
+        Some(format!(
+            "topic `{}`: {strays} of {} keys do not lie where `{}` puts them; {fit}",
+            self.name,
+            self.keys.len(),
+            setting.as_str(),
+        ))
+    }
+}
+
+/// Checks that records of one patron lie in the same partition of each topic,
+/// the one where `setting` puts their key.
 ///
 /// # Errors
 ///
 /// Which topics differ, in what, and how to fix it.
-pub fn co_partitioned(topics: &[JoinedTopic]) -> Result<(), String> {
+pub fn co_partitioned(topics: &[JoinedTopic], setting: Partitioner) -> Result<(), String> {
+    wrong_setting(topics, setting)?;
+    let misfits = misfits(topics, setting);
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "`[kafka] partitioner` is \"{}\". {misfits}. No one setting fits all joined topics, so \
+         that records of one patron lie in different partitions: let all producers use one \
+         partitioner (in librdkafka `partitioner={}`), and write again what is no patron, consent \
+         or objection; those `zeef gates repair` writes once more in their places",
+        setting.as_str(),
+        producer_setting(setting)
+    ))
+}
+
+/// Checks that no other setting fits all topics where this one does not, and that
+/// they have the same number of partitions.
+///
+/// # Errors
+///
+/// Which setting does fit, or which numbers of partitions there are.
+pub fn wrong_setting(topics: &[JoinedTopic], setting: Partitioner) -> Result<(), String> {
     same_counts(topics)?;
+    let misfits = misfits(topics, setting);
     let common = topics
         .iter()
         .fold(BTreeSet::from(Partitioner::ALL), |common, topic| {
-            common.intersection(&topic.fits).copied().collect()
+            common.intersection(&topic.fitting()).copied().collect()
         });
-    if !common.is_empty() || topics.iter().all(|topic| topic.partitions <= 1) {
-        return Ok(());
+    match common.first() {
+        Some(fit) if !misfits.is_empty() => Err(format!(
+            "`[kafka] partitioner` is \"{}\". {misfits}: set `[kafka] partitioner = \"{}\"`, \
+             which fits all joined topics",
+            setting.as_str(),
+            fit.as_str()
+        )),
+        _ => Ok(()),
     }
-    let list: Vec<String> = topics.iter().map(describe).collect();
-    Err(format!(
-        "joined topics were written with different partitioners, so that the records of one \
-         patron lie in different partitions: {}; let all producers use one partitioner (Java's is \
-         `partitioner=murmur2_random` in librdkafka) and write the other topics anew",
-        list.join(", ")
-    ))
+}
+
+fn misfits(topics: &[JoinedTopic], setting: Partitioner) -> String {
+    let misfits = topics.iter().filter_map(|topic| topic.misfit(setting));
+    misfits.collect::<Vec<String>>().join("; ")
+}
+
+/// What librdkafka calls the partitioner, as a producer's property.
+pub(super) fn producer_setting(partitioner: Partitioner) -> &'static str {
+    match partitioner {
+        Partitioner::Murmur2 => "murmur2_random",
+        Partitioner::Crc32 => "consistent_random",
+        Partitioner::Fnv1a => "fnv1a_random",
+    }
 }
 
 fn same_counts(topics: &[JoinedTopic]) -> Result<(), String> {
@@ -125,15 +195,6 @@ fn same_counts(topics: &[JoinedTopic]) -> Result<(), String> {
          instance {most}: recreate the others with it and write their records anew",
         list.join(", ")
     ))
-}
-
-fn describe(topic: &JoinedTopic) -> String {
-    let names: Vec<&str> = topic.fits.iter().map(|fit| fit.as_str()).collect();
-    if names.is_empty() {
-        format!("`{}` fits no single known partitioner", topic.name)
-    } else {
-        format!("`{}` fits {}", topic.name, names.join(" or "))
-    }
 }
 
 /// Java's murmur2 of a key.
@@ -203,50 +264,58 @@ mod tests {
             .collect()
     }
 
+    fn topic(name: &str, partitions: i32, keys: Vec<(i32, Vec<u8>)>) -> JoinedTopic {
+        JoinedTopic {
+            name: name.to_owned(),
+            partitions,
+            keys,
+        }
+    }
+
     #[test]
     fn each_is_told_from_the_others() {
         for partitioner in Partitioner::ALL {
+            let fitting = |partitions, keys| topic("t", partitions, keys).fitting();
             assert_eq!(
-                fits(&keys(partitioner, 6), 6),
+                fitting(6, keys(partitioner, 6)),
                 BTreeSet::from([partitioner])
             );
+            // Partitions were added since: what lies there fits nothing.
+            assert!(fitting(6, keys(partitioner, 4)).is_empty());
         }
-        assert_eq!(fits(&[], 6).len(), 3);
-        assert_eq!(fits(&keys(Partitioner::Crc32, 1), 1).len(), 3);
-        assert!(fits(&[(-1, b"a".to_vec())], 6).is_empty());
+        assert_eq!(topic("t", 6, Vec::new()).fitting().len(), 3);
+        assert_eq!(
+            topic("t", 1, keys(Partitioner::Crc32, 1)).fitting().len(),
+            3
+        );
+        assert!(
+            topic("t", 6, vec![(-1, b"a".to_vec())])
+                .fitting()
+                .is_empty()
+        );
     }
 
     #[test]
-    fn partitions_that_were_added_keep_the_partitioner() {
+    fn a_key_has_one_place() {
+        assert_eq!(Placement::new(Partitioner::Murmur2, 1), None);
+        assert_eq!(Placement::new(Partitioner::Murmur2, 0), None);
         for partitioner in Partitioner::ALL {
-            let mut written = keys(partitioner, 4);
-            written.extend((0..200).map(|n| {
-                let key = format!("later-{n}").into_bytes();
-                (partitioner.partition(&key, 6).cast_signed(), key)
-            }));
-            assert_eq!(fits(&written, 6), BTreeSet::from([partitioner]));
-            assert_eq!(
-                fits(&keys(partitioner, 4), 6),
-                BTreeSet::from([partitioner])
-            );
+            let placement = Placement::new(partitioner, 6).unwrap();
+            for (partition, key) in keys(partitioner, 6) {
+                assert_eq!(placement.partition_of(&key), partition);
+                for other in 0..6 {
+                    let want = (other != partition).then_some(partition);
+                    assert_eq!(placement.elsewhere(Some(&key), other), want);
+                }
+            }
+            assert_eq!(placement.elsewhere(None, 3), None);
+            assert_eq!(placement.elsewhere(Some(b""), 3), None);
         }
-        // Two of them in one topic are none.
-        let mut both = keys(Partitioner::Murmur2, 6);
-        both.extend(keys(Partitioner::Crc32, 6));
-        assert!(fits(&both, 6).is_empty());
     }
 
     #[track_caller]
-    fn check(topics: &[(&str, i32, &[Partitioner])], want: Option<&[&str]>) {
-        let topics: Vec<JoinedTopic> = topics
-            .iter()
-            .map(|(name, partitions, fits)| JoinedTopic {
-                name: (*name).into(),
-                partitions: *partitions,
-                fits: fits.iter().copied().collect(),
-            })
-            .collect();
-        match (co_partitioned(&topics), want) {
+    fn check(setting: Partitioner, topics: &[JoinedTopic], want: Option<&[&str]>) {
+        match (co_partitioned(topics, setting), want) {
             (Ok(()), None) => {}
             (Err(text), Some(parts)) => {
                 for part in parts {
@@ -258,27 +327,60 @@ mod tests {
     }
 
     #[test]
-    fn joined_topics() {
+    fn joined_topics_lie_as_the_setting_says() {
         use Partitioner::{Crc32, Fnv1a, Murmur2};
-        let all = &Partitioner::ALL[..];
-        check(&[], None);
-        check(&[("patron", 6, &[Murmur2]), ("loan", 6, all)], None);
+        let one = |name, partitioner| topic(name, 6, keys(partitioner, 6));
+        let empty = |name| topic(name, 6, Vec::new());
+        check(Murmur2, &[], None);
+        check(Murmur2, &[one("patron", Murmur2), empty("loan")], None);
+        check(Crc32, &[one("patron", Crc32), empty("loan")], None);
         check(
-            &[("patron", 6, &[Murmur2]), ("loan", 8, &[Murmur2])],
+            Murmur2,
+            &[one("patron", Murmur2), topic("loan", 8, Vec::new())],
             Some(&["`patron` has 6", "`loan` has 8", "instance 8"]),
         );
         check(
-            &[
-                ("patron", 6, &[Murmur2]),
-                ("loan", 6, &[Crc32]),
-                ("debt", 6, all),
-            ],
-            Some(&["`patron` fits murmur2", "`loan` fits crc32"]),
+            Murmur2,
+            &[one("patron", Crc32), one("loan", Crc32), empty("debt")],
+            Some(&[
+                "`patron`",
+                "`crc32` does",
+                "set `[kafka] partitioner = \"crc32\"`",
+            ]),
         );
         check(
-            &[("patron", 6, &[Murmur2, Crc32]), ("loan", 6, &[Fnv1a])],
-            Some(&["murmur2 or crc32"]),
+            Murmur2,
+            &[one("patron", Murmur2), one("objection", Crc32)],
+            Some(&[
+                "topic `objection`",
+                "`crc32` does",
+                "partitioner=murmur2_random",
+                "zeef gates repair",
+            ]),
         );
-        check(&[("patron", 6, &[])], Some(&["no single known"]));
+        check(
+            Fnv1a,
+            &[one("patron", Murmur2), one("loan", Crc32)],
+            Some(&["topic `patron`", "topic `loan`", "fnv1a_random"]),
+        );
+    }
+
+    #[test]
+    fn a_few_strays_are_no_other_partitioner() {
+        use Partitioner::Murmur2;
+        let with_strays = |count: usize| {
+            let mut keys = keys(Murmur2, 6);
+            for (partition, _) in keys.iter_mut().take(count) {
+                *partition = (*partition + 1) % 6;
+            }
+            topic("loan", 6, keys)
+        };
+        check(Murmur2, &[with_strays(0)], None);
+        check(Murmur2, &[with_strays(STRAYS_MAX)], None);
+        check(
+            Murmur2,
+            &[with_strays(STRAYS_MAX + 1)],
+            Some(&["11 of 200 keys", "no single known partitioner"]),
+        );
     }
 }

@@ -93,8 +93,8 @@ struct Topic {
 }
 
 impl Topic {
-    fn is_state(&self) -> bool {
-        self.role == OutputRole::State
+    fn is_restored(&self) -> bool {
+        matches!(self.role, OutputRole::State | OutputRole::Patrons)
     }
 }
 
@@ -154,11 +154,11 @@ impl Outlet {
         Ok(outlet)
     }
 
-    /// The topic of a state output.
+    /// The topic of an output that is read back.
     pub(super) fn state(&self, output: OutputId) -> Option<&str> {
         let topic = self.topics.get(usize::from(output.0));
         topic
-            .filter(|topic| topic.is_state())
+            .filter(|topic| topic.is_restored())
             .map(|topic| &*topic.name)
     }
 
@@ -193,7 +193,7 @@ impl Outlet {
         } else {
             now_ms
         });
-        if !topic.is_state() {
+        if !topic.is_restored() {
             record = record.headers(self.headers.clone());
         }
         record.partition = output.partition;

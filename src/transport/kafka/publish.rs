@@ -1,5 +1,5 @@
 //! Records to sources, for `zeef generate`: without transactions, in the order
-//! given, each where a Java client would put it.
+//! given, each where `[kafka] partitioner` puts its key.
 //!
 //! Never part of a run: outputs go through the worker's transaction.
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
+use super::partitioner::{Partitioner, producer_setting};
 use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, Tuned};
 use crate::transport::LanePlan;
 
@@ -31,8 +32,8 @@ pub struct KafkaSettings {
     /// After this time the next append to an output rolls a segment of it: not
     /// before is a tombstone compacted.
     pub segment: Duration,
-    /// Partitions that appeared since the last run are taken on.
-    pub accept_partitions: bool,
+    /// How the sources' producers choose a partition for a key.
+    pub partitioner: Partitioner,
     /// The run ends at the end that its sources have at its start.
     pub until_end: bool,
 }
@@ -48,7 +49,7 @@ impl std::fmt::Debug for KafkaSettings {
             .field("transaction_timeout", &self.transaction_timeout)
             .field("session_timeout", &self.session_timeout)
             .field("segment", &self.segment)
-            .field("accept_partitions", &self.accept_partitions)
+            .field("partitioner", &self.partitioner)
             .field("until_end", &self.until_end)
             .finish()
     }
@@ -64,7 +65,7 @@ impl Default for KafkaSettings {
             transaction_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(10),
             segment: Duration::from_secs(3600),
-            accept_partitions: false,
+            partitioner: Partitioner::default(),
             until_end: false,
         }
     }
@@ -135,7 +136,7 @@ pub const FIXED: &[(&str, &str)] = &[
     ),
     (
         "partitioner",
-        "outputs are spread as Java clients do: murmur2",
+        "outputs are spread as Java clients do: murmur2; that of the sources is `partitioner` itself",
     ),
     (
         "plugin.library.paths",
@@ -318,6 +319,20 @@ impl KafkaSettings {
         config
     }
 
+    /// A transactional producer that writes records of sources to partitions that
+    /// it is told: one in a deployment, as a second one fences the first.
+    pub(super) fn repairer(&self) -> ClientConfig {
+        let mut config = self.base("repair");
+        self.unless_set(&mut config, PUBLISHER);
+        config
+            .set("transactional.id", self.group("repair"))
+            .set("transaction.timeout.ms", "60000")
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("statistics.interval.ms", "0");
+        config
+    }
+
     /// A producer without transactions, for records of sources.
     pub(super) fn publisher(&self) -> ClientConfig {
         let mut config = self.base("publisher");
@@ -325,7 +340,7 @@ impl KafkaSettings {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("partitioner", "murmur2_random")
+            .set("partitioner", producer_setting(self.partitioner))
             .set("statistics.interval.ms", "0");
         config
     }

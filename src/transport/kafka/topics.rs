@@ -21,10 +21,12 @@ use rdkafka::admin::{
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::Offset;
 
 use super::log::Logged;
+use super::repaired::Repaired;
 use super::settings::KafkaSettings;
 
 const CALL: Duration = Duration::from_secs(15);
@@ -111,7 +113,7 @@ pub fn describe(
     Ok(found)
 }
 
-fn look_up(
+pub(super) fn look_up(
     observer: &BaseConsumer<Logged>,
     settings: &KafkaSettings,
     name: &str,
@@ -236,26 +238,35 @@ fn settle(settings: &KafkaSettings, wishes: &[TopicWish]) -> Result<(), TopicErr
     Ok(())
 }
 
+/// How keys of a topic are sampled.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// At most about so many keys.
+    pub how_many: usize,
+    /// Records that are passed over.
+    pub repaired: &'a Repaired,
+}
+
 /// Reads keys of a topic, half from its beginning and half from its end, spread
-/// over its partitions: at most about `how_many`, with their partitions.
+/// over its partitions: each key once, with its partition.
 ///
 /// # Errors
 ///
 /// Where Kafka does not answer.
 pub fn sample_keys(
     settings: &KafkaSettings,
-    topic: &str,
+    name: &str,
     partitions: i32,
-    how_many: usize,
+    sample: Sample<'_>,
 ) -> Result<Vec<(i32, Vec<u8>)>, TopicError> {
-    let topic = settings.topic(topic);
+    let topic = settings.topic(name);
     let mut config = settings.reader(&settings.group("check"));
     config.set("queued.max.messages.kbytes", "1024");
     let consumer: BaseConsumer<Logged> =
         BaseConsumer::from_config_and_context(&config, Logged::new("sample"))
             .map_err(failed("build a consumer"))?;
     let count = usize::try_from(partitions).unwrap_or(1).max(1);
-    let share = i64::try_from((how_many / count / 2).max(1)).unwrap_or(1);
+    let share = i64::try_from((sample.how_many / count / 2).max(1)).unwrap_or(1);
     let mut keys = BTreeSet::new();
     let mut heads = BTreeMap::new();
     let mut tails = BTreeMap::new();
@@ -270,8 +281,17 @@ pub fn sample_keys(
         }
     }
     let limit = usize::try_from(share).unwrap_or(1);
+    let mut take = |message: &BorrowedMessage<'_>| {
+        let place = (name.to_owned(), message.partition(), message.offset());
+        let repaired = sample.repaired;
+        if let Some(key) = message.key().filter(|key| !key.is_empty())
+            && !repaired.contains(&place, message.timestamp().to_millis())
+        {
+            keys.insert((message.partition(), key.to_vec()));
+        }
+    };
     for ranges in [heads, tails] {
-        read_keys(&consumer, &topic, &ranges, limit, &mut keys)?;
+        read_keys(&consumer, &topic, (&ranges, limit), &mut take)?;
     }
     Ok(keys.into_iter().collect())
 }
@@ -333,7 +353,7 @@ pub(super) fn ends_of(settings: &KafkaSettings, names: &[String]) -> Result<i64,
 
 /// The first offset and the end of a partition; a topic that was created just
 /// now, or whose broker comes back, has no leader yet.
-fn edges(
+pub(super) fn edges(
     consumer: &BaseConsumer<Logged>,
     topic: &str,
     partition: i32,
@@ -348,6 +368,19 @@ fn edges(
             Err(error) => return Err(unanswered(consumer, "read the ends of a topic", error)),
         }
     }
+}
+
+/// A broker that comes up, or another one that takes a group over, has to load
+/// it first.
+fn is_without_coordinator(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }
 
 fn is_leaderless(error: &KafkaError) -> bool {
@@ -365,9 +398,8 @@ fn is_leaderless(error: &KafkaError) -> bool {
 fn read_keys(
     consumer: &BaseConsumer<Logged>,
     topic: &str,
-    ranges: &BTreeMap<i32, (i64, i64)>,
-    limit: usize,
-    keys: &mut BTreeSet<(i32, Vec<u8>)>,
+    (ranges, limit): (&BTreeMap<i32, (i64, i64)>, usize),
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<(), TopicError> {
     let mut list = TopicPartitionList::new();
     for (partition, (start, _)) in ranges {
@@ -386,9 +418,7 @@ fn read_keys(
                 let Some(left) = open.get_mut(&partition) else {
                     continue;
                 };
-                if let Some(key) = message.key() {
-                    keys.insert((partition, key.to_vec()));
-                }
+                take(&message);
                 *left = left.saturating_sub(1);
                 let end = ranges.get(&partition).map_or(0, |range| range.1);
                 if *left == 0 || message.offset() + 1 >= end {
@@ -403,6 +433,77 @@ fn read_keys(
         }
     }
     consumer.unassign().map_err(failed("unassign partitions"))
+}
+
+/// Finds the offsets that a lane's group has, by topic and partition. Names have
+/// no prefix.
+///
+/// # Errors
+///
+/// Where Kafka does not answer.
+pub fn group_offsets(
+    settings: &KafkaSettings,
+    lane: &str,
+    topics: &[(&str, i32)],
+) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, TopicError> {
+    let config = settings.reader(&settings.group(lane));
+    let consumer: BaseConsumer<Logged> =
+        BaseConsumer::from_config_and_context(&config, Logged::new("offsets"))
+            .map_err(failed("build a consumer"))?;
+    let mut list = TopicPartitionList::new();
+    for (topic, partitions) in topics {
+        for partition in 0..*partitions {
+            list.add_partition(&settings.topic(topic), partition);
+        }
+    }
+    let mut offsets = BTreeMap::<String, BTreeMap<i32, i64>>::new();
+    if list.count() == 0 {
+        return Ok(offsets);
+    }
+    let deadline = Instant::now() + CALL;
+    let found = loop {
+        match consumer.committed_offsets(list.clone(), CALL) {
+            Ok(found) => break found,
+            Err(error) if is_without_coordinator(&error) && Instant::now() < deadline => {
+                let _ = consumer.poll(LEADER);
+            }
+            Err(error) => {
+                return Err(unanswered(&consumer, "read the offsets of a group", error));
+            }
+        }
+    };
+    for element in found.elements() {
+        element
+            .error()
+            .map_err(failed("read the offsets of a group"))?;
+        let name = element.topic();
+        let name = name.strip_prefix(&*settings.topic_prefix).unwrap_or(name);
+        if let Offset::Offset(offset) = element.offset() {
+            let partitions = offsets.entry(name.to_owned()).or_default();
+            partitions.insert(element.partition(), offset);
+        }
+    }
+    Ok(offsets)
+}
+
+/// Whether something was ever written to a topic that exists.
+///
+/// # Errors
+///
+/// Where Kafka does not answer.
+pub fn is_written(
+    settings: &KafkaSettings,
+    name: &str,
+    partitions: i32,
+) -> Result<bool, TopicError> {
+    let observer = observer(settings)?;
+    let topic = settings.topic(name);
+    for partition in 0..partitions {
+        if edges(&observer, &topic, partition)?.1 > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn observer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, TopicError> {

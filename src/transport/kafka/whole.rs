@@ -3,7 +3,7 @@
 //!
 //! It joins no group and moves nobody's position.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -11,12 +11,14 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 
 use super::log::Logged;
+use super::partition::input;
 use super::settings::KafkaSettings;
-use super::topics::{TopicError, describe, failed};
-use crate::transport::{Output, OutputId};
+use super::topics::{TopicError, edges, failed, look_up};
+use crate::transport::{Input, Output, OutputId, SourceId};
 
 /// How long nothing may come before the end of all partitions.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -33,50 +35,97 @@ pub fn read_whole(
     name: &str,
     take: &mut dyn FnMut(Output<'_>),
 ) -> Result<bool, TopicError> {
-    read_offsets(settings, name, &mut |_, message| take(message))
+    read_placed(settings, name, &mut |_, row| take(row))
 }
 
-/// The same, with the offset of each message.
+/// The same, each message with its offset.
 ///
 /// # Errors
 ///
 /// As [`read_whole`].
-pub fn read_offsets(
+pub fn read_placed(
     settings: &KafkaSettings,
     name: &str,
     take: &mut dyn FnMut(i64, Output<'_>),
 ) -> Result<bool, TopicError> {
-    let found = describe(settings, &[name])?;
-    let Some(Some(found)) = found.get(name) else {
-        return Ok(false);
-    };
+    read_messages(settings, name, &mut |message| {
+        let row = Output {
+            output: OutputId(0),
+            partition: Some(message.partition()),
+            key: message.key(),
+            value: message.payload(),
+        };
+        take(message.offset(), row);
+    })
+}
+
+/// As [`read_whole`], with where each message lies. All are said to be of source
+/// 0.
+///
+/// # Errors
+///
+/// Where Kafka does not answer, or refuses an answer.
+pub fn read_source(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(Input<'_>),
+) -> Result<bool, TopicError> {
+    read_messages(settings, name, &mut |message| {
+        take(input((SourceId(0), message.partition()), message));
+    })
+}
+
+pub(super) fn read_messages(
+    settings: &KafkaSettings,
+    name: &str,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
+) -> Result<bool, TopicError> {
+    read_from(settings, name, &BTreeMap::new(), take)
+}
+
+/// As [`read_messages`], each partition from the offset that `from` has for it,
+/// where it has one.
+pub(super) fn read_from(
+    settings: &KafkaSettings,
+    name: &str,
+    from: &BTreeMap<i32, i64>,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
+) -> Result<bool, TopicError> {
     let topic = settings.topic(name);
     let config = settings.reader(&settings.group("read"));
     let consumer: BaseConsumer<Logged> =
         BaseConsumer::from_config_and_context(&config, Logged::new("read"))
             .map_err(failed("build a consumer"))?;
+    let Some(found) = look_up(&consumer, settings, name)? else {
+        return Ok(false);
+    };
     let mut list = TopicPartitionList::new();
+    let mut open = BTreeSet::new();
     for partition in 0..found.partitions {
-        list.add_partition_offset(&topic, partition, Offset::Beginning)
+        let start = match from.get(&partition) {
+            None => Offset::Beginning,
+            Some(from) => {
+                let (low, high) = edges(&consumer, &topic, partition)?;
+                if *from >= high {
+                    continue;
+                }
+                Offset::Offset(low.max(*from))
+            }
+        };
+        list.add_partition_offset(&topic, partition, start)
             .map_err(failed("assign partitions"))?;
+        open.insert(partition);
     }
     consumer
         .assign(&list)
         .map_err(failed("assign partitions"))?;
-    let mut open: BTreeSet<i32> = (0..found.partitions).collect();
     let mut heard = Instant::now();
     while !open.is_empty() {
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 heard = Instant::now();
                 if open.contains(&message.partition()) {
-                    let output = Output {
-                        output: OutputId(0),
-                        partition: Some(message.partition()),
-                        key: message.key(),
-                        value: message.payload(),
-                    };
-                    take(message.offset(), output);
+                    take(&message);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {

@@ -131,7 +131,7 @@ fn every_metric_that_applies_is_shown() {
     let torn = Record::new("P1", "{");
     site.topics
         .write("loan", &[loan("L1", "P1"), returned, untitled, torn]);
-    let consent = r#"{"consent_id":"C1","patron_id":"P1","library":"NL-AmrBKW"}"#;
+    let consent = r#"{"consent_id":"C1","patron_id":"P1","library":"NL-AmrBKW","purpose":"knitting","decision":"refused"}"#;
     site.topics.write("consent", &[Record::new("P1", consent)]);
 
     let zeef = site.ready(&[]);

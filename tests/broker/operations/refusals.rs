@@ -106,11 +106,42 @@ fn joined_sources_of_two_partitioners_are_refused() {
     site.topics.write_by(Partitioner::Crc32, "loan", &loans);
 
     let said = site.refused(&[], 78);
-    let patron = format!("`{}` fits murmur2", site.topics.name("patron"));
-    let loan = format!("`{}` fits crc32", site.topics.name("loan"));
+    let loan = format!("topic `{}`", site.topics.name("loan"));
     check_named(
         &said,
-        &["partitioner", &patron, &loan, "partitioner=murmur2_random"],
+        &[
+            &loan,
+            "of 200 keys",
+            "`crc32` does",
+            "partitioner=murmur2_random",
+        ],
     );
     assert!(site.outputs("service-message").is_empty());
+}
+
+#[test]
+fn a_setting_that_fits_no_source_is_refused_with_the_one_that_does() {
+    let Some(site) = Site::new("setting", Options::default()) else {
+        return;
+    };
+    let ids: Vec<String> = (0..100).map(|number| format!("P{number}")).collect();
+    let patrons: Vec<_> = ids.iter().map(|id| patron(id, "Berg")).collect();
+    let loans: Vec<_> = ids.iter().map(|id| loan(&format!("L-{id}"), id)).collect();
+    for (topic, records) in [("patron", &patrons), ("loan", &loans)] {
+        site.topics.write_by(Partitioner::Crc32, topic, records);
+    }
+    let said = site.refused(&[], 78);
+    check_named(&said, &["set `[kafka] partitioner = \"crc32\"`"]);
+    // Nothing is repaired by a wrong setting.
+    let mut repair = site.zeef(&["gates", "repair", "--apply"]);
+    assert_eq!(repair.wait_exit(super::site::WAIT), 78);
+    assert_eq!(site.topics.committed("patron").len(), 100);
+
+    site.write_config(Options {
+        kafka: "partitioner = \"crc32\"",
+        ..Options::default()
+    });
+    site.until_end(&[]);
+    site.check_loans(ids.iter().map(|id| format!("L-{id}")));
+    assert!(site.dead_letters().is_empty());
 }

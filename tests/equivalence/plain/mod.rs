@@ -21,7 +21,7 @@ use zeef::policy::recipient::Recipient;
 pub use recipient::secret;
 
 use field::{has_unlisted, look};
-use gate::{Heard, deciding, said};
+use gate::{About, Heard, Names, Said, decides, said};
 use recipient::{View, needs};
 use tree::{Fault, Tree};
 
@@ -65,6 +65,9 @@ pub struct Model<'p> {
     bounds: Bounds,
     now_ms: i64,
     needs: Vec<Vec<recipient::Needed>>,
+    names: Names,
+    /// A consent or an objection was refused that names nobody: the lane stops.
+    pub stopped: bool,
     patrons: HashMap<(i32, String), (i64, Known)>,
     /// By the patron and the kind of record.
     heard: HashMap<(i32, String, String), Heard>,
@@ -72,7 +75,7 @@ pub struct Model<'p> {
     versions: HashMap<Identity, (Message, Tree)>,
 }
 
-/// A record, whatever its version: its kind, library and id.
+/// A record, whatever its version: its kind, patron and id.
 type Identity = (String, Option<String>, Option<String>);
 
 /// What a message's value turned out to be.
@@ -89,6 +92,8 @@ impl<'p> Model<'p> {
             bounds,
             now_ms,
             needs: recipients.map(|one| needs(policy, one)).collect(),
+            names: Names::of(policy),
+            stopped: false,
             patrons: HashMap::new(),
             heard: HashMap::new(),
             versions: HashMap::new(),
@@ -102,6 +107,7 @@ impl<'p> Model<'p> {
             Err(reason) => self.refuse(kind, message, reason),
             Ok(Read::Erasure) => {
                 self.learn(message, Known::Erased);
+                self.end_epoch(message);
                 self.withhold_all(kind, "patron_erased")
             }
             Ok(Read::Record(record)) => self.decide(kind, message, &record),
@@ -110,7 +116,29 @@ impl<'p> Model<'p> {
         said
     }
 
+    /// What came before an erasure is of nobody: records and grants, but for the
+    /// patron's own records, refusals and objections.
+    fn end_epoch(&mut self, message: &Message) {
+        let Some(id) = message.key_text() else {
+            return;
+        };
+        let policy = self.policy;
+        self.versions.retain(|(kind, ..), (version, _)| {
+            let own = policy
+                .kind(kind)
+                .is_none_or(|kind| kind.role == Role::Patron || !kind.keyed);
+            own || version.partition != message.partition || version.key_text() != Some(id)
+        });
+        let key = (message.partition, id.to_owned(), "consent".to_owned());
+        if let Some(heard) = self.heard.get_mut(&key) {
+            heard.end_epoch();
+        }
+    }
+
     fn read(&self, kind: &Kind, message: &Message) -> Result<Read, &'static str> {
+        if kind.role == Role::Patron && is_foreign(message) {
+            return Err("foreign_key");
+        }
         let Some(bytes) = message.value.as_deref().filter(|bytes| !is_null(bytes)) else {
             return match (kind.role, message.key_text()) {
                 (Role::Patron, Some(_)) => Ok(Read::Erasure),
@@ -157,13 +185,14 @@ impl<'p> Model<'p> {
         if kind.role == Role::Patron {
             self.learn(message, Known::Patron(record.clone()));
         }
-        if kind.role == Role::Gate
-            && let Some(names) = deciding(&kind.name)
-        {
-            let Some(statement) = said(kind, names, record) else {
-                return self.refuse(kind, message, "malformed");
-            };
-            self.hear(kind, message, Some(statement));
+        if kind.role == Role::Gate && decides(&kind.name) {
+            match said(kind, &self.names, record) {
+                Err((reason, _)) => return self.refuse(kind, message, reason),
+                Ok(statement) => {
+                    let patron = message.key_text().unwrap_or_default();
+                    self.hear(kind, message, (patron, statement));
+                }
+            }
         }
         self.keep(kind, message, record);
         let mut said = Vec::new();
@@ -216,10 +245,8 @@ impl<'p> Model<'p> {
     /// Keeps the last version of a record.
     fn keep(&mut self, kind: &Kind, message: &Message, record: &Tree) {
         let text = |path: &str| look(record, path, Type::Text(None)).text();
-        let (library, id) = (text("library"), text(&kind.id));
-        // A patron's own record is told by its id alone.
-        let library = library.filter(|_| kind.role != Role::Patron);
-        let key = (kind.name.clone(), library, id);
+        let patron_id = text("patron_id").filter(|_| kind.keyed);
+        let key = (kind.name.clone(), patron_id, text(&kind.id));
         let version = (message.clone(), record.clone());
         self.versions.insert(key, version);
     }
@@ -250,13 +277,72 @@ impl<'p> Model<'p> {
         self.heard.get(&key)
     }
 
-    /// Hears what a patron says, or that it cannot be read.
-    fn hear(&mut self, kind: &Kind, message: &Message, said: Option<gate::Said>) {
-        if let Some(id) = message.key_text() {
-            let key = (message.partition, id.to_owned(), kind.name.clone());
-            let heard = self.heard.entry(key).or_default();
-            heard.hear(message.offset, said);
+    /// Hears what is said of a patron.
+    fn hear(&mut self, kind: &Kind, message: &Message, (patron, said): (&str, Said)) {
+        let key = (message.partition, patron.to_owned(), kind.name.clone());
+        let heard = self.heard.entry(key).or_default();
+        heard.hear(message.offset, said);
+    }
+
+    /// What is to be heard of a record that was refused, and of which patrons.
+    fn misheard(
+        &self,
+        kind: &Kind,
+        message: &Message,
+        reason: &str,
+    ) -> Option<(Vec<String>, Said)> {
+        let bytes = message.value.as_deref().unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        let key = message
+            .key_text()
+            .filter(|key| !key.starts_with(['{', '[', '\0']));
+        let mut patrons: Vec<String> = key
+            .filter(|key| *key != "null")
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
+        patrons.extend(key.and_then(|key| serde_json::from_str::<String>(key).ok()));
+        if reason == "null_value" {
+            return (kind.name == "consent").then_some((patrons, Said::EndGrants));
         }
+        // Whatever stands around it, but no id of which a part is no text.
+        let plain = text.replace('\0', "");
+        for after in plain.split("\"patron_id\"").skip(1) {
+            let value = after
+                .trim_ascii_start()
+                .strip_prefix(':')
+                .unwrap_or_default();
+            let mut values = serde_json::Deserializer::from_str(value).into_iter::<String>();
+            let named = values.next().and_then(Result::ok);
+            patrons.extend(named.filter(|named| !named.contains('\u{fffd}')));
+        }
+        let parsed = [
+            "identifier",
+            "miskeyed",
+            "unlisted_field",
+            "malformed",
+            "unclear",
+        ];
+        let tree = tree::read(&text, self.bounds.depth, self.bounds.keys);
+        let said = match tree.ok().filter(|_| parsed.contains(&reason)) {
+            Some(tree) => {
+                patrons.extend(look(&tree, "patron_id", Type::Text(None)).text());
+                match said(kind, &self.names, &tree) {
+                    Ok(Said::Understood(spoken)) => (*spoken).misplaced(),
+                    Ok(other) | Err((_, other)) => other,
+                }
+            }
+            None => Said::Unreadable(None, About::anything()),
+        };
+        if let Said::Unreadable(_, about) = &said
+            && about.is_nothing()
+        {
+            return None;
+        }
+        patrons.retain(|patron| !patron.is_empty());
+        patrons.sort();
+        patrons.dedup();
+        Some((patrons, said))
     }
 
     /// The recipients of a kind, by their places in the policy.
@@ -284,11 +370,17 @@ impl<'p> Model<'p> {
     }
 
     fn refuse(&mut self, kind: &Kind, message: &Message, reason: &str) -> Vec<String> {
-        if kind.role == Role::Patron {
+        if kind.role == Role::Patron && reason != "foreign_key" {
             self.learn(message, Known::Unreadable);
         }
-        if kind.role == Role::Gate && deciding(&kind.name).is_some() {
-            self.hear(kind, message, None);
+        if kind.role == Role::Gate
+            && decides(&kind.name)
+            && let Some((patrons, said)) = self.misheard(kind, message, reason)
+        {
+            self.stopped |= patrons.is_empty();
+            for patron in patrons {
+                self.hear(kind, message, (&patron, said.clone()));
+            }
         }
         vec![format!("refused {reason}"), dead_letter(reason, None)]
     }
@@ -310,6 +402,13 @@ impl<'p> Model<'p> {
 
 pub fn dead_letter(reason: &str, recipient: Option<&str>) -> String {
     format!("dead letter {reason} {}", recipient.unwrap_or("(whole)"))
+}
+
+/// Whether a key is JSON, quoted or binary: it names no patron.
+fn is_foreign(message: &Message) -> bool {
+    let key = message.key.as_deref().unwrap_or_default();
+    let first = key.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|first| b"{[\"\0".contains(first))
 }
 
 /// The text `null` counts as Kafka's null.

@@ -16,7 +16,7 @@ use zeef::policy::recipient::{
 use zeef::policy::text::ascii_digits;
 
 use super::field::{self, Found};
-use super::gate::{Heard, in_force, is_over, kept_ns, ns};
+use super::gate::{Asks, Heard, in_force, is_over, kept_ns, ns};
 use super::tree::Tree;
 
 /// A field whose malformedness keeps the record from the recipient.
@@ -147,7 +147,7 @@ impl View<'_> {
         self.patron_term()?;
         self.retention()?;
         let topic = self.topic()?;
-        let key = self.pseudonym(&self.recipient.key).ok_or("key_missing")?;
+        let key = self.output_key().ok_or("key_missing")?;
         let value = self.project();
         if value.len() > bytes_max {
             return Err("too_large");
@@ -182,9 +182,36 @@ impl View<'_> {
     fn find(&self, field: &FieldRef) -> Found {
         match (self.tree(field.joined), self.kind(field)) {
             (Some(_), _) if self.is_dropped(field) => Found::Missing,
-            (Some(tree), Some(kind)) => field::look(tree, &field.path, kind),
+            (Some(tree), Some(_)) if self.is_country(field) => {
+                // It is the library's, whatever the record says.
+                let library = field::look(tree, "library", Type::Text(Some(Form::Isil))).text();
+                let isil = library.unwrap_or_default();
+                isil.get(..2)
+                    .map_or(Found::Missing, |two| Found::Text(two.to_owned()))
+            }
+            (Some(tree), Some(kind)) => match field::look(tree, &field.path, kind) {
+                Found::Text(text) if !self.is_listed(field, &text) => Found::Missing,
+                found => found,
+            },
             _ => Found::Missing,
         }
+    }
+
+    /// Whether a field is the country of a kind whose records have a library.
+    fn is_country(&self, field: &FieldRef) -> bool {
+        let kind = kind_of(self.policy, self.source, field.joined);
+        let kind = kind.filter(|kind| kind.role != Role::Gate);
+        field.path == "country" && kind.is_some_and(|kind| kind.field("library").is_some())
+    }
+
+    /// Whether a text is one of those that a field may have.
+    fn is_listed(&self, field: &FieldRef, text: &str) -> bool {
+        let kind = kind_of(self.policy, self.source, field.joined);
+        let kind = kind.filter(|kind| kind.role != Role::Gate);
+        let known = kind.and_then(|kind| kind.field(&field.path));
+        known.is_none_or(|known| {
+            known.values.is_empty() || known.values.iter().any(|value| value == text)
+        })
     }
 
     fn text(&self, field: &FieldRef) -> Option<String> {
@@ -217,6 +244,9 @@ impl View<'_> {
         let Some(tree) = self.tree(need.at.joined) else {
             return false;
         };
+        if self.is_country(&need.at) {
+            return false;
+        }
         // A number that is compared as it stands is malformed in any form.
         let fact = need.kind == Type::CardNumber && self.national(need.at.joined).is_none();
         fact || field::malformed(tree, &need.at.path, need.kind)
@@ -281,38 +311,31 @@ impl View<'_> {
         })
     }
 
+    /// Asks what the patron said, with the library that the patron is of.
+    fn ask(
+        &self,
+        question: impl Fn(&Asks<'_>) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let library = self.text(&self.of_patron("library"));
+        question(&Asks {
+            policy: self.policy,
+            recipient: self.recipient,
+            library: library.as_deref(),
+            now: self.now(),
+        })
+    }
+
     fn objection(&self) -> Result<(), &'static str> {
-        let Some(heard) = self.objections else {
-            return Ok(());
-        };
-        if heard.unreadable {
-            return Err("objection_unreadable");
-        }
-        if self.recipient.marketing && heard.forbids_marketing() {
-            return Err("objection_marketing");
-        }
-        if heard.opposes(&self.recipient.purpose) {
-            return Err("objection");
-        }
-        Ok(())
+        self.ask(|asks| asks.opposed(self.consents, self.objections))
     }
 
     fn consent(&self) -> Result<(), &'static str> {
         let Some(gate) = &self.recipient.consent else {
             return Ok(());
         };
-        let nothing = Heard::default();
-        let heard = self.consents.unwrap_or(&nothing);
-        if heard.unreadable {
-            return Err("consent_unreadable");
-        }
         let event = gate.implied_by.as_ref().and_then(|field| self.text(field));
         let event = event.as_deref().and_then(kept_ns);
-        if heard.grants(gate, &self.recipient.name, event, self.now()) {
-            Ok(())
-        } else {
-            Err("no_consent")
-        }
+        self.ask(|asks| asks.consented(self.consents, event))
     }
 
     fn stages(&self) -> Result<(), &'static str> {
@@ -335,6 +358,9 @@ impl View<'_> {
     }
 
     fn patron_term(&self) -> Result<(), &'static str> {
+        if self.recipient.outlives_membership.is_some() {
+            return Ok(());
+        }
         let end = self.text(&self.of_patron("membership.ends_on"));
         let end = end.as_deref().and_then(ns);
         let over = |end| is_over(self.policy.patron_term, end, self.now());
@@ -396,7 +422,22 @@ impl View<'_> {
             && !self.is_authorised()
     }
 
+    /// Whose record it is follows the value in a key, but for the patron's id itself.
+    fn output_key(&self) -> Option<String> {
+        let field = &self.recipient.key;
+        let own = self.source.keyed && field.path != "patron_id";
+        let patron_id = own.then(|| self.text(&at(false, "patron_id")));
+        match patron_id {
+            Some(patron_id) => self.keyed_hash(field, Some(&patron_id?)),
+            None => self.keyed_hash(field, None),
+        }
+    }
+
     fn pseudonym(&self, field: &FieldRef) -> Option<String> {
+        self.keyed_hash(field, None)
+    }
+
+    fn keyed_hash(&self, field: &FieldRef, behind: Option<&str>) -> Option<String> {
         if self.is_hidden(field) {
             return None;
         }
@@ -409,7 +450,9 @@ impl View<'_> {
         } else {
             &self.source.name
         };
-        let parts = [kind, &field.path, &library.unwrap_or_default(), &value];
+        let library = library.unwrap_or_default();
+        let mut parts = vec![kind, &field.path, &library, &value];
+        parts.extend(behind);
         let mut mac = Hmac::<Sha256>::new_from_slice(&secret(&self.recipient.name)).unwrap();
         mac.update(parts.join("\0").as_bytes());
         Some(URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16]))
@@ -527,7 +570,10 @@ impl View<'_> {
         for sub in fields {
             let field = at(from.joined, &sub.path);
             let path = sub.path.strip_prefix(start).unwrap();
-            let found = field::look(tree, path, self.kind(&field).unwrap());
+            let found = match start {
+                "" => self.find(&field),
+                _ => field::look(tree, path, self.kind(&field).unwrap()),
+            };
             if self.is_hidden(&field) {
                 continue;
             }
