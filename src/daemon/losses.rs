@@ -50,6 +50,7 @@ fn cause(reason: Reason, way: Way) -> Cause {
         | Reason::AuthorisationLapsed
         | Reason::Library
         | Reason::ReceiverUnlisted
+        | Reason::Rekeyed
         | Reason::RecipientRemoved => Cause::Planned,
         Reason::PatronErased | Reason::PatronUnknown => Cause::Loss,
         Reason::SourceGone if !way.new_version => Cause::Loss,
@@ -596,6 +597,7 @@ mod tests {
                 | Reason::AuthorisationLapsed
                 | Reason::Library
                 | Reason::ReceiverUnlisted
+                | Reason::Rekeyed
                 | Reason::RecipientRemoved => [Cause::Planned; 4],
                 Reason::PatronErased | Reason::PatronUnknown => [Cause::Loss; 4],
                 Reason::SourceGone => [Cause::Loss, Cause::Record, Cause::Loss, Cause::Planned],

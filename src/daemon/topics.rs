@@ -28,8 +28,6 @@ pub const FOREVER: i64 = -1;
 const SEGMENT_MS: i64 = 3_600_000;
 /// How many keys of each joined source are looked at.
 const SAMPLE: usize = 2_000;
-/// What the topic of commands is for: it has one partition.
-const COMMANDS_ROLE: &str = "commands";
 
 /// What a setting of a topic must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +138,6 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
     planned.extend(keyed.then(|| patrons(policy)));
-    planned.push(commands());
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(Planned {
         name: DEAD_LETTERS_TOPIC.to_owned(),
@@ -161,6 +158,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
             ),
         ],
     });
+    planned.push(commands());
     planned
 }
 
@@ -231,7 +229,7 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
 fn commands() -> Planned {
     Planned {
         name: COMMANDS_TOPIC.to_owned(),
-        role: COMMANDS_ROLE,
+        role: "commands",
         joined: false,
         follows: Vec::new(),
         rules: vec![(
@@ -426,10 +424,10 @@ impl Survey {
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.role == COMMANDS_ROLE {
-                    1
-                } else if planned.role.starts_with("source") {
+                let partitions = if planned.role.starts_with("source") {
                     joined.unwrap_or(default)
+                } else if planned.role == "commands" {
+                    1
                 } else {
                     let followed = self.followed(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
@@ -545,7 +543,7 @@ impl Survey {
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
             refusals.extend(self.misfit(settings, planned, found.partitions));
-            if planned.role == COMMANDS_ROLE && found.partitions != 1 {
+            if planned.role == "commands" && found.partitions != 1 {
                 refusals.push(format!(
                     "topic `{name}` ({}) has {} partitions, expected 1: commands have one order",
                     planned.role, found.partitions
@@ -731,7 +729,7 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
     let mut own = Vec::new();
     for planned in plan(loaded) {
         let operation = match planned.role {
-            "state" | "erasures" | COMMANDS_ROLE => "Read --operation Write",
+            "state" | "erasures" | "commands" => "Read --operation Write",
             role if role.starts_with("source") => "Read",
             _ => "Write",
         };
@@ -766,15 +764,11 @@ pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<Strin
             "who runs `zeef gates repair`".to_owned(),
             repairer(settings, loaded, &allow),
         ),
+        (
+            "operators (zeef accept, refill, keys rotate)".to_owned(),
+            vec![operator(settings, &allow)],
+        ),
     ];
-    let topic = settings.topic(COMMANDS_TOPIC);
-    let operator = format!(
-        "--operation Read --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
-    );
-    parties.push((
-        "operators (zeef accept, refill, keys rotate)".to_owned(),
-        vec![allow("operator", operator)],
-    ));
     for recipient in &loaded.policy.recipients {
         let name = &recipient.name;
         let read = recipient.topics.names().map(|topic| {
@@ -817,6 +811,13 @@ fn repairer(
     let what = "--operation Read --operation Describe";
     let groups = format!("{what} --group {prefix} --resource-pattern-type prefixed");
     topics.chain([id, allow("zeef-repair", groups)]).collect()
+}
+
+fn operator(settings: &KafkaSettings, allow: &impl Fn(&str, String) -> String) -> String {
+    let topic = settings.topic(COMMANDS_TOPIC);
+    let what =
+        "--operation Read --operation Write --operation Describe --operation DescribeConfigs";
+    allow("operator", format!("{what} --topic {topic}"))
 }
 
 #[cfg(test)]
@@ -954,6 +955,7 @@ mod tests {
             ("zeef.state.main", 6),
             ("zeef.patrons", 6),
             ("zeef.dead-letters", partitions),
+            ("zeef.commands", 1),
         ];
         assert_eq!(missing, own);
         let settings = KafkaSettings::default();

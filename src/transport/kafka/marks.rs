@@ -163,9 +163,8 @@ impl KafkaTransport {
         let marks: Vec<MarkNumber> = committed.values().filter_map(|found| found.mark).collect();
         if let Some(oldest_ms) = marks.iter().map(|mark| mark.born_ms).min() {
             let is_first_start = now_ms().saturating_sub(oldest_ms) < FIRST_START_MS;
-            let is_added = marks.iter().any(|mark| mark.partitions <= partition);
             let detail = "the group has offsets of other partitions, and none of this one";
-            return Ok(match is_first_start || is_added {
+            return Ok(match is_first_start {
                 true => Vec::new(),
                 false => vec![finding(detail.to_owned())],
             });
