@@ -144,7 +144,10 @@ fn rearrange(
     let mut shelves = BTreeMap::<String, Shelf>::new();
     let mut taken = Ok(());
     directory.rows(&mut |topic, row| {
-        let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
+        // What all lanes share of patrons stays where it is.
+        let Some(lane) = topic.strip_prefix(STATE_TOPIC) else {
+            return;
+        };
         let shelf = shelves.entry(lane.to_owned()).or_default();
         let key = row.key.unwrap_or_default();
         if taken.is_ok() {
