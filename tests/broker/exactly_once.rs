@@ -29,7 +29,7 @@ use crate::harness::{
     Zeef, eventually, library, until_ready,
 };
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(180);
 /// Small batches, so that many of them begin and end in a short time.
 const SMALL: &str = "[batch]\nrecords = 200\n";
 const LOADED: [&str; 2] = ["out.service-message", "out.statistics"];

@@ -12,7 +12,7 @@ use zeef::transport::{
 
 use crate::harness::{Broker, Options, Record, Topics, Writer, eventually};
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(180);
 const LOAN: SourceId = SourceId(0);
 const PATRON: SourceId = SourceId(1);
 const OUT: OutputId = OutputId(0);

@@ -740,7 +740,7 @@ pub fn widened(topic: &str, partitions: i32, before: i32) -> String {
     format!(
         "topic `{topic}` has {partitions} partitions, had {before}: one patron's records would lie \
          in two of them, and what was refused or objected to would not count in the other one. \
-         Have the sources written anew, to topics with as many partitions as are wanted, and run \
-         `zeef lanes apply --repartition`"
+         Have the sources written anew, to topics with as many partitions as are wanted, and start \
+         a deployment of its own on them (`[kafka] topic_prefix`)"
     )
 }

@@ -936,7 +936,7 @@ fn check_state(
                 return Err(Fault::Stop(format!(
                     "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
                      the largest source has; where a source was given partitions, write the sources \
-                     anew and run `zeef lanes apply --repartition`"
+                     anew, for a deployment of its own (`[kafka] topic_prefix`)"
                 )));
             }
         }

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Broker, eventually};
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(180);
 
 /// Whether what is not committed is read too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

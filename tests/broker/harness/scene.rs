@@ -35,7 +35,7 @@ use super::{Broker, Record, Row, Topics, Zeef, eventually};
 use crate::common::copy_folder;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(180);
 const CALL: Duration = Duration::from_secs(5);
 
 /// How the config of a scene differs from the shipped one.

@@ -41,7 +41,7 @@ fn all_of(site: &Site<'_>, topic: &str) -> String {
 fn own_topics(site: &Site<'_>) -> Vec<String> {
     let mut topics = site.topics.list();
     topics.retain(|topic| !SOURCES.contains(&topic.as_str()));
-    assert_eq!(topics.len(), RECIPIENTS.len() + 3, "{topics:?}");
+    assert_eq!(topics.len(), RECIPIENTS.len() + 4, "{topics:?}");
     topics
 }
 

@@ -314,6 +314,12 @@ fn a_first_start_is_a_census_of_the_gates() {
         .iter()
         .rfind(|row| row.key_text() == "P0" && row.partition == home("P0"));
     assert_eq!(in_place.unwrap().text(), None);
+    // What no repair can mend an operator has to accept.
+    let said = site.refused(&["--until-end"], 70);
+    let code = said.split("zeef accept ").nth(1).expect("a code");
+    let code = code.split_whitespace().next().expect("a code");
+    let mut accept = site.zeef(&["accept", code, "--reason", "a test"]);
+    assert_eq!(accept.wait_exit(WAIT), 0, "{}", accept.stderr());
     site.until_end(&[]);
     assert_eq!(has(&site, "service-message").len(), 29);
     assert_eq!(has(&site, "statistics").len(), 28);
