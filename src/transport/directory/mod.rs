@@ -40,7 +40,7 @@
 //! **Continuity.** A start compares everything with the mark before anything is
 //! decided, over all lanes: outputs and states, inputs up to where they were read,
 //! keys. What is not as it was left stops the start, and says what is lost and what
-//! would follow; an operator accepts one such finding by its code ([`compare`]).
+//! would follow; an operator accepts one such finding by its code (`compare`).
 //!
 //! **Compaction** leaves the last line of each key: what is left of a file is
 //! written and synced beside it (`.TOPIC.ndjson.new`), and a commit, whose journal
