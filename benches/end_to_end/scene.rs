@@ -168,7 +168,13 @@ impl Scene {
                 let output = planned.name.starts_with("out.");
                 let written = output || planned.name.starts_with(STATE_TOPIC);
                 let partitions = i32::try_from(partitions).unwrap();
-                let mut wish = planned.wish(&loaded, if output { partitions } else { PARTITIONS });
+                // Commands have one order.
+                let partitions = match planned.name.as_str() {
+                    "zeef.commands" => 1,
+                    _ if output => partitions,
+                    _ => PARTITIONS,
+                };
+                let mut wish = planned.wish(&loaded, partitions);
                 if written && append_time {
                     let (name, value) = ("message.timestamp.type", "LogAppendTime");
                     wish.configs.insert(name.to_owned(), value.to_owned());
@@ -279,8 +285,6 @@ impl Scene {
         }
         let outputs: Vec<Output> = outbox
             .iter()
-            // The first says under which policy all was decided.
-            .skip(1)
             .map(|output| {
                 let part = |part: Option<&[u8]>| part.expect("an output has both").to_vec();
                 (part(output.key), part(output.value))
