@@ -176,10 +176,9 @@ fn free_address() -> SocketAddr {
 fn fetch(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WAIT)?;
     stream.set_read_timeout(Some(ANSWER_WAIT))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    // In one write: who answers may close as soon as it has read something.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     parsed(&answer).ok_or_else(|| io::Error::other("expected an HTTP answer"))
