@@ -18,7 +18,7 @@ use zeef::engine::tally::Tally;
 use zeef::policy::reason::Reason;
 use zeef::sample::{Library, Source};
 use zeef::transport::continuity::{Finding, Mark, Position};
-use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+use zeef::transport::kafka::KafkaTransport;
 use zeef::transport::{
     Coordinates, Fault, Flow, Input, Lag, Misplaced, Outbox, Output, OutputId, Polled, Rebuilt,
     SourceId, Stop, Transport,
@@ -416,20 +416,13 @@ fn batches_that_are_aborted_leave_no_trace() {
     scene.write_library(&library);
     scene.write_poison(&library.poison().collect::<Vec<_>>());
     let [lane] = <[LaneRun; 1]>::try_from(scene.lanes()).expect("one lane");
-    let properties = broker.properties().into_iter();
-    let settings = KafkaSettings {
-        brokers: broker.bootstrap().to_owned(),
-        properties: properties
-            .filter(|(name, _)| *name != "bootstrap.servers")
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        topic_prefix: scene.topics.prefix().to_owned(),
-        instance: "a".to_owned(),
-        until_end: true,
-        ..KafkaSettings::default()
-    };
     let stop = Stop::default();
-    let opened = KafkaTransport::open(settings, lane.plan.clone(), 0, stop.clone());
+    let opened = KafkaTransport::open(
+        scene.topics.worker_settings(),
+        lane.plan.clone(),
+        0,
+        stop.clone(),
+    );
     let transport = Aborting::new(opened.unwrap());
     let metrics = Metrics::new(&lane.plan.policy_version).unwrap();
     let pipeline = Pipeline::with_state(lane.lane.clone(), lane.namer.clone(), HOLDS);

@@ -11,7 +11,7 @@ use std::thread;
 
 use zeef::daemon::worker::Ended;
 use zeef::transport::Stop;
-use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+use zeef::transport::kafka::KafkaTransport;
 
 use crate::exactly_once::Aborting;
 use crate::harness::{Broker, Partitioner, Record, Topics, Writer};
@@ -162,13 +162,6 @@ impl<'a> Stage<'a> {
     }
 
     fn work(&self, place: usize, aborts: bool) {
-        let settings = KafkaSettings {
-            brokers: self.broker.bootstrap().to_owned(),
-            topic_prefix: self.topics.prefix().to_owned(),
-            instance: "teller".to_owned(),
-            until_end: true,
-            ..KafkaSettings::default()
-        };
         let setup = Setup {
             batch: 8,
             ..Setup::PLAIN
@@ -176,7 +169,8 @@ impl<'a> Stage<'a> {
         for lane in compiled(Layout::One, self.changed) {
             let mut plan = lane.plan();
             plan.prints = Some(site::namer().fingerprinter());
-            let opened = KafkaTransport::open(settings.clone(), plan, place, Stop::default());
+            let opened =
+                KafkaTransport::open(self.topics.worker_settings(), plan, place, Stop::default());
             let transport = opened.expect("a transport");
             let ended = if aborts {
                 worker(lane, Aborting::new(transport), setup, &self.clock).run()

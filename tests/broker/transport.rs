@@ -20,7 +20,6 @@ const STATE: OutputId = OutputId(1);
 
 /// Two sources, an output and a state.
 struct World<'a> {
-    broker: &'a Broker,
     topics: Topics<'a>,
     segment: Duration,
     stop: Stop,
@@ -34,7 +33,6 @@ impl<'a> World<'a> {
         }
         topics.create("out", 1, &[]);
         Self {
-            broker,
             topics,
             segment: KafkaSettings::default().segment,
             stop: Stop::default(),
@@ -42,18 +40,9 @@ impl<'a> World<'a> {
     }
 
     fn open(&self) -> Result<KafkaTransport, Fault> {
-        let properties = self.broker.properties().into_iter();
         let settings = KafkaSettings {
-            brokers: self.broker.bootstrap().to_owned(),
-            properties: properties
-                .filter(|(name, _)| *name != "bootstrap.servers")
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-            topic_prefix: self.topics.prefix().to_owned(),
-            instance: "a".to_owned(),
-            until_end: true,
             segment: self.segment,
-            ..KafkaSettings::default()
+            ..self.topics.worker_settings()
         };
         KafkaTransport::open(settings, plan(), 0, self.stop.clone())
     }

@@ -2,15 +2,15 @@
 //! that begins anew.
 
 use super::Town;
-use super::town::{MESSAGES, PATRONS, RECIPIENTS, STATISTICS, codes, objection};
-use crate::operations::site::loan_that_is;
+use super::town::{MESSAGES, PATRONS, RECIPIENTS, STATISTICS, codes};
+use crate::operations::site::{loan_that_is, objection};
 
 #[test]
 fn an_acceptance_is_for_one_finding() {
     let Some(town) = Town::new("accept") else {
         return;
     };
-    town.write("objection", &[objection("P3", "lodged")]);
+    town.write("objection", &[objection("P3")]);
     town.run();
     let before = town.sent();
     town.0.topics.cut("objection", 0, 1);

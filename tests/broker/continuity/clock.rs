@@ -8,7 +8,7 @@ use zeef::daemon::run::LaneRun;
 use zeef::daemon::worker::{Ended, Worker};
 use zeef::engine::pipeline::Pipeline;
 use zeef::transport::commands::{Command, CommandText, Commands};
-use zeef::transport::kafka::{KafkaSettings, KafkaTransport};
+use zeef::transport::kafka::KafkaTransport;
 use zeef::transport::{Fault, Stop};
 
 use super::town::codes;
@@ -20,19 +20,12 @@ const MINUTE_MS: i64 = 60_000;
 fn run(scene: &Scene<'_>, ahead_ms: i64, commands: Commands) -> Result<Ended, Fault> {
     let [mut lane] = <[LaneRun; 1]>::try_from(scene.lanes()).expect("one lane");
     lane.take_commands(&Arc::new(commands));
-    let properties = scene.broker.properties().into_iter();
-    let settings = KafkaSettings {
-        brokers: scene.broker.bootstrap().to_owned(),
-        properties: properties
-            .filter(|(name, _)| *name != "bootstrap.servers")
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        topic_prefix: scene.topics.prefix().to_owned(),
-        instance: "a".to_owned(),
-        until_end: true,
-        ..KafkaSettings::default()
-    };
-    let opened = KafkaTransport::open(settings, lane.plan.clone(), 0, Stop::default());
+    let opened = KafkaTransport::open(
+        scene.topics.worker_settings(),
+        lane.plan.clone(),
+        0,
+        Stop::default(),
+    );
     let mut pipeline = Pipeline::with_state(lane.lane.clone(), lane.namer.clone(), HOLDS);
     pipeline.holding_mut().unwrap().continuity = lane.continuity.clone();
     let metrics = Metrics::new(&lane.plan.policy_version).unwrap();

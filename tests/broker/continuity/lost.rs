@@ -2,9 +2,9 @@
 //! process goes on.
 
 use super::Town;
-use super::town::{PATRONS, consent, objection};
+use super::town::{PATRONS, consent};
 use crate::harness::{Record, Row, eventually};
-use crate::operations::site::WAIT;
+use crate::operations::site::{WAIT, objection};
 
 /// Others that object or agree: more than lay there before.
 fn others(record: impl Fn(&str) -> Record) -> Vec<Record> {
@@ -45,7 +45,7 @@ fn a_gate_log_made_anew_and_longer() {
         return;
     };
     town.make_anew("objection");
-    town.write("objection", &others(|patron| objection(patron, "lodged")));
+    town.write("objection", &others(objection));
     town.stops(&["replaced", "objection"]);
 }
 

@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 
 use crate::harness::{Record, Row, Zeef, eventually};
-use crate::operations::site::{Options, Site, WAIT, loan, patron};
+use crate::operations::site::{Options, Site, WAIT, loan, objection, patron};
 
 /// Sees every loan.
 pub(super) const MESSAGES: &str = "service-message";
@@ -49,7 +49,7 @@ impl Town {
     #[track_caller]
     pub(super) fn write_all(&self, patrons: usize) {
         self.write_patrons(0..patrons);
-        self.write("objection", &[objection(OBJECTS, "lodged")]);
+        self.write("objection", &[objection(OBJECTS)]);
         self.write("consent", &[consent(AGREES)]);
         self.write_loans("L", 0..patrons);
     }
@@ -193,19 +193,6 @@ pub(super) fn codes(said: &str) -> Vec<String> {
     codes.sort();
     codes.dedup();
     codes
-}
-
-pub(super) fn objection(patron: &str, status: &str) -> Record {
-    let value = format!(
-        concat!(
-            r#"{{"objection_id":"O-{patron}","patron_id":"{patron}","library":"NL-AmrBKW","#,
-            r#""kind":"special_circumstances","purpose":"statistics","status":"{status}","#,
-            r#""at":"2026-01-02T10:00:00Z"}}"#
-        ),
-        patron = patron,
-        status = status
-    );
-    Record::new(patron, value)
 }
 
 pub(super) fn consent(patron: &str) -> Record {

@@ -8,6 +8,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
+use zeef::transport::kafka::KafkaSettings;
 
 use super::{Broker, Partitioner, Record, Row, Writer, eventually};
 
@@ -34,6 +35,22 @@ impl<'a> Topics<'a> {
     /// What stands before each topic's name, its full stop included.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Settings of a worker that runs in the test, to the end of what there is.
+    pub(crate) fn worker_settings(&self) -> KafkaSettings {
+        let properties = self.broker.properties().into_iter();
+        KafkaSettings {
+            brokers: self.broker.bootstrap().to_owned(),
+            properties: properties
+                .filter(|(name, _)| *name != "bootstrap.servers")
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            topic_prefix: self.prefix.clone(),
+            instance: "a".to_owned(),
+            until_end: true,
+            ..KafkaSettings::default()
+        }
     }
 
     /// The full name of `topic`; also good for groups and transactional ids.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Partitioner, Record, Writer, Zeef, eventually};
+use crate::harness::{Partitioner, Writer, Zeef, eventually};
 
-use super::site::{WAIT, member};
+use super::site::{WAIT, member, objection};
 use super::{Options, Site, loan, patron};
 
 const PATRONS: usize = 6;
@@ -64,19 +64,6 @@ fn a_patron_that_lay_there_before_a_loan_is_never_overtaken() {
 
 /// Longer than any test, so that no transaction ends by itself.
 const LONG: Duration = Duration::from_secs(300);
-
-/// One patron objects to statistics, which a public task makes possible.
-fn objection(patron: &str) -> Record {
-    let value = format!(
-        concat!(
-            r#"{{"objection_id":"O-{patron}","patron_id":"{patron}","library":"NL-AmrBKW","#,
-            r#""kind":"special_circumstances","purpose":"statistics","status":"lodged","#,
-            r#""at":"2026-01-05T10:00:00Z"}}"#
-        ),
-        patron = patron
-    );
-    Record::new(patron, value)
-}
 
 fn statistics<'a>(tables: &'a str) -> Options<'a> {
     Options {

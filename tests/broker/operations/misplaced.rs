@@ -7,7 +7,7 @@ use zeef::transport::kafka::partitioner::{Partitioner as Spread, Placement};
 
 use crate::harness::{Partitioner, Record, Zeef, eventually};
 
-use super::site::{WAIT, member};
+use super::site::{WAIT, member, objection};
 use super::{Options, Site, loan, patron};
 
 const PARTITIONS: i32 = 4;
@@ -44,18 +44,6 @@ fn consent(id: &str, decision: &str) -> Record {
         id = id,
         decision = decision,
         month = if decision == "granted" { 1 } else { 2 },
-    );
-    Record::new(id, value)
-}
-
-fn objection(id: &str) -> Record {
-    let value = format!(
-        concat!(
-            r#"{{"objection_id":"O-{id}","patron_id":"{id}","library":"NL-AmrBKW","#,
-            r#""kind":"special_circumstances","purpose":"statistics","status":"lodged","#,
-            r#""at":"2026-02-01T10:00:00Z"}}"#
-        ),
-        id = id
     );
     Record::new(id, value)
 }

@@ -309,6 +309,19 @@ pub(crate) fn patron(id: &str, surname: &str) -> Record {
     Record::new(id, value)
 }
 
+/// A patron's objection to statistics, which a public task makes possible.
+pub(crate) fn objection(patron: &str) -> Record {
+    let value = format!(
+        concat!(
+            r#"{{"objection_id":"O-{patron}","patron_id":"{patron}","library":"NL-AmrBKW","#,
+            r#""kind":"special_circumstances","purpose":"statistics","status":"lodged","#,
+            r#""at":"2026-01-05T10:00:00Z"}}"#
+        ),
+        patron = patron
+    );
+    Record::new(patron, value)
+}
+
 /// An open loan, with its id as its title.
 pub(crate) fn loan(id: &str, patron: &str) -> Record {
     loan_that_is("open", id, patron)
