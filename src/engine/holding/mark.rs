@@ -36,8 +36,8 @@ pub struct Continuity {
 /// What is known of one partition's mark.
 #[derive(Clone, Debug, Default)]
 struct PartitionMark {
-    /// As it was written last; `None` where none ever was.
-    last: Option<Mark>,
+    /// As it was written last; `None` where none ever was. Shared with `undo`.
+    last: Option<Arc<Mark>>,
     /// There are rows.
     rows: bool,
     /// All records were decided under the lane's policy, for all its recipients.
@@ -136,7 +136,7 @@ impl Holding {
         };
         let part = self.marks.parts.entry(partition).or_default();
         part.own = mark.policy == lane.policy_version && mark.recipients == names(lane);
-        part.last = Some(mark);
+        part.last = Some(Arc::new(mark));
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Holding {
     /// The mark of a partition as it was written last.
     #[must_use]
     pub fn mark(&self, partition: i32) -> Option<&Mark> {
-        self.marks.parts.get(&partition)?.last.as_ref()
+        self.marks.parts.get(&partition)?.last.as_deref()
     }
 
     /// The latest time of a mark: no batch is decided at an earlier one.
@@ -251,6 +251,7 @@ impl Holding {
             };
             part.again = true;
             if let Some(mark) = &mut part.last {
+                let mark = Arc::make_mut(mark);
                 mark.time_ms = mark.time_ms.min(now_ms);
             }
         }
@@ -365,8 +366,9 @@ impl Holding {
         position: Position,
         outbox: &mut Outbox,
     ) {
-        let before = self.mark(partition).cloned();
-        let own = before.is_none() || self.marks.parts.get(&partition).is_some_and(|p| p.own);
+        let part = self.marks.parts.get(&partition);
+        let before = part.and_then(|part| part.last.clone());
+        let own = before.is_none() || part.is_some_and(|part| part.own);
         let generation = self
             .continuity
             .generation
@@ -386,16 +388,17 @@ impl Holding {
             cluster: position.cluster,
             sources: position.sources,
             outputs: position.outputs,
-            commands: self.commands_done(partition, before.as_ref()),
+            commands: self.commands_done(partition, before.as_deref()),
             ..Mark::default()
         };
+        let knew_all = own && before.is_some();
         match before.filter(|_| !own) {
             // What is not decided anew yet was decided as before.
             Some(before) => {
-                mark.policy = before.policy;
+                mark.policy.clone_from(&before.policy);
                 mark.generation = before.generation;
-                mark.recipients = before.recipients;
-                mark.keys = before.keys;
+                mark.recipients.clone_from(&before.recipients);
+                mark.keys.clone_from(&before.keys);
             }
             None => {
                 let outdated = self.is_outdated(partition);
@@ -408,12 +411,7 @@ impl Holding {
                 }
             }
         }
-        if !self
-            .marks
-            .parts
-            .get(&partition)
-            .is_some_and(|part| part.last.is_some() && part.own)
-        {
+        if !knew_all {
             // What compaction takes from the source of patrons is known from here on.
             self.patrons.write_missing(lane, partition, outbox);
         }
@@ -431,7 +429,7 @@ impl Holding {
         }
         let part = self.marks.change(partition);
         part.own = is_own;
-        part.last = Some(mark);
+        part.last = Some(Arc::new(mark));
     }
 
     /// Up to which offset commands are carried out.
