@@ -607,14 +607,20 @@ pub fn behind(
     all
 }
 
-mod hex {
+/// 16 hexadecimal digits.
+pub(super) mod hex {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::transport) fn serialize<S: Serializer>(
+        value: &u64,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format!("{value:016x}"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    pub(in crate::transport) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
         u64::from_str_radix(&text, 16)
             .map_err(|_| serde::de::Error::custom("expected 16 hexadecimal digits"))

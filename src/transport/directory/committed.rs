@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::Failure;
 use crate::transport::Fault;
-use crate::transport::continuity::{Fingerprinter, KeyPrint, Trail};
+use crate::transport::continuity::{Fingerprinter, KeyPrint, Trail, hex};
 
 /// The version of the files in `.zeef`.
 pub(super) const FORMAT: u32 = 3;
@@ -234,21 +234,6 @@ pub(super) fn damaged(path: &Path) -> Fault {
     Fault::Stop(format!(
         "{path} is damaged: restore the directory as a whole (in, out and .zeef) from a copy"
     ))
-}
-
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{value:016x}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(from)?;
-        u64::from_str_radix(&text, 16)
-            .map_err(|_| serde::de::Error::custom("expected 16 hexadecimal digits"))
-    }
 }
 
 #[cfg(test)]
