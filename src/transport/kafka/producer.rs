@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One poll of a producer that waits for something else than its deliveries:
 /// shorter ones cost twice the processor.
 const DRAIN: Duration = Duration::from_millis(10);
+/// How long it is waited for room in the queue at a time.
+pub(super) const ROOM: Duration = Duration::from_millis(10);
 /// How long a producer that drains, or whose queue is full, is left alone between
 /// two looks. A poll that waits spins through its last millisecond; `flush` waits
 /// for 100 ms where there is nothing to wait for.
@@ -40,6 +42,25 @@ const SETTLE: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 86_400_000;
 /// How much longer than a segment is rolled after it is waited, at least.
 const SLACK_MIN: Duration = Duration::from_secs(1);
+
+/// Hands one record over. Yields it back where librdkafka's queue was full, once it
+/// was waited for room.
+pub(super) fn offer<'a>(
+    producer: &BaseProducer<Deliveries>,
+    record: BaseRecord<'a, [u8], [u8]>,
+) -> KafkaResult<Option<BaseRecord<'a, [u8], [u8]>>> {
+    match producer.send(record) {
+        Ok(()) => {
+            producer.poll(Duration::ZERO);
+            Ok(None)
+        }
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+            producer.poll(ROOM);
+            Ok(Some(back))
+        }
+        Err((error, _)) => Err(error),
+    }
+}
 
 /// Keeps the first failed delivery of a transaction. Of others nothing is heard:
 /// see `delivery.report.only.error`.

@@ -10,14 +10,12 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 
-use super::producer::Deliveries;
+use super::producer::{Deliveries, offer};
 use super::settings::KafkaSettings;
 use super::topics::{self, TopicError};
 
 /// How long the last records may take to arrive.
 const FLUSH: Duration = Duration::from_secs(60);
-/// How long it is waited for room in the queue at a time.
-const ROOM: Duration = Duration::from_millis(10);
 
 /// Why records could not be published. Never carries a key.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +66,7 @@ impl Publisher {
         }
         let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
             BaseProducer::from_config_and_context(&settings.publisher(), Deliveries::default())
-                .map_err(|source| PublishError::Kafka {
-                    doing: "build a producer",
-                    source,
-                })?;
+                .map_err(failed("build a producer"))?;
         Ok(Self { producer, settings })
     }
 
@@ -107,28 +102,12 @@ impl Publisher {
         record.partition = partition;
         record.key = key;
         record.payload = value;
-        loop {
-            self.delivered()?;
-            match self.producer.send(record) {
-                Ok(()) => {
-                    self.producer.poll(Duration::ZERO);
-                    return Ok(());
-                }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(ROOM);
-                }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    return Err(PublishError::TooLarge);
-                }
-                Err((source, _)) => {
-                    return Err(PublishError::Kafka {
-                        doing: "publish",
-                        source,
-                    });
-                }
-            }
+        let mut waiting = Some(record);
+        while let Some(record) = waiting {
+            delivered(&self.producer)?;
+            waiting = offer(&self.producer, record).map_err(not_taken)?;
         }
+        Ok(())
     }
 
     /// Waits until Kafka has all records.
@@ -139,19 +118,34 @@ impl Publisher {
     pub fn finish(&self) -> Result<(), PublishError> {
         let deadline = Instant::now() + FLUSH;
         while self.producer.in_flight_count() > 0 {
-            self.delivered()?;
+            delivered(&self.producer)?;
             if Instant::now() >= deadline {
                 return Err(PublishError::Late(self.producer.in_flight_count()));
             }
             let _ = self.producer.flush(Duration::from_millis(200));
         }
-        self.delivered()
+        delivered(&self.producer)
     }
+}
 
-    fn delivered(&self) -> Result<(), PublishError> {
-        match self.producer.context().take() {
-            Some((topic, code)) => Err(PublishError::Refused { topic, code }),
-            None => Ok(()),
-        }
+/// The first record that the broker refused, if any since this was asked last.
+pub(super) fn delivered(producer: &BaseProducer<Deliveries>) -> Result<(), PublishError> {
+    match producer.context().take() {
+        Some((topic, code)) => Err(PublishError::Refused { topic, code }),
+        None => Ok(()),
     }
+}
+
+/// Why a record was not handed over.
+pub(super) fn not_taken(error: KafkaError) -> PublishError {
+    match error {
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            PublishError::TooLarge
+        }
+        source => failed("publish")(source),
+    }
+}
+
+pub(super) fn failed(doing: &'static str) -> impl FnOnce(KafkaError) -> PublishError {
+    move |source| PublishError::Kafka { doing, source }
 }

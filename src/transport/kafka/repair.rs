@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 
 use super::partitioner::Placement;
-use super::producer::Deliveries;
-use super::publish::PublishError;
+use super::producer::{Deliveries, ROOM, offer};
+use super::publish::{PublishError, delivered, failed, not_taken};
 use super::repaired::{RecordPlace, Repaired, row};
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, describe};
@@ -27,8 +27,6 @@ const READ_KEYS: usize = 10_000;
 /// How many keys are written in one transaction: each with all its records.
 const KEYS: usize = 500;
 const CALL: Duration = Duration::from_secs(30);
-/// How long it is waited for room in the queue at a time.
-const ROOM: Duration = Duration::from_millis(10);
 
 /// One record that lies in another partition than its key belongs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -392,23 +390,12 @@ impl Repairer {
         self.send(record.key(&key).payload(&value))
     }
 
-    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => {
-                    self.producer.poll(Duration::ZERO);
-                    return Ok(());
-                }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(ROOM);
-                }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    return Err(PublishError::TooLarge);
-                }
-                Err((source, _)) => return Err(failed("publish")(source)),
-            }
+    fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
+        let mut waiting = Some(record);
+        while let Some(record) = waiting {
+            waiting = offer(&self.producer, record).map_err(not_taken)?;
         }
+        Ok(())
     }
 
     /// Waits until the broker has all records.
@@ -420,10 +407,7 @@ impl Repairer {
             }
             self.producer.poll(ROOM);
         }
-        match self.producer.context().take() {
-            Some((topic, code)) => Err(PublishError::Refused { topic, code }),
-            None => Ok(()),
-        }
+        delivered(&self.producer)
     }
 
     /// Repeats a call that the broker asks to be repeated, for a minute at most.
@@ -445,10 +429,6 @@ impl Repairer {
             }
         }
     }
-}
-
-fn failed(doing: &'static str) -> impl FnOnce(KafkaError) -> PublishError {
-    move |source| PublishError::Kafka { doing, source }
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use rdkafka::Message;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::log::Logged;
 use super::marks::MarkNumber;
-use super::producer::Deliveries;
+use super::producer::{Deliveries, offer};
 use super::settings::KafkaSettings;
 use super::topics::{TopicError, failed};
 use crate::transport::continuity::{MARK_KEY, Mark};
@@ -33,8 +33,6 @@ const FURTHER: i64 = 64;
 
 /// The producer of a rearrangement has so long for the rows of one partition.
 const TRANSACTION: Duration = Duration::from_secs(120);
-/// How long it is waited for room in the queue at a time.
-const ROOM: Duration = Duration::from_millis(10);
 
 /// Rows for one partition of one state. The topic has no prefix.
 pub type Rows<'a> = (&'a str, &'a [(Vec<u8>, Vec<u8>)]);
@@ -134,17 +132,12 @@ impl<'a> Rewriter<'a> {
             .map_err(failed("commit"))
     }
 
-    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), TopicError> {
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(ROOM);
-                }
-                Err((error, _)) => return Err(failed("write a state")(error)),
-            }
+    fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), TopicError> {
+        let mut waiting = Some(record);
+        while let Some(record) = waiting {
+            waiting = offer(&self.producer, record).map_err(failed("write a state"))?;
         }
+        Ok(())
     }
 
     /// The most partitions that a source has.
