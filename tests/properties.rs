@@ -248,12 +248,14 @@ fn run(
     records: u64,
     chunk: usize,
     fail_every: Option<u32>,
+    rebalance_every: Option<u32>,
 ) -> BTreeMap<String, Vec<(String, String)>> {
     let lane = Arc::new(lane);
     let plan = lane.plan();
     let mut transport = MemoryTransport::new(&plan)
         .with_chunk(chunk)
-        .with_fail_every(fail_every);
+        .with_fail_every(fail_every)
+        .with_rebalance_every(rebalance_every);
     for message in LIBRARY.messages() {
         let Some(at) = lane
             .sources
@@ -275,6 +277,7 @@ fn run(
     let handles = metrics.worker(&lane, 0);
     let mut worker = Worker::new(Pipeline::new(lane), transport, handles);
     worker.clock = Box::new(|| NOW_MS);
+    worker.check_every = Duration::ZERO;
     worker.bounds = BatchBounds {
         records,
         bytes: 1 << 20,
@@ -425,29 +428,33 @@ fn a_misplaced_record_is_a_dead_letter_and_decides_nothing_where_it_lies() {
 }
 
 #[test]
-fn any_batch_size_and_any_abort_publish_the_same_bytes() {
-    let whole = run(lane(|_| true), 1_000_000, 1_000_000, None);
+fn any_batch_size_abort_and_rebalance_publish_the_same_bytes() {
+    let whole = run(lane(|_| true), 1_000_000, 1_000_000, None, None);
     assert!(whole.len() > 7, "{:?}", whole.keys());
-    for (records, chunk, fail_every) in [
-        (1, 1, None),
-        (7, 3, None),
-        (100, 1_000, Some(3)),
-        (1_000, 10, Some(2)),
+    for (records, chunk, fail_every, rebalance_every) in [
+        (1, 1, None, None),
+        (7, 3, None, None),
+        (100, 1_000, Some(3), None),
+        (1_000, 10, Some(2), None),
+        (1, 40, None, Some(2)),
+        (100, 10, Some(3), Some(7)),
     ] {
-        let other = run(lane(|_| true), records, chunk, fail_every);
-        assert_eq!(other, whole, "{records} {chunk} {fail_every:?}");
+        let other = run(lane(|_| true), records, chunk, fail_every, rebalance_every);
+        let of = (records, chunk, fail_every, rebalance_every);
+        assert_eq!(other, whole, "{of:?}");
     }
 }
 
 #[test]
 fn how_recipients_are_spread_over_lanes_changes_nothing() {
-    let whole = run(lane(|_| true), 500, 100, None);
+    let whole = run(lane(|_| true), 500, 100, None, None);
     let mut spread = BTreeMap::new();
     for finance in [true, false] {
         let mut part = run(
             lane(|name| (name == "deurwaarder") == finance),
             500,
             100,
+            None,
             None,
         );
         part.remove(DEAD_LETTERS_TOPIC);

@@ -117,7 +117,8 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<Fault>() {
         Some(Fault::Twin(_)) => Exit::TakenOver,
         Some(Fault::Stop(_)) => Exit::Stopped,
-        Some(Fault::Abort(_) | Fault::Rebuild(_)) | None => Exit::Failed,
+        Some(Fault::Abort(_) | Fault::Interrupted | Fault::Unanswered(_) | Fault::Rebuild(_))
+        | None => Exit::Failed,
     }
 }
 

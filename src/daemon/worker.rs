@@ -19,8 +19,7 @@ use crate::engine::tally::{About, RecipientTally, Tally, Warning};
 use crate::policy::settings;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
-    Assigned, Fault, Flow, INTERRUPTED, LateGate, Misplaced, Outbox, Polled, Rebuilt, SourceId,
-    Stop, Transport,
+    Assigned, Fault, Flow, LateGate, Misplaced, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
 };
 
 /// When a batch is closed: at whichever bound is reached first.
@@ -180,7 +179,7 @@ struct Batch {
     /// Partitions whose patrons are in the table.
     built: HashSet<i32>,
     aborts: u32,
-    last_abort: String,
+    last_abort: Option<Fault>,
     /// The last one was broken off by a rebalance or a stop.
     interrupted: bool,
     reported: Option<Instant>,
@@ -240,8 +239,7 @@ impl<T: Transport> Worker<T> {
                     self.sum_up();
                     return Ok(ended);
                 }
-                Err(Fault::Abort(cause)) => self.aborted(cause)?,
-                Err(fault) => return Err(fault),
+                Err(fault) => self.aborted(fault)?,
             }
         }
     }
@@ -279,9 +277,10 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.report();
-        self.check_continuity()?;
-        // What broke a batch off is to be heard of before anything is read again.
+        // What interrupted a batch waits in the queue of events: nothing is read
+        // from Kafka again before that is polled, or it is interrupted again.
         if !std::mem::take(&mut self.batch.interrupted) {
+            self.check_continuity()?;
             self.sweep(false)?;
         }
         let polled = self.poll()?;
@@ -453,7 +452,7 @@ impl<T: Transport> Worker<T> {
         })?;
         match read {
             Rebuilt::Done => Ok(()),
-            Rebuilt::Interrupted => Err(Fault::Abort(INTERRUPTED.to_owned())),
+            Rebuilt::Interrupted => Err(Fault::Interrupted),
         }
     }
 
@@ -677,21 +676,41 @@ impl<T: Transport> Worker<T> {
         self.transport.rewind()
     }
 
-    fn aborted(&mut self, cause: String) -> Result<(), Fault> {
-        tracing::warn!(lane = %self.pipeline.lane().name, %cause, "batch aborted, will be done again");
+    /// Drops the batch, so that it is done again. An interruption says nothing
+    /// about the batch and is not counted.
+    ///
+    /// # Errors
+    ///
+    /// The fault, where it is none that a batch is done again for, or the batch
+    /// was dropped [`ABORTS_MAX`] times for it.
+    fn aborted(&mut self, fault: Fault) -> Result<(), Fault> {
+        if !matches!(
+            fault,
+            Fault::Interrupted | Fault::Abort(_) | Fault::Unanswered(_)
+        ) {
+            return Err(fault);
+        }
+        tracing::warn!(lane = %self.pipeline.lane().name, cause = %fault, "batch aborted, will be done again");
         self.metrics.aborted();
         self.drop_batch()?;
-        self.batch.interrupted = cause == INTERRUPTED;
-        if self.batch.last_abort != cause {
+        self.batch.interrupted = fault == Fault::Interrupted;
+        if self.batch.interrupted {
+            return self.transport.pause(IDLE_WAIT);
+        }
+        if self.batch.last_abort.as_ref() != Some(&fault) {
             self.batch.aborts = 0;
         }
         self.batch.aborts += 1;
         if self.batch.aborts >= ABORTS_MAX {
-            return Err(Fault::Stop(format!(
-                "the same batch was aborted {ABORTS_MAX} times: {cause}"
-            )));
+            return Err(match fault {
+                // An outage is waited for, however long it is.
+                Fault::Unanswered(text) => Fault::Rebuild(text),
+                fault => Fault::Stop(format!(
+                    "the same batch was aborted {ABORTS_MAX} times: {fault}"
+                )),
+            });
         }
-        self.batch.last_abort = cause;
+        self.batch.last_abort = Some(fault);
         self.transport.pause(IDLE_WAIT)
     }
 
@@ -741,11 +760,11 @@ impl<T: Transport> Worker<T> {
             let restored = self.restore(partition)?;
             match self.verify_if(restored, partition) {
                 Ok(Some(findings)) => found.extend(findings),
-                Err(fault) if !is_interruption(&fault) => return Err(fault),
-                Ok(None) | Err(_) => {
+                Ok(None) | Err(Fault::Interrupted) => {
                     self.pipeline.drop_partition(partition);
                     return Ok(false);
                 }
+                Err(fault) => return Err(fault),
             }
         }
         // Of all partitions at once: each finding has a code of its own.
@@ -759,8 +778,8 @@ impl<T: Transport> Worker<T> {
             // As any batch: it is done again, and stops the lane in the end.
             while let Err(fault) = self.begin_with_mark(partition) {
                 match fault {
-                    Fault::Abort(cause) if cause != INTERRUPTED => self.aborted(cause)?,
-                    fault => return Err(fault),
+                    Fault::Interrupted => return Err(fault),
+                    fault => self.aborted(fault)?,
                 }
             }
         }
@@ -951,7 +970,7 @@ impl<T: Transport> Worker<T> {
         loop {
             match self.reconcile_once(partitions) {
                 Ok(()) => break,
-                Err(Fault::Abort(cause)) if cause == INTERRUPTED => {
+                Err(Fault::Interrupted) => {
                     self.drop_batch()?;
                     for &partition in partitions {
                         self.pipeline.drop_partition(partition);
@@ -960,8 +979,7 @@ impl<T: Transport> Worker<T> {
                     return Ok(false);
                 }
                 // As any batch: it is done again, and stops the lane in the end.
-                Err(Fault::Abort(cause)) => self.aborted(cause)?,
-                Err(fault) => return Err(fault),
+                Err(fault) => self.aborted(fault)?,
             }
         }
         self.batch.built.extend(partitions);
@@ -1051,7 +1069,7 @@ impl<T: Transport> Worker<T> {
                 false => transport.replay(source, partition, &mut |input| pipeline.note(&input))?,
             };
             if read == Rebuilt::Interrupted {
-                return Err(Fault::Abort(INTERRUPTED.to_owned()));
+                return Err(Fault::Interrupted);
             }
             records += pipeline.anew(source, partition);
             while !self.work_off_anew()? {}
@@ -1077,14 +1095,15 @@ impl<T: Transport> Worker<T> {
     /// that was aborted.
     fn work_off_policy(&mut self) -> Result<bool, Fault> {
         let done = match self.settle() {
-            Err(Fault::Abort(cause)) if cause != INTERRUPTED => {
-                self.aborted(cause)?;
+            Ok(settled) => settled,
+            Err(Fault::Interrupted) => return Err(Fault::Interrupted),
+            Err(fault) => {
+                self.aborted(fault)?;
                 false
             }
-            settled => settled?,
         };
         match self.stop.asked() {
-            true => Err(Fault::Abort(INTERRUPTED.to_owned())),
+            true => Err(Fault::Interrupted),
             false => Ok(done),
         }
     }
@@ -1093,15 +1112,16 @@ impl<T: Transport> Worker<T> {
     /// some of it is left. Not all is begun again then: it may be very much.
     fn work_off_anew(&mut self) -> Result<bool, Fault> {
         let done = match self.work_off(false) {
-            Err(Fault::Abort(cause)) if cause != INTERRUPTED => {
-                self.aborted(cause)?;
+            Ok(()) => true,
+            Err(Fault::Interrupted) => return Err(Fault::Interrupted),
+            Err(fault) => {
+                self.aborted(fault)?;
                 false
             }
-            worked => worked.map(|()| true)?,
         };
         match self.stop.asked() {
             // A batch may have been dropped for it.
-            true => Err(Fault::Abort(INTERRUPTED.to_owned())),
+            true => Err(Fault::Interrupted),
             false => Ok(done),
         }
     }
@@ -1162,11 +1182,6 @@ impl<T: Transport> Worker<T> {
             }
         }
     }
-}
-
-/// Whether a rebalance or a stop broke something off.
-fn is_interruption(fault: &Fault) -> bool {
-    matches!(fault, Fault::Abort(cause) if cause == INTERRUPTED)
 }
 
 /// Whether some recipient's share of the batch is as large as its rate allows.

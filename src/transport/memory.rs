@@ -22,6 +22,10 @@ pub struct MemoryTransport {
     partition_count: usize,
     chunk_records: usize,
     fail_every: Option<u32>,
+    rebalance_every: Option<u32>,
+    polls: u32,
+    /// A rebalance waits to be polled.
+    rebalance: bool,
     /// Calls of commit that had something to commit.
     attempts: u32,
     batch: Vec<Published>,
@@ -100,6 +104,9 @@ impl MemoryTransport {
             partition_count: 1,
             chunk_records: usize::MAX,
             fail_every: None,
+            rebalance_every: None,
+            polls: 0,
+            rebalance: false,
             attempts: 0,
             batch: Vec::new(),
             committed: Vec::new(),
@@ -113,6 +120,14 @@ impl MemoryTransport {
     #[must_use]
     pub fn with_chunk(mut self, records: usize) -> Self {
         self.chunk_records = records.max(1);
+        self
+    }
+
+    /// A rebalance waits behind every n-th poll for records, and interrupts what
+    /// is asked of the transport until it is polled.
+    #[must_use]
+    pub fn with_rebalance_every(mut self, nth: Option<u32>) -> Self {
+        self.rebalance_every = nth.filter(|nth| *nth > 1);
         self
     }
 
@@ -318,6 +333,13 @@ impl MemoryTransport {
         }
     }
 
+    fn poll_records(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> usize {
+        self.polls += 1;
+        let nth = self.rebalance_every;
+        self.rebalance = nth.is_some_and(|nth| self.polls.is_multiple_of(nth));
+        self.hand_out(take)
+    }
+
     fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> usize {
         let mut count = 0;
         for gate in [true, false] {
@@ -435,7 +457,8 @@ impl Transport for MemoryTransport {
                 Ok(Polled::Assigned(assigned.collect()))
             }
             Stage::Assigned | Stage::Aborted => Ok(Polled::Idle),
-            Stage::Running => match self.hand_out(take) {
+            Stage::Running if std::mem::take(&mut self.rebalance) => Ok(Polled::Revoked),
+            Stage::Running => match self.poll_records(take) {
                 0 if self.uncommitted() => Ok(Polled::Idle),
                 0 => Ok(Polled::End),
                 count => Ok(Polled::Records(count)),
@@ -576,7 +599,10 @@ impl Transport for MemoryTransport {
     }
 
     fn check(&mut self) -> Result<Vec<Finding>, Fault> {
-        Ok(Vec::new())
+        match self.rebalance {
+            true => Err(Fault::Interrupted),
+            false => Ok(Vec::new()),
+        }
     }
 
     fn position(&mut self, _partition: i32, _number: u64) -> Position {

@@ -409,6 +409,12 @@ pub enum Fault {
     /// The batch cannot be committed; [`Transport::rewind`], then again.
     #[error("batch aborted: {0}")]
     Abort(String),
+    /// A rebalance or a stop came in between; [`Transport::rewind`], then poll.
+    #[error("interrupted while records were read again")]
+    Interrupted,
+    /// Kafka did not answer in time; [`Transport::rewind`], then again.
+    #[error("no answer: {0}")]
+    Unanswered(String),
     /// The transport is of no more use; build it again.
     #[error("transport lost: {0}")]
     Rebuild(String),
@@ -419,9 +425,6 @@ pub enum Fault {
     #[error("stopped: {0}")]
     Stop(String),
 }
-
-/// Why a batch was dropped that a rebalance or a stop broke off.
-pub const INTERRUPTED: &str = "interrupted while records were read again";
 
 /// Asks every worker of the process to finish its batch and end.
 #[derive(Clone, Debug, Default)]

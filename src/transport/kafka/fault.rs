@@ -48,6 +48,8 @@ pub(super) fn of_producer(
         KafkaError::Transaction(native) => {
             if native.is_fatal() {
                 Step::Fail(of_fatal(doing, native.code(), &native.string(), opened))
+            } else if native.txn_requires_abort() && is_timeout(native.code()) {
+                Step::Fail(Fault::Unanswered(text))
             } else if native.txn_requires_abort() {
                 Step::Fail(Fault::Abort(text))
             } else if native.is_retriable() || is_passing(native.code()) {
@@ -65,6 +67,9 @@ pub(super) fn of_producer(
         ) => Step::Fail(Fault::Stop(format!(
             "{text}; raise `message.max.bytes` or lower the size limit of outputs"
         ))),
+        KafkaError::MessageProduction(code) if is_timeout(*code) => {
+            Step::Fail(Fault::Unanswered(text))
+        }
         KafkaError::MessageProduction(_) => Step::Fail(Fault::Abort(text)),
         _ => Step::Fail(Fault::Rebuild(text)),
     }
@@ -155,6 +160,18 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Kafka was not reached in time; says nothing about the batch.
+fn is_timeout(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+    )
+}
+
 /// What only an operator can mend.
 fn is_refused(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -187,6 +204,8 @@ mod tests {
             Step::Fail(Fault::Rebuild(_)) => "rebuild",
             Step::Fail(Fault::Stop(_)) => "stop",
             Step::Fail(Fault::Abort(_)) => "abort",
+            Step::Fail(Fault::Unanswered(_)) => "unanswered",
+            Step::Fail(Fault::Interrupted) => "interrupted",
             Step::Retry(_) => "retry",
         };
         assert_eq!(found, want, "{code:?} after {open_secs:?}");
@@ -209,6 +228,23 @@ mod tests {
             None,
             "stop",
         );
+    }
+
+    #[test]
+    fn an_outage_says_nothing_about_the_batch() {
+        let opened = Opened {
+            since: Some(Duration::ZERO),
+            timeout: TIMEOUT,
+        };
+        for code in [
+            RDKafkaErrorCode::MessageTimedOut,
+            RDKafkaErrorCode::BrokerTransportFailure,
+            RDKafkaErrorCode::AllBrokersDown,
+        ] {
+            let error = KafkaError::MessageProduction(code);
+            let step = of_producer("deliver", &error, None, opened);
+            assert!(matches!(step, Step::Fail(Fault::Unanswered(_))), "{step:?}");
+        }
     }
 
     #[test]

@@ -274,7 +274,7 @@ impl KafkaTransport {
             }
             self.serve(STARTS)?;
             if self.stop.asked() || self.intake.has_event() {
-                return Err(Fault::Abort(crate::transport::INTERRUPTED.to_owned()));
+                return Err(Fault::Interrupted);
             }
         }
     }
@@ -370,7 +370,7 @@ impl KafkaTransport {
         let read = self
             .with_reader(|reader, go_on| reader.read_again(&stable, &wanted, go_on, &mut take))?;
         if read == Rebuilt::Interrupted {
-            return Err(Fault::Abort(crate::transport::INTERRUPTED.to_owned()));
+            return Err(Fault::Interrupted);
         }
         let offsets = at.iter().map(|at| at.offset);
         Ok(offsets.zip(found).collect())

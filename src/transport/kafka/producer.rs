@@ -268,7 +268,7 @@ impl Outlet {
                 Step::Retry(text) => {
                     let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
                     if Instant::now() >= until {
-                        return Err(Fault::Abort(text));
+                        return Err(Fault::Unanswered(text));
                     }
                     self.producer.poll(Duration::ZERO);
                     std::thread::sleep(NAP);
@@ -384,7 +384,7 @@ impl Outlet {
         fatal: Option<(RDKafkaErrorCode, String)>,
     ) -> Fault {
         match fault::of_producer(doing, error, fatal, self.since()) {
-            Step::Retry(text) => Fault::Abort(text),
+            Step::Retry(text) => Fault::Unanswered(text),
             Step::Fail(fault) => fault,
         }
     }

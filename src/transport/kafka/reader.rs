@@ -84,7 +84,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Fault::Abort`] where Kafka does not answer in time, or the partition ends
+    /// [`Fault::Unanswered`] where Kafka does not answer in time, or the partition ends
     /// below the position.
     pub(super) fn replay(
         &self,
@@ -193,7 +193,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Fault::Abort`] where Kafka does not answer in time, or a partition ends
+    /// [`Fault::Unanswered`] where Kafka does not answer in time, or a partition ends
     /// below a record that was there.
     pub(super) fn read_again(
         &self,
@@ -439,7 +439,7 @@ fn all_edges(
 }
 
 fn late(what: &str) -> Fault {
-    Fault::Abort(format!("no answer from kafka while reading again: {what}"))
+    Fault::Unanswered(format!("kafka, while reading again: {what}"))
 }
 
 fn is_out_of_range(error: &KafkaError) -> bool {
