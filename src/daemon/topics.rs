@@ -88,12 +88,15 @@ pub struct Planned {
 
 /// The setting by which a broker says itself when a record came.
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+/// The setting of how long compaction leaves a null.
+const TOMBSTONE_RETENTION: &str = "delete.retention.ms";
 const BROKERS_TIME: Rule = Rule::Is("LogAppendTime");
 
 /// The topics of a config, sources first.
 #[must_use]
 pub fn plan(loaded: &Loaded) -> Vec<Planned> {
     let policy = &loaded.policy;
+    let outage_ms = i64::from(loaded.daemon.topics.outage_days) * DAY_MS;
     let fed = |kind: &Kind| -> Vec<&Recipient> {
         policy
             .recipients
@@ -109,9 +112,8 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
         .kinds
         .iter()
         .filter(|kind| !fed(kind).is_empty() || (keyed && kind.role != Role::Record))
-        .map(|kind| source(kind, &fed(kind)))
+        .map(|kind| source(kind, &fed(kind), outage_ms))
         .collect();
-    let outage_ms = i64::from(loaded.daemon.topics.outage_days) * DAY_MS;
     let outputs = policy
         .recipients
         .iter()
@@ -128,7 +130,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
             rules: [
                 &compacted("what is taken back has to go")[..],
                 &[(
-                    "delete.retention.ms",
+                    TOMBSTONE_RETENTION,
                     Rule::AtLeast(outage_ms),
                     "a partner that was away has to see what was taken back",
                 )],
@@ -162,7 +164,7 @@ pub fn plan(loaded: &Loaded) -> Vec<Planned> {
     planned
 }
 
-fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
+fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
     let forever = Rule::AtLeast(FOREVER);
     let (role, rules) = match kind.role {
         Role::Patron => (
@@ -211,17 +213,25 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
             )
         }
     };
+    let mut wishes = vec![(
+        TIMESTAMP_TYPE,
+        BROKERS_TIME,
+        "by a producer's clock, what came within an hour after an erasure counts as before it",
+    )];
+    if kind.role == Role::Patron {
+        wishes.push((
+            TOMBSTONE_RETENTION,
+            Rule::AtLeast(outage_ms),
+            "a lane that was stopped for so long still reads who was erased",
+        ));
+    }
     Planned {
         name: kind.topic.clone(),
         role,
         joined: kind.keyed,
         follows: Vec::new(),
         rules,
-        wishes: vec![(
-            TIMESTAMP_TYPE,
-            BROKERS_TIME,
-            "by a producer's clock, what came within an hour after an erasure counts as before it",
-        )],
+        wishes,
     }
 }
 
@@ -864,6 +874,13 @@ mod tests {
         let topic = |name: &str| planned.iter().find(|topic| topic.name == name).unwrap();
         let followed = &topic("zeef.state.main").follows;
         assert!(followed.contains(&"patron".to_owned()) && followed.contains(&"loan".to_owned()));
+        let kept = |name: &str| {
+            let wishes = &topic(name).wishes;
+            let found = wishes.iter().find(|(key, ..)| *key == TOMBSTONE_RETENTION);
+            found.map(|(_, rule, _)| rule.clone())
+        };
+        assert_eq!(kept("patron"), Some(Rule::AtLeast(30 * DAY_MS)));
+        assert_eq!(kept("loan"), None);
         let retention = |name: &str| {
             topic(name)
                 .rules
