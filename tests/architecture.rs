@@ -80,3 +80,35 @@ fn no_metric_is_named_outside_its_table() {
         assert!(!text.contains("\"zeef_"), "{}", file.display());
     }
 }
+
+/// The ids of flows and rules that a text names: a letter and two digits that
+/// stand alone.
+fn rule_ids(text: &str) -> impl Iterator<Item = &str> {
+    let alone = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    text.split(alone).filter(|word| {
+        let mut letters = word.chars();
+        let first = letters.next();
+        let digits = letters.as_str();
+        first.is_some_and(|first| "FGSR".contains(first))
+            && digits.len() == 2
+            && digits.chars().all(|c| c.is_ascii_digit())
+    })
+}
+
+#[test]
+fn every_rule_id_is_explained_in_the_rules() {
+    let rules = fs::read_to_string("docs/rules.md").unwrap();
+    let rows = rules.lines().filter_map(|line| line.strip_prefix("| "));
+    let explained: Vec<&str> = rows.filter_map(|row| rule_ids(row).next()).collect();
+    let mut named = 0;
+    let config = fs::read_dir("config/recipients").unwrap();
+    let recipients = config.map(|entry| entry.unwrap().path());
+    for file in sources(Path::new("src")).into_iter().chain(recipients) {
+        let text = fs::read_to_string(&file).unwrap();
+        for id in rule_ids(&text) {
+            named += 1;
+            assert!(explained.contains(&id), "{}: {id}", file.display());
+        }
+    }
+    assert!(named > 20, "{named}");
+}

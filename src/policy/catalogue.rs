@@ -21,7 +21,7 @@ pub enum Class {
 pub enum Type {
     /// A string; one that does not fit its form counts as missing.
     Text(Option<Form>),
-    /// A string, and a national number where the card is one (RULES section 4):
+    /// A string, and a national number where the card is one (docs/rules.md, section 4):
     /// then it is left out of every output.
     CardNumber,
     /// An integer as JSON writes it.

@@ -1,5 +1,5 @@
 //! What consents and objections mean: who may have something of a patron, by
-//! what the patron said (RULES section 5).
+//! what the patron said (docs/rules.md, section 5).
 //!
 //! Pure rules over the few facts that are kept; no record, no clock, no table.
 
@@ -367,7 +367,7 @@ mod tests {
         Consents { all, libraries: 1 }
     }
 
-    /// The rule once more, as plainly as RULES section 5 says it.
+    /// The rule once more, as plainly as section 5 of docs/rules.md says it.
     fn plain(arrived: &[Arrived], asked: &Asked, implied: Option<i64>, now: i64) -> bool {
         struct Event {
             at: i64,

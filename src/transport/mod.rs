@@ -451,7 +451,7 @@ pub trait Transport {
     /// ready, or something else has to be said. Waits at most `wait` for the
     /// first one. The record for which `take` answered `Full` was taken.
     ///
-    /// Gate sources come first: see DESIGN notes in ARCHITECTURE.md.
+    /// Gate sources come first: see ARCHITECTURE.md.
     ///
     /// # Errors
     ///

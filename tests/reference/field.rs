@@ -1,6 +1,6 @@
 //! Reading one listed field of a tree: missing, malformed, or a value.
 //!
-//! Types follow from a field's name as RULES section 1 spells them. Nothing
+//! Types follow from a field's name as section 1 of docs/rules.md spells them. Nothing
 //! here knows a recipient.
 
 use super::form;

@@ -1,4 +1,4 @@
-//! The gates of RULES section 5, in the plainest form.
+//! The gates of section 5 of docs/rules.md, in the plainest form.
 //!
 //! What patrons said is kept as it was said, and looked through anew for each
 //! question. A question is always asked at one moment.

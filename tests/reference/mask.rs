@@ -1,4 +1,4 @@
-//! Names and masks of RULES section 3, in the plainest form.
+//! Names and masks of section 3 of docs/rules.md, in the plainest form.
 //!
 //! A mask answers nothing where nothing may be shown; it never reads a record.
 

@@ -1,4 +1,4 @@
-//! The eight core recipients of RULES sections 2 and 5, each written out by hand.
+//! The eight core recipients of sections 2 and 5 of docs/rules.md, each written out by hand.
 //!
 //! A path that begins with `patron.` is of the record's patron, any other of
 //! the record; for the source `patron` both are the same. A recipient reads
@@ -507,7 +507,7 @@ fn statistics(view: &View) -> Output {
     out
 }
 
-/// Whether a text is one of those that RULES section 1 lists for a field.
+/// Whether a text is one of those that section 1 of docs/rules.md lists for a field.
 fn is_listed(kind: &str, field: &str, text: &str) -> bool {
     let list: &[&str] = match (kind, field) {
         ("patron", "kind") => &["person", "institution"],

@@ -59,7 +59,7 @@ pub struct Entry {
     pub owed: bool,
 }
 
-/// What a recipient's entry costs over its row (DESIGN: at most 48 bytes).
+/// What a recipient's entry costs over its row.
 const _: () = assert!(size_of::<Entry>() <= 48);
 
 /// What was decided last.
