@@ -103,8 +103,20 @@ pub(super) fn tell(error: &anyhow::Error) -> Exit {
     for line in failure.map(Failure::lines).unwrap_or_default() {
         screen::note(Tone::Plain, &line);
     }
-    screen::note(Tone::Error, &format!("{error:#}"));
+    screen::note(Tone::Error, &chain(error));
     exit
+}
+
+/// An error and its causes in one line, each said once: some causes stand in the text
+/// of what they caused already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -117,7 +129,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<Fault>() {
         Some(Fault::Twin(_)) => Exit::TakenOver,
         Some(Fault::Stop(_)) => Exit::Stopped,
-        Some(Fault::Abort(_) | Fault::Rebuild(_)) | None => Exit::Failed,
+        Some(Fault::Abort(_) | Fault::Rebuild(_) | Fault::Io(_)) | None => Exit::Failed,
     }
 }
 
@@ -149,6 +161,16 @@ mod tests {
         check(Fault::Twin("a".to_owned()), 75);
         check(Fault::Stop("a".to_owned()), 70);
         check(Fault::Rebuild("a".to_owned()), 1);
+        check(Fault::Io("a".to_owned()), 1);
         check(io::Error::other("disk"), 1);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let full = io::Error::other("no room");
+        let error = anyhow::Error::new(full).context("failed to write a: no room");
+        assert_eq!(chain(&error), "failed to write a: no room");
+        let error = error.context("while trying");
+        assert_eq!(chain(&error), "while trying: failed to write a: no room");
     }
 }

@@ -53,12 +53,14 @@ pub(super) fn run(
         None => {
             logging::start(loaded.daemon.log, arguments.log);
             let brokers = arguments.brokers.brokers.as_deref();
-            let settings = kafka::settings(loaded, brokers, None)?;
-            read_placed(&settings, topic, &mut |offset, row| {
-                let place = (row.partition.unwrap_or_default(), offset);
-                open.take(policy, place, row.value);
-            })?;
-            settings.topic(topic)
+            let kafka = kafka::Place::new(loaded, &arguments.config.config, brokers);
+            kafka.with(|settings| {
+                read_placed(&settings, topic, &mut |offset, row| {
+                    let place = (row.partition.unwrap_or_default(), offset);
+                    open.take(policy, place, row.value);
+                })?;
+                Ok(settings.topic(topic))
+            })?
         }
     };
     let mut places: Vec<Place> = open.0.into_values().flatten().collect();

@@ -278,6 +278,7 @@ impl<T: Transport> Worker<T> {
             self.transport.close(false)?;
             return Ok(Some(Ended::Stopped));
         }
+        self.pulse.answered();
         self.report();
         self.check_continuity()?;
         // What broke a batch off is to be heard of before anything is read again.
@@ -300,12 +301,12 @@ impl<T: Transport> Worker<T> {
             Polled::Revoked => {
                 self.metrics.rebalanced();
                 self.finish()?;
-                self.transport.release()?;
+                self.release()?;
             }
             Polled::Lost => {
                 self.metrics.rebalanced();
                 self.drop_batch()?;
-                self.transport.release()?;
+                self.release()?;
             }
             Polled::End => {
                 self.finish()?;
@@ -315,6 +316,12 @@ impl<T: Transport> Worker<T> {
             }
         }
         Ok(None)
+    }
+
+    /// Gives up all partitions; the group says which ones come next.
+    fn release(&mut self) -> Result<(), Fault> {
+        self.pulse.set(Phase::Joining);
+        self.transport.release()
     }
 
     fn poll(&mut self) -> Result<Polled, Fault> {
@@ -452,7 +459,10 @@ impl<T: Transport> Worker<T> {
             }
         })?;
         match read {
-            Rebuilt::Done => Ok(()),
+            Rebuilt::Done => {
+                self.pulse.answered();
+                Ok(())
+            }
             Rebuilt::Interrupted => Err(Fault::Abort(INTERRUPTED.to_owned())),
         }
     }
@@ -552,6 +562,7 @@ impl<T: Transport> Worker<T> {
         self.write_marks();
         self.hand_on()?;
         self.transport.commit()?;
+        self.pulse.answered();
         let committed_ms = (self.clock)();
         self.metrics.committed(
             self.pipeline.tally(),
@@ -663,6 +674,7 @@ impl<T: Transport> Worker<T> {
                 }
                 let started = Instant::now();
                 self.transport.pause(wait.min(IDLE_WAIT))?;
+                self.pulse.answered();
                 self.metrics.waited(started.elapsed());
             }
         }
