@@ -255,6 +255,13 @@ fn a_directory_is_followed_through_hangups_until_it_is_to_stop() {
     ];
     let mut run = Running::start(&mut zeef(&words));
     run.wait_for("ready", SOON * 3);
+    // What it has in memory is in no core file.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<&str> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words.get(4), Some(&"0"), "{core:?}");
     for _ in 0..3 {
         run.signal(Signal::HUP);
         run.wait_for("SIGHUP is ignored", SOON);

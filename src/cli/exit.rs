@@ -57,6 +57,8 @@ pub enum Failure {
     Usage(String),
     /// The config is right, but not for this.
     Config(String),
+    /// A process that is alive has what this one would take.
+    InUse(String),
 }
 
 impl std::error::Error for Failure {}
@@ -70,7 +72,9 @@ impl fmt::Display for Failure {
             Failure::Keys(mistakes) => {
                 write!(f, "{} cannot be had", counted(mistakes.len(), "key"))
             }
-            Failure::Usage(text) | Failure::Config(text) => f.write_str(text),
+            Failure::Usage(text) | Failure::Config(text) | Failure::InUse(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -81,7 +85,7 @@ impl Failure {
         match self {
             Failure::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             Failure::Keys(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
-            Failure::Usage(_) | Failure::Config(_) => Vec::new(),
+            Failure::Usage(_) | Failure::Config(_) | Failure::InUse(_) => Vec::new(),
         }
     }
 }
@@ -124,6 +128,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return match failure {
             Failure::Mistakes(_) | Failure::Keys(_) | Failure::Config(_) => Exit::Config,
             Failure::Usage(_) => Exit::Usage,
+            Failure::InUse(_) => Exit::TakenOver,
         };
     }
     match error.downcast_ref::<Fault>() {
@@ -158,6 +163,7 @@ mod tests {
         check(Failure::Keys(Vec::new()), 78);
         check(Failure::Config("no".to_owned()), 78);
         check(Failure::Usage("no".to_owned()), 2);
+        check(Failure::InUse("no".to_owned()), 75);
         check(Fault::Twin("a".to_owned()), 75);
         check(Fault::Stop("a".to_owned()), 70);
         check(Fault::Rebuild("a".to_owned()), 1);

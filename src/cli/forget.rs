@@ -15,7 +15,6 @@ use super::kafka;
 use super::screen::Screen;
 use crate::engine::lane::STATE_TOPIC;
 use crate::policy::Loaded;
-use crate::transport::Fault;
 use crate::transport::commands::Command;
 use crate::transport::directory::{forget as directory_forget, read_state};
 use crate::transport::kafka::KafkaSettings;
@@ -56,7 +55,7 @@ fn on_kafka(
     let known = match forget::look(&settings, lane, &state, &outputs) {
         Err(ForgetError::Runs { group, members }) => {
             let text = ForgetError::Runs { group, members }.to_string();
-            return Err(Fault::Twin(text).into());
+            return Err(Failure::InUse(text).into());
         }
         known => known?,
     };

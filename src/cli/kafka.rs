@@ -56,6 +56,11 @@ impl<'a> Place<'a> {
         work: impl FnOnce(KafkaSettings) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let settings = settings(self.loaded, self.brokers, self.instance)?;
+        for property in self.loaded.daemon.kafka.properties.values() {
+            if let Some(note) = property.note() {
+                screen::note(Tone::Warning, &note);
+            }
+        }
         let origin = self.origin();
         tracing::info!("connecting to {} ({origin})", settings.brokers);
         self.wait_for_brokers(&settings.brokers, &origin)?;

@@ -115,10 +115,12 @@ fn leaves_some(policy: &Policy, purpose: Option<&str>) -> bool {
 /// Reads the lines of a source's file, each with its place.
 fn read_file(path: &Path, mut take: impl FnMut(Place, Option<&[u8]>)) -> anyhow::Result<()> {
     let file = std::fs::File::open(path);
-    let mut file = BufReader::new(file.with_context(|| path.display().to_string())?);
+    let mut file =
+        BufReader::new(file.with_context(|| format!("failed to open {}", path.display()))?);
     let mut line = Vec::new();
     let mut offset = 0;
-    while file.read_until(b'\n', &mut line)? > 0 {
+    let named = || format!("failed to read {}", path.display());
+    while file.read_until(b'\n', &mut line).with_context(named)? > 0 {
         let text = std::str::from_utf8(&line).ok();
         let found = text.and_then(|text| members::read(text, ["value"]));
         let value = found.and_then(|found| found.found[0]);

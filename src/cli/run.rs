@@ -25,6 +25,7 @@ use crate::engine::state::Namer;
 use crate::engine::state::carry::Shelf;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::{Key, KeyRing};
+use crate::transport::Stop;
 use crate::transport::commands::Commands;
 use crate::transport::continuity::Mark;
 use crate::transport::directory::{Directory, DirectorySettings};
@@ -33,7 +34,6 @@ use crate::transport::kafka::commands::{self, CommandsError};
 use crate::transport::kafka::repair::{Topic, find_from};
 use crate::transport::kafka::repaired::{Repaired, note_census};
 use crate::transport::kafka::states::States;
-use crate::transport::{Fault, Stop};
 
 /// How long a broker may take to come up, as where both start with the machine.
 const BROKER_PATIENCE: Duration = Duration::from_secs(15);
@@ -287,7 +287,7 @@ fn check_kafka(settings: KafkaSettings, loaded: &Loaded, keys: &KeyRing) -> anyh
 ///
 /// # Errors
 ///
-/// [`Fault::Twin`] with the name.
+/// [`Failure::InUse`] with the name.
 fn refuse_names_in_use(
     settings: &KafkaSettings,
     states: &States<'_>,
@@ -301,7 +301,7 @@ fn refuse_names_in_use(
                 "`{name}` is a member of its group that is alive: a run that ends would put it \
                  out. Stop it first, or give this run a name of its own with --instance"
             );
-            return Err(Fault::Twin(text).into());
+            return Err(Failure::InUse(text).into());
         }
         if !std::mem::replace(&mut told, true) {
             let seconds = settings.session_timeout.as_secs();

@@ -649,3 +649,161 @@ fn labels_of(line: &str) -> Vec<&str> {
     let labels = labels.split("\",").map(|label| label.trim_end_matches('"'));
     labels.filter(|label| !label.starts_with("le=")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::lane::Options;
+    use crate::policy::Policy;
+    use crate::policy::pseudonym::{Key, Pseudonymiser};
+
+    /// The shipped policy in one lane.
+    fn lane() -> Lane {
+        let policy = Policy::load(Path::new("config")).unwrap().policy;
+        let key = Key::generate("test").unwrap();
+        let keys = |_: &str| Some(Pseudonymiser::new(&key));
+        Lane::compile("main", &policy, |_| true, keys, Options::default()).unwrap()
+    }
+
+    fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        let start = format!("{name}{{");
+        text.lines()
+            .filter(|line| line.starts_with(&start))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_as_prometheus_wants_them() {
+        for metric in METRICS {
+            let name = metric.name;
+            let ours = name.starts_with("zeef_") || name.starts_with("process_");
+            assert!(ours, "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                metric.sort == Sort::Counter,
+                "{name}"
+            );
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            assert!(name.bytes().all(plain), "{name}");
+            assert!(metric.help.ends_with('.'), "{name}");
+            let again = METRICS.iter().filter(|other| other.name == name).count();
+            assert_eq!(again, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_is_shown_at_nought_and_what_cannot_is_not() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let _worker = metrics.worker(&lane, 0);
+        let text = metrics.render();
+        let has = |name: &str, labels: &[&str]| {
+            let all = series(&text, name);
+            let mut found = all
+                .iter()
+                .filter(|line| labels.iter().all(|label| line.contains(label)));
+            found.next().is_some_and(|line| line.ends_with(" 0"))
+        };
+        for source in &lane.sources {
+            let foreseen: Vec<Reason> = source.dead_letter_reasons().collect();
+            for reason in Reason::ALL {
+                let labels = [
+                    format!("source=\"{}\"", source.kind.name),
+                    format!("reason=\"{reason}\""),
+                ];
+                let shown = has("zeef_dead_letters_total", &labels.each_ref().map(|l| &**l));
+                assert_eq!(shown, foreseen.contains(reason), "{labels:?}");
+            }
+        }
+        let withheld = |recipient: &str, reason: &str| {
+            let labels = [format!("\"{recipient}\""), format!("reason=\"{reason}\"")];
+            has(
+                "zeef_records_withheld_total",
+                &labels.each_ref().map(|l| &**l),
+            )
+        };
+        // Only who asks for consent can be without, and so on.
+        assert!(withheld("kb-membership", "no_consent"));
+        assert!(!withheld("statistics", "no_consent"));
+        assert!(withheld("deurwaarder", "stages"));
+        assert!(!withheld("kb-membership", "stages"));
+        assert!(withheld("statistics", "objection"));
+        assert!(!withheld("service-message", "objection"));
+        // What nothing foresees is shown once it was counted.
+        assert!(series(&text, "zeef_retractions_total").is_empty());
+    }
+
+    #[test]
+    fn retractions_have_one_name_and_say_what_brought_them_about() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let mut worker = metrics.worker(&lane, 0);
+        let mut tally = Tally::new(lane.sources.len(), lane.recipients.len());
+        let reason = Reason::Condition as usize;
+        tally.recipients[0].retracted[reason] = 2;
+        tally.recipients[0].later.retracted[reason] = 3;
+        worker.committed(&tally, None, Duration::ZERO, 1_234_567);
+        let text = metrics.render();
+        let recipient = &lane.recipients[0].name;
+        for (trigger, count) in [("record", 2), ("other", 3)] {
+            let line = format!(
+                "zeef_retractions_total{{recipient=\"{recipient}\",reason=\"condition\",trigger=\"{trigger}\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{line}");
+        }
+        let commit = "zeef_last_commit_timestamp_seconds{lane=\"main\",worker=\"0\"} 1234.567\n";
+        assert!(text.contains(commit), "{text}");
+    }
+
+    #[test]
+    fn the_answer_is_sorted_and_has_the_process() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let mut worker = metrics.worker(&lane, 0);
+        let tally = Tally::new(lane.sources.len(), lane.recipients.len());
+        worker.committed(&tally, Some(Duration::ZERO), Duration::ZERO, 1);
+        worker.lag(&[Lag {
+            source: crate::transport::SourceId(0),
+            partition: 0,
+            behind: 7,
+        }]);
+        metrics.ready(true);
+        let text = metrics.render();
+        let types: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        assert!(types.is_sorted(), "{types:?}");
+        for name in [
+            "process_cpu_seconds_total",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "zeef_ready",
+            LAG,
+        ] {
+            assert!(types.contains(&name), "{name}");
+        }
+        let released = series(&text, "zeef_records_released_total");
+        assert!(released.len() > 3 && released.is_sorted(), "{released:?}");
+        // The bounds of a histogram keep their order.
+        let buckets = series(&text, "zeef_batch_duration_seconds_bucket");
+        let bounds = buckets
+            .iter()
+            .map(|line| line.split("le=\"").nth(1).unwrap());
+        let bounds: Vec<f64> = bounds
+            .map(|rest| {
+                rest.split('"')
+                    .next()
+                    .unwrap()
+                    .parse()
+                    .unwrap_or(f64::INFINITY)
+            })
+            .collect();
+        assert!(bounds.len() > 5 && bounds.is_sorted(), "{bounds:?}");
+        assert_eq!(sorted(&text), text, "sorting twice changes nothing");
+    }
+}

@@ -135,6 +135,15 @@ impl Property {
             Property::Secret(source) => source.read(),
         }
     }
+
+    /// Returns what an operator should know of a secret, as a file that others may read.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Property::Plain(_) => None,
+            Property::Secret(source) => source.note(),
+        }
+    }
 }
 
 /// Shows no value: a plain one may hold a secret that was put there by mistake.

@@ -878,7 +878,7 @@ enum Found {
 fn look_up(observer: &BaseConsumer<Logged>, topic: &str) -> Found {
     let metadata = match observer.fetch_metadata(Some(topic), CALL) {
         Ok(metadata) => metadata,
-        Err(error) => return Found::Unknown(error.to_string()),
+        Err(error) => return Found::Unknown(fault::plain(&error)),
     };
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Found::Absent;
