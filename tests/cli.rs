@@ -388,7 +388,7 @@ fn holds_are_listed_by_where_they_lie() {
     let work = work.to_str().unwrap();
     check(
         &with(&["holds", "--directory", "/nowhere"]),
-        1,
+        78,
         &["no folder"],
     );
     let holds = |words: &[&str]| with(&[&["holds", "--directory", work], words].concat());
@@ -919,7 +919,7 @@ fn compact_leaves_the_last_line_of_each_key() {
     let compact = || run(&["compact", "--config", config, "--directory", directory]);
     check(&compact(), 78, &["zeef.state"]);
     check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
-    check(&compact(), 70, &["in is no folder"]);
+    check(&compact(), 78, &["there is no folder", "one SOURCE.ndjson"]);
     check(&generate(folder.path(), &[]), 0, &[]);
     check(
         &run(&["run", "--config", config, "--directory", directory]),

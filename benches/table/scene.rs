@@ -17,7 +17,7 @@ pub(crate) fn policy() -> Loaded {
 
 /// All its recipients in one lane.
 pub(crate) fn lane(loaded: &Loaded) -> Arc<Lane> {
-    let key = Key::parse(&format!("bench:{}", "A".repeat(43))).unwrap();
+    let key = Key::parse(&format!("bench:{}E", "A".repeat(42))).unwrap();
     let lane = Lane::compile(
         "main",
         &loaded.policy,

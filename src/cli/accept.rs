@@ -29,15 +29,18 @@ pub(super) fn run(arguments: &AcceptArguments, screen: &mut Screen) -> anyhow::R
     }
     let loaded = config::load(&arguments.config.config)?;
     let directory = arguments.directory.as_deref();
-    let place = Place::find(&loaded, &arguments.config, &arguments.brokers, directory)?;
-    let left = match &place {
-        Place::Directory(directory) => {
-            in_directory(directory, (&codes, &arguments.reason), screen)?
-        }
-        Place::Kafka(_) => codes,
-    };
-    let commands = left.iter().cloned().map(|code| Command::Accept { code });
-    place.give(commands.collect(), &arguments.reason)?;
+    let (config, brokers) = (&arguments.config, &arguments.brokers);
+    let left = Place::with(&loaded, config, brokers, directory, |place| {
+        let left = match place {
+            Place::Directory(directory) => {
+                in_directory(directory, (&codes, &arguments.reason), screen)?
+            }
+            Place::Kafka(_) => codes.clone(),
+        };
+        let commands = left.iter().cloned().map(|code| Command::Accept { code });
+        place.give(commands.collect(), &arguments.reason)?;
+        Ok(left)
+    })?;
     for code in &left {
         writeln!(
             screen,

@@ -19,27 +19,26 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Opens a directory, or finds the settings of Kafka where there is none.
+    /// Opens a directory, or connects to Kafka where none is named, and does `work`
+    /// with it.
     ///
     /// # Errors
     ///
-    /// A wrong config, or a directory that cannot be opened.
-    pub(super) fn find(
+    /// A wrong config, a Kafka or a directory that cannot be had, or what `work` fails
+    /// with.
+    pub(super) fn with<T>(
         loaded: &Loaded,
         config: &ConfigArguments,
         brokers: &BrokerArguments,
         directory: Option<&Path>,
-    ) -> anyhow::Result<Place> {
-        match directory {
-            Some(root) => {
-                let settings = directory::settings(root, &config.config)?;
-                Ok(Place::Directory(directory::open(settings)?))
-            }
-            None => {
-                let settings = kafka::settings(loaded, brokers.brokers.as_deref(), None)?;
-                Ok(Place::Kafka(settings))
-            }
+        work: impl FnOnce(&Place) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        if let Some(root) = directory {
+            let settings = directory::settings(root, &config.config)?;
+            return work(&Place::Directory(directory::open(settings)?));
         }
+        let kafka = kafka::Place::new(loaded, &config.config, brokers.brokers.as_deref());
+        kafka.with(|settings| work(&Place::Kafka(settings)))
     }
 
     /// Gives commands, each with the same reason.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::config;
 use super::exit::Failure;
+use super::key;
 use crate::daemon::run::{LaneRun, directory_settings};
 use crate::policy::pseudonym::{KeyRing, STATE_KEY};
 use crate::policy::{Loaded, Policy};
@@ -23,7 +24,7 @@ const LINES: &str = ".ndjson";
 /// A wrong config, or no key of the state.
 pub(super) fn settings(root: &Path, config: &Path) -> anyhow::Result<DirectorySettings> {
     let loaded = config::load(config)?;
-    let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY]).map_err(Failure::Keys)?;
+    let keys = key::load(&loaded.daemon.keys, [STATE_KEY])?;
     with_keys(root, &loaded, &keys)
 }
 
@@ -45,10 +46,28 @@ pub(super) fn with_keys(
 ///
 /// # Errors
 ///
-/// See [`Directory::open`].
+/// A folder that is not there; else see [`Directory::open`].
 pub(super) fn open(settings: DirectorySettings) -> anyhow::Result<Directory> {
+    check_folder(&settings.root, "")?;
+    check_folder(
+        &settings.root.join("in"),
+        ": expected it to hold one SOURCE.ndjson for each source",
+    )?;
     let root = settings.root.display().to_string();
     Directory::open(settings).with_context(|| format!("failed to open {root}"))
+}
+
+/// Refuses a path that is no folder.
+fn check_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::Config(format!("{shown} is no folder{expected}")).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Failure::Config(format!("there is no folder {shown}{expected}")).into())
+        }
+        Err(error) => Err(error).with_context(|| format!("failed to look at {shown}")),
+    }
 }
 
 /// Makes sure that each source of `lanes` has its file, and that no file is one

@@ -57,6 +57,8 @@ pub enum Failure {
     Usage(String),
     /// The config is right, but not for this.
     Config(String),
+    /// A process that is alive has what this one would take.
+    InUse(String),
 }
 
 impl std::error::Error for Failure {}
@@ -70,7 +72,9 @@ impl fmt::Display for Failure {
             Failure::Keys(mistakes) => {
                 write!(f, "{} cannot be had", counted(mistakes.len(), "key"))
             }
-            Failure::Usage(text) | Failure::Config(text) => f.write_str(text),
+            Failure::Usage(text) | Failure::Config(text) | Failure::InUse(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -81,7 +85,7 @@ impl Failure {
         match self {
             Failure::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             Failure::Keys(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
-            Failure::Usage(_) | Failure::Config(_) => Vec::new(),
+            Failure::Usage(_) | Failure::Config(_) | Failure::InUse(_) => Vec::new(),
         }
     }
 }
@@ -103,8 +107,20 @@ pub(super) fn tell(error: &anyhow::Error) -> Exit {
     for line in failure.map(Failure::lines).unwrap_or_default() {
         screen::note(Tone::Plain, &line);
     }
-    screen::note(Tone::Error, &format!("{error:#}"));
+    screen::note(Tone::Error, &chain(error));
     exit
+}
+
+/// An error and its causes in one line, each said once: some causes stand in the text
+/// of what they caused already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -112,12 +128,19 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return match failure {
             Failure::Mistakes(_) | Failure::Keys(_) | Failure::Config(_) => Exit::Config,
             Failure::Usage(_) => Exit::Usage,
+            Failure::InUse(_) => Exit::TakenOver,
         };
     }
     match error.downcast_ref::<Fault>() {
         Some(Fault::Twin(_)) => Exit::TakenOver,
         Some(Fault::Stop(_)) => Exit::Stopped,
-        Some(Fault::Abort(_) | Fault::Interrupted | Fault::Unanswered(_) | Fault::Rebuild(_))
+        Some(
+            Fault::Abort(_)
+            | Fault::Interrupted
+            | Fault::Unanswered(_)
+            | Fault::Rebuild(_)
+            | Fault::Io(_),
+        )
         | None => Exit::Failed,
     }
 }
@@ -147,9 +170,20 @@ mod tests {
         check(Failure::Keys(Vec::new()), 78);
         check(Failure::Config("no".to_owned()), 78);
         check(Failure::Usage("no".to_owned()), 2);
+        check(Failure::InUse("no".to_owned()), 75);
         check(Fault::Twin("a".to_owned()), 75);
         check(Fault::Stop("a".to_owned()), 70);
         check(Fault::Rebuild("a".to_owned()), 1);
+        check(Fault::Io("a".to_owned()), 1);
         check(io::Error::other("disk"), 1);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let full = io::Error::other("no room");
+        let error = anyhow::Error::new(full).context("failed to write a: no room");
+        assert_eq!(chain(&error), "failed to write a: no room");
+        let error = error.context("while trying");
+        assert_eq!(chain(&error), "while trying: failed to write a: no room");
     }
 }

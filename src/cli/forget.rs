@@ -15,9 +15,9 @@ use super::kafka;
 use super::screen::Screen;
 use crate::engine::lane::STATE_TOPIC;
 use crate::policy::Loaded;
-use crate::transport::Fault;
 use crate::transport::commands::Command;
 use crate::transport::directory::{forget as directory_forget, read_state};
+use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::forget::{self, ForgetError};
 
 /// Makes a lane begin anew, and says what can never be taken back.
@@ -35,23 +35,27 @@ pub(super) fn run(arguments: &ForgetArguments, screen: &mut Screen) -> anyhow::R
     }
     match &arguments.directory {
         Some(root) => in_directory(arguments, root, screen),
-        None => on_kafka(arguments, &loaded, screen),
+        None => {
+            let brokers = arguments.brokers.brokers.as_deref();
+            let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+            place.with(|settings| on_kafka(arguments, &loaded, settings, screen))
+        }
     }
 }
 
 fn on_kafka(
     arguments: &ForgetArguments,
     loaded: &Loaded,
+    settings: KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let lane = &arguments.lane;
-    let settings = kafka::settings(loaded, arguments.brokers.brokers.as_deref(), None)?;
     let state = format!("{STATE_TOPIC}{lane}");
     let outputs = outputs_of(loaded, lane);
     let known = match forget::look(&settings, lane, &state, &outputs) {
         Err(ForgetError::Runs { group, members }) => {
             let text = ForgetError::Runs { group, members }.to_string();
-            return Err(Fault::Twin(text).into());
+            return Err(Failure::InUse(text).into());
         }
         known => known?,
     };

@@ -39,8 +39,9 @@ pub(super) fn run(arguments: &GatesArguments, screen: &mut Screen) -> anyhow::Re
 fn census(arguments: &GatesCensusArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
-    let settings = kafka::settings(&loaded, arguments.brokers.brokers.as_deref(), None)?;
-    let census = Census::take(&settings, &loaded)?;
+    let brokers = arguments.brokers.brokers.as_deref();
+    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+    let census = place.with(|settings| Ok(Census::take(&settings, &loaded)?))?;
     if arguments.json {
         serde_json::to_writer_pretty(&mut *screen, &to_json(&census))?;
         writeln!(screen)?;
@@ -115,28 +116,38 @@ fn show(census: &Census, screen: &mut Screen) -> anyhow::Result<()> {
 fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
-    let settings = kafka::settings(&loaded, arguments.brokers.brokers.as_deref(), None)?;
     let wanted = wanted(&loaded, &arguments.topics)?;
-    let survey = Survey::look(&settings, &loaded)?;
+    let brokers = arguments.brokers.brokers.as_deref();
+    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+    place.with(|settings| repair_all(arguments, (&loaded, &wanted), &settings, screen))
+}
+
+fn repair_all(
+    arguments: &GatesRepairArguments,
+    (loaded, wanted): (&Loaded, &[(&str, Role)]),
+    settings: &KafkaSettings,
+    screen: &mut Screen,
+) -> anyhow::Result<Exit> {
+    let survey = Survey::look(settings, loaded)?;
     // What lies elsewhere for either reason is no record's mistake.
-    let widened = survey.offsets(&settings, &loaded)?.widened;
+    let widened = survey.offsets(settings, loaded)?.widened;
     if !widened.is_empty() {
         return Err(Failure::Config(widened.join("\n")).into());
     }
-    if let Some(wrong) = survey.wrong_partitioner(&settings)? {
+    if let Some(wrong) = survey.wrong_partitioner(settings)? {
         return Err(Failure::Config(wrong).into());
     }
     // Whoever repairs beside is fenced before anything is read.
     let repairer = match arguments.apply {
-        true => Some(Repairer::open(&settings)?),
+        true => Some(Repairer::open(settings)?),
         false => None,
     };
-    let repaired = Repaired::load(&settings)?;
-    for (name, role) in wanted {
+    let repaired = Repaired::load(settings)?;
+    for &(name, role) in wanted {
         let partitions = survey.partitions_of(name);
         let topic = Topic { name, partitions };
-        let findings = find(&settings, topic, &repaired)?;
-        tell(&settings, &findings, screen)?;
+        let findings = find(settings, topic, &repaired)?;
+        tell(settings, &findings, screen)?;
         if findings.strays.is_empty() {
             continue;
         }
@@ -147,7 +158,7 @@ fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Resu
                 writeln!(screen, "  {}", styled(FAINT, text))?;
             }
             (None, _) => {
-                let would = rehearse(&settings, &findings)?;
+                let would = rehearse(settings, &findings)?;
                 writeln!(
                     screen,
                     "  would be written once more: {} misplaced, {} later ones of the same keys",

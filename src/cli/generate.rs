@@ -4,17 +4,18 @@
 //! `sample`.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{BufWriter, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::fs::OFlags;
 
 use crate::json::write;
+use crate::policy::Loaded;
 use crate::sample::{Library, Settings, Source};
+use crate::transport::file::{self, Mode, create_folders, open_file};
+use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::publish::{PublishError, Publisher};
 
 use super::arguments::GenerateArguments;
@@ -44,8 +45,22 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Exit> {
         arguments.patrons,
         arguments.today.unwrap_or_else(today),
     ));
-    let mut sink = sink(arguments)?;
-    let count = fill(&library, arguments.poison, sink.as_mut())?;
+    let Some(brokers) = arguments.brokers.as_deref() else {
+        return generate(arguments, &library, sink(arguments)?.as_mut());
+    };
+    let loaded = config::load(&arguments.config)?;
+    kafka::Place::new(&loaded, &arguments.config, Some(brokers)).with(|settings| {
+        let mut sink = KafkaSink::open(&loaded, settings)?;
+        generate(arguments, &library, &mut sink)
+    })
+}
+
+fn generate(
+    arguments: &GenerateArguments,
+    library: &Library,
+    sink: &mut dyn Sink,
+) -> anyhow::Result<Exit> {
+    let count = fill(library, arguments.poison, sink)?;
     let place = sink.finish()?;
     let people = grouped(arguments.patrons);
     let text = format!(
@@ -61,10 +76,10 @@ pub(super) fn today() -> jiff::civil::Date {
     jiff::Zoned::now().date()
 }
 
-/// The sink that the command line asks for.
+/// The sink that the command line asks for, where that is not Kafka.
 fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
-    Ok(match (&arguments.directory, &arguments.brokers) {
-        (Some(directory), _) => {
+    Ok(match &arguments.directory {
+        Some(directory) => {
             let existing = match (arguments.append, arguments.force) {
                 (true, _) => Existing::Append,
                 (_, true) => Existing::Replace,
@@ -72,9 +87,8 @@ fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
             };
             Box::new(DirectorySink::open(directory, existing)?)
         }
-        (None, Some(brokers)) => Box::new(KafkaSink::open(arguments, brokers)?),
-        (None, None) => Box::new(LineSink {
-            out: BufWriter::new(io::stdout()),
+        None => Box::new(LineSink {
+            out: screen::Lines::stdout(),
             line: Vec::new(),
         }),
     })
@@ -134,7 +148,7 @@ pub(super) enum Existing {
 /// user alone, and never through a link.
 pub(super) struct DirectorySink {
     folder: PathBuf,
-    files: BTreeMap<&'static str, BufWriter<File>>,
+    files: BTreeMap<&'static str, (PathBuf, BufWriter<File>)>,
     line: Vec<u8>,
 }
 
@@ -155,24 +169,14 @@ impl DirectorySink {
             );
             return Err(Failure::Usage(text).into());
         }
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder);
-        made.with_context(|| format!("{} cannot be made", folder.display()))?;
+        create_folders(&folder, Mode::folder(false))?;
         let mut files = BTreeMap::new();
         for source in Source::ALL {
             let path = path(source);
-            let file = OpenOptions::new()
-                .create(true)
-                .write(true)
-                .append(existing == Existing::Append)
-                .truncate(existing != Existing::Append)
-                .mode(0o600)
-                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-                .open(&path)
-                .with_context(|| format!("{} cannot be written", path.display()))?;
-            files.insert(source.as_str(), BufWriter::new(file));
+            let mut file = open_file(&path, Mode::file(false), existing == Existing::Replace)?.file;
+            let end = file.seek(SeekFrom::End(0));
+            end.map_err(file::Failure::to("write", &path))?;
+            files.insert(source.as_str(), (path, BufWriter::new(file)));
         }
         Ok(DirectorySink {
             folder,
@@ -193,14 +197,15 @@ impl Sink for DirectorySink {
         self.line.push(b'{');
         push_message(&mut self.line, key, value);
         let file = self.files.get_mut(source);
-        let file = file.with_context(|| format!("there is no file for {source}"))?;
-        Ok(file.write_all(&self.line)?)
+        let (path, out) = file.with_context(|| format!("there is no file for {source}"))?;
+        let written = out.write_all(&self.line);
+        Ok(written.map_err(file::Failure::to("write", path))?)
     }
 
     fn finish(&mut self) -> anyhow::Result<String> {
-        for file in self.files.values_mut() {
-            file.flush()?;
-            file.get_ref().sync_all()?;
+        for (path, out) in self.files.values_mut() {
+            let written = out.flush().and_then(|()| out.get_ref().sync_all());
+            written.map_err(file::Failure::to("write", path))?;
         }
         Ok(format!("in {}", self.folder.display()))
     }
@@ -217,9 +222,8 @@ struct KafkaSink {
 
 impl KafkaSink {
     /// Connects; every source that the config knows must have its topic.
-    fn open(arguments: &GenerateArguments, brokers: &str) -> anyhow::Result<KafkaSink> {
-        let loaded = config::load(&arguments.config)?;
-        let settings = kafka::settings(&loaded, Some(brokers), None)?;
+    fn open(loaded: &Loaded, settings: KafkaSettings) -> anyhow::Result<KafkaSink> {
+        let brokers = settings.brokers.clone();
         let sources = Source::ALL.iter().map(|source| source.as_str());
         let topics: BTreeMap<&'static str, String> = sources
             .filter_map(|name| {
@@ -232,7 +236,7 @@ impl KafkaSink {
         Ok(KafkaSink {
             publisher: Publisher::open(settings, &names)?,
             topics,
-            brokers: brokers.to_owned(),
+            brokers,
             left_out: 0,
         })
     }
@@ -268,7 +272,7 @@ impl Sink for KafkaSink {
 
 /// Lines `{"source":...,"key":...,"value":...}`, as `zeef project` reads them.
 struct LineSink {
-    out: BufWriter<io::Stdout>,
+    out: screen::Lines,
     line: Vec<u8>,
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::arguments::HoldsArguments;
 use super::config::load;
-use super::exit::{Exit, counted};
+use super::exit::{Exit, Failure, counted};
 use super::kafka;
 use super::logging;
 use super::screen::{FAINT, Screen, styled};
@@ -34,23 +34,19 @@ const DAY_MS: i64 = 86_400_000;
 /// A wrong config, or a state that cannot be read.
 pub(super) fn run(arguments: &HoldsArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
-    let world = match &arguments.directory {
-        Some(root) if root.is_dir() => World::Directory(root),
-        Some(root) => anyhow::bail!("{} is no folder", root.display()),
+    let mut holds = match &arguments.directory {
+        Some(root) if root.is_dir() => held_in(&World::Directory(root), &loaded)?,
+        Some(root) => {
+            let text = format!("there is no folder {}", root.display());
+            return Err(Failure::Config(text).into());
+        }
         None => {
             logging::start(loaded.daemon.log, arguments.log);
             let brokers = arguments.brokers.brokers.as_deref();
-            World::Kafka(kafka::settings(&loaded, brokers, None)?)
+            let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+            place.with(|settings| held_in(&World::Kafka(settings), &loaded))?
         }
     };
-    let mut holds = Vec::new();
-    for lane in &loaded.daemon.lanes {
-        let rows = world.rows(&format!("{STATE_TOPIC}{}", lane.name))?;
-        holds.extend(
-            rows.into_iter()
-                .map(|row| Hold::new(row, &lane.name, &loaded, &world)),
-        );
-    }
     holds.sort_by(|a, b| a.order().cmp(&b.order()));
     if arguments.json {
         let list: Value = holds.iter().map(Hold::json).collect();
@@ -60,6 +56,18 @@ pub(super) fn run(arguments: &HoldsArguments, screen: &mut Screen) -> anyhow::Re
         show(&holds, screen)?;
     }
     Ok(Exit::Fine)
+}
+
+/// What is held of each lane.
+fn held_in(world: &World<'_>, loaded: &Loaded) -> anyhow::Result<Vec<Hold>> {
+    let mut holds = Vec::new();
+    for lane in &loaded.daemon.lanes {
+        let rows = world
+            .rows(&format!("{STATE_TOPIC}{}", lane.name))?
+            .into_iter();
+        holds.extend(rows.map(|row| Hold::new(row, &lane.name, loaded, world)));
+    }
+    Ok(holds)
 }
 
 /// Where the state lies.

@@ -1,12 +1,122 @@
 //! From the config and the command line to the settings of a Kafka client.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::exit::Failure;
+use super::screen::{self, Tone};
 use crate::policy::Loaded;
 use crate::policy::settings::Property;
+use crate::transport::Fault;
 use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::reach::{Reach, look};
+
+/// How long a broker may take to answer before that is told of.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How often a broker at which nobody listens is looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// What names the brokers beside the command line and zeef.toml.
+const VARIABLE: &str = "ZEEF_BROKERS";
+
+/// The Kafka that a command works with.
+pub(super) struct Place<'a> {
+    pub(super) loaded: &'a Loaded,
+    /// The folder with zeef.toml.
+    pub(super) config: &'a Path,
+    /// What the command line or the environment says.
+    pub(super) brokers: Option<&'a str>,
+    pub(super) instance: Option<&'a str>,
+    /// How long a broker at which nobody listens may take to come up.
+    pub(super) patience: Duration,
+}
+
+impl<'a> Place<'a> {
+    /// The place of a command that does not wait for a broker.
+    pub(super) fn new(loaded: &'a Loaded, config: &'a Path, brokers: Option<&'a str>) -> Place<'a> {
+        Place {
+            loaded,
+            config,
+            brokers,
+            instance: None,
+            patience: Duration::ZERO,
+        }
+    }
+
+    /// Does `work` with the settings of this Kafka. What Kafka fails with names the
+    /// brokers, and where they are set.
+    ///
+    /// # Errors
+    ///
+    /// Wrong settings, nobody who listens at the brokers' addresses, or what `work`
+    /// fails with.
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(KafkaSettings) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let settings = settings(self.loaded, self.brokers, self.instance)?;
+        for property in self.loaded.daemon.kafka.properties.values() {
+            if let Some(note) = property.note() {
+                screen::note(Tone::Warning, &note);
+            }
+        }
+        let origin = self.origin();
+        tracing::info!("connecting to {} ({origin})", settings.brokers);
+        self.wait_for_brokers(&settings.brokers, &origin)?;
+        let brokers = settings.brokers.clone();
+        work(settings).map_err(|error| match is_told_of_elsewhere(&error) {
+            true => error,
+            false => error.context(format!("kafka at {brokers} ({origin})")),
+        })
+    }
+
+    /// Where the brokers are set.
+    fn origin(&self) -> String {
+        match self.brokers {
+            None => self.config.join("zeef.toml").display().to_string(),
+            Some(brokers) if std::env::var(VARIABLE).as_deref() == Ok(brokers) => {
+                VARIABLE.to_owned()
+            }
+            Some(_) => "--brokers".to_owned(),
+        }
+    }
+
+    /// Waits until somebody listens at one of the addresses, for as long as that may
+    /// take.
+    fn wait_for_brokers(&self, brokers: &str, origin: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + self.patience;
+        let mut told = false;
+        loop {
+            let why = match look(brokers, ANSWER) {
+                Reach::Reached => return Ok(()),
+                Reach::Unknown => {
+                    screen::note(
+                        Tone::Warning,
+                        &format!("no answer yet from {brokers} ({origin})"),
+                    );
+                    return Ok(());
+                }
+                Reach::Nobody(why) => why,
+            };
+            let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+            let why = format!("{} ({origin})", why.join(", "));
+            if Instant::now() >= until {
+                anyhow::bail!(why);
+            }
+            if !std::mem::replace(&mut told, true) {
+                let seconds = self.patience.as_secs();
+                tracing::warn!("{why}; trying again for {seconds} s");
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Whether an error is about the config or a lane, or already says where Kafka is.
+fn is_told_of_elsewhere(error: &anyhow::Error) -> bool {
+    error.is::<Failure>() || error.is::<Fault>()
+}
 
 /// Resolves secrets, and checks what librdkafka would only find later.
 ///

@@ -10,6 +10,27 @@ use crate::policy::settings::{KeySettings, SecretError};
 use super::exit::Failure;
 use super::screen::{self, Tone};
 
+/// Reads the keys of these names and no other: recipients, or [`STATE_KEY`]. The
+/// operator is told of files that others may read.
+///
+/// # Errors
+///
+/// [`Failure::Keys`] with every key that cannot be had.
+pub(super) fn load<'a>(
+    settings: &KeySettings,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<KeyRing, Failure> {
+    let ring = KeyRing::load_only(settings, names).map_err(Failure::Keys)?;
+    tell_notes(&ring);
+    Ok(ring)
+}
+
+fn tell_notes(ring: &KeyRing) {
+    for note in &ring.notes {
+        screen::note(Tone::Warning, note);
+    }
+}
+
 /// What was found of some keys.
 pub(super) struct Keys {
     pub(super) ring: KeyRing,
@@ -58,6 +79,7 @@ impl Keys {
         if !self.broken.is_empty() {
             return Err(Failure::Keys(self.broken).into());
         }
+        tell_notes(&self.ring);
         if !self.missing.is_empty() {
             screen::note(Tone::Warning, &throwaway_note(&self.missing));
         }

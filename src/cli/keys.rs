@@ -3,7 +3,7 @@
 //!
 //! Never shows a secret, and replaces a key only where that is asked for by name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,11 @@ use anyhow::Context;
 
 use crate::engine::holding::print_of;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, KeyRing, STATE_KEY};
+use crate::policy::pseudonym::{Key, STATE_KEY};
+use crate::policy::secret_file::check_folder;
 use crate::policy::settings::SecretSource;
 use crate::transport::commands::Command;
+use crate::transport::file::{self, Mode, create_file, create_folders, sync_folder};
 
 use super::arguments::{
     KeysArguments, KeysCommand, KeysListArguments, KeysNewArguments, KeysRotateArguments,
@@ -22,7 +24,7 @@ use super::ask::Place;
 use super::config::load;
 use super::directory;
 use super::exit::{Exit, Failure};
-use super::key::{Keys, is_missing};
+use super::key::{self, Keys, is_missing};
 use super::screen::{BAD, FAINT, Screen};
 use super::table::{Cell, Table};
 
@@ -42,7 +44,7 @@ fn rotate(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Resul
     let loaded = load(&arguments.config.config)?;
     let name = &arguments.recipient;
     super::config::check_recipient(&loaded.policy, name)?;
-    let old = KeyRing::load_only(&loaded.daemon.keys, [name.as_str()]).map_err(Failure::Keys)?;
+    let old = key::load(&loaded.daemon.keys, [name.as_str()])?;
     let new = match (loaded.daemon.keys.source(name), arguments.in_place) {
         (_, true) => None,
         (SecretSource::File(path), false) => Some((path, new_key()?)),
@@ -59,13 +61,14 @@ fn rotate(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Resul
     };
     let print = print_of(new.as_ref().map_or(old, |(_, key)| key)).print;
     let directory = arguments.directory.as_deref();
-    let place = Place::find(&loaded, &arguments.config, &arguments.brokers, directory)?;
+    let (config, brokers) = (&arguments.config, &arguments.brokers);
     let command = Command::Rotate {
         recipient: name.clone(),
         print: print.clone(),
     };
-    place.give(vec![command], &arguments.reason)?;
-    drop(place);
+    Place::with(&loaded, config, brokers, directory, |place| {
+        place.give(vec![command], &arguments.reason)
+    })?;
     if let Some((path, key)) = &new {
         let kept = replace(path, old, key)?;
         writeln!(
@@ -112,7 +115,7 @@ fn replace(path: &Path, old: &Key, new: &Key) -> anyhow::Result<PathBuf> {
 fn accept_key(root: &Path, loaded: &Loaded, (name, reason): (&str, &str)) -> anyhow::Result<()> {
     let names = loaded.policy.recipients.iter();
     let names = names.map(|recipient| recipient.name.as_str());
-    let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(Failure::Keys)?;
+    let keys = key::load(&loaded.daemon.keys, names.chain([STATE_KEY]))?;
     let directory = directory::open(directory::with_keys(root, loaded, &keys)?)?;
     let subject = format!("the key of {name}:");
     let findings = directory.findings()?.into_iter();
@@ -194,54 +197,36 @@ pub(super) fn new_key() -> anyhow::Result<Key> {
 ///
 /// # Errors
 ///
-/// The file is there already, or cannot be written; nothing is then changed.
+/// The file is there already, cannot be written, or would lie in a folder whose files
+/// others may replace; nothing is then changed.
 pub(super) fn write_new(path: &Path, key: &Key) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-        create_folder(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    }
-    let mut file = create(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => anyhow::anyhow!(
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    create_folders(folder, Mode::folder(false))?;
+    check_folder(folder)?;
+    let mut file = create_file(path, Mode::file(false)).map_err(|failure| {
+        if failure.source.kind() != io::ErrorKind::AlreadyExists {
+            return anyhow::Error::new(failure);
+        }
+        anyhow::anyhow!(
             "{} is there already, and a key is never replaced: with another one all pseudonyms \
              change, or what recipients have is no longer known. Move it away if that is what \
              you want",
             path.display()
-        ),
-        _ => anyhow::Error::new(error).context(format!("{} cannot be written", path.display())),
+        )
     })?;
-    let written = file
-        .write_all(key.line().expose())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all());
+    let written = (file.file.write_all(key.line().expose()))
+        .and_then(|()| file.file.write_all(b"\n"))
+        .and_then(|()| file.file.sync_all())
+        .map_err(file::Failure::to("write", path))
+        .and_then(|()| sync_folder(folder));
     if written.is_err() {
         // Half a key is of no use, and would be in the way of the next one.
         let _ = fs::remove_file(path);
     }
     Ok(written?)
-}
-
-#[cfg(unix)]
-fn create_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
-#[cfg(not(unix))]
-fn create_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }
 
 fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {

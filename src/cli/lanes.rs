@@ -8,6 +8,7 @@ use super::arguments::{LanesApplyArguments, LanesArguments, LanesCommand};
 use super::config;
 use super::exit::{Exit, Failure, counted};
 use super::kafka;
+use super::key;
 use super::logging;
 use super::screen::Screen;
 use crate::daemon::lanes::{Move, Rearranged, rearrange};
@@ -15,7 +16,7 @@ use crate::engine::lane::STATE_TOPIC;
 use crate::engine::state::Namer;
 use crate::engine::state::carry::Shelf;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, STATE_KEY};
+use crate::policy::pseudonym::STATE_KEY;
 use crate::transport::continuity::Fingerprinter;
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::states::{GroupPlace, Rewriter, Rows, StateTopic, States};
@@ -38,17 +39,20 @@ pub(super) fn run(arguments: &LanesArguments, screen: &mut Screen) -> anyhow::Re
 fn apply(arguments: &LanesApplyArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
-    let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY]).map_err(Failure::Keys)?;
+    let keys = key::load(&loaded.daemon.keys, [STATE_KEY])?;
     let state = keys.state();
     let state = state.ok_or_else(|| Failure::Config("there is no key of the state".to_owned()))?;
-    let settings = kafka::settings(&loaded, arguments.brokers.brokers.as_deref(), None)?;
-    let apply = Apply {
-        loaded: &loaded,
-        prints: Namer::new(state).fingerprinter(),
-        settings: &settings,
-        states: States::open(&settings)?,
-    };
-    let moves = apply.run(arguments.dry_run)?;
+    let brokers = arguments.brokers.brokers.as_deref();
+    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+    let moves = place.with(|settings| {
+        let apply = Apply {
+            loaded: &loaded,
+            prints: Namer::new(state).fingerprinter(),
+            settings: &settings,
+            states: States::open(&settings)?,
+        };
+        apply.run(arguments.dry_run)
+    })?;
     show(&moves, arguments.dry_run, screen)?;
     Ok(Exit::Fine)
 }

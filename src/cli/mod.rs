@@ -43,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::daemon::process;
 use arguments::{
     AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
     DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
@@ -107,6 +108,7 @@ enum Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
+    process::set_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

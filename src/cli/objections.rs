@@ -53,12 +53,14 @@ pub(super) fn run(
         None => {
             logging::start(loaded.daemon.log, arguments.log);
             let brokers = arguments.brokers.brokers.as_deref();
-            let settings = kafka::settings(loaded, brokers, None)?;
-            read_placed(&settings, topic, &mut |offset, row| {
-                let place = (row.partition.unwrap_or_default(), offset);
-                open.take(policy, place, row.value);
-            })?;
-            settings.topic(topic)
+            let kafka = kafka::Place::new(loaded, &arguments.config.config, brokers);
+            kafka.with(|settings| {
+                read_placed(&settings, topic, &mut |offset, row| {
+                    let place = (row.partition.unwrap_or_default(), offset);
+                    open.take(policy, place, row.value);
+                })?;
+                Ok(settings.topic(topic))
+            })?
         }
     };
     let mut places: Vec<Place> = open.0.into_values().flatten().collect();
@@ -113,10 +115,12 @@ fn leaves_some(policy: &Policy, purpose: Option<&str>) -> bool {
 /// Reads the lines of a source's file, each with its place.
 fn read_file(path: &Path, mut take: impl FnMut(Place, Option<&[u8]>)) -> anyhow::Result<()> {
     let file = std::fs::File::open(path);
-    let mut file = BufReader::new(file.with_context(|| path.display().to_string())?);
+    let mut file =
+        BufReader::new(file.with_context(|| format!("failed to open {}", path.display()))?);
     let mut line = Vec::new();
     let mut offset = 0;
-    while file.read_until(b'\n', &mut line)? > 0 {
+    let named = || format!("failed to read {}", path.display());
+    while file.read_until(b'\n', &mut line).with_context(named)? > 0 {
         let text = std::str::from_utf8(&line).ok();
         let found = text.and_then(|text| members::read(text, ["value"]));
         let value = found.and_then(|found| found.found[0]);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::daemon::clock;
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     let lane = Arc::new(lane::compile("project", &loaded, wanted, &keys)?);
     let lines = Lines::read(io::stdin().lock())?;
     check_sources(&loaded.policy, &lines.messages)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = screen::Lines::stdout();
     let now = batch_time(&arguments.at);
     let (mut run, order) = match keys.state().filter(|_| !arguments.in_order) {
         Some(state) => {

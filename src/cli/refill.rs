@@ -21,11 +21,13 @@ pub(super) fn run(arguments: &RefillArguments, screen: &mut Screen) -> anyhow::R
     let recipient = &arguments.recipient;
     config::check_recipient(&loaded.policy, recipient)?;
     let directory = arguments.directory.as_deref();
-    let place = Place::find(&loaded, &arguments.config, &arguments.brokers, directory)?;
+    let (config, brokers) = (&arguments.config, &arguments.brokers);
     let command = Command::Refill {
         recipient: recipient.clone(),
     };
-    place.give(vec![command], &arguments.reason)?;
+    Place::with(&loaded, config, brokers, directory, |place| {
+        place.give(vec![command], &arguments.reason)
+    })?;
     writeln!(
         screen,
         "{recipient}: the next start sends again all that it has, as far as the sources still have \

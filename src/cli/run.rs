@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-
-use anyhow::Context as _;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::arguments::RunArguments;
 use super::config;
@@ -18,6 +18,7 @@ use crate::daemon::gates::{self, Census};
 use crate::daemon::holders::{self, Held};
 use crate::daemon::lanes::{self, Move};
 use crate::daemon::run::{self, LaneRun, Outcome, World};
+use crate::daemon::signals;
 use crate::daemon::topics::{Offsets, Survey};
 use crate::engine::lane::STATE_TOPIC;
 use crate::engine::state::Namer;
@@ -34,6 +35,12 @@ use crate::transport::kafka::repair::{Topic, find_from};
 use crate::transport::kafka::repaired::{Repaired, note_census};
 use crate::transport::kafka::states::States;
 
+/// How long a broker may take to come up, as where both start with the machine.
+const BROKER_PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer than its session a member that was stopped may stay in a group.
+const MEMBER_SLACK: Duration = Duration::from_secs(3);
+const MEMBER_LOOK: Duration = Duration::from_millis(500);
+
 /// Runs until it is asked to stop, or its input ends.
 ///
 /// # Errors
@@ -42,6 +49,7 @@ use crate::transport::kafka::states::States;
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
+    signals::ignore_hangups()?;
     let names = loaded.policy.recipients.iter().map(|r| r.name.as_str());
     let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(Failure::Keys)?;
     for note in loaded.notes.iter().chain(&keys.notes) {
@@ -211,16 +219,27 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
 }
 
 fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
-    let settings = KafkaSettings {
-        until_end: arguments.until_end,
-        ..kafka::settings(
+    let place = kafka::Place {
+        instance: arguments.instance.as_deref(),
+        patience: BROKER_PATIENCE,
+        ..kafka::Place::new(
             loaded,
+            &arguments.config.config,
             arguments.brokers.brokers.as_deref(),
-            arguments.instance.as_deref(),
-        )?
+        )
     };
-    let survey = Survey::look(&settings, loaded)
-        .with_context(|| format!("no good answer from Kafka at {}", settings.brokers))?;
+    place.with(|settings| {
+        let settings = KafkaSettings {
+            until_end: arguments.until_end,
+            ..settings
+        };
+        check_kafka(settings, loaded, keys)
+    })
+}
+
+/// Looks whether all is on Kafka that a run needs, before any worker starts.
+fn check_kafka(settings: KafkaSettings, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
+    let survey = Survey::look(&settings, loaded)?;
     // Before keys are looked at: in widened topics they lie as they did before.
     let offsets = survey.offsets(&settings, loaded)?;
     if !offsets.widened.is_empty() {
@@ -240,6 +259,9 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow
     let is_first = !offsets.any && survey.is_stateless(&settings)?;
     check_gates(&settings, loaded, &survey, (is_first, &offsets))?;
     let states = States::open(&settings)?;
+    if settings.until_end {
+        refuse_names_in_use(&settings, &states, loaded)?;
+    }
     let mut marks = Vec::new();
     for state in states.list(STATE_TOPIC)? {
         marks.push((states.marks(&state)?, state.name));
@@ -257,6 +279,57 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow
         },
         partitions: partitions.unwrap_or(0),
     })
+}
+
+/// Refuses a run that ends where a member of a group that is alive has one of its
+/// names: it would be put out, and end. A process that was stopped keeps its place for
+/// its session, so that is waited for.
+///
+/// # Errors
+///
+/// [`Failure::InUse`] with the name.
+fn refuse_names_in_use(
+    settings: &KafkaSettings,
+    states: &States<'_>,
+    loaded: &Loaded,
+) -> anyhow::Result<()> {
+    let until = Instant::now() + settings.session_timeout + MEMBER_SLACK;
+    let mut told = false;
+    while let Some(name) = name_in_use(settings, states, loaded)? {
+        if Instant::now() >= until {
+            let text = format!(
+                "`{name}` is a member of its group that is alive: a run that ends would put it \
+                 out. Stop it first, or give this run a name of its own with --instance"
+            );
+            return Err(Failure::InUse(text).into());
+        }
+        if !std::mem::replace(&mut told, true) {
+            let seconds = settings.session_timeout.as_secs();
+            tracing::info!(
+                member = name,
+                "the name is in use: a process that was stopped keeps it for {seconds} s"
+            );
+        }
+        thread::sleep(MEMBER_LOOK);
+    }
+    Ok(())
+}
+
+/// A name that this run would take, and a member of a group has.
+fn name_in_use(
+    settings: &KafkaSettings,
+    states: &States<'_>,
+    loaded: &Loaded,
+) -> anyhow::Result<Option<String>> {
+    for lane in &loaded.daemon.lanes {
+        let taken = states.instance_ids(&lane.name)?;
+        let mut names = (0..lane.workers).map(|worker| settings.instance_id(&lane.name, worker));
+        let in_use = names.find(|name| taken.contains(name));
+        if in_use.is_some() {
+            return Ok(in_use);
+        }
+    }
+    Ok(None)
 }
 
 /// Looks for misplaced records of patrons, consents and objections before any

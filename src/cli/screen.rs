@@ -69,12 +69,36 @@ fn columns() -> Option<usize> {
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        self.out.write(bytes).map_err(of_stdout)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.out.flush().map_err(of_stdout)
     }
+}
+
+/// Stdout as it is, for lines that are data.
+pub(super) struct Lines(io::BufWriter<io::StdoutLock<'static>>);
+
+impl Lines {
+    pub(super) fn stdout() -> Lines {
+        Lines(io::BufWriter::new(io::stdout().lock()))
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+/// Says that it is stdout which cannot be written.
+fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to write to stdout: {error}"))
 }
 
 /// Writes a note to stderr.

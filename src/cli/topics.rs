@@ -20,11 +20,21 @@ use crate::transport::kafka::{KafkaSettings, topics};
 pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
-    let settings = kafka::settings(&loaded, arguments.brokers.brokers.as_deref(), None)?;
-    let mut survey = Survey::look(&settings, &loaded)?;
+    let brokers = arguments.brokers.brokers.as_deref();
+    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
+    place.with(|settings| compare(arguments, &loaded, &settings, screen))
+}
+
+fn compare(
+    arguments: &TopicsArguments,
+    loaded: &Loaded,
+    settings: &KafkaSettings,
+    screen: &mut Screen,
+) -> anyhow::Result<Exit> {
+    let mut survey = Survey::look(settings, loaded)?;
     if arguments.apply {
-        let missing = survey.missing(&loaded);
-        topics::create(&settings, &missing)?;
+        let missing = survey.missing(loaded);
+        topics::create(settings, &missing)?;
         for wish in &missing {
             let topic = settings.topic(&wish.name);
             writeln!(
@@ -33,10 +43,10 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
                 wish.partitions
             )?;
         }
-        survey = Survey::look(&settings, &loaded)?;
+        survey = Survey::look(settings, loaded)?;
     }
-    show(screen, &settings, &loaded, &survey)?;
-    let refusals = survey.refusals(&settings, &loaded)?;
+    show(screen, settings, loaded, &survey)?;
+    let refusals = survey.refusals(settings, loaded)?;
     writeln!(screen)?;
     if refusals.is_empty() {
         writeln!(
@@ -45,13 +55,13 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
             styled(GOOD, "all topics are as they have to be")
         )?;
     }
-    for note in survey.notes(&settings) {
+    for note in survey.notes(settings) {
         writeln!(screen, "{} {note}", styled(FAINT, "note:"))?;
     }
     for refusal in &refusals {
         writeln!(screen, "{} {refusal}", styled(BAD, "not as it has to be:"))?;
     }
-    rights(screen, &settings, &loaded)?;
+    rights(screen, settings, loaded)?;
     screen.flush()?;
     Ok(if refusals.is_empty() {
         Exit::Fine

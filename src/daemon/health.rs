@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a worker is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// It has not joined its group yet.
+    /// It is no member of its group, or was not told of its partitions yet.
     Joining,
     /// It reads the patrons of what it was assigned.
     Building,
@@ -46,6 +47,11 @@ pub struct Pulse {
     phase: Arc<AtomicU8>,
     /// Why it is not ready, although its phase says so.
     trouble: Arc<Mutex<Option<String>>>,
+    /// When it last had an answer, or nothing to wait for.
+    answered: Arc<Mutex<Instant>>,
+    /// How long it may wait for an answer and still have its partitions; `None` where
+    /// nobody takes them away.
+    session: Option<Duration>,
 }
 
 impl Pulse {
@@ -54,7 +60,32 @@ impl Pulse {
         Pulse {
             phase: Arc::new(AtomicU8::new(Phase::Joining as u8)),
             trouble: Arc::default(),
+            answered: Arc::new(Mutex::new(Instant::now())),
+            session: None,
         }
+    }
+
+    /// The same, of a worker whose group gives its partitions to others where it is
+    /// not heard of for so long.
+    #[must_use]
+    pub fn with_session(session: Duration) -> Self {
+        Pulse {
+            session: Some(session),
+            ..Pulse::new()
+        }
+    }
+
+    /// Notes that the worker has an answer to what it asked last.
+    pub fn answered(&self) {
+        *lock(&self.answered) = Instant::now();
+    }
+
+    /// Returns for how long the worker has had no answer, where that is too long.
+    fn unanswered(&self) -> Option<Duration> {
+        let since = lock(&self.answered).elapsed();
+        self.session
+            .filter(|session| since >= *session)
+            .map(|_| since)
     }
 
     pub fn set(&self, phase: Phase) {
@@ -72,11 +103,18 @@ impl Pulse {
         *lock(&self.trouble) = trouble;
     }
 
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        lock(&self.trouble).clone()
+    /// Returns why the worker is not ready, although its phase says so.
+    fn hindrance(&self) -> Option<String> {
+        let unanswered = self.unanswered().map(|since| {
+            let seconds = since.as_secs();
+            format!("{NO_PARTITIONS}: no answer for {seconds} s")
+        });
+        unanswered.or_else(|| lock(&self.trouble).clone())
     }
 }
+
+/// What is said of a worker that has none, or may have lost them.
+const NO_PARTITIONS: &str = "no partitions";
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,14 +165,14 @@ impl Silences {
 }
 
 impl Health {
-    /// Ready when every worker has joined and built what it was assigned, no gate
-    /// source is late, and no source is silent that should not be.
+    /// Ready when every worker has joined and built what it was assigned, the broker
+    /// answers, no gate source is late, and no source is silent that should not be.
     #[must_use]
     pub fn ready(&self) -> bool {
         let mut pulses = self.workers.iter().map(|(_, _, pulse)| pulse);
         self.silences.is_empty()
             && pulses.all(|pulse| match pulse.phase() {
-                Phase::Ready => pulse.trouble().is_none(),
+                Phase::Ready => pulse.hindrance().is_none(),
                 Phase::Ended => true,
                 Phase::Joining | Phase::Building | Phase::Stopped => false,
             })
@@ -145,7 +183,11 @@ impl Health {
     pub fn report(&self) -> String {
         let workers = self.workers.iter().map(|(lane, worker, pulse)| {
             let phase = pulse.phase();
-            let trouble = pulse.trouble().filter(|_| phase == Phase::Ready);
+            let trouble = match phase {
+                Phase::Joining => Some(NO_PARTITIONS.to_owned()),
+                Phase::Ready => pulse.hindrance(),
+                Phase::Building | Phase::Ended | Phase::Stopped => None,
+            };
             let trouble = trouble.map_or(String::new(), |text| format!(": {text}"));
             format!("{lane}/{worker} {}{trouble}\n", phase.as_str())
         });
@@ -170,7 +212,7 @@ mod tests {
             workers: vec![("main".to_owned(), 0, pulse.clone())],
             ..Health::default()
         };
-        check(&health, false, "main/0 joining\n");
+        check(&health, false, "main/0 joining: no partitions\n");
         pulse.set(Phase::Ready);
         check(&health, true, "main/0 ready\n");
         pulse.set_trouble(Some("topic t".to_owned()));
@@ -194,5 +236,25 @@ mod tests {
         assert!(health.silences.set("objection", None));
         assert!(!health.silences.set("objection", None));
         check(&health, true, "main/0 ready\n");
+    }
+
+    #[test]
+    fn a_worker_without_an_answer_for_its_session_is_not_ready() {
+        let quick = Pulse::with_session(Duration::ZERO);
+        let patient = Pulse::with_session(Duration::from_secs(3600));
+        for pulse in [&quick, &patient] {
+            pulse.set(Phase::Ready);
+            pulse.answered();
+        }
+        let health = |pulse: Pulse| Health {
+            workers: vec![("main".to_owned(), 0, pulse)],
+            ..Health::default()
+        };
+        check(
+            &health(quick),
+            false,
+            "main/0 ready: no partitions: no answer for 0 s\n",
+        );
+        check(&health(patient), true, "main/0 ready\n");
     }
 }

@@ -14,9 +14,9 @@ use metrics_exporter_prometheus::{
 };
 
 use super::papers::PaperSort;
-use crate::engine::lane::Lane;
+use super::process::Process;
+use crate::engine::lane::{Lane, Program, Source};
 use crate::engine::tally::{Ignored, Tally};
-use crate::policy::catalogue::Kind;
 use crate::policy::detect::DETECTORS;
 use crate::policy::reason::Reason;
 use crate::transport::Lag;
@@ -62,10 +62,9 @@ metrics_table! {
     RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
     RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
     UNCHANGED Counter "zeef_records_unchanged_total" ["recipient"] "Records of which the recipient has the same output already."
-    HELD Counter "zeef_records_held_total" ["recipient"] "Records that wait for their patron."
-    RECORDS_RETRACTED Counter "zeef_records_retracted_total" ["recipient, reason"] "Records whose new version took back what the recipient had."
+    HELD Counter "zeef_records_held_total" ["recipient"] "Records that had to wait for their patron when they came."
     WITHHELD Counter "zeef_records_withheld_total" ["recipient, reason"] "Records that a recipient may not have."
-    RETRACTIONS Counter "zeef_retractions_total" ["recipient, reason"] "Outputs taken back, whatever brought it about."
+    RETRACTIONS Counter "zeef_retractions_total" ["recipient, reason, trigger"] "Outputs taken back: by a new version of their record (trigger record), or by something else (other), as the patron, a consent or time."
     CORRECTIONS Counter "zeef_corrections_total" ["recipient"] "Outputs corrected, since something about the patron changed."
     LATER_RELEASES Counter "zeef_later_releases_total" ["recipient"] "Outputs released after their record, as what stood against it was lifted."
     FORGOTTEN Counter "zeef_outputs_forgotten_total" ["recipient"] "Outputs that a recipient keeps lawfully after its term, and that zeef forgot."
@@ -83,13 +82,20 @@ metrics_table! {
     REBALANCES Counter "zeef_rebalances_total" ["lane"] "Times that partitions were given or taken."
     TABLE_PATRONS Gauge "zeef_table_patrons" ["lane, worker"] "Patrons in the worker's table."
     STATE_ROWS Gauge "zeef_state_rows" ["lane, worker"] "Records that some recipient has, or may still be owed."
-    WAITING Gauge "zeef_records_waiting" ["lane, worker"] "Records that wait for their patrons now."
+    HELD_NOW Gauge "zeef_records_held" ["lane, worker"] "Records that wait for their patrons now."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
     CLOCK Gauge "zeef_clock_ahead_seconds" ["lane, worker"] "How far this machine's clock was ahead of the broker's when the worker took its partitions; beyond 600 either way the lane stops."
     LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: offsets on Kafka, those of open transactions too; bytes in a directory."
     NEWEST_AGE Gauge "zeef_source_newest_record_age_seconds" ["source"] "How old the newest record of a source is: by the broker's timestamp on Kafka, by the file's last change in a directory."
     AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, today counted; 0 or less: it no longer is."
     AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, today counted; 0 or less: it no longer is."
+    LAST_COMMIT Gauge "zeef_last_commit_timestamp_seconds" ["lane, worker"] "When the worker last committed a batch, in seconds since 1970."
+    READY Gauge "zeef_ready" [""] "1 while /health/ready is 200, else 0."
+    RESIDENT Gauge "process_resident_memory_bytes" [""] "Resident memory size in bytes."
+    CPU Counter "process_cpu_seconds_total" [""] "Total user and system CPU time spent in seconds."
+    OPEN_FDS Gauge "process_open_fds" [""] "Number of open file descriptors."
+    MAX_FDS Gauge "process_max_fds" [""] "Maximum number of open file descriptors."
+    START Gauge "process_start_time_seconds" [""] "Start time of the process since unix epoch in seconds."
     POLICY Gauge "zeef_policy_info" ["version"] "1, for the policy that is in force."
     BUILD Gauge "zeef_build_info" ["version"] "1, for the version that runs."
 }
@@ -133,7 +139,11 @@ impl Metrics {
                 builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
         }
         let recorder = builder.build_recorder();
-        for metric in METRICS.iter().filter(|metric| metric.name != LAG) {
+        let by_hand = [LAG, RESIDENT, CPU, OPEN_FDS, MAX_FDS, START];
+        for metric in METRICS
+            .iter()
+            .filter(|metric| !by_hand.contains(&metric.name))
+        {
             let (name, help) = (metric.name.into(), metric.help.into());
             match metric.sort {
                 Sort::Counter => recorder.describe_counter(name, None::<Unit>, help),
@@ -167,24 +177,30 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.sum_up();
         let mut text = self.handle.render();
+        self.write_lags(&mut text);
+        write_process(&mut text, &Process::look());
+        sorted(&text)
+    }
+
+    fn write_lags(&self, text: &mut String) {
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         if lags.values().any(|lags| !lags.is_empty()) {
-            let help = METRICS
-                .iter()
-                .find(|metric| metric.name == LAG)
-                .map_or("", |metric| metric.help);
-            // Writing to a string cannot fail.
-            let _ = write!(text, "# HELP {LAG} {help}\n# TYPE {LAG} gauge\n");
+            write_head(text, LAG);
         }
         for ((lane, _), lags) in lags.iter() {
             for (topic, partition, lag) in lags {
+                // Writing to a string cannot fail.
                 let _ = writeln!(
                     text,
                     "{LAG}{{lane=\"{lane}\",topic=\"{topic}\",partition=\"{partition}\"}} {lag}"
                 );
             }
         }
-        text
+    }
+
+    /// Shows whether every lane works.
+    pub fn ready(&self, ready: bool) {
+        self.gauge(READY, &[]).set(f64::from(u8::from(ready)));
     }
 
     /// Shows how many days a recipient's paper is still in force.
@@ -212,11 +228,9 @@ impl Metrics {
         let recipients = lane.recipients.iter();
         let sources = lane.sources.iter();
         WorkerMetrics {
-            sources: sources
-                .map(|source| self.source(name, &source.kind))
-                .collect(),
+            sources: sources.map(|source| self.source(name, source)).collect(),
             recipients: recipients
-                .map(|program| self.recipient(&program.name))
+                .map(|program| self.recipient(program, lane.sources.get(program.source)))
                 .collect(),
             batch_records: self.histogram(BATCH_RECORDS, &lane_label),
             batch_seconds: self.histogram(BATCH_SECONDS, &lane_label),
@@ -227,7 +241,10 @@ impl Metrics {
             rebalances: self.counter(REBALANCES, &lane_label),
             patrons: self.gauge(TABLE_PATRONS, &worker_labels),
             rows: self.gauge(STATE_ROWS, &worker_labels),
-            waiting: self.gauge(WAITING, &worker_labels),
+            held: self.gauge(HELD_NOW, &worker_labels),
+            // Not shown before there is one: it would be of 1970.
+            last_commit: None,
+            recorder: Arc::clone(&self.recorder),
             rebuild_seconds: self.gauge(REBUILD_SECONDS, &worker_labels),
             clock: self.gauge(CLOCK, &worker_labels),
             topics: lane
@@ -240,19 +257,19 @@ impl Metrics {
         }
     }
 
-    fn source(&self, lane: &str, kind: &Kind) -> SourceMetrics {
+    fn source(&self, lane: &str, source: &Source) -> SourceMetrics {
+        let kind = &source.kind;
         let labels = [("lane", lane), ("topic", kind.topic.as_str())];
-        let dead_letter = |reason: &Reason| {
+        let dead_letter = |reason: Reason| {
             let labels = [("source", kind.name.as_str()), ("reason", reason.as_str())];
-            self.counter(DEAD_LETTERS, &labels)
+            Lazy::new(self, DEAD_LETTERS, &labels)
         };
         SourceMetrics {
             consumed: self.counter(CONSUMED, &labels),
             bytes: self.counter(CONSUMED_BYTES, &labels),
             applied: self.counter(APPLIED, &labels),
             unfit: self.counter(UNFIT, &labels),
-            // Shown at nought, so that the first one is seen to come.
-            dead_letters: Reason::ALL.iter().map(dead_letter).collect(),
+            dead_letters: by_reason(dead_letter, source.dead_letter_reasons()),
             outlived: self.counter(OUTLIVED, &labels),
             unmatched: self.counter(ERASURES_UNMATCHED, &labels),
             unlisted: self.counter(UNLISTED, &labels),
@@ -276,32 +293,36 @@ impl Metrics {
         }
     }
 
-    fn recipient(&self, recipient: &str) -> RecipientMetrics {
-        let label = ("recipient", recipient);
+    fn recipient(&self, program: &Program, source: Option<&Source>) -> RecipientMetrics {
+        let label = ("recipient", program.name.as_str());
         let lazily =
             |name, key: &'static str, value: &str| Lazy::new(self, name, &[label, (key, value)]);
+        let retractions = |trigger| {
+            let lazily = |reason: Reason| {
+                let labels = [label, ("reason", reason.as_str()), ("trigger", trigger)];
+                Lazy::new(self, RETRACTIONS, &labels)
+            };
+            by_reason(lazily, [])
+        };
+        let withheld = source
+            .into_iter()
+            .flat_map(|source| program.withheld_reasons(source));
         RecipientMetrics {
             released: self.counter(RELEASED, &[label]),
             unchanged: self.counter(UNCHANGED, &[label]),
             held: self.counter(HELD, &[label]),
-            retracted: Reason::ALL
-                .iter()
-                .map(|reason| lazily(RECORDS_RETRACTED, "reason", reason.as_str()))
-                .collect(),
-            retractions: Reason::ALL
-                .iter()
-                .map(|reason| lazily(RETRACTIONS, "reason", reason.as_str()))
-                .collect(),
+            retracted: retractions("record"),
+            retracted_later: retractions("other"),
             corrections: self.counter(CORRECTIONS, &[label]),
             later_releases: self.counter(LATER_RELEASES, &[label]),
             forgotten: self.counter(FORGOTTEN, &[label]),
             gone: self.counter(SOURCE_GONE, &[label]),
             bytes: self.counter(RELEASED_BYTES, &[label]),
             refused: self.counter(RECIPIENT_REFUSED, &[label]),
-            withheld: Reason::ALL
-                .iter()
-                .map(|reason| lazily(WITHHELD, "reason", reason.as_str()))
-                .collect(),
+            withheld: by_reason(
+                |reason| lazily(WITHHELD, "reason", reason.as_str()),
+                withheld,
+            ),
             detected: DETECTORS
                 .iter()
                 .map(|detector| lazily(DETECTED, "detector", detector.name))
@@ -353,11 +374,30 @@ impl Lazy {
 
     fn add(&mut self, count: u64) {
         if count > 0 {
-            self.counter
-                .get_or_insert_with(|| self.recorder.register_counter(&self.key, &METADATA))
-                .increment(count);
+            self.show().increment(count);
         }
     }
+
+    /// Shows it, at nought where it has counted nothing yet.
+    fn show(&mut self) -> &Counter {
+        self.counter
+            .get_or_insert_with(|| self.recorder.register_counter(&self.key, &METADATA))
+    }
+}
+
+/// A counter for each reason. Those that `may_be` given are shown at nought, so that
+/// the first one is seen to come; others would only be in the way.
+fn by_reason(
+    counter: impl Fn(Reason) -> Lazy,
+    may_be: impl IntoIterator<Item = Reason>,
+) -> Vec<Lazy> {
+    let mut counters: Vec<Lazy> = Reason::ALL.iter().map(|reason| counter(*reason)).collect();
+    for reason in may_be {
+        if let Some(counter) = counters.get_mut(reason as usize) {
+            counter.show();
+        }
+    }
+    counters
 }
 
 struct SourceMetrics {
@@ -371,7 +411,7 @@ struct SourceMetrics {
     other_country: Counter,
     ignored: Vec<Lazy>,
     refused: Vec<Lazy>,
-    dead_letters: Vec<Counter>,
+    dead_letters: Vec<Lazy>,
 }
 
 struct RecipientMetrics {
@@ -379,7 +419,7 @@ struct RecipientMetrics {
     unchanged: Counter,
     held: Counter,
     retracted: Vec<Lazy>,
-    retractions: Vec<Lazy>,
+    retracted_later: Vec<Lazy>,
     corrections: Counter,
     later_releases: Counter,
     forgotten: Counter,
@@ -404,7 +444,9 @@ pub struct WorkerMetrics {
     rebalances: Counter,
     patrons: Gauge,
     rows: Gauge,
-    waiting: Gauge,
+    held: Gauge,
+    last_commit: Option<Gauge>,
+    recorder: Arc<PrometheusRecorder>,
     rebuild_seconds: Gauge,
     clock: Gauge,
     topics: Vec<String>,
@@ -437,16 +479,20 @@ impl WorkerMetrics {
             metrics.other_country.increment(tally.other_country);
             add_all(&mut metrics.ignored, tally.ignored);
             add_all(&mut metrics.refused, tally.refused.iter().copied());
-            for (metrics, &count) in metrics.dead_letters.iter().zip(&tally.dead_letters) {
-                metrics.increment(count);
-            }
+            add_all(
+                &mut metrics.dead_letters,
+                tally.dead_letters.iter().copied(),
+            );
         }
         for (metrics, tally) in self.recipients.iter_mut().zip(&tally.recipients) {
             metrics.released.increment(tally.released);
             metrics.unchanged.increment(tally.unchanged);
             metrics.held.increment(tally.held);
             add_all(&mut metrics.retracted, tally.retracted.iter().copied());
-            add_all(&mut metrics.retractions, tally.retractions());
+            add_all(
+                &mut metrics.retracted_later,
+                tally.later.retracted.iter().copied(),
+            );
             metrics.corrections.increment(tally.later.corrected);
             metrics.later_releases.increment(tally.later.released);
             metrics.forgotten.increment(tally.later.forgotten);
@@ -462,6 +508,15 @@ impl WorkerMetrics {
             ];
             add_all(&mut metrics.limits, limits);
         }
+        let labels = [
+            ("lane", &*self.place.0),
+            ("worker", &*self.place.1.to_string()),
+        ];
+        let last_commit = self.last_commit.get_or_insert_with(|| {
+            let key = Metrics::key(LAST_COMMIT, &labels);
+            self.recorder.register_gauge(&key, &METADATA)
+        });
+        last_commit.set(committed_ms as f64 / 1_000.0);
         for &written in &tally.written_ms {
             let late = committed_ms.saturating_sub(written).max(0);
             self.latency_seconds.record(late as f64 / 1_000.0);
@@ -497,9 +552,9 @@ impl WorkerMetrics {
     }
 
     /// How many rows the state has, and how many of them wait for a patron.
-    pub fn state(&self, rows: usize, waiting: usize) {
+    pub fn state(&self, rows: usize, held: usize) {
         self.rows.set(rows as f64);
-        self.waiting.set(waiting as f64);
+        self.held.set(held as f64);
     }
 
     /// Replaces the worker's lags: partitions that it no longer owns are gone.
@@ -521,5 +576,234 @@ impl WorkerMetrics {
 fn add_all(counters: &mut [Lazy], counts: impl IntoIterator<Item = u64>) {
     for (counter, count) in counters.iter_mut().zip(counts) {
         counter.add(count);
+    }
+}
+
+/// Writes what stands above the series of a metric.
+fn write_head(text: &mut String, name: &str) {
+    let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else {
+        return;
+    };
+    let sort = match metric.sort {
+        Sort::Counter => "counter",
+        Sort::Gauge => "gauge",
+        Sort::Histogram => "histogram",
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "# HELP {name} {}\n# TYPE {name} {sort}\n",
+        metric.help
+    );
+}
+
+/// Writes what the system says of the process, by the names that all programs have.
+fn write_process(text: &mut String, process: &Process) {
+    for (name, value) in [
+        (RESIDENT, process.resident_bytes),
+        (CPU, Some(process.cpu_seconds)),
+        (OPEN_FDS, process.open_fds),
+        (MAX_FDS, process.max_fds),
+        (START, process.start_seconds),
+    ] {
+        if let Some(value) = value {
+            write_head(text, name);
+            let _ = writeln!(text, "{name} {value}");
+        }
+    }
+}
+
+/// Sorts metrics by name, and the series of each by their labels; what belongs to one
+/// histogram keeps its order. So two answers can be compared line by line.
+fn sorted(text: &str) -> String {
+    let mut families: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let head = line
+            .strip_prefix("# ")
+            .and_then(|line| line.split(' ').nth(1));
+        name = head.unwrap_or(name);
+        let (heads, series) = families.entry(name).or_default();
+        match head {
+            Some(_) => heads.push(line),
+            None => series.push(line),
+        }
+    }
+    let mut sorted = String::with_capacity(text.len());
+    for (heads, mut series) in families.into_values() {
+        series.sort_by_cached_key(|line| labels_of(line));
+        for line in heads.into_iter().chain(series) {
+            sorted.push_str(line);
+            sorted.push('\n');
+        }
+    }
+    sorted
+}
+
+/// The labels of a series, without the bound of a bucket.
+fn labels_of(line: &str) -> Vec<&str> {
+    let labels = line
+        .split_once('{')
+        .and_then(|(_, rest)| rest.rsplit_once('}'));
+    let labels = labels.map_or("", |(labels, _)| labels);
+    let labels = labels.split("\",").map(|label| label.trim_end_matches('"'));
+    labels.filter(|label| !label.starts_with("le=")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::lane::Options;
+    use crate::policy::Policy;
+    use crate::policy::pseudonym::{Key, Pseudonymiser};
+
+    /// The shipped policy in one lane.
+    fn lane() -> Lane {
+        let policy = Policy::load(Path::new("config")).unwrap().policy;
+        let key = Key::generate("test").unwrap();
+        let keys = |_: &str| Some(Pseudonymiser::new(&key));
+        Lane::compile("main", &policy, |_| true, keys, Options::default()).unwrap()
+    }
+
+    fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        let start = format!("{name}{{");
+        text.lines()
+            .filter(|line| line.starts_with(&start))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_as_prometheus_wants_them() {
+        for metric in METRICS {
+            let name = metric.name;
+            let ours = name.starts_with("zeef_") || name.starts_with("process_");
+            assert!(ours, "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                metric.sort == Sort::Counter,
+                "{name}"
+            );
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            assert!(name.bytes().all(plain), "{name}");
+            assert!(metric.help.ends_with('.'), "{name}");
+            let again = METRICS.iter().filter(|other| other.name == name).count();
+            assert_eq!(again, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_is_shown_at_nought_and_what_cannot_is_not() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let _worker = metrics.worker(&lane, 0);
+        let text = metrics.render();
+        let has = |name: &str, labels: &[&str]| {
+            let all = series(&text, name);
+            let mut found = all
+                .iter()
+                .filter(|line| labels.iter().all(|label| line.contains(label)));
+            found.next().is_some_and(|line| line.ends_with(" 0"))
+        };
+        for source in &lane.sources {
+            let foreseen: Vec<Reason> = source.dead_letter_reasons().collect();
+            for reason in Reason::ALL {
+                let labels = [
+                    format!("source=\"{}\"", source.kind.name),
+                    format!("reason=\"{reason}\""),
+                ];
+                let shown = has("zeef_dead_letters_total", &labels.each_ref().map(|l| &**l));
+                assert_eq!(shown, foreseen.contains(reason), "{labels:?}");
+            }
+        }
+        let withheld = |recipient: &str, reason: &str| {
+            let labels = [format!("\"{recipient}\""), format!("reason=\"{reason}\"")];
+            has(
+                "zeef_records_withheld_total",
+                &labels.each_ref().map(|l| &**l),
+            )
+        };
+        // Only who asks for consent can be without, and so on.
+        assert!(withheld("kb-membership", "no_consent"));
+        assert!(!withheld("statistics", "no_consent"));
+        assert!(withheld("deurwaarder", "stages"));
+        assert!(!withheld("kb-membership", "stages"));
+        assert!(withheld("statistics", "objection"));
+        assert!(!withheld("service-message", "objection"));
+        // What nothing foresees is shown once it was counted.
+        assert!(series(&text, "zeef_retractions_total").is_empty());
+    }
+
+    #[test]
+    fn retractions_have_one_name_and_say_what_brought_them_about() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let mut worker = metrics.worker(&lane, 0);
+        let mut tally = Tally::new(lane.sources.len(), lane.recipients.len());
+        let reason = Reason::Condition as usize;
+        tally.recipients[0].retracted[reason] = 2;
+        tally.recipients[0].later.retracted[reason] = 3;
+        worker.committed(&tally, None, Duration::ZERO, 1_234_567);
+        let text = metrics.render();
+        let recipient = &lane.recipients[0].name;
+        for (trigger, count) in [("record", 2), ("other", 3)] {
+            let line = format!(
+                "zeef_retractions_total{{recipient=\"{recipient}\",reason=\"condition\",trigger=\"{trigger}\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{line}");
+        }
+        let commit = "zeef_last_commit_timestamp_seconds{lane=\"main\",worker=\"0\"} 1234.567\n";
+        assert!(text.contains(commit), "{text}");
+    }
+
+    #[test]
+    fn the_answer_is_sorted_and_has_the_process() {
+        let metrics = Metrics::new("test").unwrap();
+        let lane = lane();
+        let mut worker = metrics.worker(&lane, 0);
+        let tally = Tally::new(lane.sources.len(), lane.recipients.len());
+        worker.committed(&tally, Some(Duration::ZERO), Duration::ZERO, 1);
+        worker.lag(&[Lag {
+            source: crate::transport::SourceId(0),
+            partition: 0,
+            behind: 7,
+        }]);
+        metrics.ready(true);
+        let text = metrics.render();
+        let types: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        assert!(types.is_sorted(), "{types:?}");
+        for name in [
+            "process_cpu_seconds_total",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "zeef_ready",
+            LAG,
+        ] {
+            assert!(types.contains(&name), "{name}");
+        }
+        let released = series(&text, "zeef_records_released_total");
+        assert!(released.len() > 3 && released.is_sorted(), "{released:?}");
+        // The bounds of a histogram keep their order.
+        let buckets = series(&text, "zeef_batch_duration_seconds_bucket");
+        let bounds = buckets
+            .iter()
+            .map(|line| line.split("le=\"").nth(1).unwrap());
+        let bounds: Vec<f64> = bounds
+            .map(|rest| {
+                rest.split('"')
+                    .next()
+                    .unwrap()
+                    .parse()
+                    .unwrap_or(f64::INFINITY)
+            })
+            .collect();
+        assert!(bounds.len() > 5 && bounds.is_sorted(), "{bounds:?}");
+        assert_eq!(sorted(&text), text, "sorting twice changes nothing");
     }
 }

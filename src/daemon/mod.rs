@@ -14,7 +14,9 @@ pub mod letters;
 pub mod losses;
 pub mod metrics;
 pub mod papers;
+pub mod process;
 pub mod run;
+pub mod signals;
 pub mod silence;
 pub mod topics;
 

@@ -19,6 +19,7 @@ use super::health::{Health, Phase, Pulse, Silences};
 use super::losses::Losses;
 use super::metrics::Metrics;
 use super::papers::Papers;
+use super::signals;
 use super::silence::{Look, Watch};
 use super::worker::{BatchBounds, Ended, Worker};
 use crate::engine::holding::{Continuity, Holds, STATE_PRINT, print_of};
@@ -51,6 +52,16 @@ pub enum World {
         partitions: usize,
     },
     Directory(Directory),
+}
+
+impl World {
+    /// Where a worker writes how it is doing.
+    fn pulse(&self) -> Pulse {
+        match self {
+            World::Kafka { settings, .. } => Pulse::with_session(settings.session_timeout),
+            World::Directory(_) => Pulse::new(),
+        }
+    }
 }
 
 /// How a run ended.
@@ -276,7 +287,8 @@ pub fn run(
         lanes: &lanes,
         world,
     };
-    let watch = watch.start(health.silences.clone(), Arc::clone(&metrics), over.clone())?;
+    let ends = [over.clone(), stop.clone()];
+    let watch = watch.start(health.silences.clone(), Arc::clone(&metrics), ends)?;
     let per_hour = loaded.daemon.limits.retractions_per_hour;
     let mut workers = Vec::new();
     for lane in lanes {
@@ -286,7 +298,7 @@ pub fn run(
         };
         let losses = Losses::new(&lane.lane, per_hour);
         for number in 0..count {
-            let pulse = Pulse::new();
+            let pulse = world.pulse();
             health
                 .workers
                 .push((lane.lane.name.clone(), number, pulse.clone()));
@@ -310,9 +322,14 @@ pub fn run(
         let shutdown = async {
             let _ = wait_for_end.await;
         };
-        runtime.spawn(admin::serve(listener, shown, shutdown));
+        runtime.spawn(admin::serve(
+            listener,
+            shown,
+            admin::Bounds::default(),
+            shutdown,
+        ));
     }
-    runtime.spawn(signals(stop));
+    runtime.spawn(signals::stop_when_asked(stop));
     let outcome = compacted(join(workers), world);
     let _ = ended.send(());
     over.ask();
@@ -359,29 +376,6 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The first signal asks for a stop, the second one does not wait for it.
-async fn signals(stop: Stop) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be heard");
-        return;
-    };
-    for times in 1.. {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if times > 1 {
-            std::process::exit(130);
-        }
-        tracing::info!("asked to stop: the batch is finished first");
-        stop.ask();
-    }
-}
-
 type WorkerThread = (String, Pulse, JoinHandle<Result<Ended, Fault>>);
 
 fn spawn(seat: Seat, world: &World) -> anyhow::Result<WorkerThread> {
@@ -409,7 +403,7 @@ impl Watched<'_> {
         &self,
         silences: Silences,
         metrics: Arc<Metrics>,
-        over: Stop,
+        ends: [Stop; 2],
     ) -> anyhow::Result<JoinHandle<()>> {
         let expected = &self.loaded.daemon.sources;
         let sources = self.lanes.iter().flat_map(|lane| &lane.lane.sources);
@@ -432,7 +426,7 @@ impl Watched<'_> {
         let watch = Watch::new(named, silences, metrics);
         let topics = sources.values().map(|topic| (*topic).to_owned()).collect();
         watch
-            .start(self.look(topics), over)
+            .start(self.look(topics), ends)
             .context("failed to watch for silent sources")
     }
 
@@ -534,6 +528,7 @@ impl Seat {
     ) -> Result<Ended, Fault> {
         const WAIT_MIN: Duration = Duration::from_millis(200);
         const WAIT_MAX: Duration = Duration::from_secs(10);
+        let stop = &self.shared.stop;
         let mut wait = WAIT_MIN;
         loop {
             let started = Instant::now();
@@ -545,7 +540,12 @@ impl Seat {
             if started.elapsed() > WAIT_MAX {
                 wait = WAIT_MIN;
             }
-            tracing::warn!(lane = %self.lane.lane.name, worker = self.number, %cause, "transport lost, will be built again");
+            let (lane, worker) = (self.lane.lane.name.as_str(), self.number);
+            if stop.asked() {
+                tracing::warn!(lane, worker, %cause, "stopped without its last batch: the next start does it again");
+                return Ok(Ended::Stopped);
+            }
+            tracing::warn!(lane, worker, %cause, "transport lost, will be built again");
             if !self.sleep(wait) {
                 return Ok(Ended::Stopped);
             }

@@ -85,21 +85,22 @@ impl Watch {
         }
     }
 
-    /// Looks now, and every quarter of a minute until `over`.
+    /// Looks now, and every quarter of a minute until one of `ends` is asked.
     ///
     /// # Errors
     ///
     /// There is no thread for it.
-    pub fn start(mut self, mut look: Look, over: Stop) -> std::io::Result<JoinHandle<()>> {
+    pub fn start(mut self, mut look: Look, ends: [Stop; 2]) -> std::io::Result<JoinHandle<()>> {
         let builder = std::thread::Builder::new().name("silence".to_owned());
+        let is_over = move || ends.iter().any(Stop::asked);
         builder.spawn(move || {
             loop {
                 self.look(&mut look);
                 let next = Instant::now() + EVERY;
-                while Instant::now() < next && !over.asked() {
+                while Instant::now() < next && !is_over() {
                     std::thread::sleep(NAP);
                 }
-                if over.asked() {
+                if is_over() {
                     break;
                 }
             }

@@ -276,6 +276,7 @@ impl<T: Transport> Worker<T> {
             self.transport.close(false)?;
             return Ok(Some(Ended::Stopped));
         }
+        self.pulse.answered();
         self.report();
         // What interrupted a batch waits in the queue of events: nothing is read
         // from Kafka again before that is polled, or it is interrupted again.
@@ -299,12 +300,12 @@ impl<T: Transport> Worker<T> {
             Polled::Revoked => {
                 self.metrics.rebalanced();
                 self.finish()?;
-                self.transport.release()?;
+                self.release()?;
             }
             Polled::Lost => {
                 self.metrics.rebalanced();
                 self.drop_batch()?;
-                self.transport.release()?;
+                self.release()?;
             }
             Polled::End => {
                 self.finish()?;
@@ -314,6 +315,12 @@ impl<T: Transport> Worker<T> {
             }
         }
         Ok(None)
+    }
+
+    /// Gives up all partitions; the group says which ones come next.
+    fn release(&mut self) -> Result<(), Fault> {
+        self.pulse.set(Phase::Joining);
+        self.transport.release()
     }
 
     fn poll(&mut self) -> Result<Polled, Fault> {
@@ -451,7 +458,10 @@ impl<T: Transport> Worker<T> {
             }
         })?;
         match read {
-            Rebuilt::Done => Ok(()),
+            Rebuilt::Done => {
+                self.pulse.answered();
+                Ok(())
+            }
             Rebuilt::Interrupted => Err(Fault::Interrupted),
         }
     }
@@ -551,6 +561,7 @@ impl<T: Transport> Worker<T> {
         self.write_marks();
         self.hand_on()?;
         self.transport.commit()?;
+        self.pulse.answered();
         let committed_ms = (self.clock)();
         self.metrics.committed(
             self.pipeline.tally(),
@@ -662,6 +673,7 @@ impl<T: Transport> Worker<T> {
                 }
                 let started = Instant::now();
                 self.transport.pause(wait.min(IDLE_WAIT))?;
+                self.pulse.answered();
                 self.metrics.waited(started.elapsed());
             }
         }

@@ -5,6 +5,7 @@
 
 mod compile;
 mod facts;
+mod reasons;
 
 pub use compile::{CompileError, Options};
 pub use facts::Facts;

@@ -18,6 +18,7 @@ pub mod name;
 pub mod pseudonym;
 pub mod reason;
 pub mod recipient;
+pub(crate) mod secret_file;
 pub mod settings;
 pub mod statements;
 pub mod term;

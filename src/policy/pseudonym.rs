@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use wide::u32x4;
 
 use super::name::{KEY_ID, Secret};
-use super::settings::{KeySettings, SecretSource};
+use super::settings::KeySettings;
 use crate::json::page::copy;
 
 /// The least that a key's secret holds, in bytes.
@@ -35,6 +35,8 @@ pub enum KeyError {
     Encoding,
     #[error("the secret has fewer than 32 bytes")]
     Short,
+    #[error("the secret is one byte again and again")]
+    Constant,
     #[error("the system gave no random bytes")]
     Random,
 }
@@ -66,6 +68,9 @@ impl Key {
             .map_err(|_| KeyError::Encoding)?;
         if bytes.len() < SECRET_BYTES_MIN {
             return Err(KeyError::Short);
+        }
+        if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
+            return Err(KeyError::Constant);
         }
         Ok(Key {
             id: id.to_owned(),
@@ -595,12 +600,11 @@ impl KeyRing {
     fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, String> {
         let source = settings.source(recipient);
         let advice = format!("make one with `zeef keys new {recipient}`");
-        let secret = source
-            .read()
-            .map_err(|error| format!("{error}; {advice}"))?;
-        if let SecretSource::File(path) = &source {
-            self.notes.extend(open_to_others(path));
-        }
+        let secret = source.read().map_err(|error| match error.is_exposed() {
+            true => error.to_string(),
+            false => format!("{error}; {advice}"),
+        })?;
+        self.notes.extend(source.note());
         let key = secret
             .expose_text()
             .ok_or(KeyError::Shape)
@@ -625,26 +629,10 @@ pub fn key_file(directory: &Path, recipient: &str) -> PathBuf {
     directory.join(format!("{recipient}.key"))
 }
 
-#[cfg(unix)]
-fn open_to_others(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o077 != 0).then(|| {
-        let path = path.display();
-        format!(
-            "{path}: others than its owner have access to this key; `chmod 600 {path}` ends that"
-        )
-    })
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_: &Path) -> Option<String> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::settings::SecretSource;
 
     const LINE: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
@@ -826,9 +814,22 @@ mod tests {
         assert_eq!(ring.state().map(Key::id), Some("k1"));
     }
 
-    #[cfg(unix)]
     #[test]
-    fn a_key_that_others_may_read_is_noted() {
+    fn a_secret_that_can_be_guessed_is_refused() {
+        let parse = |bytes: &[u8]| Key::parse(&format!("k1:{}", URL_SAFE_NO_PAD.encode(bytes)));
+        for byte in 0..=255 {
+            for length in [32, 33, 64, 100] {
+                let mut secret = vec![byte; length];
+                assert_eq!(parse(&secret), Err(KeyError::Constant));
+                secret[length / 2] ^= 1;
+                assert!(parse(&secret).is_ok());
+            }
+            assert_eq!(parse(&[byte; 31]), Err(KeyError::Short));
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_noted_and_one_they_may_write_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let settings = KeySettings {
@@ -844,5 +845,9 @@ mod tests {
                 notes
             );
         }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        let refused = KeyRing::load_only(&settings, ["a"]).unwrap_err();
+        assert!(refused[0].text.contains("may write"), "{refused:?}");
+        assert!(!refused[0].text.contains("keys new"), "{refused:?}");
     }
 }

@@ -15,6 +15,7 @@ use super::former::{Former, WHATS};
 use super::mask::ArgValue;
 use super::name::{ENVIRONMENT, ISIL, KEBAB, NameForm, Secret, TOPIC};
 use super::pseudonym::{STATE_KEY, key_file};
+use super::secret_file;
 use super::term::{TERM_MAX, Term};
 
 /// The lane of every recipient that no lane names.
@@ -134,6 +135,15 @@ impl Property {
             Property::Secret(source) => source.read(),
         }
     }
+
+    /// Returns what an operator should know of a secret, as a file that others may read.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Property::Plain(_) => None,
+            Property::Secret(source) => source.note(),
+        }
+    }
 }
 
 /// Shows no value: a plain one may hold a secret that was put there by mistake.
@@ -175,17 +185,25 @@ pub enum SecretError {
     Empty(SecretSource),
 }
 
+impl SecretError {
+    /// Whether it is there, and others than its owner may get at it: another one in
+    /// its place would be no better.
+    pub(super) fn is_exposed(&self) -> bool {
+        matches!(self, SecretError::File(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl SecretSource {
     /// Reads the secret, without the newline at its end.
     ///
     /// # Errors
     ///
-    /// It is not there, cannot be read, or is empty.
+    /// It is not there, cannot be read, is empty, or is a file that others may write.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let mut bytes = match self {
             SecretSource::Environment(name) => from_environment(name)?,
             SecretSource::File(path) => {
-                std::fs::read(path).map_err(|error| SecretError::File(path.clone(), error))?
+                secret_file::read(path).map_err(|error| SecretError::File(path.clone(), error))?
             }
         };
         while bytes.last().is_some_and(|last| b"\r\n".contains(last)) {
@@ -195,6 +213,15 @@ impl SecretSource {
             return Err(SecretError::Empty(self.clone()));
         }
         Ok(Secret::new(bytes))
+    }
+
+    /// Returns what an operator should know of it, as a file that others may read.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match self {
+            SecretSource::Environment(_) => None,
+            SecretSource::File(path) => secret_file::note(path),
+        }
     }
 }
 

@@ -8,13 +8,13 @@
 pub mod commands;
 pub mod continuity;
 pub mod directory;
+pub(crate) mod file;
 pub mod kafka;
 pub mod memory;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::json::page::Page;
 use crate::policy::reason::Reason;
@@ -424,20 +424,31 @@ pub enum Fault {
     /// Going on would be wrong until an operator acts; the lane stops.
     #[error("stopped: {0}")]
     Stop(String),
+    /// The system refuses a file: no permission, no room, a disk that fails. A lane
+    /// that runs stops; a command has failed.
+    #[error("{0}")]
+    Io(String),
 }
 
 /// Asks every worker of the process to finish its batch and end.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Release);
+        // Only the first time counts.
+        let _ = self.0.set(Instant::now());
     }
 
     #[must_use]
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.asked_for().is_some()
+    }
+
+    /// Returns how long ago the stop was asked; `None` where it was not.
+    #[must_use]
+    pub fn asked_for(&self) -> Option<Duration> {
+        self.0.get().map(Instant::elapsed)
     }
 }
 

@@ -12,6 +12,7 @@ mod idle;
 mod lanes;
 mod login;
 mod misplaced;
+mod outage;
 mod partitions;
 mod partner;
 mod policy;

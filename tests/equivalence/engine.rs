@@ -109,6 +109,7 @@ impl Engine {
         let tally = self.pipeline.tally();
         let source = &tally.sources[at];
         assert_eq!(source.consumed, 1);
+        self.check_foreseen(at);
         let mut said = Vec::new();
         for (reason, &count) in Reason::ALL.iter().zip(&source.refused) {
             said.extend((0..count).map(|_| format!("refused {reason}")));
@@ -126,6 +127,24 @@ impl Engine {
             assert_eq!(outcomes, u64::from(offered), "{}", program.name);
         }
         said
+    }
+
+    /// Each reason that was given is one of those that may be.
+    fn check_foreseen(&self, at: usize) {
+        let (source, tally) = (&self.lane.sources[at], self.pipeline.tally());
+        let foreseen: Vec<Reason> = source.dead_letter_reasons().collect();
+        let letter = named(&tally.sources[at].dead_letters);
+        assert!(
+            letter.is_none_or(|reason| foreseen.contains(&reason)),
+            "{letter:?}"
+        );
+        for &index in &source.recipients {
+            let program = &self.lane.recipients[index];
+            let foreseen: Vec<Reason> = program.withheld_reasons(source).collect();
+            let withheld = named(&tally.recipients[index].withheld);
+            let is_foreseen = withheld.is_none_or(|reason| foreseen.contains(&reason));
+            assert!(is_foreseen, "{}: {withheld:?}", program.name);
+        }
     }
 
     fn published(&self) -> Vec<String> {

@@ -7,12 +7,11 @@ mod patron;
 mod shipped;
 mod show;
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use indicatif::ProgressBar;
 
 use crate::daemon::metrics::Metrics;
@@ -25,6 +24,7 @@ use crate::policy::Loaded;
 use crate::policy::pseudonym::{KeyRing, STATE_KEY, key_file};
 use crate::sample::{Library, Settings};
 use crate::transport::Stop;
+use crate::transport::file::{Mode, create_folder, create_folders};
 
 use super::arguments::DemoArguments;
 use super::config::load;
@@ -73,36 +73,41 @@ pub(super) struct Done {
     config: PathBuf,
 }
 
-/// Makes the folder that everything happens in; it must not be there yet.
+/// Makes the folder that everything happens in, for this user alone; it must not be
+/// there yet.
 fn new_folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = wanted {
-        if folder.exists() {
-            let folder = folder.display();
-            let text = format!("{folder} is there already: the demo wants a folder of its own");
-            return Err(Failure::Usage(text).into());
+        if create(folder)? {
+            return Ok(folder.to_owned());
         }
-        create(folder)?;
-        return Ok(folder.to_owned());
+        let folder = folder.display();
+        let text = format!("{folder} is there already: the demo wants a folder of its own");
+        return Err(Failure::Usage(text).into());
     }
     let root = std::env::temp_dir();
     let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     for number in 1..100 {
-        let more = if number == 1 {
-            String::new()
-        } else {
-            format!("-{number}")
+        let more = match number {
+            1 => String::new(),
+            _ => format!("-{number}"),
         };
         let folder = root.join(format!("zeef-demo-{stamp}{more}"));
-        if !folder.exists() {
-            create(&folder)?;
+        if create(&folder)? {
             return Ok(folder);
         }
     }
     anyhow::bail!("no folder for the demo could be made in {}", root.display())
 }
 
-fn create(folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))
+/// Creates a folder; false where something has its name already.
+fn create(folder: &Path) -> anyhow::Result<bool> {
+    if let Some(parent) = folder.parent().filter(|one| !one.as_os_str().is_empty()) {
+        create_folders(parent, Mode::folder(false))?;
+    }
+    match create_folder(folder, Mode::folder(false)) {
+        Err(failure) if failure.source.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        created => Ok(created.map(|()| true)?),
+    }
 }
 
 /// The policy of the demo, where its files are, and its keys.
@@ -114,7 +119,7 @@ fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, P
         return Ok((loaded, config.clone(), keys));
     }
     let config = folder.join("config");
-    shipped::write(&config).with_context(|| format!("{} cannot be made", config.display()))?;
+    shipped::write(&config)?;
     let loaded = load(&config)?;
     let mut keys = Vec::new();
     for name in names(&loaded.policy).chain([STATE_KEY]) {

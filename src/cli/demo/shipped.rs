@@ -1,8 +1,9 @@
 //! The shipped config, in the binary: so that the demo needs nothing beside it.
 
-use std::fs;
-use std::io;
+use std::io::Write as _;
 use std::path::Path;
+
+use crate::transport::file::{Failure, Mode, create_file, create_folders};
 
 macro_rules! shipped {
     ($file:literal) => {
@@ -35,19 +36,23 @@ const FILES: &[(&str, &str)] = &[
 /// # Errors
 ///
 /// A file or folder cannot be written.
-pub(super) fn write(folder: &Path) -> io::Result<()> {
+pub(super) fn write(folder: &Path) -> Result<(), Failure> {
     for (file, text) in FILES {
         let path = folder.join(file);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            create_folders(parent, Mode::folder(false))?;
         }
-        fs::write(path, text)?;
+        let mut file = create_file(&path, Mode::file(false))?.file;
+        let written = file.write_all(text.as_bytes());
+        written.map_err(Failure::to("write", &path))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

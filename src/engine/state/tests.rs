@@ -119,7 +119,8 @@ proptest! {
 fn names_are_keyed_and_hashes_stay() {
     let key = |secret: u8| {
         use base64::Engine as _;
-        let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([secret; 32]);
+        let bytes: Vec<u8> = (secret..secret + 32).collect();
+        let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         Key::parse(&format!("k1:{secret}")).unwrap()
     };
     let (one, other) = (Namer::new(&key(1)), Namer::new(&key(2)));

@@ -11,9 +11,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Failure;
 use crate::transport::Fault;
 use crate::transport::continuity::{Fingerprinter, KeyPrint, Trail, hex};
+use crate::transport::file::Failure;
 
 /// The version of the files in `.zeef`.
 pub(super) const FORMAT: u32 = 3;

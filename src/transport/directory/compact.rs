@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::io;
 
 use super::committed::StateFile;
-use super::disk::{Disk, Failure};
+use super::disk::Disk;
 use super::journal::{Journal, Replace};
 use super::layout::length_of;
 use super::line::Line;
 use super::reader::{Found, Reader};
 use super::store::Store;
+use crate::transport::file::Failure;
 use crate::transport::{Fault, Payload};
 
 /// How much is written at a time, in bytes.

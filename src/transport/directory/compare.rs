@@ -10,7 +10,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::committed::{Committed, StateFile};
-use super::disk::Failure;
 use super::layout::length_of;
 use super::reader::Reader;
 use super::source;
@@ -18,6 +17,7 @@ use super::stop;
 use super::store::Store;
 use crate::transport::Fault;
 use crate::transport::continuity::{Trail, code_of};
+use crate::transport::file::Failure;
 
 /// Something that is not as zeef left it.
 #[derive(Clone, Debug, PartialEq, Eq)]

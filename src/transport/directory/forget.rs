@@ -6,11 +6,12 @@ use std::fs;
 use std::sync::Arc;
 
 use super::committed::{Committed, Found};
-use super::disk::{Failure, RealDisk, make_folder};
+use super::disk::RealDisk;
 use super::layout::Layout;
 use super::store::Store;
 use super::{DirectorySettings, lock, stop};
 use crate::transport::Fault;
+use crate::transport::file::{Failure, make_folder};
 
 /// What a lane forgot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Failure, Mode};
+use crate::transport::file::{Failure, Mode};
 
 /// How the name of a file ends that is to take the place of another.
 const REWRITTEN: &str = ".ndjson.new";

@@ -81,7 +81,7 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use committed::{Committed, damaged};
-use disk::{Disk, Failure, Mode, RealDisk, make_folder, open_file};
+use disk::{Disk, RealDisk};
 use layout::Layout;
 use line::Line;
 use reader::{Found, Reader};
@@ -95,6 +95,7 @@ pub use lane::DirectoryTransport;
 
 use super::commands::{CommandText, Commands};
 use super::continuity::{Fingerprinter, KeyPrint, MARK_KEY};
+use super::file::{Failure, Mode, make_folder, open_file};
 use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
 
 /// The key and the value of a row of a state.
@@ -669,8 +670,14 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// What a failure means: one that the system reports may pass, one that was found in
+/// a file needs an operator.
 fn stop(failure: Failure) -> Fault {
-    Fault::Stop(failure.to_string())
+    let text = failure.to_string();
+    match failure.source.raw_os_error() {
+        Some(_) => Fault::Io(text),
+        None => Fault::Stop(text),
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::disk::Failure;
 use super::line::leading_key;
 use crate::transport::continuity::Fingerprinter;
+use crate::transport::file::Failure;
 
 /// How much is read at a time, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;

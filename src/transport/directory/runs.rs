@@ -7,15 +7,15 @@
 //! came in one minute counts as one run.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Failure;
 use crate::transport::Appended;
+use crate::transport::file::{Failure, Mode, open_file};
 
 /// As long as this a run of a process that follows its sources lasts.
 const RUN_MS: i64 = 60_000;
@@ -88,10 +88,10 @@ impl Runs {
         }
         if whole.len() + 1 < text.len() || (whole.is_empty() && !text.is_empty()) {
             // What comes next begins a line.
-            let cut = OpenOptions::new().write(true).open(path);
+            let opened = open_file(path, Mode::file(false), false)?;
             let length = if whole.is_empty() { 0 } else { whole.len() + 1 };
-            cut.and_then(|file| file.set_len(length as u64))
-                .map_err(Failure::to("shorten", path))?;
+            let cut = opened.file.set_len(length as u64);
+            cut.map_err(Failure::to("shorten", path))?;
         }
         Ok(Runs {
             path: path.to_owned(),
@@ -135,11 +135,9 @@ impl Runs {
             end: reach.end,
             ms: reach.ms,
         });
+        let mut file = open_file(&self.path, Mode::file(false), false)?.file;
         let written = line.map_err(std::io::Error::other).and_then(|line| {
-            let mut file: File = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)?;
+            file.seek(SeekFrom::End(0))?;
             file.write_all(format!("{line}\n").as_bytes())?;
             file.sync_data()
         });

@@ -4,7 +4,6 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::disk::Failure;
 use super::layout::length_of;
 use super::line::Line;
 use super::reader::{Found, Reader};
@@ -12,6 +11,7 @@ use super::runs::Times;
 use super::{PARTITION, stop};
 use crate::policy::reason::Reason;
 use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
+use crate::transport::file::Failure;
 use crate::transport::{Coordinates, Fault, Flow, Input, SourceId, SourcePlan};
 
 /// One source of a lane.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committed::{Committed, Found, STATE, Sealed, StateFile, damaged};
-use super::disk::{Disk, Failure, OpenFile};
+use super::disk::Disk;
 use super::journal::{Append, DecodeError, Journal};
 use super::layout::{Layout, length_of};
 use super::output::Written;
@@ -19,6 +19,7 @@ use super::reader::Reader;
 use super::{DirectorySettings, stop};
 use crate::transport::Fault;
 use crate::transport::continuity::{Fingerprinter, Trail, behind};
+use crate::transport::file::{Failure, OpenFile};
 
 /// The outputs and positions of all lanes of a directory.
 pub(super) struct Store {

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use std::fs;
 
-use super::disk::{Mode, OpenFile};
 use super::*;
+use crate::transport::file::{Mode, OpenFile};
 use crate::transport::{
     Assigned, Coordinates, Flow, Input, Lag, Outbox, OutputId, OutputPlan, OutputRole, Payload,
     Polled, Rebuilt, SourceId, SourcePlan, Transport,

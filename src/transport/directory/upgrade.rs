@@ -10,7 +10,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::committed::{Committed, OLDER_TAIL_BYTES, Older, OlderPosition};
-use super::disk::Failure;
 use super::journal::{Append, Journal, Move};
 use super::layout::length_of;
 use super::reader::Reader;
@@ -18,6 +17,7 @@ use super::store::Store;
 use super::{DirectorySettings, source, stop};
 use crate::transport::Fault;
 use crate::transport::continuity::Trail;
+use crate::transport::file::Failure;
 
 impl DirectorySettings {
     /// Returns the folder of an output. An output of nobody, as of a recipient

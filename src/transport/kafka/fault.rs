@@ -8,6 +8,21 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::transport::Fault;
 
+/// An error in words for an operator, once.
+pub(super) fn plain(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+            "no broker answers".to_owned()
+        }
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
+            "no answer in time".to_owned()
+        }
+        Some(RDKafkaErrorCode::Resolve) => "nobody knows the brokers' hosts".to_owned(),
+        Some(code) => code.to_string(),
+        None => error.to_string(),
+    }
+}
+
 /// What to do after a failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -206,6 +221,7 @@ mod tests {
             Step::Fail(Fault::Abort(_)) => "abort",
             Step::Fail(Fault::Unanswered(_)) => "unanswered",
             Step::Fail(Fault::Interrupted) => "interrupted",
+            Step::Fail(Fault::Io(_)) => "io",
             Step::Retry(_) => "retry",
         };
         assert_eq!(found, want, "{code:?} after {open_secs:?}");

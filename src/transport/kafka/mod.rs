@@ -17,6 +17,7 @@ mod partition;
 pub mod partitioner;
 mod producer;
 pub mod publish;
+pub mod reach;
 mod reader;
 pub mod repair;
 pub mod repaired;
@@ -68,6 +69,9 @@ const CONTACT: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(5);
 /// How long a close may wait for the coordinator.
 const CLOSE: Duration = Duration::from_secs(10);
+/// A process that was asked to stop waits for nobody after this time, but for a moment.
+const STOPPED: Duration = Duration::from_secs(12);
+const MOMENT: Duration = Duration::from_secs(1);
 /// What is read is no source.
 const NO_SOURCE: SourceId = SourceId(u16::MAX);
 /// How often it is looked at which outputs were idle.
@@ -521,9 +525,17 @@ impl KafkaTransport {
         }
         self.stage = Stage::Closed;
         if leave {
-            self.intake.leave(CLOSE);
+            self.intake.leave(self.closing());
         }
-        self.intake.close(CLOSE);
+        self.intake.close(self.closing());
+    }
+
+    /// How long the coordinator may be waited for now.
+    fn closing(&self) -> Duration {
+        let left = |asked| STOPPED.saturating_sub(asked).max(MOMENT);
+        self.stop
+            .asked_for()
+            .map_or(CLOSE, |asked| left(asked).min(CLOSE))
     }
 }
 
@@ -866,7 +878,7 @@ enum Found {
 fn look_up(observer: &BaseConsumer<Logged>, topic: &str) -> Found {
     let metadata = match observer.fetch_metadata(Some(topic), CALL) {
         Ok(metadata) => metadata,
-        Err(error) => return Found::Unknown(error.to_string()),
+        Err(error) => return Found::Unknown(fault::plain(&error)),
     };
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Found::Absent;

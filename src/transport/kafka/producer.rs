@@ -21,13 +21,18 @@ use super::settings::KafkaSettings;
 use super::sweep::{SWEEP_KEY, Spot, Sweep};
 use crate::transport::{Fault, LanePlan, Outbox, Output, OutputId, OutputRole, Stop};
 
-/// How long one call may take before it is repeated.
-const CALL: Duration = Duration::from_secs(5);
+/// How long one call may take before it is repeated: a call goes on where it was.
+const CALL: Duration = Duration::from_secs(1);
+/// After how long a call that is repeated is told of.
+const TELL: Duration = Duration::from_secs(5);
 /// How long one abort may take: it ends only once its failed deliveries are
 /// polled, which happens between the calls.
 const ABORT_CALL: Duration = Duration::from_millis(250);
 /// How long a call is repeated before the producer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where a stop was asked, from then on: a batch that is not committed by then
+/// is done again by the next start.
+const LAST: Duration = Duration::from_secs(5);
 /// One poll of a producer that waits for something else than its deliveries:
 /// shorter ones cost twice the processor.
 const DRAIN: Duration = Duration::from_millis(10);
@@ -126,6 +131,7 @@ pub(super) struct Outlet {
     /// Of outputs; what is zeef's own says its format itself.
     headers: OwnedHeaders,
     timeout: Duration,
+    stop: Stop,
     /// When the open transaction began.
     opened: Option<Instant>,
     /// The time of the last batch that was published.
@@ -165,6 +171,7 @@ impl Outlet {
                 .collect(),
             headers: headers(&plan.policy_version),
             timeout: settings.transaction_timeout,
+            stop: stop.clone(),
             opened: None,
             now_ms: 0,
             sweep: Sweep::new(i64::try_from(rolled.as_millis()).unwrap_or(i64::MAX)),
@@ -257,7 +264,7 @@ impl Outlet {
 
     /// Hands one record to librdkafka; waits while its queue is full.
     fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {
-        let mut deadline = None;
+        let mut since = None;
         loop {
             let (error, back) = match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -266,8 +273,8 @@ impl Outlet {
             record = back;
             match self.judge(&format!("produce to `{}`", record.topic), &error) {
                 Step::Retry(text) => {
-                    let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
-                    if Instant::now() >= until {
+                    let since = *since.get_or_insert_with(Instant::now);
+                    if self.is_over(since) {
                         return Err(Fault::Unanswered(text));
                     }
                     self.producer.poll(Duration::ZERO);
@@ -350,13 +357,13 @@ impl Outlet {
     /// Waits until all that was produced is acknowledged: a commit is fast only
     /// on a drained producer.
     fn drain(&self) -> Result<(), Fault> {
-        let deadline = Instant::now() + PATIENCE;
+        let since = Instant::now();
         while self.producer.in_flight_count() > 0 {
             if let Some(fatal) = self.producer.client().fatal_error() {
                 let error = KafkaError::Flush(RDKafkaErrorCode::Fatal);
                 return Err(self.fail("drain", &error, Some(fatal)));
             }
-            if Instant::now() >= deadline {
+            if self.is_over(since) {
                 return Err(Fault::Rebuild("drain: outputs got no answer".to_owned()));
             }
             // Failed deliveries count until they are taken.
@@ -389,6 +396,12 @@ impl Outlet {
         }
     }
 
+    /// Whether what was begun `since` then has been tried for long enough.
+    fn is_over(&self, since: Instant) -> bool {
+        let stopping = self.stop.asked_for();
+        since.elapsed() >= PATIENCE || stopping.is_some_and(|asked| asked >= LAST)
+    }
+
     fn since(&self) -> Opened {
         Opened {
             since: self.opened.map(|opened| opened.elapsed()),
@@ -417,10 +430,10 @@ impl Outlet {
                 Step::Fail(fault) => return Err(fault),
                 Step::Retry(text) => {
                     let stopped = stop.is_some_and(Stop::asked);
-                    if stopped || start.elapsed() >= PATIENCE {
+                    if stopped || self.is_over(start) {
                         return Err(Fault::Rebuild(text));
                     }
-                    if start.elapsed() >= CALL {
+                    if start.elapsed() >= TELL {
                         tracing::warn!(step = doing, error = %error, "kafka: trying again");
                     }
                     self.producer.poll(DRAIN);

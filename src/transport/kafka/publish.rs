@@ -10,6 +10,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 
+use super::fault;
 use super::producer::{Deliveries, offer};
 use super::settings::KafkaSettings;
 use super::topics::{self, TopicError};
@@ -31,12 +32,8 @@ pub enum PublishError {
         topic: String,
         code: RDKafkaErrorCode,
     },
-    #[error("failed to {doing}")]
-    Kafka {
-        doing: &'static str,
-        #[source]
-        source: KafkaError,
-    },
+    #[error("failed to {doing}: {why}")]
+    Kafka { doing: &'static str, why: String },
     #[error("failed to publish: {0} records did not arrive in time")]
     Late(i32),
 }
@@ -147,5 +144,8 @@ pub(super) fn not_taken(error: KafkaError) -> PublishError {
 }
 
 pub(super) fn failed(doing: &'static str) -> impl FnOnce(KafkaError) -> PublishError {
-    move |source| PublishError::Kafka { doing, source }
+    move |error| PublishError::Kafka {
+        doing,
+        why: fault::plain(&error),
+    }
 }

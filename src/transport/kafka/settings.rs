@@ -218,6 +218,12 @@ impl KafkaSettings {
         format!("{}-{}-{worker}", self.group(lane), self.instance)
     }
 
+    /// The name of a worker of a lane in its group, which no two members may have.
+    #[must_use]
+    pub fn instance_id(&self, lane: &str, worker: usize) -> String {
+        format!("{lane}-{}-{worker}", self.instance)
+    }
+
     /// What all clients have in common.
     pub(super) fn base(&self, role: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -242,10 +248,7 @@ impl KafkaSettings {
         self.unless_set(&mut config, MEMBER);
         config
             .set("group.id", self.group(&plan.name))
-            .set(
-                "group.instance.id",
-                format!("{}-{}-{worker}", plan.name, self.instance),
-            )
+            .set("group.instance.id", self.instance_id(&plan.name, worker))
             .set("group.protocol", "classic")
             .set(
                 "session.timeout.ms",

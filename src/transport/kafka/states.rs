@@ -5,6 +5,7 @@
 //! newest one, behind at most what transactions leave there; where it has none, more
 //! of the partition is read, up to all of it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -317,6 +318,24 @@ impl<'a> States<'a> {
         Ok(groups.map(|one| one.members().len()).sum())
     }
 
+    /// Returns the names of the static members in the group of a lane.
+    ///
+    /// # Errors
+    ///
+    /// Where Kafka does not answer.
+    pub fn instance_ids(&self, lane: &str) -> Result<BTreeSet<String>, TopicError> {
+        let group = self.settings.group(lane);
+        let found = self
+            .consumer
+            .fetch_group_list(Some(&group), CALL)
+            .map_err(failed("look for members of a group"))?;
+        let groups = found.groups().iter().filter(|one| one.name() == group);
+        let members = groups.flat_map(|one| one.members());
+        Ok(members
+            .filter_map(|member| instance_id(member.id()))
+            .collect())
+    }
+
     /// Hands each row of a partition to `take` that is committed, from an offset to
     /// the end, in their order.
     fn read(
@@ -349,5 +368,32 @@ impl<'a> States<'a> {
             }
         }
         Err(TopicError::Silent(topic.to_owned()))
+    }
+}
+
+/// Returns the name of a static member: Kafka makes a member's id of the name and a
+/// UUID.
+fn instance_id(member_id: &str) -> Option<String> {
+    const UUID: usize = 36;
+    let name = member_id.len().checked_sub(UUID + 1)?;
+    let (name, uuid) = member_id.split_at_checked(name)?;
+    uuid.starts_with('-').then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_member_is_known_by_its_name() {
+        let uuid = "0123abcd-0123-4567-89ab-0123456789ab";
+        for (id, want) in [
+            (format!("main-one-0-{uuid}"), Some("main-one-0")),
+            (format!("a-{uuid}"), Some("a")),
+            (uuid.to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(instance_id(&id).as_deref(), want, "{id}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::Offset;
 
+use super::fault;
 use super::log::Logged;
 use super::repaired::Repaired;
 use super::settings::KafkaSettings;
@@ -59,12 +60,8 @@ pub enum TopicError {
     Settings(String),
     #[error("kafka refuses the login: {0}")]
     Login(String),
-    #[error("failed to {doing}")]
-    Kafka {
-        doing: String,
-        #[source]
-        source: KafkaError,
-    },
+    #[error("failed to {doing}: {why}")]
+    Kafka { doing: String, why: String },
     #[error("topic `{0}`: kafka sends nothing more before its end")]
     Silent(String),
     #[error("topic `{topic}`: {code}")]
@@ -80,9 +77,9 @@ pub enum TopicError {
 }
 
 pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> TopicError {
-    move |source| TopicError::Kafka {
+    move |error| TopicError::Kafka {
         doing: doing.into(),
-        source,
+        why: fault::plain(&error),
     }
 }
 

@@ -60,6 +60,11 @@ impl Zeef {
         zeef
     }
 
+    /// The admin address.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("started by `run`")
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -131,7 +136,7 @@ impl Zeef {
 
     /// Gets `path` from the admin address: status and body.
     pub(crate) fn fetch(&self, path: &str) -> io::Result<(u16, String)> {
-        fetch(self.admin.expect("started by `run`"), path)
+        fetch(self.admin(), path)
     }
 
     fn release_guard(&mut self) {

@@ -1,0 +1,187 @@
+//! What is shipped beside the program: the image, the compose file, the unit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
+
+use std::fs;
+
+use proptest::prelude::*;
+
+/// Exit codes that a restart does not cure.
+const FINAL_CODES: [&str; 3] = ["70", "75", "78"];
+
+fn lines(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether a pattern names the path, or a folder that it lies in. `*` stands for any
+/// part of one name.
+fn names(pattern: &str, path: &str) -> bool {
+    let mut path = path.split('/');
+    let mut pattern = pattern.trim_end_matches('/').split('/');
+    pattern.all(|part| path.next().is_some_and(|name| fits(part, name)))
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, end)) => name
+            .strip_prefix(start)
+            .is_some_and(|rest| rest.len() >= end.len() && rest.ends_with(end)),
+    }
+}
+
+/// Whether the Dockerfile copies the path from the context into a layer.
+fn is_copied(path: &str) -> bool {
+    lines("deploy/Dockerfile").iter().any(|line| {
+        let mut words = line.split_whitespace();
+        assert_ne!(words.clone().next(), Some("ADD"), "{line}");
+        let is_copy = words.next() == Some("COPY") && !line.contains("--from=");
+        let mut sources: Vec<&str> = words.collect();
+        sources.pop();
+        is_copy && sources.iter().any(|source| names(source, path))
+    })
+}
+
+/// Whether the path is sent to the build at all: the last line that names it decides.
+fn is_sent(path: &str) -> bool {
+    let rules = lines(".dockerignore");
+    let decides = rules.iter().rev().find_map(|rule| {
+        let (pattern, sent) = match rule.strip_prefix('!') {
+            Some(pattern) => (pattern, true),
+            None => (rule.as_str(), false),
+        };
+        names(pattern, path).then_some(sent)
+    });
+    decides.unwrap_or(true)
+}
+
+#[test]
+fn the_image_has_the_shipped_config_and_the_sources() {
+    for path in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src/main.rs",
+        "config/zeef.toml",
+    ] {
+        assert!(is_sent(path) && is_copied(path), "{path}");
+    }
+    for folder in ["config/records", "config/recipients"] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let path = path.to_str().unwrap();
+            assert!(is_sent(path) && is_copied(path), "{path}");
+        }
+    }
+}
+
+#[test]
+fn no_key_is_in_a_layer() {
+    for path in [
+        "config/keys/zeef.state.key",
+        "config/keys/statistics.key",
+        "config/keys/statistics.toml",
+        "config/statistics.key",
+        "config/records/statistics.key",
+        "config/recipients/statistics.key.2026-01-01",
+        "config/sasl-password",
+        "keys/statistics.key",
+        ".env",
+        ".git/config",
+        "target/release/zeef",
+    ] {
+        assert!(!is_copied(path), "{path} is copied into a layer");
+        assert!(!is_sent(path), "{path} is sent to the build");
+    }
+}
+
+proptest! {
+    /// Where a key may lie, whatever its name.
+    #[test]
+    fn nothing_below_the_config_is_in_a_layer_but_its_texts(
+        path in "config/([a-z]{1,10}/|records/|recipients/|keys/)?[a-z.-]{1,20}(\\.key|\\.pem|\\.txt|)",
+    ) {
+        prop_assume!(!path.ends_with(".toml"));
+        prop_assert!(!is_copied(&path), "{}", path);
+        prop_assert!(!is_sent(&path), "{}", path);
+    }
+}
+
+#[test]
+fn the_unit_starts_nothing_again_that_needs_somebody() {
+    let unit = lines("deploy/zeef.service");
+    let codes = unit
+        .iter()
+        .find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+    let codes: Vec<&str> = codes.unwrap().split(' ').collect();
+    assert_eq!(codes, FINAL_CODES);
+    for want in [
+        "LimitCORE=0",
+        "LimitNOFILE=16384",
+        "StartLimitIntervalSec=0",
+    ] {
+        assert!(unit.iter().any(|line| line == want), "{want}");
+    }
+}
+
+/// The lines of one service of the compose file.
+fn service(name: &str) -> Vec<String> {
+    let text = fs::read_to_string("deploy/compose.yaml").unwrap();
+    let lines = text
+        .lines()
+        .skip_while(|line| *line != format!("  {name}:"));
+    let lines = lines
+        .skip(1)
+        .take_while(|line| line.is_empty() || line.starts_with("   ") || line.starts_with("  #"));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn compose_starts_nothing_again_and_mounts_keys_for_the_daemon_alone() {
+    let zeef = service("zeef");
+    for want in [
+        "restart: \"no\"",
+        "ulimits: { core: 0, nofile: 16384 }",
+        "- ../config/keys:/etc/zeef/keys:ro",
+    ] {
+        assert!(zeef.iter().any(|line| line == want), "{want}: {zeef:#?}");
+    }
+    let topics = service("topics");
+    assert!(
+        topics
+            .iter()
+            .any(|line| line.contains("/etc/zeef/zeef.toml:ro"))
+    );
+    assert!(
+        !topics.iter().any(|line| line.contains("keys")),
+        "{topics:#?}"
+    );
+    for line in zeef.iter().chain(&topics) {
+        assert!(
+            !line.contains("../config:"),
+            "the whole config is mounted: {line}"
+        );
+    }
+}
+
+#[test]
+fn a_released_program_has_no_debug_sections() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let profile = manifest.split("[profile.release]").nth(1).unwrap();
+    let profile = profile.split("\n[").next().unwrap();
+    assert!(profile.contains("strip = \"debuginfo\""), "{profile}");
+    // The image keeps them in a file of their own.
+    let image = fs::read_to_string("deploy/Dockerfile").unwrap();
+    for want in ["--only-keep-debug", "--strip-debug --add-gnu-debuglink="] {
+        assert!(image.contains(want), "{want}");
+    }
+}

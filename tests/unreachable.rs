@@ -1,0 +1,271 @@
+//! Nobody listens where Kafka should be: what each command says, and how soon.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Far less than librdkafka takes to give up.
+const SOON: Duration = Duration::from_secs(10);
+
+fn zeef(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("RUST_LOG")
+        .env_remove("ZEEF_BROKERS")
+        .args(words);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A copy of the shipped config, with keys; its brokers are at `address`.
+fn config(address: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for below in ["", "records", "recipients"] {
+        fs::create_dir_all(folder.path().join(below)).unwrap();
+        for entry in fs::read_dir(Path::new("config").join(below)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                let to = folder.path().join(below).join(path.file_name().unwrap());
+                fs::copy(&path, to).unwrap();
+            }
+        }
+    }
+    let file = folder.path().join("zeef.toml");
+    let settings = fs::read_to_string(&file).unwrap();
+    let brokers = format!("[kafka]\nbrokers = \"{address}\"");
+    fs::write(&file, settings.replacen("[kafka]", &brokers, 1)).unwrap();
+    let config = folder.path().to_str().unwrap();
+    let made = zeef(&["keys", "new", "--all", "--config", config]).output();
+    assert!(made.unwrap().status.success());
+    folder
+}
+
+/// An address at which nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[track_caller]
+fn check(output: &Output, took: Duration, want: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(want), "no {want:?} in {said}");
+    assert!(!said.contains("BrokerTransportFailure"), "{said}");
+    assert!(took < SOON, "{took:?}: {said}");
+}
+
+#[test]
+fn every_command_names_the_address_and_where_it_is_set() {
+    let address = nobody();
+    let folder = config(&address);
+    let config = folder.path().to_str().unwrap();
+    let set_in = folder.path().join("zeef.toml").display().to_string();
+    for words in [
+        &["topics"][..],
+        &["topics", "--apply"],
+        &["gates", "census"],
+        &["gates", "repair", "--dry-run"],
+        &["lanes", "apply", "--dry-run"],
+        &["accept", "0123456789", "--reason", "a test"],
+        &["refill", "statistics", "--reason", "a test"],
+        &["forget", "main", "--dry-run"],
+        &["keys", "rotate", "statistics", "--reason", "a test"],
+        &["holds"],
+        &["list", "objections"],
+    ] {
+        let all = [words, &["--config", config]].concat();
+        let run = |command: &mut Command| {
+            let started = Instant::now();
+            (command.output().unwrap(), started.elapsed())
+        };
+        let (output, took) = run(&mut zeef(&all));
+        check(
+            &output,
+            took,
+            &format!("nobody listens on {address} ({set_in})"),
+        );
+        let other = nobody();
+        let named = [&all[..], &["--brokers", &other]].concat();
+        let (output, took) = run(&mut zeef(&named));
+        check(
+            &output,
+            took,
+            &format!("nobody listens on {other} (--brokers)"),
+        );
+        let (output, took) = run(zeef(&all).env("ZEEF_BROKERS", &other));
+        check(
+            &output,
+            took,
+            &format!("nobody listens on {other} (ZEEF_BROKERS)"),
+        );
+    }
+    let started = Instant::now();
+    let words = [
+        "generate",
+        "--patrons",
+        "1",
+        "--config",
+        config,
+        "--brokers",
+        &address,
+    ];
+    let output = zeef(&words).output().unwrap();
+    let want = format!("nobody listens on {address} (--brokers)");
+    check(&output, started.elapsed(), &want);
+}
+
+/// A process, and the lines that it logs.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Running {
+            child,
+            lines,
+            said: Vec::new(),
+        }
+    }
+
+    /// Waits for a line with this text.
+    #[track_caller]
+    fn wait_for(&mut self, want: &str, wait: Duration) {
+        let until = Instant::now() + wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no {want:?} within {wait:?}: {:#?}", self.said);
+            };
+            let found = line.contains(want);
+            self.said.push(line);
+            if found {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn wait(&mut self, wait: Duration) -> std::process::ExitStatus {
+        let until = Instant::now() + wait;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it runs for more than {wait:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_run_says_at_once_where_it_connects_and_that_nobody_is_there() {
+    let address = nobody();
+    let folder = config(&address);
+    let config = folder.path().to_str().unwrap();
+    let set_in = folder.path().join("zeef.toml").display().to_string();
+    let mut run = Running::start(&mut zeef(&["run", "--config", config]));
+    run.wait_for(&format!("connecting to {address} ({set_in})"), SOON);
+    run.wait_for(
+        &format!("nobody listens on {address} ({set_in}); trying again"),
+        Duration::from_secs(3),
+    );
+    // A hangup ends nothing.
+    run.signal(Signal::HUP);
+    run.wait_for("SIGHUP is ignored", SOON);
+    assert_eq!(run.child.try_wait().unwrap(), None);
+    // It gives up in the end, and says why.
+    let status = run.wait(Duration::from_secs(40));
+    assert_eq!(status.code(), Some(1), "{:#?}", run.said);
+    run.wait_for(
+        &format!("error: nobody listens on {address} ({set_in})"),
+        SOON,
+    );
+}
+
+#[test]
+fn a_run_that_finds_nobody_ends_at_once_when_it_is_asked() {
+    let address = nobody();
+    let folder = config(&address);
+    let config = folder.path().to_str().unwrap();
+    let mut run = Running::start(&mut zeef(&["run", "--config", config]));
+    run.wait_for("nobody listens on", SOON);
+    run.signal(Signal::TERM);
+    run.wait(Duration::from_secs(2));
+}
+
+#[test]
+fn a_directory_is_followed_through_hangups_until_it_is_to_stop() {
+    let folder = config("127.0.0.1:1");
+    let config = folder.path().to_str().unwrap();
+    let work = folder.path().join("work");
+    let work = work.to_str().unwrap();
+    let generated = zeef(&["generate", "--patrons", "3", "--directory", work]).output();
+    assert!(generated.unwrap().status.success());
+    let words = [
+        "run",
+        "--config",
+        config,
+        "--directory",
+        work,
+        "--follow",
+        "--admin",
+        "none",
+    ];
+    let mut run = Running::start(&mut zeef(&words));
+    run.wait_for("ready", SOON * 3);
+    // What it has in memory is in no core file.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<&str> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words.get(4), Some(&"0"), "{core:?}");
+    for _ in 0..3 {
+        run.signal(Signal::HUP);
+        run.wait_for("SIGHUP is ignored", SOON);
+    }
+    run.signal(Signal::TERM);
+    assert_eq!(run.wait(SOON * 2).code(), Some(0), "{:#?}", run.said);
+}
