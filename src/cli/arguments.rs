@@ -346,13 +346,13 @@ pub struct CheckArguments {
 /// Show what there is: recipients, fields, masks, detectors, rules
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  zeef list recipients            who gets what, and why
-  zeef list recipients statistics one of them
-  zeef list fields patron         the fields of one kind of record
-  zeef list masks                 what can be done to a value, with examples
-  zeef list masks year            one of them
-  zeef list reasons               why records are withheld, and what follows
-  zeef list rules --json          for a program
+  zeef list recipients              who gets what, and why
+  zeef list recipients statistics   one of them
+  zeef list fields patron           the fields of one kind of record
+  zeef list masks                   what can be done to a value, with examples
+  zeef list masks year              one of them
+  zeef list reasons                 why records are withheld, and what follows
+  zeef list rules --json            for a program
 
 Exit codes: 0 listed, 2 there is none of that name, 78 the config is wrong.")]
 pub struct ListArguments {
