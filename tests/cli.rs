@@ -919,7 +919,7 @@ fn explain_tells_of_all_records_that_match_and_until_when() {
         &[
             "a later version of it counts: line 5",
             "until 2027-01-20 00:00 UTC, then it is withheld: lapsed",
-            "until something changes: time alone changes nothing of it",
+            "time alone changes nothing of this",
         ],
     );
     let there = explain(&["--at", "loan-0@5"]);
@@ -944,6 +944,49 @@ fn explain_tells_of_all_records_that_match_and_until_when() {
         2,
         &["cannot be used with"],
     );
+}
+
+/// A paper that begins or ends is a moment at which time alone changes an answer.
+#[test]
+fn explain_foretells_when_a_paper_begins_and_ends() {
+    let folder = config();
+    edit(
+        &folder,
+        "recipients/service-message.toml",
+        "legal_basis  = \"contract\"",
+        "legal_basis = \"contract\"\nrole = \"processor\"\nagreement = { reference = \"A-1\", clauses = \
+         [\"use\", \"security\", \"confidentiality\"], from = \"2026-02-01\", until = \"2026-06-30\" }",
+    );
+    let due = LOAN.replace("\"branch\"", "\"due_on\":\"2026-01-20\",\"branch\"");
+    let input = format!("{PATRON}\n{due}\n");
+    for (time, verdict, want) in [
+        (
+            "2026-01-15",
+            "WITHHELD  agreement_lapsed",
+            "until 2026-02-01 00:00 UTC, then it is released",
+        ),
+        (
+            "2026-02-01",
+            "RELEASED",
+            "until 2026-07-01 00:00 UTC, then it is withheld: agreement_lapsed",
+        ),
+        (
+            "2026-08-01",
+            "WITHHELD  agreement_lapsed",
+            "time alone changes nothing of this",
+        ),
+    ] {
+        let time = format!("{time}T00:00:00Z");
+        let words = [
+            "explain",
+            "service-message",
+            "--time",
+            &time,
+            "--config",
+            path(&folder),
+        ];
+        check(&run_with(&words, input.as_bytes()), 0, &[verdict, want]);
+    }
 }
 
 /// A directory is explained as a run decides it, before the run, after it and beside it.
@@ -1256,7 +1299,7 @@ fn demo_follows_a_member_to_her_erasure() {
         .find(|line| line.contains("zeef explain"))
         .unwrap();
     let explain: Vec<&str> = explain.split_whitespace().skip(1).collect();
-    check(&run(&explain), 0, &["a patron", "until "]);
+    check(&run(&explain), 0, &["a patron", "GATES"]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     let names: Vec<&str> = names(&loaded.policy).filter(|name| wanted(name)).collect();
     let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
     let lane = Arc::new(lane::compile("project", &loaded, wanted, &keys)?);
-    let lines = Lines::read(io::stdin().lock())?;
+    let lines = Lines::of_stdin()?;
     check_sources(&loaded.policy, &lines.messages)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let now = batch_time(arguments.time);

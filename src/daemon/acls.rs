@@ -94,6 +94,10 @@ pub fn parties(settings: &KafkaSettings, loaded: &Loaded) -> Vec<Party> {
             "operators (zeef accept, refill, keys rotate)",
             vec![operator(settings)],
         ),
+        party(
+            "who runs `zeef topics --apply`, `zeef lanes apply` and `zeef forget`",
+            administrator(settings, loaded),
+        ),
     ];
     for recipient in &loaded.policy.recipients {
         let principal = Principal(&recipient.name);
@@ -160,6 +164,29 @@ fn repairer(settings: &KafkaSettings, loaded: &Loaded) -> Vec<Acl> {
 fn operator(settings: &KafkaSettings) -> Acl {
     let of = (Resource::Topic, settings.topic(COMMANDS_TOPIC));
     Principal("operator").acl(&["Read", "Write", "Describe", "DescribeConfigs"], of)
+}
+
+/// What makes topics, moves recipients and forgets lanes, while nobody runs them.
+fn administrator(settings: &KafkaSettings, loaded: &Loaded) -> Vec<Acl> {
+    const BOTH: &[&str] = &["Read", "Write", "Describe"];
+    let administrator = Principal("zeef-admin");
+    let planned = plan(loaded).into_iter().map(|planned| {
+        let of = (Resource::Topic, settings.topic(&planned.name));
+        administrator.acl(&["Create", "Describe", "DescribeConfigs"], of)
+    });
+    let commands = (Resource::Topic, settings.topic(COMMANDS_TOPIC));
+    let states = (Resource::Topic, settings.topic(STATE_TOPIC));
+    let groups = settings.group("");
+    let rest = [
+        administrator.acl(BOTH, commands),
+        administrator.prefixed(BOTH, states),
+        administrator.prefixed(
+            &["Read", "Describe", "Delete"],
+            (Resource::Group, groups.clone()),
+        ),
+        administrator.prefixed(&["Write", "Describe"], (Resource::TransactionalId, groups)),
+    ];
+    planned.chain(rest).collect()
 }
 
 #[cfg(test)]

@@ -284,13 +284,7 @@ pub fn run(
         world,
     };
     let watch = watch.start(health.silences.clone(), Arc::clone(&metrics), over.clone())?;
-    let compaction = match world {
-        World::Directory(directory) if directory.follows() => {
-            let started = compaction::start(directory.clone(), compaction::EVERY, over.clone());
-            Some(started.context("failed to start the compaction of the directory")?)
-        }
-        World::Directory(_) | World::Kafka { .. } => None,
-    };
+    let compaction = compact_beside(world, &over)?;
     let per_hour = loaded.daemon.limits.retractions_per_hour;
     let mut workers = Vec::new();
     for lane in lanes {
@@ -334,6 +328,19 @@ pub fn run(
     let _ = compaction.map(JoinHandle::join);
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)
+}
+
+/// Compacts a directory that is followed, until `over`.
+fn compact_beside(world: &World, over: &Stop) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let World::Directory(directory) = world else {
+        return Ok(None);
+    };
+    let started = directory
+        .follows()
+        .then(|| compaction::start(directory.clone(), compaction::EVERY, over.clone()));
+    started
+        .transpose()
+        .context("failed to start the compaction of the directory")
 }
 
 /// Leaves no value in a directory above the null that took it back.

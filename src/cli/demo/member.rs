@@ -103,7 +103,7 @@ impl Followed {
         Ok(())
     }
 
-    /// What each recipient of the policy has of her, first those that have something.
+    /// The outputs of one recipient.
     pub(super) fn of<'a>(&'a self, recipient: &'a str) -> impl Iterator<Item = &'a Received> {
         let mut all = self.received.iter();
         std::iter::from_fn(move || all.find(|one| one.recipient == recipient))
@@ -247,9 +247,6 @@ pub(super) fn fields(recipient: &Recipient, output: &str) -> usize {
         .into_iter()
         .map(|(path, _)| top(&path).to_owned())
         .collect();
-    let mut fields = recipient.fields.iter();
-    fields
-        .by_ref()
-        .filter(|one| shown.contains(&one.name))
-        .count()
+    let fields = recipient.fields.iter();
+    fields.filter(|one| shown.contains(&one.name)).count()
 }

@@ -84,11 +84,8 @@ fn who_got_what(screen: &mut Screen, policy: &Policy, followed: &Followed) -> an
         writeln!(screen, "{line}")?;
     }
     if let more @ 1.. = with.len() - columns.len() {
-        writeln!(
-            screen,
-            "{}",
-            styled(FAINT, format!("and {more} more without a column"))
-        )?;
+        let text = format!("and {more} more without a column");
+        writeln!(screen, "{}", styled(FAINT, text))?;
     }
     writeln!(screen)?;
     let mut table = Table::new(&[]);
@@ -99,28 +96,45 @@ fn who_got_what(screen: &mut Screen, policy: &Policy, followed: &Followed) -> an
         let value = message.value.as_deref().unwrap_or_default();
         table.row([Cell::styled(NAME.bold(), message.source)]);
         for (path, value) in flatten(value) {
-            let field = (message.source, &*without_places(&path));
-            let got = columns.iter().map(|name| {
-                let outputs = followed.of(name);
-                let shares = outputs.map(|received| share(policy, received, field));
-                shares.max().unwrap_or(Share::Nothing)
-            });
-            let got: Vec<Share> = got.collect();
-            let goes = got.iter().any(|share| *share != Share::Nothing);
-            let style = if goes { anstyle::Style::new() } else { FAINT };
-            let name = Cell::styled(style, format!("  {path}"));
-            let value = Cell::styled(style, phrase::visible(&value));
-            let marks = got.into_iter().map(|share| match share {
-                Share::Nothing => Cell::from(""),
-                Share::Part => Cell::styled(GOOD, "○"),
-                Share::InFull => Cell::styled(GOOD, "●"),
-            });
-            table.row([name, value].into_iter().chain(marks));
+            let got = shares(policy, followed, columns, (message.source, &path));
+            table.row(field_row(&path, &value, &got));
         }
     }
     let width = screen.width();
     table.write(screen, width)?;
     Ok(writeln!(screen)?)
+}
+
+/// How much of the field at `path` of a kind of record each of some partners got.
+fn shares(
+    policy: &Policy,
+    followed: &Followed,
+    names: &[&str],
+    (kind, path): (&str, &str),
+) -> Vec<Share> {
+    let path = without_places(path);
+    let of_one = |name: &&str| {
+        let outputs = followed.of(name);
+        let shares = outputs.map(|received| share(policy, received, (kind, &path)));
+        shares.max().unwrap_or(Share::Nothing)
+    };
+    names.iter().map(of_one).collect()
+}
+
+/// A field, its value, and a mark for each partner.
+fn field_row(path: &str, value: &str, got: &[Share]) -> Vec<Cell> {
+    let goes = got.iter().any(|share| *share != Share::Nothing);
+    let style = if goes { anstyle::Style::new() } else { FAINT };
+    let marks = got.iter().map(|share| match share {
+        Share::Nothing => Cell::from(""),
+        Share::Part => Cell::styled(GOOD, "○"),
+        Share::InFull => Cell::styled(GOOD, "●"),
+    });
+    let cells = [
+        Cell::styled(style, format!("  {path}")),
+        Cell::styled(style, phrase::visible(value)),
+    ];
+    cells.into_iter().chain(marks).collect()
 }
 
 /// What each partner received of her; those without anything last.

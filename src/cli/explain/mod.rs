@@ -8,7 +8,7 @@ mod show;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{BufReader, Write as _};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &ExplainArguments, screen: &mut Screen) -> anyhow::
             let file = file.with_context(|| format!("{} cannot be read", path.display()))?;
             Records::Lines(Lines::read(BufReader::new(file))?)
         }
-        _ => Records::Lines(Lines::read(io::stdin().lock())?),
+        _ => Records::Lines(Lines::of_stdin()?),
     };
     if let Records::Lines(lines) = &records {
         check_sources(&loaded.policy, &lines.messages)?;

@@ -79,7 +79,7 @@ impl<'a> Case<'a> {
             verdict: then,
         }) = explanation.change
         else {
-            return "until something changes: time alone changes nothing of it".to_owned();
+            return "time alone changes nothing of this".to_owned();
         };
         let next = match then {
             None => "then it is released".to_owned(),

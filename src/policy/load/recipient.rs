@@ -244,7 +244,7 @@ fn name(table: &Table<'_>, stem: &str) {
 }
 
 /// What zeef's own folder, consumer groups and users are called.
-const OWN_NAMES: &[&str] = &["zeef", "zeef-repair", "operator"];
+const OWN_NAMES: &[&str] = &["zeef", "zeef-admin", "zeef-repair", "operator"];
 
 /// The place of the source among the kinds, and whether it is known.
 fn source(table: &Table<'_>, law: &Law<'_>) -> (Option<usize>, bool) {

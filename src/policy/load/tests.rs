@@ -69,6 +69,21 @@ impl Folder {
     }
 }
 
+/// A folder, a group or a user of that name would be two parties' at once.
+#[test]
+fn no_recipient_has_a_name_of_zeefs_own() {
+    for name in ["zeef", "zeef-admin", "zeef-repair", "operator"] {
+        let folder = Folder::new();
+        let text = folder.text("recipients/statistics.toml");
+        let text = text.replace("\"statistics\"", &format!("\"{name}\""));
+        let text = text.replace("out.statistics", "out.another");
+        folder.write(&format!("recipients/{name}.toml"), &text);
+        let told = folder.told().join("\n");
+        assert!(told.contains(&format!("recipients/{name}.toml:")), "{told}");
+        assert!(told.contains("are zeef's"), "{told}");
+    }
+}
+
 fn shown(mistakes: &[Mistake]) -> String {
     let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
     lines.join("\n")
