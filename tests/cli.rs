@@ -267,7 +267,11 @@ fn each_entry_of_a_list_can_be_shown_alone() {
         let all = json(&[what]);
         for one in [&all[0], &all[all.len() - 1]] {
             let name = one["name"].as_str().or(one["kind"].as_str()).unwrap();
-            assert_eq!(json(&[what, name]), [one.clone()], "{what} {name}");
+            assert_eq!(
+                json(&[what, name]),
+                std::slice::from_ref(one),
+                "{what} {name}"
+            );
             let table = run(&["list", what, name]);
             check(&table, 0, &[name]);
         }

@@ -262,8 +262,9 @@ impl Explained<'_> {
         } = self;
         if let Some(holding) = pipeline.holding_mut() {
             let mut damaged = None;
-            records.kept_of_patrons(&partitions, &mut |partition, key, value| {
-                let taken = holding.restore_patrons(partition, key, value);
+            records.kept_of_patrons(&partitions, &mut |row| {
+                let partition = row.partition.unwrap_or_default();
+                let taken = holding.restore_patrons(partition, row.key, row.value);
                 damaged = damaged.take().or(taken.err());
             })?;
             if let Some(error) = damaged {

@@ -19,7 +19,7 @@ use crate::transport::directory::{Beside, read_state};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
 use crate::transport::kafka::whole::{read_one, read_partitions, read_source, read_whole};
-use crate::transport::{Appended, Fault, Input, Payload, SourceId};
+use crate::transport::{Appended, Fault, Input, Output, Payload, SourceId};
 
 /// A fault of who only looks: no lane stops for it.
 fn unread(fault: Fault) -> anyhow::Error {
@@ -213,7 +213,7 @@ impl Records {
         }
     }
 
-    /// Hands what is kept of erasures to `take`: partition, key and value.
+    /// Hands the rows of what is kept of erasures to `take`.
     ///
     /// # Errors
     ///
@@ -221,12 +221,11 @@ impl Records {
     pub(super) fn kept_of_patrons(
         &self,
         partitions: &BTreeSet<i32>,
-        take: &mut dyn FnMut(i32, Option<&[u8]>, Option<&[u8]>),
+        take: &mut dyn FnMut(Output<'_>),
     ) -> anyhow::Result<()> {
-        let mut take = |row: crate::transport::Output<'_>| {
-            let partition = row.partition.unwrap_or_default();
-            if partitions.contains(&partition) {
-                take(partition, row.key, row.value);
+        let mut take = |row: Output<'_>| {
+            if partitions.contains(&row.partition.unwrap_or_default()) {
+                take(row);
             }
         };
         match self {

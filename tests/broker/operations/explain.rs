@@ -102,7 +102,7 @@ fn verdict(site: &Site<'_>, recipient: &str, patron: &str) -> String {
         let words = ["RELEASED", "WITHHELD", "HELD"];
         words.iter().any(|word| line.starts_with(word))
     };
-    let line = text.lines().filter(is_verdict).last();
+    let line = text.lines().rfind(is_verdict);
     let line = line.expect("a verdict");
     line.split(':').next().unwrap_or(line).to_owned()
 }
