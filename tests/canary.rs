@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::copy_folder;
+use common::{copy_folder, switch_on};
 use marked::{Line, Marked, expect_nothing};
 
 /// A word that stands in every value of the marked records.
@@ -336,6 +336,7 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     copy_folder(Path::new("config"), &config);
+    switch_on(&config);
     let config = config.to_str().unwrap();
     let keys = zeef(&["keys", "new", "--all", "--config", config]).output();
     assert!(keys.unwrap().status.success());
@@ -422,4 +423,107 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
         let output = nightly.output(recipient);
         assert!(output.contains(&gone[0].mark()), "{recipient}");
     }
+}
+
+/// Lines with the mark in every key and value, damaged at many places, so that none is
+/// a record any more.
+fn damaged() -> Vec<Vec<u8>> {
+    const PUT_IN: [&[u8]; 9] = [
+        b"\"",
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"\xff",
+        b"\0",
+        b"\xed\xa0\x80",
+        b"\\ud800",
+    ];
+    let mut damaged = Vec::new();
+    for (source, lines) in sources() {
+        for line in &lines {
+            let rest = line.get(1..).unwrap_or_default();
+            let line = format!("{{\"source\":\"{source}\",{rest}").into_bytes();
+            for at in (1..line.len()).step_by(3) {
+                let (before, after) = line.split_at(at);
+                damaged.push(before.to_vec());
+                let put_in = PUT_IN[at % PUT_IN.len()];
+                damaged.push([before, put_in, after].concat());
+                // One half of it stands before the other.
+                damaged.push([after, before].concat());
+            }
+        }
+    }
+    let is_whole = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).is_ok();
+    damaged.retain(|line| !is_whole(line));
+    damaged
+}
+
+/// Runs a command that reads lines, and checks that neither what it says nor what it
+/// writes has the mark; says how it ended.
+#[track_caller]
+fn reads(words: &[&str], input: &[u8]) -> (Option<i32>, String) {
+    let mut command = zeef(words);
+    command.env("RUST_BACKTRACE", "1");
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // What refuses its input need not have read it.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let said = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let err = String::from_utf8_lossy(&said.stderr).into_owned();
+    check(&format!("stderr of {words:?}"), &err);
+    check(
+        &format!("stdout of {words:?}"),
+        &String::from_utf8_lossy(&said.stdout),
+    );
+    (said.status.code(), err)
+}
+
+#[test]
+fn nothing_that_cannot_be_read_is_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    copy_folder(Path::new("config"), &config);
+    let config = config.to_str().unwrap();
+    let keys = zeef(&["keys", "new", "--all", "--config", config]).output();
+    assert!(keys.unwrap().status.success());
+    let damaged = damaged();
+    assert!(damaged.len() > 2_000, "{}", damaged.len());
+    let is_gate = |line: &[u8]| line.starts_with(b"{\"source\":\"consent\"");
+    // A consent that cannot be read stops a run, so each stands alone.
+    let (gates, others): (Vec<_>, Vec<_>) = damaged.iter().partition(|line| is_gate(line));
+    let mut ended = std::collections::BTreeSet::new();
+    for command in [
+        "project",
+        "project --in-order",
+        "project --recipient statistics",
+        "bench --records - --source loan --rounds 1",
+    ] {
+        let words = command.split(' ').chain(["--config", config]);
+        let command: Vec<&str> = words.collect();
+        let lines: Vec<&[u8]> = others.iter().map(|line| line.as_slice()).collect();
+        let (code, err) = reads(&command, &lines.join(&b"\n"[..]));
+        assert!(code.is_some() && !err.contains("panicked"), "{err}");
+        ended.insert(code);
+        for line in gates.iter().step_by(17) {
+            ended.insert(reads(&command, line).0);
+        }
+        // Nor is what is no source, or a record that is quite another one.
+        for line in [
+            format!(r#"{{"source":"{CANARY}","key":"{CANARY}","value":{{}}}}"#),
+            format!(r#"{{"source":["{CANARY}"],"key":"{CANARY}","value":{{}}}}"#),
+            format!(r#"{{"source":"loan","key":{{"{CANARY}":1}},"value":"{CANARY}"}}"#),
+            format!(r#"{{"{CANARY}":"loan"}}"#),
+            CANARY.to_owned(),
+        ] {
+            ended.insert(reads(&command, line.as_bytes()).0);
+        }
+    }
+    assert!(
+        ended.contains(&Some(0)) && ended.contains(&Some(2)),
+        "{ended:?}"
+    );
 }

@@ -6,6 +6,8 @@
     reason = "the helpers of tests are tests too"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -233,11 +235,101 @@ fn lists_are_tables_for_people_and_json_for_programs() {
         2,
         &["did you mean `patron`?"],
     );
-    check(
-        &run(&["list", "masks", "patron"]),
-        2,
-        &["only `list fields`"],
+    for (words, want) in [
+        ("masks yaer", "unknown mask `yaer`: did you mean `year`?"),
+        ("recipients statistic", "did you mean `statistics`?"),
+        ("detectors mail", "unknown detector `mail`"),
+        ("rules consent", "unknown rule `consent`"),
+        ("reasons lapse", "did you mean `lapsed`?"),
+        ("objections one", "takes no name"),
+    ] {
+        let words: Vec<_> = ["list"].into_iter().chain(words.split(' ')).collect();
+        check(&run(&words), 2, &[want]);
+    }
+}
+
+/// Everything that can be listed can be listed alone, by the name that the list has.
+#[test]
+fn each_entry_of_a_list_can_be_shown_alone() {
+    let json = |words: &[&str]| -> Vec<serde_json::Value> {
+        let said = run(&[&["list"], words, &["--json"]].concat());
+        check(&said, 0, &[]);
+        serde_json::from_str(&said.out).expect("JSON")
+    };
+    for what in [
+        "recipients",
+        "masks",
+        "detectors",
+        "fields",
+        "rules",
+        "reasons",
+    ] {
+        let all = json(&[what]);
+        for one in [&all[0], &all[all.len() - 1]] {
+            let name = one["name"].as_str().or(one["kind"].as_str()).unwrap();
+            assert_eq!(
+                json(&[what, name]),
+                std::slice::from_ref(one),
+                "{what} {name}"
+            );
+            let table = run(&["list", what, name]);
+            check(&table, 0, &[name]);
+        }
+    }
+    let slip = run(&["list", "recipients", "reservation-slip"]);
+    let title = slip.out.lines().find(|line| line.contains("item.title  "));
+    assert!(
+        title.is_some_and(|line| line.ends_with("in full")),
+        "{}",
+        slip.out
     );
+    assert!(!slip.out.contains("kb-recognition"), "{}", slip.out);
+    let off = run(&["list", "recipients", "ill-library-contact"]);
+    check(&off, 0, &["ill-library-contact (switched off)"]);
+}
+
+/// What `zeef topics --acls` writes is a script of Kafka's own tool, and nobody is asked.
+#[test]
+fn rights_are_commands_that_can_be_pasted() {
+    let words = [
+        "topics",
+        "--acls",
+        "--brokers",
+        "kafka-1.example.org:1,kafka-2.example.org:1",
+    ];
+    let said = run(&words);
+    check(
+        &said,
+        0,
+        &[
+            "# its consumer groups are called ill-library.NAME",
+            "--operation Read --group ill-library. --resource-pattern-type prefixed",
+            "User:statistics --operation Read --operation Describe --topic out.statistics",
+            "read_committed",
+        ],
+    );
+    let start = "kafka-acls.sh --bootstrap-server kafka-1.example.org:1,kafka-2.example.org:1 \
+                 --add --allow-principal User:";
+    let commands = said.out.lines().filter(|line| !line.is_empty());
+    let mut commands = commands.filter(|line| !line.starts_with('#')).peekable();
+    assert!(commands.peek().is_some());
+    for command in commands {
+        assert!(command.starts_with(start), "{command}");
+    }
+    check(
+        &run(&["topics", "--acls", "--apply"]),
+        2,
+        &["cannot be used with"],
+    );
+    let folder = config();
+    edit(
+        &folder,
+        "zeef.toml",
+        "# security.protocol = \"SASL_SSL\"",
+        "\"security.protocol\" = \"SASL_SSL\"",
+    );
+    let locked = run(&["topics", "--acls", "--config", path(&folder)]);
+    check(&locked, 0, &[" --command-config admin.properties --add "]);
 }
 
 #[test]
@@ -619,6 +711,7 @@ fn project_gives_what_the_golden_cases_say() {
         let recipient = folder.file_name().unwrap().to_str().unwrap();
         let config = config();
         golden_key(&config, recipient);
+        common::switch_on(config.path());
         let start = [
             "project",
             "--in-order",
@@ -738,7 +831,7 @@ fn project_refuses_what_does_not_exist() {
     check(&said, 2, &["line 1: unknown source: did you mean `loan`?"]);
     let said = run_with(&["project", "--recipient", "statistic"], b"");
     check(&said, 2, &["did you mean `statistics`?"]);
-    check(&run(&["project", "--at", "yesterday"]), 2, &["--at"]);
+    check(&run(&["project", "--at", "yesterday"]), 2, &["--time"]);
 }
 
 #[test]
@@ -785,6 +878,216 @@ fn explain_tells_every_gate_and_field() {
         &run_with(&["explain", "nobody"], b""),
         2,
         &["unknown recipient `nobody`"],
+    );
+}
+
+#[test]
+fn explain_tells_of_all_records_that_match_and_until_when() {
+    let second = LOAN
+        .replace("l1", "l2")
+        .replace("\"branch\"", "\"due_on\":\"2026-01-20\",\"branch\"");
+    let closed = second.replace("\"open\"", "\"returned\"");
+    let input = format!("{PATRON}\n{LOAN}\n{second}\n\n{closed}\n");
+    let explain = |words: &[&str]| {
+        let start = [
+            "explain",
+            "service-message",
+            "--time",
+            "2026-01-15T12:00:00Z",
+        ];
+        run_with(&[&start[..], words].concat(), input.as_bytes())
+    };
+    let all = explain(&[]);
+    check(
+        &all,
+        0,
+        &["line 2, a loan", "line 3, a loan", "line 5, a loan"],
+    );
+    assert_eq!(all.out.matches("\nRELEASED").count(), 2, "{}", all.out);
+    assert_eq!(all.out.matches("service-message").count(), 1, "{}", all.out);
+    let one = explain(&["--id", "l1"]);
+    check(
+        &one,
+        0,
+        &[
+            "line 2, a loan",
+            "until 2027-01-15 12:00 UTC, then it is withheld: lapsed",
+            "due_on is missing, so the term runs from when the record was first decided",
+        ],
+    );
+    assert_eq!(one.out.matches(", a loan").count(), 1, "{}", one.out);
+    let both = explain(&["--id", "l2"]);
+    check(
+        &both,
+        0,
+        &[
+            "a later version of it counts: line 5",
+            "until 2027-01-20 00:00 UTC, then it is withheld: lapsed",
+            "time alone changes nothing of this",
+        ],
+    );
+    let there = explain(&["--at", "loan-0@5"]);
+    check(&there, 0, &["line 5, a loan", "WITHHELD  condition"]);
+    assert!(!there.out.contains("line 3"), "{}", there.out);
+    check(&explain(&["--id", "l9"]), 1, &["no loan has that id"]);
+    check(&explain(&["--at", "loan-0@1"]), 1, &["no loan lies there"]);
+    for (at, want) in [
+        (
+            "patron-0@1",
+            "there lies a patron, and service-message gets something of each loan",
+        ),
+        ("laon-0@1", "unknown source `laon`: did you mean `loan`?"),
+        ("loan-1", "as loan-3@1182"),
+        ("loan-0@-1", "as loan-3@1182"),
+        ("2026-01-15T12:00:00Z", "give it with --time"),
+    ] {
+        check(&explain(&["--at", at]), 2, &[want]);
+    }
+    check(
+        &explain(&["--id", "l1", "--at", "loan-0@1"]),
+        2,
+        &["cannot be used with"],
+    );
+}
+
+/// A paper that begins or ends is a moment at which time alone changes an answer.
+#[test]
+fn explain_foretells_when_a_paper_begins_and_ends() {
+    let folder = config();
+    edit(
+        &folder,
+        "recipients/service-message.toml",
+        "legal_basis  = \"contract\"",
+        "legal_basis = \"contract\"\nrole = \"processor\"\nagreement = { reference = \"A-1\", clauses = \
+         [\"use\", \"security\", \"confidentiality\"], from = \"2026-02-01\", until = \"2026-06-30\" }",
+    );
+    let due = LOAN.replace("\"branch\"", "\"due_on\":\"2026-01-20\",\"branch\"");
+    let input = format!("{PATRON}\n{due}\n");
+    for (time, verdict, want) in [
+        (
+            "2026-01-15",
+            "WITHHELD  agreement_lapsed",
+            "until 2026-02-01 00:00 UTC, then it is released",
+        ),
+        (
+            "2026-02-01",
+            "RELEASED",
+            "until 2026-07-01 00:00 UTC, then it is withheld: agreement_lapsed",
+        ),
+        (
+            "2026-08-01",
+            "WITHHELD  agreement_lapsed",
+            "time alone changes nothing of this",
+        ),
+    ] {
+        let time = format!("{time}T00:00:00Z");
+        let words = [
+            "explain",
+            "service-message",
+            "--time",
+            &time,
+            "--config",
+            path(&folder),
+        ];
+        check(&run_with(&words, input.as_bytes()), 0, &[verdict, want]);
+    }
+}
+
+/// A directory is explained as a run decides it, before the run, after it and beside it.
+#[test]
+fn explain_reads_a_directory_as_a_run_does() {
+    let folder = config();
+    let with = |words: &[&str]| run(&[words, &["--config", path(&folder)]].concat());
+    check(&with(&["keys", "new", "--all"]), 0, &[]);
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("in")).unwrap();
+    let work_text = work.to_str().unwrap().to_owned();
+    let append = |source: &str, line: &str| {
+        let line = line.replace(&format!("\"source\":\"{source}\","), "");
+        let mut options = fs::File::options();
+        let path = work.join(format!("in/{source}.ndjson"));
+        let mut file = options.create(true).append(true).open(path).unwrap();
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    };
+    let explain = |recipient: &str, words: &[&str]| {
+        with(&[&["explain", recipient, "--directory", &work_text], words].concat())
+    };
+    append("loan", LOAN);
+    append("patron", PATRON);
+    let loan = ["--id", "l1"];
+    check(
+        &explain("service-message", &loan),
+        0,
+        &["loan-0@0, a loan", "RELEASED", "Zwijgerman"],
+    );
+    check(&explain("service-message", &[]), 2, &["which record?"]);
+    check(
+        &explain("service-message", &["--at", "loan-0@7"]),
+        1,
+        &["no loan lies there"],
+    );
+    assert!(
+        !work.join(".zeef").exists(),
+        "who only looks writes nothing"
+    );
+    let run_it = || check(&with(&["run", "--directory", &work_text]), 0, &[]);
+    run_it();
+    check(
+        &explain("service-message", &["--at", "loan-0@0"]),
+        0,
+        &["RELEASED"],
+    );
+    // A refusal that cannot be read stops what it may be about, of whom it names.
+    append(
+        "consent",
+        r#"{"key":"p1","value":{"patron_id":"p1","library":"NL-AmrBKW","consent_id":"c","purpose":"online-library","decision":"?"}}"#,
+    );
+    check(
+        &explain("kb-membership", &["--id", "p1"]),
+        0,
+        &["patron-0@0, a patron", "WITHHELD  consent_unreadable"],
+    );
+    // Who has the id after an erasure has nothing of what came before it.
+    append("patron", r#"{"key":"p1","value":null}"#);
+    check(
+        &explain("service-message", &loan),
+        0,
+        &["WITHHELD  patron_erased"],
+    );
+    run_it();
+    append("patron", PATRON);
+    check(
+        &explain("service-message", &loan),
+        0,
+        &["WITHHELD  patron_erased"],
+    );
+    append("loan", LOAN);
+    let later = LOAN.len() + 1 - "\"source\":\"loan\",".len();
+    let again = explain("service-message", &loan);
+    check(
+        &again,
+        0,
+        &[
+            "WITHHELD  patron_erased",
+            "RELEASED",
+            &format!("counts: loan-0@{later}"),
+        ],
+    );
+    run_it();
+    let out =
+        fs::read_to_string(work.join("out/service-message/out.service-message.ndjson")).unwrap();
+    assert!(out.lines().last().unwrap().contains("Zwijgerman"), "{out}");
+    check(
+        &with(&[
+            "explain",
+            "statistics",
+            "--directory",
+            "/nowhere",
+            "--id",
+            "x",
+        ]),
+        1,
+        &["failed to open /nowhere"],
     );
 }
 
@@ -886,10 +1189,13 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
             0,
             &[
                 "invented",
+                "WHO GOT WHAT",
                 "WHAT THE LIBRARY HAS",
                 "WHAT EACH PARTNER RECEIVED",
+                "THREE NIGHTS",
+                "none has her name",
                 "EVERYBODY",
-                "records a second",
+                " a second, each batch",
                 "DEAD LETTERS",
                 "not_an_object",
                 "WHERE IT IS",
@@ -911,7 +1217,95 @@ fn demo_shows_one_patron_all_counts_and_where_it_is() {
     }
 }
 
-/// `zeef bench` at its shortest: one round of few records.
+/// The demo follows one member: who got which field of hers, and what is left when she
+/// withdraws her consent, and when she is erased.
+#[test]
+fn demo_follows_a_member_to_her_erasure() {
+    let root = tempfile::tempdir().unwrap();
+    let folder: PathBuf = root.path().join("demo");
+    let words = [
+        "demo",
+        "--patrons",
+        "40",
+        "--directory",
+        folder.to_str().unwrap(),
+    ];
+    let shown = said(zeef().args(words).env("COLUMNS", "120").output().unwrap());
+    check(&shown, 0, &["Fenna van der Proefkamp"]);
+    assert_eq!(shown.err, "", "nothing but what is shown");
+    let section = |from: &str, to: &str| {
+        let (_, rest) = shown.out.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let fields = section("WHO GOT WHAT", "WHAT EACH PARTNER RECEIVED");
+    let row = |name: &str| {
+        let mut lines = fields.lines();
+        let line = lines.find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {fields}"))
+            .to_owned()
+    };
+    for name in ["email", "card_number", "address.street", "item.title"] {
+        assert!(row(name).contains('●'), "{}", row(name));
+    }
+    for name in ["initials", "given_name", "reservation_id"] {
+        assert!(row(name).contains('○'), "{}", row(name));
+    }
+    let outputs = section("WHAT EACH PARTNER RECEIVED", "THREE NIGHTS");
+    // What has no mark stands in nobody's output.
+    for (name, value) in [
+        ("bsn", "111222333"),
+        ("iban", "NL23ZEEF0000000000"),
+        ("pin_hash", "$argon2id"),
+        ("note", "Belt liever"),
+        ("interests[0]", "koken"),
+        ("online_account.created_at", "T00:00:00Z"),
+        ("items[0].barcode", "30000000000004"),
+    ] {
+        let row = row(name);
+        assert!(row.contains(value) && !row.contains(['●', '○']), "{row}");
+        let is_named = name == "online_account.created_at";
+        assert!(is_named || !outputs.contains(value), "{value}: {outputs}");
+    }
+    let mut blocks = Vec::<String>::new();
+    for line in outputs.lines().filter(|line| !line.is_empty()) {
+        match blocks.last_mut().filter(|_| line.starts_with("  ")) {
+            Some(block) => block.push_str(line),
+            None => blocks.push(String::new()),
+        }
+    }
+    blocks.retain(|block| !block.is_empty());
+    let different: std::collections::BTreeSet<&String> = blocks.iter().collect();
+    assert!(blocks.len() >= 6, "{outputs}");
+    assert_eq!(different.len(), blocks.len(), "no two outputs are alike");
+    let nights = section("THREE NIGHTS", "EVERYBODY");
+    let ends: Vec<Vec<&str>> = nights
+        .lines()
+        .filter(|line| line.contains(" fields "))
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect();
+    assert!(ends.len() >= 6, "{nights}");
+    for row in &ends {
+        let want: &[&str] = match row[0] {
+            "kb-membership" => &["taken back", "nothing"],
+            _ => &["the same", "taken back"],
+        };
+        assert_eq!(&row[2..], want, "{nights}");
+    }
+    // What it says to try works.
+    let explain = shown
+        .out
+        .lines()
+        .find(|line| line.contains("zeef explain"))
+        .unwrap();
+    let explain: Vec<&str> = explain.split_whitespace().skip(1).collect();
+    check(&run(&explain), 0, &["a patron", "GATES"]);
+}
+
 #[test]
 fn compact_leaves_the_last_line_of_each_key() {
     let (config, folder) = (config(), TempDir::new().unwrap());
@@ -1086,6 +1480,7 @@ fn every_source_has_its_file_and_every_file_is_a_source() {
     check(&zeef(&[]), 0, &[]);
 }
 
+/// `zeef bench` at its shortest: one round of few records.
 fn bench(words: &[&str], input: &str) -> Said {
     let start = ["bench", "--rounds", "1"];
     run_with(&[&start[..], words].concat(), input.as_bytes())

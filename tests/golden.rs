@@ -14,6 +14,7 @@
     reason = "the model's helpers are shared with other binaries"
 )]
 
+mod common;
 mod reference;
 
 use std::fmt::Write as _;
@@ -30,9 +31,13 @@ use zeef::policy::pseudonym::{Key, Pseudonymiser};
 use zeef::policy::{Loaded, Policy};
 use zeef::transport::{Input, Outbox, Payload, SourceId};
 
+/// The shipped config, with every recipient that it has a file of.
 fn shipped() -> Loaded {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    Policy::load(&folder).expect("the shipped config")
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    common::copy_folder(&root, folder.path());
+    common::switch_on(folder.path());
+    Policy::load(folder.path()).expect("the shipped config")
 }
 
 /// The lane of one recipient, or of all of them.

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
+use zeef::engine::explain::Change;
 use zeef::engine::lane::{DEAD_LETTERS_TOPIC, Lane, Options};
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::policy::pseudonym::{Key, Pseudonymiser};
@@ -154,6 +155,88 @@ fn set(record: &mut Map<String, Value>, path: &str, value: Value) {
     let inner = record.entry(name).or_insert_with(|| json!({}));
     if let Some(inner) = inner.as_object_mut() {
         set(inner, rest, value);
+    }
+}
+
+/// What is explained of the records of one patron, for the one recipient of a lane.
+fn explained(lane: &Arc<Lane>, messages: &[zeef::sample::Message], now_ms: i64) -> Vec<Explained> {
+    let mut pipeline = Pipeline::new(Arc::clone(lane));
+    pipeline.begin(BatchTime::from_ms(now_ms));
+    let inputs: Vec<Input<'_>> = messages
+        .iter()
+        .zip(0..)
+        .filter(|(message, _)| {
+            lane.sources
+                .iter()
+                .any(|one| one.kind.name == message.source)
+        })
+        .map(|(message, offset)| Input {
+            source: source_of(lane, message.source),
+            partition: 0,
+            offset,
+            timestamp_ms: None,
+            appended: None,
+            key: Some(message.key.as_bytes()),
+            payload: match &message.value {
+                Some(value) => Payload::Bytes(value.as_bytes()),
+                None => Payload::Null,
+            },
+        })
+        .collect();
+    for input in &inputs {
+        pipeline.restore(input);
+    }
+    let own = lane.recipients[0].source;
+    let of_source = inputs
+        .iter()
+        .filter(|input| usize::from(input.source.0) == own);
+    of_source
+        .filter_map(|input| pipeline.explain(input, 0))
+        .map(|one| (one.verdict, one.change, one.term_from_first))
+        .collect()
+}
+
+type Explained = (Option<Reason>, Option<Change>, bool);
+
+/// `zeef explain` says until when: nothing but time passing changes an answer sooner,
+/// and then it is the one that was foretold.
+#[test]
+fn an_answer_stays_until_the_time_that_is_told_with_it() {
+    const YEARS_MS: i64 = 40 * 366 * 86_400_000;
+    let mut changes = BTreeMap::<Option<Reason>, usize>::new();
+    for recipient in &LOADED.policy.recipients {
+        let lane = Arc::new(lane(|name| name == recipient.name));
+        for index in 0..140 {
+            let messages = LIBRARY.messages_of(index);
+            let before = explained(&lane, &messages, NOW_MS);
+            for (at, &(verdict, change, from_first)) in before.iter().enumerate() {
+                let spread = i64::try_from(index).unwrap() * 7_919 % 1_000;
+                let looks = match change {
+                    Some(change) => {
+                        assert_ne!(change.verdict, verdict);
+                        let span = change.at_ms - NOW_MS;
+                        vec![NOW_MS + span / 1_000 * spread, change.at_ms - 1]
+                    }
+                    None => vec![NOW_MS + YEARS_MS / 1_000 * spread, NOW_MS + YEARS_MS],
+                };
+                for look in looks {
+                    let (then, ..) = explained(&lane, &messages, look)[at];
+                    assert_eq!(then, verdict, "{} {index} at {look}", recipient.name);
+                }
+                let Some(change) = change else { continue };
+                // A term that runs from the first decision begins anew with each look.
+                if from_first && change.verdict == Some(Reason::Lapsed) {
+                    continue;
+                }
+                let (then, ..) = explained(&lane, &messages, change.at_ms)[at];
+                assert_eq!(then, change.verdict, "{} {index}", recipient.name);
+                *changes.entry(change.verdict).or_default() += 1;
+            }
+        }
+    }
+    // Terms, ends of what a patron's data may be used for, consents that begin.
+    for verdict in [Some(Reason::Lapsed), Some(Reason::PatronLapsed), None] {
+        assert!(changes.contains_key(&verdict), "{changes:?}");
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod common;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,10 @@ use zeef::policy::reason::Reason;
 use zeef::transport::{Input, Outbox, Payload, SourceId};
 
 fn lane() -> Arc<Lane> {
-    let policy = Policy::load(Path::new("config")).unwrap().policy;
+    let folder = tempfile::tempdir().unwrap();
+    common::copy_folder(Path::new("config"), folder.path());
+    common::switch_on(folder.path());
+    let policy = Policy::load(folder.path()).unwrap().policy;
     let line = format!("golden:{}", base64_url(golden::KEY));
     let key = Key::parse(&line).unwrap();
     let pseudonymiser = |_: &str| Some(Pseudonymiser::new(&key));

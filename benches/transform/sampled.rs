@@ -8,7 +8,7 @@ use super::common::workload::Record;
 pub(crate) const SOURCES: [(Source, &[&str]); 4] = [
     (Source::Loan, &["service-message", "statistics"]),
     (Source::Reservation, &["reservation-slip"]),
-    (Source::IllRequest, &["ill-library", "ill-library-contact"]),
+    (Source::IllRequest, &["ill-library"]),
     (Source::Debt, &["deurwaarder"]),
 ];
 

@@ -110,12 +110,14 @@ impl AdminAddress {
 /// Show which topics should exist on Kafka, and which do
 ///
 /// Compares partitions, compaction, retention and replication with what the
-/// policy needs, and lists the rights that zeef and each recipient need.
+/// policy needs. With --acls it writes the commands that give zeef, its operators
+/// and each recipient the rights that they need, and connects to nothing.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef topics                     the plan beside what is there
   zeef topics --apply             create what is missing; changes nothing that is there
   zeef topics --brokers kafka-1:9092
+  zeef topics --acls > acls.sh    commands for kafka-acls.sh: read them, then run them
 
 Exit codes: 0 all is as planned, 1 something is missing or differs, 78 the config
 is wrong.")]
@@ -127,12 +129,18 @@ pub struct TopicsArguments {
     /// Create the topics that are missing
     #[arg(long)]
     pub apply: bool,
+    /// Only write the commands that set the rights (ACLs)
+    #[arg(long, conflicts_with = "apply")]
+    pub acls: bool,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
 /// Look at patrons, consents and objections, and repair what is misplaced
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef gates census               what lies there and would not count
+  zeef gates repair --dry-run     what would be written once more in its place")]
 pub struct GatesArguments {
     #[command(subcommand)]
     pub command: GatesCommand,
@@ -338,20 +346,24 @@ pub struct CheckArguments {
 /// Show what there is: recipients, fields, masks, detectors, rules
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  zeef list recipients            who gets what, and why
-  zeef list fields patron         the fields of one kind of record
-  zeef list masks                 what can be done to a value, with examples
-  zeef list reasons               why records are withheld, and what follows
-  zeef list rules --json          for a program")]
+  zeef list recipients              who gets what, and why
+  zeef list recipients statistics   one of them
+  zeef list fields patron           the fields of one kind of record
+  zeef list masks                   what can be done to a value, with examples
+  zeef list masks year              one of them
+  zeef list reasons                 why records are withheld, and what follows
+  zeef list rules --json            for a program
+
+Exit codes: 0 listed, 2 there is none of that name, 78 the config is wrong.")]
 pub struct ListArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     /// What to list
     #[arg(value_name = "WHAT")]
     pub what: Listing,
-    /// With fields: the kind of record
-    #[arg(value_name = "KIND")]
-    pub kind: Option<String>,
+    /// Only the one of this name; with fields, the kind of record
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
     #[command(flatten)]
     pub brokers: BrokerArguments,
     /// With objections: the directory of `zeef run --directory`, instead of Kafka
@@ -394,7 +406,7 @@ pub enum Listing {
 #[command(after_help = "Examples:
   zeef generate --patrons 10 --stdout | zeef project
   zeef project --recipient statistics < records.ndjson
-  zeef project --at 2026-01-15T12:00:00Z --quiet < records.ndjson > outputs.ndjson
+  zeef project --time 2026-01-15T12:00:00Z --quiet < records.ndjson > outputs.ndjson
 
 A line that cannot be read is told of with its number, as a dead letter, and does
 not stop the others.
@@ -407,8 +419,9 @@ pub struct ProjectArguments {
     /// Only this recipient; may be given several times
     #[arg(long = "recipient", value_name = "NAME")]
     pub recipients: Vec<String>,
-    #[command(flatten)]
-    pub at: AtArguments,
+    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
+    #[arg(long, alias = "at", value_name = "TIME")]
+    pub time: Option<jiff::Timestamp>,
     /// Decide each line when it comes, by what was read before it, instead of
     /// reading patrons, consents and objections first
     #[arg(long)]
@@ -418,41 +431,95 @@ pub struct ProjectArguments {
     pub quiet: bool,
 }
 
-/// When records are decided.
-#[derive(Args, Clone, Debug)]
-pub struct AtArguments {
-    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<jiff::Timestamp>,
-}
-
 /// Show why a recipient gets a record, field by field, or why it does not
 ///
-/// Reads the same lines as `zeef project`, from FILE or stdin, and explains the
-/// last one of the recipient's source: each gate, then each output field with
-/// where it comes from, its mask and its outcome. It shows values: use it where
-/// you may see the record itself.
+/// Reads the same lines as `zeef project`, from FILE or stdin, or what zeef itself
+/// reads: a directory, or Kafka. Explains each record of the recipient's source that
+/// is asked for: each gate, then each output field with where it comes from, its
+/// mask and its outcome, and until when time alone does not change the answer. It
+/// shows values: use it where you may see the record itself.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  zeef explain reservation-slip record.ndjson
+  zeef explain reservation-slip records.ndjson           each reservation in it
+  zeef explain reservation-slip records.ndjson --id R1   one of them
+  zeef explain deurwaarder --directory /srv/zeef --id D17
+  zeef explain statistics --brokers kafka:9092 --at loan-3@1182
   zeef generate --patrons 1 --stdout | zeef explain kb-recognition
 
-Exit codes: 0 explained, whether released or withheld, 1 no record of the
-recipient's source, 2 no such recipient, 78 the config is wrong.")]
+A record lies at SOURCE-PARTITION@OFFSET, as `zeef holds` and dead letters say it. In a
+directory the partition is 0, and the offset is the byte at which the line begins; in
+FILE it is the number of the line.
+
+Exit codes: 0 explained, whether released or withheld, 1 no such record, or it cannot
+be read, 2 no such recipient or source, 78 the config is wrong.")]
 pub struct ExplainArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     /// The recipient
     #[arg(value_name = "RECIPIENT")]
     pub recipient: String,
-    /// Lines as `zeef project` reads them; by default stdin
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
     #[command(flatten)]
-    pub at: AtArguments,
+    pub from: ExplainFrom,
+    /// Only the record with this id of its own (of a patron: the patron's)
+    #[arg(long, value_name = "ID", conflicts_with = "at")]
+    pub id: Option<String>,
+    /// Only the record that lies there, as loan-3@1182
+    #[arg(long, value_name = "PLACE")]
+    pub at: Option<RecordPlace>,
+    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<jiff::Timestamp>,
     /// Also show the output as it would be published
     #[arg(long)]
     pub output: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Where the records are that are explained.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+pub struct ExplainFrom {
+    /// Lines as `zeef project` reads them; by default stdin
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The directory of `zeef run --directory`; with --id or --at
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Kafka's brokers, as host:port,host:port; with --id or --at
+    #[arg(long, value_name = "LIST")]
+    pub brokers: Option<String>,
+}
+
+/// Where a record lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// The kind's name, or its topic.
+    pub source: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl FromStr for RecordPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (partition, offset) = text.rsplit_once('@')?;
+            let (source, partition) = partition.rsplit_once('-')?;
+            let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+            let partition = partition.parse().ok().filter(|number| *number >= 0)?;
+            Some(RecordPlace {
+                source: source.to_owned(),
+                partition,
+                offset,
+            })
+        };
+        parts().ok_or_else(|| match text.parse::<jiff::Timestamp>() {
+            Ok(_) => "that is a time: give it with --time".to_owned(),
+            Err(_) => "expected a source, a partition and an offset, as loan-3@1182".to_owned(),
+        })
+    }
 }
 
 /// Make up records of a library that does not exist
@@ -588,6 +655,8 @@ pub struct HoldsArguments {
 
 /// Move recipients to the lanes that the config has them in
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef lanes apply --dry-run      what would be moved")]
 pub struct LanesArguments {
     #[command(subcommand)]
     pub command: LanesCommand,
@@ -603,9 +672,13 @@ pub enum LanesCommand {
     /// is sent twice, and nothing is lost. Each partition is moved in one
     /// transaction; a command that was broken off goes on when it is run again. In
     /// a directory the next run does the same by itself.
+    #[command(after_help = "Examples:
+  zeef lanes apply --dry-run      what would be moved
+  zeef lanes apply")]
     Apply(LanesApplyArguments),
 }
 
+/// What is moved.
 #[derive(Args, Clone, Debug)]
 pub struct LanesApplyArguments {
     #[command(flatten)]
@@ -621,6 +694,9 @@ pub struct LanesApplyArguments {
 
 /// Make and list the keys of pseudonyms, and that of the state
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef keys new --all             a key for each recipient that has none, and the state
+  zeef keys list")]
 pub struct KeysArguments {
     #[command(subcommand)]
     pub command: KeysCommand,
@@ -653,6 +729,10 @@ pub enum KeysCommand {
     Rotate(KeysRotateArguments),
     /// Show the key of each recipient and of the state: its id and where it
     /// lies; never the key
+    #[command(after_help = "Examples:
+  zeef keys list
+
+Exit codes: 0 every key is there, 1 one is not, 78 the config is wrong.")]
     List(KeysListArguments),
 }
 

@@ -70,6 +70,16 @@ fn check_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Opens a directory at a time of day, in milliseconds since 1970.
+///
+/// # Errors
+///
+/// See [`Directory::open_at`].
+pub(super) fn open_at(settings: DirectorySettings, now_ms: i64) -> anyhow::Result<Directory> {
+    let root = settings.root.display().to_string();
+    Directory::open_at(settings, now_ms).with_context(|| format!("failed to open {root}"))
+}
+
 /// Makes sure that each source of `lanes` has its file, and that no file is one
 /// that nobody reads. Returns the sources whose files are to be made.
 ///

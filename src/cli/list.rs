@@ -7,11 +7,11 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::policy::Loaded;
+use crate::policy::Policy;
 use crate::policy::canonical::{class_word, legal_basis_word, paper_after_word, type_word};
 use crate::policy::catalogue::{Kind, Role};
 use crate::policy::detect::{DETECTORS, DetectorDef};
-use crate::policy::lint::LINTS;
+use crate::policy::lint::{LINTS, LintDef};
 use crate::policy::mask::{Example, MASKS, MaskDef};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Agreement, Authorisation, OutputField, OutputValue, Recipient};
@@ -25,46 +25,95 @@ use super::screen::{FAINT, HEADING, NAME, Screen, styled};
 use super::table::{Cell, Table, wrap};
 
 pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
-    if arguments.kind.is_some() && arguments.what != Listing::Fields {
-        let text = "only `list fields` takes a kind of record".to_owned();
-        return Err(Failure::Usage(text).into());
-    }
     if arguments.directory.is_some() && arguments.what != Listing::Objections {
         let text = "only `list objections` takes a directory".to_owned();
         return Err(Failure::Usage(text).into());
     }
     let config = || load(&arguments.config.config);
-    if arguments.what == Listing::Objections {
-        return objections::run(&config()?, arguments, screen);
-    }
-    if arguments.json {
-        let value = match arguments.what {
-            Listing::Recipients => recipients_json(&config()?),
-            Listing::Fields => fields_json(kinds(&config()?, arguments.kind.as_deref())?),
-            Listing::Masks => MASKS.iter().map(mask_json).collect(),
-            Listing::Detectors => DETECTORS.iter().map(detector_json).collect(),
-            Listing::Rules => rules_json(),
-            Listing::Reasons => Reason::ALL
-                .iter()
-                .map(|reason| reason_json(*reason))
-                .collect(),
-            Listing::Objections => return Ok(Exit::Fine),
-        };
-        serde_json::to_writer_pretty(&mut *screen, &value)?;
-        writeln!(screen)?;
-        return Ok(Exit::Fine);
-    }
+    let name = arguments.name.as_deref();
+    let json = arguments.json;
     match arguments.what {
-        Listing::Recipients => recipients(&config()?, screen)?,
-        Listing::Fields => fields(kinds(&config()?, arguments.kind.as_deref())?, screen)?,
-        Listing::Masks => masks(screen)?,
-        Listing::Detectors => detectors(screen)?,
-        Listing::Rules => rules(screen)?,
-        Listing::Reasons => reasons(screen)?,
-        // It was listed above.
-        Listing::Objections => {}
+        Listing::Objections if name.is_some() => {
+            let text = "`list objections` takes no name".to_owned();
+            return Err(Failure::Usage(text).into());
+        }
+        Listing::Objections => return objections::run(&config()?, arguments, screen),
+        Listing::Recipients => {
+            let loaded = config()?;
+            let all = all_recipients(&loaded.policy);
+            let some = chosen("recipient", name, &all, |(one, _)| one.name.as_str())?;
+            match json {
+                true => write_json(&recipients_json(&some, &loaded.policy), screen)?,
+                false => recipients(&some, &loaded.policy, screen)?,
+            }
+        }
+        Listing::Fields => {
+            let loaded = config()?;
+            let kinds = &loaded.policy.kinds;
+            let some = chosen("kind of record", name, kinds, |kind| kind.name.as_str())?;
+            match json {
+                true => write_json(&fields_json(some), screen)?,
+                false => fields(some, screen)?,
+            }
+        }
+        Listing::Masks => {
+            let some = chosen("mask", name, MASKS, |mask| mask.name)?;
+            match json {
+                true => write_json(&some.into_iter().map(mask_json).collect(), screen)?,
+                false => masks(&some, screen)?,
+            }
+        }
+        Listing::Detectors => {
+            let some = chosen("detector", name, DETECTORS, |detector| detector.name)?;
+            match json {
+                true => write_json(&some.into_iter().map(detector_json).collect(), screen)?,
+                false => detectors(&some, screen)?,
+            }
+        }
+        Listing::Rules => {
+            let some = chosen("rule", name, LINTS, |rule| rule.name)?;
+            match json {
+                true => write_json(&some.into_iter().map(rule_json).collect(), screen)?,
+                false => rules(&some, screen)?,
+            }
+        }
+        Listing::Reasons => {
+            let some = chosen("reason", name, Reason::ALL, |reason| reason.as_str())?;
+            match json {
+                true => write_json(&some.into_iter().map(reason_json).collect(), screen)?,
+                false => reasons(&some, screen)?,
+            }
+        }
     }
     Ok(Exit::Fine)
+}
+
+/// All of them, or the one of that name.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] where there is none of that name.
+fn chosen<'a, T>(
+    what: &str,
+    name: Option<&str>,
+    all: &'a [T],
+    name_of: impl Fn(&'a T) -> &'a str,
+) -> Result<Vec<&'a T>, Failure> {
+    let Some(name) = name else {
+        return Ok(all.iter().collect());
+    };
+    match all.iter().find(|one| name_of(one) == name) {
+        Some(one) => Ok(vec![one]),
+        None => {
+            let names: Vec<&str> = all.iter().map(name_of).collect();
+            Err(Failure::Usage(unknown(what, name, names)))
+        }
+    }
+}
+
+fn write_json(value: &Value, screen: &mut Screen) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *screen, value)?;
+    Ok(writeln!(screen)?)
 }
 
 /// A heading, and what it means below it.
@@ -85,11 +134,19 @@ fn write_table(screen: &mut Screen, table: &Table) -> anyhow::Result<()> {
     Ok(table.write(screen, width)?)
 }
 
-fn recipients(loaded: &Loaded, screen: &mut Screen) -> anyhow::Result<()> {
-    let policy = &loaded.policy;
+/// Every recipient that has a file, and whether it is switched on.
+fn all_recipients(policy: &Policy) -> Vec<(&Recipient, bool)> {
     let enabled = policy.recipients.iter().map(|one| (one, true));
     let disabled = policy.disabled.iter().map(|one| (one, false));
-    for (at, (recipient, on)) in enabled.chain(disabled).enumerate() {
+    enabled.chain(disabled).collect()
+}
+
+fn recipients(
+    some: &[&(&Recipient, bool)],
+    policy: &Policy,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    for (at, &&(recipient, on)) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
@@ -118,11 +175,8 @@ fn recipients(loaded: &Loaded, screen: &mut Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn recipients_json(loaded: &Loaded) -> Value {
-    let policy = &loaded.policy;
-    let enabled = policy.recipients.iter().map(|one| (one, true));
-    let disabled = policy.disabled.iter().map(|one| (one, false));
-    let one = |(recipient, enabled): (&Recipient, bool)| {
+fn recipients_json(some: &[&(&Recipient, bool)], policy: &Policy) -> Value {
+    let one = |&&(recipient, enabled): &&(&Recipient, bool)| {
         json!({
             "name": recipient.name,
             "title": recipient.title,
@@ -152,7 +206,7 @@ fn recipients_json(loaded: &Loaded) -> Value {
             "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })
     };
-    enabled.chain(disabled).map(one).collect()
+    some.iter().map(one).collect()
 }
 
 fn agreement_json(paper: &Agreement) -> Value {
@@ -185,21 +239,6 @@ fn field_json(field: &OutputField, recipient: &Recipient) -> Value {
         OutputValue::Object { .. } | OutputValue::List { .. } | OutputValue::Scalars { .. } => None,
     };
     json!({ "name": field.name, "from": from, "mask": mask })
-}
-
-/// The kinds to be listed.
-fn kinds<'a>(loaded: &'a Loaded, name: Option<&str>) -> Result<Vec<&'a Kind>, Failure> {
-    let policy = &loaded.policy;
-    match name {
-        None => Ok(policy.kinds.iter().collect()),
-        Some(name) => match policy.kind(name) {
-            Some(kind) => Ok(vec![kind]),
-            None => {
-                let names = policy.kinds.iter().map(|kind| kind.name.as_str());
-                Err(Failure::Usage(unknown("kind of record", name, names)))
-            }
-        },
-    }
 }
 
 fn role_word(role: Role) -> &'static str {
@@ -261,8 +300,8 @@ fn fields_json(kinds: Vec<&Kind>) -> Value {
     kinds.into_iter().map(kind).collect()
 }
 
-fn masks(screen: &mut Screen) -> anyhow::Result<()> {
-    for (at, mask) in MASKS.iter().enumerate() {
+fn masks(some: &[&MaskDef], screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, mask) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
@@ -335,8 +374,8 @@ fn mask_json(mask: &MaskDef) -> Value {
     })
 }
 
-fn detectors(screen: &mut Screen) -> anyhow::Result<()> {
-    for (at, detector) in DETECTORS.iter().enumerate() {
+fn detectors(some: &[&DetectorDef], screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, detector) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
@@ -379,8 +418,8 @@ fn detector_json(detector: &DetectorDef) -> Value {
     })
 }
 
-fn rules(screen: &mut Screen) -> anyhow::Result<()> {
-    for (at, rule) in LINTS.iter().enumerate() {
+fn rules(some: &[&LintDef], screen: &mut Screen) -> anyhow::Result<()> {
+    for (at, rule) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
@@ -414,9 +453,9 @@ fn rules(screen: &mut Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn reasons(screen: &mut Screen) -> anyhow::Result<()> {
+fn reasons(some: &[&Reason], screen: &mut Screen) -> anyhow::Result<()> {
     let mut table = Table::new(&["REASON", "MEANS", "WHAT FOLLOWS"]);
-    for reason in Reason::ALL {
+    for reason in some {
         table.row([
             Cell::styled(NAME, reason.as_str()),
             reason.meaning().into(),
@@ -426,7 +465,7 @@ fn reasons(screen: &mut Screen) -> anyhow::Result<()> {
     write_table(screen, &table)
 }
 
-fn reason_json(reason: Reason) -> Value {
+fn reason_json(reason: &Reason) -> Value {
     json!({
         "name": reason.as_str(),
         "meaning": reason.meaning(),
@@ -434,18 +473,13 @@ fn reason_json(reason: Reason) -> Value {
     })
 }
 
-fn rules_json() -> Value {
-    LINTS
-        .iter()
-        .map(|rule| {
-            json!({
-                "name": rule.name,
-                "forbids": rule.forbids,
-                "why": rule.why,
-                "example": rule.example_text(),
-                "wrong": rule.wrong,
-                "paper": rule.paper,
-            })
-        })
-        .collect()
+fn rule_json(rule: &LintDef) -> Value {
+    json!({
+        "name": rule.name,
+        "forbids": rule.forbids,
+        "why": rule.why,
+        "example": rule.example_text(),
+        "wrong": rule.wrong,
+        "paper": rule.paper,
+    })
 }

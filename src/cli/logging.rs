@@ -15,9 +15,9 @@ pub fn start(settings: Log, arguments: LogArguments) {
     start_with(settings.format, filter(level, settings.level));
 }
 
-/// Starts logging of what goes wrong only, for a command that a person waits for.
+/// Starts logging of errors only, for a command that shows all else itself.
 pub fn quiet() {
-    start_with(LogFormat::Text, filter(None, LogLevel::Warn));
+    start_with(LogFormat::Text, filter(None, LogLevel::Error));
 }
 
 fn filter(asked: Option<LogLevel>, otherwise: LogLevel) -> EnvFilter {

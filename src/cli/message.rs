@@ -3,10 +3,11 @@
 //! Keeps the value as it stands, byte for byte, also where it is no JSON: what
 //! is wrong with a record is the engine's to say.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal as _};
 
 use serde_json::value::RawValue;
 
+use super::screen::{self, Tone};
 use crate::json::members::{self, Members, after, leading_string};
 use crate::policy::reason::Reason;
 use crate::transport::Payload;
@@ -52,6 +53,19 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Reads all lines of stdin; where somebody types them, says that it waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) fn of_stdin() -> io::Result<Lines> {
+        let stdin = io::stdin().lock();
+        if stdin.is_terminal() {
+            screen::note(Tone::Plain, "reading lines from here; Ctrl-D ends them");
+        }
+        Lines::read(stdin)
+    }
+
     /// Reads all lines; empty ones count for nothing but their number.
     ///
     /// # Errors

@@ -147,3 +147,62 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
     screen.flush()?;
     Ok(exit)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// Each command and what is below it, with the words that call it.
+    fn all(command: &clap::Command, words: &str, see: &mut impl FnMut(&str, &clap::Command)) {
+        for below in command.get_subcommands() {
+            let words = format!("{words} {}", below.get_name());
+            see(&words, below);
+            all(below, &words, see);
+        }
+    }
+
+    /// Every help text teaches by an example of its own command that can be typed.
+    #[test]
+    fn every_command_has_an_example_that_it_takes() {
+        let mut count = 0;
+        all(&Cli::command(), "zeef", &mut |words, command| {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let text = help.split_once("Examples:\n").map(|(_, text)| text);
+            let text = text.unwrap_or_else(|| panic!("`{words} --help` has no example"));
+            let examples = text.lines().take_while(|line| line.starts_with("  "));
+            let mut own = 0;
+            for example in examples {
+                // What is said of it stands behind several spaces.
+                let typed = example.trim().split("  ").next().unwrap_or_default();
+                for typed in typed.split(" | ") {
+                    let typed = typed.split(['<', '>']).next().unwrap_or_default();
+                    let words_typed = shell_words(typed);
+                    let parsed = Cli::command().try_get_matches_from(&words_typed);
+                    assert!(
+                        parsed.is_ok(),
+                        "`{typed}` in the help of `{words}`: {parsed:?}"
+                    );
+                    own += usize::from(format!("{typed} ").starts_with(&format!("{words} ")));
+                    count += 1;
+                }
+            }
+            assert!(own > 0, "`{words} --help` has no example of its own");
+        });
+        assert!(count > 60, "{count}");
+    }
+
+    /// Words as a shell sees them, where quotes stand around whole ones.
+    fn shell_words(typed: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (at, part) in typed.split('\'').enumerate() {
+            match at % 2 {
+                0 => words.extend(part.split_whitespace().map(str::to_owned)),
+                _ => words.push(part.to_owned()),
+            }
+        }
+        words
+    }
+}

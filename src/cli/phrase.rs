@@ -231,6 +231,9 @@ fn records(recipient: &Recipient, source: &str) -> String {
     }
 }
 
+/// What is said of a value that is shown as it stands.
+const IN_FULL: &str = "in full";
+
 /// Where an output field comes from, and what is done to it.
 pub(super) fn field(field: &OutputField, all: &[OutputField]) -> (String, String) {
     match &field.value {
@@ -238,7 +241,7 @@ pub(super) fn field(field: &OutputField, all: &[OutputField]) -> (String, String
         OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
             (path(from), format!("only {}", names(fields)))
         }
-        OutputValue::Scalars { from } => (path(from), String::new()),
+        OutputValue::Scalars { from } => (path(from), IN_FULL.to_owned()),
         OutputValue::Slip {
             mark,
             initial,
@@ -268,7 +271,10 @@ fn scalar_done(projection: &Projection) -> String {
         let comma = if done.is_empty() { "" } else { ", " };
         done = format!("{done}{comma}without {}", names.join(", "));
     }
-    done
+    match done.is_empty() {
+        true => IN_FULL.to_owned(),
+        false => done,
+    }
 }
 
 /// What a mask looks at beside its input, in words.

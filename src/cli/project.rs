@@ -19,7 +19,7 @@ use crate::policy::reason::Reason;
 use crate::policy::{Loaded, Policy};
 use crate::transport::{Appended, Input, LanePlan, Outbox, Output, OutputRole, SourceId};
 
-use super::arguments::{AtArguments, ProjectArguments};
+use super::arguments::ProjectArguments;
 use super::config::{self, check_recipient, load};
 use super::exit::{Exit, Failure, counted};
 use super::key::Keys;
@@ -38,10 +38,10 @@ pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     let names: Vec<&str> = names(&loaded.policy).filter(|name| wanted(name)).collect();
     let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
     let lane = Arc::new(lane::compile("project", &loaded, wanted, &keys)?);
-    let lines = Lines::read(io::stdin().lock())?;
+    let lines = Lines::of_stdin()?;
     check_sources(&loaded.policy, &lines.messages)?;
     let mut out = screen::Lines::stdout();
-    let now = batch_time(&arguments.at);
+    let now = batch_time(arguments.time);
     let (mut run, order) = match keys.state().filter(|_| !arguments.in_order) {
         Some(state) => {
             let run = Run::with_state(&lane, &loaded, now, Namer::new(state));
@@ -71,8 +71,8 @@ pub(super) fn names(policy: &Policy) -> impl Iterator<Item = &str> {
 }
 
 /// The one time at which everything is decided.
-pub(super) fn batch_time(arguments: &AtArguments) -> BatchTime {
-    let asked = arguments.at.map(jiff::Timestamp::as_millisecond);
+pub(super) fn batch_time(asked: Option<jiff::Timestamp>) -> BatchTime {
+    let asked = asked.map(jiff::Timestamp::as_millisecond);
     BatchTime::from_ms(asked.unwrap_or_else(clock::now_ms))
 }
 

@@ -8,7 +8,8 @@ use super::exit::Exit;
 use super::kafka;
 use super::logging;
 use super::screen::{BAD, FAINT, GOOD, HEADING, Screen, styled};
-use crate::daemon::topics::{Survey, acls};
+use crate::daemon::acls::parties;
+use crate::daemon::topics::{Survey, shown};
 use crate::policy::Loaded;
 use crate::transport::kafka::{KafkaSettings, topics};
 
@@ -31,6 +32,10 @@ fn compare(
     settings: &KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
+    if arguments.acls {
+        write_acls(screen, settings, loaded)?;
+        return Ok(Exit::Fine);
+    }
     let mut survey = Survey::look(settings, loaded)?;
     if arguments.apply {
         let missing = survey.missing(loaded);
@@ -61,7 +66,8 @@ fn compare(
     for refusal in &refusals {
         writeln!(screen, "{} {refusal}", styled(BAD, "not as it has to be:"))?;
     }
-    rights(screen, settings, loaded)?;
+    let hint = "who needs which rights: `zeef topics --acls`";
+    writeln!(screen, "{}", styled(FAINT, hint))?;
     screen.flush()?;
     Ok(if refusals.is_empty() {
         Exit::Fine
@@ -103,24 +109,81 @@ fn show(
             let value = found
                 .as_ref()
                 .and_then(|found| found.configs.get(*key))
-                .map_or(String::new(), |value| format!("; it is {value}"));
-            let line = format!("{key}: {rule}{value}");
+                .map_or(String::new(), |value| {
+                    format!("; it is {}", shown(key, value))
+                });
+            let line = format!("{key}: {}{value}", rule.text(key));
             writeln!(screen, "  {:width$}    {}", "", styled(FAINT, line))?;
         }
     }
     Ok(())
 }
 
-fn rights(screen: &mut Screen, settings: &KafkaSettings, loaded: &Loaded) -> anyhow::Result<()> {
-    writeln!(screen)?;
-    writeln!(screen, "{}", styled(HEADING, "Rights (ACLs)"))?;
-    let hint = "partners have to read with isolation.level=read_committed";
-    writeln!(screen, "  {}", styled(FAINT, hint))?;
-    for (party, lines) in acls(settings, loaded) {
-        writeln!(screen, "  {party}")?;
-        for line in lines {
-            writeln!(screen, "    {line}")?;
+/// Writes the commands that set the rights, as a script: all but commands is a comment.
+fn write_acls(
+    screen: &mut Screen,
+    settings: &KafkaSettings,
+    loaded: &Loaded,
+) -> anyhow::Result<()> {
+    let broker = format!("--bootstrap-server {}", word(&settings.brokers));
+    let login = match is_open(settings) {
+        true => "",
+        false => " --command-config admin.properties",
+    };
+    let mut about = vec![
+        "Rights (ACLs) of zeef, its operators and each recipient: a user of its own for each,",
+        "by these names. The brokers need an authorizer. kafka-acls.sh is Kafka's own tool.",
+    ];
+    if !login.is_empty() {
+        about.push("admin.properties: how somebody logs in who may set rights.");
+    }
+    about.push("Recipients read with isolation.level=read_committed.");
+    for line in about {
+        writeln!(screen, "# {line}")?;
+    }
+    for party in parties(settings, loaded) {
+        writeln!(screen, "\n# {}", party.name)?;
+        let mut groups = party.acls.iter();
+        let group = groups.find(|acl| acl.principal == party.name && acl.prefixed);
+        if let Some(group) = group {
+            writeln!(
+                screen,
+                "# its consumer groups are called {}NAME",
+                group.name
+            )?;
+        }
+        for acl in &party.acls {
+            writeln!(screen, "kafka-acls.sh {broker}{login} --add {acl}")?;
         }
     }
     Ok(())
+}
+
+/// Whether anybody may connect, without a login and unencrypted.
+fn is_open(settings: &KafkaSettings) -> bool {
+    let protocol = settings.properties.get("security.protocol");
+    protocol.is_none_or(|protocol| protocol.eq_ignore_ascii_case("plaintext"))
+}
+
+/// A word as a shell takes it.
+fn word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".,:_-[]/".contains(&byte);
+    match text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one() {
+        assert_eq!(
+            word("kafka-1:9092,kafka-2:9092"),
+            "kafka-1:9092,kafka-2:9092"
+        );
+        assert_eq!(word("a; b'c"), r"'a; b'\''c'");
+    }
 }

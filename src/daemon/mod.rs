@@ -3,8 +3,10 @@
 //! Knows nothing of fields and masks. Tokio serves signals and HTTP here and
 //! never touches a record.
 
+pub mod acls;
 pub mod admin;
 pub mod clock;
+pub mod compaction;
 pub mod finding;
 pub mod gates;
 pub mod health;
@@ -19,5 +21,4 @@ pub mod run;
 pub mod signals;
 pub mod silence;
 pub mod topics;
-
 pub mod worker;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::admin::{self, Shown};
 use super::clock::now_ms;
+use super::compaction;
 use super::health::{Health, Phase, Pulse, Silences};
 use super::losses::Losses;
 use super::metrics::Metrics;
@@ -193,8 +194,6 @@ pub fn directory_settings(
     loaded: &Loaded,
     keys: &KeyRing,
 ) -> Option<DirectorySettings> {
-    /// A line is a record with its key and the words around them.
-    const SLACK: usize = 64 << 10;
     let state = keys.state()?;
     let policy = &loaded.policy;
     let recipients = || policy.recipients.iter().chain(&policy.disabled);
@@ -215,9 +214,17 @@ pub fn directory_settings(
         gates: gates.map(|kind| kind.topic.clone()).collect(),
         owners,
         group_read: loaded.daemon.directory.group_read,
-        line_bytes_max: loaded.daemon.limits.record_bytes + SLACK,
+        line_bytes_max: line_bytes_max(&loaded.daemon),
         ..DirectorySettings::new(root, fingerprinter(state))
     })
+}
+
+/// How long a line of a directory may be: a record with its key and the words around
+/// them.
+#[must_use]
+pub fn line_bytes_max(daemon: &DaemonSettings) -> usize {
+    const SLACK: usize = 64 << 10;
+    daemon.limits.record_bytes + SLACK
 }
 
 /// Makes the hash of lines, rows and seals in a directory.
@@ -289,6 +296,7 @@ pub fn run(
     };
     let ends = [over.clone(), stop.clone()];
     let watch = watch.start(health.silences.clone(), Arc::clone(&metrics), ends)?;
+    let compaction = compact_beside(world, &over)?;
     let per_hour = loaded.daemon.limits.retractions_per_hour;
     let mut workers = Vec::new();
     for lane in lanes {
@@ -334,8 +342,22 @@ pub fn run(
     let _ = ended.send(());
     over.ask();
     let _ = watch.join();
+    let _ = compaction.map(JoinHandle::join);
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)
+}
+
+/// Compacts a directory that is followed, until `over`.
+fn compact_beside(world: &World, over: &Stop) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let World::Directory(directory) = world else {
+        return Ok(None);
+    };
+    let started = directory
+        .follows()
+        .then(|| compaction::start(directory.clone(), compaction::EVERY, over.clone()));
+    started
+        .transpose()
+        .context("failed to start the compaction of the directory")
 }
 
 /// Leaves no value in a directory above the null that took it back.

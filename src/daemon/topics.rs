@@ -56,17 +56,53 @@ impl Rule {
             Rule::AtMost(number) | Rule::AtLeast(number) => number.to_string(),
         }
     }
-}
 
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// What it asks of the setting `name`, in words.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
         match self {
-            Rule::Is(wanted) => write!(f, "{wanted}"),
-            Rule::AtMost(most) => write!(f, "at most {most}"),
-            Rule::AtLeast(FOREVER) => write!(f, "-1 (for ever)"),
-            Rule::AtLeast(least) => write!(f, "at least {least}"),
+            Rule::Is(wanted) => (*wanted).to_owned(),
+            Rule::AtMost(most) => format!("at most {}", shown(name, &most.to_string())),
+            Rule::AtLeast(FOREVER) => "-1 (for ever)".to_owned(),
+            Rule::AtLeast(least) => format!("at least {}", shown(name, &least.to_string())),
         }
     }
+}
+
+/// The value of a topic's setting; one in milliseconds also in days, or what is
+/// shorter than one.
+#[must_use]
+pub fn shown(name: &str, value: &str) -> String {
+    let ms = value.parse::<i64>().ok();
+    match ms.filter(|ms| *ms > 0 && name.ends_with(".ms")) {
+        Some(ms) => format!("{value} ({})", span(ms)),
+        None => value.to_owned(),
+    }
+}
+
+/// Milliseconds in the largest unit that they are a whole number of; in days,
+/// rounded, where they are many.
+fn span(ms: i64) -> String {
+    let units = [
+        (DAY_MS, "day"),
+        (3_600_000, "hour"),
+        (60_000, "minute"),
+        (1_000, "second"),
+    ];
+    let whole = units.iter().find(|(unit, _)| ms % unit == 0);
+    match whole {
+        Some(&(unit, name)) if ms < 100 * DAY_MS || unit == DAY_MS => counted(ms / unit, name),
+        _ if ms >= DAY_MS => format!(
+            "about {}",
+            counted(ms / DAY_MS + i64::from(ms % DAY_MS >= DAY_MS / 2), "day")
+        ),
+        _ => counted(ms, "millisecond"),
+    }
+}
+
+fn counted(number: i64, unit: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{ending}")
 }
 
 /// One topic as it should be.
@@ -359,7 +395,10 @@ impl Planned {
         let wishes = self.wishes.iter();
         let notes = wishes.filter_map(|(name, rule, why)| {
             let value = found.configs.get(*name).map_or("unset", String::as_str);
-            (!rule.holds(value)).then(|| format!("`{name}` is {value}, better {rule}: {why}"))
+            (!rule.holds(value)).then(|| {
+                let (is, wanted) = (shown(name, value), rule.text(name));
+                format!("`{name}` is {is}, better {wanted}: {why}")
+            })
         });
         notes.collect()
     }
@@ -373,7 +412,10 @@ impl Planned {
             .iter()
             .filter_map(|(name, rule, why)| {
                 let value = found.configs.get(*name).map_or("unset", String::as_str);
-                (!rule.holds(value)).then(|| format!("`{name}` is {value}, expected {rule}: {why}"))
+                (!rule.holds(value)).then(|| {
+                    let (is, wanted) = (shown(name, value), rule.text(name));
+                    format!("`{name}` is {is}, expected {wanted}: {why}")
+                })
             })
             .collect();
         if let Some(wanted) = settings.replication.map(i32::from)
@@ -730,106 +772,6 @@ fn sample(
     })
 }
 
-/// What each party has to be allowed, as `kafka-acls` takes it.
-#[must_use]
-pub fn acls(settings: &KafkaSettings, loaded: &Loaded) -> Vec<(String, Vec<String>)> {
-    let allow = |principal: &str, what: String| {
-        format!("kafka-acls --add --allow-principal User:{principal} {what}")
-    };
-    let mut own = Vec::new();
-    for planned in plan(loaded) {
-        let operation = match planned.role {
-            "state" | "erasures" | "commands" => "Read --operation Write",
-            role if role.starts_with("source") => "Read",
-            _ => "Write",
-        };
-        let topic = settings.topic(&planned.name);
-        own.push(allow(
-            "zeef",
-            format!("--operation {operation} --operation Describe --operation DescribeConfigs --topic {topic}"),
-        ));
-    }
-    // What recipients have by states of lanes that the config no longer has.
-    own.push(allow(
-        "zeef",
-        format!(
-            "--operation Read --operation Write --operation Describe --topic {} \
-             --resource-pattern-type prefixed",
-            settings.topic(STATE_TOPIC)
-        ),
-    ));
-    // Transactional ids begin as the groups do.
-    let prefix = settings.group("");
-    own.push(allow(
-        "zeef",
-        format!("--operation Read --group {prefix} --resource-pattern-type prefixed"),
-    ));
-    own.push(allow(
-        "zeef",
-        format!("--operation Write --operation Describe --transactional-id {prefix} --resource-pattern-type prefixed"),
-    ));
-    let mut parties = vec![
-        ("zeef itself".to_owned(), own),
-        (
-            "who runs `zeef gates repair`".to_owned(),
-            repairer(settings, loaded, &allow),
-        ),
-        (
-            "operators (zeef accept, refill, keys rotate)".to_owned(),
-            vec![operator(settings, &allow)],
-        ),
-    ];
-    for recipient in &loaded.policy.recipients {
-        let name = &recipient.name;
-        let read = recipient.topics.names().map(|topic| {
-            let topic = settings.topic(topic);
-            allow(
-                name,
-                format!("--operation Read --operation Describe --topic {topic}"),
-            )
-        });
-        let group = allow(
-            name,
-            format!("--operation Read --group {name} --resource-pattern-type prefixed"),
-        );
-        parties.push((name.clone(), read.chain([group]).collect()));
-    }
-    parties
-}
-
-/// What a repair has to be allowed: its own principal, as zeef itself never
-/// writes to a source.
-fn repairer(
-    settings: &KafkaSettings,
-    loaded: &Loaded,
-    allow: &impl Fn(&str, String) -> String,
-) -> Vec<String> {
-    let planned = plan(loaded);
-    let gates = planned.iter().filter(|topic| {
-        let is_gate = topic.role.starts_with("source: ");
-        is_gate || topic.role == "commands"
-    });
-    let topics = gates.map(|topic| {
-        let topic = settings.topic(&topic.name);
-        let what = "--operation Read --operation Write --operation Describe";
-        allow("zeef-repair", format!("{what} --topic {topic}"))
-    });
-    let id = settings.group("repair");
-    let what = "--operation Write --operation Describe";
-    let id = allow("zeef-repair", format!("{what} --transactional-id {id}"));
-    let prefix = settings.group("");
-    let what = "--operation Read --operation Describe";
-    let groups = format!("{what} --group {prefix} --resource-pattern-type prefixed");
-    topics.chain([id, allow("zeef-repair", groups)]).collect()
-}
-
-fn operator(settings: &KafkaSettings, allow: &impl Fn(&str, String) -> String) -> String {
-    let topic = settings.topic(COMMANDS_TOPIC);
-    let what =
-        "--operation Read --operation Write --operation Describe --operation DescribeConfigs";
-    allow("operator", format!("{what} --topic {topic}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -837,7 +779,7 @@ mod tests {
 
     #[track_caller]
     fn check(rule: &Rule, found: &str, holds: bool) {
-        assert_eq!(rule.holds(found), holds, "{rule} of {found}");
+        assert_eq!(rule.holds(found), holds, "{rule:?} of {found}");
     }
 
     #[test]
@@ -852,6 +794,33 @@ mod tests {
         check(&Rule::AtMost(5), "6", false);
         check(&Rule::AtMost(5), "-1", false);
         check(&Rule::AtMost(5), "unset", false);
+    }
+
+    #[test]
+    fn milliseconds_are_shown_in_days_too() {
+        for (value, want) in [
+            ("158112000000", "158112000000 (1830 days)"),
+            ("604800000", "604800000 (7 days)"),
+            ("86400000", "86400000 (1 day)"),
+            ("3600000", "3600000 (1 hour)"),
+            ("90000", "90000 (90 seconds)"),
+            ("1500", "1500 (1500 milliseconds)"),
+            ("172800001", "172800001 (about 2 days)"),
+            (
+                "9223372036854775807",
+                "9223372036854775807 (about 106751991167 days)",
+            ),
+            ("-1", "-1"),
+            ("unset", "unset"),
+        ] {
+            assert_eq!(shown("retention.ms", value), want);
+            assert_eq!(shown("retention.bytes", value), value);
+        }
+        let rule = Rule::AtLeast(5 * 366 * DAY_MS);
+        assert_eq!(
+            rule.text("retention.ms"),
+            "at least 158112000000 (1830 days)"
+        );
     }
 
     #[test]

@@ -17,12 +17,26 @@ use crate::policy::recipient::FieldRef;
 pub struct Explanation {
     /// Why it is not released; none where it is.
     pub verdict: Option<Reason>,
+    /// When time alone changes that next; none where it never does.
+    pub change: Option<Change>,
+    /// Its term runs from when it was first decided, as the field that it runs from is
+    /// missing: here, from now.
+    pub term_from_first: bool,
     /// What the gates say; none where the record was refused before them.
     pub gates: Option<Gates>,
     /// The output key, where it can be made.
     pub key: Option<String>,
     /// What each output field came to, in profile order.
     pub fields: Vec<Outcome>,
+}
+
+/// What time alone makes of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// In milliseconds since 1970: the first at which the verdict is another one.
+    pub at_ms: i64,
+    /// Why it is not released then; none where it is.
+    pub verdict: Option<Reason>,
 }
 
 /// What each gate says, whether or not an earlier one decided already.
@@ -65,6 +79,8 @@ impl Explanation {
     pub(super) fn refused(reason: Reason) -> Explanation {
         Explanation {
             verdict: Some(reason),
+            change: None,
+            term_from_first: false,
             gates: None,
             key: None,
             fields: Vec::new(),
@@ -82,26 +98,72 @@ pub(super) fn explain(
     projector.next_record();
     let key = projector.begin_key(facts, program);
     let key = key.map(|key| program.pseudonymiser.end(key));
-    let mut due_ms = i64::MAX;
-    let verdict = admit(facts, source, program, &mut due_ms)
-        .and_then(|()| in_term(facts, program, facts.now_ms, &mut due_ms))
-        .and_then(|_| route(facts, &program.route))
-        .err()
-        .map(|refusal| refusal.reason);
     let fields = projector.each(facts, program, key.as_ref()).into_iter();
     let fields: Vec<Outcome> = fields
         .map(|(value, counted)| Outcome { value, counted })
         .collect();
     let too_large = output_bytes(program, &fields) > facts.lane.output_bytes_max;
-    let verdict = verdict
-        .or_else(|| key.is_none().then_some(Reason::KeyMissing))
-        .or_else(|| too_large.then_some(Reason::TooLarge));
+    let unfit = key.is_none().then_some(Reason::KeyMissing);
+    let unfit = unfit.or_else(|| too_large.then_some(Reason::TooLarge));
+    let (verdict, change) = verdicts(facts.now_ms, |now_ms| {
+        let (verdict, due_ms) = judge(facts, (source, program), now_ms);
+        (verdict.or(unfit), due_ms)
+    });
+    let until_ms = |first_ms| program.gates.until_ms(facts, first_ms);
     Explanation {
         verdict,
+        change,
+        term_from_first: until_ms(facts.now_ms) != until_ms(0),
         gates: Some(gates(facts, source, program)),
         key: key.map(|key| String::from_utf8_lossy(&key.text()).into_owned()),
         fields,
     }
+}
+
+/// Why the record is not released at a time, and when time alone may change that.
+fn judge(
+    facts: &Facts<'_>,
+    (source, program): (&Source, &Program),
+    now_ms: i64,
+) -> (Option<Reason>, i64) {
+    let mut due_ms = i64::MAX;
+    let first_ms = facts.now_ms;
+    let facts = &Facts { now_ms, ..*facts };
+    let verdict = admit(facts, source, program, &mut due_ms)
+        .and_then(|()| in_term(facts, program, first_ms, &mut due_ms))
+        .and_then(|_| route(facts, &program.route))
+        .err()
+        .map(|refusal| refusal.reason);
+    (verdict, due_ms)
+}
+
+/// The verdict at a time, and the next one that differs. `judge` says of a time what
+/// the verdict is, and when it has to be asked again.
+fn verdicts(
+    now_ms: i64,
+    judge: impl Fn(i64) -> (Option<Reason>, i64),
+) -> (Option<Reason>, Option<Change>) {
+    /// More than there are papers, terms and dates that one verdict depends on,
+    /// but for patrons who consented very often.
+    const LOOKS: usize = 10_000;
+    let (verdict, mut due_ms) = judge(now_ms);
+    let mut looked_ms = now_ms;
+    for _ in 0..LOOKS {
+        if due_ms == i64::MAX || due_ms <= looked_ms {
+            break;
+        }
+        looked_ms = due_ms;
+        let (then, next_ms) = judge(looked_ms);
+        if then != verdict {
+            let change = Change {
+                at_ms: looked_ms,
+                verdict: then,
+            };
+            return (verdict, Some(change));
+        }
+        due_ms = next_ms;
+    }
+    (verdict, None)
 }
 
 /// How long the output is that these fields make.

@@ -489,7 +489,10 @@ impl Pipeline {
         if let Err(reason) = desk.understand(lane, source, input, text) {
             return Some(Explanation::refused(reason));
         }
-        let patron = patron_of(&desk.table, source, input);
+        let patron = match desk.is_former(source, input) {
+            true => Patron::Former,
+            false => patron_of(&desk.table, source, input),
+        };
         let row = match patron {
             Patron::Known(row) => Some(row),
             Patron::Nobody | Patron::Unknown => None,
@@ -524,6 +527,22 @@ impl Desk {
     fn is_erased(&self, input: &Input<'_>) -> bool {
         let known = |id| self.table.find(input.partition, id);
         self.holding.is_some() && key_text(input).and_then(known) == Some(Known::Erased)
+    }
+
+    /// Whether a record is of whoever had its patron's id before an erasure, or its
+    /// source knows nobody since, as far as erasures are remembered.
+    fn is_former(&self, source: &Source, input: &Input<'_>) -> bool {
+        let epoch = |id| {
+            let epoch = self.holding.as_ref()?.epoch(input.partition, id)?;
+            Some((epoch, self.table.find(input.partition, id).is_none()))
+        };
+        let epoch = key_text(input)
+            .filter(|_| source.kind.keyed)
+            .and_then(epoch);
+        epoch.is_some_and(|(epoch, nobody)| match source.kind.role {
+            Role::Patron => input.offset < epoch.offset,
+            _ => nobody || !epoch.counts(input.appended),
+        })
     }
 
     /// Whether what patrons' records say is kept.

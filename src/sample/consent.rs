@@ -3,7 +3,7 @@
 use super::Library;
 use super::dice::Dice;
 use super::patron;
-use super::person::{Person, moment_before};
+use super::person::Person;
 use super::sheet::{Manner, Sheet};
 
 pub(super) fn write(
@@ -27,14 +27,14 @@ pub(super) fn write(
     let at = match dice.below(if tricky { 1000 } else { 900 }) {
         900..910 => None,
         // Not yet.
-        910..920 => Some(moment_before(library, (-90, -30), dice)),
+        910..920 => Some(person.moment_before(library, (-90, -30), dice)),
         // Many on one day, so that some stand at the same moment.
         920..1000 => {
-            let mut at = moment_before(library, (30, 30), dice);
+            let mut at = person.moment_before(library, (30, 30), dice);
             (at.second, at.fraction) = (12 * 3600, None);
             Some(at)
         }
-        _ => Some(moment_before(library, (1, 1200), dice)),
+        _ => Some(person.moment_before(library, (1, 1200), dice)),
     };
     sheet.instant("at", at);
     let employee = (manner != "digital").then(|| format!("medewerker-{:02}", dice.below(40)));

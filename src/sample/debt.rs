@@ -22,6 +22,10 @@ pub(super) fn write(
     sheet.text("library", library.record_library(person, 30, dice));
     sheet.text("kind", kind);
     let reminded_on = library.today.plus(-dice.between(120, 700));
+    // What is owed for was due before.
+    let reminded_on = person
+        .in_life(reminded_on.plus(-DUE_BEFORE))
+        .plus(DUE_BEFORE);
     let amount_cents = items(&mut sheet, kind, reminded_on, dice);
     sheet.integer("amount_cents", amount_cents);
     sheet.text(
@@ -41,6 +45,9 @@ pub(super) fn write(
     sheet.finish(dice)
 }
 
+/// So many days before the reminder something was due, at most.
+const DUE_BEFORE: i32 = 60;
+
 /// Writes what is owed for; the sum in cents.
 fn items(sheet: &mut Sheet, kind: &str, reminded_on: Day, dice: &mut Dice) -> i64 {
     let count = dice.weighted(&[(6, 1), (3, 2), (2, 3), (1, 0)]);
@@ -58,7 +65,10 @@ fn items(sheet: &mut Sheet, kind: &str, reminded_on: Day, dice: &mut Dice) -> i6
         sum += cents;
         sheet.text("title", Item::roll(dice).title);
         sheet.text("barcode", &item::barcode(dice));
-        sheet.date("due_on", Some(reminded_on.plus(-dice.between(7, 60))));
+        sheet.date(
+            "due_on",
+            Some(reminded_on.plus(-dice.between(7, DUE_BEFORE))),
+        );
         sheet.integer("amount_cents", cents);
     });
     sum

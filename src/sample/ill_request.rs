@@ -28,7 +28,7 @@ pub(super) fn write(library: &Library, person: &Person<'_>, count: u64, dice: &m
     let earliest = if live { -10 } else { -500 };
     let needed_by = dice
         .per_mille(850)
-        .then(|| library.today.plus(dice.between(earliest, 60)));
+        .then(|| person.in_life(library.today.plus(dice.between(earliest, 60))));
     sheet.date("needed_by", needed_by);
     sheet.text("status", status);
     let said = dice.per_mille(100).then(|| note::about(person, dice));

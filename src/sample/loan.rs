@@ -15,7 +15,7 @@ pub(super) fn write(
     dice: &mut Dice,
 ) -> String {
     let mut sheet = Sheet::new(Manner::roll(library.settings.tricky, dice));
-    let course = Course::roll(library.today, dice);
+    let course = Course::roll(person, library.today, dice);
     sheet.text("loan_id", &format!("L{}-{number}", person.index));
     sheet.text("patron_id", &person.patron_id);
     sheet.text("library", library.record_library(person, 4, dice));
@@ -45,7 +45,7 @@ struct Course {
 }
 
 impl Course {
-    fn roll(today: Day, dice: &mut Dice) -> Course {
+    fn roll(person: &Person<'_>, today: Day, dice: &mut Dice) -> Course {
         let status = dice.weighted(&[
             (64, "returned"),
             (24, "open"),
@@ -60,7 +60,7 @@ impl Course {
             "overdue" => days + dice.between(1, 120),
             _ => days + dice.between(1, 1000),
         };
-        let loaned_on = today.plus(-ago);
+        let loaned_on = person.in_life(today.plus(-ago));
         let brought = matches!(status, "returned" | "damaged");
         Course {
             status,

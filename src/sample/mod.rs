@@ -13,6 +13,7 @@ mod dice;
 mod ill_request;
 mod item;
 mod loan;
+mod member;
 mod name;
 mod note;
 mod number;
@@ -27,6 +28,7 @@ mod sheet;
 mod tests;
 mod tricky;
 
+pub use member::Member;
 pub use poison::Poison;
 
 use day::Day;

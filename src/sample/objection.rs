@@ -3,7 +3,7 @@
 use super::Library;
 use super::dice::Dice;
 use super::patron;
-use super::person::{Person, moment_before};
+use super::person::Person;
 use super::sheet::{Manner, Sheet};
 
 pub(super) fn write(
@@ -25,7 +25,7 @@ pub(super) fn write(
     sheet.text("kind", kind);
     sheet.maybe("purpose", purpose);
     sheet.text("status", status);
-    sheet.instant("at", Some(moment_before(library, (1, 700), dice)));
+    sheet.instant("at", Some(person.moment_before(library, (1, 700), dice)));
     let decided_by = (status != "lodged").then(|| format!("medewerker-{:02}", dice.below(40)));
     sheet.maybe("decided_by", decided_by.as_deref());
     if sheet.manner().extras {

@@ -4,7 +4,7 @@ use super::Library;
 use super::day::{Day, Instant};
 use super::dice::Dice;
 use super::number;
-use super::person::{Person, moment_before};
+use super::person::Person;
 use super::place::{self, Address, Country};
 use super::sheet::{Manner, Sheet};
 use super::{item, note};
@@ -32,7 +32,10 @@ pub(super) fn write(library: &Library, person: &Person<'_>, _: u64, dice: &mut D
     sheet.text("pin_hash", &pin_hash(dice));
     let said = dice.per_mille(80).then(|| note::about(person, dice));
     sheet.maybe("note", said.as_deref());
-    sheet.instant("updated_at", Some(moment_before(library, (1, 900), dice)));
+    sheet.instant(
+        "updated_at",
+        Some(person.moment_before(library, (1, 900), dice)),
+    );
     if sheet.manner().extras {
         extras(&mut sheet, person, dice);
     }
@@ -169,10 +172,8 @@ fn numbers(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &mut
     }
     sheet.object("mandate", |sheet| {
         sheet.text("id", &format!("ZEEF-M{:07}", person.index));
-        sheet.date(
-            "signed_on",
-            Some(library.today.plus(-dice.between(1, 2500))),
-        );
+        let signed_on = library.today.plus(-dice.between(1, 2500));
+        sheet.date("signed_on", Some(person.in_life(signed_on)));
     });
 }
 
@@ -182,6 +183,8 @@ fn membership(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &
     }
     let status = dice.weighted(&[(78, "active"), (17, "ended"), (5, "suspended")]);
     let (starts_on, ends_on) = term(status, library, dice);
+    let starts_on = person.in_life(starts_on);
+    let ends_on = ends_on.map(|day| person.in_life(day));
     let (form, fee_cents) = subscription(person, dice);
     let branch = dice.pick_early(place::branches(person.country));
     let numbered = !(library.settings.tricky && dice.per_mille(10));
@@ -230,7 +233,7 @@ fn subscription(person: &Person<'_>, dice: &mut Dice) -> (&'static str, i64) {
 
 fn choices(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &mut Dice) {
     if !person.institution && dice.per_mille(400) {
-        let created: Instant = moment_before(library, (1, 2000), dice);
+        let created: Instant = person.moment_before(library, (1, 2000), dice);
         sheet.object("online_account", |sheet| {
             sheet.instant("created_at", Some(created))
         });

@@ -100,6 +100,23 @@ impl<'a> Person<'a> {
         }
     }
 
+    /// That day, or that of the birth where it is before it: nothing is known of
+    /// anybody from before.
+    pub(super) fn in_life(&self, day: Day) -> Day {
+        self.born.map_or(day, |born| day.max(born))
+    }
+
+    /// A moment in the working day of a library, so many days before today.
+    pub(super) fn moment_before(
+        &self,
+        library: &Library,
+        days: (i32, i32),
+        dice: &mut Dice,
+    ) -> Instant {
+        let day = library.today.plus(-dice.between(days.0, days.1));
+        moment_on(self.in_life(day), dice)
+    }
+
     /// Whether another patron may be this one's guarantor.
     pub(super) fn can_guarantee(&self) -> bool {
         !self.institution && self.age.is_some_and(|age| age >= 18)
@@ -191,11 +208,6 @@ fn email(mailbox: &str, index: u64, dice: &mut Dice) -> String {
         2 => format!("{mailbox}-{index}@{}", domain.to_ascii_uppercase()),
         _ => format!("{mailbox}{index}@{domain}"),
     }
-}
-
-/// A moment in the working day of a library, up to `days` days before today.
-pub(super) fn moment_before(library: &Library, days: (i32, i32), dice: &mut Dice) -> Instant {
-    moment_on(library.today.plus(-dice.between(days.0, days.1)), dice)
 }
 
 /// A moment in the working day of a library.

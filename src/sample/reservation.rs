@@ -30,6 +30,7 @@ pub(super) fn write(
         "cancelled" if dice.per_mille(500) => None,
         _ => Some(library.today.plus(-dice.between(10, 400))),
     };
+    let ready_on = ready_on.map(|day| person.in_life(day));
     let ready_at = ready_on.map(|day| moment_on(day, dice));
     sheet.instant("ready_at", ready_at);
     let dated = !(library.settings.tricky && dice.per_mille(20));

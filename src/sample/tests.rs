@@ -120,6 +120,62 @@ fn every_patron_comes_before_what_refers_to_it_and_ids_are_unique() {
     assert!(guarantors.len() > 100 && guarantors.is_subset(&patrons));
 }
 
+/// Calls `see` with the day of each date and instant in `value`, and its name.
+fn days(name: &str, value: &Value, see: &mut impl FnMut(&str, jiff::civil::Date)) {
+    match value {
+        Value::String(text) => {
+            let day = text.get(..10).and_then(|day| day.parse().ok());
+            let is_one = text.len() == 10 || text.as_bytes().get(10) == Some(&b'T');
+            if let Some(day) = day.filter(|_| is_one) {
+                see(name, day);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| days(name, value, see)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, value)| days(name, value, see)),
+        _ => {}
+    }
+}
+
+#[test]
+fn nothing_is_known_of_a_patron_from_before_the_birth() {
+    let (mut born_that_day, mut seen) = (0, BTreeSet::new());
+    for seed in [1, 12] {
+        let library = library(seed, 4000);
+        for index in 0..library.settings().patrons {
+            let messages = library.messages_of(index);
+            let born = value(&messages[0])["birth_date"].clone();
+            let Some(born) = born.as_str().and_then(|day| day.parse().ok()) else {
+                continue;
+            };
+            for message in messages.iter().filter(|one| one.value.is_some()) {
+                let mut record = value(message);
+                record["birth_date"].take();
+                days("", &record, &mut |name, day: jiff::civil::Date| {
+                    assert!(day >= born, "{} {name} {day}, born {born}", message.source);
+                    born_that_day += usize::from(day == born);
+                    seen.insert(name.to_owned());
+                });
+            }
+        }
+    }
+    assert!(born_that_day > 10, "{born_that_day}");
+    for name in [
+        "created_at",
+        "starts_on",
+        "signed_on",
+        "loaned_at",
+        "due_on",
+        "reminded_at",
+        "needed_by",
+        "ready_at",
+        "at",
+    ] {
+        assert!(seen.contains(name), "{seen:?}");
+    }
+}
+
 #[test]
 fn mail_goes_to_example_domains_only() {
     let mut seen = 0;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod erasure;
+mod explain;
 mod gates;
 mod generate;
 mod holds;

@@ -1,7 +1,21 @@
 //! What several test programs share.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
 use std::fs;
 use std::path::Path;
+
+/// Switches on every recipient of a config.
+pub(crate) fn switch_on(config: &Path) {
+    for entry in fs::read_dir(config.join("recipients")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let on = text.replace("enabled      = false", "enabled      = true");
+        if on != text {
+            fs::write(path, on).unwrap();
+        }
+    }
+}
 
 /// Copies a folder and all that is in it.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {

@@ -21,7 +21,7 @@ use zeef::transport::commands::Commands;
 use zeef::transport::memory::{MemoryTransport, Published};
 use zeef::transport::{Payload, SourceId, Transport};
 
-use crate::common::copy_folder;
+use crate::common::{copy_folder, switch_on};
 use crate::live::Live;
 use crate::own;
 use crate::reference::golden;
@@ -71,6 +71,7 @@ fn policy(changed: bool) -> Policy {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     copy_folder(&root.join("config"), folder.path());
+    switch_on(folder.path());
     own::write(&folder.path().join("recipients"), changed);
     if !changed {
         let former = "\n[former.visitor]\ntopics = [\"out.visitor\"]\nwhat = \"retract\"\n";

@@ -3,7 +3,7 @@
 //! Decides none of them.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Context;
@@ -38,7 +38,7 @@ impl Work {
     pub(super) fn read(policy: &Policy, kind: &Kind, file: &Path) -> anyhow::Result<Work> {
         let unread = || format!("{} cannot be read", file.display());
         let lines = if file == Path::new("-") {
-            Lines::read(io::stdin().lock())
+            Lines::of_stdin()
         } else {
             let opened = File::open(file).with_context(unread)?;
             Lines::read(BufReader::new(opened))

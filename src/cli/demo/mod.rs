@@ -1,9 +1,9 @@
 //! `zeef demo`: all of it at work on a machine with nothing installed.
 //!
 //! Uses the real directory transport and the real worker, in a folder of its
-//! own that is kept. Everybody in it is invented.
+//! own that is kept: three nights, up to this one. Everybody in it is invented.
 
-mod patron;
+mod member;
 mod shipped;
 mod show;
 
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use crate::daemon::clock::now_ms;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::run::{LaneRun, holds, lanes};
 use crate::daemon::worker::Worker;
@@ -22,7 +23,8 @@ use crate::engine::pipeline::Pipeline;
 use crate::engine::tally::Tally;
 use crate::policy::Loaded;
 use crate::policy::pseudonym::{KeyRing, STATE_KEY, key_file};
-use crate::sample::{Library, Settings};
+use crate::policy::recipient::Libraries;
+use crate::sample::{Library, Member, Message, Settings};
 use crate::transport::Stop;
 use crate::transport::file::{Mode, create_folder, create_folders};
 
@@ -30,47 +32,95 @@ use super::arguments::DemoArguments;
 use super::config::load;
 use super::directory;
 use super::exit::{Exit, Failure};
-use super::generate::{DirectorySink, Existing, Sink, fill, today};
+use super::generate::{DirectorySink, Existing, Sink, fill};
 use super::key::Keys;
 use super::keys::{new_key, write_new};
 use super::logging;
 use super::project::names;
 use super::screen::Screen;
+use member::Followed;
+
+const DAY_MS: i64 = 86_400_000;
+/// How many nights the demo has.
+const NIGHTS: i64 = 3;
 
 pub(super) fn run(arguments: &DemoArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     logging::quiet();
     let folder = new_folder(arguments.directory.as_deref())?;
     let (loaded, config, keys) = policy(arguments, &folder)?;
-    let library = Library::new(Settings::new(arguments.seed, arguments.patrons, today()));
+    let nights = Nights {
+        loaded: &loaded,
+        keys: &keys,
+        folder: &folder,
+        last_ms: now_ms(),
+    };
+    let library = Library::new(Settings::new(
+        arguments.seed,
+        arguments.patrons,
+        nights.date(0),
+    ));
+    let isil = library_of(&loaded);
+    let on = |night| Member::new(isil, nights.date(night));
     let mut sink = DirectorySink::open(&folder, Existing::Refuse)?;
-    let records = fill(&library, true, &mut sink)?;
-    sink.finish()?;
+    let mut records = fill(&library, true, &mut sink)?;
+    records += put(&mut sink, &on(0).records())?;
     let started = Instant::now();
-    let lanes = work(&loaded, &keys, &folder)?;
+    let lanes = nights.work(0)?;
+    let took = started.elapsed();
+    let mut followed = Followed::new(&on(0), &nights)?;
+    // Withdrawn by day, read in the night after it; then the same with the erasure.
+    for (night, message) in [(1, on(1).withdrawal()), (2, on(2).erasure())] {
+        let mut sink = DirectorySink::open(&folder, Existing::Append)?;
+        put(&mut sink, &[message])?;
+        nights.work(night)?;
+        followed.look(&folder)?;
+    }
     let done = Done {
         records,
-        took: started.elapsed(),
+        took,
         lanes,
         poison: library.poison().count(),
-        seed: arguments.seed,
+        searched: member::search(&folder)?,
+        someone: library.patron_id(0),
         folder,
         config,
     };
-    let chosen = patron::choose(&library, &loaded, &keys, &done.folder)?;
-    show::all(screen, &loaded, &library, chosen.as_ref(), &done)?;
+    show::all(screen, &loaded, &library, &followed, &done)?;
     Ok(Exit::Fine)
 }
 
 /// What the demo did.
 pub(super) struct Done {
     records: u64,
+    /// The first night.
     took: Duration,
     lanes: Vec<(Arc<Lane>, Tally)>,
     /// How many records were made that must not pass.
     poison: usize,
-    seed: u64,
+    searched: member::Searched,
+    /// Some patron.
+    someone: String,
     folder: PathBuf,
     config: PathBuf,
+}
+
+/// The library of the member that is followed: one that the policy serves.
+fn library_of(loaded: &Loaded) -> &str {
+    let recipients = loaded.policy.recipients.iter();
+    let mut listed = recipients.filter_map(|recipient| match &recipient.libraries {
+        Libraries::All => None,
+        Libraries::Only(libraries) => libraries.first(),
+    });
+    listed.next().map_or("NL-AmrBKW", String::as_str)
+}
+
+fn put(sink: &mut DirectorySink, messages: &[Message]) -> anyhow::Result<u64> {
+    for message in messages {
+        let value = message.value.as_deref().map(str::as_bytes);
+        sink.put(message.source, Some(message.key.as_bytes()), value)?;
+    }
+    sink.finish()?;
+    Ok(messages.len() as u64)
 }
 
 /// Makes the folder that everything happens in, for this user alone; it must not be
@@ -130,25 +180,49 @@ fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, P
     Ok((loaded, config, KeyRing::of(keys)))
 }
 
-/// Runs every lane to the end of its input, one after the other.
-fn work(loaded: &Loaded, keys: &KeyRing, folder: &Path) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
-    let metrics = Metrics::new(&loaded.policy.version)?;
-    let directory = directory::open(directory::with_keys(folder, loaded, keys)?)?;
-    let spinner = ProgressBar::new_spinner().with_message("deciding");
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    let mut done = Vec::new();
-    for run in lanes(loaded, keys, "")? {
-        let LaneRun {
-            lane, plan, namer, ..
-        } = run;
-        let transport = directory.transport(&plan, Stop::default())?;
-        let holds = holds(&loaded.daemon);
-        let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
-        let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
-        worker.bounds = (&loaded.daemon.batch).into();
-        worker.run()?;
-        done.push((lane, worker.totals));
+/// The nights of the demo; the last one is now.
+struct Nights<'a> {
+    loaded: &'a Loaded,
+    keys: &'a KeyRing,
+    folder: &'a Path,
+    last_ms: i64,
+}
+
+impl Nights<'_> {
+    /// When a night is, counted from 0.
+    fn ms(&self, night: i64) -> i64 {
+        self.last_ms - (NIGHTS - 1 - night) * DAY_MS
     }
-    spinner.finish_and_clear();
-    Ok(done)
+
+    fn date(&self, night: i64) -> jiff::civil::Date {
+        let time = jiff::Timestamp::from_millisecond(self.ms(night)).unwrap_or_default();
+        time.to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
+    /// Runs every lane to the end of its input, one after the other.
+    fn work(&self, night: i64) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
+        let (loaded, at_ms) = (self.loaded, self.ms(night));
+        let metrics = Metrics::new(&loaded.policy.version)?;
+        let settings = directory::with_keys(self.folder, loaded, self.keys)?;
+        let directory = directory::open_at(settings, at_ms)?;
+        let spinner = ProgressBar::new_spinner().with_message("deciding");
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        let mut done = Vec::new();
+        for run in lanes(loaded, self.keys, "")? {
+            let LaneRun {
+                lane, plan, namer, ..
+            } = run;
+            let transport = directory.transport(&plan, Stop::default())?;
+            let holds = holds(&loaded.daemon);
+            let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
+            let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
+            worker.bounds = (&loaded.daemon.batch).into();
+            worker.clock = Box::new(move || at_ms);
+            worker.run()?;
+            done.push((lane, worker.totals));
+        }
+        directory.compact_if_due()?;
+        spinner.finish_and_clear();
+        Ok(done)
+    }
 }

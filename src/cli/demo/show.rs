@@ -1,41 +1,32 @@
-//! What the demo shows: one patron, all counts, and where to look next.
+//! What the demo shows: one member, all counts, and where to look next.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
-use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use crate::engine::lane::Lane;
 use crate::engine::tally::Tally;
 use crate::policy::reason::Reason;
-use crate::policy::recipient::{FieldRef, OutputValue, Recipient};
 use crate::policy::{Loaded, Policy};
 use crate::sample::Library;
 
 use super::super::exit::counted;
 use super::super::flat::flatten;
 use super::super::phrase;
-use super::super::screen::{FAINT, HEADING, NAME, Screen, styled};
+use super::super::screen::{BAD, FAINT, GOOD, HEADING, NAME, Screen, styled};
 use super::super::summary;
 use super::super::table::{Cell, Table, grouped, wrap};
 use super::Done;
-use super::patron::Chosen;
+use super::member::{Followed, Has, Received, Share, fields, share};
 
-/// From this width on, records and outputs stand side by side.
-const SIDE_BY_SIDE: usize = 120;
-/// A value's name takes no more room than this.
-const NAME_MAX: usize = 27;
-/// So many outputs of one partner are shown.
-const OUTPUTS_MAX: usize = 1;
-/// What goes to nobody has this before it.
-const NOBODY: &str = "-";
+/// So many partners have a column of their own.
+const COLUMNS_MAX: usize = 9;
 
 pub(super) fn all(
     screen: &mut Screen,
     loaded: &Loaded,
     library: &Library,
-    chosen: Option<&Chosen>,
+    followed: &Followed,
     done: &Done,
 ) -> anyhow::Result<()> {
     let patrons = grouped(library.settings().patrons);
@@ -44,9 +35,9 @@ pub(super) fn all(
          number below is invented."
     );
     heading(screen, "ZEEF DEMO", &text)?;
-    if let Some(chosen) = chosen {
-        one_patron(screen, &loaded.policy, chosen)?;
-    }
+    who_got_what(screen, &loaded.policy, followed)?;
+    outputs(screen, &loaded.policy, followed)?;
+    nights(screen, &loaded.policy, followed, done)?;
     counts(screen, done)?;
     files(screen, loaded, done)?;
     Ok(())
@@ -70,166 +61,174 @@ fn heading(screen: &mut Screen, title: &str, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line of a column.
-struct Line {
-    text: String,
-    style: Style,
-}
-
-fn line(text: impl Into<String>, style: Style) -> Line {
-    Line {
-        text: text.into(),
-        style,
-    }
-}
-
-fn one_patron(screen: &mut Screen, policy: &Policy, chosen: &Chosen) -> anyhow::Result<()> {
+/// All that the library has of the member, field by field, and who got it.
+fn who_got_what(screen: &mut Screen, policy: &Policy, followed: &Followed) -> anyhow::Result<()> {
     let text = format!(
-        "All that the library knows of {}, and what each partner received of it. What has a \
-         {NOBODY} before it goes to nobody here.",
-        chosen.patron_id
+        "All that the library has of {}, and which partner got it: ● as it stands, ○ a part of \
+         it, or a stand-in. What has neither goes to nobody.",
+        followed.name
     );
-    heading(screen, "ONE PATRON", &text)?;
-    let width = screen.text_width();
-    if width < SIDE_BY_SIDE {
-        for each in records(policy, chosen, width)
-            .iter()
-            .chain(&partners(policy, chosen, width))
-        {
-            writeln!(screen, "{}", styled(each.style, &each.text))?;
-        }
-        return Ok(writeln!(screen)?);
+    heading(screen, "WHO GOT WHAT", &text)?;
+    let with: Vec<&str> = policy
+        .recipients
+        .iter()
+        .map(|recipient| recipient.name.as_str())
+        .filter(|name| followed.of(name).next().is_some())
+        .collect();
+    let columns = &with[..with.len().min(COLUMNS_MAX)];
+    let numbered = columns.iter().zip(1..);
+    let names: Vec<String> = numbered
+        .map(|(name, at)| format!("{at}\u{a0}{name}"))
+        .collect();
+    for line in wrap(&names.join(",  "), screen.text_width()) {
+        writeln!(screen, "{line}")?;
     }
-    let column = (width - 3) / 2;
-    let left = records(policy, chosen, column);
-    let right = partners(policy, chosen, column);
-    for at in 0..left.len().max(right.len()) {
-        let empty = line("", Style::new());
-        let (left, right) = (
-            left.get(at).unwrap_or(&empty),
-            right.get(at).unwrap_or(&empty),
-        );
-        let spare = column.saturating_sub(left.text.width());
-        let shown = styled(left.style, &left.text);
-        let bar = styled(FAINT, "│");
-        if right.text.is_empty() {
-            writeln!(screen, "{shown}{:spare$} {bar}", "")?;
-        } else {
-            writeln!(
-                screen,
-                "{shown}{:spare$} {bar} {}",
-                "",
-                styled(right.style, &right.text)
-            )?;
+    if let more @ 1.. = with.len() - columns.len() {
+        let text = format!("and {more} more without a column");
+        writeln!(screen, "{}", styled(FAINT, text))?;
+    }
+    writeln!(screen)?;
+    let mut table = Table::new(&[]);
+    let head = ["FIELD", "WHAT THE LIBRARY HAS"].map(|text| Cell::styled(HEADING, text));
+    let numbers = (1..=columns.len()).map(|at| Cell::styled(HEADING, at.to_string()));
+    table.row(head.into_iter().chain(numbers));
+    for message in &followed.records {
+        let value = message.value.as_deref().unwrap_or_default();
+        table.row([Cell::styled(NAME.bold(), message.source)]);
+        for (path, value) in flatten(value) {
+            let got = shares(policy, followed, columns, (message.source, &path));
+            table.row(field_row(&path, &value, &got));
+        }
+    }
+    let width = screen.width();
+    table.write(screen, width)?;
+    Ok(writeln!(screen)?)
+}
+
+/// How much of the field at `path` of a kind of record each of some partners got.
+fn shares(
+    policy: &Policy,
+    followed: &Followed,
+    names: &[&str],
+    (kind, path): (&str, &str),
+) -> Vec<Share> {
+    let path = without_places(path);
+    let of_one = |name: &&str| {
+        let outputs = followed.of(name);
+        let shares = outputs.map(|received| share(policy, received, (kind, &path)));
+        shares.max().unwrap_or(Share::Nothing)
+    };
+    names.iter().map(of_one).collect()
+}
+
+/// A field, its value, and a mark for each partner.
+fn field_row(path: &str, value: &str, got: &[Share]) -> Vec<Cell> {
+    let goes = got.iter().any(|share| *share != Share::Nothing);
+    let style = if goes { anstyle::Style::new() } else { FAINT };
+    let marks = got.iter().map(|share| match share {
+        Share::Nothing => Cell::from(""),
+        Share::Part => Cell::styled(GOOD, "○"),
+        Share::InFull => Cell::styled(GOOD, "●"),
+    });
+    let cells = [
+        Cell::styled(style, format!("  {path}")),
+        Cell::styled(style, phrase::visible(value)),
+    ];
+    cells.into_iter().chain(marks).collect()
+}
+
+/// What each partner received of her; those without anything last.
+fn outputs(screen: &mut Screen, policy: &Policy, followed: &Followed) -> anyhow::Result<()> {
+    heading(screen, "WHAT EACH PARTNER RECEIVED", "")?;
+    let width = screen.text_width();
+    let mut without = Vec::new();
+    for recipient in &policy.recipients {
+        let received: Vec<&Received> = followed.of(&recipient.name).collect();
+        if received.is_empty() {
+            without.push(recipient.name.as_str());
+            continue;
+        }
+        let name = styled(NAME.bold(), &recipient.name);
+        writeln!(screen, "{name}  {}", styled(FAINT, &recipient.title))?;
+        for output in received.iter().filter_map(|one| output_of(one)) {
+            let flat = flatten(output);
+            let parts: Vec<String> = flat
+                .iter()
+                .map(|(path, value)| format!("{path}:\u{a0}{}", phrase::visible(value)))
+                .collect();
+            for line in wrap(&parts.join(" · "), width - 2) {
+                writeln!(screen, "  {line}")?;
+            }
+        }
+    }
+    if !without.is_empty() {
+        let text = format!("Nothing of her: {}.", without.join(", "));
+        for line in wrap(&text, width) {
+            writeln!(screen, "{line}")?;
         }
     }
     Ok(writeln!(screen)?)
 }
 
-/// All records of the patron, field by field.
-fn records(policy: &Policy, chosen: &Chosen, width: usize) -> Vec<Line> {
-    let mut lines = vec![line("WHAT THE LIBRARY HAS", HEADING), line("", HEADING)];
-    for message in &chosen.records {
-        let Some(value) = &message.value else {
+/// The first output that was there.
+fn output_of(received: &Received) -> Option<&str> {
+    match received.nights.first()? {
+        Has::Output(output) => Some(output),
+        Has::Nothing | Has::TakenBack => None,
+    }
+}
+
+/// What each partner has after each night.
+fn nights(
+    screen: &mut Screen,
+    policy: &Policy,
+    followed: &Followed,
+    done: &Done,
+) -> anyhow::Result<()> {
+    let text = "By the second night she has withdrawn her consent for the online library. By the \
+                third she is erased: the library's system wrote a null for her.";
+    heading(screen, "THREE NIGHTS", text)?;
+    let mut table = Table::new(&["PARTNER", "FIRST NIGHT", "CONSENT WITHDRAWN", "ERASED"]);
+    for received in &followed.received {
+        let Some(recipient) = policy.recipient(&received.recipient) else {
             continue;
         };
-        lines.push(line(message.source, NAME.bold()));
-        let used = used(policy, message.source);
-        let mut flat = flatten(value);
-        // A null is nothing that the library knows.
-        flat.retain(|(_, value)| value != "null");
-        let names = name_width(&flat);
-        for (path, value) in &flat {
-            let goes = used.contains(&without_places(path));
-            let mark = if goes { " " } else { NOBODY };
-            let style = if goes { Style::new() } else { FAINT };
-            listed(
-                &mut lines,
-                &format!("{mark} {path}"),
-                value,
-                names + 2,
-                width,
-                style,
-            );
+        let mut row = vec![Cell::styled(NAME, &received.recipient)];
+        let mut before: Option<&Has> = None;
+        for has in &received.nights {
+            row.push(match has {
+                Has::Output(_) if before == Some(has) => Cell::styled(FAINT, "the same"),
+                Has::TakenBack if before == Some(has) => Cell::styled(FAINT, "nothing"),
+                Has::Output(output) => counted(fields(recipient, output), "field").into(),
+                Has::TakenBack => Cell::styled(GOOD, "taken back"),
+                Has::Nothing => Cell::styled(FAINT, "nothing"),
+            });
+            before = Some(has);
         }
-        lines.push(line("", Style::new()));
+        table.row(row);
     }
-    lines
-}
-
-/// What each partner received, field by field; those without anything last.
-fn partners(policy: &Policy, chosen: &Chosen, width: usize) -> Vec<Line> {
-    let mut lines = vec![
-        line("WHAT EACH PARTNER RECEIVED", HEADING),
-        line("", HEADING),
-    ];
-    let mut without = Vec::new();
-    for recipient in &policy.recipients {
-        let received = chosen
-            .received
-            .iter()
-            .filter(|(topic, _)| recipient.topics.names().any(|name| name == topic));
-        let received: Vec<&String> = received.map(|(_, value)| value).collect();
-        if received.is_empty() {
-            without.push(recipient.name.as_str());
-            continue;
-        }
-        lines.push(line(&recipient.name, NAME.bold()));
-        lines.extend(
-            wrap(&recipient.title, width)
-                .into_iter()
-                .map(|text| line(text, FAINT)),
-        );
-        for value in received.iter().take(OUTPUTS_MAX) {
-            let flat = flatten(value);
-            let names = name_width(&flat);
-            for (path, value) in &flat {
-                listed(
-                    &mut lines,
-                    &format!("  {path}"),
-                    value,
-                    names + 2,
-                    width,
-                    Style::new(),
-                );
-            }
-        }
-        let more = received.len().saturating_sub(OUTPUTS_MAX);
-        if more > 0 {
-            lines.push(line(format!("  and {more} more like it"), FAINT));
-        }
-        lines.push(line("", Style::new()));
+    let width = screen.width();
+    table.write(screen, width)?;
+    writeln!(screen)?;
+    let searched = &done.searched;
+    let (style, text) = match searched.found.as_slice() {
+        [] => (
+            GOOD,
+            format!(
+                "Of the {} files that partners and zeef have, none has her name, address, card \
+                 number, mail address or phone number any more.",
+                searched.files
+            ),
+        ),
+        found => (
+            BAD,
+            format!("Still something of her in {}.", found.join(", ")),
+        ),
+    };
+    for line in wrap(&text, screen.text_width()) {
+        writeln!(screen, "{}", styled(style, line))?;
     }
-    if !without.is_empty() {
-        lines.push(line("nothing of this patron", NAME.bold()));
-        let text = without.join(", ");
-        let wrapped = wrap(&text, width - 2).into_iter();
-        lines.extend(wrapped.map(|text| line(format!("  {text}"), Style::new())));
-    }
-    lines
-}
-
-fn name_width(flat: &[(String, String)]) -> usize {
-    let widest = flat.iter().map(|(path, _)| path.width()).max();
-    widest.unwrap_or(0).min(NAME_MAX)
-}
-
-/// A name, and its value beside it, over as many lines as it takes.
-fn listed(
-    lines: &mut Vec<Line>,
-    name: &str,
-    value: &str,
-    names: usize,
-    width: usize,
-    style: Style,
-) {
-    let room = width.saturating_sub(names + 2).max(10);
-    let value = phrase::visible(value);
-    for (at, part) in wrap(&value, room).into_iter().enumerate() {
-        let name = if at == 0 { name } else { "" };
-        let spare = names.saturating_sub(name.width());
-        lines.push(line(format!("{name}{:spare$}  {part}", ""), style));
-    }
+    Ok(writeln!(screen)?)
 }
 
 /// `items[0].title` as the catalogue has it: `items[].title`.
@@ -246,54 +245,11 @@ fn without_places(path: &str) -> String {
     text
 }
 
-/// The paths of a kind of which some output or its key shows something.
-fn used(policy: &Policy, source: &str) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for recipient in &policy.recipients {
-        let own = policy.kinds.get(recipient.source);
-        let own = own.is_some_and(|kind| kind.name == source);
-        let patron = policy.patron().is_some_and(|kind| kind.name == source);
-        let counts = |field: &FieldRef| if field.joined { patron } else { own };
-        collect(recipient, counts, &mut used);
-    }
-    used
-}
-
-fn collect(recipient: &Recipient, counts: impl Fn(&FieldRef) -> bool, used: &mut BTreeSet<String>) {
-    if counts(&recipient.key) {
-        used.insert(recipient.key.path.clone());
-    }
-    for field in &recipient.fields {
-        match &field.value {
-            OutputValue::Scalar(projection) => {
-                let Some(from) = projection.from.as_ref().filter(|from| counts(from)) else {
-                    continue;
-                };
-                used.insert(from.path.clone());
-                let prefix = if from.joined { "patron." } else { "" };
-                let needs = phrase::needs(projection).into_iter();
-                let own = needs.filter_map(|need| need.strip_prefix(prefix).map(str::to_owned));
-                used.extend(own);
-            }
-            OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
-                if counts(from) {
-                    used.extend(fields.iter().map(|field| field.path.clone()));
-                }
-            }
-            OutputValue::Scalars { from } => {
-                if counts(from) {
-                    used.insert(from.path.clone());
-                }
-            }
-            OutputValue::Slip { .. } => {}
-        }
-    }
-}
-
 fn counts(screen: &mut Screen, done: &Done) -> anyhow::Result<()> {
     let seconds = done.took.as_secs_f64().max(0.001);
     let text = format!(
-        "{} records decided in {seconds:.1} s: {} records a second, each batch a commit on disk.",
+        "The first night: {} records decided in {seconds:.1} s, {} a second, each batch a commit \
+         on disk.",
         grouped(done.records),
         grouped((done.records as f64 / seconds) as u64),
     );
@@ -355,12 +311,12 @@ fn files(screen: &mut Screen, loaded: &Loaded, done: &Done) -> anyhow::Result<()
     table.write(screen, None)?;
     writeln!(screen)?;
     heading(screen, "WHAT TO TRY", "")?;
-    let seed = done.seed;
     let commands = [
         format!("head -n 3 {folder}/out/reservation-slip/out.reservation-slip.ndjson"),
         format!("zeef list recipients --config {config}"),
         format!(
-            "zeef generate --patrons 1 --seed {seed} --stdout | zeef explain kb-recognition --config {config}"
+            "zeef explain kb-recognition --directory {folder} --config {config} --id {}",
+            done.someone
         ),
         format!("zeef check --config {config}        (change a file first)"),
         format!(

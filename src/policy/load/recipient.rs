@@ -228,13 +228,23 @@ fn name(table: &Table<'_>, stem: &str) {
         KEBAB,
         "the recipient's name, which is the file's",
     );
-    if let Some(at) = name
+    if let Some(at) = &name
         && at.value != stem
     {
         let found = format!("`name` is \"{}\"", at.value);
         table.mistake(at.line, found, format!("\"{stem}\", as the file is called"));
     }
+    if let Some(at) = name
+        && OWN_NAMES.contains(&at.value.as_str())
+    {
+        let found = format!("`name` is \"{}\"", at.value);
+        let expected = "another name: folders, consumer groups and users of that name are zeef's";
+        table.mistake(at.line, found, expected.to_owned());
+    }
 }
+
+/// What zeef's own folder, consumer groups and users are called.
+const OWN_NAMES: &[&str] = &["zeef", "zeef-admin", "zeef-repair", "operator"];
 
 /// The place of the source among the kinds, and whether it is known.
 fn source(table: &Table<'_>, law: &Law<'_>) -> (Option<usize>, bool) {

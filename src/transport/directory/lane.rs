@@ -109,7 +109,7 @@ impl DirectoryTransport {
     }
 
     fn follows(&self) -> bool {
-        self.directory.0.settings.follow
+        self.directory.follows()
     }
 
     /// Notes how far the sources go that `which` names.

@@ -56,6 +56,7 @@
 //! may share outputs: their commits are made one after the other. Headers and
 //! timestamps have no place in the files. Nothing here looks into a value.
 
+mod beside;
 mod committed;
 mod compact;
 mod compare;
@@ -88,6 +89,7 @@ use reader::{Found, Reader};
 use runs::{Runs, Times};
 use store::Store;
 
+pub use beside::Beside;
 pub use compact::Compacted;
 pub use compare::Finding;
 pub use forget::{Forgotten, forget};
@@ -258,6 +260,12 @@ impl Directory {
         self.store().compact_if_due()
     }
 
+    /// Whether a run goes on when its input ends.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.0.settings.follow
+    }
+
     /// Compares the directory with what zeef left, once.
     ///
     /// # Errors
@@ -330,25 +338,7 @@ impl Directory {
     ///
     /// [`Fault::Stop`] where they cannot be read.
     pub fn commands(&self) -> Result<Commands, Fault> {
-        let mut commands = Commands::default();
-        let path = self.0.layout.commands();
-        let lines = match std::fs::read(&path) {
-            Ok(lines) => lines,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(stop(Failure::to("read", &path)(error))),
-        };
-        let lines = lines.split(|byte| *byte == b'\n');
-        for (number, line) in (0..).zip(lines).filter(|(_, line)| !line.is_empty()) {
-            commands.add(number, line).map_err(|error| {
-                let shown = self.0.layout.shown(&path);
-                Fault::Stop(format!("{shown} line {}: {error}", number + 1))
-            })?;
-        }
-        let accepted = layout::entries(&self.0.layout.accepted()).map_err(stop)?;
-        for (code, _) in accepted {
-            commands.accept(code);
-        }
-        Ok(commands)
+        commands_of(&self.0.layout)
     }
 
     /// Returns the sources that some lane has read, by topic.
@@ -639,6 +629,29 @@ fn each_row(
         });
     }
     Ok(Rebuilt::Interrupted)
+}
+
+/// Reads all commands that were given, and the findings that were accepted.
+fn commands_of(layout: &Layout) -> Result<Commands, Fault> {
+    let mut commands = Commands::default();
+    let path = layout.commands();
+    let lines = match std::fs::read(&path) {
+        Ok(lines) => lines,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(stop(Failure::to("read", &path)(error))),
+    };
+    let lines = lines.split(|byte| *byte == b'\n');
+    for (number, line) in (0..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+        commands.add(number, line).map_err(|error| {
+            let shown = layout.shown(&path);
+            Fault::Stop(format!("{shown} line {}: {error}", number + 1))
+        })?;
+    }
+    let accepted = layout::entries(&layout.accepted()).map_err(stop)?;
+    for (code, _) in accepted {
+        commands.accept(code);
+    }
+    Ok(commands)
 }
 
 fn lock(path: &Path, root: &Path) -> Result<File, Fault> {

@@ -70,38 +70,19 @@ pub(super) struct Runs {
 impl Runs {
     /// Begins a run at `now_ms`, which is later than every one before.
     pub(super) fn open(path: &Path, now_ms: i64, follow: bool) -> Result<Runs, Failure> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Failure::to("read", path)(error)),
-        };
-        let mut known: BTreeMap<String, Vec<Reach>> = BTreeMap::new();
-        let mut last_ms = i64::MIN;
-        // A line that was broken off was written for nothing that was read.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        for line in whole.lines() {
-            let read: ReachText = serde_json::from_str(line)
-                .map_err(|_| Failure::to("read", path)(std::io::Error::other("it is damaged")))?;
-            let ReachText { topic, end, ms } = read;
-            last_ms = last_ms.max(ms);
-            put(known.entry(topic).or_default(), Reach { end, ms });
-        }
-        if whole.len() + 1 < text.len() || (whole.is_empty() && !text.is_empty()) {
+        let found = Found::read(path)?;
+        if let Some(length) = found.torn_at {
             // What comes next begins a line.
             let opened = open_file(path, Mode::file(false), false)?;
-            let length = if whole.is_empty() { 0 } else { whole.len() + 1 };
-            let cut = opened.file.set_len(length as u64);
+            let cut = opened.file.set_len(length);
             cut.map_err(Failure::to("shorten", path))?;
         }
-        Ok(Runs {
-            path: path.to_owned(),
-            known: known
-                .into_iter()
-                .map(|(topic, reaches)| (topic, reaches.into()))
-                .collect(),
-            now_ms: now_ms.max(last_ms.saturating_add(1)),
-            follow,
-        })
+        Ok(found.runs(path, now_ms, follow))
+    }
+
+    /// The same for who only looks, beside whatever runs: nothing is written.
+    pub(super) fn look(path: &Path, now_ms: i64) -> Result<Runs, Failure> {
+        Ok(Found::read(path)?.runs(path, now_ms, false))
     }
 
     /// Notes that a source goes as far as `end`; says when its lines came.
@@ -142,6 +123,52 @@ impl Runs {
             file.sync_data()
         });
         written.map_err(Failure::to("write", &self.path))
+    }
+}
+
+/// What the file of the runs says.
+struct Found {
+    known: BTreeMap<String, Vec<Reach>>,
+    /// The time of the latest run.
+    last_ms: i64,
+    /// Where a last line begins that was broken off.
+    torn_at: Option<u64>,
+}
+
+impl Found {
+    fn read(path: &Path) -> Result<Found, Failure> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Failure::to("read", path)(error)),
+        };
+        // A line that was broken off was written for nothing that was read.
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let mut found = Found {
+            known: BTreeMap::new(),
+            last_ms: i64::MIN,
+            torn_at: (whole.len() < text.len()).then_some(whole.len() as u64),
+        };
+        for line in whole.lines() {
+            let read: ReachText = serde_json::from_str(line)
+                .map_err(|_| Failure::to("read", path)(std::io::Error::other("it is damaged")))?;
+            let ReachText { topic, end, ms } = read;
+            found.last_ms = found.last_ms.max(ms);
+            put(found.known.entry(topic).or_default(), Reach { end, ms });
+        }
+        Ok(found)
+    }
+
+    fn runs(self, path: &Path, now_ms: i64, follow: bool) -> Runs {
+        let known = self.known.into_iter();
+        Runs {
+            path: path.to_owned(),
+            known: known
+                .map(|(topic, reaches)| (topic, reaches.into()))
+                .collect(),
+            now_ms: now_ms.max(self.last_ms.saturating_add(1)),
+            follow,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reads a whole topic as it is now, for commands: what is committed, from the
-//! beginning of each partition to its end.
+//! beginning of each partition to its end. Or one message of it.
 //!
 //! It joins no group and moves nobody's position.
 
@@ -75,12 +75,94 @@ pub fn read_source(
     })
 }
 
+/// As [`read_source`], of these partitions alone.
+///
+/// # Errors
+///
+/// Where Kafka does not answer, or refuses an answer.
+pub fn read_partitions(
+    settings: &KafkaSettings,
+    name: &str,
+    partitions: &BTreeSet<i32>,
+    take: &mut dyn FnMut(Input<'_>),
+) -> Result<bool, TopicError> {
+    let range = Range {
+        from: &BTreeMap::new(),
+        only: Some(partitions),
+    };
+    read_range(settings, name, range, &mut |message| {
+        take(input((SourceId(0), message.partition()), message));
+    })
+}
+
+/// Hands the message at one offset to `take`; false where there is none, or no such
+/// topic or partition.
+///
+/// # Errors
+///
+/// Where Kafka does not answer, or refuses an answer.
+pub fn read_one(
+    settings: &KafkaSettings,
+    name: &str,
+    (partition, offset): (i32, i64),
+    take: &mut dyn FnMut(Input<'_>),
+) -> Result<bool, TopicError> {
+    let topic = settings.topic(name);
+    let consumer = consumer(settings)?;
+    let found = look_up(&consumer, settings, name)?;
+    if found.is_none_or(|found| !(0..found.partitions).contains(&partition)) {
+        return Ok(false);
+    }
+    let (low, high) = edges(&consumer, &topic, partition)?;
+    if !(low..high).contains(&offset) {
+        return Ok(false);
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, partition, Offset::Offset(offset))
+        .map_err(failed("assign partitions"))?;
+    consumer
+        .assign(&list)
+        .map_err(failed("assign partitions"))?;
+    let started = Instant::now();
+    while started.elapsed() < SILENCE {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                // What was there may be aborted, or compacted away.
+                let is_it = message.offset() == offset;
+                if is_it {
+                    take(input((SourceId(0), partition), &message));
+                }
+                return Ok(is_it);
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(false),
+            Some(Err(error)) => tracing::warn!(topic, error = %error, "kafka: read"),
+            None => {}
+        }
+    }
+    Err(TopicError::Silent(topic))
+}
+
+fn consumer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, TopicError> {
+    let config = settings.reader(&settings.group("read"));
+    BaseConsumer::from_config_and_context(&config, Logged::new("read"))
+        .map_err(failed("build a consumer"))
+}
+
 pub(super) fn read_messages(
     settings: &KafkaSettings,
     name: &str,
     take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<bool, TopicError> {
     read_from(settings, name, &BTreeMap::new(), take)
+}
+
+/// Which part of a topic is read.
+#[derive(Clone, Copy)]
+struct Range<'a> {
+    /// The first offset of a partition, where it is not the beginning.
+    from: &'a BTreeMap<i32, i64>,
+    /// These partitions alone; `None` means all.
+    only: Option<&'a BTreeSet<i32>>,
 }
 
 /// As [`read_messages`], each partition from the offset that `from` has for it,
@@ -91,17 +173,24 @@ pub(super) fn read_from(
     from: &BTreeMap<i32, i64>,
     take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> Result<bool, TopicError> {
+    read_range(settings, name, Range { from, only: None }, take)
+}
+
+fn read_range(
+    settings: &KafkaSettings,
+    name: &str,
+    Range { from, only }: Range<'_>,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
+) -> Result<bool, TopicError> {
     let topic = settings.topic(name);
-    let config = settings.reader(&settings.group("read"));
-    let consumer: BaseConsumer<Logged> =
-        BaseConsumer::from_config_and_context(&config, Logged::new("read"))
-            .map_err(failed("build a consumer"))?;
+    let consumer = consumer(settings)?;
     let Some(found) = look_up(&consumer, settings, name)? else {
         return Ok(false);
     };
     let mut list = TopicPartitionList::new();
     let mut open = BTreeSet::new();
-    for partition in 0..found.partitions {
+    let wanted = |partition: &i32| only.is_none_or(|only| only.contains(partition));
+    for partition in (0..found.partitions).filter(wanted) {
         let start = match from.get(&partition) {
             None => Offset::Beginning,
             Some(from) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use tempfile::TempDir;
 
+use crate::common::switch_on;
 use crate::harness::{Broker, Isolation, Record, Row, Topics, Zeef, eventually};
 use crate::marked::Line;
 
@@ -112,6 +113,7 @@ impl<'a> Site<'a> {
             let file = format!("recipients/{name}.toml");
             fs::copy(Path::new(CONFIG).join(&file), to.join(&file)).unwrap();
         }
+        switch_on(to);
         let text = format!(
             "[kafka]\ntopic_prefix = \"{}\"\n{}\n[topics]\npartitions = {}\n{}\n",
             self.topics.prefix(),

@@ -31,7 +31,14 @@ fn topics_are_planned_created_and_then_left_alone() {
         let line = text.lines().find(|line| line.trim().starts_with(&name));
         assert!(line.is_some_and(|line| line.contains("missing")), "{text}");
     }
-    check_rights(&site, &text);
+    assert!(!text.contains("kafka-acls"), "{text}");
+    assert!(
+        text.contains("segment.ms: at most 3600000 (1 hour)"),
+        "{text}"
+    );
+    let mut rights = site.zeef(&["topics", "--acls"]);
+    assert_eq!(rights.wait_exit(WAIT), 0, "{}", rights.stderr());
+    check_rights(&site, &rights.stdout());
 
     let mut applied = site.zeef(&["topics", "--apply"]);
     assert_eq!(applied.wait_exit(WAIT), 0, "{}", applied.stderr());
@@ -74,6 +81,7 @@ fn check_rights(site: &Site<'_>, text: &str) {
         format!(
             "User:statistics --operation Read --operation Describe --topic {prefix}out.statistics"
         ),
+        format!("--operation Read --group {prefix}statistics. --resource-pattern-type prefixed"),
         "read_committed".to_owned(),
     ] {
         assert!(text.contains(&want), "expected {want} in {text}");

@@ -1,142 +1,65 @@
-//! `zeef explain`: why a recipient gets a record, field by field, or why not.
-//!
-//! The one command that shows a record's values beside what becomes of them.
+//! What was decided of one record, for people: its gates, its fields, its output.
 
-use std::fs::File;
-use std::io::{self, BufReader, Write};
-use std::sync::Arc;
+use std::io::Write as _;
 
-use anyhow::Context;
-
-use crate::engine::explain::{Explanation, Gate, Gates, Outcome};
-use crate::engine::lane::Lane;
-use crate::engine::pipeline::{BatchTime, Pipeline};
+use crate::cli::flat;
+use crate::cli::phrase;
+use crate::cli::screen::{BAD, FAINT, GOOD, HEADING, NAME, Screen, styled};
+use crate::cli::table::{Cell, Table, wrap};
+use crate::engine::explain::{Change, Explanation, Gate, Gates, Outcome};
+use crate::policy::Policy;
 use crate::policy::canonical::type_word;
-use crate::policy::catalogue::{Kind, Role, Type};
+use crate::policy::catalogue::{Kind, Type};
 use crate::policy::mask::Mask;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{FieldRef, OutputField, OutputValue, Recipient};
-use crate::policy::{Loaded, Policy};
 
-use super::arguments::ExplainArguments;
-use super::config::{check_recipient, load};
-use super::exit::Exit;
-use super::flat;
-use super::key::Keys;
-use super::lane;
-use super::message::{Lines, Message, Value};
-use super::phrase;
-use super::project::{batch_time, check_sources, input, kind_of};
-use super::screen::{BAD, FAINT, GOOD, HEADING, NAME, Screen, styled};
-use super::table::{Cell, Table};
-
-pub(super) fn run(arguments: &ExplainArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
-    let loaded = load(&arguments.config.config)?;
-    let name = arguments.recipient.as_str();
-    check_recipient(&loaded.policy, name)?;
-    let recipient = loaded.policy.recipient(name).context("no such recipient")?;
-    let keys = Keys::find(&loaded.daemon.keys, &[name]).or_throwaway(&[name])?;
-    let lane = lane::compile("explain", &loaded, |one| one == name, &keys)?;
-    let lines = match &arguments.file {
-        Some(path) => {
-            let file =
-                File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-            Lines::read(BufReader::new(file))?
-        }
-        None => Lines::read(io::stdin().lock())?,
-    };
-    check_sources(&loaded.policy, &lines.messages)?;
-    let case = Case::find(&loaded, recipient, &lines.messages)?;
-    let explanation = case
-        .explain(lane, batch_time(&arguments.at))
-        .context("the recipient has no program")?;
-    case.show(&explanation, screen)?;
-    if arguments.output {
-        case.show_output(&explanation, screen)?;
-    }
-    Ok(Exit::Fine)
-}
+use super::records::Record;
 
 /// The record that is explained, and what decides over it.
-struct Case<'a> {
-    policy: &'a Policy,
-    recipient: &'a Recipient,
-    source: &'a Kind,
-    message: &'a Message,
+pub(super) struct Case<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) recipient: &'a Recipient,
+    pub(super) source: &'a Kind,
+    pub(super) record: &'a Record,
+    /// A later version of it.
+    pub(super) replaced_by: Option<&'a Record>,
     /// The last record of its patron, where the source is another kind.
-    patron: Option<&'a Message>,
-    messages: &'a [Message],
+    pub(super) patron: Option<&'a Record>,
 }
 
 impl<'a> Case<'a> {
-    fn find(
-        loaded: &'a Loaded,
-        recipient: &'a Recipient,
-        messages: &'a [Message],
-    ) -> anyhow::Result<Case<'a>> {
-        let policy = &loaded.policy;
-        let source = &policy.kinds[recipient.source];
-        let of_kind = |message: &Message, name: &str| {
-            kind_of(policy, &message.source).is_some_and(|kind| kind.name == name)
-        };
-        let mut newest = messages.iter().rev();
-        let message = newest.find(|message| of_kind(message, &source.name));
-        let message = message.with_context(|| {
-            format!(
-                "no line is a {}, and that is what {} gets something of",
-                source.name, recipient.name
-            )
-        })?;
-        let patron = policy.patron().filter(|kind| kind.name != source.name);
-        let patron = patron.and_then(|kind| {
-            let mut newest = messages.iter().rev();
-            newest.find(|one| of_kind(one, &kind.name) && one.key == message.key)
-        });
-        Ok(Case {
-            policy,
-            recipient,
-            source,
-            message,
-            patron,
-            messages,
-        })
-    }
-
-    /// Lets the engine explain, with the patrons of all lines in its table, and
-    /// what they consented and objected to.
-    fn explain(&self, lane: Lane, now: BatchTime) -> Option<Explanation> {
-        let place = |message: &Message| {
-            let kind = kind_of(self.policy, &message.source)?;
-            let mut sources = lane.sources.iter();
-            sources.position(|source| source.kind.name == kind.name)
-        };
-        let at = place(self.message)?;
-        let gates: Vec<(&Message, usize)> = self
-            .messages
-            .iter()
-            .filter_map(|message| Some((message, place(message)?)))
-            .filter(|(_, at)| lane.sources[*at].kind.role != Role::Record)
-            .collect();
-        let mut pipeline = Pipeline::new(Arc::new(lane));
-        pipeline.begin(now);
-        for (message, at) in gates {
-            pipeline.restore(&input(message, at));
-        }
-        pipeline.explain(&input(self.message, at), 0)
-    }
-
-    fn show(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
+    /// Writes the verdict, and what led to it; the recipient's title where it is the
+    /// first of several.
+    pub(super) fn show(
+        &self,
+        explanation: &Explanation,
+        is_first: bool,
+        screen: &mut Screen,
+    ) -> anyhow::Result<()> {
         let (recipient, source) = (self.recipient, &self.source.name);
-        let name = styled(NAME.bold(), &recipient.name);
-        writeln!(screen, "{name}  {}", recipient.title)?;
-        writeln!(screen, "explains line {}, a {source}\n", self.message.line)?;
+        if is_first {
+            let name = styled(NAME.bold(), &recipient.name);
+            writeln!(screen, "{name}  {}\n", recipient.title)?;
+        }
+        writeln!(screen, "{}, a {source}", self.record.place())?;
+        if let Some(later) = self.replaced_by {
+            let text = format!(
+                "a later version of it counts: {}; this one does so no longer",
+                later.place()
+            );
+            writeln!(screen, "{}", styled(BAD, text))?;
+        }
         match explanation.verdict {
-            None => writeln!(screen, "{}", styled(GOOD.bold(), "RELEASED"))?,
+            None => writeln!(screen, "\n{}", styled(GOOD.bold(), verdict(None)))?,
             Some(reason) => {
-                let held = reason == Reason::PatronUnknown;
-                let verdict = if held { "HELD" } else { "WITHHELD" };
-                let verdict = styled(BAD.bold(), verdict);
-                writeln!(screen, "{verdict}  {reason}: {}", reason.meaning())?;
+                let word = styled(BAD.bold(), verdict(Some(reason)));
+                writeln!(screen, "\n{word}  {reason}: {}", reason.meaning())?;
+            }
+        }
+        if explanation.gates.is_some() {
+            for line in wrap(&self.until(explanation), screen.text_width()) {
+                writeln!(screen, "{line}")?;
             }
         }
         match &explanation.gates {
@@ -147,6 +70,31 @@ impl<'a> Case<'a> {
             self.show_fields(explanation, screen)?;
         }
         Ok(())
+    }
+
+    /// Until when it stays so, where nothing but time passes.
+    fn until(&self, explanation: &Explanation) -> String {
+        let Some(Change {
+            at_ms,
+            verdict: then,
+        }) = explanation.change
+        else {
+            return "time alone changes nothing of this".to_owned();
+        };
+        let next = match then {
+            None => "then it is released".to_owned(),
+            Some(reason) => format!("then it is withheld: {reason}, {}", reason.meaning()),
+        };
+        let from_first = explanation.term_from_first && then == Some(Reason::Lapsed);
+        let counted = match from_first {
+            true => format!(
+                " ({} is missing, so the term runs from when the record was first decided; here \
+                 from now)",
+                phrase::path(&self.recipient.retention.from)
+            ),
+            false => String::new(),
+        };
+        format!("until {}, {next}{counted}", moment(at_ms))
     }
 
     fn show_gates(
@@ -262,15 +210,12 @@ impl<'a> Case<'a> {
 
     /// What stands in the record, or the patron's, at a field; as JSON.
     fn raw(&self, field: &FieldRef) -> Option<&'a str> {
-        let message = if field.joined {
-            self.patron?
-        } else {
-            self.message
+        let record = match field.joined {
+            true => self.patron?,
+            false => self.record,
         };
-        match &message.value {
-            Value::Bytes(bytes) => flat::find(std::str::from_utf8(bytes).ok()?, &field.path),
-            Value::Null | Value::Refused(_) => None,
-        }
+        let value = record.value.as_deref()?;
+        flat::find(std::str::from_utf8(value).ok()?, &field.path)
     }
 
     fn show_fields(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
@@ -369,7 +314,11 @@ impl<'a> Case<'a> {
     }
 
     /// The output as it would be published.
-    fn show_output(&self, explanation: &Explanation, screen: &mut Screen) -> anyhow::Result<()> {
+    pub(super) fn show_output(
+        &self,
+        explanation: &Explanation,
+        screen: &mut Screen,
+    ) -> anyhow::Result<()> {
         if explanation.verdict.is_some() {
             return Ok(());
         }
@@ -388,6 +337,26 @@ impl<'a> Case<'a> {
         value.push('}');
         writeln!(screen, "\n{}", styled(HEADING, "OUTPUT"))?;
         Ok(writeln!(screen, "{value}")?)
+    }
+}
+
+fn verdict(reason: Option<Reason>) -> &'static str {
+    match reason {
+        None => "RELEASED",
+        Some(Reason::PatronUnknown) => "HELD",
+        Some(_) => "WITHHELD",
+    }
+}
+
+/// To the minute where it is a whole one, in UTC.
+fn moment(ms: i64) -> String {
+    let format = match ms % 60_000 {
+        0 => "%Y-%m-%d %H:%M UTC",
+        _ => "%Y-%m-%d %H:%M:%S%.3f UTC",
+    };
+    match jiff::Timestamp::from_millisecond(ms) {
+        Ok(time) => time.strftime(format).to_string(),
+        Err(_) => "a time that no calendar has".to_owned(),
     }
 }
 
@@ -422,7 +391,7 @@ fn noticed(outcome: &Outcome) -> String {
     }
     let hits: u32 = outcome.counted.detected.iter().sum();
     if hits > 0 {
-        notes.push(super::exit::counted(hits as usize, "detector hit"));
+        notes.push(crate::cli::exit::counted(hits as usize, "detector hit"));
     }
     match notes.as_slice() {
         [] => String::new(),
