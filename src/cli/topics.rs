@@ -22,6 +22,11 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
     let brokers = arguments.brokers.brokers.as_deref();
+    if arguments.acls {
+        let settings = kafka::settings(&loaded, brokers, None)?;
+        write_acls(screen, &settings, &loaded)?;
+        return Ok(Exit::Fine);
+    }
     let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
     place.with(|settings| compare(arguments, &loaded, &settings, screen))
 }
@@ -32,10 +37,6 @@ fn compare(
     settings: &KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
-    if arguments.acls {
-        write_acls(screen, settings, loaded)?;
-        return Ok(Exit::Fine);
-    }
     let mut survey = Survey::look(settings, loaded)?;
     if arguments.apply {
         let missing = survey.missing(loaded);
