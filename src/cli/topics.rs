@@ -21,8 +21,8 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
     let brokers = arguments.brokers.brokers.as_deref();
-    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-    place.with(|settings| compare(arguments, &loaded, &settings, screen))
+    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+    connection.with(|settings| compare(arguments, &loaded, &settings, screen))
 }
 
 fn compare(

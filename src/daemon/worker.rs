@@ -280,9 +280,9 @@ impl<T: Transport> Worker<T> {
         }
         self.pulse.answered();
         self.report();
-        self.check_continuity()?;
         // What broke a batch off is to be heard of before anything is read again.
         if !std::mem::take(&mut self.batch.interrupted) {
+            self.check_continuity()?;
             self.sweep(false)?;
         }
         let polled = self.poll()?;
@@ -694,6 +694,10 @@ impl<T: Transport> Worker<T> {
         self.metrics.aborted();
         self.drop_batch()?;
         self.batch.interrupted = cause == INTERRUPTED;
+        if self.batch.interrupted {
+            // A rebalance, or a stop: no fault of the batch.
+            return self.transport.pause(IDLE_WAIT);
+        }
         if self.batch.last_abort != cause {
             self.batch.aborts = 0;
         }
