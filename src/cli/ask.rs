@@ -37,7 +37,7 @@ impl Place {
             let settings = directory::settings(root, &config.config)?;
             return work(&Place::Directory(directory::open(settings)?));
         }
-        let kafka = kafka::Place::new(loaded, &config.config, brokers.brokers.as_deref());
+        let kafka = kafka::Connection::new(loaded, &config.config, brokers.brokers.as_deref());
         kafka.with(|settings| work(&Place::Kafka(settings)))
     }
 

@@ -37,8 +37,8 @@ pub(super) fn run(arguments: &ForgetArguments, screen: &mut Screen) -> anyhow::R
         Some(root) => in_directory(arguments, root, screen),
         None => {
             let brokers = arguments.brokers.brokers.as_deref();
-            let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-            place.with(|settings| on_kafka(arguments, &loaded, settings, screen))
+            let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+            connection.with(|settings| on_kafka(arguments, &loaded, settings, screen))
         }
     }
 }

@@ -40,8 +40,8 @@ fn census(arguments: &GatesCensusArguments, screen: &mut Screen) -> anyhow::Resu
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
     let brokers = arguments.brokers.brokers.as_deref();
-    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-    let census = place.with(|settings| Ok(Census::take(&settings, &loaded)?))?;
+    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+    let census = connection.with(|settings| Ok(Census::take(&settings, &loaded)?))?;
     if arguments.json {
         serde_json::to_writer_pretty(&mut *screen, &to_json(&census))?;
         writeln!(screen)?;
@@ -118,8 +118,8 @@ fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Resu
     logging::start(loaded.daemon.log, arguments.log);
     let wanted = wanted(&loaded, &arguments.topics)?;
     let brokers = arguments.brokers.brokers.as_deref();
-    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-    place.with(|settings| repair_all(arguments, (&loaded, &wanted), &settings, screen))
+    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+    connection.with(|settings| repair_all(arguments, (&loaded, &wanted), &settings, screen))
 }
 
 fn repair_all(

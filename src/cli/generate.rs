@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Exit> {
         return generate(arguments, &library, sink(arguments)?.as_mut());
     };
     let loaded = config::load(&arguments.config)?;
-    kafka::Place::new(&loaded, &arguments.config, Some(brokers)).with(|settings| {
+    kafka::Connection::new(&loaded, &arguments.config, Some(brokers)).with(|settings| {
         let mut sink = KafkaSink::open(&loaded, settings)?;
         generate(arguments, &library, &mut sink)
     })

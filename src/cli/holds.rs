@@ -43,8 +43,8 @@ pub(super) fn run(arguments: &HoldsArguments, screen: &mut Screen) -> anyhow::Re
         None => {
             logging::start(loaded.daemon.log, arguments.log);
             let brokers = arguments.brokers.brokers.as_deref();
-            let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-            place.with(|settings| held_in(&World::Kafka(settings), &loaded))?
+            let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+            connection.with(|settings| held_in(&World::Kafka(settings), &loaded))?
         }
     };
     holds.sort_by(|a, b| a.order().cmp(&b.order()));

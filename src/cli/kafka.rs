@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const VARIABLE: &str = "ZEEF_BROKERS";
 
 /// The Kafka that a command works with.
-pub(super) struct Place<'a> {
+pub(super) struct Connection<'a> {
     pub(super) loaded: &'a Loaded,
     /// The folder with zeef.toml.
     pub(super) config: &'a Path,
@@ -32,10 +32,14 @@ pub(super) struct Place<'a> {
     pub(super) patience: Duration,
 }
 
-impl<'a> Place<'a> {
-    /// The place of a command that does not wait for a broker.
-    pub(super) fn new(loaded: &'a Loaded, config: &'a Path, brokers: Option<&'a str>) -> Place<'a> {
-        Place {
+impl<'a> Connection<'a> {
+    /// That of a command that does not wait for a broker.
+    pub(super) fn new(
+        loaded: &'a Loaded,
+        config: &'a Path,
+        brokers: Option<&'a str>,
+    ) -> Connection<'a> {
+        Connection {
             loaded,
             config,
             brokers,
@@ -58,7 +62,7 @@ impl<'a> Place<'a> {
         let settings = settings(self.loaded, self.brokers, self.instance)?;
         for property in self.loaded.daemon.kafka.properties.values() {
             if let Some(note) = property.note() {
-                screen::note(Tone::Warning, &note);
+                warn(&note);
             }
         }
         let origin = self.origin();
@@ -91,10 +95,7 @@ impl<'a> Place<'a> {
             let why = match look(brokers, ANSWER) {
                 Reach::Reached => return Ok(()),
                 Reach::Unknown => {
-                    screen::note(
-                        Tone::Warning,
-                        &format!("no answer yet from {brokers} ({origin})"),
-                    );
+                    warn(&format!("no answer yet from {brokers} ({origin})"));
                     return Ok(());
                 }
                 Reach::Nobody(why) => why,
@@ -110,6 +111,15 @@ impl<'a> Place<'a> {
             }
             thread::sleep(LOOK);
         }
+    }
+}
+
+/// Warns in the log, or on stderr where a command has none.
+fn warn(text: &str) {
+    if tracing::enabled!(tracing::Level::WARN) {
+        tracing::warn!("{text}");
+    } else {
+        screen::note(Tone::Warning, text);
     }
 }
 

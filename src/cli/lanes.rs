@@ -43,8 +43,8 @@ fn apply(arguments: &LanesApplyArguments, screen: &mut Screen) -> anyhow::Result
     let state = keys.state();
     let state = state.ok_or_else(|| Failure::Config("there is no key of the state".to_owned()))?;
     let brokers = arguments.brokers.brokers.as_deref();
-    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-    let moves = place.with(|settings| {
+    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+    let moves = connection.with(|settings| {
         let apply = Apply {
             loaded: &loaded,
             prints: Namer::new(state).fingerprinter(),

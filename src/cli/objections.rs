@@ -53,7 +53,7 @@ pub(super) fn run(
         None => {
             logging::start(loaded.daemon.log, arguments.log);
             let brokers = arguments.brokers.brokers.as_deref();
-            let kafka = kafka::Place::new(loaded, &arguments.config.config, brokers);
+            let kafka = kafka::Connection::new(loaded, &arguments.config.config, brokers);
             kafka.with(|settings| {
                 read_placed(&settings, topic, &mut |offset, row| {
                     let place = (row.partition.unwrap_or_default(), offset);

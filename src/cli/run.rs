@@ -69,11 +69,15 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         "zeef starts"
     );
     let stop = Stop::default();
-    let world = match &arguments.directory {
-        Some(root) => World::Directory(in_directory(root, arguments, (&loaded, &keys), &lanes)?),
+    let (world, commands) = match &arguments.directory {
+        Some(root) => {
+            let directory = in_directory(root, arguments, (&loaded, &keys), &lanes)?;
+            let commands = directory.commands()?;
+            (World::Directory(directory), commands)
+        }
         None => on_kafka(arguments, &loaded, &keys)?,
     };
-    let commands = Arc::new(commands(&world)?);
+    let commands = Arc::new(commands);
     for lane in &mut lanes {
         lane.take_commands(&commands);
     }
@@ -91,15 +95,12 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// Reads what operators asked for.
-fn commands(world: &World) -> anyhow::Result<Commands> {
-    match world {
-        World::Kafka { settings, .. } => commands::read(settings).map_err(|error| match error {
-            CommandsError::Topic(error) => error.into(),
-            other => Failure::Config(other.to_string()).into(),
-        }),
-        World::Directory(directory) => Ok(directory.commands()?),
-    }
+/// Reads what operators asked for on Kafka.
+fn commands_of(settings: &KafkaSettings) -> anyhow::Result<Commands> {
+    commands::read(settings).map_err(|error| match error {
+        CommandsError::Topic(error) => error.into(),
+        other => Failure::Config(other.to_string()).into(),
+    })
 }
 
 /// Opens a directory, and looks whether all that it needs is there.
@@ -218,22 +219,27 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
     }
 }
 
-fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
-    let place = kafka::Place {
+fn on_kafka(
+    arguments: &RunArguments,
+    loaded: &Loaded,
+    keys: &KeyRing,
+) -> anyhow::Result<(World, Commands)> {
+    let connection = kafka::Connection {
         instance: arguments.instance.as_deref(),
         patience: BROKER_PATIENCE,
-        ..kafka::Place::new(
+        ..kafka::Connection::new(
             loaded,
             &arguments.config.config,
             arguments.brokers.brokers.as_deref(),
         )
     };
-    place.with(|settings| {
+    connection.with(|settings| {
         let settings = KafkaSettings {
             until_end: arguments.until_end,
             ..settings
         };
-        check_kafka(settings, loaded, keys)
+        let world = check_kafka(settings.clone(), loaded, keys)?;
+        Ok((world, commands_of(&settings)?))
     })
 }
 

@@ -27,8 +27,8 @@ pub(super) fn run(arguments: &TopicsArguments, screen: &mut Screen) -> anyhow::R
         write_acls(screen, &settings, &loaded)?;
         return Ok(Exit::Fine);
     }
-    let place = kafka::Place::new(&loaded, &arguments.config.config, brokers);
-    place.with(|settings| compare(arguments, &loaded, &settings, screen))
+    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
+    connection.with(|settings| compare(arguments, &loaded, &settings, screen))
 }
 
 fn compare(

@@ -55,8 +55,13 @@ fn a_lost_broker_makes_a_process_unready_within_its_session_and_it_comes_back() 
     let Some(broker) = Broker::own(BrokerOptions::default()) else {
         return;
     };
-    let site = site(&broker, "unready");
-    let zeef = site.ready(&[]);
+    // What it depends on is looked at all the time: that is broken off, and no fault.
+    let busy = Options {
+        tables: "[state]\ncheck_seconds = 1",
+        ..options()
+    };
+    let site = site_with(&broker, "unready", busy);
+    let mut zeef = site.ready(&[]);
     site.consumed(&zeef, "main", "loan", 20);
     assert_eq!(zeef.metric("zeef_ready", &[]), Some(1.0));
     broker.kill();
@@ -68,6 +73,9 @@ fn a_lost_broker_makes_a_process_unready_within_its_session_and_it_comes_back() 
     assert!(lost.elapsed() < SESSION + SLACK, "{:?}", lost.elapsed());
     assert_eq!(zeef.metric("zeef_ready", &[]), Some(0.0));
     assert_eq!(zeef.fetch("/health/live").unwrap().0, 200);
+    // However long that takes, it waits.
+    std::thread::sleep(6 * SESSION);
+    assert_eq!(zeef.exited(), None, "{}", zeef.stderr());
     broker.start();
     eventually("it is ready again", WAIT, || zeef.ready().then_some(()));
     write_loans(&site, 20..30);
