@@ -20,6 +20,7 @@ mod policy;
 mod rate;
 mod refusals;
 mod retraction;
+mod rights;
 pub(crate) mod site;
 mod topics;
 mod until_end;

@@ -7,10 +7,10 @@ use crate::harness::{Broker, Options as BrokerOptions, Zeef};
 use super::site::WAIT;
 use super::{Options, Site, loan, patron};
 
-const PASSWORD: &str = "ZEEF_TEST_SASL_PASSWORD";
+pub(super) const PASSWORD: &str = "ZEEF_TEST_SASL_PASSWORD";
 
 /// The lines of `[kafka.properties]` that lead to `broker`.
-fn properties(broker: &Broker, password: &str) -> String {
+pub(super) fn properties(broker: &Broker, password: &str) -> String {
     let mut text = "[kafka.properties]\n".to_owned();
     for (name, value) in broker.properties() {
         match name {
@@ -22,7 +22,7 @@ fn properties(broker: &Broker, password: &str) -> String {
     text
 }
 
-fn secret(broker: &Broker) -> String {
+pub(super) fn secret(broker: &Broker) -> String {
     let all = broker.properties();
     let found = all.iter().find(|(name, _)| *name == "sasl.password");
     found.unwrap().1.to_owned()
