@@ -480,6 +480,25 @@ impl Pipeline {
         }
     }
 
+    /// Whether a national number of a record's patron is known, so that its outputs
+    /// are inspected.
+    pub fn knows_national_number(&mut self, input: &Input<'_>) -> bool {
+        let Pipeline { lane, desk } = self;
+        let Some(source) = lane.source(input.source) else {
+            return false;
+        };
+        let Ok(Read::Record(text)) = desk.read(lane, input, source) else {
+            return false;
+        };
+        let row = match patron_of(&desk.table, source, input) {
+            Patron::Known(row) => Some(row),
+            Patron::Nobody | Patron::Unknown | Patron::Erased | Patron::Former => None,
+        };
+        let record = desk.records[usize::from(input.source.0)].reading(text);
+        desk.numbers.collect(&source.national, record, row);
+        !desk.numbers.is_empty()
+    }
+
     /// Tells how one record is decided for one recipient of its source. Nothing
     /// is counted, published or kept of it.
     pub fn explain(&mut self, input: &Input<'_>, recipient: usize) -> Option<Explanation> {
