@@ -1508,6 +1508,7 @@ fn bench_tells_what_each_recipient_costs() {
             "reading",
             "pseudonyms",
             "detectors",
+            "inspect",
             "throwaway key",
         ];
         check(&said, 0, &want);
@@ -1536,6 +1537,9 @@ fn bench_says_the_unit_in_every_key_of_its_json() {
         "pseudonyms_per_record",
         "detectors_ns_per_record",
         "detectors_share_percent",
+        "inspect_ns_per_record",
+        "inspect_share_percent",
+        "inspected_records_percent",
     ] {
         assert!(object[key].is_number(), "{key}: {object}");
     }

@@ -315,13 +315,200 @@ fn needs(
     source: &zeef::engine::lane::Source,
     path: &str,
 ) -> bool {
-    let derived = ["card_number", "card_kind", "rijksregisternummer"].contains(&path);
+    // What has one of them in it is left out of every output.
+    if ["bsn", "rijksregisternummer"].contains(&path) {
+        return true;
+    }
+    let derived = ["card_number", "card_kind"].contains(&path);
     source.shape.place(path).is_some_and(|place| {
         program
             .needs
             .iter()
             .any(|need| !need.joined && (need.place == place || derived))
     })
+}
+
+/// Where a national number stands in a text.
+fn carrier(digits: &str, way: usize) -> Value {
+    let zero = ['\u{660}', '\u{966}', '\u{FF10}'][way % 3] as u32;
+    let script = |c: char| char::from_u32(zero + c as u32 - '0' as u32).unwrap();
+    match way {
+        0..3 => digits.chars().map(script).collect::<String>().into(),
+        3 => digits.parse::<u64>().unwrap().into(),
+        4 => format!("bsn{digits}@example.org").into(),
+        5 => digits
+            .chars()
+            .flat_map(|c| [c, ' ', '-'])
+            .collect::<String>()
+            .into(),
+        6 => format!("Nr. {}, of {}!\n", &digits[..4], &digits[4..]).into(),
+        7 => format!("00{digits}99").into(),
+        _ => digits.into(),
+    }
+}
+
+/// Puts a value at a catalogue's path, also into a list.
+fn plant(record: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once("[]") {
+        Some((list, below)) => {
+            let element = match below.strip_prefix('.') {
+                Some(name) => json!({ name: value }),
+                None => value,
+            };
+            set(record, list, json!([element, "x", {"title": "x"}]));
+        }
+        None => set(record, path, value),
+    }
+}
+
+/// The decimal digits of a text, by Unicode's runs of ten.
+fn digits_of(text: &str) -> String {
+    use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+    let is_digit = |code: u32| {
+        char::from_u32(code).is_some_and(|c| c.general_category() == GeneralCategory::DecimalNumber)
+    };
+    let digit = |c: char| {
+        let before = (1..=c as u32)
+            .take_while(|back| is_digit(c as u32 - back))
+            .count();
+        is_digit(c as u32)
+            .then(|| char::from_digit(before as u32 % 10, 10))
+            .flatten()
+    };
+    text.chars().filter_map(digit).collect()
+}
+
+/// An output without the values that have one of these numbers in them; none where
+/// nothing is left. Says how many there were.
+fn without(value: &Value, numbers: &[String], left_out: &mut usize) -> Option<Value> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Array(elements) => {
+            let kept = elements
+                .iter()
+                .filter_map(|one| without(one, numbers, left_out));
+            let kept: Vec<Value> = kept.collect();
+            return (!kept.is_empty()).then_some(Value::Array(kept));
+        }
+        Value::Object(members) => {
+            let kept = members.iter().filter_map(|(name, value)| {
+                Some((name.clone(), without(value, numbers, left_out)?))
+            });
+            let kept: Map<String, Value> = kept.collect();
+            return (!kept.is_empty()).then_some(Value::Object(kept));
+        }
+        Value::Null | Value::Bool(_) => return Some(value.clone()),
+    };
+    let found = numbers
+        .iter()
+        .any(|number| digits_of(&text).contains(number));
+    *left_out += usize::from(found);
+    (!found).then(|| value.clone())
+}
+
+/// Decides messages of one patron; returns each output's topic, key and value, and
+/// the dead letters.
+fn decided(lane: &Arc<Lane>, messages: &[(String, String, String)]) -> [Vec<(String, Value)>; 2] {
+    let mut pipeline = pipeline(lane);
+    let mut outbox = Outbox::default();
+    for (source, key, value) in messages {
+        let input = Input {
+            source: source_of(lane, source),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            appended: None,
+            key: Some(key.as_bytes()),
+            payload: Payload::Bytes(value.as_bytes()),
+        };
+        pipeline.decide(&input, &mut outbox);
+    }
+    let (mut outputs, mut letters) = (Vec::new(), Vec::new());
+    for output in outbox.iter() {
+        let key = String::from_utf8_lossy(output.key.unwrap_or_default());
+        let topic = &lane.outputs[usize::from(output.output.0)].topic;
+        let value: Value = serde_json::from_slice(output.value.unwrap()).unwrap();
+        match output.output == lane.dead_letters {
+            true => letters.push((topic.clone(), value)),
+            false => outputs.push((format!("{topic} {key}"), value)),
+        }
+    }
+    let counted = pipeline.tally().recipients.iter().map(|one| one.left_out);
+    let named = letters
+        .iter()
+        .filter(|(_, letter)| letter["reason"] == "national_number");
+    assert_eq!(counted.sum::<u64>(), named.count() as u64);
+    [outputs, letters]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Invariant 8: whatever field it came by, and nothing else is left out.
+    #[test]
+    fn no_output_has_a_national_number_of_its_patron(
+        index in 0u64..400,
+        bsn in "[1-9][0-9]{8}",
+        register in "[1-9][0-9]{10}",
+        as_kept in 0usize..9,
+        plants in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..9, any::<bool>()), 1..24),
+        renamed in any::<bool>(),
+    ) {
+        static PLAIN: LazyLock<Arc<Lane>> = LazyLock::new(|| {
+            let mut lane = lane(|_| true);
+            lane.sources.iter_mut().for_each(|source| source.national.clear());
+            Arc::new(lane)
+        });
+        let numbers = [bsn.clone(), register.clone()];
+        let mut messages: Vec<(String, String, Map<String, Value>)> = Vec::new();
+        for message in LIBRARY.messages_of(index) {
+            let parsed = message.value.as_deref().map(serde_json::from_str::<Value>);
+            if let Some(Ok(Value::Object(mut record))) = parsed {
+                let mut key = message.key;
+                if renamed {
+                    key = format!("p-{bsn}");
+                    record.insert("patron_id".to_owned(), key.clone().into());
+                }
+                messages.push((message.source.to_owned(), key, record));
+            }
+        }
+        prop_assume!(!messages.is_empty());
+        for (place, field, way, is_bsn) in &plants {
+            let place = place.index(messages.len());
+            let (source, _, record) = &mut messages[place];
+            let kind = LOADED.policy.kinds.iter().find(|kind| kind.name == *source).unwrap();
+            let field = &kind.fields[field.index(kind.fields.len())];
+            let number = &numbers[usize::from(!is_bsn)];
+            if !["patron_id", "library"].contains(&field.path.as_str()) {
+                plant(record, &field.path, carrier(number, *way));
+            }
+        }
+        for (_, _, record) in messages.iter_mut().filter(|(source, ..)| source == "patron") {
+            let as_kept = if as_kept == 7 { 8 } else { as_kept };
+            record.insert("bsn".to_owned(), carrier(&bsn, as_kept));
+            record.insert("rijksregisternummer".to_owned(), carrier(&register, as_kept));
+        }
+        let messages: Vec<(String, String, String)> = messages
+            .into_iter()
+            .map(|(source, key, record)| (source, key, Value::Object(record).to_string()))
+            .collect();
+        let [outputs, letters] = decided(&LANE, &messages);
+        let [plain, _] = decided(&PLAIN, &messages);
+        let mut left_out = 0;
+        let want: Vec<(String, Value)> = plain
+            .iter()
+            .map(|(to, value)| (to.clone(), without(value, &numbers, &mut left_out).unwrap_or_else(|| json!({}))))
+            .collect();
+        prop_assert_eq!(&outputs, &want);
+        let reasons = letters.iter().map(|(_, letter)| letter["reason"].as_str().unwrap());
+        prop_assert_eq!(left_out > 0, reasons.into_iter().any(|reason| reason == "national_number"));
+        for (_, letter) in &letters {
+            for number in &numbers {
+                prop_assert!(!letter.to_string().contains(number));
+            }
+        }
+    }
 }
 
 /// Runs a library through the real worker, and says what was published per

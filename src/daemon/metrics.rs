@@ -72,6 +72,7 @@ metrics_table! {
     RECIPIENT_REFUSED Counter "zeef_recipient_records_refused_total" ["recipient"] "Records of the recipient's source that were refused whole."
     DETECTED Counter "zeef_detector_hits_total" ["recipient, detector"] "Personal data found in free text, and replaced."
     MASKED Counter "zeef_mask_limits_total" ["recipient, limit"] "Values of which a mask showed less than asked: short_name, short_card, national_card."
+    LEFT_OUT Counter "zeef_national_numbers_left_out_total" ["recipient"] "Values that were left out of outputs, as they have a national number of the patron among their digits."
     DEAD_LETTERS Counter "zeef_dead_letters_total" ["source, reason"] "Dead letters published."
     BATCH_RECORDS Histogram "zeef_batch_records" ["lane"] "Records in a committed batch."
     BATCH_SECONDS Histogram "zeef_batch_duration_seconds" ["lane"] "From a batch's first record to its commit."
@@ -327,6 +328,7 @@ impl Metrics {
                 .iter()
                 .map(|detector| lazily(DETECTED, "detector", detector.name))
                 .collect(),
+            left_out: self.counter(LEFT_OUT, &[label]),
             limits: ["short_name", "short_card", "national_card"]
                 .map(|limit| lazily(MASKED, "limit", limit)),
         }
@@ -429,6 +431,7 @@ struct RecipientMetrics {
     withheld: Vec<Lazy>,
     detected: Vec<Lazy>,
     limits: [Lazy; 3],
+    left_out: Counter,
 }
 
 /// The handles that one worker holds.
@@ -507,6 +510,7 @@ impl WorkerMetrics {
                 tally.seen.national_cards,
             ];
             add_all(&mut metrics.limits, limits);
+            metrics.left_out.increment(tally.left_out);
         }
         let labels = [
             ("lane", &*self.place.0),

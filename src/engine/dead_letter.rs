@@ -18,6 +18,9 @@ pub struct DeadLetter<'a> {
     pub reason: Reason,
     /// The recipient it was refused for; `None` where it was refused whole.
     pub recipient: Option<&'a str>,
+    /// The field of the recipient's output that it is about; `None` where it is
+    /// about all of it.
+    pub field: Option<&'a str>,
     pub policy_version: &'a str,
     /// The batch's time, RFC 3339 in UTC.
     pub time: &'a str,
@@ -47,6 +50,9 @@ impl DeadLetter<'_> {
         member(out, "reason", self.reason.as_str());
         if let Some(recipient) = self.recipient {
             member(out, "recipient", recipient);
+        }
+        if let Some(field) = self.field {
+            member(out, "field", field);
         }
         member(out, "policy_version", self.policy_version);
         member(out, "time", self.time);

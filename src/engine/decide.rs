@@ -7,10 +7,11 @@
 use super::admit::{admit, route, without_patron};
 use super::dead_letter::DeadLetter;
 use super::gates::Refusal;
-use super::holding::{Holding, Verdict, tells_upstream};
+use super::holding::{Holding, Met, Verdict, tells_upstream};
+use super::inspect::LeftOut;
 use super::lane::{Facts, Lane, Program, Source};
 use super::pipeline::BatchTime;
-use super::project::Projector;
+use super::project::{Projector, Remarks};
 use super::table::Row;
 use super::tally::{Noted, Seen, Tally};
 use crate::policy::catalogue::Role;
@@ -24,7 +25,7 @@ pub(super) struct Decider {
     projector: Projector,
     admitted: Vec<Admitted>,
     /// What projecting one output met with.
-    seen: Seen,
+    remarks: Remarks,
 }
 
 /// A recipient that may have the record at hand.
@@ -143,6 +144,9 @@ impl Decider {
     /// Writes the outputs of the recipients that may have the record.
     #[inline(never)]
     fn release(&mut self, hand: &mut Hand<'_>, facts: &Facts<'_>) {
+        let anybody = !self.admitted.is_empty();
+        let suspected = anybody.then(|| facts.suspected(hand.case.source)).flatten();
+        let facts = suspected.as_ref().unwrap_or(facts);
         for &Admitted {
             recipient,
             output,
@@ -168,12 +172,15 @@ impl Decider {
                 program,
                 &key,
                 to,
-                &mut self.seen,
+                &mut self.remarks,
             );
             match written {
                 Ok(bytes) => {
-                    let seen = program.notices.then_some(&self.seen);
-                    hand.released(recipient, (output, &key), bytes, seen);
+                    let seen = program.notices.then_some(&self.remarks.seen);
+                    let sent = hand.released(recipient, (output, &key), bytes, seen);
+                    if !self.remarks.left_out.is_empty() {
+                        hand.left_out(recipient, &self.remarks.left_out, sent);
+                    }
                 }
                 Err(reason) => hand.refuse(recipient, refusal(reason)),
             }
@@ -183,7 +190,7 @@ impl Decider {
 
 impl Hand<'_> {
     /// Counts an output that was written; takes it back where the recipient has
-    /// the same already.
+    /// the same already. Returns whether it is sent.
     #[inline]
     fn released(
         &mut self,
@@ -191,7 +198,7 @@ impl Hand<'_> {
         (output, key): (OutputId, &Pseudonym),
         bytes: usize,
         seen: Option<&Seen>,
-    ) {
+    ) -> bool {
         let sent = match &mut self.holding {
             Some(holding) => holding.release(recipient, output, key, self.outbox),
             None => true,
@@ -203,6 +210,36 @@ impl Hand<'_> {
             if let Some(seen) = seen {
                 tally.seen.absorb(seen);
             }
+        }
+        sent
+    }
+
+    /// Counts what was left out of an output, and tells upstream, where the record
+    /// arrived or the output is sent.
+    #[cold]
+    #[inline(never)]
+    fn left_out(&mut self, recipient: usize, left_out: &[LeftOut], sent: bool) {
+        let holding = self.holding.as_ref();
+        if !sent && !holding.is_none_or(|holding| holding.met() == Met::First) {
+            return;
+        }
+        let Case {
+            lane,
+            source,
+            input,
+        } = self.case;
+        self.tally.recipients[recipient].left_out += left_out.len() as u64;
+        let program = &lane.recipients[recipient];
+        for one in left_out {
+            let step = program.steps.get(one.step);
+            let field = step.map(|step| step.name_of(one.part));
+            let letter = Letter {
+                place: (input.partition, input.offset),
+                reason: Reason::NationalNumber,
+                recipient: Some(&program.name),
+                field: field.as_deref(),
+            };
+            letter.write((lane, source), self.now, self.tally, self.outbox);
         }
     }
 
@@ -248,30 +285,60 @@ impl Case<'_> {
 pub(super) fn letter(
     lane: &Lane,
     source: &Source,
-    (partition, offset): (i32, i64),
+    place: (i32, i64),
     now: &BatchTime,
     (reason, recipient): (Reason, Option<&str>),
     tally: &mut Tally,
     outbox: &mut Outbox,
 ) {
-    let noted = Noted {
-        source: usize::from(source.place),
-        partition,
-        offset,
-        reason,
-    };
-    tally.count_dead_letter(noted, source.kind.role != Role::Record);
-    let letter = DeadLetter {
-        lane: &lane.name,
-        topic: &source.topic,
-        partition,
-        offset,
+    let letter = Letter {
+        place,
         reason,
         recipient,
-        policy_version: &lane.policy_version,
-        time: now.text(),
+        field: None,
     };
-    outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+    letter.write((lane, source), now, tally, outbox);
+}
+
+/// A dead letter about a record of some source.
+struct Letter<'a> {
+    /// The record's partition and offset.
+    place: (i32, i64),
+    reason: Reason,
+    recipient: Option<&'a str>,
+    /// The field of the output that it is about.
+    field: Option<&'a str>,
+}
+
+impl Letter<'_> {
+    fn write(
+        &self,
+        (lane, source): (&Lane, &Source),
+        now: &BatchTime,
+        tally: &mut Tally,
+        outbox: &mut Outbox,
+    ) {
+        let (partition, offset) = self.place;
+        let noted = Noted {
+            source: usize::from(source.place),
+            partition,
+            offset,
+            reason: self.reason,
+        };
+        tally.count_dead_letter(noted, source.kind.role != Role::Record);
+        let letter = DeadLetter {
+            lane: &lane.name,
+            topic: &source.topic,
+            partition,
+            offset,
+            reason: self.reason,
+            recipient: self.recipient,
+            field: self.field,
+            policy_version: &lane.policy_version,
+            time: now.text(),
+        };
+        outbox.push(lane.dead_letters, None, None, |out| letter.write(out));
+    }
 }
 
 /// Until when a recipient may have a record, if it may.
@@ -325,14 +392,14 @@ fn write(
     program: &Program,
     key: &Pseudonym,
     (outbox, output): (&mut Outbox, OutputId),
-    seen: &mut Seen,
+    remarks: &mut Remarks,
 ) -> Result<usize, Reason> {
     if program.notices {
-        *seen = Seen::default();
+        remarks.seen = Seen::default();
     }
     outbox.write(output, None, |page, start| {
         let start = page.words(start, key.words(), PSEUDONYM_LENGTH);
-        let end = projector.project(facts, program, key, (page, start), seen);
+        let end = projector.project(facts, program, key, (page, start), remarks);
         if end - start > facts.lane.output_bytes_max {
             return Err(Reason::TooLarge);
         }

@@ -72,6 +72,8 @@ pub struct Outcome {
     pub value: Option<Vec<u8>>,
     /// What a mask or a detector counted on the way.
     pub counted: Seen,
+    /// It, or a part of it, is left out, as it has a national number of the patron.
+    pub national_number: bool,
 }
 
 impl Explanation {
@@ -100,7 +102,11 @@ pub(super) fn explain(
     let key = key.map(|key| program.pseudonymiser.end(key));
     let fields = projector.each(facts, program, key.as_ref()).into_iter();
     let fields: Vec<Outcome> = fields
-        .map(|(value, counted)| Outcome { value, counted })
+        .map(|(value, remarks)| Outcome {
+            value,
+            counted: remarks.seen,
+            national_number: !remarks.left_out.is_empty(),
+        })
         .collect();
     let too_large = output_bytes(program, &fields) > facts.lane.output_bytes_max;
     let unfit = key.is_none().then_some(Reason::KeyMissing);

@@ -13,6 +13,8 @@ mod facts;
 mod former;
 mod mark;
 
+use std::collections::HashSet;
+
 use anew::Anew;
 use change::{Change, Count};
 use mark::Marks;
@@ -114,6 +116,10 @@ pub struct Holding {
     /// Rows to be taken back, and rows whose record is to be decided again.
     back: Vec<((i32, RowKey), Refusal)>,
     again: Vec<(i32, RowKey)>,
+    /// Those of them that a patron's change queued.
+    queued: HashSet<(i32, RowKey), foldhash::fast::RandomState>,
+    /// What decides beside the records of the patron at hand, by recipient.
+    facts_at_hand: Vec<Option<(u64, i64)>>,
     /// What a reconcile is known to take back, by recipient.
     foreseen: Vec<ByReason>,
     anew: Anew,
@@ -149,6 +155,8 @@ impl Holding {
             terms: Vec::new(),
             back: Vec::new(),
             again: Vec::new(),
+            queued: HashSet::default(),
+            facts_at_hand: Vec::new(),
             foreseen: vec![ByReason::default(); lane.recipients.len()],
             anew: Anew::default(),
             asked: Vec::new(),
@@ -309,6 +317,7 @@ impl Holding {
         self.marks.abandon();
         self.back.clear();
         self.again.clear();
+        self.queued.clear();
         self.foreseen.fill(ByReason::default());
         self.anew.abandon();
         self.asked.clear();
@@ -385,6 +394,11 @@ impl Holding {
         self.answers.clear();
         self.terms.clear();
         true
+    }
+
+    /// Why the record at hand is decided.
+    pub(super) fn met(&self) -> Met {
+        self.current.met
     }
 
     /// When the record at hand was first decided for a recipient.

@@ -8,11 +8,13 @@ mod facts;
 mod reasons;
 
 pub use compile::{CompileError, Options};
+pub(super) use facts::BELGIUM;
 pub use facts::Facts;
 
 use std::collections::BTreeSet;
 
 use super::gates::{Gates, Successors};
+use super::inspect::{CopiedValues, NationalSlot};
 use super::record::{Limits, Reading};
 use super::shape::{Place, Shape};
 use super::speech::Speech;
@@ -109,6 +111,12 @@ pub struct Source {
     pub library: Option<u16>,
     /// The record's own id, where it is another field than the patron's id.
     pub own_id: Option<u16>,
+    /// The national numbers of its patron that the record itself has.
+    pub national: Vec<NationalSlot>,
+    /// All slots that hold one, as it stands or where it has its form.
+    pub national_slots: Vec<u16>,
+    /// What its recipients get as it stands in the record.
+    pub copied: CopiedValues,
     /// What the derived fact about the card is made of.
     pub card: Option<CardFact>,
     /// Where a consent or an objection says what it says.
@@ -164,7 +172,8 @@ pub struct CardFact {
 pub struct Checked {
     pub raw: u16,
     pub slot: u16,
-    pub form: Form,
+    /// `None` where any string will do.
+    pub form: Option<Form>,
 }
 
 /// One recipient, compiled.
@@ -190,6 +199,10 @@ pub struct Program {
     pub joined: bool,
     /// When national numbers may be given, in milliseconds since 1970.
     pub authorised_ms: Option<(i64, i64)>,
+    /// Some field is a national number, masked or not.
+    pub releases_national: bool,
+    /// Some card number is shown as part of a list or an object.
+    pub shows_card_parts: bool,
     /// Whether the patron's card number is a national number, where it is named.
     pub card_fact: Option<Ref>,
     /// Where the patron's card number is in the row, where it is named.
@@ -334,8 +347,16 @@ pub struct Masked {
     pub mask: Option<Mask>,
     pub needs: Vec<Needed>,
     pub detect: Option<Detectors>,
-    /// The record's own values, for detectors.
-    pub own: Vec<Ref>,
+    pub own: Own,
+}
+
+/// The record's and its patron's own values, for detectors.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Each with how many values an element has, where it is in a list.
+    pub fields: Vec<(Ref, u16)>,
+    /// Values that are written one behind the other.
+    pub addresses: Vec<Vec<Ref>>,
 }
 
 /// What a mask needs beside its input.
@@ -371,6 +392,72 @@ impl Program {
             && self.gates.asks_like(&other.gates)
             && seen(self) == seen(other)
     }
+}
+
+impl Step {
+    /// Adds the values of the record that the step shows as they stand there.
+    fn note_copied(&self, copied: &mut CopiedValues) {
+        let mut note = |at: Ref| copied.slots.extend(at.own_slot());
+        match &self.action {
+            Action::CopySlot(slot) => copied.slots.push(*slot),
+            Action::Copy { from, .. } => note(*from),
+            Action::Copies(parts) => copied.slots.extend(parts.iter().map(|part| part.slot)),
+            Action::Object { fields } => fields.iter().for_each(|part| note(part.at)),
+            Action::List {
+                joined: false,
+                list,
+                stride,
+                ..
+            }
+            | Action::Scalars {
+                joined: false,
+                list,
+                stride,
+                ..
+            } => copied.lists.push((*list, *stride)),
+            Action::List { .. }
+            | Action::Scalars { .. }
+            | Action::Mask(_)
+            | Action::Pseudonym(_)
+            | Action::OutputKey
+            | Action::Slip { .. } => {}
+        }
+    }
+
+    /// Whether some card number is shown as a part of its value.
+    fn has_card_parts(&self) -> bool {
+        match &self.action {
+            Action::Object { fields } | Action::List { fields, .. } => {
+                fields.iter().any(|part| part.card)
+            }
+            Action::Scalars { card, .. } => *card,
+            _ => false,
+        }
+    }
+
+    /// What a value is called that is left out, or a part of it.
+    #[must_use]
+    pub fn name_of(&self, part: Option<usize>) -> String {
+        let name = &self.name;
+        let part = part.unwrap_or_default();
+        match &self.action {
+            Action::Object { fields } => format!("{name}.{}", label_of(fields, part)),
+            Action::Copies(copied) => {
+                let label = copied.get(part).map(|one| one.label.name());
+                format!("{name}.{}", label.unwrap_or_default())
+            }
+            Action::List { fields, .. } => format!("{name}[].{}", label_of(fields, part)),
+            Action::Scalars { .. } | Action::Slip { .. } => format!("{name}[]"),
+            _ => name.clone(),
+        }
+    }
+}
+
+fn label_of(fields: &[Part], part: usize) -> &str {
+    fields
+        .get(part)
+        .map(|part| part.label.name())
+        .unwrap_or_default()
 }
 
 impl Part {

@@ -9,6 +9,7 @@ mod decide;
 pub mod explain;
 pub mod gates;
 pub mod holding;
+pub mod inspect;
 mod keys;
 pub mod lane;
 pub mod meter;

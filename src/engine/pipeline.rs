@@ -17,18 +17,20 @@ use super::admit::{condition, without_patron};
 use super::decide::{Case, Decider, Hand, Patron};
 use super::explain::{Explanation, explain};
 use super::holding::{Holding, Holds, Met};
-use super::lane::{Facts, Lane, ROW_LIBRARY, Source};
+use super::inspect::Numbers;
+use super::lane::{BELGIUM, Facts, Lane, ROW_LIBRARY, Source};
 use super::patrons::Epoch;
 use super::record::{Reading, Record};
 use super::said::{Came, Message, Said, Sayings, Topic};
 use super::speech::Understood;
 use super::state::Namer;
-use super::table::{Draft, Known, Row, Table};
+use super::table::{Draft, Known, Row, Sensitive, Table};
 use super::tally::{About, ByReason, Ignored, Tally};
 use super::unreadable::{UnreadableRecord, named_patrons};
 use super::value::{Slot, State, Value};
 use crate::policy::bytes::same;
 use crate::policy::catalogue::Role;
+use crate::policy::form::is_national_card;
 use crate::policy::gate::{Decision, Scope};
 use crate::policy::reason::Reason;
 use crate::policy::text;
@@ -51,6 +53,8 @@ struct Desk {
     sayings: Sayings,
     draft: Draft,
     decider: Decider,
+    /// The national numbers of the record's patron.
+    numbers: Numbers,
     /// What the source's tests say of the record at hand.
     verdicts: Vec<Result<(), Reason>>,
     /// Tells consents of one patron apart; never written down.
@@ -109,6 +113,7 @@ impl Pipeline {
             sayings: Sayings::default(),
             draft: Draft::default(),
             decider: Decider::default(),
+            numbers: Numbers::default(),
             verdicts: Vec::new(),
             seed: foldhash::fast::RandomState::default(),
             holding: None,
@@ -475,6 +480,25 @@ impl Pipeline {
         }
     }
 
+    /// Whether a national number of a record's patron is known, so that its outputs
+    /// are inspected.
+    pub fn knows_national_number(&mut self, input: &Input<'_>) -> bool {
+        let Pipeline { lane, desk } = self;
+        let Some(source) = lane.source(input.source) else {
+            return false;
+        };
+        let Ok(Read::Record(text)) = desk.read(lane, input, source) else {
+            return false;
+        };
+        let row = match patron_of(&desk.table, source, input) {
+            Patron::Known(row) => Some(row),
+            Patron::Nobody | Patron::Unknown | Patron::Erased | Patron::Former => None,
+        };
+        let record = desk.records[usize::from(input.source.0)].reading(text);
+        desk.numbers.collect(&source.national, record, row);
+        !desk.numbers.is_empty()
+    }
+
     /// Tells how one record is decided for one recipient of its source. Nothing
     /// is counted, published or kept of it.
     pub fn explain(&mut self, input: &Input<'_>, recipient: usize) -> Option<Explanation> {
@@ -500,14 +524,18 @@ impl Pipeline {
                 return Some(Explanation::refused(Reason::PatronErased));
             }
         };
+        let record = desk.records[usize::from(input.source.0)].reading(text);
+        desk.numbers.collect(&source.national, record, row);
         let facts = Facts {
             lane,
-            record: desk.records[usize::from(input.source.0)].reading(text),
+            record,
             row,
             said: said_of(&desk.sayings, source, input),
             now_ms: desk.now.ms,
             verdicts: &[],
             active: false,
+            numbers: Some(&desk.numbers).filter(|numbers| !numbers.is_empty()),
+            suspect: true,
             dropped: None,
         }
         .with_membership(source);
@@ -621,9 +649,14 @@ impl Desk {
             .filter(|card| record.slot(card.slot).state() == State::True)
             .filter(|_| !lane.may_hold_national());
         let dropped = national.map(|card| card.card_number);
-        let layout = &lane.layout;
-        let dropped = dropped.as_slice();
-        self.draft.row(layout, record, dropped, id, input.offset)
+        self.numbers.collect(&source.national, record, None);
+        let sensitive = Sensitive {
+            dropped: dropped.as_slice(),
+            national: &source.national_slots,
+            numbers: Some(&self.numbers),
+        };
+        self.draft
+            .row(&lane.layout, record, &sensitive, id, input.offset)
     }
 
     /// What a consent or an objection says; `None` of a kind by which no patron
@@ -1022,6 +1055,7 @@ impl Desk {
             Patron::Known(row) => Some(row),
             Patron::Nobody | Patron::Erased | Patron::Former | Patron::Unknown => None,
         };
+        self.numbers.collect(&source.national, record, row);
         self.verdicts.clear();
         let tests = source.tests.iter();
         self.verdicts
@@ -1034,6 +1068,8 @@ impl Desk {
             now_ms: self.now.ms,
             verdicts: &self.verdicts,
             active: false,
+            numbers: Some(&self.numbers).filter(|numbers| !numbers.is_empty()),
+            suspect: false,
             dropped: None,
         }
         .with_membership(source);
@@ -1103,14 +1139,13 @@ fn derive(record: &mut Record, text: &str, source: &Source) -> Corrected {
     let corrected = correct(record, text, source);
     for checked in &source.checked {
         let reading = record.reading(text);
-        let fits = match reading.value(checked.raw) {
-            Value::Text { text, .. } => checked.form.fits(text),
-            _ => true,
-        };
-        let slot = if fits {
-            reading.slot(checked.raw)
-        } else {
-            Slot::MISSING
+        let slot = match reading.value(checked.raw) {
+            Value::Text { text, .. } if checked.form.is_some_and(|form| !form.fits(text)) => {
+                Slot::MISSING
+            }
+            // It is looked for in outputs as it stands, and shown as a string only.
+            Value::Number(_) => Slot::MALFORMED,
+            _ => reading.slot(checked.raw),
         };
         record.derive(checked.slot, slot);
     }
@@ -1119,14 +1154,20 @@ fn derive(record: &mut Record, text: &str, source: &Source) -> Corrected {
         let number = reading.slot(card.card_number);
         let kind = reading.slot(card.card_kind);
         let national = reading.slot(card.national_number);
-        let fact = if number.is_malformed() || kind.is_malformed() || national.is_malformed() {
+        let malformed = |slot: Slot| slot.is_malformed() || slot.state() == State::Number;
+        let text = |slot| reading.text(slot);
+        let belgian = source.library.and_then(text);
+        let belgian = belgian.is_some_and(|isil| isil.starts_with(BELGIUM));
+        let fact = if [number, kind, national].into_iter().any(malformed) {
             Slot::MALFORMED
-        } else if kind.is_missing() && national.is_missing() {
+        } else if kind.is_missing() && national.is_missing() && !belgian {
             Slot::boolean(false)
         } else {
-            let text = |slot| reading.text(slot);
             let (number, national) = (text(card.card_number), text(card.national_number));
-            Slot::boolean(text(card.card_kind) == Some("eid") || same_digits(number, national))
+            let is_national = text(card.card_kind) == Some("eid")
+                || same_digits(number, national)
+                || (belgian && number.is_some_and(is_national_card));
+            Slot::boolean(is_national)
         };
         record.derive(card.slot, fact);
     }

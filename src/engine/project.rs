@@ -1,9 +1,13 @@
 //! Project: what a recipient may see of a record, written in profile order.
 //!
 //! One module owns writing. A field that is missing is left out; nothing is
-//! copied that no profile lists.
+//! copied that no profile lists, and nothing is written that
+//! [`inspect`](super::inspect) leaves out.
 
-use super::lane::{Action, Copied, Facts, Masked, Needed, Part, Program, PseudonymOf, Ref, Step};
+use super::inspect::{Inspector, LeftOut, Numbers, WrittenNumber};
+use super::lane::{
+    Action, Copied, Facts, Masked, Needed, Own, Part, Program, PseudonymOf, Ref, Step,
+};
 use super::record::Reading;
 use super::shape::Place;
 use super::tally::Seen;
@@ -23,6 +27,15 @@ pub struct Projector {
     /// What the steps show that a later step needs, by step.
     shown: Vec<Shown>,
     messages: Messages,
+}
+
+/// What projecting one output met with.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// As far as the program notices anything; else what it was before.
+    pub seen: Seen,
+    /// What was left out, as it has a national number of the patron.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What pseudonyms of the record at hand are made of, as far as it was needed.
@@ -105,12 +118,7 @@ impl Shown {
 #[inline]
 fn card_hidden(facts: &Facts<'_>, program: &Program) -> bool {
     let national = program.card_fact.is_some_and(|fact| facts.is_true(fact));
-    let authorised = || {
-        program
-            .authorised_ms
-            .is_some_and(|(from, until)| (from..until).contains(&facts.now_ms))
-    };
-    national && !authorised()
+    national && !facts.is_authorised(program)
 }
 
 impl Projector {
@@ -136,31 +144,53 @@ impl Projector {
         program: &Program,
         key: &Pseudonym,
         (page, start): (&mut Page, usize),
-        seen: &mut Seen,
+        remarks: &mut Remarks,
     ) -> usize {
         self.begin(program);
+        remarks.left_out.clear();
         let mut pen = Pen {
             facts,
             program,
             key: Some(key),
             hidden: card_hidden(facts, program),
             page,
-            seen,
+            seen: &mut remarks.seen,
+            inspector: Inspector::new(facts, program, &mut remarks.left_out),
         };
-        let mut at = start;
-        for run in &program.runs {
-            if let Some(label) = &run.token {
-                at = token(pen.page, at, label, key);
-            }
-            at = copies(pen.page, at, &run.copied, facts.record);
-            if let Some(index) = run.step {
-                at = self.step(&mut pen, at, index, &program.steps[index]);
-            }
-        }
+        let at = match pen.inspector.copies {
+            true => self.steps(&mut pen, start),
+            false => self.runs(&mut pen, start, key),
+        };
         match page.close_object(start, at) {
             Some(end) => end,
             None => page.bytes(start, b"{}"),
         }
+    }
+
+    /// Writes all members at `at`, those that are copied in one go.
+    #[inline(always)]
+    fn runs(&mut self, pen: &mut Pen<'_>, mut at: usize, key: &Pseudonym) -> usize {
+        let program = pen.program;
+        for run in &program.runs {
+            if let Some(label) = &run.token {
+                at = token(pen.page, at, label, key);
+            }
+            at = copies(pen.page, at, &run.copied, pen.facts.record);
+            if let Some(index) = run.step {
+                at = self.step(pen, at, index, &program.steps[index]);
+            }
+        }
+        at
+    }
+
+    /// The same one by one, as each value has to be looked at.
+    #[cold]
+    #[inline(never)]
+    fn steps(&mut self, pen: &mut Pen<'_>, mut at: usize) -> usize {
+        for (index, step) in pen.program.steps.iter().enumerate() {
+            at = self.step(pen, at, index, step);
+        }
+        at
     }
 
     fn begin(&mut self, program: &Program) {
@@ -178,22 +208,23 @@ impl Projector {
         facts: &Facts<'_>,
         program: &Program,
         key: Option<&Pseudonym>,
-    ) -> Vec<(Option<Vec<u8>>, Seen)> {
+    ) -> Vec<(Option<Vec<u8>>, Remarks)> {
         self.begin(program);
         let mut all = Vec::with_capacity(program.steps.len());
         for (index, step) in program.steps.iter().enumerate() {
-            let (mut page, mut seen) = (Page::default(), Seen::default());
+            let (mut page, mut remarks) = (Page::default(), Remarks::default());
             let mut pen = Pen {
                 facts,
                 program,
                 key,
                 hidden: card_hidden(facts, program),
                 page: &mut page,
-                seen: &mut seen,
+                seen: &mut remarks.seen,
+                inspector: Inspector::new(facts, program, &mut remarks.left_out),
             };
             let end = self.step(&mut pen, 0, index, step);
             let value = step.label.after(page.written(0, end)).map(<[u8]>::to_vec);
-            all.push((value, seen));
+            all.push((value, remarks));
         }
         all
     }
@@ -202,9 +233,15 @@ impl Projector {
     /// the next one goes.
     #[inline(never)]
     fn step(&mut self, pen: &mut Pen<'_>, at: usize, index: usize, step: &Step) -> usize {
-        let (facts, hidden) = (pen.facts, pen.hidden);
         match &step.action {
-            Action::CopySlot(slot) => copied(pen.page, at, &step.label, facts.record, *slot),
+            Action::CopySlot(slot) => {
+                let from = Ref {
+                    joined: false,
+                    place: Place::Slot(*slot),
+                };
+                self.copy(pen, at, (index, step), (from, false))
+            }
+            Action::Copy { from, card } => self.copy(pen, at, (index, step), (*from, *card)),
             Action::OutputKey => match pen.key {
                 Some(key) => {
                     self.keep_token(index, step, key);
@@ -212,24 +249,12 @@ impl Projector {
                 }
                 None => at,
             },
-            Action::Copy { from, card } => {
-                if let (Some(slot), false) = (from.own_slot(), step.kept || (*card && hidden)) {
-                    return copied(pen.page, at, &step.label, facts.record, slot);
-                }
-                let value = pen.see(*from, *card);
-                if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
-                    && let Some(text) = value.written()
-                {
-                    shown.keep(text);
-                }
-                pen.member(at, step, |page, at| scalar(page, at, value))
-            }
             Action::Pseudonym(of) => {
-                if of.card && hidden {
+                if of.card && pen.hidden {
                     pen.seen.national_cards += 1;
                     return at;
                 }
-                let Some(made) = self.messages.pseudonym(facts, pen.program, of) else {
+                let Some(made) = self.messages.pseudonym(pen.facts, pen.program, of) else {
                     return at;
                 };
                 self.keep_token(index, step, &made);
@@ -238,82 +263,72 @@ impl Projector {
             Action::Mask(masked) => match self.masked(pen, index, step.kept, masked) {
                 Masking::Nothing => at,
                 Masking::AsItIs(value) => match masked.from.and_then(Ref::own_slot) {
-                    Some(slot) => copied(pen.page, at, &step.label, facts.record, slot),
-                    None => pen.member(at, step, |page, at| scalar(page, at, value)),
+                    Some(slot) => copied(pen.page, at, &step.label, pen.facts.record, slot),
+                    None => member(pen.page, at, step, |page, at| scalar(page, at, value)),
                 },
-                Masking::Changed => {
-                    pen.member(at, step, |page, at| Some(page.string(at, &self.masked)))
-                }
+                Masking::Changed => member(pen.page, at, step, |page, at| {
+                    Some(page.string(at, &self.masked))
+                }),
             },
-            Action::Object { fields } => pen.member(at, step, |page, at| {
-                object(page, at, fields, hidden, |part| facts.value(part.at))
-            }),
-            Action::Copies(copied) => pen.member(at, step, |page, start| {
-                let end = copies(page, start, copied, facts.record);
-                page.close_object(start, end)
-            }),
-            Action::List {
-                joined,
-                list,
-                stride,
-                fields,
-            } => {
-                let length = facts.list_len(*joined, *list);
-                pen.member(at, step, |page, at| {
-                    elements(page, at, length, |page, at, index| {
-                        object(page, at, fields, hidden, |part| {
-                            facts.element(part.at, *stride, index)
-                        })
-                    })
-                })
-            }
-            Action::Scalars {
-                joined,
-                list,
-                stride,
-                card,
-            } => {
-                if *card && hidden {
-                    pen.seen.national_cards += 1;
-                    return at;
-                }
-                if !joined {
-                    return pen.member(at, step, |page, at| scalars(page, at, facts.record, *list));
-                }
-                let from = Ref {
-                    joined: true,
-                    place: Place::Element {
-                        list: *list,
-                        slot: 0,
-                    },
-                };
-                let length = facts.list_len(true, *list);
-                pen.member(at, step, |page, at| {
-                    elements(page, at, length, |page, at, index| {
-                        scalar(page, at, facts.element(from, *stride, index))
-                    })
-                })
-            }
             Action::Slip {
                 mark,
                 initial,
                 rest,
-            } => {
-                let shown = |place: &usize| {
-                    let shown = self.shown.get(*place).filter(|shown| shown.there);
-                    shown.map(|shown| shown.text.as_str())
-                };
-                let rest = rest.iter().map(shown);
-                pen.member(at, step, |page, start| {
-                    let mut at = start;
-                    mask::slip_lines(shown(mark), shown(initial), rest, |line| {
-                        at = page.byte(at, b',');
-                        at = page.joined_string(at, line);
-                    });
-                    page.close_list(start, at)
-                })
-            }
+            } => self.slip(pen, at, (index, step), (*mark, *initial, rest)),
+            Action::Object { .. }
+            | Action::Copies(_)
+            | Action::List { .. }
+            | Action::Scalars { .. } => pen.parts(at, index, step),
         }
+    }
+
+    /// Writes a member as its value stands in the record or the patron's row.
+    fn copy(
+        &mut self,
+        pen: &mut Pen<'_>,
+        at: usize,
+        (index, step): (usize, &Step),
+        (from, card): (Ref, bool),
+    ) -> usize {
+        let looked_at = step.kept || (card && pen.hidden) || pen.inspector.copies;
+        if let (Some(slot), false) = (from.own_slot(), looked_at) {
+            return copied(pen.page, at, &step.label, pen.facts.record, slot);
+        }
+        let value = pen.see(from, card);
+        let value = pen.inspector.pass(value, LeftOut::whole(index));
+        if let Some(shown) = self.shown.get_mut(index).filter(|_| step.kept)
+            && let Some(text) = value.written()
+        {
+            shown.keep(text);
+        }
+        member(pen.page, at, step, |page, at| scalar(page, at, value))
+    }
+
+    /// Writes the lines of a slip, made of what other steps show.
+    fn slip(
+        &mut self,
+        pen: &mut Pen<'_>,
+        at: usize,
+        (index, step): (usize, &Step),
+        (mark, initial, rest): (usize, usize, &[usize]),
+    ) -> usize {
+        let Projector { shown, cleaned, .. } = self;
+        let shown = |place: usize| {
+            let shown = shown.get(place).filter(|shown| shown.there);
+            shown.map(|shown| shown.text.as_str())
+        };
+        let rest = rest.iter().map(|place| shown(*place));
+        let inspector = &mut pen.inspector;
+        member(pen.page, at, step, |page, start| {
+            let mut at = start;
+            mask::slip_lines(shown(mark), shown(initial), rest, cleaned, |line| {
+                if !inspector.leaves_out(line, LeftOut::whole(index)) {
+                    at = page.byte(at, b',');
+                    at = page.string(at, line);
+                }
+            });
+            page.close_list(start, at)
+        })
     }
 
     fn keep_token(&mut self, index: usize, step: &Step, token: &Pseudonym) {
@@ -355,23 +370,21 @@ impl Projector {
         };
         self.cleaned.clear();
         let cleaned = masked.detect.as_ref().is_some_and(|detect| {
-            let own = masked
-                .own
-                .iter()
-                .filter_map(|&at| facts.value(at).as_text());
-            detect.apply_with(
-                &mut self.detecting,
-                shown,
-                own,
-                &mut self.cleaned,
-                &mut pen.seen.detected,
-            )
+            detect.begin(&mut self.detecting);
+            if detect.needs_own_values() {
+                add_own_values(&mut self.detecting, facts, &masked.own);
+            }
+            let hits = &mut pen.seen.detected;
+            detect.replace_in(&mut self.detecting, shown, &mut self.cleaned, hits)
         });
         let shown = if cleaned {
             self.cleaned.as_str()
         } else {
             shown
         };
+        if pen.inspector.leaves_out(shown, LeftOut::whole(index)) {
+            return Masking::Nothing;
+        }
         if let Some(place) = self.shown.get_mut(index).filter(|_| kept) {
             place.keep(shown);
         }
@@ -383,6 +396,32 @@ impl Projector {
             self.masked.push_str(input.unwrap_or_default());
         }
         Masking::Changed
+    }
+}
+
+/// Has detectors look for the values of the record and its patron.
+fn add_own_values(detecting: &mut Buffers, facts: &Facts<'_>, own: &Own) {
+    for &(at, stride) in &own.fields {
+        let Place::Element { list, .. } = at.place else {
+            if let Some(text) = facts.value(at).as_text() {
+                detecting.look_for([text]);
+            }
+            continue;
+        };
+        for index in 0..facts.list_len(at.joined, list) {
+            if let Some(text) = facts.element(at, stride, index).as_text() {
+                detecting.look_for([text]);
+            }
+        }
+    }
+    for address in &own.addresses {
+        let parts = address.iter().filter_map(|&at| facts.value(at).as_text());
+        detecting.look_for(parts);
+    }
+    for number in facts.numbers.into_iter().flat_map(Numbers::iter) {
+        for written in number.written().iter().flat_map(WrittenNumber::texts) {
+            detecting.look_for([written]);
+        }
     }
 }
 
@@ -416,6 +455,7 @@ struct Pen<'a> {
     hidden: bool,
     page: &'a mut Page,
     seen: &'a mut Seen,
+    inspector: Inspector<'a>,
 }
 
 impl<'a> Pen<'a> {
@@ -428,17 +468,100 @@ impl<'a> Pen<'a> {
         self.facts.value(at)
     }
 
-    /// Writes a member whose value `write` writes; nothing where that has none.
-    #[inline]
-    fn member(
-        &mut self,
-        at: usize,
-        step: &Step,
-        write: impl FnOnce(&mut Page, usize) -> Option<usize>,
-    ) -> usize {
-        let value = self.page.label(at, &step.label);
-        write(self.page, value).unwrap_or(at)
+    /// Writes a member that has several values; each is left out by itself.
+    fn parts(&mut self, at: usize, index: usize, step: &Step) -> usize {
+        let (facts, hidden) = (self.facts, self.hidden);
+        let Pen {
+            page, inspector, ..
+        } = self;
+        match &step.action {
+            Action::Object { fields } => member(page, at, step, |page, at| {
+                object(page, at, fields, hidden, |place, part| {
+                    let value = facts.value(part.at);
+                    inspector.pass_card(value, part.card, LeftOut::part(index, place))
+                })
+            }),
+            Action::Copies(fields) if inspector.copies => member(page, at, step, |page, start| {
+                let mut at = start;
+                for (place, one) in fields.iter().enumerate() {
+                    let value = facts.record.value(one.slot);
+                    let value = inspector.pass(value, LeftOut::part(index, place));
+                    at = changed(page, at, &one.label, value);
+                }
+                page.close_object(start, at)
+            }),
+            Action::Copies(fields) => member(page, at, step, |page, start| {
+                let end = copies(page, start, fields, facts.record);
+                page.close_object(start, end)
+            }),
+            Action::List {
+                joined,
+                list,
+                stride,
+                fields,
+            } => {
+                let length = facts.list_len(*joined, *list);
+                member(page, at, step, |page, at| {
+                    elements(page, at, length, |page, at, element| {
+                        object(page, at, fields, hidden, |place, part| {
+                            let value = facts.element(part.at, *stride, element);
+                            inspector.pass_card(value, part.card, LeftOut::part(index, place))
+                        })
+                    })
+                })
+            }
+            Action::Scalars { .. } => self.scalars(at, index, step),
+            _ => at,
+        }
     }
+
+    /// Writes a member that is a list of scalars.
+    fn scalars(&mut self, at: usize, index: usize, step: &Step) -> usize {
+        let Action::Scalars {
+            joined,
+            list,
+            stride,
+            card,
+        } = step.action
+        else {
+            return at;
+        };
+        if card && self.hidden {
+            self.seen.national_cards += 1;
+            return at;
+        }
+        let facts = self.facts;
+        if !joined && !card && !self.inspector.copies {
+            return member(self.page, at, step, |page, at| {
+                scalars(page, at, facts.record, list)
+            });
+        }
+        let from = Ref {
+            joined,
+            place: Place::Element { list, slot: 0 },
+        };
+        let length = facts.list_len(joined, list);
+        let inspector = &mut self.inspector;
+        member(self.page, at, step, |page, at| {
+            elements(page, at, length, |page, at, element| {
+                let value = facts.element(from, stride, element);
+                let value = inspector.pass_card(value, card, LeftOut::part(index, 0));
+                scalar(page, at, value)
+            })
+        })
+    }
+}
+
+/// Writes a member whose value `write` writes; nothing where that has none.
+#[inline]
+fn member(
+    page: &mut Page,
+    at: usize,
+    step: &Step,
+    write: impl FnOnce(&mut Page, usize) -> Option<usize>,
+) -> usize {
+    let value = page.label(at, &step.label);
+    write(page, value).unwrap_or(at)
 }
 
 /// Writes a member whose value is a pseudonym.
@@ -515,12 +638,12 @@ fn object<'a>(
     start: usize,
     fields: &[Part],
     hidden: bool,
-    value: impl Fn(&Part) -> Value<'a>,
+    mut value: impl FnMut(usize, &Part) -> Value<'a>,
 ) -> Option<usize> {
     let mut at = start;
-    for part in fields {
+    for (place, part) in fields.iter().enumerate() {
         if !(part.card && hidden) {
-            at = changed(page, at, &part.label, value(part));
+            at = changed(page, at, &part.label, value(place, part));
         }
     }
     page.close_object(start, at)

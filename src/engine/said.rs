@@ -203,17 +203,25 @@ impl Said {
 
     /// Forgets the grants that were given before an erasure.
     fn end_epoch(&mut self, epoch: Epoch, undo: &mut Undo<'_>) {
-        let came = |id: u64| Came {
-            appended: self.came.get(&id).copied().flatten(),
-            epoch: Some(epoch),
-        };
-        let ended = self.consents.iter();
-        let ended = ended.filter(|one| !came(one.id).counts(one.decision, one.at_ns));
-        let ended: Vec<u64> = ended.map(|one| one.id).collect();
+        let ended = self.grants().filter(|(one, appended)| {
+            let came = Came {
+                appended: *appended,
+                epoch: Some(epoch),
+            };
+            !came.counts(one.decision, one.at_ns)
+        });
+        let ended: Vec<u64> = ended.map(|(one, _)| one.id).collect();
         for id in ended {
             undo.note(self, Change::Statement(List::Consents, id, None));
             undo.note(self, Change::Came(id, None));
         }
+    }
+
+    /// The grants, and when each came to its source: refusals, of which there may be
+    /// many more, are not looked through.
+    fn grants(&self) -> impl Iterator<Item = (Statement, Option<Appended>)> {
+        let came = self.came.iter();
+        came.filter_map(|(id, appended)| Some((self.consents.find(*id)?, *appended)))
     }
 
     fn is_blank(&self) -> bool {
@@ -287,11 +295,10 @@ impl Said {
                 self.lift(topic, id, undo);
             }
             Message::EndGrants => {
-                let all = self.consents.iter();
-                let grants = all.filter(|one| one.decision != Decision::Refusal);
-                let ids: Vec<u64> = grants.map(|one| one.id).collect();
+                let ids: Vec<u64> = self.grants().map(|(one, _)| one.id).collect();
                 for id in ids {
                     undo.note(self, Change::Statement(List::Consents, id, None));
+                    undo.note(self, Change::Came(id, None));
                 }
             }
             Message::Objection(id, about) => {

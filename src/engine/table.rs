@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-pub use draft::Draft;
+pub use draft::{Draft, Sensitive};
 pub use layout::RowLayout;
 pub use row::{Known, Row};
 

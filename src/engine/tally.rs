@@ -153,6 +153,8 @@ pub struct RecipientTally {
     /// What else than the record itself brought about.
     pub later: Later,
     pub seen: Seen,
+    /// Values that were left out, as they have a national number of the patron.
+    pub left_out: u64,
 }
 
 impl RecipientTally {
@@ -266,6 +268,7 @@ impl Tally {
             add_all(&mut sum.withheld, &more.withheld);
             sum.refused += more.refused;
             sum.seen.absorb(&more.seen);
+            sum.left_out += more.left_out;
         }
         add_all(&mut self.dead_letters, &other.dead_letters);
     }

@@ -51,6 +51,14 @@ impl Label {
         }
     }
 
+    /// The member's name, as JSON writes it between quotes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.text.get(2..self.text.len().saturating_sub(2));
+        name.and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default()
+    }
+
     /// What stands in `member` behind this label.
     #[must_use]
     pub fn after<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {

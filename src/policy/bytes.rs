@@ -84,6 +84,28 @@ pub(super) fn find(text: &[u8], mut at: usize, class: impl Fn(u8x16) -> u8x16) -
     text.len().min(at + places.trailing_zeros() as usize)
 }
 
+/// Whether a text may hold so many decimal digits: every digit beyond ASCII
+/// begins with a byte of this range or above it.
+#[inline]
+pub(crate) fn may_have_digits(text: &[u8], least: usize) -> bool {
+    const FIRST_LEAD: u8 = 0xd9;
+    let class = |chunk| digits(chunk) | between(chunk, FIRST_LEAD, 0xff);
+    let places = match text.len() {
+        length if length < least => return false,
+        length @ 8..=16 => halves(text).map(|both| places_in_halves(class(both), length)),
+        length @ 17..=32 => pair(text).map(|both| places_in_pair(both.map(class), length)),
+        _ => None,
+    };
+    let count = match places {
+        Some(places) => places.count_ones() as usize,
+        None => {
+            let is_one = |byte: &&u8| byte.is_ascii_digit() || **byte >= FIRST_LEAD;
+            text.iter().filter(is_one).count()
+        }
+    };
+    count >= least
+}
+
 /// Whether both are the same. A short one is compared in two pieces that may
 /// overlap, as a comparison of any length is a call.
 #[inline]

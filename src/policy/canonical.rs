@@ -17,7 +17,7 @@ use super::recipient::{
 };
 
 /// Stands first: another rendering makes other versions.
-const FORMAT: &str = "zeef policy 2\n";
+const FORMAT: &str = "zeef policy 3\n";
 
 /// Renders kinds and enabled recipients, both sorted by name, and what else of
 /// the policy decides.

@@ -55,7 +55,34 @@ pub struct Field {
     pub values: Vec<String>,
 }
 
+/// Which national number a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NationalNumber {
+    /// The Dutch one, which nobody may have.
+    Bsn,
+    /// Any other one, which a recipient may be authorised to have.
+    Other,
+}
+
+/// What fields that hold a Dutch national number are called.
+const BSN_NAMES: [&str; 2] = ["bsn", "burgerservicenummer"];
+/// What fields that hold a Belgian one are called.
+const REGISTER_NAMES: [&str; 4] = ["rijksregisternummer", "rrn", "insz", "niss"];
+
 impl Field {
+    /// Which national number the field holds, by its name, its form or its class;
+    /// `None` where it holds none.
+    #[must_use]
+    pub fn national_number(&self) -> Option<NationalNumber> {
+        let last = self.path.rsplit('.').next().unwrap_or_default();
+        let name = last.trim_end_matches("[]").to_ascii_lowercase();
+        if BSN_NAMES.contains(&name.as_str()) || self.kind == Type::Text(Some(Form::Bsn)) {
+            return Some(NationalNumber::Bsn);
+        }
+        let other = REGISTER_NAMES.contains(&name.as_str()) || self.is_national();
+        other.then_some(NationalNumber::Other)
+    }
+
     /// Whether it is a national number, by its form or by its class.
     #[must_use]
     pub fn is_national(&self) -> bool {

@@ -74,6 +74,13 @@ pub struct Buffers {
     own: OwnValues,
 }
 
+impl Buffers {
+    /// Looks for one more value of the record's own, which is made of these parts.
+    pub fn look_for<'o>(&mut self, parts: impl IntoIterator<Item = &'o str>) {
+        self.own.add(parts);
+    }
+}
+
 impl Detectors {
     /// Puts together the detectors of these names.
     ///
@@ -138,10 +145,27 @@ impl Detectors {
         out: &mut String,
         hits: &mut [u32],
     ) -> bool {
-        buffers.own.clear();
+        self.begin(buffers);
         if self.needs_own_values() {
-            own.for_each(|value| buffers.own.add(value));
+            own.for_each(|value| buffers.look_for([value]));
         }
+        self.replace_in(buffers, text, out, hits)
+    }
+
+    /// Begins with another text: no value is looked for yet.
+    pub fn begin(&self, buffers: &mut Buffers) {
+        buffers.own.clear();
+    }
+
+    /// Does as [`Detectors::apply`], with the own values that `buffers` was told to
+    /// look for.
+    pub fn replace_in(
+        &self,
+        buffers: &mut Buffers,
+        text: &str,
+        out: &mut String,
+        hits: &mut [u32],
+    ) -> bool {
         (!buffers.own.is_empty() || may_hit(text.as_bytes()))
             && self.replace(text, buffers, out, hits)
     }
@@ -232,18 +256,22 @@ impl Scan<'_> {
         mut found: impl FnMut(Hit),
     ) {
         let (mut at, mut edge) = (0, 0);
+        let mut address = Address::default();
         loop {
             at = next(at, edge);
             if at >= self.text.len() {
                 return;
             }
             let starts = Starts::at(self.text, at, edge);
+            if starts.local() {
+                address.read(self.text, at);
+            }
             let run = (starts.number() || starts.lead())
                 .then(|| Run::read(self.text, at))
                 .flatten();
             let book = run.as_ref().and_then(Run::isbn);
             let run = run.filter(|_| book.is_none());
-            if let Some(hit) = self.best(at, edge, starts, run) {
+            if let Some(hit) = self.best((at, edge), starts, run, address.end) {
                 (at, edge) = (hit.end, hit.end);
                 found(hit);
             } else {
@@ -253,8 +281,15 @@ impl Scan<'_> {
     }
 
     /// Finds the longest hit that begins at `at`. The end of the last hit, the
-    /// edge, parts what stands after it from what stood before.
-    fn best(&self, at: usize, edge: usize, starts: Starts, run: Option<Run<'_>>) -> Option<Hit> {
+    /// edge, parts what stands after it from what stood before. `email` is the end
+    /// of the address of whose name the byte at `at` is.
+    fn best(
+        &self,
+        (at, edge): (usize, usize),
+        starts: Starts,
+        run: Option<Run<'_>>,
+        email: Option<usize>,
+    ) -> Option<Hit> {
         let mut best: Option<Hit> = None;
         let mut offer = |detector, end: Option<usize>| {
             if let Some(end) = end.filter(|&end| best.as_ref().is_none_or(|hit| end > hit.end)) {
@@ -289,7 +324,7 @@ impl Scan<'_> {
             offer(Detector::CardNumber, self.lettered_card(at));
         }
         if starts.local() && on(Detector::Email) {
-            offer(Detector::Email, address::email(self.text, at));
+            offer(Detector::Email, email);
         }
         if self.own.has_first(self.text, at) {
             offer(Detector::OwnValues, self.own.end(self.text, at, edge));
@@ -310,6 +345,25 @@ impl Scan<'_> {
     }
 }
 
+/// The address whose name was met last: each is read once, however many hits end
+/// in its name.
+#[derive(Default)]
+struct Address {
+    name_end: usize,
+    /// None where it is no address.
+    end: Option<usize>,
+}
+
+impl Address {
+    /// Reads the address whose name goes on at `at`.
+    fn read(&mut self, text: &[u8], at: usize) {
+        if at >= self.name_end {
+            self.name_end = at + address::email_name(text, at);
+            self.end = address::email_domain(text, self.name_end);
+        }
+    }
+}
+
 /// What a detector finds in a number.
 type FindInRun = fn(&Run<'_>) -> Option<usize>;
 
@@ -324,27 +378,43 @@ const RUNS: &[(Detector, FindInRun)] = &[
     (Detector::CardNumber, |run| run.card()),
 ];
 
-/// The places where a hit may begin that is no own value: three bytes before a
-/// digit at most, or where the name before an at sign does.
+/// The places where a hit may begin that is no own value: in the letters before a
+/// digit or what stands between them, or where the name before an at sign does.
 struct Ahead<'t> {
     text: &'t [u8],
-    /// The next digit.
+    /// The next digit, and where a number with it may begin.
     digit: usize,
+    number: usize,
     /// The next at sign, and where the name before it begins.
     sign: usize,
     name: usize,
 }
 
+/// No hit but an own value has more letters before its first digit.
+const LETTERS_MAX: usize = 2;
+
 impl<'t> Ahead<'t> {
     fn new(text: &'t [u8]) -> Self {
         let mut ahead = Ahead {
             text,
-            digit: find(text, 0, digits),
+            digit: 0,
+            number: 0,
             sign: 0,
             name: 0,
         };
+        ahead.look_for_digit(0);
         ahead.look_for_sign(0);
         ahead
+    }
+
+    fn look_for_digit(&mut self, from: usize) {
+        self.digit = find(self.text, from, digits);
+        self.number = self.text.len();
+        if self.digit < self.text.len() {
+            let before = self.text[from..self.digit].iter().rev();
+            let gap = before.take_while(|&&b| !is_alphanumeric(b)).count();
+            self.number = (self.digit - gap).saturating_sub(LETTERS_MAX);
+        }
     }
 
     fn look_for_sign(&mut self, from: usize) {
@@ -359,7 +429,7 @@ impl<'t> Ahead<'t> {
     /// Finds the next such place from `at` on, or the end of the text.
     fn next(&mut self, at: usize, edge: usize) -> usize {
         if self.digit < at {
-            self.digit = find(self.text, at, digits);
+            self.look_for_digit(at);
         }
         while self.sign < at {
             self.look_for_sign(self.sign + 1);
@@ -373,12 +443,7 @@ impl<'t> Ahead<'t> {
             // A hit may still end in the name.
             self.sign
         };
-        let number = if self.digit < self.text.len() {
-            self.digit.saturating_sub(3)
-        } else {
-            self.text.len()
-        };
-        at.max(number.min(name))
+        at.max(self.number.min(name))
     }
 }
 

@@ -272,45 +272,154 @@ pub fn is_bsn(digits: &[u8]) -> bool {
     sum % 11 == 0
 }
 
+/// How many digits a rijksregisternummer has.
+const REGISTER_DIGITS: usize = 11;
+
 /// Tells whether 11 digits are a rijksregisternummer or a BIS number.
 ///
-/// A month or day may be zero, where it is not known; a BIS number has 20 or 40
-/// added to its month.
+/// Only the check digits decide: month and day may be zero where they are not
+/// known, a BIS number has 20 or 40 added to its month, and numbers that ran out
+/// go beyond the calendar.
 #[must_use]
 pub fn is_rijksregisternummer(digits: &[u8]) -> bool {
-    let Some(digits) = <&[u8; 11]>::try_from(digits)
-        .ok()
-        .filter(|digits| digits.iter().all(u8::is_ascii_digit))
-    else {
+    if digits.len() != REGISTER_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
         return false;
-    };
+    }
     let number = |part: &[u8]| {
         part.iter()
             .fold(0_u64, |sum, &b| sum * 10 + u64::from(b - b'0'))
     };
-    let (month, day) = (number(&digits[2..4]), number(&digits[4..6]));
     let (nine, check) = (number(&digits[..9]), number(&digits[9..]));
-    month < 60
-        && month % 20 <= 12
-        && day <= 31
-        && [nine, nine + 2_000_000_000]
-            .iter()
-            .any(|n| 97 - n % 97 == check)
+    [nine, nine + 2_000_000_000]
+        .iter()
+        .any(|n| 97 - n % 97 == check)
 }
 
-/// Tells whether capitals and digits without separators are an IBAN.
-///
-/// Dutch ones have 18 characters, Belgian ones 16, others 15 to 34.
+/// Tells whether a Belgian library's card number is a national number: whether its
+/// last 11 digits, of any script, are one, and all digits before them zeros.
+#[must_use]
+pub fn is_national_card(card_number: &str) -> bool {
+    let (mut last, mut count, mut significant) = ([b'0'; REGISTER_DIGITS], 0, 0);
+    for digit in super::text::ascii_digits(card_number) {
+        last.rotate_left(1);
+        last[REGISTER_DIGITS - 1] = digit as u8;
+        count += 1;
+        significant += usize::from(digit != '0' || significant > 0);
+    }
+    count >= REGISTER_DIGITS && significant <= REGISTER_DIGITS && is_rijksregisternummer(&last)
+}
+
+/// How long an IBAN is, by country: all that the SWIFT registry has.
+const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BI", 27),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DJ", 27),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FK", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HN", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MN", 20),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NI", 28),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"OM", 23),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"RU", 33),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SD", 18),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"SO", 23),
+    (b"ST", 25),
+    (b"SV", 28),
+    (b"TL", 23),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"UA", 29),
+    (b"VA", 22),
+    (b"VG", 24),
+    (b"XK", 20),
+    (b"YE", 30),
+];
+
+/// The longest IBAN that there is.
+pub(crate) const IBAN_LENGTH_MAX: usize = 33;
+
+/// Returns how long an IBAN of a country is, by its first two letters, which are
+/// capitals; `None` where the registry has no such country.
+#[must_use]
+pub(crate) fn iban_length(country: &[u8]) -> Option<usize> {
+    let mut known = IBAN_LENGTHS.iter();
+    let (_, length) = known.find(|(name, _)| *name == country)?;
+    Some(*length)
+}
+
+/// Tells whether capitals and digits without separators are an IBAN: of a country
+/// of the registry, as long as that says, and with its check digits.
 #[must_use]
 pub fn is_iban(text: &[u8]) -> bool {
-    let length_fits = match text.get(..2) {
-        Some(b"NL") => text.len() == 18,
-        Some(b"BE") => text.len() == 16,
-        Some(_) => (15..=34).contains(&text.len()),
-        None => false,
-    };
-    length_fits
-        && text[..2].iter().all(u8::is_ascii_uppercase)
+    let length = text.get(..2).and_then(iban_length);
+    length == Some(text.len())
         && text[2..4].iter().all(u8::is_ascii_digit)
         && text
             .iter()
@@ -883,20 +992,63 @@ mod tests {
     }
 
     #[test]
-    fn register_numbers_with_other_months() {
-        for month in [0, 1, 12, 20, 21, 32, 40, 41, 52] {
-            assert!(is_rijksregisternummer(
-                register_number(850_030_033 + month * 100_000).as_bytes()
-            ));
+    fn register_number_check_digits_alone_decide() {
+        for month in 0..100 {
+            for day in 0..100 {
+                let nine = 850_000_033 + month * 100_000 + day * 1_000;
+                let number = register_number(nine);
+                assert!(is_rijksregisternummer(number.as_bytes()), "{number}");
+                let after_2000 = format!("{nine:09}{:02}", 97 - (nine + 2_000_000_000) % 97);
+                assert!(
+                    is_rijksregisternummer(after_2000.as_bytes()),
+                    "{after_2000}"
+                );
+            }
         }
-        for month in [13, 19, 33, 53, 60, 72, 99] {
-            assert!(!is_rijksregisternummer(
-                register_number(850_030_033 + month * 100_000).as_bytes()
-            ));
+        assert!(!is_rijksregisternummer(b"00000000000"));
+    }
+
+    #[test]
+    fn national_card_is_a_register_number_behind_zeros() {
+        for card in [
+            "85073003328",
+            "00085073003328",
+            "0-850730/033 28",
+            "A85073003328",
+            "\u{660}\u{660}85073003328",
+        ] {
+            assert!(is_national_card(card), "{card}");
         }
-        assert!(!is_rijksregisternummer(
-            register_number(850_732_033).as_bytes()
-        ));
+        for card in [
+            "",
+            "5073003328",
+            "185073003328",
+            "850730033280",
+            "85073003329",
+            "000000000000000",
+        ] {
+            assert!(!is_national_card(card), "{card}");
+        }
+    }
+
+    #[test]
+    fn iban_length_is_that_of_the_registry() {
+        assert_eq!(IBAN_LENGTHS.len(), 89);
+        assert!(IBAN_LENGTHS.is_sorted_by_key(|(country, _)| *country));
+        let longest = IBAN_LENGTHS.iter().map(|(_, length)| *length).max();
+        assert_eq!(longest, Some(IBAN_LENGTH_MAX));
+        for (country, length) in IBAN_LENGTHS {
+            let country = std::str::from_utf8(*country).unwrap();
+            for (given, fits) in [(*length, true), (*length - 1, false), (*length + 1, false)] {
+                let body = "1".repeat(given - 4);
+                let open = format!("{country}00{body}");
+                let check = 98 - iban_remainder(open.as_bytes());
+                let iban = format!("{country}{check:02}{body}");
+                assert_eq!(is_iban(iban.as_bytes()), fits, "{iban}");
+            }
+        }
+        // Its check digits are right, but no country of the registry is called so.
+        assert!(!is_iban(b"ZZ06100000000000000"));
     }
 
     #[test]

@@ -281,22 +281,46 @@ impl Mask {
 
 /// Makes the lines of a shelf slip: the mark alone, also where there is none;
 /// the mark and the initial with a space between, where there is one of them;
-/// then each of the rest that there is, as it stands. `line` gets each line in
-/// its parts.
+/// then each of the rest that there is. `line` gets each of them, as one line that
+/// a printer can be given; `buffer` is of no meaning.
 pub fn slip_lines<'a>(
     mark: Option<&'a str>,
     initial: Option<&'a str>,
     rest: impl Iterator<Item = Option<&'a str>>,
-    mut line: impl FnMut(&[&'a str]),
+    buffer: &mut String,
+    mut line: impl FnMut(&str),
 ) {
-    let mark = present(mark);
-    line(&[mark.unwrap_or("")]);
-    match (mark, present(initial)) {
-        (Some(mark), Some(initial)) => line(&[mark, " ", initial]),
-        (Some(one), None) | (None, Some(one)) => line(&[one]),
-        (None, None) => {}
+    buffer.clear();
+    push_line(mark, buffer);
+    line(buffer);
+    let marked = buffer.len();
+    if marked > 0 {
+        buffer.push(' ');
     }
-    rest.filter_map(present).for_each(|one| line(&[one]));
+    if !push_line(initial, buffer) {
+        buffer.truncate(marked);
+    }
+    if !buffer.is_empty() {
+        line(buffer);
+    }
+    for one in rest {
+        buffer.clear();
+        if push_line(one, buffer) {
+            line(buffer);
+        }
+    }
+}
+
+/// Appends a value as a printer can be given it; false where there is nothing to
+/// see of it, and `out` is then as it was.
+fn push_line(value: Option<&str>, out: &mut String) -> bool {
+    let start = out.len();
+    text::push_printable(value.unwrap_or_default(), out);
+    let seen = out.get(start..).is_some_and(|added| !text::is_blank(added));
+    if !seen {
+        out.truncate(start);
+    }
+    seen
 }
 
 /// Drops a value of which cleaning leaves nothing.
@@ -313,8 +337,8 @@ fn push(value: Option<&str>, out: &mut String) {
 const PARTICLES: &[&str] = &[
     "'s", "'t", "aan de", "bij de", "d'", "da", "de la", "de", "del", "den", "der", "di", "dos",
     "du", "el", "in 't", "in den", "in het", "l'", "la", "le", "lo", "op 't", "op den", "op de",
-    "op het", "ten", "ter", "te", "uit de", "van 't", "van den", "van der", "van de", "van het",
-    "van", "von", "zur",
+    "op het", "ten", "ter", "te", "uit de", "v. d.", "v.d.", "v.", "v/d", "vd", "van 't", "van't",
+    "van den", "van der", "van de", "van het", "van", "von", "zur",
 ];
 
 /// Cuts one particle and its space off the start of a clean surname.

@@ -94,6 +94,9 @@ pub enum Reason {
     Misplaced,
     /// The recipient is no longer served, or not on this topic.
     RecipientRemoved,
+    // A field is left out: a dead letter.
+    /// A value has the patron's national number in it; a dead letter names its field.
+    NationalNumber,
 }
 
 impl Reason {
@@ -137,6 +140,7 @@ impl Reason {
         Reason::Unclear,
         Reason::Misplaced,
         Reason::RecipientRemoved,
+        Reason::NationalNumber,
     ];
 
     /// The reason of this word.
@@ -188,6 +192,7 @@ impl Reason {
             Reason::Unclear => "unclear",
             Reason::Misplaced => "misplaced",
             Reason::RecipientRemoved => "recipient_removed",
+            Reason::NationalNumber => "national_number",
         }
     }
 
@@ -236,6 +241,9 @@ impl Reason {
             }
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
             Reason::RecipientRemoved => "taken back, as `former` in zeef.toml says",
+            Reason::NationalNumber => {
+                "released without the field that a dead letter names, or that part of it"
+            }
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
             Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
@@ -301,6 +309,7 @@ impl Reason {
             Reason::Unclear => "a consent or an objection is not understood in full",
             Reason::Misplaced => "the record lies in another partition than its key belongs in",
             Reason::RecipientRemoved => "the recipient is no longer served, or not on this topic",
+            Reason::NationalNumber => "a value has the patron's national number among its digits",
         }
     }
 }

@@ -34,6 +34,44 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Appends what a printer can be given of a text, in one line: each run of line
+/// breaks and tabs is a space, and none at its ends; other control characters go,
+/// those that turn the direction of writing too. Nothing else is changed.
+pub fn push_printable(text: &str, out: &mut String) {
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        out.push_str(text);
+        return;
+    }
+    let start = out.len();
+    let mut broken = false;
+    for c in text.chars() {
+        if is_line_break(c) {
+            broken = true;
+        } else if !c.is_control() && !turns_direction(c) {
+            if broken && out.len() > start {
+                out.push(' ');
+            }
+            broken = false;
+            out.push(c);
+        }
+    }
+}
+
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+fn turns_direction(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// Tells whether anything is left of a text after [`clean`].
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
@@ -94,6 +132,11 @@ pub fn first_cluster(text: &str) -> Option<&str> {
 pub fn ascii_digits(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars()
         .filter_map(|c| decimal_digit(c).map(|digit| char::from(b'0' + digit)))
+}
+
+/// Walks over the decimal digits of any script, as numbers.
+pub fn digit_values(text: &str) -> impl Iterator<Item = u64> + '_ {
+    text.chars().filter_map(decimal_digit).map(u64::from)
 }
 
 /// Appends the decimal digits of any script to `out`, as ASCII digits.
@@ -270,6 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn printable_text_is_one_line() {
+        for (text, want) in [
+            ("De  avonden ", "De  avonden "),
+            ("De\navonden", "De avonden"),
+            ("\r\nDe\r\n\tavonden\u{2028}", "De avonden"),
+            ("\u{1b}@De\u{7}\u{9b}1m avonden\u{7f}", "@De1m avonden"),
+            ("De \u{202e}avonden\u{202c}", "De avonden"),
+            ("na\u{EF}ef\u{2029}\u{85}王", "na\u{EF}ef 王"),
+            ("\0\n\u{1b}", ""),
+        ] {
+            let mut out = "# ".to_owned();
+            push_printable(text, &mut out);
+            assert_eq!(out, format!("# {want}"), "{text:?}");
+        }
+    }
+
+    #[test]
     fn digits_of_any_script() {
         let mut out = String::from("#");
         digits("A1\u{661}\u{966}\u{FF19} \u{1D7D8}\u{1D7FF}²½Ⅷ", &mut out);
@@ -313,6 +373,16 @@ mod tests {
             let once = clean(&text).into_owned();
             prop_assert_eq!(clean(&once), once.as_str());
             prop_assert!(matches!(clean(&once), Cow::Borrowed(_)));
+        }
+
+        #[test]
+        fn printable_text_has_no_control(text in any::<String>()) {
+            let mut once = String::new();
+            push_printable(&text, &mut once);
+            prop_assert!(!once.chars().any(|c| c.is_control() || is_line_break(c)));
+            let mut again = String::new();
+            push_printable(&once, &mut again);
+            prop_assert_eq!(again, once);
         }
 
         #[test]

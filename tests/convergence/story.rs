@@ -682,7 +682,7 @@ impl Teller {
         self.edge(invoiced.as_deref(), months);
         self.edge(referred.as_deref(), Term::years(5));
         let amount = self.below(9_000);
-        let title = self.mark(&self.people[at].id.clone());
+        let title = self.title(at);
         let mut fields = vec![
             text("stage", stage),
             text("status", status),
@@ -698,10 +698,19 @@ impl Teller {
     }
 
     fn item(&mut self, at: usize) -> String {
-        let id = self.people[at].id.clone();
-        let title = self.mark(&id);
+        let title = self.title(at);
         let material = text("material", "boek");
         format!("\"item\":{{{},{material}}}", text("title", &title))
+    }
+
+    /// A title, in which a national number may stand: its patron's, or one that the
+    /// patron gets later.
+    fn title(&mut self, at: usize) -> String {
+        let title = self.mark(&self.people[at].id.clone());
+        match self.chance(10) {
+            true => format!("{title} {}", self.pick(NATIONAL)),
+            false => title,
+        }
     }
 
     fn own_id(&mut self, letter: &str, at: usize) -> String {

@@ -347,10 +347,12 @@ const NAMES_OF_PEOPLE: [&str; 8] = [
     "Li",
     "\u{200b}",
 ];
-const CARDS: [&str; 6] = [
+const CARDS: [&str; 8] = [
     "20013004567890",
     "123456789X",
     "0470012",
+    "00085073003328",
+    "1-850730-03328-2",
     "85073003328",
     "85.07.30-033.28",
     "85073003329",
@@ -360,6 +362,13 @@ const NATIONAL_NUMBERS: [&str; 4] = [
     "85073003328",
     "17.07.30-033.84",
     "85073003329",
+];
+/// National numbers as they stand in other fields.
+const REPEATED: [&str; 4] = [
+    "nr. 85073003328",
+    "8507 en 3003, of 328",
+    "id-\u{661}\u{667}07300338400",
+    "85.07.30-033.2",
 ];
 const NOTES: [&str; 4] = [
     "belde over boete, 06-00000000, jan@example.org",
@@ -455,6 +464,7 @@ impl Maker<'_> {
             _ if value.needed => format!("id-{}", self.dice.below(12)),
             _ if !value.values.is_empty() => self.listed(&value.values),
             _ if self.dice.chance(20) => self.dice.word(&WORDS).to_owned(),
+            _ if self.dice.chance(5) => self.dice.word(&REPEATED).to_owned(),
             _ => self.text(),
         };
         self.quoted(&text)

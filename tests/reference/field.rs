@@ -67,6 +67,21 @@ pub fn look(node: &Node, path: &str) -> Found {
     }
 }
 
+/// What stands under a name of a record itself, be it a string or a number; `Err`
+/// where it is neither.
+pub fn look_as_written(node: &Node, name: &str) -> Result<Option<String>, ()> {
+    let value = match only(node, name) {
+        Ok(Some(value)) => value,
+        Ok(None) => return Ok(None),
+        Err(Twice) => return Err(()),
+    };
+    match scalar(value, Type::TextOrNumber) {
+        Found::Text(text) | Found::Number(text) => Ok(Some(text)),
+        Found::Missing => Ok(None),
+        Found::Malformed | Found::Bool(_) => Err(()),
+    }
+}
+
 /// Looks up a list of objects: per object the fields named, in their order.
 ///
 /// Objects in which none of these fields has a value are left out; `Err` is a

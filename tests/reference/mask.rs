@@ -7,13 +7,14 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::form::{Day, age};
+use super::inspect::is_register_number;
 
 /// What may stand before a Dutch surname without being part of its key.
 const PARTICLES: &[&str] = &[
     "'s", "'t", "aan de", "bij de", "d'", "da", "de", "de la", "del", "den", "der", "di", "dos",
     "du", "el", "in 't", "in den", "in het", "l'", "la", "le", "lo", "op 't", "op de", "op den",
-    "op het", "te", "ten", "ter", "uit de", "van", "van 't", "van de", "van den", "van der",
-    "van het", "von", "zur",
+    "op het", "te", "ten", "ter", "uit de", "v.", "v.d.", "v. d.", "v/d", "vd", "van", "van 't",
+    "van't", "van de", "van den", "van der", "van het", "von", "zur",
 ];
 
 /// Removes format characters, joins white space, trims; nothing else.
@@ -147,6 +148,35 @@ pub fn is_national(
     let card = digits(card_number);
     let same = |number: &str| !card.is_empty() && digits(number) == card;
     card_kind == Some("eid") || rijksregisternummer.is_some_and(same)
+}
+
+/// Tells whether the digits are a Belgian national number with nothing but zeros
+/// before it.
+pub fn is_register_number_behind_zeros(card_number: &str) -> bool {
+    let digits = digits(card_number);
+    let Some(before) = digits.len().checked_sub(11) else {
+        return false;
+    };
+    digits[..before].chars().all(|c| c == '0') && is_register_number(&digits[before..])
+}
+
+/// A text as one line of a slip has it.
+pub fn printed(text: &str) -> String {
+    let breaks = [
+        '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{85}', '\u{2028}', '\u{2029}',
+    ];
+    let gone = |c: char| {
+        let turns = ['\u{61c}', '\u{200e}', '\u{200f}'].contains(&c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c);
+        (c.is_control() && !breaks.contains(&c)) || turns
+    };
+    let kept: String = text.chars().filter(|c| !gone(*c)).collect();
+    let pieces: Vec<&str> = kept
+        .split(breaks)
+        .filter(|piece| !piece.is_empty())
+        .collect();
+    pieces.join(" ")
 }
 
 /// Gives the band of the age at `at`.

@@ -35,8 +35,10 @@
 //! | one or two letters | of the name that counts: after the particle (NL), prefix included (others) |
 //! | IJ with accents on it (`Í` + `J́`) | the first letter alone |
 //! | digits | characters of category Nd |
+//! | a patron's national numbers, which no value of an output may have | the digits of the field as they stand, in any script, whatever its form, also of a JSON number, if there are eight or more; zeros at the start do not count as far as eight digits are left. They are looked for one behind the other among all digits of a string or a number, and that is left out: a field, a part of an object, an element, a line. A field that cannot be read forbids what is, with all its digits, any such number. Pseudonyms are keyed hashes, in which no number can be |
+//! | a Belgian library | its ISIL begins with `BE` |
 //! | card and rijksregisternummer | the digits of both, in any script, as they stand; no digits at all are never equal |
-//! | title and branch on the slip | as written; left out where white space and format characters are all there is. The fields beside it are copied even then |
+//! | title and branch on the slip | as written, but that a run of line breaks or tabs is a space, and none at the ends, and that other control characters go, and those that turn the direction of writing; left out where white space and format characters are all there is then. The fields beside it are copied even then |
 //! | a slip of nothing | its one empty line is still sent |
 //! | an output without any field | is released as `{}` |
 //! | reasons of one recipient | the library, its conditions in the order of the rules (a malformed one is `malformed`, the rest is not looked at), any malformed need, then the gates as in `Case::gates` |
@@ -64,6 +66,7 @@ pub mod field;
 pub mod form;
 pub mod gate;
 pub mod golden;
+pub mod inspect;
 pub mod json;
 pub mod mask;
 pub mod nasty;
@@ -371,7 +374,11 @@ impl Case<'_> {
         }
         let shut = self.gates(&view, &library);
         Ok(match shut.is_empty() {
-            true => Judgement::Released((self.recipient.project)(&view)),
+            true => {
+                let output = (self.recipient.project)(&view);
+                let authorised = self.is_authorised();
+                Judgement::Released(output.without(&inspect::of_patron(patron, authorised)))
+            }
             false => Judgement::Shut(shut),
         })
     }
@@ -383,6 +390,13 @@ impl Case<'_> {
             recipient: self.recipient,
             key: self.key,
         }
+    }
+
+    /// Whether the recipient may have the Belgian national number now.
+    fn is_authorised(&self) -> bool {
+        let now = Moment::from_millis(self.now_ms);
+        let paper = self.recipient.authorisation;
+        paper.is_some_and(|paper| paper.in_force(&now))
     }
 
     fn serves(&self, library: &str) -> Result<(), &'static str> {

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use super::field::{Found, look, look_list};
 use super::form::{self, Term};
 use super::gate::{ConsentGate, Paper, Retention};
+use super::inspect::{self, Forbidden};
 use super::json::{Node, quoted};
 use super::mask;
 
@@ -382,6 +383,7 @@ fn reservation_slip(view: &View) -> Output {
         .collect();
     let seen = |path| {
         view.text(path)
+            .map(|text| mask::printed(&text))
             .filter(|text| !mask::cleaned(text).is_empty())
     };
     let mut lines = vec![mark.clone().unwrap_or_default()];
@@ -609,8 +611,13 @@ impl View<'_> {
     fn card_number(&self) -> Option<String> {
         let kind = self.text("patron.card_kind");
         let number = self.text("patron.rijksregisternummer");
-        self.text("patron.card_number")
-            .filter(|card| !mask::is_national(card, kind.as_deref(), number.as_deref()))
+        // Every patron has one, whoever needs it.
+        let library = look(self.patron, "library");
+        let belgian = matches!(library, Found::Text(isil) if isil.starts_with("BE"));
+        self.text("patron.card_number").filter(|card| {
+            let by_digits = belgian && mask::is_register_number_behind_zeros(card);
+            !by_digits && !mask::is_national(card, kind.as_deref(), number.as_deref())
+        })
     }
 
     pub fn pseudonym(&self, kind: &str, path: &str) -> String {
@@ -697,6 +704,17 @@ impl Output {
 
     pub fn copy(&mut self, view: &View, name: &str, path: &str) {
         self.put(name, view.find(path));
+    }
+
+    /// The output without what must not be in it. Names of the policy stay, and so
+    /// does a slip of which no line is left: nothing is printed on it.
+    pub fn without(mut self, forbidden: &[Forbidden]) -> Self {
+        self.fields = self
+            .fields
+            .into_iter()
+            .filter_map(|(name, json)| Some((name, inspect::without(&json, forbidden)?)))
+            .collect();
+        self
     }
 
     /// The object as compact JSON.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::engine::lane::Lane;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::tally::{ByReason, Tally};
 use crate::policy::Loaded;
@@ -76,6 +77,10 @@ pub(super) struct Shares {
     pub(super) pseudonyms: f64,
     pub(super) pseudonyms_per_record: f64,
     pub(super) detectors: f64,
+    /// Of looking for national numbers in outputs.
+    pub(super) inspect: f64,
+    /// How many of the records have a patron of whom one is known.
+    pub(super) inspected_records: f64,
 }
 
 /// What of the measured records a comparison goes over, and how often in a round.
@@ -163,7 +168,7 @@ impl Scene<'_> {
             .iter()
             .map(|one| one.name.clone())
             .collect();
-        let bar = progress(names.len() as u64 + 3);
+        let bar = progress(names.len() as u64 + 4);
         for recipient in &mut figures.recipients {
             bar.set_message(format!("without {}", recipient.name));
             let served = |name: &str| name != recipient.name;
@@ -181,6 +186,14 @@ impl Scene<'_> {
             None => 0.0,
         };
         bar.inc(1);
+        bar.set_message("without inspect");
+        let mut blind = self.way_of(self.loaded, |lane| {
+            let sources = lane.sources.iter_mut();
+            sources.for_each(|source| source.national.clear());
+        })?;
+        blind.pass(&sample.records);
+        let inspect = 1.0 - self.ratio(whole, &sample, || blind.pass(&sample.records));
+        bar.inc(1);
         bar.set_message("pseudonyms alone");
         let made = Pseudonyms::of(self, whole, &sample.records);
         let pseudonyms = self.ratio(whole, &sample, || made.make());
@@ -190,6 +203,8 @@ impl Scene<'_> {
             pseudonyms,
             pseudonyms_per_record: made.count() as f64 / sample.records.len() as f64,
             detectors: detectors.max(0.0),
+            inspect: inspect.max(0.0),
+            inspected_records: whole.inspected(&sample.records),
         });
         Ok(())
     }
@@ -227,7 +242,14 @@ impl Scene<'_> {
 
     /// A pipeline of all recipients of `loaded`, with its patrons.
     fn way(&self, loaded: &Loaded) -> Result<Way, Failure> {
-        let lane = Arc::new(lane::compile("bench", loaded, |_| true, self.keys)?);
+        self.way_of(loaded, |_| {})
+    }
+
+    /// The same, with something changed in what was compiled.
+    fn way_of(&self, loaded: &Loaded, change: impl FnOnce(&mut Lane)) -> Result<Way, Failure> {
+        let mut lane = lane::compile("bench", loaded, |_| true, self.keys)?;
+        change(&mut lane);
+        let lane = Arc::new(lane);
         let place = |kind: &Kind| {
             let mut sources = lane.sources.iter();
             sources.position(|source| source.kind.name == kind.name)
@@ -306,6 +328,16 @@ impl Way {
             self.pipeline.merge();
         }
         (sum, bytes)
+    }
+
+    /// How many of `records`, of 1, have a patron of whom a national number is known.
+    fn inspected(&mut self, records: &[&Message]) -> f64 {
+        let source = self.source;
+        let known = records.iter().filter(|message| {
+            let input = input(message, source);
+            self.pipeline.knows_national_number(&input)
+        });
+        known.count() as f64 / records.len().max(1) as f64
     }
 
     fn decide(&mut self, batch: &[&Message]) {

@@ -136,6 +136,9 @@ fn inside(figures: &Figures, shares: &Shares) -> Table {
     table.row(["pseudonyms".into(), time, share, each.into()]);
     let [time, share] = part(figures, shares.detectors);
     table.row(["detectors".into(), time, share]);
+    let [time, share] = part(figures, shares.inspect);
+    let known = format!("{:.1} % of records", 100.0 * shares.inspected_records);
+    table.row(["inspect".into(), time, share, known.into()]);
     table
 }
 
@@ -171,6 +174,7 @@ pub(super) fn json(screen: &mut Screen, figures: &Figures) -> anyhow::Result<()>
             ("together", figures.rest(shares)),
             ("pseudonyms", shares.pseudonyms),
             ("detectors", shares.detectors),
+            ("inspect", shares.inspect),
         ];
         for (name, share) in parts {
             for (unit, value) in part_json(figures, share) {
@@ -179,6 +183,8 @@ pub(super) fn json(screen: &mut Screen, figures: &Figures) -> anyhow::Result<()>
         }
         let each = thousandths(shares.pseudonyms_per_record);
         add("pseudonyms_per_record", json!(each));
+        let inspected = tenths(100.0 * shares.inspected_records);
+        add("inspected_records_percent", json!(inspected));
     }
     let recipients = figures.recipients.iter().map(|one| {
         let released = 100.0 * figures.per_record(one.released);

@@ -259,6 +259,9 @@ impl<'a> Case<'a> {
 
     fn why_left_out(&self, field: &OutputField, outcome: &Outcome) -> String {
         let counted = &outcome.counted;
+        if outcome.national_number {
+            return "it has a national number of the patron among its digits".to_owned();
+        }
         if counted.national_cards > 0 {
             return "the card number is a national number".to_owned();
         }
@@ -388,6 +391,9 @@ fn noticed(outcome: &Outcome) -> String {
     let mut notes = Vec::new();
     if outcome.counted.noticed.short_name > 0 {
         notes.push("a short name: its first letter only".to_owned());
+    }
+    if outcome.national_number {
+        notes.push("a part is left out: it has a national number of the patron".to_owned());
     }
     let hits: u32 = outcome.counted.detected.iter().sum();
     if hits > 0 {

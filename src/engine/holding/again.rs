@@ -28,7 +28,9 @@ impl Holding {
         outbox: &mut Outbox,
     ) {
         let patron = self.namer.patron(of.1);
+        let first = self.again.len();
         self.look(lane, (of, patron), true, around);
+        self.queue_once(first);
         // At once: what comes next in the batch may say something else.
         let mut back = std::mem::take(&mut self.back);
         for (place, refusal) in back.drain(..) {
@@ -46,7 +48,23 @@ impl Holding {
         around: Around<'_>,
     ) {
         let patron = self.current.patron;
+        let first = self.again.len();
         self.look(lane, (of, patron), false, around);
+        self.queue_once(first);
+    }
+
+    /// Drops from the rows that were queued from `first` on those that wait already:
+    /// a patron with many records who says much queues each of them once.
+    fn queue_once(&mut self, first: usize) {
+        let mut kept = first;
+        for place in first..self.again.len() {
+            let row = self.again[place];
+            if self.queued.insert(row) {
+                self.again[kept] = row;
+                kept += 1;
+            }
+        }
+        self.again.truncate(kept);
     }
 
     fn look(
@@ -69,6 +87,10 @@ impl Holding {
         self.state.name(partition, patron, patron_id);
         let epoch = self.patrons.epoch(partition, patron);
         let known = around.0.find(partition, patron_id);
+        // What decides beside a record is the same for all of the patron's.
+        let mut facts = std::mem::take(&mut self.facts_at_hand);
+        facts.clear();
+        facts.resize(lane.recipients.len(), None);
         for &key in &found {
             let Some(row) = self.state.find(partition, key) else {
                 continue;
@@ -78,7 +100,8 @@ impl Holding {
             match known {
                 Some(Known::Patron(patron)) => {
                     let said = around.1.find(partition, patron_id);
-                    let stale = self.is_stale(lane, row, patron, said, around.2.ms());
+                    let beside = (patron, said, around.2.ms());
+                    let stale = self.is_stale(lane, row, beside, &mut facts);
                     if stale || (!is_own && may_outlive(row, epoch)) {
                         self.again.push(place);
                     }
@@ -94,6 +117,7 @@ impl Holding {
                 None => {}
             }
         }
+        self.facts_at_hand = facts;
         self.found = found;
     }
 
@@ -102,9 +126,8 @@ impl Holding {
         &self,
         lane: &Lane,
         row: &Row,
-        patron: &table::Row,
-        said: Option<&Said>,
-        now_ms: i64,
+        (patron, said, now_ms): (&table::Row, Option<&Said>, i64),
+        known: &mut [Option<(u64, i64)>],
     ) -> bool {
         if row.due_ms <= now_ms || (lane.is_patron(row.source) && row.offset != patron.offset()) {
             return true;
@@ -116,7 +139,10 @@ impl Holding {
                 (Outcome::Held, _) => true,
                 (Outcome::Forgotten, _) | (_, None) => false,
                 (_, Some(program)) => {
-                    let (facts, due_ms) = self.facts(lane, program, (Some(patron), said), now_ms);
+                    let known = &mut known[usize::from(entry.recipient)];
+                    let (facts, due_ms) = *known.get_or_insert_with(|| {
+                        self.facts(lane, program, (Some(patron), said), now_ms)
+                    });
                     // What time will change may be nearer than the row says.
                     facts != entry.facts || (waits_for_time(entry) && due_ms < row.due_ms)
                 }
@@ -251,6 +277,7 @@ impl Holding {
         }
         let from = self.again.len().saturating_sub(AGAIN_MAX);
         for (partition, key) in self.again.drain(from..) {
+            self.queued.remove(&(partition, key));
             let Some(row) = self.state.find(partition, key) else {
                 continue;
             };

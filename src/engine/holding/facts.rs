@@ -87,6 +87,10 @@ impl Holding {
                 .is_some_and(|fact| value(fact) == Value::Boolean(true));
         let hidden = program.joined_card.filter(|_| hidden);
         add(&mut hasher, row.value(ROW_LIBRARY));
+        // What has one of them in it is left out of the output.
+        for number in row.national_numbers() {
+            hasher.add(b'i', &number.pack().to_le_bytes());
+        }
         for need in &program.joined_needs {
             match need.place {
                 Place::Slot(slot) if hidden == Some(slot) => add(&mut hasher, Value::Missing),

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::{
     Action, CardFact, Checked, Condition, Copied, DEAD_LETTERS_TOPIC, Former, Lane, MESSAGES_MAX,
-    Masked, Needed, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC,
+    Masked, Needed, Own, PATRONS_TOPIC, Part, Program, PseudonymOf, Ref, Route, Run, STATE_TOPIC,
     Source, Step,
 };
 use crate::engine::gates::{
     ConsentGate, Gates, Membership, Objections, Paper, Retention, Successors,
 };
+use crate::engine::inspect::{CopiedValues, NationalSlot};
 use crate::engine::record::Limits;
 use crate::engine::shape::{Place, Shape, ShapeError};
 use crate::engine::speech::Speech;
 use crate::engine::table::RowLayout;
 use crate::json::page::Label;
-use crate::policy::catalogue::{Kind, Role, Type};
-use crate::policy::form::Form;
+use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
 use crate::policy::former::name_at;
 use crate::policy::gate::Asked;
 use crate::policy::known::KnownNames;
@@ -134,6 +134,7 @@ impl Lane {
         lane.joins = lane.sources.iter().any(|source| source.joins());
         lane.sources.iter_mut().for_each(list_values);
         lane.settle();
+        lane.note_copied();
         lane.share_messages();
         lane.share_tests();
         lane.share_answers();
@@ -245,6 +246,26 @@ impl Lane {
         }
     }
 
+    /// Notes what the recipients of each source get as it stands in the record.
+    fn note_copied(&mut self) {
+        for program in &self.recipients {
+            let source = &mut self.sources[program.source];
+            for step in &program.steps {
+                step.note_copied(&mut source.copied);
+            }
+        }
+        for source in &mut self.sources {
+            let closed: Vec<u16> = source.listed.iter().map(|(slot, _)| *slot).collect();
+            let copied = &mut source.copied;
+            copied.slots.sort_unstable();
+            copied.slots.dedup();
+            // What is one of a list of the catalogue has no number in it.
+            copied.slots.retain(|slot| !closed.contains(slot));
+            copied.lists.sort_unstable();
+            copied.lists.dedup();
+        }
+    }
+
     /// Finds the conditions that several recipients have of a record.
     fn share_tests(&mut self) {
         for program in &mut self.recipients {
@@ -274,6 +295,16 @@ impl Lane {
         for program in &mut self.recipients {
             let strides = &self.sources[program.source].shape.lists;
             for step in &mut program.steps {
+                if let Action::Mask(masked) = &mut step.action {
+                    for (at, stride) in &mut masked.own.fields {
+                        if let Place::Element { list, .. } = at.place {
+                            *stride = match at.joined {
+                                true => self.layout.stride(list),
+                                false => strides[usize::from(list)],
+                            };
+                        }
+                    }
+                }
                 if let Action::List {
                     joined,
                     list,
@@ -347,16 +378,10 @@ fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
         wanted(&kind.id)?
     };
     let speech = Speech::of(kind, &mut wanted)?;
+    let national = national(kind, &mut shape)?;
     if kind.closed {
         for field in &kind.fields {
-            // Its form is checked in a slot beside it, where it is wanted.
-            let kind = match field.kind {
-                Type::Text(Some(Form::Rijksregisternummer)) if !in_list(&field.path) => {
-                    Type::Text(None)
-                }
-                other => other,
-            };
-            shape.want(&field.path, kind)?;
+            shape.want(&field.path, field.kind)?;
         }
     }
     Ok(Source {
@@ -367,6 +392,9 @@ fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
         patron_id,
         library,
         own_id,
+        national_slots: national.iter().map(|national| national.slot).collect(),
+        national,
+        copied: CopiedValues::default(),
         card: None,
         country: None,
         listed: Vec::new(),
@@ -375,6 +403,23 @@ fn source(place: u16, kind: &Kind) -> Result<Source, ShapeError> {
         tests: Vec::new(),
         recipients: Vec::new(),
     })
+}
+
+/// Wants the national numbers of the patron that a record of `kind` has, as they
+/// stand there: where one must have a form, a slot beside it checks that.
+fn national(kind: &Kind, shape: &mut Shape) -> Result<Vec<NationalSlot>, ShapeError> {
+    let mut national = Vec::new();
+    for field in kind.fields.iter().filter(|_| kind.keyed) {
+        let Some(number) = field.national_number() else {
+            continue;
+        };
+        if !in_list(&field.path)
+            && let Place::Slot(slot) = shape.want(&field.path, Type::TextOrNumber)?
+        {
+            national.push(NationalSlot { slot, number });
+        }
+    }
+    Ok(national)
 }
 
 /// Compiles one recipient, and wants its fields from the sources on the way.
@@ -430,6 +475,8 @@ impl Compiler<'_> {
                 .authorisation
                 .as_ref()
                 .map(Authorisation::in_force_ms),
+            releases_national: self.national,
+            shows_card_parts: steps.iter().any(Step::has_card_parts),
             card_fact,
             joined_card: self.joined_card,
             key,
@@ -693,7 +740,7 @@ impl Compiler<'_> {
         }
         let own = match &projection.detect {
             Some(detect) if detect.needs_own_values() => self.own_values()?,
-            _ => Vec::new(),
+            _ => Own::default(),
         };
         Ok(Action::Mask(Masked {
             from,
@@ -738,27 +785,44 @@ impl Compiler<'_> {
         })
     }
 
-    /// The values of the patron that a note may hold.
-    fn own_values(&mut self) -> Result<Vec<Ref>, CompileError> {
-        const OWN: [&str; 6] = [
-            "surname",
-            "given_name",
-            "email",
-            "phone",
-            "mobile",
-            "card_number",
-        ];
-        let mut own = Vec::new();
-        for path in OWN {
-            let field = self.patron_field(path);
-            let known = self
-                .kind(field.joined)
-                .is_some_and(|kind| kind.field(path).is_some());
-            if known {
-                own.push(self.single(&field)?);
+    /// The values of the patron and of the record that a note may hold: all that
+    /// point at a person, but for national numbers, which are known anyway.
+    fn own_values(&mut self) -> Result<Own, CompileError> {
+        let mut own = Own::default();
+        let sides = match self.is_patron_source() || self.patron().is_none() {
+            true => &[false][..],
+            false => &[true, false],
+        };
+        for &joined in sides {
+            let fields = self.kind(joined).map(|kind| kind.fields.clone());
+            for field in fields.unwrap_or_default() {
+                if !points_at_a_person(&field) {
+                    continue;
+                }
+                let path = field.path.clone();
+                own.fields
+                    .push((self.field(&FieldRef { joined, path })?, 0));
+                if let Some(street) = field.path.strip_suffix(STREET) {
+                    own.addresses.push(self.address(joined, street)?);
+                }
             }
         }
         Ok(own)
+    }
+
+    /// Street, house number and what follows it, as far as the catalogue has them.
+    fn address(&mut self, joined: bool, start: &str) -> Result<Vec<Ref>, CompileError> {
+        let mut parts = Vec::new();
+        for name in [STREET, "house_number", "house_number_suffix"] {
+            let path = format!("{start}{name}");
+            let known = self
+                .kind(joined)
+                .is_some_and(|kind| kind.field(&path).is_some());
+            if known {
+                parts.push(self.field(&FieldRef { joined, path })?);
+            }
+        }
+        Ok(parts)
     }
 
     fn parts(&mut self, from: &FieldRef, fields: &[SubField]) -> Result<Vec<Part>, CompileError> {
@@ -875,12 +939,12 @@ impl Compiler<'_> {
             self.source
         };
         let source = &mut self.lane.sources[source];
-        let mut place = match kind {
-            Type::Text(Some(form @ Form::Rijksregisternummer)) if !in_list(path) => {
-                checked(source, path, form)?
-            }
-            _ => source.shape.want(path, kind)?,
-        };
+        let mut place = source.shape.want(path, kind)?;
+        if let Place::Slot(slot) = place
+            && source.national.iter().any(|national| national.slot == slot)
+        {
+            place = checked(source, slot, kind);
+        }
         if joined {
             place = self.lane.layout.keep(place, &source.shape.lists);
         }
@@ -985,18 +1049,35 @@ fn last_where(runs: &mut Vec<Run>, fits: impl Fn(&Run) -> bool) -> &mut Run {
     &mut runs[last]
 }
 
-/// Wants `path` as it stands, and a slot beside it that checks its form.
-fn checked(source: &mut Source, path: &str, form: Form) -> Result<Place, ShapeError> {
-    let place = source.shape.want(path, Type::Text(None))?;
-    let Place::Slot(raw) = place else {
-        return Ok(place);
-    };
+/// The slot that has what stands in `raw` where that is of a type.
+fn checked(source: &mut Source, raw: u16, kind: Type) -> Place {
     if let Some(known) = source.checked.iter().find(|checked| checked.raw == raw) {
-        return Ok(Place::Slot(known.slot));
+        return Place::Slot(known.slot);
     }
     let slot = source.shape.derived();
+    let form = match kind {
+        Type::Text(form) => form,
+        _ => None,
+    };
     source.checked.push(Checked { raw, slot, form });
-    Ok(Place::Slot(slot))
+    source.national_slots.push(slot);
+    Place::Slot(slot)
+}
+
+/// The last part of a path of a street.
+const STREET: &str = "street";
+
+/// Whether what a field holds tells who somebody is, and free text may repeat it.
+fn points_at_a_person(field: &Field) -> bool {
+    let classes = [
+        Class::Personal,
+        Class::Contact,
+        Class::Identifier,
+        Class::Financial,
+    ];
+    classes.contains(&field.class)
+        && field.kind != Type::Boolean
+        && field.national_number().is_none()
 }
 
 fn in_list(path: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use super::{Lane, Program, ROW_LIBRARY, Ref, Source};
 use crate::engine::gates::Person;
+use crate::engine::inspect::Numbers;
 use crate::engine::record::Reading;
 use crate::engine::said::Said;
 use crate::engine::shape::Place;
@@ -9,6 +10,9 @@ use crate::engine::table::Row;
 use crate::engine::value::{State, Value};
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
+
+/// The country of a Belgian library, as its ISIL has it.
+pub(in crate::engine) const BELGIUM: &str = "BE";
 
 /// The record and its patron, as a program sees them.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,11 @@ pub struct Facts<'a> {
     pub verdicts: &'a [Result<(), Reason>],
     /// Whether the patron is a member now.
     pub active: bool,
+    /// The national numbers of the patron; none where nothing is known of any.
+    pub numbers: Option<&'a Numbers>,
+    /// One of them stands in the record or in the row beside its own field, so that
+    /// each copied value has to be looked at.
+    pub suspect: bool,
     /// A value of the row that is not there for the recipient: a card number
     /// that is a national number, where it may never have one.
     pub dropped: Option<u16>,
@@ -38,6 +47,36 @@ impl<'a> Facts<'a> {
         let program = first.and_then(|&first| self.lane.recipients.get(first));
         self.active = program.is_some_and(|program| program.gates.is_active(|at| self.text(at)));
         self
+    }
+
+    /// The same, where some value that recipients of `source` get as it stands has
+    /// a national number of the patron.
+    #[inline]
+    #[must_use]
+    pub(in crate::engine) fn suspected(&self, source: &Source) -> Option<Self> {
+        let numbers = self.numbers?;
+        let suspect = self.row.is_some_and(Row::repeats_national)
+            || numbers.are_in_record(source, self.record);
+        suspect.then_some(Facts { suspect, ..*self })
+    }
+
+    /// Whether the recipient may have national numbers now, but for a BSN.
+    #[inline]
+    #[must_use]
+    pub fn is_authorised(&self, program: &Program) -> bool {
+        let mut authorised = program.authorised_ms.iter();
+        authorised.any(|(from, until)| (*from..*until).contains(&self.now_ms))
+    }
+
+    /// Whether the cards of the patron's library may be Belgian national numbers by
+    /// their digits alone; asked where some part of a value is a card number.
+    #[inline]
+    #[must_use]
+    pub fn is_belgian(&self, program: &Program) -> bool {
+        program.shows_card_parts
+            && self
+                .patrons_library(program)
+                .is_some_and(|isil| isil.starts_with(BELGIUM))
     }
 
     /// What `program` may see, where it is less: of the row no more than a lane

@@ -4,8 +4,10 @@
 
 use super::layout::RowLayout;
 use super::row::{
-    LIST_HEAD, NARROW_BYTES, OFFSET_BYTES, Row, STATE_BITS, TEXT_AT, WIDE, WIDE_BYTES,
+    LIST_HEAD, NARROW_BYTES, NATIONAL, NATIONAL_BYTES, OFFSET_BYTES, REPEATS_NATIONAL, Row,
+    STATE_BITS, TEXT_AT, WIDE, WIDE_BYTES,
 };
+use crate::engine::inspect::Numbers;
 use crate::engine::record::Reading;
 use crate::engine::value::{State, Value};
 
@@ -26,31 +28,46 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes the row of a patron record; `dropped` are slots of the record
-    /// whose values must not rest in the table.
+    /// Makes the row of a patron record.
     #[must_use]
     pub fn row(
         &mut self,
         layout: &RowLayout,
         record: Reading<'_>,
-        dropped: &[u16],
+        sensitive: &Sensitive<'_>,
         patron_id: &str,
         offset: i64,
     ) -> Row {
         let source = Kept {
             layout,
             record,
-            dropped,
+            dropped: sensitive.dropped,
             patron_id,
         };
         let words = source.words();
-        self.begin::<NARROW_BYTES>(0, offset, words);
+        let flags = source.flags(sensitive);
+        self.begin::<NARROW_BYTES>(flags, offset, words);
         self.fill::<NARROW_BYTES>(&source);
         if self.overflown {
-            self.begin::<WIDE_BYTES>(WIDE, offset, words);
+            self.begin::<WIDE_BYTES>(flags | WIDE, offset, words);
             self.fill::<WIDE_BYTES>(&source);
         }
+        if let Some(numbers) = sensitive.numbers() {
+            self.national(numbers);
+        }
         self.finish(patron_id, offset)
+    }
+
+    /// Writes the patron's national numbers behind the text.
+    fn national(&mut self, numbers: &Numbers) {
+        let mut count = 0;
+        for number in numbers.iter().take(NATIONAL_MAX) {
+            let packed = number.pack();
+            let digits = (0..NATIONAL_BYTES).map(|place| (packed >> (7 * place) & 0x7f) as u8);
+            self.bytes.extend(digits);
+            count += 1;
+        }
+        self.bytes.push(count);
     }
 
     /// Makes a row that says no more of a patron than `flags`.
@@ -167,6 +184,26 @@ impl Draft {
     }
 }
 
+/// What of a patron record is sensitive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sensitive<'a> {
+    /// The slots whose values must not rest in the table.
+    pub dropped: &'a [u16],
+    /// The slots that hold a national number.
+    pub national: &'a [u16],
+    /// What they hold.
+    pub numbers: Option<&'a Numbers>,
+}
+
+impl<'a> Sensitive<'a> {
+    fn numbers(&self) -> Option<&'a Numbers> {
+        self.numbers.filter(|numbers| !numbers.is_empty())
+    }
+}
+
+/// No row has more national numbers: what counts them is one byte of text.
+const NATIONAL_MAX: usize = 127;
+
 /// What is to be in a row.
 struct Kept<'a> {
     layout: &'a RowLayout,
@@ -176,6 +213,30 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
+    /// What the row's first byte says of national numbers.
+    fn flags(&self, sensitive: &Sensitive<'_>) -> u8 {
+        let Some(numbers) = sensitive.numbers() else {
+            return 0;
+        };
+        match self.repeats(numbers, sensitive.national) {
+            true => NATIONAL | REPEATS_NATIONAL,
+            false => NATIONAL,
+        }
+    }
+
+    /// Whether a value that is kept, but for those of the slots `national`, has
+    /// one of these numbers in it.
+    fn repeats(&self, numbers: &Numbers, national: &[u16]) -> bool {
+        let record = self.record;
+        let other = |slot: &u16| !self.dropped.contains(slot) && !national.contains(slot);
+        let mut slots = self.layout.slots().filter(other);
+        if slots.any(|slot| numbers.are_in_slot(record, record.slot(slot))) {
+            return true;
+        }
+        let mut lists = self.layout.lists();
+        lists.any(|list| numbers.are_in_list(record, list))
+    }
+
     fn words(&self) -> usize {
         let lists = self
             .layout

@@ -11,10 +11,12 @@
 //! The first word is the patron id's, the next ones those of the layout's
 //! values, then those of its lists. A word is a state and where its text ends;
 //! it begins where that of the word before ends. Words of short rows have two
-//! bytes, others five.
+//! bytes, others five. Behind the text stand the patron's national numbers, if there
+//! are any, and how many.
 
 use super::draft::Draft;
 use super::layout::RowLayout;
+use crate::engine::inspect::NationalNumber;
 use crate::engine::value::{State, Value};
 
 /// What is kept of one patron: who it is, what is known, and since when.
@@ -47,7 +49,13 @@ pub(super) const UNREADABLE: u8 = 2;
 pub(super) const WIDE: u8 = 4;
 /// Nothing was known of the patron when it was erased.
 pub(super) const UNMATCHED: u8 = 8;
+/// Its last byte says how many national numbers stand before it.
+pub(super) const NATIONAL: u8 = 16;
+/// A kept value has one of the patron's national numbers in it.
+pub(super) const REPEATS_NATIONAL: u8 = 64;
 pub(super) const OFFSET_BYTES: usize = 9;
+/// What a national number takes.
+pub(super) const NATIONAL_BYTES: usize = 8;
 /// Where the number stands that says where the text begins.
 pub(super) const TEXT_AT: usize = 1 + OFFSET_BYTES;
 
@@ -89,11 +97,46 @@ impl Row {
     #[inline]
     #[must_use]
     pub fn known(&self) -> Known<'_> {
-        match self.flags() & !(WIDE | UNMATCHED) {
+        match self.flags() & (ERASED | UNREADABLE) {
             0 => Known::Patron(self),
             ERASED => Known::Erased,
             _ => Known::Unreadable,
         }
+    }
+
+    /// The patron's national numbers.
+    pub fn national_numbers(&self) -> impl Iterator<Item = NationalNumber> + '_ {
+        let (numbers, _) = self.national_bytes().as_chunks();
+        let packed = |digits: &[u8; NATIONAL_BYTES]| {
+            let digits = digits.iter().rev();
+            digits.fold(0, |sum, &digit| (sum << 7) | u64::from(digit))
+        };
+        numbers
+            .iter()
+            .map(move |digits| NationalNumber::unpack(packed(digits)))
+    }
+
+    /// Whether a kept value has one of them in it.
+    #[inline]
+    #[must_use]
+    pub fn repeats_national(&self) -> bool {
+        self.flags() & REPEATS_NATIONAL != 0
+    }
+
+    #[inline]
+    fn national_bytes(&self) -> &[u8] {
+        if self.flags() & NATIONAL == 0 {
+            return &[];
+        }
+        let Some((&count, before)) = self.0.as_bytes().split_last() else {
+            return &[];
+        };
+        let start = before
+            .len()
+            .checked_sub(usize::from(count) * NATIONAL_BYTES);
+        start
+            .and_then(|start| before.get(start..))
+            .unwrap_or_default()
     }
 
     /// Whose row it is.
@@ -152,7 +195,9 @@ impl Row {
     /// if keeping cost nothing.
     #[must_use]
     pub fn text_len(&self) -> usize {
-        self.0.len() - self.text_start()
+        let national = self.national_bytes().len();
+        let count = usize::from(self.flags() & NATIONAL != 0);
+        self.0.len() - self.text_start() - national - count
     }
 
     /// The word of a list's head.

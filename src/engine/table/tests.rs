@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{Draft, Known, Row, RowLayout, Table};
+use super::{Draft, Known, Row, RowLayout, Sensitive, Table};
 use crate::engine::record::{Limits, Record};
 use crate::engine::shape::{Place, Shape};
 use crate::engine::value::Value;
@@ -46,7 +46,13 @@ impl Scene {
         let mut record = Record::new(&self.shape);
         let text = record.read(json.as_bytes(), &Limits::default()).unwrap();
         let reading = record.reading(text);
-        Draft::default().row(&self.layout, reading, &[], patron_id, offset)
+        Draft::default().row(
+            &self.layout,
+            reading,
+            &Sensitive::default(),
+            patron_id,
+            offset,
+        )
     }
 
     /// All values of a list's places, element by element.
@@ -178,7 +184,11 @@ fn a_dropped_value_is_not_in_the_row() {
     let mut record = Record::new(&scene.shape);
     let json = br#"{"name":"111222333","active":true}"#;
     let text = record.read(json, &Limits::default()).unwrap();
-    let row = Draft::default().row(&scene.layout, record.reading(text), &[0], "p", 0);
+    let sensitive = Sensitive {
+        dropped: &[0],
+        ..Sensitive::default()
+    };
+    let row = Draft::default().row(&scene.layout, record.reading(text), &sensitive, "p", 0);
     assert_eq!(row.value(0), Value::Missing);
     assert_eq!(row.value(1), Value::Boolean(true));
     assert_eq!(row.text_len(), 1);

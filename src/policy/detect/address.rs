@@ -2,97 +2,52 @@
 //!
 //! Judges from one place on; each function yields the end of what it found.
 
-use super::number::{calendar, count, is_alphanumeric};
-use crate::policy::form::{is_email_label, is_email_local, is_iban, is_postcode_letters};
+use super::number::{count, gap, is_alphanumeric};
+use crate::policy::form::{
+    Date, IBAN_LENGTH_MAX, iban_length, is_email_label, is_email_local, is_iban,
+    is_postcode_letters,
+};
 
-/// Finds the end of an e-mail address; letters of any script count.
-pub(super) fn email(text: &[u8], at: usize) -> Option<usize> {
-    let local = count(text, at, usize::MAX, is_local);
-    if local == 0 || text.get(at + local) != Some(&b'@') {
+/// Finds the end of the domain of an e-mail address, whose at sign stands at `at`;
+/// letters of any script count.
+pub(super) fn email_domain(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at) != Some(&b'@') {
         return None;
     }
     let label = |at: usize| count(text, at, usize::MAX, |b| is_email_label(b) || !b.is_ascii());
-    let domain = at + local + 1;
+    let domain = at + 1;
     let first = domain + label(domain);
     let mut end = first;
-    while text.get(end) == Some(&b'.') && label(end + 1) > 0 {
-        end += 1 + label(end + 1);
+    while text.get(end) == Some(&b'.') {
+        let length = label(end + 1);
+        if length == 0 {
+            break;
+        }
+        end += 1 + length;
     }
     (first > domain && end > first).then_some(end)
+}
+
+/// Measures the name before the at sign of an address, from `at` on.
+pub(super) fn email_name(text: &[u8], at: usize) -> usize {
+    count(text, at, usize::MAX, is_local)
 }
 
 pub(super) const fn is_local(b: u8) -> bool {
     is_email_local(b) || !b.is_ascii()
 }
 
-/// How long an IBAN is, by country.
-const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
-    (b"AD", 24),
-    (b"AE", 23),
-    (b"AL", 28),
-    (b"AT", 20),
-    (b"BA", 20),
-    (b"BE", 16),
-    (b"BG", 22),
-    (b"CH", 21),
-    (b"CY", 28),
-    (b"CZ", 24),
-    (b"DE", 22),
-    (b"DK", 18),
-    (b"EE", 20),
-    (b"ES", 24),
-    (b"FI", 18),
-    (b"FR", 27),
-    (b"GB", 22),
-    (b"GE", 22),
-    (b"GI", 23),
-    (b"GR", 27),
-    (b"HR", 21),
-    (b"HU", 28),
-    (b"IE", 22),
-    (b"IL", 23),
-    (b"IS", 26),
-    (b"IT", 27),
-    (b"LI", 21),
-    (b"LT", 20),
-    (b"LU", 20),
-    (b"LV", 21),
-    (b"MC", 27),
-    (b"MD", 24),
-    (b"ME", 22),
-    (b"MK", 19),
-    (b"MT", 31),
-    (b"NL", 18),
-    (b"NO", 15),
-    (b"PL", 28),
-    (b"PT", 25),
-    (b"RO", 24),
-    (b"RS", 22),
-    (b"SA", 24),
-    (b"SE", 24),
-    (b"SI", 19),
-    (b"SK", 24),
-    (b"SM", 27),
-    (b"TN", 24),
-    (b"TR", 26),
-    (b"UA", 29),
-    (b"VA", 22),
-    (b"XK", 20),
-];
-
-const IBAN_LENGTH_MAX: usize = 31;
-
-/// Finds the end of an IBAN, in any case of letters, with a space, dot or
-/// hyphen between its characters.
+/// Finds the end of an IBAN, in any case of letters, with anything between its
+/// characters that may stand between digits, but for the letters of its country.
 pub(super) fn iban(text: &[u8], at: usize) -> Option<usize> {
     let country = [text.get(at)?, text.get(at + 1)?].map(u8::to_ascii_uppercase);
-    let (_, length) = IBAN_LENGTHS.iter().find(|(name, _)| **name == country)?;
+    let length = iban_length(&country)?;
     let mut compact = [0; IBAN_LENGTH_MAX];
-    let compact = compact.get_mut(..*length)?;
+    let compact = compact.get_mut(..length)?;
     let mut end = at;
     for (place, letter) in compact.iter_mut().enumerate() {
-        if place > 0 {
-            end += count(text, end, 1, |b| b" .-".contains(&b));
+        if place > 1 {
+            end += gap(text, end);
         }
         let b = *text.get(end).filter(|b| b.is_ascii_alphanumeric())?;
         *letter = b.to_ascii_uppercase();
@@ -216,7 +171,7 @@ pub(super) fn is_letter(b: u8) -> bool {
 }
 
 /// The months in Dutch, French, German and English, without accents.
-const MONTHS: [&[&str]; 12] = [
+pub(super) const MONTHS: [&[&str]; 12] = [
     &["januari", "jan", "janvier", "janv", "januar", "january"],
     &[
         "februari", "feb", "febr", "fevrier", "fev", "februar", "february",
@@ -233,33 +188,69 @@ const MONTHS: [&[&str]; 12] = [
     &["december", "dec", "decembre", "dezember", "dez"],
 ];
 
-/// Finds the end of a date with its month in letters, as `12 maart 1985`.
-pub(super) fn written_date(text: &[u8], at: usize) -> Option<usize> {
-    let day = count(text, at, 3, |b| b.is_ascii_digit());
-    let month_start = at + day + count(text, at + day, 3, is_between_date);
-    let month = count(text, month_start, 10, is_letter);
-    let word = &text[month_start..month_start + month];
-    let named = (1..=12_u8)
-        .zip(MONTHS)
-        .find(|(_, names)| {
-            names
-                .iter()
-                .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
-        })?
-        .0;
-    let year_start = month_start + month;
-    let year_start = year_start + count(text, year_start, 3, is_between_date);
-    let year = count(text, year_start, 5, |b| b.is_ascii_digit());
-    let real = (1..=2).contains(&day)
-        && year == 4
-        && calendar(
-            &text[year_start..year_start + 4],
-            &[b'0' + named / 10, b'0' + named % 10],
-            &text[at..at + day],
-        );
-    real.then_some(year_start + year)
+/// A date with its month in letters.
+pub(super) struct WrittenDate {
+    pub(super) end: usize,
+    /// All four digits of it, or the last two.
+    pub(super) year: i16,
+    pub(super) month: u8,
+    pub(super) day: u8,
+    is_whole: bool,
 }
 
-fn is_between_date(b: u8) -> bool {
-    b.is_ascii_whitespace() || b".-/,".contains(&b)
+/// Finds the end of a date with its month in letters, as `12 maart 1985`.
+pub(super) fn written_date(text: &[u8], at: usize) -> Option<usize> {
+    let date = date_in_words(text, at)?;
+    let real =
+        (1900..=2099).contains(&date.year) && Date::new(date.year, date.month, date.day).is_some();
+    (date.is_whole && real).then_some(date.end)
+}
+
+/// Reads a date with its month in letters, which may come first: `12 maart 1985`,
+/// `maart 12, 85`. Whether the calendar has it is not looked at.
+pub(super) fn date_in_words(text: &[u8], at: usize) -> Option<WrittenDate> {
+    let (first, month_at) = (day(text, at), |end| end + gap(text, end));
+    let (day, month, end) = match first {
+        Some((day, end)) => {
+            let (month, end) = month(text, month_at(end))?;
+            (day, month, end)
+        }
+        None => {
+            let (month, end) = month(text, at)?;
+            let (day, end) = self::day(text, month_at(end))?;
+            (day, month, end)
+        }
+    };
+    let start = end + gap(text, end);
+    let digits = count(text, start, 5, |b| b.is_ascii_digit());
+    let year = decimal(text.get(start..start + digits)?);
+    matches!(digits, 2 | 4).then_some(WrittenDate {
+        end: start + digits,
+        year,
+        month,
+        day: u8::try_from(day).ok()?,
+        is_whole: digits == 4,
+    })
+}
+
+fn day(text: &[u8], at: usize) -> Option<(i16, usize)> {
+    let digits = count(text, at, 3, |b| b.is_ascii_digit());
+    let day = decimal(text.get(at..at + digits)?);
+    (1..=2).contains(&digits).then_some((day, at + digits))
+}
+
+fn month(text: &[u8], at: usize) -> Option<(u8, usize)> {
+    let length = count(text, at, 10, is_letter);
+    let word = text.get(at..at + length)?;
+    let is = |name: &&str| word.eq_ignore_ascii_case(name.as_bytes());
+    let mut months = (1..=12_u8).zip(MONTHS);
+    let (month, _) = months.find(|(_, names)| names.iter().any(is))?;
+    Some((month, at + length))
+}
+
+/// The number that a few digits make.
+fn decimal(digits: &[u8]) -> i16 {
+    digits
+        .iter()
+        .fold(0, |sum, &b| sum * 10 + i16::from(b - b'0'))
 }

@@ -15,7 +15,7 @@ const OTHER: char = '\u{1}';
 pub(super) struct Folding {
     text: String,
     /// Where the character that became each byte begins.
-    places: Vec<usize>,
+    places: Vec<u32>,
 }
 
 impl Folding {
@@ -25,6 +25,8 @@ impl Folding {
             self.places.clear();
             for (place, c) in text.char_indices() {
                 fold_char(c, &mut self.text);
+                // No record is so long.
+                let place = u32::try_from(place).unwrap_or(u32::MAX);
                 self.places.resize(self.text.len(), place);
             }
             (self.text.as_str(), self.places.as_slice())
@@ -39,7 +41,7 @@ impl Folding {
 /// ASCII text stands as it is, capitals too. Other letters are in lower case.
 pub(super) struct Folded<'a> {
     text: &'a str,
-    folded: Option<(&'a str, &'a [usize])>,
+    folded: Option<(&'a str, &'a [u32])>,
 }
 
 impl Folded<'_> {
@@ -55,17 +57,20 @@ impl Folded<'_> {
         let Some((_, places)) = self.folded else {
             return (start, end);
         };
-        let place = |at: usize| places.get(at).copied().unwrap_or(self.text.len());
+        let place = |at: usize| {
+            places
+                .get(at)
+                .map_or(self.text.len(), |&place| place as usize)
+        };
         let last = place(end.saturating_sub(1));
         let after = (end..places.len()).find(|&at| place(at) != last);
         (place(start), after.map_or(self.text.len(), place))
     }
 }
 
-/// Folds a value to compare a text with, all in lower case, in place of what
-/// stood in `folded`.
+/// Folds a value to compare a text with, all in lower case, behind what stands in
+/// `folded`.
 pub(super) fn fold(value: &str, folded: &mut String) {
-    folded.clear();
     if value.is_ascii() {
         folded.push_str(value);
     } else {
@@ -80,15 +85,30 @@ fn fold_char(c: char, folded: &mut String) {
     } else if c.is_numeric() {
         let digit = decimal_digit(c).map(|digit| char::from(b'0' + digit));
         folded.push(digit.unwrap_or(OTHER));
+    } else if c >= FIRST_WORD && letters_of(c) > LETTERS_MAX {
+        folded.push(c);
     } else {
         decompose_compatible(c, |part| push(part, folded));
     }
 }
 
+/// A character that stands for more letters is compared as it stands: some stand
+/// for a whole sentence, and would make a text many times longer.
+const LETTERS_MAX: usize = 4;
+/// No character before this one stands for so many.
+const FIRST_WORD: char = '\u{3200}';
+
+fn letters_of(c: char) -> usize {
+    let mut count = 0;
+    decompose_compatible(c, |_| count += 1);
+    count
+}
+
 fn push(c: char, folded: &mut String) {
     match c {
         '\u{2018}' | '\u{2019}' | '\u{2BB}' | '\u{2BC}' | '\u{B4}' => folded.push('\''),
-        'ß' => folded.push_str("ss"),
+        // Part of a letter, which a capital has as a letter of its own.
+        '\u{345}' => folded.push('ι'),
         'æ' | 'Æ' => folded.push_str("ae"),
         'œ' | 'Œ' => folded.push_str("oe"),
         'ø' | 'Ø' => folded.push('o'),
@@ -101,9 +121,18 @@ fn push(c: char, folded: &mut String) {
         _ if is_mark(c) || is_format(c) => {}
         _ if c.is_whitespace() => folded.push(' '),
         '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' => folded.push('-'),
-        _ if c.is_alphanumeric() => folded.extend(c.to_lowercase().filter(|&c| !is_mark(c))),
+        _ if c.is_alphanumeric() => folded.extend(case_folded(c).filter(|&c| !is_mark(c))),
         _ => folded.push(OTHER),
     }
+}
+
+/// What all cases of a letter have in common: the small letters of the capitals of
+/// its small letter, as some letters have two small ones (σ and ς), or a capital of
+/// two (ß and SS), or one that is small already (ẞ).
+fn case_folded(c: char) -> impl Iterator<Item = char> {
+    c.to_lowercase()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -128,6 +157,34 @@ mod tests {
         check("½²\u{33E0}\u{1D7D9}", "\u{1}\u{1}\u{1}日1");
         check("jan＠example．org", "jan@example.org");
         check("Straße Øst", "Strasse ost");
+        check("STRA\u{1E9E}E \u{130}\u{131}", "STRAssE Ii");
+        check("ΟΔΟΣ οδος", "οδοσ οδοσ");
+        check("ᾳ ᾼ ΑΙ", "αι αι αι");
+        check("\u{FDFA}\u{FDFB}", "\u{FDFA}\u{FDFB}");
+    }
+
+    /// Whatever case a letter is in, it is the same letter.
+    #[test]
+    fn folding_is_the_same_for_all_cases_of_a_letter() {
+        let folded = |text: &str| {
+            let mut out = String::new();
+            fold(text, &mut out);
+            out
+        };
+        for c in ('\0'..=char::MAX).filter(|c| !is_mark(*c)) {
+            let want = folded(&c.to_string());
+            assert_eq!(folded(&c.to_lowercase().to_string()), want, "{c:?}");
+            assert_eq!(folded(&c.to_uppercase().to_string()), want, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn folding_makes_no_character_much_longer() {
+        for c in '\0'..=char::MAX {
+            let mut out = String::new();
+            fold_char(c, &mut out);
+            assert!(out.len() <= 4 * LETTERS_MAX, "{c:?}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl<'t> Run<'t> {
         let mut start = at + lead;
         while run.push_group(start) {
             let end = run.groups[run.count - 1].end;
-            start = end + count(text, end, 3, is_between_digits);
+            start = end + gap(text, end);
             if start == end {
                 break;
             }
@@ -126,12 +126,16 @@ impl<'t> Run<'t> {
         })
     }
 
-    /// Finds the end of a rijksregisternummer, however it is grouped.
+    /// Finds the end of a rijksregisternummer, however it is grouped, also behind
+    /// zeros.
     pub(super) fn rijksregisternummer(&self) -> Option<usize> {
         if self.is_led() {
             return None;
         }
-        self.longest(11..=11, |digits, _| is_rijksregisternummer(digits))
+        self.longest(11..=DIGITS_MAX, |digits, _| {
+            let (before, number) = digits.split_at(digits.len() - 11);
+            before.iter().all(|&b| b == b'0') && is_rijksregisternummer(number)
+        })
     }
 
     /// Finds the end of a Dutch or Belgian telephone number.
@@ -190,7 +194,7 @@ impl<'t> Run<'t> {
         let short = c.len() == 2
             && a.len() <= 2
             && b.len() <= 2
-            && between != b' '
+            && !between.is_empty()
             && calendar(&[b'2', b'0', c[0], c[1]], b, a);
         (whole || short).then_some((self.groups[2].end, whole))
     }
@@ -199,16 +203,15 @@ impl<'t> Run<'t> {
         self.grouped_date().is_some_and(|(_, whole)| whole)
     }
 
-    /// Names what stands after a group: one mark, with spaces around it, or a space.
-    fn between(&self, group: usize) -> Option<u8> {
-        let text = self
-            .text
-            .get(self.groups[group].end..self.groups.get(group + 1)?.start)?;
-        match text.trim_ascii() {
-            [] => Some(b' '),
-            [mark] => Some(*mark),
-            _ => None,
-        }
+    /// Returns what stands between a group and the next one.
+    fn gap_after(&self, group: usize) -> Option<&[u8]> {
+        let next = self.groups.get(group + 1)?;
+        self.text.get(self.groups[group].end..next.start)
+    }
+
+    /// The same without the white space around it: nothing where that is all.
+    fn between(&self, group: usize) -> Option<&[u8]> {
+        self.gap_after(group).map(<[u8]>::trim_ascii)
     }
 
     /// Finds the end of a card number: seven digits or more in one piece, with
@@ -243,9 +246,13 @@ impl<'t> Run<'t> {
             .next()
     }
 
-    /// Finds the end of a valid ISBN of 13 digits: a book is nobody.
+    /// Finds the end of a valid ISBN of 13 digits, as books have it: a book is nobody.
     pub(super) fn isbn(&self) -> Option<usize> {
-        self.longest(13..=13, |digits, _| {
+        self.longest(13..=13, |digits, groups| {
+            let mut gaps = (0..groups - 1).filter_map(|group| self.gap_after(group));
+            if !gaps.all(|gap| matches!(gap, b" " | b"-")) {
+                return false;
+            }
             let weighted = digits.iter().zip([1, 3].into_iter().cycle());
             let sum: u32 = weighted
                 .map(|(&b, weight)| u32::from(b - b'0') * weight)
@@ -278,8 +285,32 @@ pub(super) fn calendar(year: &[u8], month: &[u8], day: &[u8]) -> bool {
     (1900..=2099).contains(&year) && Date::new(year, small(month), small(day)).is_some()
 }
 
-pub(super) fn is_between_digits(b: u8) -> bool {
-    b" -./()".contains(&b)
+/// How many characters may stand between two digits of one number.
+const GAP_MAX: usize = 3;
+
+/// Measures what may stand between two digits of one number, from `at` on: up to
+/// three characters that are neither letters nor digits. A run of white space
+/// counts as one.
+pub(super) fn gap(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    let (mut length, mut characters, mut in_space) = (0, 0, false);
+    for &b in rest.iter().take_while(|&&b| !is_alphanumeric(b)) {
+        let is_space = is_white_space(b);
+        if !(is_space && in_space) {
+            characters += 1;
+        }
+        if characters > GAP_MAX {
+            break;
+        }
+        in_space = is_space;
+        length += 1;
+    }
+    length
+}
+
+/// Tells white space, a vertical tab too.
+const fn is_white_space(b: u8) -> bool {
+    b.is_ascii_whitespace() || b == 0x0b
 }
 
 fn is_national_phone(digits: &[u8]) -> bool {

@@ -130,7 +130,7 @@ fn check_places(text: &str, on: &[bool]) {
     let on = Detectors::new(names.map(|(def, _)| def.name)).expect("detectors");
     let mut buffers = Buffers::default();
     let own = OWN.iter().filter(|_| on.needs_own_values());
-    own.for_each(|value| buffers.own.add(value));
+    own.for_each(|value| buffers.look_for([*value]));
     let folded = buffers.folding.fold(text);
     let scan = Scan {
         on: &on,

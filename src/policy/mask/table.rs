@@ -120,6 +120,17 @@ const FIRST_LETTERS: MaskDef = MaskDef {
         dutch("El Amrani", Some("Am")),
         dutch("El-Amrani", Some("El")),
         dutch("ter Horst", Some("Ho")),
+        dutch("v.d. Berg", Some("Be")),
+        dutch("V.D. BERG", Some("BE")),
+        dutch("v. d. Berg", Some("Be")),
+        dutch("v/d Berg", Some("Be")),
+        dutch("vd Berg", Some("Be")),
+        dutch("van't Hof", Some("Ho")),
+        dutch("van\u{2019}t Hof", Some("Ho")),
+        dutch("v. Dam", Some("Da")),
+        dutch("v.Dam", Some("vD")),
+        dutch("vdBerg", Some("vd")),
+        belgian("v.d. Berg", Some("vd")),
         dutch("Terhorst", Some("Te")),
         dutch("Vandenberg", Some("Va")),
         dutch("van", Some("va")),
@@ -600,6 +611,19 @@ const SHELF_SLIP: MaskDef = MaskDef {
         slip(
             &[Some("Be"), Some("J"), Some(" De  avonden ")],
             "Be/Be J/ De  avonden ",
+        ),
+        slip(
+            &[
+                Some("Be"),
+                Some("J"),
+                Some("De\r\navonden\u{2028}II"),
+                Some("\u{1b}@Centrum"),
+            ],
+            "Be/Be J/De avonden II/@Centrum",
+        ),
+        slip(
+            &[Some("Be"), None, Some("\u{1b}\n"), Some("Centrum")],
+            "Be/Be/Centrum",
         ),
     ],
     compile: |arguments| {

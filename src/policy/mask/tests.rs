@@ -36,7 +36,10 @@ fn check_example(def: &MaskDef, example: &Example) {
             let (ends, rest) = example.needs.split_at(2);
             let mut lines = Vec::new();
             let rest = rest.iter().copied();
-            slip_lines(ends[0], ends[1], rest, |line| lines.push(line.concat()));
+            let mut buffer = String::new();
+            slip_lines(ends[0], ends[1], rest, &mut buffer, |line| {
+                lines.push(line.to_owned());
+            });
             Some(lines.join("/"))
         }
         _ => {

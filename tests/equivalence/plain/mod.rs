@@ -12,7 +12,8 @@ mod gate;
 mod recipient;
 mod tree;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use zeef::policy::Policy;
 use zeef::policy::catalogue::{Kind, Role, Type};
@@ -199,7 +200,11 @@ impl<'p> Model<'p> {
         for (index, recipient) in self.offered(kind) {
             let name = &recipient.name;
             match self.judge(kind, message, record, (index, recipient)) {
-                Ok(Some(output)) => said.push(format!("released {output}")),
+                Ok(Some((output, left_out))) => {
+                    said.push(format!("released {output}"));
+                    let letter = |_| dead_letter("national_number", Some(name));
+                    said.extend(left_out.iter().map(letter));
+                }
                 Ok(None) => said.push(format!("{name} held")),
                 Err(reason) => {
                     said.push(format!("{name} withheld {reason}"));
@@ -213,14 +218,15 @@ impl<'p> Model<'p> {
     }
 
     /// The topic, key and value that a recipient gets of a record by what is
-    /// known now; none where the patron is not.
+    /// known now, and the fields that were left out of it for a national number; none
+    /// where the patron is not known.
     fn judge(
         &self,
         kind: &Kind,
         message: &Message,
         record: &Tree,
         (index, recipient): (usize, &Recipient),
-    ) -> Result<Option<String>, &'static str> {
+    ) -> Result<Option<(String, BTreeSet<String>)>, &'static str> {
         let mut view = View {
             policy: self.policy,
             recipient,
@@ -230,6 +236,7 @@ impl<'p> Model<'p> {
             consents: self.heard(kind, message, "consent"),
             objections: self.heard(kind, message, "objection"),
             now_ms: self.now_ms,
+            left_out: RefCell::default(),
         };
         if kind.role != Role::Patron && kind.keyed {
             match self.known(message) {
@@ -238,8 +245,8 @@ impl<'p> Model<'p> {
                 Some(Known::Unreadable) | None => return view.judge_alone().map(|()| None),
             }
         }
-        view.judge(&self.needs[index], self.bounds.output_bytes)
-            .map(Some)
+        let output = view.judge(&self.needs[index], self.bounds.output_bytes)?;
+        Ok(Some((output, view.left_out.take())))
     }
 
     /// Keeps the last version of a record.
@@ -263,7 +270,8 @@ impl<'p> Model<'p> {
             }
             let offered = self.offered(kind).into_iter();
             for one in offered.filter(|(_, one)| one.name == recipient) {
-                all.extend(self.judge(kind, message, record, one).ok().flatten());
+                let output = self.judge(kind, message, record, one).ok().flatten();
+                all.extend(output.map(|(output, _)| output));
             }
         }
         all.sort();

@@ -1,11 +1,14 @@
 //! One record for one recipient: whether it may have it, and what it gets.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeef::policy::Policy;
-use zeef::policy::catalogue::{Class, Kind, Role, Type};
+use zeef::policy::catalogue::{Class, Field, Kind, Role, Type};
 use zeef::policy::detect::{DETECTORS, Detectors};
 use zeef::policy::form::Form;
 use zeef::policy::mask::{Mask, Need, Noticed, slip_lines};
@@ -25,15 +28,84 @@ pub struct Needed {
     kind: Type,
 }
 
-/// The patron's values that a note may hold.
-const OWN: [&str; 6] = [
-    "surname",
-    "given_name",
-    "email",
-    "phone",
-    "mobile",
-    "card_number",
-];
+/// The fields of the patron and of the record that a note may hold: all that point
+/// at a person, but for national numbers.
+fn own_fields(policy: &Policy, source: &Kind) -> Vec<FieldRef> {
+    let own = source.role == Role::Patron || policy.patron().is_none() || !source.keyed;
+    let sides: &[bool] = if own { &[false] } else { &[true, false] };
+    let mut all = Vec::new();
+    for joined in sides {
+        let kind = kind_of(policy, source, *joined);
+        for field in kind.iter().flat_map(|kind| &kind.fields) {
+            let points = matches!(
+                field.class,
+                Class::Personal | Class::Contact | Class::Identifier | Class::Financial
+            );
+            if points && field.kind != Type::Boolean && national(field).is_none() {
+                all.push(at(*joined, &field.path));
+            }
+        }
+    }
+    all
+}
+
+/// The parts of the address that a street begins, as far as the kind has them.
+fn address_of(policy: &Policy, source: &Kind, street: &FieldRef) -> Vec<FieldRef> {
+    let Some(start) = street.path.strip_suffix("street") else {
+        return Vec::new();
+    };
+    let names = ["street", "house_number", "house_number_suffix"];
+    let parts = names.map(|name| at(street.joined, &format!("{start}{name}")));
+    let kind = kind_of(policy, source, street.joined);
+    let known = |part: &FieldRef| kind.is_some_and(|kind| kind.field(&part.path).is_some());
+    parts.into_iter().filter(known).collect()
+}
+
+/// Whether a field has a national number: a BSN, or another one.
+fn national(field: &Field) -> Option<bool> {
+    let name = field
+        .path
+        .trim_end_matches("[]")
+        .rsplit('.')
+        .next()
+        .unwrap();
+    let name = name.to_lowercase();
+    if ["bsn", "burgerservicenummer"].contains(&name.as_str())
+        || field.kind == Type::Text(Some(Form::Bsn))
+    {
+        return Some(true);
+    }
+    let register = ["rijksregisternummer", "rrn", "insz", "niss"].contains(&name.as_str());
+    let formed = field.kind == Type::Text(Some(Form::Rijksregisternummer));
+    (register || formed || field.class == Class::NationalId).then_some(false)
+}
+
+/// A national number of a record's patron.
+#[derive(Clone, Debug)]
+struct Number {
+    /// As it stands, in ASCII; none where it cannot be read.
+    digits: Option<String>,
+    is_bsn: bool,
+}
+
+impl Number {
+    /// What is looked for in outputs: fewer zeros at the start, if eight digits are
+    /// left, and no more than fourteen.
+    fn needle(&self) -> Option<&str> {
+        let digits = self.digits.as_deref()?;
+        let significant = digits.trim_start_matches('0').len();
+        Some(&digits[digits.len() - significant.clamp(8, 14)..])
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        let digits: String = ascii_digits(text).collect();
+        match self.needle() {
+            Some(needle) => digits.contains(needle),
+            None if self.is_bsn => digits.len() == 9 && Form::Bsn.fits(&digits),
+            None => Form::Rijksregisternummer.fits(&digits),
+        }
+    }
+}
 
 fn at(joined: bool, path: &str) -> FieldRef {
     FieldRef {
@@ -66,7 +138,9 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
     all.push(recipient.retention.from.clone());
     for output in &recipient.fields {
         match &output.value {
-            OutputValue::Scalar(projection) => scalar_needs(source, projection, &mut all),
+            OutputValue::Scalar(projection) => {
+                scalar_needs(policy, source, projection, &mut all);
+            }
             OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
                 all.extend(fields.iter().map(|sub| at(from.joined, &sub.path)));
             }
@@ -81,8 +155,7 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
     typed.collect()
 }
 
-fn scalar_needs(source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>) {
-    let own = source.role == Role::Patron;
+fn scalar_needs(policy: &Policy, source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>) {
     all.extend(projection.from.clone());
     let joined = projection.from.as_ref().is_some_and(|from| from.joined);
     if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
@@ -96,8 +169,15 @@ fn scalar_needs(source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>)
             Need::Country => all.extend([at(joined, "country"), at(joined, "library")]),
         }
     }
-    if projection.detect.is_some() {
-        all.extend(OWN.map(|path| at(!own, path)));
+    if projection
+        .detect
+        .as_ref()
+        .is_some_and(Detectors::needs_own_values)
+    {
+        for field in own_fields(policy, source) {
+            all.extend(address_of(policy, source, &field));
+            all.push(field);
+        }
     }
 }
 
@@ -126,6 +206,8 @@ pub struct View<'a> {
     pub consents: Option<&'a Heard>,
     pub objections: Option<&'a Heard>,
     pub now_ms: i64,
+    /// The fields and parts of fields that were left out for a national number.
+    pub left_out: RefCell<BTreeSet<String>>,
 }
 
 impl View<'_> {
@@ -230,6 +312,8 @@ impl View<'_> {
     /// Whether the card is a national number; none where that is malformed.
     fn national(&self, joined: bool) -> Option<bool> {
         let tree = self.tree(joined)?;
+        let library = field::look(tree, "library", Type::Text(Some(Form::Isil))).text();
+        let belgian = library.is_some_and(|isil| isil.starts_with("BE"));
         let text = |path: &str| match field::look(tree, path, Type::Text(None)) {
             Found::Malformed => Err(()),
             other => Ok(other.text().unwrap_or_default()),
@@ -237,7 +321,65 @@ impl View<'_> {
         let (number, kind) = (text("card_number").ok()?, text("card_kind").ok()?);
         let digits = |text: &str| ascii_digits(text).collect::<String>();
         let (card, national) = (digits(&number), digits(&text("rijksregisternummer").ok()?));
-        Some(kind == "eid" || (!card.is_empty() && card == national))
+        let by_digits = belgian && is_register_number_behind_zeros(&card);
+        Some(kind == "eid" || by_digits || (!card.is_empty() && card == national))
+    }
+
+    /// The national numbers of the record's patron, from all that is known.
+    fn numbers(&self) -> Vec<Number> {
+        let mut all = Vec::new();
+        for joined in [false, true] {
+            let kind = kind_of(self.policy, self.source, joined);
+            let kind = kind.filter(|_| self.source.keyed);
+            let Some((kind, tree)) = kind.zip(self.tree(joined)) else {
+                continue;
+            };
+            for field in &kind.fields {
+                let Some(is_bsn) = national(field).filter(|_| !field.path.contains("[]")) else {
+                    continue;
+                };
+                let digits = match field::look(tree, &field.path, Type::TextOrNumber) {
+                    Found::Missing => continue,
+                    Found::Malformed | Found::Bool(_) => None,
+                    Found::Text(text) | Found::Number(text) => {
+                        let digits: String = ascii_digits(&text).collect();
+                        if digits.len() < 8 || digits.trim_matches('0').is_empty() {
+                            continue;
+                        }
+                        Some(digits)
+                    }
+                };
+                all.push(Number { digits, is_bsn });
+            }
+        }
+        all
+    }
+
+    /// The value, unless it has a national number of the patron in it that the
+    /// recipient may not have; notes what it is called.
+    fn passed(&self, found: Found, name: &str) -> Found {
+        let Some(text) = found.clone().text() else {
+            return found;
+        };
+        let mut numbers = self.numbers().into_iter();
+        if !numbers.any(|number| (number.is_bsn || !self.is_authorised()) && number.is_in(&text)) {
+            return found;
+        }
+        self.left_out.borrow_mut().insert(name.to_owned());
+        Found::Missing
+    }
+
+    /// Whether the value of a part of a field is a card number that is a Belgian
+    /// national number by its digits.
+    fn is_register_number(&self, field: &FieldRef, found: &Found) -> bool {
+        let library = self.text(&self.of_patron("library"));
+        self.kind(field) == Some(Type::CardNumber)
+            && library.is_some_and(|isil| isil.starts_with("BE"))
+            && !self.is_authorised()
+            && found.clone().text().is_some_and(|text| {
+                let digits: String = ascii_digits(&text).collect();
+                is_register_number_behind_zeros(&digits)
+            })
     }
 
     fn is_malformed(&self, need: &Needed) -> bool {
@@ -466,14 +608,18 @@ impl View<'_> {
             let json = match &output.value {
                 OutputValue::Scalar(projection) => {
                     let found = self.scalar(projection);
+                    let found = match projection.mask {
+                        Some(Mask::Pseudonym) => found,
+                        _ => self.passed(found, &output.name),
+                    };
                     text = found.clone().shown();
                     json(found)
                 }
                 OutputValue::Object { from, fields } => self
                     .tree(from.joined)
-                    .and_then(|tree| self.object(tree, from, fields, "")),
-                OutputValue::List { from, fields } => self.list(from, fields),
-                OutputValue::Scalars { from } => self.values(from),
+                    .and_then(|tree| self.object(tree, from, fields, ("", &output.name))),
+                OutputValue::List { from, fields } => self.list(from, fields, &output.name),
+                OutputValue::Scalars { from } => self.values(from, &output.name),
                 OutputValue::Slip {
                     mark,
                     initial,
@@ -483,8 +629,11 @@ impl View<'_> {
                     let rest: Vec<_> = rest.iter().map(line).collect();
                     let mut lines: Vec<String> = Vec::new();
                     let rest = rest.into_iter();
-                    slip_lines(line(mark), line(initial), rest, |line| {
-                        lines.push(line.concat())
+                    let mut buffer = String::new();
+                    let name = format!("{}[]", output.name);
+                    slip_lines(line(mark), line(initial), rest, &mut buffer, |line| {
+                        let found = Found::Text(line.to_owned());
+                        lines.extend(self.passed(found, &name).text());
                     });
                     let lines = lines.iter().map(|line| quoted(line));
                     Some(format!("[{}]", lines.collect::<Vec<_>>().join(",")))
@@ -540,9 +689,10 @@ impl View<'_> {
     }
 
     fn scrubbed(&self, detectors: &Detectors, text: String) -> String {
-        let joined = self.source.role != Role::Patron;
-        let own = OWN.iter().filter_map(|path| self.text(&at(joined, path)));
-        let own: Vec<String> = own.collect();
+        let own: Vec<String> = match detectors.needs_own_values() {
+            true => self.own_values(),
+            false => Vec::new(),
+        };
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         let mut out = String::new();
         if detectors.apply(
@@ -557,6 +707,38 @@ impl View<'_> {
         }
     }
 
+    fn own_values(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for field in own_fields(self.policy, self.source) {
+            match field.path.split_once("[]") {
+                None => all.extend(self.text(&field)),
+                Some((list, below)) => {
+                    let tree = self.tree(field.joined);
+                    let kind = self.kind(&field).unwrap();
+                    let found = tree.and_then(|tree| match below.strip_prefix('.') {
+                        None => field::values(tree, list, kind),
+                        Some(below) => {
+                            let objects = field::objects(tree, list)?;
+                            let found = objects.iter().map(|one| field::look(one, below, kind));
+                            Some(found.collect())
+                        }
+                    });
+                    all.extend(found.into_iter().flatten().filter_map(Found::text));
+                }
+            }
+            let address = address_of(self.policy, self.source, &field);
+            let parts: Vec<String> = address.iter().filter_map(|part| self.text(part)).collect();
+            all.push(parts.join(" "));
+        }
+        for number in self.numbers() {
+            let whole = if number.is_bsn { 9 } else { 11 };
+            if let Some(needle) = number.needle() {
+                all.extend([needle.to_owned(), format!("{needle:0>whole$}")]);
+            }
+        }
+        all
+    }
+
     /// The listed fields of an object; `start` is what their paths have before
     /// them that the tree has not.
     fn object(
@@ -564,7 +746,7 @@ impl View<'_> {
         tree: &Tree,
         from: &FieldRef,
         fields: &[SubField],
-        start: &str,
+        (start, name): (&str, &str),
     ) -> Option<String> {
         let mut members = Vec::new();
         for sub in fields {
@@ -574,32 +756,45 @@ impl View<'_> {
                 "" => self.find(&field),
                 _ => field::look(tree, path, self.kind(&field).unwrap()),
             };
-            if self.is_hidden(&field) {
+            if self.is_hidden(&field) || self.is_register_number(&field, &found) {
                 continue;
             }
+            let found = self.passed(found, &format!("{name}.{}", sub.name));
             members.extend(json(found).map(|json| format!("{}:{json}", quoted(&sub.name))));
         }
         (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
     }
 
-    fn list(&self, from: &FieldRef, fields: &[SubField]) -> Option<String> {
+    fn list(&self, from: &FieldRef, fields: &[SubField], name: &str) -> Option<String> {
         let list = from.path.strip_suffix("[]").unwrap();
         let objects = field::objects(self.tree(from.joined)?, list)?;
         let start = format!("{}.", from.path);
         let written = objects
             .iter()
-            .filter_map(|tree| self.object(tree, from, fields, &start));
+            .filter_map(|tree| self.object(tree, from, fields, (&start, &format!("{name}[]"))));
         listed(written.collect())
     }
 
-    fn values(&self, from: &FieldRef) -> Option<String> {
+    fn values(&self, from: &FieldRef, name: &str) -> Option<String> {
         if self.is_hidden(from) {
             return None;
         }
         let list = from.path.strip_suffix("[]").unwrap();
         let values = field::values(self.tree(from.joined)?, list, self.kind(from)?)?;
-        listed(values.into_iter().filter_map(json).collect())
+        let shown = values
+            .into_iter()
+            .filter(|found| !self.is_register_number(from, found))
+            .map(|found| self.passed(found, &format!("{name}[]")));
+        listed(shown.filter_map(json).collect())
     }
+}
+
+/// Whether digits are a Belgian national number with nothing but zeros before it.
+fn is_register_number_behind_zeros(digits: &str) -> bool {
+    let at = digits.len().checked_sub(11);
+    at.is_some_and(|at| {
+        digits[..at].chars().all(|c| c == '0') && Form::Rijksregisternummer.fits(&digits[at..])
+    })
 }
 
 fn holds(value: Found, test: &Test) -> Result<(), &'static str> {
