@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::exit::Failure;
 use crate::policy::Loaded;
 use crate::policy::settings::Property;
-use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::{KafkaSettings, SettingsMistake};
 
 /// Resolves secrets, and checks what librdkafka would only find later.
 ///
@@ -19,6 +19,10 @@ pub(super) fn settings(
     instance: Option<&str>,
 ) -> Result<KafkaSettings, Failure> {
     let section = &loaded.daemon.kafka;
+    let place = |name: &str| {
+        let place = section.places.get(name);
+        place.map_or_else(String::new, |place| format!("{place}: "))
+    };
     let mut mistakes = Vec::new();
     let mut properties = BTreeMap::new();
     for (name, property) in &section.properties {
@@ -26,7 +30,7 @@ pub(super) fn settings(
             Ok(value) => {
                 properties.insert(name.clone(), value);
             }
-            Err(why) => mistakes.push(format!("kafka.properties.\"{name}\": {why}")),
+            Err(why) => mistakes.push(format!("{}property `{name}`: {why}", place(name))),
         }
     }
     let settings = KafkaSettings {
@@ -41,8 +45,17 @@ pub(super) fn settings(
         partitioner: section.partitioner,
         ..KafkaSettings::default()
     };
-    if let Err(found) = settings.check() {
-        mistakes.extend(found);
+    let told = |found: &SettingsMistake| {
+        let place = found.property.as_deref().map(place).unwrap_or_default();
+        format!("{place}{found}")
+    };
+    // What lacks a secret would be told of twice.
+    let whole = mistakes.is_empty();
+    let wrong = settings.check().err().unwrap_or_default();
+    mistakes.extend(wrong.iter().map(told));
+    if whole && mistakes.is_empty() {
+        let wrong = settings.probe().err().unwrap_or_default();
+        mistakes.extend(wrong.iter().map(told));
     }
     if mistakes.is_empty() {
         Ok(settings)

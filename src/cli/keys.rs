@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use crate::engine::holding::print_of;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, KeyRing, STATE_KEY};
+use crate::policy::pseudonym::{Key, KeyFault, KeyRing, STATE_KEY};
 use crate::policy::settings::SecretSource;
 use crate::transport::commands::Command;
 
@@ -22,7 +22,7 @@ use super::ask::Place;
 use super::config::load;
 use super::directory;
 use super::exit::{Exit, Failure};
-use super::key::{Keys, is_missing};
+use super::key::{self, Keys, is_missing};
 use super::screen::{BAD, FAINT, Screen};
 use super::table::{Cell, Table};
 
@@ -253,9 +253,7 @@ fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Ex
     for name in names {
         let id = match keys.ring.key(name) {
             Some(key) => Cell::from(key.id()),
-            None if keys.missing.iter().any(|missing| missing == name) => {
-                Cell::styled(BAD, "missing")
-            }
+            None if key::names(&keys.missing).contains(&name) => Cell::styled(BAD, "missing"),
             None => Cell::styled(BAD, "cannot be used"),
         };
         let place = settings.source(name).to_string();
@@ -269,8 +267,12 @@ fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Ex
     for mistake in &keys.broken {
         writeln!(screen, "{mistake}")?;
     }
-    if !keys.missing.is_empty() {
-        writeln!(screen, "make what is missing with `zeef keys new --all`")?;
+    let unset = keys.missing.iter();
+    for mistake in unset.filter(|mistake| mistake.fault == KeyFault::Unset) {
+        writeln!(screen, "{mistake}")?;
+    }
+    if let Some(advice) = key::advice(&keys.missing) {
+        writeln!(screen, "{advice}")?;
     }
     let fine = keys.missing.is_empty() && keys.broken.is_empty();
     Ok(if fine { Exit::Fine } else { Exit::Failed })

@@ -149,10 +149,15 @@ fn recipients_json(loaded: &Loaded) -> Value {
             },
             "outlives_membership": recipient.outlives_membership,
             "key": phrase::path(&recipient.key),
+            "influences": phrase::influences(recipient, policy).iter().map(influence_json).collect::<Vec<_>>(),
             "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })
     };
     enabled.chain(disabled).map(one).collect()
+}
+
+fn influence_json(one: &phrase::InfluenceText) -> Value {
+    json!({ "field": one.path, "class": one.class, "seen": one.seen, "how": one.how })
 }
 
 fn agreement_json(paper: &Agreement) -> Value {

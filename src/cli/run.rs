@@ -219,6 +219,9 @@ fn on_kafka(arguments: &RunArguments, loaded: &Loaded, keys: &KeyRing) -> anyhow
             arguments.instance.as_deref(),
         )?
     };
+    for note in settings.security_notes() {
+        tracing::warn!("{note}");
+    }
     let survey = Survey::look(&settings, loaded)
         .with_context(|| format!("no good answer from Kafka at {}", settings.brokers))?;
     // Before keys are looked at: in widened topics they lie as they did before.

@@ -480,10 +480,7 @@ pub(super) fn listed(words: &[String]) -> String {
 }
 
 /// The candidate that `word` is most likely a slip of, if any comes near.
-pub(super) fn near<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
+pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let lower = word.to_lowercase();
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let by_letters = candidates

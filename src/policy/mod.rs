@@ -25,7 +25,7 @@ pub mod statements;
 pub mod term;
 pub mod text;
 
-pub use document::Mistake;
+pub use document::{Mistake, near};
 pub use load::Loaded;
 
 use std::collections::{BTreeMap, BTreeSet};
