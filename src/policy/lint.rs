@@ -153,7 +153,7 @@ consent = { purpose = "example", explicit = true, implied_by = "patron.online_ac
     },
     LintDef {
         name: "implied-consent",
-        forbids: "a consent that is implied by what is no event",
+        forbids: "a consent that is implied by what is no event, or that nobody can withdraw",
         why: "GDPR art. 4(11); G04",
         example: r#"legal_basis = "consent"
 consent = { purpose = "example", implied_by = "patron.updated_at" }"#,
@@ -506,10 +506,16 @@ fn explicit_consent(view: &View<'_>) -> Vec<Breach> {
 }
 
 fn implied_consent(view: &View<'_>) -> Vec<Breach> {
-    let events = view.influences.iter().filter(|one| one.way == Way::Event);
-    let others = events.filter(|one| one.field.class != Class::Event);
+    let events = || view.influences.iter().filter(|one| one.way == Way::Event);
+    let others = events().filter(|one| one.field.class != Class::Event);
     let expected = "a field of the class `event`";
-    view.breaches(others, "consent by", expected)
+    let mut breaches = view.breaches(others, "consent by", expected);
+    let is_heard = view.kinds.iter().any(|kind| kind.name == "consent");
+    if !is_heard {
+        let expected = "`consent` among the kinds of record: nobody could withdraw otherwise";
+        breaches.extend(view.breaches(events(), "consent by", expected));
+    }
+    breaches
 }
 
 fn free_text(view: &View<'_>) -> Vec<Breach> {

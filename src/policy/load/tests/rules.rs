@@ -283,6 +283,8 @@ fn folder(recipient: &str) -> Folder {
     let id = "visit_id = { type = \"text\", class = \"identifier\", meaning = \"m\" }\n";
     let visit = kind_text("visit", "record", "visit_id", id);
     folder.write("records/visit.toml", &visit);
+    let consent = std::fs::read_to_string(shipped().join("records/consent.toml")).unwrap();
+    folder.write("records/consent.toml", &consent);
     folder.write("recipients/r.toml", recipient);
     folder
 }
@@ -581,6 +583,18 @@ fn age_bands_that_cut_each_other_hide_no_birth() {
         ["pseudonymised"; 2]
     );
     assert_eq!(rules(&two("[0, 3, 20]", "[0]")), ["pseudonymised"; 2]);
+}
+
+#[test]
+fn a_consent_that_nobody_can_withdraw_is_not_implied() {
+    let folder = Folder::new();
+    std::fs::remove_file(folder.0.path().join("records/consent.toml")).unwrap();
+    let told = folder.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("kb-membership.toml:") && told[0].contains("withdraw"),
+        "{told:?}"
+    );
 }
 
 #[test]
