@@ -186,6 +186,7 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
                 authorised: false,
                 explicit: false,
                 free_text: false,
+                consents: kinds.iter().any(|kind| kind.name == "consent"),
                 now_ms,
             }
             .recipient(name),
@@ -434,6 +435,8 @@ struct Author<'a> {
     explicit: bool,
     /// It says why free text is in it.
     free_text: bool,
+    /// There is a source of consents, by which patrons can withdraw.
+    consents: bool,
     now_ms: i64,
 }
 
@@ -613,7 +616,9 @@ impl<'a> Author<'a> {
         let keyed = self.source.keyed;
         let (more, explicit) = match self.dice.below(4) {
             0 => (", explicit = true", true),
-            1 | 2 if keyed => (", implied_by = \"patron.account.created_at\"", false),
+            1 | 2 if keyed && self.consents => {
+                (", implied_by = \"patron.account.created_at\"", false)
+            }
             _ => ("", false),
         };
         let gate = format!("consent = {{ purpose = \"{purpose}\"{more} }}\n");
