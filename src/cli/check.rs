@@ -129,27 +129,40 @@ fn gathered_notes(loaded: &Loaded, keys: &Keys, kafka: &KafkaSettings) -> Vec<St
     notes
 }
 
-/// What the record of processing (GDPR art. 30) still has of an example.
+/// A text of a recipient's file.
+type TextOf = fn(&Recipient) -> Option<&String>;
+
+/// What papers and the record of processing (GDPR art. 30) still have of an
+/// example.
 fn placeholders(policy: &Policy) -> Vec<String> {
     let all = &policy.recipients;
-    let with = |text: fn(&Recipient) -> &str, is: fn(&str) -> bool| {
-        let some = all.iter().filter(|one| is(text(one)));
+    let with = |text: TextOf, is: fn(&str) -> bool| {
+        let some = all
+            .iter()
+            .filter(|one| text(one).is_some_and(|text| is(text)));
         let names: Vec<_> = some.map(|one| one.name.as_str()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    fn contact(recipient: &Recipient) -> &str {
-        &recipient.register.contact
-    }
-    [
-        with(|one| &one.controller, is_placeholder)
-            .map(|names| format!("`controller` is still a placeholder in {names}")),
-        with(contact, is_placeholder)
-            .map(|names| format!("`contact` is still a placeholder in {names}")),
-        with(contact, str::is_empty).map(|names| format!("no `contact` in {names}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    const TEXTS: &[(&str, TextOf)] = &[
+        ("`controller`", |one| Some(&one.controller)),
+        ("`contact`", |one| Some(&one.register.contact)),
+        ("`reference` of the agreement", |one| {
+            Some(&one.agreement.as_ref()?.reference)
+        }),
+        ("`reference` of the authorisation", |one| {
+            Some(&one.authorisation.as_ref()?.reference)
+        }),
+        ("`approved_by` of the authorisation", |one| {
+            Some(&one.authorisation.as_ref()?.approved_by)
+        }),
+    ];
+    let left = TEXTS.iter().filter_map(|(what, text)| {
+        let names = with(*text, is_placeholder)?;
+        Some(format!("{what} is still a placeholder in {names}"))
+    });
+    let missing = with(|one| Some(&one.register.contact), str::is_empty);
+    left.chain(missing.map(|names| format!("no `contact` in {names}")))
+        .collect()
 }
 
 /// Whether a text was left as an example has it, as `...`, `TODO` or

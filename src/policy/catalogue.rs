@@ -98,6 +98,21 @@ impl Field {
         form || field_name::named(&self.path) == Some(Named::Bsn)
     }
 
+    /// Whether its values may point at a person: by its class, or by a type that
+    /// only persons have.
+    #[must_use]
+    pub fn is_of_a_person(&self) -> bool {
+        let by_type = match self.kind {
+            Type::CardNumber => true,
+            Type::Text(Some(form)) => matches!(
+                form,
+                Form::Email | Form::Phone | Form::Iban | Form::Bsn | Form::Rijksregisternummer
+            ),
+            Type::Text(None) | Type::Integer | Type::Boolean | Type::TextOrNumber => false,
+        };
+        by_type || self.class.is_of_a_person()
+    }
+
     /// Whether it is a date or year of birth, by its name.
     #[must_use]
     pub fn is_birth(&self) -> bool {

@@ -134,14 +134,18 @@ struct Collector<'a> {
     all: Vec<Influence<'a>>,
 }
 
-impl Collector<'_> {
-    fn add(&mut self, at: &FieldRef, seen: Seen, way: Way) {
+impl<'a> Collector<'a> {
+    fn field(&self, at: &FieldRef) -> Option<&'a Field> {
         let kind = if at.joined {
             self.patron
         } else {
             Some(self.source)
         };
-        let Some(field) = kind.and_then(|kind| kind.field(&at.path)) else {
+        kind?.field(&at.path)
+    }
+
+    fn add(&mut self, at: &FieldRef, seen: Seen, way: Way) {
+        let Some(field) = self.field(at) else {
             return;
         };
         self.all.push(Influence {
@@ -155,6 +159,13 @@ impl Collector<'_> {
     fn add_path(&mut self, joined: bool, path: &str, seen: Seen, way: Way) {
         let path = path.to_owned();
         self.add(&FieldRef { joined, path }, seen, way);
+    }
+
+    /// Whether a field is a date, an instant or a birth, whatever its type.
+    fn is_time(&self, at: &FieldRef) -> bool {
+        self.field(at).is_some_and(|field| {
+            field.kind.is_dated() || field.is_birth() || field.is_finer_than_a_day()
+        })
     }
 
     /// Adds a field of the record's patron, from the table or the record itself.
@@ -206,12 +217,8 @@ impl Collector<'_> {
 
     /// A card number is left out where it is a national number.
     fn card(&mut self, place: usize, joined: bool, path: &str) {
-        let kind = if joined {
-            self.patron
-        } else {
-            Some(self.source)
-        };
-        let field = kind.and_then(|kind| kind.field(path));
+        let path = path.to_owned();
+        let field = self.field(&FieldRef { joined, path });
         if field.is_some_and(|field| field.kind == Type::CardNumber) {
             for beside in ["card_number", "card_kind", "rijksregisternummer"] {
                 self.add_path(joined, beside, Seen::Bit, Way::LeftOut(place));
@@ -226,6 +233,8 @@ impl Collector<'_> {
         let mask = projection.mask.as_ref();
         let seen = match mask {
             Some(Mask::AgeBand { .. }) if self.narrow.contains(from) => Seen::Whole,
+            // The last digits of a date are its day, those of an instant its second.
+            Some(Mask::LastDigits { .. }) if self.is_time(from) => Seen::Whole,
             Some(mask) => shown(mask),
             None => Seen::Whole,
         };

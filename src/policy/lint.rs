@@ -664,13 +664,13 @@ fn pseudonymised(view: &View<'_>) -> Vec<Breach> {
 /// birth does.
 fn points(one: &Influence<'_>) -> bool {
     let birth = one.field.is_birth();
-    let whole = one.seen == Seen::Whole && one.field.class.is_of_a_person();
+    let whole = one.seen == Seen::Whole && one.field.is_of_a_person();
     whole || (birth && one.seen >= Seen::Date)
 }
 
 fn pseudonymised_condition(view: &View<'_>) -> Vec<Breach> {
     let asked = pseudonymised_ways(view, true)
-        .filter(|one| one.field.class.is_of_a_person() || one.field.is_birth());
+        .filter(|one| one.field.is_of_a_person() || one.field.is_birth());
     let expected = "conditions on what does not point at a person";
     view.breaches(asked, "in a pseudonymised recipient", expected)
 }

@@ -567,7 +567,7 @@ impl<'a> Author<'a> {
             "special" => self.explicit && !self.pseudonymised,
             "national_id" => self.authorised && !self.pseudonymised,
             "free_text" => self.free_text && !self.pseudonymised && field.is_single(),
-            "plain" => !(self.pseudonymised && field.kind == "instant"),
+            "plain" => !(self.pseudonymised && ["instant", "email", "phone"].contains(&field.kind)),
             _ => !self.pseudonymised,
         }
     }

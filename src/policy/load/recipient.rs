@@ -108,11 +108,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         patron_unread: law.unread.iter().any(|name| name == "patron"),
     };
     let profile = field::read(table, &paths, law.masks);
-    let text = |key, expected| {
-        table
-            .text(key, expected)
-            .map_or_else(String::new, |at| at.value)
-    };
+    let said = |key, expected| table.text(key, expected).map(|at| at.value);
     let need = |key, expected| {
         table
             .need_text(key, expected)
@@ -132,12 +128,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         purpose_text: need("purpose_text", "the purpose, in a sentence for people"),
         legal_basis: legal_basis(table),
         controller: need("controller", "who answers for it (GDPR art. 30)"),
-        register: Register {
-            contact: text("contact", "how to reach who answers for it"),
-            persons: text("persons", "the categories of persons"),
-            transfers: text("transfers", "transfers to other countries"),
-            security: text("security", "how it is secured"),
-        },
+        register: register(table),
         libraries: libraries(table),
         key: key(table, &paths),
         when,
@@ -147,38 +138,24 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         retention: retention(table, &paths),
         loan_history: loan_history(table, &paths),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
-        stops_on_objection: table
-            .choice(
-                "objections",
-                OBJECTIONS,
-                "whether objections stop it whatever its legal basis",
-            )
-            .is_some(),
-        outlives_membership: table
-            .text(
-                "outlives_membership",
-                "why data of a patron is released after the membership's term",
-            )
-            .map(|at| at.value),
+        stops_on_objection: stops_on_objection(table),
+        outlives_membership: said(
+            "outlives_membership",
+            "why data of a patron is released after the membership's term",
+        ),
         pseudonymised: table.switch(
             "pseudonymised",
             false,
             "whether nothing in it names a person",
         ),
-        processor: table
-            .choice("role", ROLES, "what the recipient is to the law")
-            .is_some_and(|at| at.value),
+        processor: is_processor(table),
         agreement: agreement(table),
         authorisation: authorisation(table),
-        credential_reason: table
-            .text("credential_reason", "why card number and birth go together")
-            .map(|at| at.value),
-        free_text_reason: table
-            .text(
-                "free_text_reason",
-                "why free text is not read by all detectors",
-            )
-            .map(|at| at.value),
+        credential_reason: said("credential_reason", "why card number and birth go together"),
+        free_text_reason: said(
+            "free_text_reason",
+            "why free text is not read by all detectors",
+        ),
         flows: flows(table),
     };
     Draft {
@@ -188,6 +165,30 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         resolved,
         conditions_whole,
         lines: lines(table, profile.lines, condition_lines),
+    }
+}
+
+fn is_processor(table: &Table<'_>) -> bool {
+    let role = table.choice("role", ROLES, "what the recipient is to the law");
+    role.is_some_and(|at| at.value)
+}
+
+fn stops_on_objection(table: &Table<'_>) -> bool {
+    const EXPECTED: &str = "whether objections stop it whatever its legal basis";
+    table.choice("objections", OBJECTIONS, EXPECTED).is_some()
+}
+
+/// What the record of processing says beside the controller.
+fn register(table: &Table<'_>) -> Register {
+    let text = |key, expected| {
+        let at = table.text(key, expected);
+        at.map_or_else(String::new, |at| at.value)
+    };
+    Register {
+        contact: text("contact", "how to reach who answers for it"),
+        persons: text("persons", "the categories of persons"),
+        transfers: text("transfers", "transfers to other countries"),
+        security: text("security", "how it is secured"),
     }
 }
 

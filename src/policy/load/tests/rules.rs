@@ -31,6 +31,7 @@ const FIELDS: &[Row] = &[
     ("plain_day", "date", "plain", Plain),
     ("plain_moment", "instant", "plain", Plain),
     ("plain_flag", "boolean", "plain", Plain),
+    ("plain_mail", "email", "plain", Plain),
     ("updated_at", "text", "plain", Plain),
     ("personal_text", "text", "personal", Person),
     ("personal_day", "date", "personal", Person),
@@ -159,6 +160,14 @@ struct Use {
 }
 
 impl Use {
+    fn shown(self) -> Shown {
+        let dated = matches!(self.field.1, "date" | "instant") || self.field.0 == "updated_at";
+        match self.way {
+            Way::Masked(mask, _) if mask.contains("last_digits") && dated => Whole,
+            way => way.shown(),
+        }
+    }
+
     fn path(self) -> String {
         let prefix = if self.joined { "patron." } else { "" };
         format!("{prefix}{}", self.field.0)
@@ -177,7 +186,7 @@ impl Use {
     }
 
     fn is_of_a_person(self) -> bool {
-        !matches!(self.field.3, Plain | FreeText | Secret)
+        !matches!(self.field.3, Plain | FreeText | Secret) || self.field.1 == "email"
     }
 }
 
@@ -196,18 +205,18 @@ fn broken(uses: &[Use], says: Says) -> BTreeSet<&'static str> {
     let any = |test: &dyn Fn(Use) -> bool| uses.iter().any(|one| test(*one));
     let pseudonymised = says.pseudonymised;
     let read = |one: Use| one.way == Way::Detected("\"all\"");
-    let card = |one: Use| one.field.1 == "card_number" && one.way.shown() == Whole;
+    let card = |one: Use| one.field.1 == "card_number" && one.shown() == Whole;
     let birth = |one: Use| {
-        let number = one.is(National) && one.way.shown() == Whole;
-        number || (one.is_birth() && one.way.shown() >= Date)
+        let number = one.is(National) && one.shown() == Whole;
+        number || (one.is_birth() && one.shown() >= Date)
     };
     let points = |one: Use| {
-        let whole = one.is_of_a_person() && one.way.shown() == Whole;
-        !one.is_condition() && (whole || (one.is_birth() && one.way.shown() >= Date))
+        let whole = one.is_of_a_person() && one.shown() == Whole;
+        !one.is_condition() && (whole || (one.is_birth() && one.shown() >= Date))
     };
     let fine = |one: Use| {
         let time = one.field.1 == "instant" || one.field.0 == "updated_at";
-        time && one.way.shown() == Whole
+        time && one.shown() == Whole
     };
     let implied = any(&|one| one.way == Way::Implies);
     let explicit = says.explicit && !implied;
@@ -225,7 +234,7 @@ fn broken(uses: &[Use], says: Says) -> BTreeSet<&'static str> {
         ),
         (
             "pseudonym",
-            any(&|one| one.way.shown() == Pseudonym && !one.is(Identifier)),
+            any(&|one| one.shown() == Pseudonym && !one.is(Identifier)),
         ),
         (
             "login",
@@ -340,20 +349,11 @@ fn file(uses: &[Use], says: Says) -> String {
         "retention = {{ term = \"P1Y\", from = \"{from}\", after = \"{after}\" }}"
     ));
     if let Some(one) = of(|way| way == Way::Stage) {
-        let beside = ["plain_day", "plain_moment"];
-        let beside = beside.iter().find(|path| {
-            **path != one.field.0
-                && path.ends_with(match one.field.1 {
-                    "date" => "day",
-                    _ => "moment",
-                })
-        });
-        // A stage of the one plain field has nothing to stand beside.
-        let beside = beside.copied().unwrap_or(match one.field.1 {
-            "date" => "personal_day",
-            _ => "personal_moment",
-        });
-        say(format!("stages = [\"{}\", \"{beside}\"]", one.path()));
+        say(format!(
+            "stages = [\"{}\", \"{}\"]",
+            one.path(),
+            beside(one)
+        ));
     }
     say(format!("when = [{}]", conditions(uses)));
     say("[fields]\nlibrary = { from = \"library\" }".to_owned());
@@ -365,10 +365,22 @@ fn file(uses: &[Use], says: Says) -> String {
     text
 }
 
+/// What a stage stands beside: the plain field of its type, or for that one the
+/// personal one.
+fn beside(stage: &Use) -> &'static str {
+    match (stage.field.1, stage.field.0) {
+        ("date", "plain_day") => "personal_day",
+        ("date", _) => "plain_day",
+        (_, "plain_moment") => "personal_moment",
+        _ => "plain_moment",
+    }
+}
+
 fn conditions(uses: &[Use]) -> String {
     let test = |one: &Use| match (one.way, one.field.1) {
         (Way::Present, _) => Some("present = true"),
         (Way::Is, "boolean") => Some("is = [true]"),
+        (Way::Is, "email") => Some("is = [\"a@example.org\"]"),
         (Way::Is, "integer") => Some("is = [1, 2]"),
         (Way::Is, "date") => Some("is = [\"2026-01-01\"]"),
         (Way::Is, "instant") => Some("is = [\"2026-01-01T00:00:00Z\"]"),
