@@ -39,6 +39,7 @@ fn zeef() -> Command {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("RUST_LOG")
         .env_remove("COLUMNS")
+        .env_remove("ZEEF_CONFIG")
         .env_remove("ZEEF_BROKERS");
     command
 }
@@ -185,11 +186,48 @@ fn check_tells_every_mistake_of_every_file() {
         ],
     );
     assert_eq!(said.out, "");
+}
+
+#[test]
+fn a_config_that_is_not_there_is_told_with_what_to_do() {
     check(
         &run(&["check", "--config", "/nowhere"]),
         78,
-        &["/nowhere/records"],
+        &[
+            "there is no folder `/nowhere`: expected one with zeef.toml",
+            "ZEEF_CONFIG",
+        ],
     );
+    let empty = tempfile::tempdir().unwrap();
+    let here = said(
+        zeef()
+            .arg("check")
+            .current_dir(empty.path())
+            .output()
+            .unwrap(),
+    );
+    check(
+        &here,
+        78,
+        &["there is no folder `config` here (/", "--config DIR"],
+    );
+    let folder = config();
+    let named = zeef()
+        .arg("check")
+        .current_dir(empty.path())
+        .env("ZEEF_CONFIG", folder.path())
+        .output()
+        .unwrap();
+    check(&said(named), 0, &["is fine"]);
+    fs::write(empty.path().join("config"), "").unwrap();
+    let file = said(
+        zeef()
+            .arg("check")
+            .current_dir(empty.path())
+            .output()
+            .unwrap(),
+    );
+    check(&file, 78, &["`config` is no folder"]);
     for command in [
         "list recipients",
         "keys list",
@@ -197,8 +235,174 @@ fn check_tells_every_mistake_of_every_file() {
         "project",
     ] {
         let words: Vec<_> = command.split(' ').chain(["--config", "/nowhere"]).collect();
-        check(&run_with(&words, b""), 78, &["mistakes in the config"]);
+        check(&run_with(&words, b""), 78, &["there is no folder"]);
     }
+}
+
+#[test]
+fn check_finds_what_run_finds() {
+    let folder = config();
+    let with = |settings: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/zeef.toml");
+        let text = fs::read_to_string(root).unwrap();
+        fs::write(
+            folder.path().join("zeef.toml"),
+            text.replace("[kafka.properties]", settings),
+        )
+        .unwrap();
+        run(&["check", "--config", path(&folder)])
+    };
+    check(
+        &with("[kafka.properties]\nsasl.mechansim = \"PLAIN\"\nacks = 1\nsasl.username = \"x\""),
+        78,
+        &[
+            "zeef.toml:18: property `sasl.mechansim` is unknown to librdkafka: did you mean \
+             `sasl.mechanism`?",
+            "zeef.toml:19: property `acks` cannot be set: ",
+        ],
+    );
+    check(
+        &with("[kafka.properties]\nsasl.password = { env = \"ZEEF_TEST_UNSET\" }"),
+        78,
+        &[
+            "zeef.toml:18: property `sasl.password`: environment variable ZEEF_TEST_UNSET is not set",
+        ],
+    );
+    check(
+        &with("[kafka.properties]\nsasl.password = { file = \"absent\" }"),
+        78,
+        &[
+            "zeef.toml:18: property `sasl.password`: file ",
+            "absent cannot be read",
+        ],
+    );
+    check(
+        &with("[kafka.properties]\nssl.ca.location = \"/nowhere/ca.pem\""),
+        78,
+        &["zeef.toml:18: property `ssl.ca.location` names what cannot be read"],
+    );
+    check(
+        &with("[kafka.properties]\nsecurity.protocol = \"SASL_SSL\"\nsasl.mechanism = \"NO\""),
+        78,
+        &["librdkafka can make no client"],
+    );
+    let open = with("brokers = \"kafka.example.org:9092\"\n[kafka.properties]");
+    check(&open, 0, &["kafka.example.org:9092: not encrypted"]);
+    let shipped = with("[kafka.properties]");
+    check(
+        &shipped,
+        0,
+        &[
+            "`controller` is still a placeholder in deurwaarder, ",
+            "`contact` is still a placeholder",
+        ],
+    );
+    assert!(!shipped.out.contains("not encrypted"), "{}", shipped.out);
+}
+
+#[test]
+fn what_decides_beside_the_fields_is_listed() {
+    let list = run(&["list", "recipients"]);
+    let text = list.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for want in [
+        "looks at status (whole, as a condition)",
+        "patron.loan_history (one bit, in a gate)",
+        "patron.given_name (a part, beside initial)",
+        "online_account.created_at (one bit, as the event that implies consent)",
+        "loaned_at (one bit, as the start of the term)",
+        "card_kind (one bit, left out of card_number)",
+    ] {
+        assert!(text.contains(want), "no {want} in {text}");
+    }
+    let json = run(&["list", "recipients", "--json"]);
+    let all: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let slip = all.as_array().unwrap().iter();
+    let slip = slip
+        .clone()
+        .find(|one| one["name"] == "reservation-slip")
+        .unwrap();
+    let surname = serde_json::json!({
+        "field": "patron.surname",
+        "class": "personal",
+        "seen": "a part",
+        "how": "in shelf_mark",
+    });
+    assert!(
+        slip["influences"].as_array().unwrap().contains(&surname),
+        "{slip:#}"
+    );
+}
+
+#[test]
+fn a_key_that_the_config_names_has_to_be_there() {
+    let folder = config();
+    edit(
+        &folder,
+        "zeef.toml",
+        "# statistics = { file = \"/run/secrets/statistics.key\" }",
+        "statistics = { env = \"ZEEF_TEST_UNSET\" }",
+    );
+    let words = ["check", "--config", path(&folder)];
+    let absent = run(&words);
+    check(
+        &absent,
+        78,
+        &[
+            "ZEEF_TEST_UNSET is not set; put a key into it: one line",
+            "1 key cannot",
+        ],
+    );
+    assert!(!absent.err.contains("keys new"), "{}", absent.err);
+    let list = run(&["keys", "list", "--config", path(&folder)]);
+    check(
+        &list,
+        1,
+        &[
+            "ZEEF_TEST_UNSET is not set; put a key into it",
+            "zeef keys new --all",
+        ],
+    );
+    let key = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let there = zeef()
+        .args(words)
+        .env("ZEEF_TEST_UNSET", key)
+        .output()
+        .unwrap();
+    check(&said(there), 0, &["is fine"]);
+}
+
+#[test]
+fn papers_that_end_are_noted_and_stop_no_check() {
+    let folder = config();
+    let paper = |from: &str, until: &str, approved: &str| {
+        let lines = format!(
+            "authorisation = {{ reference = \"A-1\", approved_by = \"DPO\", approved_on = {approved}, \
+             from = {from}, until = {until} }}\nsource       = \"loan\""
+        );
+        fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("config/recipients/service-message.toml"),
+            folder.path().join("recipients/service-message.toml"),
+        )
+        .unwrap();
+        edit(
+            &folder,
+            "recipients/service-message.toml",
+            "source       = \"loan\"",
+            &lines,
+        );
+        let said = run(&["check", "--config", path(&folder)]);
+        check(&said, 0, &["is fine"]);
+        said.out.replace('\n', " ")
+    };
+    let lapsed = paper("2020-01-01", "2020-12-31", "2020-01-01");
+    assert!(lapsed.contains("no longer in force"), "{lapsed}");
+    let early = paper("2020-01-01", "2099-12-31", "2099-01-01");
+    assert!(
+        early.contains("(2099-01-01 to 2099-12-31) not in force yet"),
+        "{early}"
+    );
+    let sound = paper("2020-01-01", "2099-12-31", "2020-01-01");
+    assert!(!sound.contains("in force"), "{sound}");
 }
 
 #[test]
@@ -1602,7 +1806,7 @@ fn bench_refuses_what_cannot_be_measured() {
         ("--records - --count 5", "", 2, "--count"),
         ("--count 0", "", 2, "--count"),
         ("--rounds 0", "", 2, "--rounds"),
-        ("--config /nowhere", "", 78, "mistakes in the config"),
+        ("--config /nowhere", "", 78, "there is no folder"),
     ] {
         let words: Vec<_> = words.split(' ').collect();
         check(

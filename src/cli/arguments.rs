@@ -15,7 +15,12 @@ use crate::policy::settings::LogLevel;
 #[derive(Args, Clone, Debug)]
 pub struct ConfigArguments {
     /// Folder with zeef.toml, records/ and recipients/
-    #[arg(long, value_name = "DIR", default_value = "config")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ZEEF_CONFIG",
+        default_value = "config"
+    )]
     pub config: PathBuf,
 }
 
@@ -563,7 +568,12 @@ pub struct GenerateArguments {
     #[arg(long, requires = "directory")]
     pub force: bool,
     /// With --brokers: folder with zeef.toml, which names topics and properties
-    #[arg(long, value_name = "DIR", default_value = "config")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ZEEF_CONFIG",
+        default_value = "config"
+    )]
     pub config: PathBuf,
 }
 

@@ -10,9 +10,33 @@ use super::exit::Failure;
 ///
 /// # Errors
 ///
-/// [`Failure::Mistakes`] with every mistake of every file.
+/// [`Failure::Mistakes`] with every mistake of every file; [`Failure::Config`] where
+/// there is no such folder.
 pub fn load(folder: &Path) -> Result<Loaded, Failure> {
+    if !folder.is_dir() {
+        return Err(Failure::Config(no_folder(folder)));
+    }
     Policy::load(folder).map_err(Failure::Mistakes)
+}
+
+/// Says that there is no config, and what to do.
+fn no_folder(folder: &Path) -> String {
+    let name = folder.display();
+    let what = match (
+        folder.exists(),
+        folder.is_absolute(),
+        std::env::current_dir(),
+    ) {
+        (true, ..) => format!("`{name}` is no folder"),
+        (false, false, Ok(here)) => {
+            format!("there is no folder `{name}` here ({})", here.display())
+        }
+        (false, ..) => format!("there is no folder `{name}`"),
+    };
+    format!(
+        "{what}: expected one with zeef.toml, records/ and recipients/; go to where it is, or name \
+         it with `--config DIR` or the environment variable ZEEF_CONFIG (`zeef demo` needs none)"
+    )
 }
 
 /// The name of `names` that is meant by a mistyped one, if any comes near.

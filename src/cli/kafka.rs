@@ -10,8 +10,8 @@ use super::screen::{self, Tone};
 use crate::policy::Loaded;
 use crate::policy::settings::Property;
 use crate::transport::Fault;
-use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::reach::{Reach, look};
+use crate::transport::kafka::{KafkaSettings, SettingsMistake};
 
 /// How long a broker may take to answer before that is told of.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -139,6 +139,10 @@ pub(super) fn settings(
     instance: Option<&str>,
 ) -> Result<KafkaSettings, Failure> {
     let section = &loaded.daemon.kafka;
+    let place = |name: &str| {
+        let place = section.places.get(name);
+        place.map_or_else(String::new, |place| format!("{place}: "))
+    };
     let mut mistakes = Vec::new();
     let mut properties = BTreeMap::new();
     for (name, property) in &section.properties {
@@ -146,7 +150,7 @@ pub(super) fn settings(
             Ok(value) => {
                 properties.insert(name.clone(), value);
             }
-            Err(why) => mistakes.push(format!("kafka.properties.\"{name}\": {why}")),
+            Err(why) => mistakes.push(format!("{}property `{name}`: {why}", place(name))),
         }
     }
     let settings = KafkaSettings {
@@ -161,8 +165,17 @@ pub(super) fn settings(
         partitioner: section.partitioner,
         ..KafkaSettings::default()
     };
-    if let Err(found) = settings.check() {
-        mistakes.extend(found);
+    let told = |found: &SettingsMistake| {
+        let place = found.property.as_deref().map(place).unwrap_or_default();
+        format!("{place}{found}")
+    };
+    // What lacks a secret would be told of twice.
+    let whole = mistakes.is_empty();
+    let wrong = settings.check().err().unwrap_or_default();
+    mistakes.extend(wrong.iter().map(told));
+    if whole && mistakes.is_empty() {
+        let wrong = settings.probe().err().unwrap_or_default();
+        mistakes.extend(wrong.iter().map(told));
     }
     if mistakes.is_empty() {
         Ok(settings)

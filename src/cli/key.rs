@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 
-use crate::policy::pseudonym::{Key, KeyMistake, KeyRing, STATE_KEY};
+use crate::policy::pseudonym::{Key, KeyFault, KeyMistake, KeyRing, STATE_KEY};
 use crate::policy::settings::{KeySettings, SecretError};
 
 use super::exit::Failure;
@@ -34,8 +34,8 @@ fn tell_notes(ring: &KeyRing) {
 /// What was found of some keys.
 pub(super) struct Keys {
     pub(super) ring: KeyRing,
-    /// Names whose key is not there.
-    pub(super) missing: Vec<String>,
+    /// Keys that are not there, and where one comes from.
+    pub(super) missing: Vec<KeyMistake>,
     /// Keys that are there and cannot be used.
     pub(super) broken: Vec<KeyMistake>,
 }
@@ -59,12 +59,12 @@ impl Keys {
             .copied()
             .filter(|name| mistakes.iter().all(|mistake| mistake.recipient != *name))
             .collect();
-        let (missing, broken): (Vec<_>, Vec<_>) = mistakes
+        let (broken, missing): (Vec<_>, Vec<_>) = mistakes
             .into_iter()
-            .partition(|mistake| is_missing(settings, &mistake.recipient));
+            .partition(|mistake| mistake.fault == KeyFault::Unusable);
         Keys {
             ring: load(&sound).unwrap_or_default(),
-            missing: missing.into_iter().map(|one| one.recipient).collect(),
+            missing,
             broken,
         }
     }
@@ -83,7 +83,22 @@ impl Keys {
         if !self.missing.is_empty() {
             screen::note(Tone::Warning, &throwaway_note(&self.missing));
         }
-        let mut keys = vec![(STATE_KEY.to_owned(), Key::generate("throwaway")?)];
+        let state = Key::generate("throwaway")?;
+        self.with_throwaway(recipients, state)
+    }
+
+    /// The keys that there are, with a new one for each recipient without, and this
+    /// one of the state.
+    ///
+    /// # Errors
+    ///
+    /// No new one could be made.
+    pub(super) fn with_throwaway(
+        &self,
+        recipients: &[&str],
+        state: Key,
+    ) -> anyhow::Result<KeyRing> {
+        let mut keys = vec![(STATE_KEY.to_owned(), state)];
         for name in recipients {
             let key = match self.ring.key(name) {
                 Some(key) => key.clone(),
@@ -95,16 +110,37 @@ impl Keys {
     }
 }
 
-fn throwaway_note(missing: &[String]) -> String {
-    let (keys, theirs, make) = match missing {
-        [one] => ("no key", "its", format!("zeef keys new {one}")),
-        _ => ("no keys", "their", "zeef keys new --all".to_owned()),
+fn throwaway_note(missing: &[KeyMistake]) -> String {
+    let (keys, theirs) = match missing {
+        [_] => ("no key", "its"),
+        _ => ("no keys", "their"),
     };
     format!(
-        "{keys} for {}: {theirs} pseudonyms are made with a throwaway key, and differ each time; \
-         make lasting ones with `{make}`",
-        missing.join(", ")
+        "{keys} for {}: {theirs} pseudonyms are made with a throwaway key, and differ each time{}",
+        names(missing).join(", "),
+        match advice(missing) {
+            Some(advice) => format!("; {advice}"),
+            None => String::new(),
+        }
     )
+}
+
+/// How missing keys come to be; `None` where none of them is a file.
+pub(super) fn advice(missing: &[KeyMistake]) -> Option<String> {
+    let mut files = missing.iter().filter(|key| key.fault == KeyFault::NoFile);
+    let first = files.next()?;
+    Some(match files.next() {
+        None => format!(
+            "make a lasting one with `zeef keys new {}`",
+            first.recipient
+        ),
+        Some(_) => "make lasting ones with `zeef keys new --all`".to_owned(),
+    })
+}
+
+/// The names of keys.
+pub(super) fn names(keys: &[KeyMistake]) -> Vec<&str> {
+    keys.iter().map(|key| key.recipient.as_str()).collect()
 }
 
 /// Whether nothing lies where the key of this name should.

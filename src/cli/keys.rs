@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use crate::engine::holding::print_of;
 use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, STATE_KEY};
+use crate::policy::pseudonym::{Key, KeyFault, STATE_KEY};
 use crate::policy::secret_file::check_folder;
 use crate::policy::settings::SecretSource;
 use crate::transport::commands::Command;
@@ -238,9 +238,7 @@ fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Ex
     for name in names {
         let id = match keys.ring.key(name) {
             Some(key) => Cell::from(key.id()),
-            None if keys.missing.iter().any(|missing| missing == name) => {
-                Cell::styled(BAD, "missing")
-            }
+            None if key::names(&keys.missing).contains(&name) => Cell::styled(BAD, "missing"),
             None => Cell::styled(BAD, "cannot be used"),
         };
         let place = settings.source(name).to_string();
@@ -254,8 +252,12 @@ fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Ex
     for mistake in &keys.broken {
         writeln!(screen, "{mistake}")?;
     }
-    if !keys.missing.is_empty() {
-        writeln!(screen, "make what is missing with `zeef keys new --all`")?;
+    let unset = keys.missing.iter();
+    for mistake in unset.filter(|mistake| mistake.fault == KeyFault::Unset) {
+        writeln!(screen, "{mistake}")?;
+    }
+    if let Some(advice) = key::advice(&keys.missing) {
+        writeln!(screen, "{advice}")?;
     }
     let fine = keys.missing.is_empty() && keys.broken.is_empty();
     Ok(if fine { Exit::Fine } else { Exit::Failed })

@@ -203,10 +203,15 @@ fn recipients_json(some: &[&(&Recipient, bool)], policy: &Policy) -> Value {
             },
             "outlives_membership": recipient.outlives_membership,
             "key": phrase::path(&recipient.key),
+            "influences": phrase::influences(recipient, policy).iter().map(influence_json).collect::<Vec<_>>(),
             "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })
     };
     some.iter().map(one).collect()
+}
+
+fn influence_json(one: &phrase::InfluenceText) -> Value {
+    json!({ "field": one.path, "class": one.class, "seen": one.seen, "how": one.how })
 }
 
 fn agreement_json(paper: &Agreement) -> Value {

@@ -3,7 +3,8 @@
 //! Words of the config are kept as they stand there.
 
 use crate::policy::Policy;
-use crate::policy::canonical::legal_basis_word;
+use crate::policy::canonical::{class_word, legal_basis_word};
+use crate::policy::influence::{self, Way};
 use crate::policy::mask::{Mask, Need, SurnameKey};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, Libraries, Literal,
@@ -209,11 +210,64 @@ pub(super) fn recipient(recipient: &Recipient, policy: &Policy) -> Vec<(&'static
     }
     lines.push(("kept", kept(recipient, policy)));
     lines.push(("key", format!("pseudonym of {}", path(&recipient.key))));
-    if let Some(reason) = &recipient.credential_reason {
-        lines.push(("reason", reason.clone()));
+    for reason in [&recipient.credential_reason, &recipient.free_text_reason] {
+        lines.extend(reason.iter().map(|reason| ("reason", reason.clone())));
     }
+    lines.push(("looks at", looked_at(recipient, policy)));
     lines.push(("gets", String::new()));
     lines
+}
+
+/// One way in which a field influences what a recipient has, in words.
+pub(super) struct InfluenceText {
+    pub(super) path: String,
+    pub(super) class: &'static str,
+    pub(super) seen: &'static str,
+    pub(super) how: String,
+    /// It stands among the output fields.
+    pub(super) is_output: bool,
+}
+
+/// All that influences what a recipient has, each way once.
+pub(super) fn influences(recipient: &Recipient, policy: &Policy) -> Vec<InfluenceText> {
+    let mut all: Vec<InfluenceText> = Vec::new();
+    for one in influence::influences(recipient, &policy.kinds) {
+        let text = InfluenceText {
+            path: path(&one.at),
+            class: class_word(one.field.class),
+            seen: one.seen.as_str(),
+            how: one.way.describe(recipient),
+            is_output: matches!(one.way, Way::Field(_)),
+        };
+        let same = |other: &InfluenceText| {
+            (&other.path, other.seen, &other.how) == (&text.path, text.seen, &text.how)
+        };
+        if !all.iter().any(same) {
+            all.push(text);
+        }
+    }
+    all
+}
+
+/// More fields than these that are left out of one output field are only counted.
+const LEFT_OUT_SHOWN_MAX: usize = 5;
+
+/// What decides beside the values of output fields.
+fn looked_at(recipient: &Recipient, policy: &Policy) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let all = influences(recipient, policy);
+    let beside = all.iter().filter(|one| !one.is_output);
+    for one in beside.clone() {
+        let alike = beside.clone().filter(|other| other.how == one.how).count();
+        let text = match one.how.starts_with("left out of") && alike > LEFT_OUT_SHOWN_MAX {
+            true => format!("{alike} fields ({}, {})", one.seen, one.how),
+            false => format!("{} ({}, {})", one.path, one.seen, one.how),
+        };
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts.join("; ")
 }
 
 fn flows(recipient: &Recipient) -> String {

@@ -245,6 +245,9 @@ fn on_kafka(
 
 /// Looks whether all is on Kafka that a run needs, before any worker starts.
 fn check_kafka(settings: KafkaSettings, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
+    for note in settings.security_notes() {
+        tracing::warn!("{note}");
+    }
     let survey = Survey::look(&settings, loaded)?;
     // Before keys are looked at: in widened topics they lie as they did before.
     let offsets = survey.offsets(&settings, loaded)?;

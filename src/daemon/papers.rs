@@ -54,6 +54,16 @@ pub enum Standing {
     Ended,
 }
 
+impl Standing {
+    fn text(self) -> &'static str {
+        match self {
+            Standing::Early => "not in force yet: nothing that needs it is sent",
+            Standing::Ending => "ends soon: without a new one nothing that needs it is sent then",
+            Standing::Ended => "no longer in force: nothing that needs it is sent",
+        }
+    }
+}
+
 impl Paper {
     /// The days on which it is still in force, today counted; none or fewer,
     /// where it no longer is.
@@ -74,12 +84,21 @@ impl Paper {
         }
     }
 
+    /// One sentence for people.
+    #[must_use]
+    pub fn describe(&self, standing: Standing) -> String {
+        let Paper {
+            recipient,
+            reference,
+            ..
+        } = self;
+        let (sort, (from, until)) = (self.sort.as_str(), &self.days);
+        let text = standing.text();
+        format!("{recipient}: {sort} {reference} ({from} to {until}) {text}")
+    }
+
     fn tell(&self, standing: Standing, now_ms: i64) {
-        let text = match standing {
-            Standing::Early => "not in force yet: nothing that needs it is sent",
-            Standing::Ending => "ends soon: without a new one nothing that needs it is sent then",
-            Standing::Ended => "no longer in force: nothing that needs it is sent",
-        };
+        let text = standing.text();
         tracing::warn!(
             recipient = %self.recipient,
             reference = %self.reference,
@@ -118,7 +137,11 @@ impl Papers {
                     recipient: recipient.name.clone(),
                     sort: PaperSort::Authorisation,
                     reference: paper.reference.clone(),
-                    days: (paper.from.clone(), paper.until.clone()),
+                    // Before it is approved it is not in force.
+                    days: (
+                        paper.from.clone().max(paper.approved_on.clone()),
+                        paper.until.clone(),
+                    ),
                     in_force_ms: paper.in_force_ms(),
                 });
             }
@@ -200,6 +223,14 @@ mod tests {
         check("2026-12-31T23:59:59.999Z", 1, Some(Standing::Ending));
         check("2027-01-01T00:00:00Z", 0, Some(Standing::Ended));
         check("2027-01-11T12:00:00Z", -10, Some(Standing::Ended));
+    }
+
+    #[test]
+    fn a_paper_is_described_in_a_sentence() {
+        let text = papers().all[0].describe(Standing::Ended);
+        let want = "printer: agreement A-1 (2026-01-01 to 2026-12-31) no longer in force: nothing \
+                    that needs it is sent";
+        assert_eq!(text, want);
     }
 
     #[test]

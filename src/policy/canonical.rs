@@ -130,6 +130,7 @@ pub fn class_word(class: Class) -> &'static str {
         Class::Special => "special",
         Class::FreeText => "free_text",
         Class::Secret => "secret",
+        Class::Event => "event",
     }
 }
 
@@ -289,11 +290,13 @@ fn push_papers(recipient: &Recipient, text: &mut String) {
             ),
         );
     }
-    if let Some(reason) = &recipient.credential_reason {
-        push(
-            text,
-            format_args!("  credential_reason {}\n", quoted(reason)),
-        );
+    for (name, reason) in [
+        ("credential_reason", &recipient.credential_reason),
+        ("free_text_reason", &recipient.free_text_reason),
+    ] {
+        if let Some(reason) = reason {
+            push(text, format_args!("  {name} {}\n", quoted(reason)));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The catalogue: what is known of each kind of record, field by field.
 
+use super::field_name::{self, Named};
 use super::form::Form;
 
 /// What a field is to the law.
@@ -14,6 +15,26 @@ pub enum Class {
     Special,
     FreeText,
     Secret,
+    /// An instant at which the patron did something, which may imply a consent.
+    Event,
+}
+
+impl Class {
+    /// Whether a value of this class is one of a person, so that it may point at
+    /// one.
+    #[must_use]
+    pub fn is_of_a_person(self) -> bool {
+        match self {
+            Class::Plain | Class::FreeText | Class::Secret => false,
+            Class::Personal
+            | Class::Contact
+            | Class::Identifier
+            | Class::Financial
+            | Class::NationalId
+            | Class::Special
+            | Class::Event => true,
+        }
+    }
 }
 
 /// What a field's values are.
@@ -41,6 +62,12 @@ impl Type {
             Type::Text(None) | Type::CardNumber | Type::TextOrNumber
         )
     }
+
+    /// Whether its values are dates or instants.
+    #[must_use]
+    pub fn is_dated(self) -> bool {
+        matches!(self, Type::Text(Some(Form::Date | Form::Instant)))
+    }
 }
 
 /// One known field of a kind.
@@ -64,30 +91,64 @@ pub enum NationalNumber {
     Other,
 }
 
-/// What fields that hold a Dutch national number are called.
-const BSN_NAMES: [&str; 2] = ["bsn", "burgerservicenummer"];
-/// What fields that hold a Belgian one are called.
-const REGISTER_NAMES: [&str; 4] = ["rijksregisternummer", "rrn", "insz", "niss"];
-
 impl Field {
-    /// Which national number the field holds, by its name, its form or its class;
-    /// `None` where it holds none.
+    /// Returns which national number the field holds, by its name, its form or its
+    /// class; `None` where it holds none.
     #[must_use]
     pub fn national_number(&self) -> Option<NationalNumber> {
-        let last = self.path.rsplit('.').next().unwrap_or_default();
-        let name = last.trim_end_matches("[]").to_ascii_lowercase();
-        if BSN_NAMES.contains(&name.as_str()) || self.kind == Type::Text(Some(Form::Bsn)) {
-            return Some(NationalNumber::Bsn);
+        match self.is_bsn() {
+            true => Some(NationalNumber::Bsn),
+            false => self.is_national().then_some(NationalNumber::Other),
         }
-        let other = REGISTER_NAMES.contains(&name.as_str()) || self.is_national();
-        other.then_some(NationalNumber::Other)
     }
 
-    /// Whether it is a national number, by its form or by its class.
+    /// Whether it is a national number: by its form, its class or its name.
     #[must_use]
     pub fn is_national(&self) -> bool {
         let form = self.kind == Type::Text(Some(Form::Rijksregisternummer));
-        form || self.class == Class::NationalId
+        let named = || field_name::named(&self.path) == Some(Named::Rijksregisternummer);
+        form || self.class == Class::NationalId || self.is_bsn() || named()
+    }
+
+    /// Whether it is a BSN: by its form or its name.
+    #[must_use]
+    pub fn is_bsn(&self) -> bool {
+        let form = self.kind == Type::Text(Some(Form::Bsn));
+        form || field_name::named(&self.path) == Some(Named::Bsn)
+    }
+
+    /// Whether its values may point at a person: by its class, or by a type that
+    /// only persons have.
+    #[must_use]
+    pub fn is_of_a_person(&self) -> bool {
+        let by_type = match self.kind {
+            Type::CardNumber => true,
+            Type::Text(Some(form)) => matches!(
+                form,
+                Form::Email | Form::Phone | Form::Iban | Form::Bsn | Form::Rijksregisternummer
+            ),
+            Type::Text(None) | Type::Integer | Type::Boolean | Type::TextOrNumber => false,
+        };
+        by_type || self.class.is_of_a_person()
+    }
+
+    /// Whether it is a date or year of birth, by its name.
+    #[must_use]
+    pub fn is_birth(&self) -> bool {
+        field_name::is_birth(&self.path, self.kind.is_dated())
+    }
+
+    /// Whether its values are points of time finer than a day: by its type, or by
+    /// its name where the type does not say what they are.
+    #[must_use]
+    pub fn is_finer_than_a_day(&self) -> bool {
+        match self.kind {
+            Type::Text(Some(form)) => form == Form::Instant,
+            Type::Text(None) | Type::Integer | Type::TextOrNumber => {
+                field_name::is_time(&self.path)
+            }
+            Type::CardNumber | Type::Boolean => false,
+        }
     }
 }
 

@@ -138,16 +138,12 @@ impl Document<'_> {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    /// Keeps the first error of each line: the others of a line follow from it.
+    /// Keeps the first error: the others may follow from it.
     fn syntax(&self, errors: &[toml::de::Error]) {
-        let mut last = 0;
-        for error in errors {
-            let line = error.span().map_or(1, |span| self.line(span.start));
-            if line != last {
-                let found = format!("not TOML: {}", error.message());
-                self.push(Mistake::new(self.file, line, found, ""));
-            }
-            last = line;
+        let line = |error: &toml::de::Error| error.span().map_or(1, |span| self.line(span.start));
+        if let Some(error) = errors.iter().min_by_key(|error| line(error)) {
+            let found = format!("not TOML: {}", error.message());
+            self.push(Mistake::new(self.file, line(error), found, ""));
         }
     }
 }
@@ -484,10 +480,7 @@ pub(super) fn listed(words: &[String]) -> String {
 }
 
 /// The candidate that `word` is most likely a slip of, if any comes near.
-pub(super) fn near<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
+pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let lower = word.to_lowercase();
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let by_letters = candidates
@@ -582,12 +575,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_told_line_by_line() {
+    fn of_what_is_no_toml_the_first_error_is_told() {
         let mut mistakes = Vec::new();
         let text = "name = \"a\"\nname = \"b\"\ntopic = \nx = 1";
         assert!(read("a.toml", text, &mut mistakes, |_| ()).is_none());
         let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.line).collect();
-        assert_eq!(lines, [2, 3], "{mistakes:?}");
+        assert_eq!(lines, [2], "{mistakes:?}");
     }
 
     #[test]

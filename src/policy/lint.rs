@@ -4,12 +4,13 @@
 //! runs every example. Whether a paper is in force on a day is no rule but a
 //! gate. A rule never looks at a record.
 
-use super::catalogue::{Class, Field, Kind, Type};
+use super::catalogue::{Class, Kind, Type};
+use super::detect::DETECTORS;
 use super::document::Mistake;
-use super::form::Form;
+use super::influence::{Influence, Seen, Way, influences};
 use super::load::Draft;
 use super::mask::Mask;
-use super::recipient::{FieldRef, LegalBasis, Literal, OutputValue, Projection, Test};
+use super::recipient::{LegalBasis, Literal, OutputValue, Test, Topics};
 use super::term::TERM_MAX;
 
 /// A row of [`LINTS`].
@@ -105,16 +106,16 @@ pub const LINTS: &[LintDef] = &[
     },
     LintDef {
         name: "secret",
-        forbids: "a secret in an output, masked or not",
+        forbids: "a secret that has any influence: in an output, masked or not, or as a condition",
         why: "GDPR art. 32; S03",
-        example: r#"fields.code = { from = "patron.pin_hash" }"#,
-        wrong: "the hash of a PIN never leaves the library",
+        example: r#"when = [{ field = "status", is = ["open"] }, { field = "patron.pin_hash", present = true }]"#,
+        wrong: "whoever gets the record knows that the patron has a PIN",
         paper: false,
         check: Check::One(secret),
     },
     LintDef {
         name: "bsn",
-        forbids: "a BSN in an output, masked or not, whatever the authorisation",
+        forbids: "a BSN that has any influence, masked or not, whatever the authorisation",
         why: "GDPR art. 87; UAVG art. 46; S01",
         example: r#"fields.number = { from = "patron.bsn" }
 authorisation = { reference = "A-1", approved_by = "DPO", approved_on = "2026-01-01", from = "2026-01-01", until = "2030-01-01" }"#,
@@ -124,7 +125,7 @@ authorisation = { reference = "A-1", approved_by = "DPO", approved_on = "2026-01
     },
     LintDef {
         name: NATIONAL_NUMBER,
-        forbids: "a national number without a complete authorisation",
+        forbids: "a national number that has any influence without a complete authorisation",
         why: "GDPR art. 87; F09",
         example: r#"fields.number = { from = "patron.rijksregisternummer" }"#,
         wrong: "there is no authorisation with reference, approval and term",
@@ -133,10 +134,10 @@ authorisation = { reference = "A-1", approved_by = "DPO", approved_on = "2026-01
     },
     LintDef {
         name: "special-category",
-        forbids: "a special category of data without explicit, written consent",
+        forbids: "a special category of data that has any influence without explicit, written consent",
         why: "GDPR art. 9(2)(a); S02, S04",
-        example: r#"fields.diet = { from = "patron.diet" }"#,
-        wrong: "the field says something of health or belief, and the basis is a contract",
+        example: r#"when = [{ field = "status", is = ["open"] }, { field = "patron.diet", is = ["halal"] }]"#,
+        wrong: "whoever is in it has that diet, and the basis is a contract",
         paper: false,
         check: Check::One(special_category),
     },
@@ -151,13 +152,32 @@ consent = { purpose = "example", explicit = true, implied_by = "patron.online_ac
         check: Check::One(explicit_consent),
     },
     LintDef {
+        name: "implied-consent",
+        forbids: "a consent that is implied by what is no event, or that nobody can withdraw",
+        why: "GDPR art. 4(11); G04",
+        example: r#"legal_basis = "consent"
+consent = { purpose = "example", implied_by = "patron.updated_at" }"#,
+        wrong: "a record that was changed says nothing of what the patron wants",
+        paper: false,
+        check: Check::One(implied_consent),
+    },
+    LintDef {
         name: "free-text",
-        forbids: "free text that no detector reads",
+        forbids: "free text that is not read by all detectors, without a recorded reason",
         why: "GDPR art. 5(1)(c); S04",
-        example: r#"fields.remark = { from = "note" }"#,
-        wrong: "whatever staff typed would go out as it stands",
+        example: r#"fields.remark = { from = "note", detect = ["email"] }"#,
+        wrong: "whatever staff typed would go out, but for e-mail addresses",
         paper: false,
         check: Check::One(free_text),
+    },
+    LintDef {
+        name: "pseudonym",
+        forbids: "a pseudonym of what is no identifier",
+        why: "GDPR art. 4(5); art. 32",
+        example: r#"fields.born = { from = "patron.birth_date", mask = "pseudonym" }"#,
+        wrong: "there are few dates of birth: who can have pseudonyms made tries them all",
+        paper: false,
+        check: Check::One(pseudonym),
     },
     LintDef {
         name: "login",
@@ -218,11 +238,41 @@ fields.born = { from = "patron.birth_date" }"#,
         check: Check::One(pseudonymised),
     },
     LintDef {
+        name: "pseudonymised-condition",
+        forbids: "a condition on what points at a person, in a recipient that is called pseudonymised",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+when = [{ field = "status", is = ["open"] }, { field = "patron.email", present = true }]"#,
+        wrong: "whoever is in it has an e-mail address, and whoever is not has none",
+        paper: false,
+        check: Check::One(pseudonymised_condition),
+    },
+    LintDef {
+        name: "pseudonymised-time",
+        forbids: "a time finer than a day in a recipient that is called pseudonymised",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+fields.changed = { from = "patron.updated_at" }"#,
+        wrong: "no two records have the same millisecond: it joins them with any other list",
+        paper: false,
+        check: Check::One(pseudonymised_time),
+    },
+    LintDef {
+        name: "pseudonymised-text",
+        forbids: "free text in a recipient that is called pseudonymised",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+fields.remark = { from = "note", detect = "all" }"#,
+        wrong: "who is meant can be told from a text without any name",
+        paper: false,
+        check: Check::One(pseudonymised_text),
+    },
+    LintDef {
         name: "loan-history",
         forbids: "returned loans without `loan_history = true`",
         why: "G11",
-        example: r#"when = [{ field = "patron.kind", is = ["person"] }]"#,
-        wrong: "it gets returned loans, also of a patron who switched the loan history off",
+        example: r#"when = [{ field = "returned_at", present = false }]"#,
+        wrong: "a loan that is returned may lack the time, and its patron may keep no loan history",
         paper: false,
         check: Check::One(loan_history),
     },
@@ -234,6 +284,15 @@ fields.born = { from = "patron.birth_date" }"#,
         wrong: "another recipient reads the same topic",
         paper: false,
         check: Check::Among(shared_topic),
+    },
+    LintDef {
+        name: "shared-party",
+        forbids: "two receiving parties on one topic",
+        why: "GDPR art. 5(1)(f); F03",
+        example: r#"topic = { by = "branch", of = { "east" = "out.example.a", "west" = "out.example.a" } }"#,
+        wrong: "each of the two reads what is for the other",
+        paper: false,
+        check: Check::One(shared_party),
     },
     LintDef {
         name: "source-topic",
@@ -283,17 +342,29 @@ impl LintDef {
             Check::Reading(key) => key,
             Check::One(_) | Check::Among(_) => "",
         };
-        let sets = |key: &str| {
-            let start = format!("{key} =");
-            self.example.lines().any(|line| line.starts_with(&start))
-        };
-        let common = EXAMPLE_COMMON
-            .iter()
-            .filter(|(key, _)| *key != lacks && !sets(key))
-            .map(|(key, value)| format!("{key} = {value}\n"));
-        let text: String = common.collect();
-        format!("{text}{}\n", self.example)
+        example_lines(lacks, self.example)
     }
+}
+
+/// Writes a file of all that every example has, but for the key that it `lacks`
+/// and those that `lines` set.
+fn example_lines(lacks: &str, lines: &str) -> String {
+    let sets = |key: &str| {
+        let start = format!("{key} =");
+        lines.lines().any(|line| line.starts_with(&start))
+    };
+    let common = EXAMPLE_COMMON
+        .iter()
+        .filter(|(key, _)| *key != lacks && !sets(key))
+        .map(|(key, value)| format!("{key} = {value}\n"));
+    let text: String = common.collect();
+    format!("{text}{lines}\n")
+}
+
+/// Writes a file that breaks no rule, with these lines beside it.
+#[cfg(test)]
+pub(super) fn template_text(lines: &str) -> String {
+    example_lines("", lines)
 }
 
 /// Tells whether a switched-off recipient may break the rule of this name.
@@ -303,9 +374,6 @@ pub(super) fn is_paper(rule: &str) -> bool {
 
 /// Runs every rule over every recipient whose source is known.
 pub(super) fn run(kinds: &[Kind], drafts: &[Draft]) -> Vec<Mistake> {
-    let patron = kinds
-        .iter()
-        .find(|kind| kind.role == super::catalogue::Role::Patron);
     let mut mistakes = Vec::new();
     for draft in drafts.iter().filter(|draft| draft.resolved) {
         let Some(source) = kinds.get(draft.recipient.source) else {
@@ -314,8 +382,8 @@ pub(super) fn run(kinds: &[Kind], drafts: &[Draft]) -> Vec<Mistake> {
         let view = View {
             draft,
             source,
-            patron,
             kinds,
+            influences: influences(&draft.recipient, kinds),
         };
         for lint in LINTS {
             let breaches = match lint.check {
@@ -336,81 +404,43 @@ pub(super) fn run(kinds: &[Kind], drafts: &[Draft]) -> Vec<Mistake> {
 struct View<'a> {
     draft: &'a Draft,
     source: &'a Kind,
-    patron: Option<&'a Kind>,
     kinds: &'a [Kind],
-}
-
-/// A field of the catalogue that the recipient gets something of.
-struct Released<'a> {
-    field: &'a Field,
-    /// As the recipient's file names it.
-    path: String,
-    line: usize,
-    mask: Option<&'a Mask>,
-    detected: bool,
-}
-
-impl Released<'_> {
-    /// Whether the value can be read from the output.
-    fn readable(&self) -> bool {
-        self.mask.is_none_or(|mask| !mask.hides())
-    }
+    /// All that influences what the recipient has.
+    influences: Vec<Influence<'a>>,
 }
 
 impl<'a> View<'a> {
-    fn field(&self, joined: bool, path: &str) -> Option<&'a Field> {
-        let kind = if joined { self.patron? } else { self.source };
-        kind.field(path)
+    /// All that can be told from what the recipient has; what is only left out
+    /// because of a field tells nothing of it.
+    fn told(&self) -> impl Iterator<Item = &Influence<'a>> {
+        let all = self.influences.iter();
+        all.filter(|one| !matches!(one.way, Way::LeftOut(_)))
     }
 
-    /// All that goes into outputs, field by field.
-    fn released(&self) -> Vec<Released<'a>> {
-        let recipient = &self.draft.recipient;
-        let lines = self.draft.lines.fields.iter();
-        let mut all = Vec::new();
-        for (output, line) in recipient.fields.iter().zip(lines) {
-            match &output.value {
-                OutputValue::Scalar(projection) => {
-                    all.extend(self.scalar(projection, *line));
-                }
-                OutputValue::Scalars { from } => all.extend(self.plain(from, &from.path, *line)),
-                OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
-                    let inner = fields.iter();
-                    all.extend(inner.filter_map(|sub| self.plain(from, &sub.path, *line)));
-                }
-                OutputValue::Slip { .. } => {}
-            }
-        }
-        all
-    }
-
-    /// The output fields, and the key: a pseudonym tells two apart.
-    fn used(&self) -> Vec<Released<'a>> {
-        let key = &self.draft.recipient.key;
-        let mut all = self.released();
-        all.extend(self.plain(key, &key.path, self.draft.lines.key));
-        all
-    }
-
-    fn scalar(&self, projection: &'a Projection, line: usize) -> Option<Released<'a>> {
-        let from = projection.from.as_ref()?;
-        let released = self.plain(from, &from.path, line)?;
-        Some(Released {
-            mask: projection.mask.as_ref(),
-            detected: projection.detect.is_some(),
-            ..released
+    /// A breach for each of `some`: `what` it is, by which way, and what is
+    /// expected.
+    fn breaches<'i>(
+        &self,
+        some: impl Iterator<Item = &'i Influence<'i>>,
+        what: &str,
+        expected: &str,
+    ) -> Vec<Breach> {
+        some.map(|one| {
+            let path = self.path(one);
+            let way = match one.way {
+                Way::Field(_) => String::new(),
+                way => format!(" {}", way.describe(&self.draft.recipient)),
+            };
+            let line = self.draft.lines.of(one.way);
+            breach(line, format!("{what} `{path}`{way}"), expected)
         })
+        .collect()
     }
 
-    fn plain(&self, from: &FieldRef, path: &str, line: usize) -> Option<Released<'a>> {
-        let prefix = if from.joined { "patron." } else { "" };
-        Some(Released {
-            field: self.field(from.joined, path)?,
-            path: format!("{prefix}{path}"),
-            line,
-            mask: None,
-            detected: false,
-        })
+    /// The path as the recipient's file has it.
+    fn path(&self, one: &Influence<'_>) -> String {
+        let prefix = if one.at.joined { "patron." } else { "" };
+        format!("{prefix}{}", one.at.path)
     }
 }
 
@@ -427,29 +457,14 @@ fn retention_limit(view: &View<'_>) -> Vec<Breach> {
 }
 
 fn secret(view: &View<'_>) -> Vec<Breach> {
-    view.used()
-        .iter()
-        .filter(|released| released.field.class == Class::Secret)
-        .map(|released| {
-            let found = format!("the secret `{}`", released.path);
-            breach(released.line, found, "no secret in an output")
-        })
-        .collect()
-}
-
-fn is_bsn(field: &Field) -> bool {
-    field.kind == Type::Text(Some(Form::Bsn))
+    let all = view.influences.iter();
+    let secrets = all.filter(|one| one.field.class == Class::Secret);
+    view.breaches(secrets, "the secret", "that no secret decides anything")
 }
 
 fn bsn(view: &View<'_>) -> Vec<Breach> {
-    view.used()
-        .iter()
-        .filter(|released| is_bsn(released.field))
-        .map(|released| {
-            let found = format!("the BSN `{}`", released.path);
-            breach(released.line, found, "no BSN in an output")
-        })
-        .collect()
+    let bsns = view.told().filter(|one| one.field.is_bsn());
+    view.breaches(bsns, "the BSN", "that no BSN decides anything")
 }
 
 fn national_number(view: &View<'_>) -> Vec<Breach> {
@@ -457,15 +472,12 @@ fn national_number(view: &View<'_>) -> Vec<Breach> {
     if view.draft.lines.authorisation.is_some() {
         return Vec::new();
     }
-    view.used()
-        .iter()
-        .filter(|released| released.field.is_national() && !is_bsn(released.field))
-        .map(|released| {
-            let found = format!("the national number `{}`", released.path);
-            let expected = "`authorisation` with `reference`, `approved_by`, `approved_on`, `from` and `until`";
-            breach(released.line, found, expected)
-        })
-        .collect()
+    let national = view
+        .told()
+        .filter(|one| one.field.is_national() && !one.field.is_bsn());
+    let expected =
+        "`authorisation` with `reference`, `approved_by`, `approved_on`, `from` and `until`";
+    view.breaches(national, "the national number", expected)
 }
 
 fn special_category(view: &View<'_>) -> Vec<Breach> {
@@ -474,15 +486,9 @@ fn special_category(view: &View<'_>) -> Vec<Breach> {
     if explicit && recipient.legal_basis == LegalBasis::Consent {
         return Vec::new();
     }
-    view.used()
-        .iter()
-        .filter(|released| released.field.class == Class::Special)
-        .map(|released| {
-            let found = format!("the special category `{}`", released.path);
-            let expected = "`legal_basis = \"consent\"` and a `consent` with `explicit = true`";
-            breach(released.line, found, expected)
-        })
-        .collect()
+    let special = view.told().filter(|one| one.field.class == Class::Special);
+    let expected = "`legal_basis = \"consent\"` and a `consent` with `explicit = true`";
+    view.breaches(special, "the special category", expected)
 }
 
 fn explicit_consent(view: &View<'_>) -> Vec<Breach> {
@@ -499,48 +505,86 @@ fn explicit_consent(view: &View<'_>) -> Vec<Breach> {
     implied.then(mistake).into_iter().collect()
 }
 
+fn implied_consent(view: &View<'_>) -> Vec<Breach> {
+    let events = || view.influences.iter().filter(|one| one.way == Way::Event);
+    let others = events().filter(|one| one.field.class != Class::Event);
+    let expected = "a field of the class `event`";
+    let mut breaches = view.breaches(others, "consent by", expected);
+    let is_heard = view.kinds.iter().any(|kind| kind.name == "consent");
+    if !is_heard {
+        let expected = "`consent` among the kinds of record: nobody could withdraw otherwise";
+        breaches.extend(view.breaches(events(), "consent by", expected));
+    }
+    breaches
+}
+
 fn free_text(view: &View<'_>) -> Vec<Breach> {
-    view.used()
-        .iter()
-        .filter(|released| released.field.class == Class::FreeText && !released.detected)
-        .map(|released| {
-            let found = format!("the free text `{}`", released.path);
-            breach(
-                released.line,
-                found,
-                "a field of its own with `detect = \"all\"`",
-            )
-        })
-        .collect()
+    if view.draft.recipient.free_text_reason.is_some() {
+        return Vec::new();
+    }
+    let unread = view
+        .told()
+        .filter(|one| one.field.class == Class::FreeText && !is_read_whole(view, one.way));
+    let expected = "a field of its own with `detect = \"all\"`, or `free_text_reason` on record";
+    view.breaches(unread, "the free text", expected)
+}
+
+/// Whether all detectors read the text, and read it whole: what a mask cuts off
+/// they do not know any more.
+fn is_read_whole(view: &View<'_>, way: Way) -> bool {
+    let Way::Field(place) = way else {
+        return false;
+    };
+    let field = view.draft.recipient.fields.get(place);
+    let Some(OutputValue::Scalar(projection)) = field.map(|field| &field.value) else {
+        return false;
+    };
+    let detectors = projection.detect.as_ref();
+    let all = detectors.is_some_and(|some| some.names().count() == DETECTORS.len());
+    all && matches!(projection.mask, None | Some(Mask::Lowercase))
+}
+
+fn pseudonym(view: &View<'_>) -> Vec<Breach> {
+    let made = view
+        .told()
+        .filter(|one| one.seen == Seen::Pseudonym && matches!(one.way, Way::Field(_)));
+    let guessed = made.filter(|one| {
+        let field = one.field;
+        field.class != Class::Identifier || field.is_birth() || field.kind.is_dated()
+    });
+    let expected = "a pseudonym of a field of the class `identifier`";
+    view.breaches(guessed, "a pseudonym of", expected)
 }
 
 fn login(view: &View<'_>) -> Vec<Breach> {
     if view.draft.recipient.credential_reason.is_some() {
         return Vec::new();
     }
-    let released = view.released();
-    let mut readable = released.iter().filter(|released| released.readable());
-    let card = readable
-        .clone()
-        .find(|released| released.field.kind == Type::CardNumber);
-    let birth = readable.find(|released| is_birth(released.field));
+    let is_card = |one: &&Influence<'_>| one.field.kind == Type::CardNumber;
+    let card = view
+        .told()
+        .filter(is_card)
+        .find(|one| one.seen == Seen::Whole);
+    let birth = view.told().find(|one| shows_birth(one));
     match (card, birth) {
         (Some(card), Some(birth)) => {
-            let found = format!("`{}` and `{}` together", card.path, birth.path);
-            let line = card.line.max(birth.line);
-            vec![breach(
-                line,
-                found,
-                "one of them masked, or `credential_reason` on record",
-            )]
+            let (card_path, birth_path) = (view.path(card), view.path(birth));
+            let found = format!("`{card_path}` and `{birth_path}` together");
+            let lines = &view.draft.lines;
+            let line = lines.of(card.way).max(lines.of(birth.way));
+            let expected = "one of them masked so that half of it and four digits stay hidden, \
+                            or `credential_reason` on record";
+            vec![breach(line, found, expected)]
         }
         _ => Vec::new(),
     }
 }
 
-fn is_birth(field: &Field) -> bool {
-    let name = field.path.rsplit('.').next();
-    name.is_some_and(|name| ["birth_date", "birth_year", "birthday"].contains(&name))
+/// Whether a date or year of birth can be read; a rijksregisternummer begins with
+/// one.
+fn shows_birth(one: &Influence<'_>) -> bool {
+    let of_number = one.field.is_national() && !one.field.is_bsn() && one.seen == Seen::Whole;
+    of_number || (one.field.is_birth() && one.seen >= Seen::Date)
 }
 
 fn processor(view: &View<'_>) -> Vec<Breach> {
@@ -611,46 +655,62 @@ fn marketing(view: &View<'_>) -> Vec<Breach> {
 }
 
 fn pseudonymised(view: &View<'_>) -> Vec<Breach> {
-    if !view.draft.recipient.pseudonymised {
-        return Vec::new();
-    }
-    view.released()
-        .iter()
-        .filter(|released| names_a_person(released) && points(released))
-        .map(|released| {
-            let found = format!("`{}` readable in a pseudonymised recipient", released.path);
-            breach(
-                released.line,
-                found,
-                "a mask that hides it, or no such field",
-            )
-        })
-        .collect()
+    let readable = pseudonymised_ways(view, false).filter(|one| points(one));
+    let expected = "a mask that hides it, or no such field";
+    view.breaches(readable, "in a pseudonymised recipient readable", expected)
 }
 
-fn names_a_person(released: &Released<'_>) -> bool {
-    match released.field.class {
-        Class::Plain | Class::FreeText | Class::Secret => false,
-        Class::Personal
-        | Class::Contact
-        | Class::Identifier
-        | Class::Financial
-        | Class::NationalId
-        | Class::Special => true,
-    }
+/// Whether it points at a person: the month of an event does not, that of a
+/// birth does.
+fn points(one: &Influence<'_>) -> bool {
+    let birth = one.field.is_birth();
+    let whole = one.seen == Seen::Whole && one.field.is_of_a_person();
+    whole || (birth && one.seen >= Seen::Date)
 }
 
-/// Whether it still points at a person: the month of an event does not, the
-/// month of a birth does.
-fn points(released: &Released<'_>) -> bool {
-    let cut = matches!(released.mask, Some(Mask::Year | Mask::Month));
-    released.readable() && (!cut || is_birth(released.field))
+fn pseudonymised_condition(view: &View<'_>) -> Vec<Breach> {
+    let asked = pseudonymised_ways(view, true)
+        .filter(|one| one.field.is_of_a_person() || one.field.is_birth());
+    let expected = "conditions on what does not point at a person";
+    view.breaches(asked, "in a pseudonymised recipient", expected)
+}
+
+fn pseudonymised_time(view: &View<'_>) -> Vec<Breach> {
+    let ways = [false, true].into_iter();
+    let all = ways.flat_map(|conditions| pseudonymised_ways(view, conditions));
+    let fine = all.filter(|one| one.seen == Seen::Whole && one.field.is_finer_than_a_day());
+    view.breaches(
+        fine,
+        "in a pseudonymised recipient the time",
+        "its month or year",
+    )
+}
+
+fn pseudonymised_text(view: &View<'_>) -> Vec<Breach> {
+    let ways = [false, true].into_iter();
+    let all = ways.flat_map(|conditions| pseudonymised_ways(view, conditions));
+    let texts = all.filter(|one| one.field.class == Class::FreeText);
+    view.breaches(texts, "in a pseudonymised recipient the free text", "none")
+}
+
+/// What can be told from a pseudonymised recipient, by its conditions or by
+/// anything else; nothing of another recipient.
+fn pseudonymised_ways<'v, 'a>(
+    view: &'v View<'a>,
+    conditions: bool,
+) -> impl Iterator<Item = &'v Influence<'a>> {
+    let on = view.draft.recipient.pseudonymised;
+    view.told().filter(move |one| {
+        let asked = matches!(one.way, Way::Condition(_) | Way::Stage(_) | Way::Topic);
+        on && asked == conditions
+    })
 }
 
 fn loan_history(view: &View<'_>) -> Vec<Breach> {
     let recipient = &view.draft.recipient;
     let known = view.draft.conditions_whole;
-    if view.source.name != "loan" || recipient.loan_history || !known || open_only(view) {
+    let has_returned = view.source.name == "loan" || view.source.field("returned_at").is_some();
+    if !has_returned || recipient.loan_history || !known || open_only(view) {
         return Vec::new();
     }
     let expected = "`loan_history = true`, or a condition on `status` without `returned`";
@@ -658,14 +718,16 @@ fn loan_history(view: &View<'_>) -> Vec<Breach> {
     vec![breach(line, "returned loans", expected)]
 }
 
-/// Whether a condition keeps returned loans out.
+/// Whether a condition keeps returned loans out. That the time of the return is
+/// missing says nothing where there is a status.
 fn open_only(view: &View<'_>) -> bool {
+    let has_status = view.source.field("status").is_some();
     view.draft.recipient.when.iter().any(|condition| {
         if condition.field.joined {
             return false;
         }
         match (&condition.test, condition.field.path.as_str()) {
-            (Test::Absent, "returned_at") => true,
+            (Test::Absent, "returned_at") => !has_status,
             (Test::Is(literals), "status") => {
                 !literals.contains(&Literal::Text("returned".to_owned()))
             }
@@ -687,6 +749,22 @@ fn shared_topic(view: &View<'_>, all: &[Draft]) -> Vec<Breach> {
             Some(breach(view.draft.lines.topic, found, "a topic of its own"))
         })
         .take(1)
+        .collect()
+}
+
+fn shared_party(view: &View<'_>) -> Vec<Breach> {
+    let Topics::Each { of, .. } = &view.draft.recipient.topics else {
+        return Vec::new();
+    };
+    let line = view.draft.lines.topic;
+    of.iter()
+        .enumerate()
+        .filter_map(|(place, (party, topic))| {
+            let mut before = of.iter().take(place);
+            let (other, _) = before.find(|(_, other)| other == topic)?;
+            let found = format!("the topic `{topic}` of `{other}` for `{party}`");
+            Some(breach(line, found, "a topic of its own"))
+        })
         .collect()
 }
 

@@ -168,6 +168,8 @@ impl Loader<'_> {
             let found = "no kind of record with `role = \"patron\"`";
             self.mistakes.push(Mistake::new(&file, 0, found, expected));
         }
+        let notes = drafts.iter().flat_map(|draft| draft.notes.iter().cloned());
+        self.notes.extend(notes);
         let untyped = drafts.iter().flat_map(|draft| {
             let paths = draft.untyped.iter();
             paths.map(|path| (draft.kind.name.clone(), path.clone()))

@@ -210,26 +210,27 @@ impl Mask {
         }
     }
 
-    /// Tells whether the value itself can no longer be read from the output.
+    /// Returns whether the mask counts as hiding its input: whatever that is, at
+    /// least half of the digits and four of them stay hidden, and no more than
+    /// three letters show.
     ///
     /// Year and month leave a birth year readable, lower case leaves all, and
-    /// so do age bands of less than five years, near enough. A slip shows what
-    /// other output fields show already.
+    /// so do age bands of less than five years, near enough. A postcode's area is
+    /// that of thousands. A slip shows what other output fields show already.
     #[must_use]
     pub fn hides(&self) -> bool {
         match self {
-            Mask::FirstLetters { .. }
-            | Mask::Initial { .. }
-            | Mask::LastDigits { .. }
+            Mask::FirstLetters { count, .. } => *count <= LETTERS_SHOWN_MAX,
+            Mask::LastDigits { count, min_hidden } => {
+                *min_hidden >= DIGITS_HIDDEN_MIN && min_hidden >= count
+            }
+            Mask::Initial { .. }
             | Mask::PostcodeArea
             | Mask::Present
             | Mask::Constant { .. }
             | Mask::Pseudonym
             | Mask::ShelfSlip { .. } => true,
-            Mask::AgeBand { bands, .. } => bands
-                .iter()
-                .zip(bands.iter().skip(1))
-                .all(|(band, next)| next.from - band.from >= 5),
+            Mask::AgeBand { bands, .. } => are_wide(bands.iter().map(|band| band.from)),
             Mask::FullName | Mask::Year | Mask::Month | Mask::Lowercase => false,
         }
     }
@@ -321,6 +322,20 @@ fn push_line(value: Option<&str>, out: &mut String) -> bool {
         out.truncate(start);
     }
     seen
+}
+
+/// A mask that shows more letters of a name hides nothing.
+const LETTERS_SHOWN_MAX: usize = 3;
+/// A mask that may leave fewer digits hidden hides nothing.
+const DIGITS_HIDDEN_MIN: usize = 4;
+/// Bands of fewer years leave a year of birth readable.
+const BAND_YEARS_MIN: u16 = 5;
+
+/// Returns whether these first ages of bands, ascending, are far enough apart.
+pub(super) fn are_wide(ages: impl Iterator<Item = u16> + Clone) -> bool {
+    let next = ages.clone().skip(1);
+    ages.zip(next)
+        .all(|(from, next)| next - from >= BAND_YEARS_MIN)
 }
 
 /// Drops a value of which cleaning leaves nothing.

@@ -7,9 +7,11 @@ pub mod canonical;
 pub mod catalogue;
 pub mod detect;
 mod document;
+pub mod field_name;
 pub mod form;
 pub mod former;
 pub mod gate;
+pub mod influence;
 pub mod known;
 pub mod lint;
 mod load;
@@ -24,7 +26,7 @@ pub mod statements;
 pub mod term;
 pub mod text;
 
-pub use document::Mistake;
+pub use document::{Mistake, near};
 pub use load::Loaded;
 
 use std::collections::{BTreeMap, BTreeSet};

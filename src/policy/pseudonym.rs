@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use wide::u32x4;
 
 use super::name::{KEY_ID, Secret};
-use super::settings::KeySettings;
+use super::settings::{KeySettings, SecretError, SecretSource};
 use crate::json::page::copy;
 
 /// The least that a key's secret holds, in bytes.
@@ -512,7 +513,19 @@ pub const STATE_KEY: &str = "zeef.state";
 pub struct KeyMistake {
     /// Or [`STATE_KEY`].
     pub recipient: String,
+    pub fault: KeyFault,
     pub text: String,
+}
+
+/// What is wrong with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// Its file is not there: `zeef keys new` makes it.
+    NoFile,
+    /// Its environment variable is not set.
+    Unset,
+    /// It is there, and cannot be used.
+    Unusable,
 }
 
 impl fmt::Display for KeyMistake {
@@ -521,6 +534,39 @@ impl fmt::Display for KeyMistake {
             STATE_KEY => write!(f, "key of the state, `{STATE_KEY}`: {}", self.text),
             recipient => write!(f, "key of recipient `{recipient}`: {}", self.text),
         }
+    }
+}
+
+/// What a key is, for whoever has to put one somewhere.
+const KEY_LINE: &str =
+    "one line, ID:SECRET, the secret at least 32 bytes in base64url without padding";
+
+/// Says where a key that cannot be read comes from: `zeef keys new` writes files
+/// that are not there, and nothing else.
+fn absent(error: &SecretError, name: &str) -> (KeyFault, String) {
+    match error {
+        SecretError::File(_, why) if why.kind() == ErrorKind::NotFound => (
+            KeyFault::NoFile,
+            format!("make one with `zeef keys new {name}`"),
+        ),
+        SecretError::File(..) => (
+            KeyFault::Unusable,
+            "it has to be a file that zeef's user may read, and nobody else may write".to_owned(),
+        ),
+        SecretError::Unset(_) => (KeyFault::Unset, format!("put a key into it: {KEY_LINE}")),
+        SecretError::Encoding(_) => (KeyFault::Unusable, format!("put a key into it: {KEY_LINE}")),
+        SecretError::Empty(source) => (KeyFault::Unusable, instead_of(source, name)),
+    }
+}
+
+/// Says how another key gets into the place of one that cannot be used.
+fn instead_of(source: &SecretSource, name: &str) -> String {
+    match source {
+        SecretSource::Environment(_) => format!("put another key into it: {KEY_LINE}"),
+        SecretSource::File(_) => format!(
+            "restore it; or move it away and make another one with `zeef keys new {name}`, which \
+             changes all that is made with it"
+        ),
     }
 }
 
@@ -562,8 +608,9 @@ impl KeyRing {
                 Ok(key) => {
                     ring.keys.insert(recipient.to_owned(), key);
                 }
-                Err(text) => mistakes.push(KeyMistake {
+                Err((fault, text)) => mistakes.push(KeyMistake {
                     recipient: recipient.to_owned(),
+                    fault,
                     text,
                 }),
             }
@@ -597,27 +644,30 @@ impl KeyRing {
         self.keys.get(STATE_KEY)
     }
 
-    fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, String> {
+    fn read(&mut self, settings: &KeySettings, recipient: &str) -> Result<Key, (KeyFault, String)> {
         let source = settings.source(recipient);
-        let advice = format!("make one with `zeef keys new {recipient}`");
-        let secret = source.read().map_err(|error| match error.is_exposed() {
-            true => error.to_string(),
-            false => format!("{error}; {advice}"),
+        let secret = source.read().map_err(|error| {
+            let (fault, advice) = absent(&error, recipient);
+            (fault, format!("{error}; {advice}"))
         })?;
+        let unusable = |why: &str| {
+            let advice = instead_of(&source, recipient);
+            (KeyFault::Unusable, format!("{source}: {why}; {advice}"))
+        };
         self.notes.extend(source.note());
         let key = secret
             .expose_text()
             .ok_or(KeyError::Shape)
             .and_then(Key::parse)
-            .map_err(|error| format!("{source}: {error}; {advice}"))?;
+            .map_err(|error| unusable(&error.to_string()))?;
         let twin = self
             .keys
             .iter()
             .find(|(_, other)| other.secret == key.secret);
         match twin {
-            Some((other, _)) => Err(format!(
-                "{source}: the same secret as that of `{other}`, so that the two could join their data; {advice}"
-            )),
+            Some((other, _)) => Err(unusable(&format!(
+                "the same secret as that of `{other}`, so that the two could join their data"
+            ))),
             None => Ok(key),
         }
     }
@@ -775,7 +825,28 @@ mod tests {
             "{shown:?}"
         );
         assert!(shown[1].contains("fewer than 32 bytes"), "{shown:?}");
-        assert!(shown[2].contains("zeef keys new absent"), "{shown:?}");
+        assert!(
+            shown[2].contains("; make one with `zeef keys new absent`"),
+            "{shown:?}"
+        );
+        // What is there is never replaced.
+        assert!(shown[1].contains("move it away"), "{shown:?}");
+        let faults: Vec<_> = mistakes.iter().map(|mistake| mistake.fault).collect();
+        use KeyFault::{NoFile, Unset, Unusable};
+        assert_eq!(faults, [Unusable, Unusable, NoFile]);
+        let variable = SecretSource::Environment("ZEEF_TEST_NOT_SET".to_owned());
+        let elsewhere = KeySettings {
+            state: Some(variable),
+            ..settings.clone()
+        };
+        let mistakes = KeyRing::load(&elsewhere, []).unwrap_err();
+        assert_eq!(mistakes[0].fault, Unset);
+        let shown = mistakes[0].to_string();
+        assert!(
+            shown.contains("ZEEF_TEST_NOT_SET is not set; put a key into it"),
+            "{shown}"
+        );
+        assert!(!shown.contains("keys new"), "{shown}");
         let ring = KeyRing::load_only(&settings, ["good"]).unwrap();
         assert_eq!(ring.key("good").map(Key::id), Some("k1"));
     }

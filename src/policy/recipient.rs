@@ -1,8 +1,9 @@
 //! A recipient, compiled: who gets which fields of which records, and when.
 
-use super::catalogue::{Field, Kind, Role};
+use super::catalogue::Kind;
 use super::detect::Detectors;
 use super::form::Date;
+use super::influence::{Way, influences};
 use super::mask::Mask;
 use super::term::Term;
 
@@ -213,10 +214,12 @@ pub struct Authorisation {
 
 impl Authorisation {
     /// When it is in force, in milliseconds since 1970: from the first until
-    /// before the second.
+    /// before the second. Never before the day on which it was approved.
     #[must_use]
     pub fn in_force_ms(&self) -> (i64, i64) {
-        in_force_ms(&self.from, &self.until)
+        let (from_ms, until_ms) = in_force_ms(&self.from, &self.until);
+        let (approved_ms, _) = in_force_ms(&self.approved_on, &self.until);
+        (from_ms.max(approved_ms), until_ms)
     }
 }
 
@@ -275,6 +278,8 @@ pub struct Recipient {
     pub authorisation: Option<Authorisation>,
     /// Why card number and birth date or year go together unmasked (S05).
     pub credential_reason: Option<String>,
+    /// Why free text is released without all detectors, or decides.
+    pub free_text_reason: Option<String>,
     /// The flow ids that the recipient serves.
     pub flows: Vec<String>,
 }
@@ -290,40 +295,12 @@ impl Recipient {
         basis || self.stops_on_objection
     }
 
-    /// Whether an output, or its key, is made of a national number.
+    /// Whether a national number can influence what it has; what is only left out
+    /// of an output because of one does not count.
     #[must_use]
     pub fn releases_national(&self, kinds: &[Kind]) -> bool {
-        let patron = kinds.iter().find(|kind| kind.role == Role::Patron);
-        let source = kinds.get(self.source);
-        let national = |(from, path): (&FieldRef, &str)| {
-            let kind = if from.joined { patron } else { source };
-            let field = kind.and_then(|kind| kind.field(path));
-            field.is_some_and(Field::is_national)
-        };
-        let key = (&self.key, self.key.path.as_str());
-        self.fields
-            .iter()
-            .flat_map(|field| field.value.origins())
-            .chain([key])
-            .any(national)
-    }
-}
-
-impl OutputValue {
-    /// The fields that it is made of, each with the path of its value.
-    fn origins(&self) -> Vec<(&FieldRef, &str)> {
-        match self {
-            OutputValue::Scalar(projection) => {
-                let from = projection.from.iter();
-                from.map(|from| (from, from.path.as_str())).collect()
-            }
-            OutputValue::Scalars { from } => vec![(from, from.path.as_str())],
-            OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
-                let paths = fields.iter().map(|sub| sub.path.as_str());
-                paths.map(|path| (from, path)).collect()
-            }
-            // Made of other output fields.
-            OutputValue::Slip { .. } => Vec::new(),
-        }
+        let all = influences(self, kinds);
+        let mut shown = all.iter().filter(|one| !matches!(one.way, Way::LeftOut(_)));
+        shown.any(|one| one.field.is_national())
     }
 }

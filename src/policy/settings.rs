@@ -61,6 +61,8 @@ pub struct KafkaSection {
     pub partitioner: Partitioner,
     /// librdkafka's own properties, by their names.
     pub properties: BTreeMap<String, Property>,
+    /// Where each of them stands, as `config/zeef.toml:12`.
+    pub places: BTreeMap<String, String>,
 }
 
 impl Default for KafkaSection {
@@ -73,6 +75,7 @@ impl Default for KafkaSection {
             session_timeout_ms: 10_000,
             partitioner: Partitioner::default(),
             properties: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 }
@@ -183,14 +186,6 @@ pub enum SecretError {
     File(PathBuf, std::io::Error),
     #[error("{0} is empty")]
     Empty(SecretSource),
-}
-
-impl SecretError {
-    /// Whether it is there, and others than its owner may get at it: another one in
-    /// its place would be no better.
-    pub(super) fn is_exposed(&self) -> bool {
-        matches!(self, SecretError::File(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied)
-    }
 }
 
 impl SecretSource {
@@ -448,6 +443,16 @@ pub struct KeySettings {
 }
 
 impl KeySettings {
+    /// Returns whether the settings say in so many words where the key of this name
+    /// lies.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        match name {
+            STATE_KEY => self.state.is_some(),
+            recipient => self.recipients.contains_key(recipient),
+        }
+    }
+
     /// Where the key of this name lies, of a recipient or [`STATE_KEY`]:
     /// `NAME.key` in the directory, where nothing else is said.
     #[must_use]
@@ -680,6 +685,7 @@ fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
         return base;
     };
     let brokers = "`host:port`, several separated by commas";
+    let Properties { all, places } = properties(&table, folder);
     let section = KafkaSection {
         brokers: table
             .text("brokers", brokers)
@@ -707,7 +713,8 @@ fn kafka(root: &Table<'_>, folder: &Path) -> KafkaSection {
                 "how the sources' producers choose a partition for a key",
             )
             .map_or(base.partitioner, |at| at.value),
-        properties: properties(&table, folder),
+        properties: all,
+        places,
     };
     table.finish();
     section
@@ -762,27 +769,36 @@ const SECRET_PROPERTIES: &[&str] = &[
     "ssl.keystore.password",
 ];
 
-fn properties(kafka: &Table<'_>, folder: &Path) -> BTreeMap<String, Property> {
-    let mut all = BTreeMap::new();
+/// The properties, and where each of them stands.
+#[derive(Default)]
+struct Properties {
+    all: BTreeMap<String, Property>,
+    places: BTreeMap<String, String>,
+}
+
+fn properties(kafka: &Table<'_>, folder: &Path) -> Properties {
+    let mut properties = Properties::default();
     if let Some(table) = kafka.table("properties", "properties of librdkafka") {
-        flatten("", &table, folder, &mut all);
+        flatten("", &table, folder, &mut properties);
     }
-    all
+    properties
 }
 
 /// Reads `a.b = 1` with and without quotes alike: TOML makes tables of the one.
-fn flatten(above: &str, table: &Table<'_>, folder: &Path, all: &mut BTreeMap<String, Property>) {
+fn flatten(above: &str, table: &Table<'_>, folder: &Path, found: &mut Properties) {
     for (key, value) in table.entries() {
         let name = format!("{above}{}", key.value);
         match table.as_table(value, key.line) {
             Some(inner) if !names_a_secret(&inner) => {
-                flatten(&format!("{name}."), &inner, folder, all);
+                flatten(&format!("{name}."), &inner, folder, found);
             }
             _ => {
                 let Some(property) = property(&name, table, &key, value, folder) else {
                     continue;
                 };
-                if all.insert(name.clone(), property).is_some() {
+                let place = format!("{}:{}", table.file(), key.line);
+                found.places.insert(name.clone(), place);
+                if found.all.insert(name.clone(), property).is_some() {
                     table.mistake(key.line, format!("property `{name}` twice"), "it once");
                 }
             }

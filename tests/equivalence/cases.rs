@@ -134,14 +134,15 @@ fn a_national_number_on_a_card_beside_an_authorised_recipient() {
             r#"{"visit_id":"v","patron_id":"p1","library":"NL-A","remark":"kaart A1234"}"#,
         ),
     ];
+    let of_visits = format!("{OF_VISITS}\nfree_text_reason = \"on record\"");
     let asks =
-        format!("{OF_VISITS}\nwhen = [{{ field = \"patron.card_number\", present = true }}]");
+        format!("{of_visits}\nwhen = [{{ field = \"patron.card_number\", present = true }}]");
     let fields = "remark = { from = \"remark\", detect = [\"own_values\"] }";
     let alone = [
         patron(false),
         visit("patron"),
         recipient("a", &asks, fields),
-        recipient("b", OF_VISITS, fields),
+        recipient("b", &of_visits, fields),
     ];
     let want = ["a withheld condition", r#"b {"remark":"kaart A1234"}"#];
     check(&alone, &records, &want);

@@ -43,7 +43,7 @@ fn files() -> [File; 8] {
         "wishes[]" = { type = "text", class = "plain", meaning = "m" }
         "membership.status" = { type = "text", values = ["active", "ended"], class = "plain", meaning = "m" }
         "membership.ends_on" = { type = "date", class = "plain", meaning = "m" }
-        "account.created_at" = { type = "instant", class = "plain", meaning = "m" }
+        "account.created_at" = { type = "instant", class = "event", meaning = "m" }
         "cards[].number" = { type = "card_number", class = "identifier", meaning = "m" }
         born_on = { type = "date", class = "plain", meaning = "m" }
         "#,

@@ -183,6 +183,10 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
                 source,
                 patron: &kinds[0],
                 pseudonymised: false,
+                authorised: false,
+                explicit: false,
+                free_text: false,
+                consents: kinds.iter().any(|kind| kind.name == "consent"),
                 now_ms,
             }
             .recipient(name),
@@ -205,7 +209,7 @@ fn patron(dice: &mut Dice) -> Kind {
         Field::new("birth_date", "date", "personal"),
         Field::new("address.postcode", "text", "contact"),
         Field::new("address.country", "text", "contact"),
-        Field::new("account.created_at", "instant", "personal"),
+        Field::new("account.created_at", "instant", "event"),
     ];
     if dice.chance(70) {
         fields.extend([
@@ -425,13 +429,25 @@ struct Author<'a> {
     source: &'a Kind,
     patron: &'a Kind,
     pseudonymised: bool,
+    /// It has an authorisation for national numbers.
+    authorised: bool,
+    /// Its consent is explicit and written.
+    explicit: bool,
+    /// It says why free text is in it.
+    free_text: bool,
+    /// There is a source of consents, by which patrons can withdraw.
+    consents: bool,
     now_ms: i64,
 }
 
 impl<'a> Author<'a> {
     fn recipient(&mut self, name: &str) -> String {
         self.pseudonymised = self.dice.chance(10);
+        self.authorised = self.dice.chance(20);
+        self.free_text = self.dice.chance(90);
         let purpose = *self.dice.pick(&PURPOSES);
+        let (basis, explicit) = self.basis(purpose);
+        self.explicit = explicit;
         let mut text = format!(
             "name = \"{name}\"\ntitle = \"Ontvanger\"\nsource = \"{}\"\npurpose = \"{purpose}\"\n\
              purpose_text = \"Tellen\"\ncontroller = \"De bibliotheek\"\n\
@@ -440,7 +456,6 @@ impl<'a> Author<'a> {
         );
         text += &self.libraries();
         text += &self.topic(name);
-        let (basis, explicit) = self.basis(purpose);
         text += &basis;
         if purpose == "direct-marketing" || self.dice.chance(10) {
             text += "marketing = true\n";
@@ -448,8 +463,10 @@ impl<'a> Author<'a> {
         if self.dice.chance(90) {
             text += "credential_reason = \"vastgelegd\"\n";
         }
-        let authorised = self.dice.chance(20);
-        if authorised {
+        if self.free_text {
+            text += "free_text_reason = \"vastgelegd\"\n";
+        }
+        if self.authorised {
             let paper = "reference = \"A-1\", approved_by = \"FG\", approved_on = \"2025-01-01\"";
             let days = self.days();
             text += &format!("authorisation = {{ {paper}, {days} }}\n");
@@ -471,7 +488,7 @@ impl<'a> Author<'a> {
         text += &self.stages();
         text += &format!("key = {{ pseudonym = \"{}\" }}\n", self.key());
         text += &self.conditions();
-        text += &self.fields(authorised, explicit);
+        text += &self.fields();
         text
     }
 
@@ -491,6 +508,10 @@ impl<'a> Author<'a> {
 
     fn retention(&mut self) -> String {
         let mut dated = self.named(|field| field.is_single() && field.is_dated());
+        let begins = |field: &Field| !matches!(field.class, "secret" | "special");
+        dated.retain(|named| begins(named.field));
+        let birth = |named: &Named<'_>| named.path.ends_with("birth_date");
+        dated.retain(|named| !(self.pseudonymised && birth(named)));
         let end = |named: &Named<'_>| named.path.ends_with("membership.ends_on");
         if self.dice.chance(25) && dated.iter().any(end) {
             dated.retain(end);
@@ -505,6 +526,8 @@ impl<'a> Author<'a> {
         let kind = self.dice.word(&["date", "instant"]);
         let mut stages = self.named(|field| field.is_single() && field.kind == kind);
         stages.retain(|stage| !stage.joined);
+        stages.retain(|stage| self.may_see(stage.field) || !self.pseudonymised);
+        stages.retain(|stage| !matches!(stage.field.class, "secret" | "special"));
         if stages.len() < 2 || self.dice.chance(70) {
             return String::new();
         }
@@ -537,6 +560,25 @@ impl<'a> Author<'a> {
             .collect()
     }
 
+    /// Whether the recipient may have something of a field that no mask hides.
+    fn may_see(&self, field: &Field) -> bool {
+        match field.class {
+            "secret" => false,
+            "special" => self.explicit && !self.pseudonymised,
+            "national_id" => self.authorised && !self.pseudonymised,
+            "free_text" => self.free_text && !self.pseudonymised && field.is_single(),
+            "plain" => !(self.pseudonymised && ["instant", "email", "phone"].contains(&field.kind)),
+            _ => !self.pseudonymised,
+        }
+    }
+
+    /// The fields that a condition may be about.
+    fn asked(&self) -> Vec<Named<'a>> {
+        let mut asked = self.named(Field::is_single);
+        asked.retain(|named| self.may_see(named.field));
+        asked
+    }
+
     fn libraries(&mut self) -> String {
         if self.dice.chance(80) {
             return "libraries = \"all\"\n".to_owned();
@@ -546,7 +588,8 @@ impl<'a> Author<'a> {
     }
 
     fn topic(&mut self, name: &str) -> String {
-        let by = self.named(|field| field.is_single() && !field.values.is_empty());
+        let mut by = self.asked();
+        by.retain(|named| !named.field.values.is_empty());
         if by.is_empty() || self.dice.chance(75) {
             return format!("topic = \"out.{name}\"\n");
         }
@@ -573,7 +616,9 @@ impl<'a> Author<'a> {
         let keyed = self.source.keyed;
         let (more, explicit) = match self.dice.below(4) {
             0 => (", explicit = true", true),
-            1 | 2 if keyed => (", implied_by = \"patron.account.created_at\"", false),
+            1 | 2 if keyed && self.consents => {
+                (", implied_by = \"patron.account.created_at\"", false)
+            }
             _ => ("", false),
         };
         let gate = format!("consent = {{ purpose = \"{purpose}\"{more} }}\n");
@@ -598,7 +643,7 @@ impl<'a> Author<'a> {
 
     fn conditions(&mut self) -> String {
         let count = *self.dice.pick(&[0, 0, 1, 1, 2]);
-        let fields = self.named(Field::is_single);
+        let fields = self.asked();
         let mut conditions = Vec::new();
         for _ in 0..count {
             let Named { path, field, .. } = self.dice.pick(&fields);
@@ -621,20 +666,10 @@ impl<'a> Author<'a> {
         format!("when = [{}]\n", conditions.join(", "))
     }
 
-    fn fields(&mut self, authorised: bool, explicit: bool) -> String {
+    fn fields(&mut self) -> String {
         let careless = self.dice.chance(3);
-        let pseudonymised = self.pseudonymised;
-        let released = self.named(|field| {
-            let allowed = match field.class {
-                "secret" => false,
-                "special" => explicit,
-                "national_id" => authorised,
-                "plain" => true,
-                "free_text" => field.is_single(),
-                _ => !pseudonymised,
-            };
-            allowed || careless
-        });
+        let authorised = self.authorised;
+        let released = self.named(|field| self.may_see(field) || careless);
         let national = self.named(|field| field.class == "national_id");
         let mut text = "[fields]\n".to_owned();
         let mut single: Vec<String> = Vec::new();
@@ -696,15 +731,25 @@ impl<'a> Author<'a> {
             _ if self.source.fields.iter().any(|field| field.path == "at") => "at",
             _ => "due_on",
         };
-        let value = *self.dice.pick(&[
+        // The first of them hide nothing.
+        let readable = [
+            "birth_date\", mask = \"year\"",
             "surname\", mask = \"full_name\"",
+        ];
+        let hidden = [
             "surname\", mask = \"first_letters\"",
             "surname\", mask = \"first_letters\", count = 3, surname_key = \"full\"",
             "initials\", mask = \"initial\"",
             "address.postcode\", mask = \"postcode_area\"",
             "birth_date\", mask = \"age_band\", at = \"DUE\"",
-            "birth_date\", mask = \"year\"",
-        ]);
+        ];
+        let masks: Vec<_> = readable.iter().chain(&hidden).collect();
+        let from = if self.pseudonymised {
+            readable.len()
+        } else {
+            0
+        };
+        let value = *self.dice.pick(&masks[from..]);
         format!("from = \"{start}{}", value.replace("DUE", due))
     }
 
@@ -725,13 +770,14 @@ impl<'a> Author<'a> {
         if named.field.class == "free_text" {
             return format!("{from}, detect = \"all\"");
         }
+        let identifier = named.field.class == "identifier";
         let mask = match named.field.kind {
+            "text" if identifier && self.dice.chance(30) => ", mask = \"pseudonym\"",
             "text" => self.dice.pick(&[
                 "",
                 "",
                 "",
                 ", mask = \"lowercase\"",
-                ", mask = \"pseudonym\"",
                 ", mask = \"present\"",
                 ", detect = \"all\"",
                 ", mask = \"lowercase\", detect = [\"bsn\", \"own_values\"]",

@@ -26,7 +26,8 @@ fn files() -> Vec<File> {
             ),
         };
         let fields = fields.iter().map(|(name, kind)| {
-            format!("{name} = {{ type = \"{kind}\", class = \"plain\", meaning = \"m\" }}\n")
+            let class = if *kind == "instant" { "event" } else { "plain" };
+            format!("{name} = {{ type = \"{kind}\", class = \"{class}\", meaning = \"m\" }}\n")
         });
         let fields = fields.collect::<String>() + IDENTIFIERS + &id;
         let settings = format!("id = \"{name}_id\"\nkey = \"patron\"\nrole = \"{role}\"");

@@ -69,7 +69,24 @@ impl<'a> Case<'a> {
         if explanation.gates.is_some() {
             self.show_fields(explanation, screen)?;
         }
-        Ok(())
+        self.show_influences(screen)
+    }
+
+    /// What else of the record and its patron decides.
+    fn show_influences(&self, screen: &mut Screen) -> anyhow::Result<()> {
+        writeln!(screen, "\n{}", styled(HEADING, "LOOKED AT BESIDE THEM"))?;
+        let mut table = Table::new(&["FIELD", "CLASS", "SEEN", "HOW"]).indented(2);
+        let all = phrase::influences(self.recipient, self.policy);
+        for one in all.into_iter().filter(|one| !one.is_output) {
+            table.row([
+                one.path.into(),
+                one.class.into(),
+                one.seen.into(),
+                one.how.into(),
+            ]);
+        }
+        let width = screen.width();
+        Ok(table.write(screen, width)?)
     }
 
     /// Until when it stays so, where nothing but time passes.

@@ -333,7 +333,7 @@ impl Reader<'_> {
         let Some(found) = self.paths.resolve(self.table, line, path) else {
             return;
         };
-        let dated = found.is(|field| is_dated(field.kind));
+        let dated = found.is(|field| field.kind.is_dated());
         if found.at.joined || !dated {
             let found = format!("`at` is \"{path}\"");
             self.table
@@ -445,11 +445,6 @@ fn argument_value(value: &DeValue<'_>) -> Option<ArgValue> {
     }
 }
 
-/// Whether a field is a date or an instant.
-pub(super) fn is_dated(kind: Type) -> bool {
-    matches!(kind, Type::Text(Some(Form::Date | Form::Instant)))
-}
-
 /// Whether a mask can make something of a type; what it takes, where not.
 fn suits(mask: &Mask, kind: Type) -> Result<(), &'static str> {
     let (fine, expected) = match mask {
@@ -461,7 +456,7 @@ fn suits(mask: &Mask, kind: Type) -> Result<(), &'static str> {
             matches!(kind, Type::Text(_) | Type::CardNumber),
             "a field that holds text",
         ),
-        Mask::Year | Mask::Month => (is_dated(kind), "a date or an instant"),
+        Mask::Year | Mask::Month => (kind.is_dated(), "a date or an instant"),
         Mask::AgeBand { .. } => (kind == Type::Text(Some(Form::Date)), "a date"),
         Mask::Present | Mask::Constant { .. } | Mask::ShelfSlip { .. } => (true, ""),
     };

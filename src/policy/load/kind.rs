@@ -1,7 +1,9 @@
 //! A file of `config/records`: one kind of record and its fields.
 
+use crate::policy::canonical::class_word;
 use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
 use crate::policy::document::{At, Mistake, Table, Value, kind_of, listed, near};
+use crate::policy::field_name::{self, Named};
 use crate::policy::form::Form;
 use crate::policy::name::{NameForm, PATH, SNAKE, TOPIC};
 
@@ -13,6 +15,8 @@ pub(super) struct KindDraft {
     pub(super) role_line: usize,
     /// Paths of fields whose type or class is mistaken.
     pub(super) untyped: Vec<String>,
+    /// What an operator should know; nothing is wrong.
+    pub(super) notes: Vec<String>,
 }
 
 const ROLES: &[(&str, Role)] = &[
@@ -33,6 +37,7 @@ const CLASSES: &[(&str, Class)] = &[
     ("special", Class::Special),
     ("free_text", Class::FreeText),
     ("secret", Class::Secret),
+    ("event", Class::Event),
 ];
 
 /// Reads one kind. Where a part is mistaken, a stand-in takes its place, so
@@ -65,8 +70,9 @@ pub(super) fn read(table: &Table<'_>, stem: &str) -> KindDraft {
         false,
         "whether a record may be of another library than its patron's",
     );
-    let mut untyped = Vec::new();
-    let fields = fields(table, &mut untyped);
+    let mut read = ReadFields::default();
+    let fields = fields(table, &mut read);
+    let ReadFields { untyped, notes } = read;
     let kind = Kind {
         name: stem.to_owned(),
         title: title.map_or_else(String::new, |at| at.value),
@@ -79,12 +85,14 @@ pub(super) fn read(table: &Table<'_>, stem: &str) -> KindDraft {
         fields,
     };
     identifiers(table, &kind, &untyped);
+    cards(table, &kind, &untyped);
     gate(table, &kind, &untyped);
     KindDraft {
         topic_line: table.line_of("topic"),
         role_line: table.line_of("role"),
         file: table.file().to_owned(),
         untyped,
+        notes,
         kind,
     }
 }
@@ -104,7 +112,14 @@ pub(super) fn checked(
     Some(text)
 }
 
-fn fields(table: &Table<'_>, untyped: &mut Vec<String>) -> Vec<Field> {
+/// What is found while fields are read, beside them.
+#[derive(Default)]
+struct ReadFields {
+    untyped: Vec<String>,
+    notes: Vec<String>,
+}
+
+fn fields(table: &Table<'_>, read: &mut ReadFields) -> Vec<Field> {
     let expected = "the fields by their paths";
     table.need("fields", expected, None);
     let Some(inner) = table.table("fields", expected) else {
@@ -112,7 +127,7 @@ fn fields(table: &Table<'_>, untyped: &mut Vec<String>) -> Vec<Field> {
     };
     let mut fields: Vec<Field> = Vec::new();
     for (path, value) in inner.entries() {
-        let Some(field) = field(&inner, &path, value, untyped) else {
+        let Some(field) = field(&inner, &path, value, read) else {
             continue;
         };
         if let Some(clash) = fields
@@ -146,7 +161,7 @@ fn field(
     table: &Table<'_>,
     path: &At<String>,
     value: &Value<'_>,
-    untyped: &mut Vec<String>,
+    read: &mut ReadFields,
 ) -> Option<Field> {
     if !(PATH.fits)(&path.value) {
         let found = format!("path `{}`", path.value);
@@ -168,12 +183,28 @@ fn field(
     }
     let (kind, class) = (kind(&entry), class(&entry));
     if kind.is_none() || class.is_none() {
-        untyped.push(path.value.clone());
+        read.untyped.push(path.value.clone());
+    }
+    let kind = kind.unwrap_or(Type::Text(None));
+    if class == Some(Class::Event) && kind != Type::Text(Some(Form::Instant)) {
+        let found = format!("`{}` of the class `event`", path.value);
+        entry.mistake(entry.line_of("class"), found, "an instant");
+    }
+    let declared = class.unwrap_or(Class::Plain);
+    let class = class_by_name(&path.value, declared);
+    if class != declared {
+        read.notes.push(format!(
+            "{}:{}: `{}` counts as `{}`, as its name says what it is",
+            table.file(),
+            path.line,
+            path.value,
+            class_word(class)
+        ));
     }
     let field = Field {
         path: path.value.clone(),
-        kind: kind.unwrap_or(Type::Text(None)),
-        class: class.unwrap_or(Class::Plain),
+        kind,
+        class,
         meaning: meaning(&entry),
         values: values(&entry),
     };
@@ -232,6 +263,17 @@ fn class(table: &Table<'_>) -> Option<Class> {
     table.choice("class", CLASSES, EXPECTED).map(|at| at.value)
 }
 
+/// The class of a field whose name says what it is, whatever is declared.
+fn class_by_name(path: &str, declared: Class) -> Class {
+    match field_name::named(path) {
+        // Nothing is stricter.
+        _ if declared == Class::Secret => declared,
+        Some(Named::Bsn | Named::Rijksregisternummer) => Class::NationalId,
+        Some(Named::Secret) => Class::Secret,
+        None => declared,
+    }
+}
+
 fn meaning(table: &Table<'_>) -> String {
     table
         .need_text("meaning", "what the field says, in a few words")
@@ -285,6 +327,35 @@ fn gate(table: &Table<'_>, kind: &Kind, untyped: &[String]) {
             let found = format!("`{path}` of another type in `{name}`");
             table.mistake(line, found, format!("the type `{word}`"));
         }
+    }
+}
+
+/// What tells whether a card number is a national number.
+const CARD_FIELDS: [&str; 3] = ["card_number", "card_kind", "rijksregisternummer"];
+
+/// Checks that a card number is known as one, with what tells whether it is a
+/// national number: else it would be shown as it stands.
+fn cards(table: &Table<'_>, kind: &Kind, untyped: &[String]) {
+    let typed = |field: &&Field| !untyped.contains(&field.path);
+    let line = table.line_of("fields");
+    let is_patron = kind.role == Role::Patron;
+    for field in kind.fields.iter().filter(typed) {
+        let is_text = matches!(field.kind, Type::Text(None) | Type::TextOrNumber);
+        if is_patron && is_text && field_name::is_card_number(&field.path) {
+            let found = format!("`{}` of another type", field.path);
+            table.mistake(line, found, "the type `card_number`");
+        }
+    }
+    let mut cards = kind.fields.iter().filter(typed);
+    let Some(card) = cards.find(|field| field.kind == Type::CardNumber) else {
+        return;
+    };
+    let lacking = CARD_FIELDS.iter().find(|path| kind.field(path).is_none());
+    if let Some(path) = lacking {
+        let found = format!("the card number `{}` without `{path}`", card.path);
+        let expected = "`card_number`, `card_kind` and `rijksregisternummer` among the fields: they \
+                        tell whether a card number is a national number";
+        table.mistake(line, found, expected);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use toml::de::DeValue;
 
-use super::field::{self, is_dated};
+use super::field;
 use super::kind::checked;
 use super::path::{Found, Paths, Shape};
 use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
 use crate::policy::document::{At, Mistake, Table, Value, described, listed, near, whole};
 use crate::policy::form::{Date, Form};
+use crate::policy::influence::Way;
 use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
@@ -52,8 +53,30 @@ pub(crate) struct Lines {
     pub(crate) agreement: Option<usize>,
     pub(crate) authorisation: Option<usize>,
     pub(crate) source: usize,
+    pub(crate) stages: usize,
     /// Of the output fields, place by place.
     pub(crate) fields: Vec<usize>,
+    /// Of the conditions, place by place.
+    pub(crate) conditions: Vec<usize>,
+}
+
+impl Lines {
+    /// The line on which a field has its influence.
+    pub(crate) fn of(&self, way: Way) -> usize {
+        let at = |lines: &[usize], place: usize| lines.get(place).copied();
+        match way {
+            Way::Field(place) | Way::Beside(place) | Way::LeftOut(place) => {
+                at(&self.fields, place).unwrap_or(self.source)
+            }
+            Way::Condition(place) => at(&self.conditions, place).unwrap_or(self.source),
+            Way::Stage(_) => self.stages,
+            Way::Key | Way::BesideKey => self.key,
+            Way::Topic => self.topic,
+            Way::Retention => self.retention,
+            Way::Event => self.consent,
+            Way::Gate => self.source,
+        }
+    }
 }
 
 const BASES: &[(&str, LegalBasis)] = &[
@@ -85,17 +108,17 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         patron_unread: law.unread.iter().any(|name| name == "patron"),
     };
     let profile = field::read(table, &paths, law.masks);
-    let text = |key, expected| {
-        table
-            .text(key, expected)
-            .map_or_else(String::new, |at| at.value)
-    };
+    let said = |key, expected| table.text(key, expected).map(|at| at.value);
     let need = |key, expected| {
         table
             .need_text(key, expected)
             .map_or_else(String::new, |at| at.value)
     };
-    let (when, conditions_whole) = conditions(table, &paths);
+    let Conditions {
+        when,
+        lines: condition_lines,
+        whole: conditions_whole,
+    } = conditions(table, &paths);
     let recipient = Recipient {
         name: stem.to_owned(),
         title: need("title", "what the recipient is called, for people"),
@@ -105,12 +128,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         purpose_text: need("purpose_text", "the purpose, in a sentence for people"),
         legal_basis: legal_basis(table),
         controller: need("controller", "who answers for it (GDPR art. 30)"),
-        register: Register {
-            contact: text("contact", "how to reach who answers for it"),
-            persons: text("persons", "the categories of persons"),
-            transfers: text("transfers", "transfers to other countries"),
-            security: text("security", "how it is secured"),
-        },
+        register: register(table),
         libraries: libraries(table),
         key: key(table, &paths),
         when,
@@ -120,32 +138,24 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         retention: retention(table, &paths),
         loan_history: loan_history(table, &paths),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
-        stops_on_objection: table
-            .choice(
-                "objections",
-                OBJECTIONS,
-                "whether objections stop it whatever its legal basis",
-            )
-            .is_some(),
-        outlives_membership: table
-            .text(
-                "outlives_membership",
-                "why data of a patron is released after the membership's term",
-            )
-            .map(|at| at.value),
+        stops_on_objection: stops_on_objection(table),
+        outlives_membership: said(
+            "outlives_membership",
+            "why data of a patron is released after the membership's term",
+        ),
         pseudonymised: table.switch(
             "pseudonymised",
             false,
             "whether nothing in it names a person",
         ),
-        processor: table
-            .choice("role", ROLES, "what the recipient is to the law")
-            .is_some_and(|at| at.value),
+        processor: is_processor(table),
         agreement: agreement(table),
         authorisation: authorisation(table),
-        credential_reason: table
-            .text("credential_reason", "why card number and birth go together")
-            .map(|at| at.value),
+        credential_reason: said("credential_reason", "why card number and birth go together"),
+        free_text_reason: said(
+            "free_text_reason",
+            "why free text is not read by all detectors",
+        ),
         flows: flows(table),
     };
     Draft {
@@ -154,7 +164,31 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         file: table.file().to_owned(),
         resolved,
         conditions_whole,
-        lines: lines(table, profile.lines),
+        lines: lines(table, profile.lines, condition_lines),
+    }
+}
+
+fn is_processor(table: &Table<'_>) -> bool {
+    let role = table.choice("role", ROLES, "what the recipient is to the law");
+    role.is_some_and(|at| at.value)
+}
+
+fn stops_on_objection(table: &Table<'_>) -> bool {
+    const EXPECTED: &str = "whether objections stop it whatever its legal basis";
+    table.choice("objections", OBJECTIONS, EXPECTED).is_some()
+}
+
+/// What the record of processing says beside the controller.
+fn register(table: &Table<'_>) -> Register {
+    let text = |key, expected| {
+        let at = table.text(key, expected);
+        at.map_or_else(String::new, |at| at.value)
+    };
+    Register {
+        contact: text("contact", "how to reach who answers for it"),
+        persons: text("persons", "the categories of persons"),
+        transfers: text("transfers", "transfers to other countries"),
+        security: text("security", "how it is secured"),
     }
 }
 
@@ -205,7 +239,7 @@ fn topics(table: &Table<'_>, paths: &Paths<'_>) -> Topics {
     }
 }
 
-fn lines(table: &Table<'_>, fields: Vec<usize>) -> Lines {
+fn lines(table: &Table<'_>, fields: Vec<usize>, conditions: Vec<usize>) -> Lines {
     Lines {
         topic: table.line_of("topic"),
         key: table.line_of("key"),
@@ -217,7 +251,9 @@ fn lines(table: &Table<'_>, fields: Vec<usize>) -> Lines {
         agreement: table.value("agreement").map(|at| at.line),
         authorisation: table.value("authorisation").map(|at| at.line),
         source: table.line_of("source"),
+        stages: table.line_of("stages"),
         fields,
+        conditions,
     }
 }
 
@@ -363,6 +399,9 @@ fn is_key(found: &Found<'_>) -> Result<(), &'static str> {
     if !found.is(|field| text(field) && field.class == Class::Identifier) {
         return Err("a field of the class `identifier`");
     }
+    if !found.is(|field| !field.kind.is_dated() && !field.is_birth()) {
+        return Err("an identifier: all dates can be tried out");
+    }
     if found.at.joined || (found.kind.role != Role::Patron && field.path == "patron_id") {
         return Err("the record's own id: two records of one patron would have one key");
     }
@@ -391,16 +430,24 @@ fn loan_history(table: &Table<'_>, paths: &Paths<'_>) -> bool {
     at.value
 }
 
-/// The conditions, and whether all of them could be read.
-fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> (Vec<Condition>, bool) {
+/// The conditions that could be read.
+struct Conditions {
+    when: Vec<Condition>,
+    /// Of `when`, place by place.
+    lines: Vec<usize>,
+    /// All of them could be read.
+    whole: bool,
+}
+
+fn conditions(table: &Table<'_>, paths: &Paths<'_>) -> Conditions {
     let expected = "conditions, as { field = \"status\", is = [\"open\"] }";
     let tables = table.tables("when", expected);
-    let read: Vec<_> = tables
-        .iter()
-        .filter_map(|inner| condition(inner, paths))
-        .collect();
-    let whole = read.len() == tables.len() && (!read.is_empty() || !table.has("when"));
-    (read, whole)
+    let read = tables.iter();
+    let (when, lines): (Vec<_>, Vec<_>) = read
+        .filter_map(|inner| Some((condition(inner, paths)?, inner.line())))
+        .unzip();
+    let whole = when.len() == tables.len() && (!when.is_empty() || !table.has("when"));
+    Conditions { when, lines, whole }
 }
 
 fn condition(table: &Table<'_>, paths: &Paths<'_>) -> Option<Condition> {
@@ -544,7 +591,8 @@ fn stages(table: &Table<'_>, paths: &Paths<'_>) -> Vec<FieldRef> {
         let unlike = |(_, other): &(FieldRef, Option<Type>)| other.is_some() && *other != kind;
         if found.at.joined {
             told("", "a field of the record itself");
-        } else if !matches!(found.shape, Shape::Value(_)) || !found.is(|field| is_dated(field.kind))
+        } else if !matches!(found.shape, Shape::Value(_))
+            || !found.is(|field| field.kind.is_dated())
         {
             told("", "one instant, or one date");
         } else if kind.is_some() && stages.iter().any(unlike) {
@@ -621,7 +669,7 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
         && let Some(found) = paths.resolve(&inner, at.line, &at.value)
     {
         let single = matches!(found.shape, Shape::Value(_));
-        if !single || !found.is(|field| is_dated(field.kind)) {
+        if !single || !found.is(|field| field.kind.is_dated()) {
             inner.mistake(
                 at.line,
                 format!("a term from `{}`", at.value),

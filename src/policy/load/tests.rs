@@ -4,9 +4,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+mod rules;
+
 use super::*;
 use crate::policy::canonical::legal_basis_word;
-use crate::policy::lint::LINTS;
+use crate::policy::catalogue::Class;
+use crate::policy::lint::{LINTS, template_text};
 use crate::policy::recipient::{OutputValue, PaperAfter, Test};
 
 fn shipped() -> PathBuf {
@@ -626,9 +629,7 @@ fn who_has_national_numbers_is_known() {
     fn check(lines: &str, want: bool) {
         let paper = "authorisation = { reference = \"A\", approved_by = \"B\", approved_on = \
                      2026-01-01, from = 2026-01-01, until = 2030-01-01 }";
-        let lint = LINTS.iter().find(|lint| lint.name == "secret").unwrap();
-        let text = format!("{lines}\n{paper}");
-        let loaded = example(&lint.example_text().replace(lint.example, &text)).load();
+        let loaded = of_template(&format!("{lines}\n{paper}")).load();
         let recipient = loaded.policy.recipient("example").unwrap();
         assert_eq!(
             recipient.releases_national(&loaded.policy.kinds),
@@ -641,9 +642,12 @@ fn who_has_national_numbers_is_known() {
         true,
     );
     check(
-        "fields.number = { from = \"patron.rijksregisternummer\", mask = \"pseudonym\" }",
+        "fields.number = { from = \"patron.rijksregisternummer\", mask = \"present\" }",
         true,
     );
+    let asked = "when = [{ field = \"status\", is = [\"open\"] }, { field = \
+                 \"patron.rijksregisternummer\", present = true }]";
+    check(asked, true);
     check("fields.card = { from = \"patron.card_number\" }", false);
 }
 
@@ -732,7 +736,7 @@ fn each_mistake_in_the_catalogue_is_told() {
         &[
             "`class` is \"freetext\": did you mean `free_text`? (expected what the field is to the law: \
          one of `plain`, `personal`, `contact`, `identifier`, `financial`, `national_id`, \
-         `special`, `free_text`, `secret`)",
+         `special`, `free_text`, `secret`, `event`)",
         ],
     );
     check_in(
@@ -1192,6 +1196,11 @@ fn example(text: &str) -> Folder {
     folder
 }
 
+/// The same with a recipient that has what every example has, and these lines.
+fn of_template(lines: &str) -> Folder {
+    example(&template_text(lines))
+}
+
 #[test]
 fn every_rule_has_an_example_that_breaks_it_and_no_other() {
     let mut names: Vec<_> = LINTS.iter().map(|lint| lint.name).collect();
@@ -1240,9 +1249,7 @@ fn a_switched_off_recipient_may_wait_for_its_papers() {
 fn a_complete_paper_opens_what_it_is_for() {
     #[track_caller]
     fn check(lines: &str) {
-        let lint = LINTS.iter().find(|lint| lint.name == "secret").unwrap();
-        let text = lint.example_text().replace(lint.example, lines);
-        example(&text).load();
+        of_template(lines).load();
     }
     check(
         "fields.number = { from = \"patron.rijksregisternummer\" }\nauthorisation = { reference = \
@@ -1255,13 +1262,14 @@ fn a_complete_paper_opens_what_it_is_for() {
          = \"2030-01-01\" }",
     );
     check("fields.remark = { from = \"note\", detect = \"all\" }");
+    check("free_text_reason = \"on record\"\nfields.remark = { from = \"note\" }");
     check(
         "credential_reason = \"on record\"\nfields.card = { from = \"patron.card_number\" }\n\
          fields.born = { from = \"patron.birth_date\" }",
     );
     check(
-        "fields.card = { from = \"patron.card_number\", mask = \"last_digits\", count = 5 }\n\
-         fields.born = { from = \"patron.birth_date\" }",
+        "fields.card = { from = \"patron.card_number\", mask = \"last_digits\", count = 5, \
+         min_hidden = 5 }\nfields.born = { from = \"patron.birth_date\" }",
     );
 }
 

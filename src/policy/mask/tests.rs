@@ -178,7 +178,8 @@ fn what_hides() {
     assert!(!bands(&[0, 1, 2]));
     for (name, want) in [
         ("first_letters", true),
-        ("last_digits", true),
+        // A number of eight digits would show five.
+        ("last_digits", false),
         ("pseudonym", true),
         ("full_name", false),
         ("year", false),
@@ -187,6 +188,28 @@ fn what_hides() {
     ] {
         assert_eq!(build(name, &[]).hides(), want, "{name}");
     }
+    let digits = |count, min_hidden| {
+        let settings = [("count", count), ("min_hidden", min_hidden)];
+        let settings = settings.map(|(name, number)| (name, ArgLiteral::Integer(number)));
+        build("last_digits", &settings).hides()
+    };
+    for (count, min_hidden, want) in [
+        (1, 3, false),
+        (3, 4, true),
+        (4, 4, true),
+        (5, 4, false),
+        (5, 5, true),
+        (13, 1, false),
+        (13, 13, true),
+    ] {
+        assert_eq!(
+            digits(count, min_hidden),
+            want,
+            "{count} of {min_hidden} more"
+        );
+    }
+    let letters = |count| build("first_letters", &[("count", ArgLiteral::Integer(count))]);
+    assert!(letters(3).hides() && !letters(4).hides());
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod newest;
 mod partition;
 pub mod partitioner;
 mod producer;
+mod properties;
 pub mod publish;
 pub mod reach;
 mod reader;
@@ -40,8 +41,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 pub use consumer::widened;
-pub use settings::{FIXED, KafkaSettings};
+pub use settings::{FIXED, KafkaSettings, SettingsMistake};
 pub use sweep::SWEEP_KEY;
+
+use settings::joined;
 
 use consumer::{Intake, Source, check_count};
 use ends::Ends;
@@ -144,7 +147,7 @@ impl KafkaTransport {
     ) -> Result<Self, Fault> {
         settings
             .check()
-            .map_err(|mistakes| Fault::Stop(mistakes.join("; ")))?;
+            .map_err(|mistakes| Fault::Stop(joined(&mistakes)))?;
         let observer = Arc::new(asking(&settings, false)?);
         let stable = Arc::new(asking(&settings, true)?);
         let sources = sources(&observer, &settings, &plan, &stop)?;

@@ -3,13 +3,18 @@
 //! Nothing here connects to anything.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
+use super::log::Logged;
 use super::partitioner::{Partitioner, producer_setting};
+use super::properties::PROPERTIES;
 use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, Tuned};
+use crate::policy::near;
 use crate::transport::LanePlan;
 
 /// How often librdkafka reports stable ends and its state in the group: the
@@ -68,6 +73,56 @@ impl Default for KafkaSettings {
             partitioner: Partitioner::default(),
             until_end: false,
         }
+    }
+}
+
+/// One thing that is wrong with the settings; never quotes a property's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsMistake {
+    /// The property that it is about, if it is about one.
+    pub property: Option<String>,
+    text: String,
+}
+
+impl SettingsMistake {
+    fn general(text: String) -> SettingsMistake {
+        SettingsMistake {
+            property: None,
+            text,
+        }
+    }
+
+    fn of(property: &str, text: String) -> SettingsMistake {
+        SettingsMistake {
+            property: Some(property.to_owned()),
+            text,
+        }
+    }
+}
+
+impl std::fmt::Display for SettingsMistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// All of them on one line.
+pub(super) fn joined(mistakes: &[SettingsMistake]) -> String {
+    let texts: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+/// Whether `broker`, a `host:port`, is on the same machine.
+fn is_loopback(broker: &str) -> bool {
+    let host = broker.rsplit_once("://").map_or(broker, |(_, rest)| rest);
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -168,11 +223,12 @@ impl KafkaSettings {
     ///
     /// # Errors
     ///
-    /// One text for each mistake; none quotes a property's value.
-    pub fn check(&self) -> Result<(), Vec<String>> {
+    /// Every mistake; none quotes a property's value.
+    pub fn check(&self) -> Result<(), Vec<SettingsMistake>> {
         let mut mistakes = Vec::new();
         if self.brokers.trim().is_empty() {
-            mistakes.push("no brokers: expected host:port, several separated by commas".to_owned());
+            let text = "no brokers: expected host:port, several separated by commas";
+            mistakes.push(text.to_owned());
         }
         check_name("instance", &self.instance, false, &mut mistakes);
         check_name("topic prefix", &self.topic_prefix, true, &mut mistakes);
@@ -182,22 +238,75 @@ impl KafkaSettings {
             &mut mistakes,
         );
         check_duration("session timeout", self.session_timeout, &mut mistakes);
-        for (name, value) in &self.properties {
-            if let Some(mistake) = property_mistake(name, value) {
-                mistakes.push(mistake);
+        let general = mistakes.into_iter().map(SettingsMistake::general);
+        let of_properties = self.properties.iter().filter_map(|(name, value)| {
+            property_mistake(name, value).map(|text| SettingsMistake::of(name, text))
+        });
+        let mut all: Vec<_> = general.chain(of_properties).collect();
+        if all.is_empty() {
+            let native = self.base("check").create_native_config();
+            if let Err(KafkaError::ClientConfig(_, _, name, _)) = native {
+                let text = format!("property `{name}` is not accepted by librdkafka");
+                all.push(SettingsMistake::of(&name, text));
             }
         }
-        if mistakes.is_empty() {
-            let all = self.base("check").create_native_config();
-            if let Err(KafkaError::ClientConfig(_, _, name, _)) = all {
-                mistakes.push(format!("property `{name}` is not accepted by librdkafka"));
-            }
+        if all.is_empty() { Ok(()) } else { Err(all) }
+    }
+
+    /// Makes a client that reaches nobody, as librdkafka looks at some properties
+    /// only then: whether it knows the login's mechanism, and reads certificates.
+    ///
+    /// # Errors
+    ///
+    /// Why no client can be made.
+    pub fn probe(&self) -> Result<(), Vec<SettingsMistake>> {
+        let mut config = self.observer(true);
+        config.remove("bootstrap.servers");
+        let made: Result<BaseConsumer<Logged>, _> =
+            BaseConsumer::from_config_and_context(&config, Logged::new("check"));
+        made.map(drop).map_err(|error| {
+            let why = match error {
+                KafkaError::ClientCreation(why) => why,
+                other => other.to_string(),
+            };
+            let text = format!("librdkafka can make no client: {why}");
+            vec![SettingsMistake::general(text)]
+        })
+    }
+
+    /// Returns what an operator should know of the way to the brokers: that it is
+    /// not encrypted, or that nobody looks whose certificate it is.
+    #[must_use]
+    pub fn security_notes(&self) -> Vec<String> {
+        let property = |name: &str| self.properties.get(name).map(|value| value.to_lowercase());
+        let protocol = property("security.protocol").unwrap_or_else(|| "plaintext".to_owned());
+        let encrypted = protocol.ends_with("ssl");
+        let hosts = self.brokers.split(',').map(str::trim);
+        let far: Vec<_> = hosts.filter(|broker| !is_loopback(broker)).collect();
+        let mut notes = Vec::new();
+        if !encrypted && !far.is_empty() {
+            notes.push(format!(
+                "{}: not encrypted: patrons' data can be read on the way; set `security.protocol` \
+                 to `SSL` or `SASL_SSL`",
+                far.join(", ")
+            ));
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(mistakes)
+        let unverified = property("enable.ssl.certificate.verification");
+        if encrypted && unverified.is_some_and(|value| ["false", "f", "0"].contains(&&*value)) {
+            notes.push(
+                "`enable.ssl.certificate.verification` is false: anybody can pretend to be a broker"
+                    .to_owned(),
+            );
         }
+        let unnamed = property("ssl.endpoint.identification.algorithm");
+        if encrypted && unnamed.is_some_and(|value| value == "none") {
+            notes.push(
+                "`ssl.endpoint.identification.algorithm` is none: whoever has any certificate of \
+                 the same authority can pretend to be a broker"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// The topic's name on Kafka.
@@ -397,13 +506,30 @@ fn property_mistake(name: &str, value: &str) -> Option<String> {
     if let Some((_, reason)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
         return Some(format!("property `{name}` cannot be set: {reason}"));
     }
+    if name.ends_with(".location") && value != "probe" {
+        let found = std::fs::metadata(value);
+        let unread = found.and_then(|found| match found.is_file() {
+            true => std::fs::File::open(value).map(drop),
+            false => std::fs::read_dir(value).map(drop),
+        });
+        if let Err(error) = unread {
+            return Some(format!(
+                "property `{name}` names what cannot be read: {error}"
+            ));
+        }
+    }
     let mut config = ClientConfig::new();
     config.set(name, value);
     match config.create_native_config() {
         Ok(_) => None,
         Err(KafkaError::ClientConfig(code, ..)) => Some(match code {
             rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-                format!("property `{name}` is unknown to librdkafka")
+                match near(name, PROPERTIES.iter().copied()) {
+                    Some(close) => format!(
+                        "property `{name}` is unknown to librdkafka: did you mean `{close}`?"
+                    ),
+                    None => format!("property `{name}` is unknown to librdkafka"),
+                }
             }
             _ => format!("property `{name}` has a value that librdkafka does not accept"),
         }),
@@ -431,8 +557,10 @@ mod tests {
             (Ok(()), None) => {}
             (Err(mistakes), Some(part)) => {
                 assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-                assert!(mistakes[0].contains(part), "{mistakes:?}");
-                assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+                let text = mistakes[0].to_string();
+                assert!(text.contains(part), "{text}");
+                assert!(!text.contains("s3cret"), "{text}");
+                assert_eq!(mistakes[0].property.as_deref(), Some(name));
             }
             (found, want) => panic!("{name}: {found:?}, expected {want:?}"),
         }
@@ -447,8 +575,78 @@ mod tests {
         check("isolation.level", "read_uncommitted", Some("cannot be set"));
         check("transactional.id", "mine", Some("cannot be set"));
         check("group.id", "mine", Some("cannot be set"));
-        check("sasl.pasword", "s3cret", Some("unknown"));
+        check(
+            "sasl.pasword",
+            "s3cret",
+            Some("is unknown to librdkafka: did you mean `sasl.password`?"),
+        );
+        check("xyzzy", "s3cret", Some("`xyzzy` is unknown to librdkafka"));
+        let absent = "ssl.ca.location";
+        check(absent, "/nowhere/ca.pem", Some("cannot be read"));
+        check(absent, "/", None);
+        check(absent, "probe", None);
         check("linger.ms", "s3cret", Some("does not accept"));
+    }
+
+    #[test]
+    fn a_login_that_librdkafka_cannot_make_is_found_without_a_broker() {
+        let with = |properties: &[(&str, &str)]| {
+            let mut settings = settings();
+            let owned = properties.iter();
+            let owned = owned.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            settings.properties = owned.collect();
+            settings.check().unwrap();
+            settings.probe().map_err(|mistakes| joined(&mistakes))
+        };
+        assert_eq!(with(&[]), Ok(()));
+        let ssl = ("security.protocol", "sasl_ssl");
+        let login = [("sasl.username", "zeef"), ("sasl.password", "s3cret")];
+        let plain = [ssl, ("sasl.mechanism", "PLAIN"), login[0], login[1]];
+        assert_eq!(with(&plain), Ok(()));
+        let text = with(&[ssl, ("sasl.mechanism", "NONSENSE"), login[0], login[1]]).unwrap_err();
+        assert!(
+            text.contains("NONSENSE") && !text.contains("s3cret"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_open_way_to_the_brokers_is_noted() {
+        #[track_caller]
+        fn check(brokers: &str, properties: &[(&str, &str)], want: &[&str]) {
+            let owned = properties.iter();
+            let owned = owned.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let settings = KafkaSettings {
+                brokers: brokers.to_owned(),
+                properties: owned.collect(),
+                ..settings()
+            };
+            let notes = settings.security_notes();
+            assert_eq!(notes.len(), want.len(), "{notes:?}");
+            for (note, want) in notes.iter().zip(want) {
+                assert!(note.contains(want), "{note}");
+            }
+        }
+        let ssl = ("security.protocol", "SASL_SSL");
+        for near in ["127.0.0.1:9092", "localhost:9092,[::1]:9092", "127.3.2.1:9"] {
+            check(near, &[], &[]);
+        }
+        let far = "localhost:9092, kafka.example.org:9092";
+        check(far, &[], &["kafka.example.org:9092: not encrypted"]);
+        check(
+            "10.0.0.1",
+            &[("security.protocol", "sasl_plaintext")],
+            &["10.0.0.1: not"],
+        );
+        check(far, &[ssl], &[]);
+        let unverified = ("enable.ssl.certificate.verification", "false");
+        let unnamed = ("ssl.endpoint.identification.algorithm", "none");
+        check(
+            far,
+            &[ssl, unverified, unnamed],
+            &["certificate.verification", "algorithm"],
+        );
+        check(far, &[unverified, unnamed], &["not encrypted"]);
     }
 
     #[test]

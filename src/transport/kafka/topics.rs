@@ -28,7 +28,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::fault;
 use super::log::Logged;
 use super::repaired::Repaired;
-use super::settings::KafkaSettings;
+use super::settings::{KafkaSettings, joined};
 
 const CALL: Duration = Duration::from_secs(15);
 /// How long it is waited for a partition's leader between two looks.
@@ -506,7 +506,7 @@ pub fn is_written(
 fn observer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, TopicError> {
     settings
         .check()
-        .map_err(|mistakes| TopicError::Settings(mistakes.join("; ")))?;
+        .map_err(|mistakes| TopicError::Settings(joined(&mistakes)))?;
     BaseConsumer::from_config_and_context(&settings.observer(false), Logged::new("observer"))
         .map_err(failed("build a client"))
 }
@@ -514,7 +514,7 @@ fn observer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, TopicError
 fn admin(settings: &KafkaSettings) -> Result<AdminClient<Logged>, TopicError> {
     settings
         .check()
-        .map_err(|mistakes| TopicError::Settings(mistakes.join("; ")))?;
+        .map_err(|mistakes| TopicError::Settings(joined(&mistakes)))?;
     AdminClient::from_config_and_context(&settings.base("admin"), Logged::new("admin"))
         .map_err(failed("build an admin client"))
 }

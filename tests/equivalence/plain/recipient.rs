@@ -431,10 +431,11 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Whether an output, or its key, has a national number in it, masked or not.
+    /// Whether a national number decides anything, masked or not.
     fn releases_national(&self) -> bool {
         let outputs = self.recipient.fields.iter();
         let mut shown: Vec<FieldRef> = vec![self.recipient.key.clone()];
+        shown.extend(self.recipient.when.iter().map(|one| one.field.clone()));
         for output in outputs {
             match &output.value {
                 OutputValue::Scalar(projection) => shown.extend(projection.from.clone()),
@@ -554,7 +555,9 @@ impl View<'_> {
         let Some(paper) = &self.recipient.authorisation else {
             return false;
         };
-        in_force(&paper.from, &paper.until, self.now())
+        // Nothing is in force before it is approved.
+        let from = (&paper.from).max(&paper.approved_on);
+        in_force(from, &paper.until, self.now())
     }
 
     /// Whether the field is a card number that the recipient must not see.
