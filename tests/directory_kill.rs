@@ -119,5 +119,5 @@ fn a_killed_run_goes_on_where_it_was() {
     assert!(kills > 3, "killed {kills} times");
     assert_eq!(outputs(&killed), outputs(&calm), "after {kills} kills");
     assert_eq!(dead_letters(&killed), dead_letters(&calm));
-    assert!(outputs(&calm).len() > 7);
+    assert!(outputs(&calm).len() >= 7);
 }

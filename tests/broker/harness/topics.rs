@@ -70,6 +70,14 @@ impl<'a> Topics<'a> {
         for result in made {
             result.unwrap();
         }
+        eventually(&format!("{name} can be seen"), WAIT, || {
+            let found = self.admin.inner().fetch_metadata(Some(&name), WAIT);
+            let found = found.ok()?;
+            let topic = found.topics().first()?;
+            (topic.error().is_none()
+                && topic.partitions().len() == usize::try_from(partitions).unwrap())
+            .then_some(())
+        });
         name
     }
 
