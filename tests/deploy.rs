@@ -40,15 +40,19 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether the Dockerfile copies the path from the context into a layer.
+/// Whether the Dockerfile copies the path into a layer, from the context or from where
+/// the build has it.
 fn is_copied(path: &str) -> bool {
     lines("deploy/Dockerfile").iter().any(|line| {
         let mut words = line.split_whitespace();
         assert_ne!(words.clone().next(), Some("ADD"), "{line}");
-        let is_copy = words.next() == Some("COPY") && !line.contains("--from=");
-        let mut sources: Vec<&str> = words.collect();
+        let is_copy = words.next() == Some("COPY");
+        let mut sources: Vec<&str> = words.filter(|word| !word.starts_with("--")).collect();
         sources.pop();
-        is_copy && sources.iter().any(|source| names(source, path))
+        let mut sources = sources
+            .iter()
+            .map(|source| source.strip_prefix("/src/").unwrap_or(source));
+        is_copy && sources.any(|source| names(source, path))
     })
 }
 

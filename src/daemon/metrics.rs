@@ -83,7 +83,7 @@ metrics_table! {
     REBALANCES Counter "zeef_rebalances_total" ["lane"] "Times that partitions were given or taken."
     TABLE_PATRONS Gauge "zeef_table_patrons" ["lane, worker"] "Patrons in the worker's table."
     STATE_ROWS Gauge "zeef_state_rows" ["lane, worker"] "Records that some recipient has, or may still be owed."
-    HELD_NOW Gauge "zeef_records_held" ["lane, worker"] "Records that wait for their patrons now."
+    HELD_NOW Gauge "zeef_held_records" ["lane, worker"] "Records that wait for their patrons now."
     REBUILD_SECONDS Gauge "zeef_table_rebuild_duration_seconds" ["lane, worker"] "How long the last rebuild of the table took."
     CLOCK Gauge "zeef_clock_ahead_seconds" ["lane, worker"] "How far this machine's clock was ahead of the broker's when the worker took its partitions; beyond 600 either way the lane stops."
     LAG Gauge "zeef_consumer_lag" ["lane, topic, partition"] "How far a partition that this process owns is behind: offsets on Kafka, those of open transactions too; bytes in a directory."
@@ -694,6 +694,10 @@ mod tests {
             assert!(metric.help.ends_with('.'), "{name}");
             let again = METRICS.iter().filter(|other| other.name == name).count();
             assert_eq!(again, 1, "{name}");
+            // OpenMetrics calls a counter by its name without the ending.
+            let family = name.strip_suffix("_total");
+            let twin = METRICS.iter().any(|other| Some(other.name) == family);
+            assert!(!twin, "{name}");
         }
     }
 
