@@ -66,6 +66,29 @@ fn check(steps: &[Step]) {
     }
 }
 
+/// What repeats a number is corrected when the number becomes known, and again when
+/// it goes.
+#[test]
+fn a_national_number_that_becomes_known_is_taken_out_of_outputs() {
+    let loan = |title: &str| {
+        let fields = r#""loan_id":"l","status":"open","due_on":"2026-02-01""#;
+        push("loan", &format!(r#"{fields},"item":{{"title":"{title}"}}"#))
+    };
+    for (known, title) in [
+        (
+            r#","rijksregisternummer":"85.07.30-033.28""#,
+            "Boek 85073003328",
+        ),
+        (r#","bsn":"111222333""#, "111 boeken, 222 delen, 333"),
+    ] {
+        let first = [member(""), loan(title), Step::Run];
+        let then = [member(known), Step::Run];
+        check(&[&first[..], &then].concat());
+        check(&[&first[..], &then, &[member(""), Step::Run]].concat());
+        check(&[&then[..], &[loan(title), Step::Run]].concat());
+    }
+}
+
 #[test]
 fn a_grant_that_lies_ahead_counts_when_it_is_reached() {
     let grant = |purpose: &str| {

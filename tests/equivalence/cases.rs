@@ -36,6 +36,7 @@ fn visit(key: &str) -> File {
         first_at = { type = "instant", class = "plain", meaning = "m" }
         then_at = { type = "instant", class = "plain", meaning = "m" }
         remark = { type = "text", class = "free_text", meaning = "m" }
+        insz = { type = "text", class = "national_id", meaning = "m" }
         "rows[].a" = { type = "text", class = "plain", meaning = "m" }
         "codes[]" = { type = "integer", class = "plain", meaning = "m" }
         "#,
@@ -154,6 +155,43 @@ fn a_national_number_on_a_card_beside_an_authorised_recipient() {
         "card = { from = \"card_number\" }",
     ));
     check(&beside, &records, &want);
+}
+
+/// The record may know a number that the patron's own record only repeats, in
+/// another field.
+#[test]
+fn a_national_number_of_the_record_in_a_field_of_the_patron() {
+    let fields = "card = { from = \"patron.card_number\" }\non = { from = \"on\" }\n\
+         codes = { from = \"codes[]\" }\nrows = { from = \"rows[]\", fields = [\"a\"] }";
+    let files = [
+        patron(false),
+        visit("patron"),
+        recipient("r", OF_VISITS, fields),
+    ];
+    let patron = |more: &str| {
+        format!(r#"{{"patron_id":"p1","library":"NL-A","card_number":"1-850730-03328"{more}}}"#)
+    };
+    let visit = |more: &str| {
+        format!(
+            r#"{{"visit_id":"v","patron_id":"p1","library":"NL-A","on":"2026-01-01","codes":[85073003328,7],"rows":[{{"a":"85073003328"}},{{"a":"b"}}]{more}}}"#
+        )
+    };
+    let number = r#","insz":"85.07.30-033.28""#;
+    let known = r#","rijksregisternummer":85073003328"#;
+    let whole = r#"r {"card":"1-850730-03328","on":"2026-01-01","codes":[85073003328,7],"rows":[{"a":"85073003328"},{"a":"b"}]}"#;
+    let left = r#"r {"on":"2026-01-01","codes":[7],"rows":[{"a":"b"}]}"#;
+    let letter = "dead letter national_number r";
+    for (of_patron, of_visit, want) in [
+        ("", "", vec![whole]),
+        ("", number, vec![letter, letter, letter, left]),
+    ] {
+        let (patron, visit) = (patron(of_patron), visit(of_visit));
+        check(&files, &[("patron", &patron), ("visit", &visit)], &want);
+    }
+    // A number in place of a string makes the fact about the card malformed.
+    let (patron, visit) = (patron(known), visit(""));
+    let want = ["dead letter malformed r", "r withheld malformed"];
+    check(&files, &[("patron", &patron), ("visit", &visit)], &want);
 }
 
 /// A slip shows what its fields show.

@@ -55,8 +55,10 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub(in crate::engine) fn suspected(&self, source: &Source) -> Option<Self> {
         let numbers = self.numbers?;
-        let suspect = self.row.is_some_and(Row::repeats_national)
-            || numbers.are_in_record(source, self.record);
+        let suspect = self.row.is_some_and(|row| {
+            // A row knows its own numbers only.
+            row.repeats_national() || !source.national.is_empty()
+        }) || numbers.are_in_record(source, self.record);
         suspect.then_some(Facts { suspect, ..*self })
     }
 
