@@ -149,7 +149,7 @@ fn authorisation(paper: &Authorisation) -> String {
         paper.reference,
         paper.approved_by,
         paper.approved_on,
-        paper.from,
+        paper.first_day(),
         paper.until,
         paper_after(paper.after),
     )

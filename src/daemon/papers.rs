@@ -137,11 +137,7 @@ impl Papers {
                     recipient: recipient.name.clone(),
                     sort: PaperSort::Authorisation,
                     reference: paper.reference.clone(),
-                    // Before it is approved it is not in force.
-                    days: (
-                        paper.from.clone().max(paper.approved_on.clone()),
-                        paper.until.clone(),
-                    ),
+                    days: (paper.first_day().to_owned(), paper.until.clone()),
                     in_force_ms: paper.in_force_ms(),
                 });
             }

@@ -241,7 +241,10 @@ impl<'a> Collector<'a> {
         self.add(from, seen, Way::Field(place));
         self.card(place, from.joined, &from.path);
         if matches!(mask, Some(Mask::Pseudonym)) {
-            self.add_path(from.joined, "library", Seen::Pseudonym, Way::Beside(place));
+            // A patron's id is hashed with the patron's library, wherever it stands.
+            let of_patron = from.path == "patron_id" && self.source.role != Role::Patron;
+            let joined = from.joined || of_patron;
+            self.add_path(joined, "library", Seen::Pseudonym, Way::Beside(place));
         }
         for (need, seen) in mask.map(needs).unwrap_or_default() {
             self.need(place, from.joined, &need, seen);

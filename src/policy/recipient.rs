@@ -217,9 +217,13 @@ impl Authorisation {
     /// before the second. Never before the day on which it was approved.
     #[must_use]
     pub fn in_force_ms(&self) -> (i64, i64) {
-        let (from_ms, until_ms) = in_force_ms(&self.from, &self.until);
-        let (approved_ms, _) = in_force_ms(&self.approved_on, &self.until);
-        (from_ms.max(approved_ms), until_ms)
+        in_force_ms(self.first_day(), &self.until)
+    }
+
+    /// The first day on which it is in force, `YYYY-MM-DD`.
+    #[must_use]
+    pub fn first_day(&self) -> &str {
+        (&self.from).max(&self.approved_on)
     }
 }
 

@@ -191,7 +191,8 @@ impl<'a> Case<'a> {
                 national.then(|| {
                     format!(
                         "the authorisation is in force, {} to {}",
-                        paper.from, paper.until
+                        paper.first_day(),
+                        paper.until
                     )
                 })?
             }
