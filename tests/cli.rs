@@ -530,7 +530,7 @@ fn rights_are_commands_that_can_be_pasted() {
         &folder,
         "zeef.toml",
         "# security.protocol = \"SASL_SSL\"",
-        "\"security.protocol\" = \"SASL_SSL\"",
+        "\"security.protocol\" = \"SSL\"",
     );
     let locked = run(&["topics", "--acls", "--config", path(&folder)]);
     check(&locked, 0, &[" --command-config admin.properties --add "]);

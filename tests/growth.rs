@@ -227,7 +227,7 @@ static LANE: LazyLock<Arc<Lane>> = LazyLock::new(|| {
 });
 
 fn key() -> Key {
-    Key::parse(&format!("test:{}", "A".repeat(43))).unwrap()
+    Key::parse(&format!("test:{}", "Aa".repeat(21) + "A")).unwrap()
 }
 
 /// Decides messages of one patron, of which each has a source and a record, all in

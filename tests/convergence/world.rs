@@ -46,6 +46,8 @@ struct Row {
     partition: i32,
     /// Versions since the last end of a run.
     versions: usize,
+    /// One of them came after its source had lost the record.
+    back: bool,
     /// Its source no longer has it.
     gone: bool,
     has: BTreeMap<&'static str, Has>,
@@ -61,7 +63,7 @@ impl Row {
         // A patron's own may be gone and back.
         let stays = has && !since.clock && self.record.source != "patron";
         let others = usize::from(stays);
-        let anew = self.versions > others || (since.policy && !has && !self.gone);
+        let anew = self.versions > others || self.back || (since.policy && !has && !self.gone);
         if first.is_empty() || anew {
             first.insert(now_ms);
         }
@@ -168,12 +170,14 @@ impl World {
             first: BTreeMap::new(),
             partition,
             versions: 0,
+            back: false,
             gone: false,
             has: BTreeMap::new(),
         });
         row.record = record;
         row.partition = partition;
         row.versions += 1;
+        row.back |= row.gone;
         row.gone = false;
     }
 
@@ -384,6 +388,7 @@ impl World {
         self.since = Since::default();
         for row in self.rows.values_mut() {
             row.versions = 0;
+            row.back = false;
         }
     }
 

@@ -74,6 +74,7 @@ impl Source {
             (Reason::UnlistedField, kind.closed),
             (Reason::Malformed, decided || says),
             (Reason::Unclear, says),
+            (Reason::NationalNumber, decided),
             (Reason::HoldFull, self.joins()),
             (Reason::HoldExpired, self.joins()),
         ])
