@@ -953,6 +953,7 @@ mod tests {
         let partitions = i32::try_from(loaded.daemon.topics.partitions).unwrap();
         let own = [
             ("zeef.state.main", 6),
+            ("zeef.state.statistics", 6),
             ("zeef.patrons", 6),
             ("zeef.dead-letters", partitions),
             ("zeef.commands", 1),

@@ -94,6 +94,11 @@ pub enum Reason {
     Misplaced,
     /// The recipient is no longer served, or not on this topic.
     RecipientRemoved,
+    // Withheld from a recipient that is published to once a month.
+    /// The month of the record is not over.
+    PeriodOpen,
+    /// It is decided, and goes out in the first run of the next month.
+    Unpublished,
 }
 
 impl Reason {
@@ -137,6 +142,8 @@ impl Reason {
         Reason::Unclear,
         Reason::Misplaced,
         Reason::RecipientRemoved,
+        Reason::PeriodOpen,
+        Reason::Unpublished,
     ];
 
     /// The reason of this word.
@@ -188,6 +195,8 @@ impl Reason {
             Reason::Unclear => "unclear",
             Reason::Misplaced => "misplaced",
             Reason::RecipientRemoved => "recipient_removed",
+            Reason::PeriodOpen => "period_open",
+            Reason::Unpublished => "unpublished",
         }
     }
 
@@ -236,6 +245,11 @@ impl Reason {
             }
             Reason::Rekeyed => "taken back under the key before, and sent again under the new one",
             Reason::RecipientRemoved => "taken back, as `former` in zeef.toml says",
+            Reason::PeriodOpen => "decided again when its month is over",
+            Reason::Unpublished => {
+                "decided again and published in the first run of a month; what the recipient has \
+                 stays until then"
+            }
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
             Reason::ForeignKey => "refused for all, with a dead letter; nobody is erased",
@@ -301,6 +315,8 @@ impl Reason {
             Reason::Unclear => "a consent or an objection is not understood in full",
             Reason::Misplaced => "the record lies in another partition than its key belongs in",
             Reason::RecipientRemoved => "the recipient is no longer served, or not on this topic",
+            Reason::PeriodOpen => "the month of the record is not over yet",
+            Reason::Unpublished => "what was decided waits for the first run of a month",
         }
     }
 }

@@ -32,7 +32,7 @@ use zeef::transport::{Payload, SourceId};
 
 use super::write::LARGE_BYTES;
 use super::{Broker, Record, Row, Topics, Zeef, eventually};
-use crate::common::copy_folder;
+use crate::common::{copy_folder, publish_at_once};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 const WAIT: Duration = Duration::from_secs(180);
@@ -98,6 +98,7 @@ impl<'a> Scene<'a> {
         let topics = Topics::new(broker, test);
         let folder = TempDir::with_prefix("zeef-scene-").unwrap();
         copy_folder(Path::new(SHIPPED), folder.path());
+        publish_at_once(folder.path());
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"\ninstance = \"a\"\n{}\n\
              [topics]\npartitions = {}\n{}\n",

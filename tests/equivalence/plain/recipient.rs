@@ -64,6 +64,7 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
         all.extend([at(false, "status"), at(!own, "loan_history")]);
     }
     all.push(recipient.retention.from.clone());
+    all.extend(recipient.period.iter().map(|period| period.of.clone()));
     for output in &recipient.fields {
         match &output.value {
             OutputValue::Scalar(projection) => scalar_needs(source, projection, &mut all),
@@ -85,8 +86,9 @@ fn scalar_needs(source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>)
     let own = source.role == Role::Patron;
     all.extend(projection.from.clone());
     let joined = projection.from.as_ref().is_some_and(|from| from.joined);
-    if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
+    if let (Some(Mask::Pseudonym { month_of }), Some(from)) = (&projection.mask, &projection.from) {
         all.push(library_of(source, from));
+        all.extend(month_of.iter().map(|path| at(false, path)));
         return;
     }
     for need in projection.mask.iter().flat_map(Mask::needs) {
@@ -138,6 +140,7 @@ impl View<'_> {
         if needs.iter().any(|need| self.is_malformed(need)) {
             return Err("malformed");
         }
+        self.period()?;
         self.agreement()?;
         self.authorisation()?;
         self.objection()?;
@@ -266,6 +269,25 @@ impl View<'_> {
             return Err("library_conflict");
         }
         Ok(())
+    }
+
+    /// The month of the record is over, in UTC.
+    fn period(&self) -> Result<(), &'static str> {
+        let Some(period) = &self.recipient.period else {
+            return Ok(());
+        };
+        let of = self.text(&period.of).and_then(|text| ns(&text));
+        let month = |ns: i128| {
+            // The last hours of the year 9999 are of no month that is over.
+            let ends = [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(|end| end.as_nanosecond());
+            let time = jiff::Timestamp::from_nanosecond(ns.clamp(ends[0], ends[1])).unwrap();
+            let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+            (date.year(), date.month())
+        };
+        match month(of.ok_or("condition")?) < month(self.now()) {
+            true => Ok(()),
+            false => Err("period_open"),
+        }
     }
 
     fn now(&self) -> i128 {
@@ -433,8 +455,11 @@ impl View<'_> {
         }
     }
 
-    fn pseudonym(&self, field: &FieldRef) -> Option<String> {
-        self.keyed_hash(field, None)
+    /// Another pseudonym each month, by the month as it is written.
+    fn pseudonym_by_month(&self, field: &FieldRef, of: &FieldRef) -> Option<String> {
+        let text = self.text(of)?;
+        ns(&text)?;
+        self.keyed_hash(field, text.get(..7))
     }
 
     fn keyed_hash(&self, field: &FieldRef, behind: Option<&str>) -> Option<String> {
@@ -498,8 +523,12 @@ impl View<'_> {
 
     fn scalar(&self, projection: &Projection) -> Found {
         let from = projection.from.as_ref();
-        if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, from) {
-            return self.pseudonym(from).map_or(Found::Missing, Found::Text);
+        if let (Some(Mask::Pseudonym { month_of }), Some(from)) = (&projection.mask, from) {
+            let made = match month_of {
+                None => self.keyed_hash(from, None),
+                Some(path) => self.pseudonym_by_month(from, &at(false, path)),
+            };
+            return made.map_or(Found::Missing, Found::Text);
         }
         let value = match from {
             Some(from) if !self.is_hidden(from) => self.find(from),
