@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::copy_folder;
+use common::{copy_folder, publish_at_once};
 use marked::{Line, Marked, expect_nothing};
 
 /// A word that stands in every value of the marked records.
@@ -336,6 +336,7 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     copy_folder(Path::new("config"), &config);
+    publish_at_once(&config);
     let config = config.to_str().unwrap();
     let keys = zeef(&["keys", "new", "--all", "--config", config]).output();
     assert!(keys.unwrap().status.success());

@@ -70,6 +70,13 @@ impl<'a> Topics<'a> {
         for result in made {
             result.unwrap();
         }
+        // On a busy machine the broker itself hears of it a moment later.
+        eventually("a topic that was created", WAIT, || {
+            let found = self.admin.inner().fetch_metadata(Some(&name), WAIT).ok()?;
+            let mut topics = found.topics().iter();
+            let partitions = topics.find(|topic| topic.name() == name)?.partitions();
+            (!partitions.is_empty()).then_some(())
+        });
         name
     }
 
