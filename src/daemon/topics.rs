@@ -90,6 +90,9 @@ pub struct Planned {
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const BROKERS_TIME: Rule = Rule::Is("LogAppendTime");
 
+/// How long compaction leaves the nulls of patrons.
+const NULLS_DAYS: i64 = 30;
+
 /// The topics of a config, sources first.
 #[must_use]
 pub fn plan(loaded: &Loaded) -> Vec<Planned> {
@@ -211,17 +214,25 @@ fn source(kind: &Kind, fed: &[&Recipient]) -> Planned {
             )
         }
     };
+    let mut wishes = vec![(
+        TIMESTAMP_TYPE,
+        BROKERS_TIME,
+        "by a producer's clock, what came within an hour after an erasure counts as before it",
+    )];
+    if kind.role == Role::Patron {
+        wishes.push((
+            "delete.retention.ms",
+            Rule::AtLeast(NULLS_DAYS * DAY_MS),
+            "a lane that is behind for less than a month still reads who was erased",
+        ));
+    }
     Planned {
         name: kind.topic.clone(),
         role,
         joined: kind.keyed,
         follows: Vec::new(),
         rules,
-        wishes: vec![(
-            TIMESTAMP_TYPE,
-            BROKERS_TIME,
-            "by a producer's clock, what came within an hour after an erasure counts as before it",
-        )],
+        wishes,
     }
 }
 
