@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{copy_folder, switch_on};
+use common::{copy_folder, publish_at_once, switch_on};
 use marked::{Line, Marked, expect_nothing};
 
 /// A word that stands in every value of the marked records.
@@ -337,6 +337,7 @@ fn nothing_of_an_erased_patron_stays_in_a_directory() {
     let config = folder.path().join("config");
     copy_folder(Path::new("config"), &config);
     switch_on(&config);
+    publish_at_once(&config);
     let config = config.to_str().unwrap();
     let keys = zeef(&["keys", "new", "--all", "--config", config]).output();
     assert!(keys.unwrap().status.success());

@@ -696,12 +696,13 @@ fn holds_are_listed_by_where_they_lie() {
     line(LOAN, "loan");
     check(&with(&["run", "--directory", work]), 0, &[]);
     let said = holds(&[]);
-    check(&said, 0, &["loan-0@0", "service-message", "1 record held"]);
+    check(&said, 0, &["loan-0@0", "service-message", "2 records held"]);
     assert!(!said.out.contains("west"), "{}", said.out);
     let json = holds(&["--json"]);
     let list: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     let one = &list[0];
-    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    // For each of two lanes.
+    assert_eq!(list.as_array().map(Vec::len), Some(2));
     assert_eq!((&one["topic"], &one["offset"]), (&"loan".into(), &0.into()));
     assert_eq!(one["patron"].as_str().map(str::len), Some(22));
     line(PATRON, "patron");
@@ -719,7 +720,7 @@ fn dead_letters_and_silent_sources_are_heard() {
         &[],
     );
     let settings = folder.path().join("zeef.toml");
-    let text = "[sources]\nobjection = { expect_within = \"P7D\" }\nconsent = { expect_within = \"P7D\" }\n";
+    let text = "[lanes.statistics]\nrecipients = [\"statistics\"]\n[sources]\nobjection = { expect_within = \"P7D\" }\nconsent = { expect_within = \"P7D\" }\n";
     fs::write(settings, text).unwrap();
     let input = folder.path().join("work/in");
     fs::create_dir_all(&input).unwrap();
@@ -804,7 +805,13 @@ fn a_run_that_would_take_back_too_much_stops() {
     check(&run_it(), 0, &[]);
     let nulls = lines(&|number| format!(r#"{{"key":"p{number}","value":null}}"#));
     fs::write(&file, patrons + &nulls).unwrap();
-    let committed = || fs::read(work.join(".zeef/committed.json")).unwrap();
+    // Another lane goes on.
+    let committed = || {
+        let text = fs::read(work.join(".zeef/committed.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let main = (&json["lanes"]["main"], &json["state"]["zeef.state.main"]);
+        format!("{} {main:?}", json["outputs"])
+    };
     let before = committed();
     for _ in 0..2 {
         let said = run_it();
@@ -943,7 +950,7 @@ fn project_gives_what_the_golden_cases_say() {
 }
 
 const PATRON: &str = r#"{"source":"patron","key":"p1","value":{"patron_id":"p1","library":"NL-AmrBKW","kind":"person","surname":"Zwijgerman","initials":"Q.","membership":{"id":"M1","status":"active"}}}"#;
-const LOAN: &str = r#"{"source":"loan","key":"p1","value":{"loan_id":"l1","patron_id":"p1","library":"NL-AmrBKW","status":"open","branch":"west"}}"#;
+const LOAN: &str = r#"{"source":"loan","key":"p1","value":{"loan_id":"l1","patron_id":"p1","library":"NL-AmrBKW","status":"open","branch":"west","loaned_at":"2026-01-05T10:00:00Z"}}"#;
 
 #[test]
 fn project_reads_patrons_first_and_tells_bad_lines() {
@@ -1611,7 +1618,11 @@ fn an_output_of_a_directory_is_filled_again_and_moves_to_another_key() {
     check(&zeef(&["run"]), 0, &[]);
     assert_eq!(fs::metadata(&output).unwrap().len(), length, "once");
 
-    let rotate = ["keys", "rotate", "statistics", "--reason", "yearly"];
+    let output = folder
+        .path()
+        .join("out/service-message/out.service-message.ndjson");
+    let before = lines(&output);
+    let rotate = ["keys", "rotate", "service-message", "--reason", "yearly"];
     check(&zeef(&rotate), 0, &["the old one is kept in"]);
     check(&zeef(&["run"]), 0, &[]);
     let after = lines(&output);

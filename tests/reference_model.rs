@@ -344,6 +344,32 @@ fn a_field_is_missing_malformed_or_a_value() {
     }
 }
 
+/// A loan of a month that is over.
+const LOANED: &str = r#""loaned_at":"2025-11-01T10:00:00Z""#;
+
+#[test]
+fn statistics_has_loans_of_months_that_are_over() {
+    // It is decided on 2026-01-15.
+    for (loaned_at, want) in [
+        ("2025-12-31T23:59:59.999Z", None),
+        ("2026-01-01T00:00:00Z", Some("period_open")),
+        ("2026-01-14T00:00:00Z", Some("period_open")),
+        ("2026-02-01T00:00:00Z", Some("period_open")),
+        // A month is one of UTC.
+        ("2026-01-01T00:30:00+01:00", None),
+        ("2025-12-31T23:30:00-01:00", Some("period_open")),
+        ("yesterday", Some("condition")),
+        ("", Some("condition")),
+    ] {
+        let record = format!(r#""loaned_at":"{loaned_at}""#);
+        let got = match decide("statistics", r#""kind":"person""#, "loan", &record) {
+            Outcome::Withheld(reason) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(got, want, "{loaned_at}");
+    }
+}
+
 #[test]
 fn numbers_are_copied_as_written() {
     for (record, want) in [
@@ -357,6 +383,7 @@ fn numbers_are_copied_as_written() {
         (r#""renewals":1e2"#, "malformed"),
         (r#""renewals":"1""#, "malformed"),
     ] {
+        let record = &format!(r#"{LOANED},{record}"#);
         let got = decide("statistics", r#""kind":"person""#, "loan", record);
         match got {
             Outcome::Released { key, value } => {
@@ -469,7 +496,7 @@ fn loan_history_off_keeps_returned_loans_back() {
             Some("condition"),
         ),
     ] {
-        let record = format!(r#""status":"{status}""#);
+        let record = format!(r#"{LOANED},"status":"{status}""#);
         let got = match decide("statistics", patron, "loan", &record) {
             Outcome::Withheld(reason) => Some(reason),
             _ => None,

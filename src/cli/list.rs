@@ -196,6 +196,7 @@ fn recipients_json(some: &[&(&Recipient, bool)], policy: &Policy) -> Value {
             "marketing": recipient.marketing,
             "loan_history": recipient.loan_history,
             "pseudonymised": recipient.pseudonymised,
+            "period": recipient.period.as_ref().map(phrase::period),
             "retention": phrase::retention(&recipient.retention),
             "patron_retention": match recipient.outlives_membership {
                 Some(_) => None,

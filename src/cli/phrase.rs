@@ -8,7 +8,7 @@ use crate::policy::influence::{self, Way};
 use crate::policy::mask::{Mask, Need, SurnameKey};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, Libraries, Literal,
-    OutputField, OutputValue, PaperAfter, Projection, Recipient, Retention, SubField, Test,
+    OutputField, OutputValue, PaperAfter, Period, Projection, Recipient, Retention, SubField, Test,
 };
 use crate::policy::term::Term;
 
@@ -63,6 +63,15 @@ pub(super) fn retention(retention: &Retention) -> String {
         "{} from {}, {after}",
         term(retention.term),
         path(&retention.from)
+    )
+}
+
+/// When a recipient's outputs are published, as a sentence.
+pub(super) fn period(period: &Period) -> String {
+    format!(
+        "once a month: a record in the first run after the month of its {}, sorted by output key; \
+         what is taken back, once a day",
+        path(&period.of)
     )
 }
 
@@ -207,6 +216,13 @@ pub(super) fn recipient(recipient: &Recipient, policy: &Policy) -> Vec<(&'static
     }
     if let Some(paper) = &recipient.authorisation {
         lines.push(("authorised", authorisation(paper)));
+    }
+    if recipient.pseudonymised {
+        let text = "pseudonymised, never anonymous: what a row says may point at a person";
+        lines.push(("data", text.to_owned()));
+    }
+    if let Some(period) = &recipient.period {
+        lines.push(("published", self::period(period)));
     }
     lines.push(("kept", kept(recipient, policy)));
     lines.push(("key", format!("pseudonym of {}", path(&recipient.key))));
@@ -365,6 +381,9 @@ pub(super) fn mask(mask: &Mask) -> String {
         Mask::LastDigits { count, min_hidden } => format!("{count}, {min_hidden} hidden at least"),
         Mask::AgeBand { at, .. } => format!("on {at}"),
         Mask::Constant { value } => format!("\"{value}\""),
+        Mask::Pseudonym {
+            month_of: Some(path),
+        } => format!("by month of {path}"),
         Mask::Initial { .. }
         | Mask::FullName
         | Mask::Year
@@ -372,7 +391,7 @@ pub(super) fn mask(mask: &Mask) -> String {
         | Mask::PostcodeArea
         | Mask::Present
         | Mask::Lowercase
-        | Mask::Pseudonym
+        | Mask::Pseudonym { month_of: None }
         | Mask::ShelfSlip { .. } => String::new(),
     };
     if settings.is_empty() {
@@ -396,7 +415,7 @@ pub(super) fn mask_name(mask: &Mask) -> &'static str {
         Mask::Present => "present",
         Mask::Constant { .. } => "constant",
         Mask::Lowercase => "lowercase",
-        Mask::Pseudonym => "pseudonym",
+        Mask::Pseudonym { .. } => "pseudonym",
         Mask::ShelfSlip { .. } => "shelf_slip",
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::daemon::clock;
 use crate::daemon::run::holds;
+use crate::engine::holding::Pace;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::{BatchTime, Pipeline};
 use crate::engine::state::Namer;
@@ -145,7 +146,10 @@ impl<'a> Run<'a> {
     ) -> Run<'a> {
         let holds = holds(&loaded.daemon);
         let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
-        Run::of(pipeline, (lane, loaded), now)
+        let mut run = Run::of(pipeline, (lane, loaded), now);
+        // As in the first run of a month: nothing waits for a period.
+        run.pipeline.begin_run(Pace::Publish, &[]);
+        run
     }
 
     fn of(

@@ -76,6 +76,7 @@ mod tests {
                 topic: "out.a".to_owned(),
                 owner: "a".to_owned(),
                 day_only: false,
+                version: None,
                 role: OutputRole::Recipient,
             }],
             policy_version: "1".to_owned(),

@@ -268,7 +268,8 @@ mod tests {
                 fs::copy(&path, to).unwrap();
             }
         }
-        fs::write(folder.path().join("zeef.toml"), zeef).unwrap();
+        let lane = "[lanes.statistics]\nrecipients = [\"statistics\"]\n";
+        fs::write(folder.path().join("zeef.toml"), format!("{lane}{zeef}")).unwrap();
         change(folder.path());
         Policy::load(folder.path()).unwrap()
     }

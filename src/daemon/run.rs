@@ -483,7 +483,7 @@ fn join(workers: Vec<WorkerThread>) -> Outcome {
             Err(Fault::Stop("the worker broke down".to_owned()))
         });
         match ended {
-            Ok(Ended::AtEnd) => {}
+            Ok(Ended::AtEnd | Ended::NewMonth) => {}
             Ok(Ended::Stopped) => {
                 if outcome == Outcome::AtEnd {
                     outcome = Outcome::Stopped;
@@ -556,8 +556,13 @@ impl Seat {
             let started = Instant::now();
             self.pulse.set(Phase::Joining);
             let ended = open().and_then(|transport| self.worker(partitions, transport).run());
-            let Err(Fault::Rebuild(cause)) = ended else {
-                return ended;
+            let cause = match ended {
+                Ok(Ended::NewMonth) => {
+                    tracing::info!(lane = %self.lane.lane.name, worker = self.number, "a new month: begins anew");
+                    continue;
+                }
+                Err(Fault::Rebuild(cause)) => cause,
+                ended => return ended,
             };
             if started.elapsed() > WAIT_MAX {
                 wait = WAIT_MIN;

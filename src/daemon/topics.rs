@@ -21,6 +21,9 @@ use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, Topi
 use crate::transport::kafka::widened;
 
 const DAY_MS: i64 = 86_400_000;
+/// How long nulls of patrons stay at least: a lane that is published once a month
+/// rebuilds then.
+const PATRON_NULLS_MS: i64 = 30 * DAY_MS;
 /// Kafka's word for no bound.
 pub const FOREVER: i64 = -1;
 /// A topic of outputs is rolled every hour, so that what is taken back goes: the
@@ -257,7 +260,7 @@ fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
     if kind.role == Role::Patron {
         wishes.push((
             TOMBSTONE_RETENTION,
-            Rule::AtLeast(outage_ms),
+            Rule::AtLeast(outage_ms.max(PATRON_NULLS_MS)),
             "a lane that was stopped for so long still reads who was erased",
         ));
     }
@@ -939,6 +942,7 @@ mod tests {
         let partitions = i32::try_from(loaded.daemon.topics.partitions).unwrap();
         let own = [
             ("zeef.state.main", 6),
+            ("zeef.state.statistics", 6),
             ("zeef.patrons", 6),
             ("zeef.dead-letters", partitions),
             ("zeef.commands", 1),

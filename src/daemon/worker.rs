@@ -12,11 +12,13 @@ use super::health::{Phase, Pulse};
 use super::letters::LetterLog;
 use super::losses::{self, Finding as Loss, Losses, Share};
 use super::metrics::WorkerMetrics;
+use crate::engine::holding::Pace;
 use crate::engine::lane::{PATRONS_TOPIC, STATE_TOPIC};
 use crate::engine::meter::Meter;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::tally::{About, RecipientTally, Tally, Warning};
+use crate::engine::tally::{About, ByReason, RecipientTally, Tally, Warning};
 use crate::policy::settings;
+use crate::policy::term::month_of;
 use crate::transport::continuity::{CLOCK_TOLERANCE_MS, Finding, FindingKind};
 use crate::transport::{
     Assigned, Fault, Flow, LateGate, Misplaced, Outbox, Polled, Rebuilt, SourceId, Stop, Transport,
@@ -106,6 +108,9 @@ pub enum Ended {
     Stopped,
     /// All input is committed up to its end.
     AtEnd,
+    /// A month has begun, and recipients with a period are published to by a worker
+    /// that begins in it: anything may have been compacted away since this one did.
+    NewMonth,
 }
 
 /// One worker.
@@ -192,6 +197,10 @@ struct Batch {
     has: Vec<u64>,
     /// Of which gate it was told last that it holds back the others, and when.
     told: Option<(SourceId, i32, Instant)>,
+    /// In which month the table was built, in a lane with a period.
+    built_in: Option<String>,
+    /// What waits to be taken back does so since the policy changed.
+    waits_for_policy: bool,
 }
 
 impl<T: Transport> Worker<T> {
@@ -277,12 +286,18 @@ impl<T: Transport> Worker<T> {
             return Ok(Some(Ended::Stopped));
         }
         self.pulse.answered();
+        if self.is_new_month() {
+            self.finish()?;
+            self.transport.close(false)?;
+            return Ok(Some(Ended::NewMonth));
+        }
         self.report();
         // What interrupted a batch waits in the queue of events: nothing is read
         // from Kafka again before that is polled, or it is interrupted again.
         if !std::mem::take(&mut self.batch.interrupted) {
             self.check_continuity()?;
             self.sweep(false)?;
+            self.publish_period(false)?;
         }
         let polled = self.poll()?;
         self.check_placement()?;
@@ -310,6 +325,7 @@ impl<T: Transport> Worker<T> {
             Polled::End => {
                 self.finish()?;
                 self.sweep(true)?;
+                self.publish_period(true)?;
                 self.transport.close(true)?;
                 return Ok(Some(Ended::AtEnd));
             }
@@ -518,6 +534,87 @@ impl<T: Transport> Worker<T> {
         Ok(())
     }
 
+    /// Whether the month is another one than that in which the table was built.
+    fn is_new_month(&mut self) -> bool {
+        if self.batch.built_in.is_none() || self.pulse.phase() != Phase::Ready {
+            return false;
+        }
+        let month = month_of(self.now_ms());
+        self.batch
+            .built_in
+            .as_ref()
+            .is_some_and(|built| *built < month)
+    }
+
+    /// Publishes what waits for recipients with a period, and takes back what waits
+    /// for that, where a run is due and all is read that was there: `at_end` says that
+    /// it is.
+    fn publish_period(&mut self, at_end: bool) -> Result<(), Fault> {
+        if self.batch.built_in.is_none()
+            || self.batch.since.is_some()
+            || self.pulse.phase() != Phase::Ready
+        {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        self.pipeline.begin(BatchTime::from_ms(now_ms));
+        let partitions: Vec<i32> = self.batch.built.iter().copied().collect();
+        let pace = self.pipeline.due_pace(&partitions);
+        if pace == Pace::Wait || !(at_end || self.transport.caught_up()?) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.pipeline.begin_run(pace, &partitions);
+        let published = self.publish_waiting();
+        self.pipeline.end_run();
+        self.losses.end_grant();
+        let Some(records) = published? else {
+            return Ok(());
+        };
+        self.batch.waits_for_policy = false;
+        if records > 0 || pace == Pace::Publish {
+            tracing::info!(
+                lane = %self.pipeline.lane().name,
+                records,
+                outputs = pace == Pace::Publish,
+                seconds = started.elapsed().as_secs_f64(),
+                "published by period"
+            );
+        }
+        Ok(())
+    }
+
+    /// Publishes what may leave now, in the order of output keys. Returns for how many
+    /// records; `None` where that was broken off on the way to a stop.
+    fn publish_waiting(&mut self) -> Result<Option<usize>, Fault> {
+        let lane = self.pipeline.shared_lane();
+        let counts = self.pipeline.holding();
+        let counts = counts.map(|holding| holding.waiting_retractions(&lane));
+        self.check_taken(&counts.unwrap_or_default(), self.batch.waits_for_policy)?;
+        let records = self.pipeline.find_waiting();
+        let chunk = usize::try_from(self.bounds.records).unwrap_or(usize::MAX);
+        loop {
+            let left = self.pipeline.take_waiting(chunk, &mut self.batch.outbox);
+            self.again()?;
+            if left == 0 {
+                self.pipeline.finish_run();
+            }
+            self.batch.outbox.sort_by_key();
+            if !self.settle()? {
+                return Ok(None);
+            }
+            if left == 0 {
+                return Ok(Some(records));
+            }
+            if self.stop.asked() {
+                // The next start goes on with what is left.
+                return Ok(None);
+            }
+            let now_ms = self.now_ms();
+            self.pipeline.begin(BatchTime::from_ms(now_ms));
+        }
+    }
+
     fn publish(&mut self) -> Result<(), Fault> {
         self.again()?;
         self.hand_on()
@@ -607,8 +704,13 @@ impl<T: Transport> Worker<T> {
     /// Stops before anything is done of a reconcile that is known to take back
     /// more than that.
     fn check_foreseen(&mut self) -> Result<(), Fault> {
-        let foreseen = self.pipeline.foreseen();
-        let taken = losses::foreseen(foreseen, self.batch.policy_changed);
+        let foreseen = self.pipeline.foreseen().to_vec();
+        self.check_taken(&foreseen, self.batch.policy_changed)
+    }
+
+    /// Stops before anything is taken back of what is known to be too much.
+    fn check_taken(&mut self, counts: &[ByReason], policy_changed: bool) -> Result<(), Fault> {
+        let taken = losses::foreseen(counts, policy_changed);
         let now_ms = self.pipeline.now().ms();
         let findings = self.losses.foresee(&taken, now_ms);
         self.accept(&findings)?;
@@ -747,6 +849,10 @@ impl<T: Transport> Worker<T> {
         }
         if !self.reconcile(&new)? {
             return Ok(());
+        }
+        if self.pipeline.lane().has_period() {
+            let month = month_of(self.now_ms());
+            self.batch.built_in.get_or_insert(month);
         }
         self.transport.resume()?;
         let patrons = self.pipeline.table().len();
@@ -1013,6 +1119,7 @@ impl<T: Transport> Worker<T> {
             .filter(|one| self.pipeline.is_outdated(*one))
             .collect();
         self.batch.policy_changed |= !outdated.is_empty();
+        self.batch.waits_for_policy |= !outdated.is_empty();
         // Of all partitions, before the first of them is changed.
         self.find_changed(partitions);
         self.count_outputs();

@@ -33,6 +33,7 @@ pub fn admit(
         verdict.map_err(|reason| Refusal::by(one.field.joined, reason))?;
     }
     needs(facts, source, program)?;
+    program.gates.period_over(facts, due_ms)?;
     gates(facts, program, due_ms)
 }
 

@@ -55,6 +55,7 @@ pub struct Gates {
 /// A gate beside library, conditions and form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
+    Period,
     Agreement,
     Authorisation,
     Objection,
@@ -195,7 +196,9 @@ fn others(facts: &Facts<'_>, program: &Program) -> Vec<(Gate, Result<(), Reason>
     let mut due_ms = i64::MAX;
     let implied = implied_ns(facts, program);
     let term = in_term(facts, program, now_ms, &mut due_ms).map(|_| ());
+    let period = gates.period_over(facts, &mut due_ms);
     vec![
+        (Gate::Period, reason(period)),
         (Gate::Agreement, reason(gates.agreed(now_ms, &mut due_ms))),
         (
             Gate::Authorisation,

@@ -15,7 +15,7 @@ use crate::policy::gate::{Asked, Consents, consent, lifts, summary, within};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{After, PaperAfter};
 use crate::policy::statements::Statements;
-use crate::policy::term::Term;
+use crate::policy::term::{Term, month_end_ms};
 
 /// The gates of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Gates {
     /// How long after its end a patron's data may be used.
     pub patron_term: Term,
     pub retention: Retention,
+    /// The date or instant of the record whose month has to be over.
+    pub period: Option<Ref>,
     /// Nobody but the patron is asked: it has no paper, no consent, no stages
     /// and no loan history.
     pub simple: bool,
@@ -369,6 +371,26 @@ impl Gates {
         Ok(())
     }
 
+    /// The month of the record is over, in UTC. `due_ms` is lowered to when it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::PeriodOpen`], or [`Reason::Condition`] where the record is of no
+    /// month.
+    pub fn period_over(&self, facts: &Facts<'_>, due_ms: &mut i64) -> Result<(), Refusal> {
+        let Some(of) = self.period else {
+            return Ok(());
+        };
+        let Some(over_ms) = facts.text(Some(of)).and_then(month_end_of) else {
+            return Err(Refusal::by(of.joined, Reason::Condition));
+        };
+        if over_ms <= facts.now_ms {
+            return Ok(());
+        }
+        *due_ms = (*due_ms).min(over_ms);
+        Err(Refusal::owed(Reason::PeriodOpen))
+    }
+
     /// Loan history off: no returned loans (G11).
     ///
     /// # Errors
@@ -481,6 +503,15 @@ pub enum Implied {
 #[must_use]
 pub fn instant_ns(text: &str) -> Option<i64> {
     exact_ns(text).map(within)
+}
+
+/// When the month of a date or an instant is over, in UTC; in milliseconds since
+/// 1970.
+#[must_use]
+pub fn month_end_of(text: &str) -> Option<i64> {
+    let date = Date::parse(text).map(Date::to_unix_ms);
+    let ms = date.or_else(|| Instant::parse(text).map(Instant::unix_ms));
+    ms.map(month_end_ms)
 }
 
 /// The same in any year.

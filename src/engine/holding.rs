@@ -12,6 +12,7 @@ mod change;
 mod facts;
 mod former;
 mod mark;
+mod period;
 
 use std::collections::HashSet;
 
@@ -19,6 +20,8 @@ use anew::Anew;
 use change::{Change, Count};
 use mark::Marks;
 pub use mark::{Continuity, STATE_PRINT, print_of};
+pub use period::Pace;
+use period::Waiting;
 
 use super::decide::letter;
 use super::gates::Refusal;
@@ -63,8 +66,10 @@ pub enum Verdict {
         output: u16,
         key: u128,
         hash: u64,
-        /// It does not have it yet.
+        /// It does not have it yet, and gets it.
         sent: bool,
+        /// It does not have it yet, and gets it in a later run.
+        waits: bool,
     },
     Refused(Refusal),
     /// It is not asked again: only a new version can change its answer.
@@ -124,6 +129,13 @@ pub struct Holding {
     foreseen: Vec<ByReason>,
     anew: Anew,
     asked: Vec<(Coordinates, RowKey)>,
+    /// The recipients with a period, by their places.
+    periodic: Vec<bool>,
+    /// What may leave for them, and of which partitions.
+    pace: Pace,
+    due: Vec<i32>,
+    /// What waits for the run that goes on, the first ones last.
+    waiting: Vec<Waiting>,
     /// Rows that are looked at, kept for their memory.
     found: Vec<RowKey>,
 }
@@ -160,6 +172,10 @@ impl Holding {
             foreseen: vec![ByReason::default(); lane.recipients.len()],
             anew: Anew::default(),
             asked: Vec::new(),
+            periodic: Holding::periodic(lane),
+            pace: Pace::default(),
+            due: Vec::new(),
+            waiting: Vec::new(),
             found: Vec::new(),
         }
     }
@@ -321,6 +337,7 @@ impl Holding {
         self.foreseen.fill(ByReason::default());
         self.anew.abandon();
         self.asked.clear();
+        self.waiting.clear();
     }
 
     pub(super) fn drop_partition(&mut self, partition: i32) {
@@ -433,7 +450,9 @@ impl Holding {
                 && (entry.output, entry.key, entry.hash) == (output.0, key, hash)
                 && !self.is_refilled(self.current.partition, place(recipient))
         });
-        if same {
+        let waits = !same && self.holds_outputs(recipient);
+        let sent = !same && !waits;
+        if !sent {
             outbox.drop_last();
         }
         self.answer(
@@ -442,10 +461,11 @@ impl Holding {
                 output: output.0,
                 key,
                 hash,
-                sent: !same,
+                sent,
+                waits,
             },
         );
-        !same
+        sent
     }
 
     /// Whether the answer of a recipient to the record at hand may be another one
@@ -511,7 +531,23 @@ impl Holding {
                     key,
                     hash,
                     sent,
+                    waits,
                 } => {
+                    let term = self.terms.iter().find(|(index, _)| *index == recipient);
+                    let mut decided = Entry::without(at, Outcome::Released, None);
+                    decided.output = output;
+                    decided.key = key;
+                    decided.hash = hash;
+                    decided.facts = facts;
+                    decided.time_ms = term.map_or(i64::MAX, |(_, until_ms)| *until_ms);
+                    if waits {
+                        match met {
+                            Met::First => counts.withheld[Reason::Unpublished as usize] += 1,
+                            Met::Again => counts.later.unchanged += 1,
+                        }
+                        entries.push(Holding::wait(known, &decided), first_ms);
+                        continue;
+                    }
                     let sent_before = known.filter(|entry| entry.is_sent());
                     if let Some(entry) =
                         sent_before.filter(|entry| (entry.output, entry.key) != (output, key))
@@ -525,14 +561,7 @@ impl Holding {
                         (Met::Again, true, true) => counts.later.corrected += 1,
                         (Met::Again, true, false) => counts.later.released += 1,
                     }
-                    let term = self.terms.iter().find(|(index, _)| *index == recipient);
-                    let mut entry = Entry::without(at, Outcome::Released, None);
-                    entry.output = output;
-                    entry.key = key;
-                    entry.hash = hash;
-                    entry.facts = facts;
-                    entry.time_ms = term.map_or(i64::MAX, |(_, until_ms)| *until_ms);
-                    entries.push(entry, first_ms);
+                    entries.push(decided, first_ms);
                     continue;
                 }
                 Verdict::Refused(refusal) => refusal,
@@ -551,6 +580,9 @@ impl Holding {
                     due_ms = due_ms.min(entry.until_ms());
                     let mut entry = *entry;
                     entry.facts = facts;
+                    // What waited for it does so no longer.
+                    entry.reason = None;
+                    entry.owed = true;
                     entries.push(entry, first_ms);
                     match met {
                         Met::First => counts.withheld[refusal.reason as usize] += 1,
@@ -575,6 +607,7 @@ impl Holding {
                 facts,
                 after: program.gates.retention.after,
                 now_ms,
+                waits: self.holds_nulls(at),
             };
             let (entry, count) = change.of(at, known, outbox);
             match (met, count) {
@@ -672,6 +705,7 @@ fn waits_for_time(entry: &Entry) -> bool {
                     | Reason::ConsentUnreadable
                     | Reason::NoConsent
                     | Reason::Lapsed
+                    | Reason::Unpublished
             )
         )
 }

@@ -287,6 +287,9 @@ pub struct PseudonymOf {
     pub library: Option<Ref>,
     /// The id that follows the value in an output key that is of another field.
     pub patron_id: Option<Ref>,
+    /// The date or instant whose month comes last, so that it is another pseudonym
+    /// each month.
+    pub month_of: Option<Ref>,
     /// Which message of the record it is, of all recipients together; none
     /// where it may not be the same for all of them, or where they are many.
     pub message: Option<u8>,
@@ -503,6 +506,13 @@ impl Lane {
             prints: None,
             forgotten: Vec::new(),
         }
+    }
+
+    /// Whether some recipient is published to by period.
+    #[must_use]
+    pub fn has_period(&self) -> bool {
+        let mut programs = self.recipients.iter();
+        programs.any(|program| program.gates.period.is_some())
     }
 
     /// The name of a recipient, also of a former one, by its place.

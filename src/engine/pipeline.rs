@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::admit::{condition, without_patron};
 use super::decide::{Case, Decider, Hand, Patron};
 use super::explain::{Explanation, explain};
-use super::holding::{Holding, Holds, Met};
+use super::holding::{Holding, Holds, Met, Pace};
 use super::inspect::Numbers;
 use super::lane::{BELGIUM, Facts, Lane, ROW_LIBRARY, Source};
 use super::patrons::Epoch;
@@ -429,6 +429,57 @@ impl Pipeline {
     pub fn take_back_former(&mut self, partition: i32) -> usize {
         let holding = self.desk.holding.as_mut();
         holding.map_or(0, |holding| holding.take_back_former(&self.lane, partition))
+    }
+
+    /// Which run of recipients with a period is due at the batch's time, of some of
+    /// these partitions.
+    #[must_use]
+    pub fn due_pace(&self, partitions: &[i32]) -> Pace {
+        let holding = self.desk.holding.as_ref();
+        holding.map_or(Pace::Wait, |holding| {
+            holding.due_pace(partitions, self.desk.now.ms)
+        })
+    }
+
+    /// Begins such a run, of those of the partitions of which it is due.
+    pub fn begin_run(&mut self, pace: Pace, partitions: &[i32]) {
+        let now_ms = self.desk.now.ms;
+        if let Some(holding) = &mut self.desk.holding {
+            holding.begin_run(pace, partitions, now_ms);
+        }
+    }
+
+    /// Ends a run, whatever became of it: nothing leaves until the next one.
+    pub fn end_run(&mut self) {
+        if let Some(holding) = &mut self.desk.holding {
+            holding.end_run();
+        }
+    }
+
+    /// Finds what waits for the run that goes on. Returns of how many records.
+    pub fn find_waiting(&mut self) -> usize {
+        let holding = self.desk.holding.as_mut();
+        holding.map_or(0, Holding::find_waiting)
+    }
+
+    /// Takes the next of them, by the keys of their outputs: what is taken back goes
+    /// into the batch, the others wait to be decided [`again`](Self::again). Returns
+    /// how many are left.
+    pub fn take_waiting(&mut self, count_max: usize, outbox: &mut Outbox) -> usize {
+        let Pipeline { lane, desk } = self;
+        let to = (&mut desk.tally, outbox);
+        let holding = desk.holding.as_mut();
+        holding.map_or(0, |holding| {
+            holding.take_waiting(lane, count_max, &desk.now, to)
+        })
+    }
+
+    /// All that waited for the run left: the next marks say so.
+    pub fn finish_run(&mut self) {
+        let now_ms = self.desk.now.ms;
+        if let Some(holding) = &mut self.desk.holding {
+            holding.finish_run(now_ms);
+        }
     }
 
     /// The partitions of which the batch changed what recipients have.

@@ -15,6 +15,7 @@ use super::value::{Slot, State, Value};
 use crate::json::page::{Label, Page};
 use crate::json::scan::cold_path;
 use crate::policy::detect::Buffers;
+use crate::policy::form::date_of;
 use crate::policy::mask;
 use crate::policy::pseudonym::{Begun, Message, MessageParts, Pseudonym};
 
@@ -65,11 +66,16 @@ impl Messages {
             Some(at) => Some(facts.text(Some(at))?),
             None => None,
         };
+        let month = match of.month_of {
+            Some(at) => Some(month_as_written(facts.text(Some(at))?)?),
+            None => None,
+        };
         let parts = MessageParts {
             meaning: &of.meaning,
             library: facts.text(of.library).unwrap_or_default(),
             value: facts.text(Some(of.value))?,
             patron_id,
+            month,
         };
         let pseudonymiser = &program.pseudonymiser;
         let Some(message) = Message::new(&parts) else {
@@ -97,6 +103,11 @@ impl Messages {
         let begun = self.begin(facts, program, of)?;
         Some(program.pseudonymiser.end(begun))
     }
+}
+
+/// The month of a date or an instant as it is written; `None` where it is neither.
+fn month_as_written(text: &str) -> Option<&str> {
+    date_of(text).and_then(|_| text.get(..7))
 }
 
 /// The text that a step shows, if it shows any.

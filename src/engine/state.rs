@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use highway::{HighwayHash, HighwayHasher, Key as HashKey};
 
-pub use row::{Entries, Entry, FOREIGN, More, Outcome, Row};
+pub use row::{Entries, Entry, FOREIGN, More, Outcome, Pending, Row};
 
 use part::Part;
 

@@ -52,6 +52,16 @@ pub(super) fn render(policy: &Policy) -> String {
     text
 }
 
+/// The version of one recipient's own text, which no other recipient's changes:
+/// its lower-case hex tells who reads it nothing of the rest of the policy.
+#[must_use]
+pub fn recipient_version(policy: &Policy, recipient: &Recipient) -> String {
+    let source = policy.kinds.get(recipient.source);
+    let mut text = FORMAT.to_owned();
+    push_recipient(recipient, source.map_or("", |kind| &kind.name), &mut text);
+    version(&text)
+}
+
 /// The SHA-256 of a canonical form, in lower-case hex.
 pub(super) fn version(canonical: &str) -> String {
     Sha256::digest(canonical.as_bytes())
@@ -243,6 +253,9 @@ fn push_gates(recipient: &Recipient, text: &mut String) {
         text,
         format_args!("  retention {term} from {from} {after}\n"),
     );
+    if let Some(period) = &recipient.period {
+        push(text, format_args!("  period P1M of {}\n", path(&period.of)));
+    }
     for (flag, set) in [
         ("loan_history", recipient.loan_history),
         ("marketing", recipient.marketing),
@@ -374,7 +387,10 @@ fn mask_text(mask: &Mask) -> String {
         Mask::Present => "present".to_owned(),
         Mask::Constant { value } => format!("constant({})", quoted(value)),
         Mask::Lowercase => "lowercase".to_owned(),
-        Mask::Pseudonym => "pseudonym".to_owned(),
+        Mask::Pseudonym { month_of: None } => "pseudonym".to_owned(),
+        Mask::Pseudonym {
+            month_of: Some(path),
+        } => format!("pseudonym(month_of={path})"),
         Mask::ShelfSlip { .. } => "shelf_slip".to_owned(),
     }
 }

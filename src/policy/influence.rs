@@ -240,7 +240,7 @@ impl<'a> Collector<'a> {
         };
         self.add(from, seen, Way::Field(place));
         self.card(place, from.joined, &from.path);
-        if matches!(mask, Some(Mask::Pseudonym)) {
+        if matches!(mask, Some(Mask::Pseudonym { .. })) {
             // A patron's id is hashed with the patron's library, wherever it stands.
             let of_patron = from.path == "patron_id" && self.source.role != Role::Patron;
             let joined = from.joined || of_patron;
@@ -300,6 +300,9 @@ impl<'a> Collector<'a> {
             After::Forget => Seen::Bit,
         };
         self.add(&retention.from, seen, Way::Retention);
+        if let Some(period) = &recipient.period {
+            self.add(&period.of, Seen::Date, Way::Gate);
+        }
         let consent = recipient.consent.as_ref();
         if let Some(event) = consent.and_then(|consent| consent.implied_by.as_ref()) {
             self.add(event, Seen::Bit, Way::Event);
@@ -323,7 +326,7 @@ impl<'a> Collector<'a> {
 fn shown(mask: &Mask) -> Seen {
     match mask {
         Mask::Present | Mask::Constant { .. } => Seen::Bit,
-        Mask::Pseudonym => Seen::Pseudonym,
+        Mask::Pseudonym { .. } => Seen::Pseudonym,
         Mask::Year | Mask::Month => Seen::Date,
         _ if mask.hides() => Seen::Part,
         _ => Seen::Whole,
@@ -354,7 +357,7 @@ fn needs(mask: &Mask) -> Vec<(Need, Seen)> {
         (Mask::FullName, _) => Seen::Whole,
         // The first letters may be those of the prefix.
         (Mask::FirstLetters { key, .. }, _) if *key != SurnameKey::Kernwoord => shown(mask),
-        (Mask::Initial { .. }, _) => shown(mask),
+        (Mask::Initial { .. } | Mask::Pseudonym { .. }, _) => shown(mask),
         _ => Seen::Bit,
     };
     let needs = mask.needs().into_iter();

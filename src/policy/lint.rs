@@ -6,11 +6,12 @@
 
 use super::catalogue::{Class, Kind, Type};
 use super::detect::DETECTORS;
-use super::document::Mistake;
+use super::document::{Mistake, listed};
 use super::influence::{Influence, Seen, Way, influences};
 use super::load::Draft;
 use super::mask::Mask;
 use super::recipient::{LegalBasis, Literal, OutputValue, Test, Topics};
+use super::settings::Lane;
 use super::term::TERM_MAX;
 
 /// A row of [`LINTS`].
@@ -37,6 +38,8 @@ enum Check {
     One(fn(&View<'_>) -> Vec<Breach>),
     /// Of one recipient among all.
     Among(fn(&View<'_>, &[Draft]) -> Vec<Breach>),
+    /// Of one recipient and the lanes of `zeef.toml`.
+    Lanes(fn(&Draft, &[Lane]) -> Vec<Breach>),
 }
 
 /// A place where a rule is broken.
@@ -232,6 +235,7 @@ consent = { purpose = "newsletter" }"#,
         forbids: "a readable personal field in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
 fields.born = { from = "patron.birth_date" }"#,
         wrong: "a full date of birth points at a person",
         paper: false,
@@ -242,6 +246,7 @@ fields.born = { from = "patron.birth_date" }"#,
         forbids: "a condition on what points at a person, in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
 when = [{ field = "status", is = ["open"] }, { field = "patron.email", present = true }]"#,
         wrong: "whoever is in it has an e-mail address, and whoever is not has none",
         paper: false,
@@ -252,6 +257,7 @@ when = [{ field = "status", is = ["open"] }, { field = "patron.email", present =
         forbids: "a time finer than a day in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
 fields.changed = { from = "patron.updated_at" }"#,
         wrong: "no two records have the same millisecond: it joins them with any other list",
         paper: false,
@@ -262,6 +268,7 @@ fields.changed = { from = "patron.updated_at" }"#,
         forbids: "free text in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
 fields.remark = { from = "note", detect = "all" }"#,
         wrong: "who is meant can be told from a text without any name",
         paper: false,
@@ -312,6 +319,36 @@ fields.remark = { from = "note", detect = "all" }"#,
         paper: false,
         check: Check::One(own_topic),
     },
+    LintDef {
+        name: "period",
+        forbids: "a pseudonymised recipient without a period",
+        why: "GDPR art. 4(5); F19",
+        example: "pseudonymised = true",
+        wrong: "when its outputs come says whose they are: another recipient has the name",
+        paper: false,
+        check: Check::One(period),
+    },
+    LintDef {
+        name: "pseudonym-by-month",
+        forbids: "a pseudonym, but of the record's own id, that is the same in every month, in a pseudonymised recipient",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
+fields.patron_ref = { from = "patron_id", mask = "pseudonym" }"#,
+        wrong: "it joins all that a patron ever borrowed",
+        paper: false,
+        check: Check::One(pseudonym_by_month),
+    },
+    LintDef {
+        name: "lane-of-its-own",
+        forbids: "a pseudonymised recipient in a lane with others, or with more than one worker",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }"#,
+        wrong: "its transactions would be those of recipients that have the names",
+        paper: false,
+        check: Check::Lanes(lane_of_its_own),
+    },
 ];
 
 /// What every example has, but for what it sets itself.
@@ -340,7 +377,7 @@ impl LintDef {
     pub fn example_text(&self) -> String {
         let lacks = match self.check {
             Check::Reading(key) => key,
-            Check::One(_) | Check::Among(_) => "",
+            Check::One(_) | Check::Among(_) | Check::Lanes(_) => "",
         };
         example_lines(lacks, self.example)
     }
@@ -387,11 +424,28 @@ pub(super) fn run(kinds: &[Kind], drafts: &[Draft]) -> Vec<Mistake> {
         };
         for lint in LINTS {
             let breaches = match lint.check {
-                Check::Reading(_) => Vec::new(),
+                Check::Reading(_) | Check::Lanes(_) => Vec::new(),
                 Check::One(check) => check(&view),
                 Check::Among(check) => check(&view, drafts),
             };
             mistakes.extend(breaches.into_iter().map(|breach| {
+                Mistake::new(&draft.file, breach.line, breach.found, breach.expected)
+                    .rule(lint.name)
+            }));
+        }
+    }
+    mistakes
+}
+
+/// Runs the rules about lanes over every recipient that is in one.
+pub(super) fn run_lanes(drafts: &[Draft], lanes: &[Lane]) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for draft in drafts.iter().filter(|draft| draft.enabled) {
+        for lint in LINTS {
+            let Check::Lanes(check) = lint.check else {
+                continue;
+            };
+            mistakes.extend(check(draft, lanes).into_iter().map(|breach| {
                 Mistake::new(&draft.file, breach.line, breach.found, breach.expected)
                     .rule(lint.name)
             }));
@@ -794,4 +848,78 @@ fn own_topic(view: &View<'_>) -> Vec<Breach> {
             )
         })
         .collect()
+}
+
+fn period(view: &View<'_>) -> Vec<Breach> {
+    let recipient = &view.draft.recipient;
+    let missing = recipient.pseudonymised && recipient.period.is_none();
+    let expected = "`period = { every = \"P1M\", of = \"PATH\" }`, by a date of the record";
+    let line = view.draft.lines.pseudonymised;
+    let mistake = || breach(line, "a pseudonymised recipient without a period", expected);
+    missing.then(mistake).into_iter().collect()
+}
+
+fn pseudonym_by_month(view: &View<'_>) -> Vec<Breach> {
+    let recipient = &view.draft.recipient;
+    if !recipient.pseudonymised {
+        return Vec::new();
+    }
+    let expected = match &recipient.period {
+        Some(period) if !period.of.path.is_empty() => {
+            format!("`month_of = \"{}\"`", period.of.path)
+        }
+        _ => "`month_of`, a date of the record".to_owned(),
+    };
+    let id = &view.source.id;
+    let known = view.source.field(id).is_some();
+    let own = |one: &Influence<'_>| view.path(one) == *id || !known;
+    view.told()
+        .filter(|one| one.field.is_of_a_person() && !own(one))
+        .filter(|one| is_same_every_month(view, one.way))
+        .map(|one| {
+            let found = format!("the same pseudonym of `{}` in every month", view.path(one));
+            breach(view.draft.lines.of(one.way), found, expected.as_str())
+        })
+        .collect()
+}
+
+/// Returns whether an output field is a pseudonym that has no month in it.
+fn is_same_every_month(view: &View<'_>, way: Way) -> bool {
+    let Way::Field(place) = way else {
+        return false;
+    };
+    let field = view.draft.recipient.fields.get(place);
+    let Some(OutputValue::Scalar(projection)) = field.map(|field| &field.value) else {
+        return false;
+    };
+    matches!(projection.mask, Some(Mask::Pseudonym { month_of: None }))
+}
+
+fn lane_of_its_own(draft: &Draft, lanes: &[Lane]) -> Vec<Breach> {
+    let recipient = &draft.recipient;
+    let name = &recipient.name;
+    let lane = lanes.iter().find(|lane| lane.recipients.contains(name));
+    let Some(lane) = lane.filter(|_| recipient.pseudonymised) else {
+        return Vec::new();
+    };
+    let line = draft.lines.pseudonymised;
+    let mut breaches = Vec::new();
+    let others: Vec<String> = lane
+        .recipients
+        .iter()
+        .filter(|one| *one != name)
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        let found = format!("the lane `{}` with {}", lane.name, listed(&others));
+        let expected = format!(
+            "a lane of its own in zeef.toml: `[lanes.{name}]` with `recipients = [\"{name}\"]`"
+        );
+        breaches.push(breach(line, found, expected));
+    }
+    if lane.workers != 1 {
+        let found = format!("{} workers in the lane `{}`", lane.workers, lane.name);
+        breaches.push(breach(line, found, "one, as outputs go out in one order"));
+    }
+    breaches
 }

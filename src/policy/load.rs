@@ -267,7 +267,12 @@ impl Loader<'_> {
             }
             settings::read(table, folder, &recipients)
         });
+        let known = read.is_some() || !folder.join("zeef.toml").exists();
         let daemon = read.unwrap_or_else(|| settings::defaults(folder, &recipients));
+        if known {
+            let broken = lint::run_lanes(drafts, &daemon.lanes);
+            self.mistakes.extend(broken);
+        }
         DaemonSettings { masks, ..daemon }
     }
 

@@ -134,7 +134,11 @@ pub enum Mask {
     /// The value in lower case.
     Lowercase,
     /// A keyed hash; made by the engine, which has the recipient's key.
-    Pseudonym,
+    Pseudonym {
+        /// The field of the source whose month is part of what is hashed, so that
+        /// nothing joins over months.
+        month_of: Option<String>,
+    },
     /// The printer's lines; made by the engine of other output fields.
     ShelfSlip {
         /// The output field that is the first line, and begins the second.
@@ -198,6 +202,10 @@ impl Mask {
             Mask::Initial { .. } => vec![Need::Sibling("given_name")],
             Mask::FullName => vec![Need::Sibling("initials"), PREFIX],
             Mask::AgeBand { at, .. } => vec![Need::Source(at.clone())],
+            Mask::Pseudonym { month_of } => {
+                let needs = month_of.iter();
+                needs.map(|path| Need::Source(path.clone())).collect()
+            }
             Mask::PostcodeArea => vec![Need::Sibling("address.country"), Need::Country],
             Mask::LastDigits { .. }
             | Mask::Year
@@ -205,7 +213,6 @@ impl Mask {
             | Mask::Present
             | Mask::Constant { .. }
             | Mask::Lowercase
-            | Mask::Pseudonym
             | Mask::ShelfSlip { .. } => Vec::new(),
         }
     }
@@ -228,7 +235,7 @@ impl Mask {
             | Mask::PostcodeArea
             | Mask::Present
             | Mask::Constant { .. }
-            | Mask::Pseudonym
+            | Mask::Pseudonym { .. }
             | Mask::ShelfSlip { .. } => true,
             Mask::AgeBand { bands, .. } => are_wide(bands.iter().map(|band| band.from)),
             Mask::FullName | Mask::Year | Mask::Month | Mask::Lowercase => false,
@@ -274,7 +281,7 @@ impl Mask {
             Mask::Present => push(input.map(|_| "true"), out),
             Mask::Constant { value } => out.push_str(value),
             Mask::Lowercase => lowercase(input, out),
-            Mask::Pseudonym | Mask::ShelfSlip { .. } => {}
+            Mask::Pseudonym { .. } | Mask::ShelfSlip { .. } => {}
         }
         out.len() > start
     }

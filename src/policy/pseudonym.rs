@@ -143,15 +143,19 @@ pub struct MessageParts<'a> {
     /// Follows the value in an output key, so that a record which comes to
     /// another patron has another key.
     pub patron_id: Option<&'a str>,
+    /// Comes last, as `YYYY-MM`, in a pseudonym that is another one each month.
+    pub month: Option<&'a str>,
 }
 
 impl<'a> MessageParts<'a> {
     /// All bytes, piece by piece.
-    fn pieces(&self) -> [&'a [u8]; 6] {
-        let [mark, patron_id] = match self.patron_id {
-            Some(patron_id) => [&b"\0"[..], patron_id.as_bytes()],
+    fn pieces(&self) -> [&'a [u8]; 8] {
+        let behind = |part: Option<&'a str>| match part {
+            Some(part) => [&b"\0"[..], part.as_bytes()],
             None => [&b""[..]; 2],
         };
+        let [mark, patron_id] = behind(self.patron_id);
+        let [month_mark, month] = behind(self.month);
         [
             &self.meaning.head,
             self.library.as_bytes(),
@@ -159,6 +163,8 @@ impl<'a> MessageParts<'a> {
             self.value.as_bytes(),
             mark,
             patron_id,
+            month_mark,
+            month,
         ]
     }
 }
@@ -219,6 +225,7 @@ impl Pseudonymiser {
             library,
             value,
             patron_id: None,
+            month: None,
         })
     }
 
@@ -736,6 +743,7 @@ mod tests {
                 library: "NL-A",
                 value,
                 patron_id,
+                month: None,
             };
             let made = Pseudonymiser::new(&key).pseudonym_of(&parts);
             String::from_utf8_lossy(&made.text()).into_owned()
@@ -747,6 +755,28 @@ mod tests {
         }
         assert_ne!(made("1", Some("p-1")), made("1", Some("p-2")));
         assert_ne!(made("1", Some("")), made("1", None));
+    }
+
+    #[test]
+    fn a_month_comes_last_and_makes_another_pseudonym() {
+        let key = Key::parse(LINE).unwrap();
+        let secret: Vec<u8> = (0..32).collect();
+        let meaning = Meaning::new("patron", "patron_id");
+        let made = |month: Option<&str>| {
+            let parts = MessageParts {
+                meaning: &meaning,
+                library: "NL-A",
+                value: "p-1",
+                patron_id: None,
+                month,
+            };
+            let made = Pseudonymiser::new(&key).pseudonym_of(&parts);
+            String::from_utf8_lossy(&made.text()).into_owned()
+        };
+        let parts = ["patron", "patron_id", "NL-A", "p-1", "2026-03"];
+        assert_eq!(made(Some("2026-03")), expected(&secret, parts));
+        assert_ne!(made(Some("2026-03")), made(Some("2026-04")));
+        assert_ne!(made(Some("2026-03")), made(None));
     }
 
     proptest::proptest! {

@@ -97,6 +97,11 @@ pub enum Reason {
     // A field is left out: a dead letter.
     /// A value has the patron's national number in it; a dead letter names its field.
     NationalNumber,
+    // Withheld from a recipient that is published to once a month.
+    /// The month of the record is not over.
+    PeriodOpen,
+    /// It is decided, and goes out in the first run of the next month.
+    Unpublished,
 }
 
 impl Reason {
@@ -141,6 +146,8 @@ impl Reason {
         Reason::Misplaced,
         Reason::RecipientRemoved,
         Reason::NationalNumber,
+        Reason::PeriodOpen,
+        Reason::Unpublished,
     ];
 
     /// The reason of this word.
@@ -193,6 +200,8 @@ impl Reason {
             Reason::Misplaced => "misplaced",
             Reason::RecipientRemoved => "recipient_removed",
             Reason::NationalNumber => "national_number",
+            Reason::PeriodOpen => "period_open",
+            Reason::Unpublished => "unpublished",
         }
     }
 
@@ -243,6 +252,11 @@ impl Reason {
             Reason::RecipientRemoved => "taken back, as `former` in zeef.toml says",
             Reason::NationalNumber => {
                 "released without the field that a dead letter names, or that part of it"
+            }
+            Reason::PeriodOpen => "decided again when its month is over",
+            Reason::Unpublished => {
+                "decided again and published in the first run of a month; what the recipient has \
+                 stays until then"
             }
             Reason::SourceGone => "dropped; what the recipient has is taken back",
             Reason::HoldFull | Reason::HoldExpired => "held no longer, with a dead letter",
@@ -310,6 +324,8 @@ impl Reason {
             Reason::Misplaced => "the record lies in another partition than its key belongs in",
             Reason::RecipientRemoved => "the recipient is no longer served, or not on this topic",
             Reason::NationalNumber => "a value has the patron's national number among its digits",
+            Reason::PeriodOpen => "the month of the record is not over yet",
+            Reason::Unpublished => "what was decided waits for the first run of a month",
         }
     }
 }

@@ -168,6 +168,14 @@ pub struct Retention {
     pub after: After,
 }
 
+/// How often the outputs of a pseudonymised recipient are published: once after
+/// each month, so that order and time of what happens do not show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// The date or instant of the record that says of which month it is.
+    pub of: FieldRef,
+}
+
 /// What happens to what a recipient has when its paper is no longer in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PaperAfter {
@@ -269,6 +277,8 @@ pub struct Recipient {
     pub fields: Vec<OutputField>,
     pub consent: Option<ConsentGate>,
     pub retention: Retention,
+    /// Only of a pseudonymised recipient, and of each of them.
+    pub period: Option<Period>,
     /// Gets loan history: no returned loans of patrons who switched it off.
     pub loan_history: bool,
     pub marketing: bool,

@@ -24,6 +24,32 @@ pub const TERM_MAX: Term = Term {
 
 const DAY_MS: i64 = 86_400_000;
 
+/// The month of a time in milliseconds since 1970, in UTC, as `YYYY-MM`.
+#[must_use]
+pub fn month_of(ms: i64) -> String {
+    let Civil { year, month, .. } = Civil::of(ms.div_euclid(DAY_MS));
+    format!("{year:04}-{month:02}")
+}
+
+/// The day of a time in milliseconds since 1970, in UTC, as `YYYY-MM-DD`.
+#[must_use]
+pub fn day_of(ms: i64) -> String {
+    let Civil { year, month, day } = Civil::of(ms.div_euclid(DAY_MS));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// When the month of a time is over, in UTC; both in milliseconds since 1970.
+#[must_use]
+pub fn month_end_ms(ms: i64) -> i64 {
+    let Civil { year, month, .. } = Civil::of(ms.div_euclid(DAY_MS));
+    let next = Civil {
+        year: year + month / 12,
+        month: month % 12 + 1,
+        day: 1,
+    };
+    next.unix_days().saturating_mul(DAY_MS)
+}
+
 impl Term {
     /// Reads an ISO 8601 period of years, months, weeks or days, at least a day.
     #[must_use]
@@ -247,6 +273,33 @@ mod tests {
         check("P61M", "P5Y", false);
         check("P1M", "P31D", true);
         check("P1M", "P30D", false);
+    }
+
+    #[test]
+    fn a_month_is_over_when_the_next_one_begins() {
+        #[track_caller]
+        fn check(time: &str, month: &str, end: &str) {
+            assert_eq!(month_of(at(time)), month);
+            assert_eq!(day_of(at(time)), time[..10]);
+            assert_eq!(month_end_ms(at(time)), at(end), "{time}");
+        }
+        check("2026-03-01T00:00:00Z", "2026-03", "2026-04-01T00:00:00Z");
+        check(
+            "2026-03-31T23:59:59.999Z",
+            "2026-03",
+            "2026-04-01T00:00:00Z",
+        );
+        check(
+            "2026-12-31T23:59:59.999Z",
+            "2026-12",
+            "2027-01-01T00:00:00Z",
+        );
+        check("2024-02-29T12:00:00Z", "2024-02", "2024-03-01T00:00:00Z");
+        check(
+            "1969-12-31T23:59:59.999Z",
+            "1969-12",
+            "1970-01-01T00:00:00Z",
+        );
     }
 
     proptest::proptest! {

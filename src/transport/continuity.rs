@@ -193,6 +193,14 @@ pub struct Mark {
     /// The next offset of `zeef.commands`: commands below it are carried out.
     #[serde(default)]
     pub commands: i64,
+    /// The month in which outputs of a lane with a period were published last, as
+    /// `YYYY-MM`: no restart publishes again in it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub published: String,
+    /// The day on which something was taken back in such a lane last, as
+    /// `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub taken_back: String,
 }
 
 /// What a transport adds to a mark.

@@ -116,6 +116,13 @@ impl MemoryTransport {
         }
     }
 
+    /// Has so many partitions of each source from the beginning.
+    #[must_use]
+    pub fn with_partitions(mut self, count: usize) -> Self {
+        self.grow(count);
+        self
+    }
+
     /// Hands out at most so many records per poll.
     #[must_use]
     pub fn with_chunk(mut self, records: usize) -> Self {
@@ -686,6 +693,7 @@ mod tests {
                 topic: "out.all".to_owned(),
                 owner: "all".to_owned(),
                 day_only: false,
+                version: None,
                 role: OutputRole::Recipient,
             }],
             policy_version: "1".to_owned(),

@@ -68,6 +68,9 @@ pub struct OutputPlan {
     pub owner: String,
     /// Timestamps are cut to the UTC day (a pseudonymised recipient).
     pub day_only: bool,
+    /// Stands in the header of its outputs in place of the policy's version, which
+    /// changes with every recipient's file.
+    pub version: Option<String>,
     pub role: OutputRole,
 }
 
@@ -326,6 +329,17 @@ impl Outbox {
     #[must_use]
     pub fn bytes_len(&self) -> usize {
         self.used
+    }
+
+    /// Puts the messages of each output into the order of their keys; those of one
+    /// key stay in theirs.
+    pub fn sort_by_key(&mut self) {
+        let Outbox { page, entries, .. } = self;
+        let key = |entry: &Entry| page.written(entry.start, entry.key_end);
+        entries.sort_by(|one, other| {
+            let outputs = one.output.cmp(&other.output);
+            outputs.then_with(|| key(one).cmp(key(other)))
+        });
     }
 
     pub fn clear(&mut self) {
@@ -657,6 +671,16 @@ pub trait Transport {
     /// How far the worker is behind, of what it owns: what lies behind an open
     /// transaction counts.
     fn lag(&mut self) -> Vec<Lag>;
+
+    /// Whether all was handed out that lay on the worker's partitions when this was
+    /// first asked since they were assigned. To be called while no batch is open.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Fault`].
+    fn caught_up(&mut self) -> Result<bool, Fault> {
+        Ok(self.lag().iter().all(|lag| lag.behind == 0))
+    }
 
     /// The gate source that is late for the longest time, if one is.
     fn late_gate(&self) -> Option<LateGate> {

@@ -21,8 +21,15 @@ mod harness;
 #[path = "../common/marked.rs"]
 mod marked;
 mod operations;
+mod partner;
 mod stories;
 mod transport;
+
+// The town and its partner are those of `tests/partner`.
+#[path = "../partner/attack.rs"]
+mod attack;
+#[path = "../partner/town.rs"]
+mod town;
 
 // The stories, and what the rules say of them, are those of `tests/convergence`.
 #[path = "../convergence/live.rs"]

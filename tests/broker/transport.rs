@@ -71,6 +71,7 @@ fn plan() -> LanePlan {
         topic: topic.to_owned(),
         owner: topic.to_owned(),
         day_only: false,
+        version: None,
         role,
     };
     LanePlan {

@@ -31,6 +31,7 @@ mod live;
 mod losses;
 mod nights;
 mod own;
+mod periods;
 mod play;
 #[path = "../reference/mod.rs"]
 mod reference;
@@ -173,6 +174,9 @@ fn stories_reach_everything() {
         "own-keeper agreement_lapsed",
         "own-national retracted for authorisation_lapsed",
         "deurwaarder stages",
+        "statistics period_open",
+        "statistics waits for its period",
+        "statistics taken back before its period",
         "statistics loan_history_off",
         "statistics retracted for loan_history_off",
         "statistics forgotten",
@@ -221,8 +225,14 @@ fn told(seed: u64, steps: &[Step], setup: Setup) -> Played {
 /// Both readers have the same, but where the rules leave it open.
 #[track_caller]
 fn same(seed: u64, one: &Played, other: &Played) {
+    same_of(seed, one, other, |_| true);
+}
+
+/// The same of some recipients.
+#[track_caller]
+fn same_of(seed: u64, one: &Played, other: &Played, wanted: fn(&Recipient) -> bool) {
     let nothing = Values::new();
-    for recipient in recipients(false) {
+    for recipient in recipients(false).into_iter().filter(|one| wanted(one)) {
         let name = recipient.name;
         let values = [one, other].map(|played| played.values.get(name).unwrap_or(&nothing));
         let keys: BTreeSet<&String> = values.iter().flat_map(|values| values.keys()).collect();
@@ -281,7 +291,9 @@ fn two_interleavings_end_in_the_same_bytes() {
         let other = story::interleaved(seed, &steps);
         let one = told(seed, &steps, Setup::PLAIN);
         let other = told(seed, &other, Setup::PLAIN);
-        same(seed, &one, &other);
+        // What waits for its period when its source loses it was published on one way
+        // and not on the other: the model holds each way by itself.
+        same_of(seed, &one, &other, |recipient| recipient.period.is_none());
     }
 }
 

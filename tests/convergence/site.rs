@@ -192,6 +192,8 @@ impl Site {
         let lanes = compiled(setup.layout, false);
         let transports = lanes.iter().map(|lane| {
             let transport = MemoryTransport::new(&lane.plan());
+            let partitions = usize::try_from(setup.partitions).expect("a few");
+            let transport = transport.with_partitions(partitions);
             let transport = transport.with_chunk(setup.chunk);
             let transport = transport.with_fail_every(setup.fail_every);
             let mut live = Live::new(transport, setup.rebalance_every);
@@ -255,14 +257,17 @@ impl Site {
 
     /// Kills the process, and starts it on what it left.
     pub fn restart(&mut self) {
-        let lanes = self.lanes();
-        let workers = lanes.iter().zip(&self.workers).map(|(lane, worker)| {
-            let mut transport = worker.transport.clone();
-            transport.restart();
-            transport.memory.follow(&lane.plan());
-            self.worker(lane, transport)
-        });
-        self.workers = workers.collect();
+        for place in 0..self.workers.len() {
+            self.restart_worker(place);
+        }
+    }
+
+    fn restart_worker(&mut self, place: usize) {
+        let lane = &self.lanes()[place];
+        let mut transport = self.workers[place].transport.clone();
+        transport.restart();
+        transport.memory.follow(&lane.plan());
+        self.workers[place] = self.worker(lane, transport);
     }
 
     /// Findings of these codes are accepted, and no others, from the next start on.
@@ -294,6 +299,21 @@ impl Site {
         self.restart();
     }
 
+    /// All that was sent to a topic.
+    pub fn published_to(&self, topic: &str) -> Vec<Published> {
+        let workers = self.workers.iter();
+        let sent = workers.flat_map(|worker| worker.transport.memory.published_to(topic));
+        sent.cloned().collect()
+    }
+
+    /// How many records a batch may have from now on.
+    pub fn chunk(&mut self, records: u64) {
+        self.setup.batch = records;
+        for worker in &mut self.workers {
+            worker.bounds.records = records;
+        }
+    }
+
     /// How many values were sent to a topic, and how many nulls.
     pub fn sent_to(&self, topic: &str) -> (usize, usize) {
         let workers = self.workers.iter();
@@ -304,11 +324,14 @@ impl Site {
 
     /// Reads all there is, and looks for what time changed.
     pub fn run(&mut self) -> Result<(), String> {
-        for worker in &mut self.workers {
-            match worker.run() {
-                Ok(Ended::AtEnd) => {}
-                Ok(Ended::Stopped) => return Err("it stopped".to_owned()),
-                Err(fault) => return Err(fault.to_string()),
+        for place in 0..self.workers.len() {
+            loop {
+                match self.workers[place].run() {
+                    Ok(Ended::AtEnd) => break,
+                    Ok(Ended::NewMonth) => self.restart_worker(place),
+                    Ok(Ended::Stopped) => return Err("it stopped".to_owned()),
+                    Err(fault) => return Err(fault.to_string()),
+                }
             }
         }
         Ok(())

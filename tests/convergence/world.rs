@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::reference::form::{Day, Moment};
 use crate::reference::gate::Said;
 use crate::reference::recipient::Recipient;
 use crate::reference::{self, Case, Facts, Judgement, Patron, Record};
@@ -84,6 +85,10 @@ pub struct World {
     erased: BTreeSet<String>,
     /// What happened since the last end of a run.
     since: Since,
+    /// In which month recipients with a period were published to last, and on which
+    /// day something was taken back from them.
+    published: Option<(i64, i64)>,
+    taken_back: Option<Day>,
     /// What was met with, for those who ask whether anything was.
     pub met: BTreeSet<String>,
 }
@@ -223,12 +228,78 @@ impl World {
             let of = all.entry(recipient.name).or_default();
             for (id, row) in &self.rows {
                 if id.source == recipient.source {
-                    of.insert(id.clone(), self.answer(recipient, row, &mut met));
+                    let answers = self.answer(recipient, row, &mut met);
+                    of.insert(
+                        id.clone(),
+                        self.by_period(recipient, row, answers, &mut met),
+                    );
                 }
             }
         }
         self.met.append(&mut met);
         all
+    }
+
+    /// Of what a recipient with a period would have, what it has before its next run:
+    /// outputs go out in the first run of a month, and what is taken back in the first
+    /// one of a day.
+    fn by_period(
+        &self,
+        recipient: &'static Recipient,
+        row: &Row,
+        answers: Answers,
+        met: &mut BTreeSet<String>,
+    ) -> Answers {
+        let now = Moment::from_millis(self.now_ms);
+        if recipient.period.is_none() || self.published < Some(now.month()) {
+            return answers;
+        }
+        let takes_back = self.taken_back < Some(now.day()) && !self.is_of_record(recipient, row);
+        let has = row.has.get(recipient.name);
+        let mut note = |what: &str| {
+            met.insert(format!("{} {what}", recipient.name));
+        };
+        let mut found = Answers::new();
+        for answer in answers {
+            let output = |one: &Has| (one.key.clone(), one.value.clone());
+            let same = answer.as_ref().map(output) == has.map(output);
+            if same {
+                found.insert(answer);
+            } else if answer.is_none() && takes_back {
+                note("taken back before its period");
+                found.insert(None);
+                // The source has lost what would replace it: that is seen in time.
+                if row.gone {
+                    found.insert(has.cloned());
+                }
+            } else {
+                note("waits for its period");
+                found.insert(has.cloned());
+                // The source has lost what says why: that is taken back in time.
+                if row.gone && self.taken_back < Some(now.day()) {
+                    found.insert(None);
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether the record itself is why its recipient may not have it.
+    fn is_of_record(&self, recipient: &'static Recipient, row: &Row) -> bool {
+        let case = Case {
+            facts: &self.facts,
+            recipient,
+            key: &self.key,
+            record: &row.record,
+            now_ms: self.now_ms,
+            first_ms: self.now_ms,
+        };
+        let reason = match case.judge() {
+            Judgement::Withheld(reason) => reason,
+            Judgement::Shut(shut) => shut.first().copied().unwrap_or_default(),
+            Judgement::Released(_) | Judgement::Held => "",
+        };
+        ["condition", "stages", "loan_history_off", "period_open"].contains(&reason)
     }
 
     fn answer(
@@ -385,6 +456,9 @@ impl World {
 
     /// A run came to its end.
     pub fn settled(&mut self) {
+        let now = Moment::from_millis(self.now_ms);
+        self.published = self.published.max(Some(now.month()));
+        self.taken_back = self.taken_back.max(Some(now.day()));
         self.since = Since::default();
         for row in self.rows.values_mut() {
             row.versions = 0;

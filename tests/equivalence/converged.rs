@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeef::daemon::metrics::Metrics;
 use zeef::daemon::worker::{BatchBounds, Ended, Worker};
 use zeef::engine::holding::Holds;
+use zeef::engine::lane::PATRONS_TOPIC;
 use zeef::engine::pipeline::Pipeline;
 use zeef::engine::state::Namer;
 use zeef::policy::pseudonym::Key;
@@ -148,7 +149,15 @@ pub fn play(world: &World, name: &str, messages: &[Message], dice: &mut Dice) ->
             worker = self::worker(world, transport, records);
         }
     }
-    compared + compare(world, name, &mut worker, &model)
+    compared += compare(world, name, &mut worker, &model);
+    // A first start publishes what others get in the course of a month.
+    let mut transport = worker.transport.clone();
+    transport.begin_anew(PATRONS_TOPIC);
+    let mut worker = self::worker(world, transport, records);
+    compared
+        + compare_those(world, name, (&mut worker, &model), |one| {
+            one.period.is_some()
+        })
 }
 
 /// Reads all there is, and compares what each recipient has then.
@@ -158,10 +167,19 @@ fn compare(
     worker: &mut Worker<MemoryTransport>,
     model: &Model<'_>,
 ) -> usize {
+    compare_those(world, name, (worker, model), |one| one.period.is_none())
+}
+
+fn compare_those(
+    world: &World,
+    name: &str,
+    (worker, model): (&mut Worker<MemoryTransport>, &Model<'_>),
+    which: impl Fn(&Recipient) -> bool,
+) -> usize {
     assert!(matches!(worker.run(), Ok(Ended::AtEnd)), "{name}");
     let mut compared = 0;
     for recipient in &world.policy.recipients {
-        if !is_told(world, recipient) {
+        if !is_told(world, recipient) || !which(recipient) {
             continue;
         }
         let (found, wanted) = (has(worker, recipient), model.has(&recipient.name));

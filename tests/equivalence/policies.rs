@@ -171,6 +171,7 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
         std::fs::write(folder.join("zeef.toml"), text).unwrap();
     }
     let mut before: Option<(&str, String)> = None;
+    let mut lanes = String::new();
     for name in &RECIPIENTS[..dice.between(1, 6)] {
         let source = dice.pick(&kinds);
         let text = match before {
@@ -192,9 +193,15 @@ pub fn write(folder: &Path, dice: &mut Dice, now_ms: i64) {
             .recipient(name),
         };
         before = Some((name, text.clone()));
+        if text.contains("\npseudonymised = true\n") {
+            lanes += &format!("[lanes.{name}]\nrecipients = [\"{name}\"]\n");
+        }
         let path = folder.join("recipients").join(format!("{name}.toml"));
         std::fs::write(path, text).unwrap();
     }
+    let path = folder.join("zeef.toml");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    std::fs::write(path, text + &lanes).unwrap();
 }
 
 fn patron(dice: &mut Dice) -> Kind {
@@ -442,7 +449,9 @@ struct Author<'a> {
 
 impl<'a> Author<'a> {
     fn recipient(&mut self, name: &str) -> String {
-        self.pseudonymised = self.dice.chance(10);
+        let mut dated = self.named(|field| field.is_single() && field.is_dated());
+        dated.retain(|field| !field.joined);
+        self.pseudonymised = self.dice.chance(15) && !dated.is_empty();
         self.authorised = self.dice.chance(20);
         self.free_text = self.dice.chance(90);
         let purpose = *self.dice.pick(&PURPOSES);
@@ -454,6 +463,10 @@ impl<'a> Author<'a> {
              pseudonymised = {}\n",
             self.source.name, self.pseudonymised
         );
+        if self.pseudonymised {
+            let of = &self.dice.pick(&dated).path;
+            text += &format!("period = {{ every = \"P1M\", of = \"{of}\" }}\n");
+        }
         text += &self.libraries();
         text += &self.topic(name);
         text += &basis;
@@ -771,6 +784,16 @@ impl<'a> Author<'a> {
             return format!("{from}, detect = \"all\"");
         }
         let identifier = named.field.class == "identifier";
+        let mut dated = self.named(|field| field.is_single() && field.is_dated());
+        dated.retain(|field| !field.joined);
+        if identifier
+            && matches!(named.field.kind, "text" | "card_number")
+            && !dated.is_empty()
+            && self.dice.chance(10)
+        {
+            let of = &self.dice.pick(&dated).path;
+            return format!("{from}, mask = \"pseudonym\", month_of = \"{of}\"");
+        }
         let mask = match named.field.kind {
             "text" if identifier && self.dice.chance(30) => ", mask = \"pseudonym\"",
             "text" => self.dice.pick(&[

@@ -36,6 +36,17 @@ impl Moment {
         }
     }
 
+    /// Its day of the calendar, in UTC.
+    pub fn day(&self) -> Day {
+        day_of(self.seconds.div_euclid(86_400))
+    }
+
+    /// Its year and month, in UTC.
+    pub fn month(&self) -> (i64, i64) {
+        let day = self.day();
+        (day.year, day.month)
+    }
+
     /// The moment that lies a term later, by the calendar in UTC.
     pub fn after(&self, term: Term) -> Self {
         let day = day_of(self.seconds.div_euclid(86_400));

@@ -372,6 +372,7 @@ impl Case<'_> {
                 return Err("malformed");
             }
         }
+        self.is_month_over(&view)?;
         let shut = self.gates(&view, &library);
         Ok(match shut.is_empty() {
             true => {
@@ -381,6 +382,20 @@ impl Case<'_> {
             }
             false => Judgement::Shut(shut),
         })
+    }
+
+    /// The month of the record is over, in UTC; a record of no month never goes out.
+    fn is_month_over(&self, view: &View<'_>) -> Result<(), &'static str> {
+        let Some(of) = self.recipient.period else {
+            return Ok(());
+        };
+        let moment = view.text(of).as_deref().and_then(gate::moment);
+        let moment = moment.ok_or("condition")?;
+        let now = Moment::from_millis(self.now_ms);
+        match moment.month() < now.month() {
+            true => Ok(()),
+            false => Err("period_open"),
+        }
     }
 
     fn view<'a>(&'a self, patron: &'a Node) -> View<'a> {

@@ -247,6 +247,23 @@ const INSTANTS: &[&str] = &[
     "2025-06-30T10:00:00.123456789012345678901234567890Z",
     "1980-01-01T00:00:00Z",
 ];
+/// Mostly of a month that is over.
+const LOANED: &[&str] = &[
+    "2025-11-01T10:00:00Z",
+    "2025-11-02T10:00:00.5Z",
+    "2025-11-03T10:00:00+01:00",
+    "2025-12-31T23:59:59.999Z",
+    "2024-01-15T12:00:00Z",
+    "2024-02-28T23:30:00-05:00",
+    "2026-01-01T00:00:00Z",
+    "2026-01-15T12:00:00Z",
+    "2025-12-31T23:30:00-01:00",
+    "2026-01-01T00:30:00+01:00",
+    "2025-06-30 10:00:00Z",
+    "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59-23:59",
+    "1980-01-01T00:00:00Z",
+];
 const EMAILS: &[&str] = &[
     "jan@example.org",
     "jan+bieb@sub.example.org",
@@ -627,7 +644,7 @@ impl Maker {
     fn loan(&mut self) -> Vec<(String, Draft)> {
         let mut fields = self.texts(&[
             ("branch", &["centrale", "noord"]),
-            ("loaned_at", INSTANTS),
+            ("loaned_at", LOANED),
             ("due_on", DATES),
             ("returned_at", INSTANTS),
             (

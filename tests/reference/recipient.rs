@@ -39,6 +39,8 @@ pub struct Recipient {
     /// It gets no returned loans of who switched the loan history off.
     pub loan_history: bool,
     pub retention: Retention,
+    /// It is published to by period: the month of this date has to be over.
+    pub period: Option<&'static str>,
     /// The term of patrons is not its own.
     pub outlives: bool,
     pub project: fn(&View) -> Output,
@@ -81,6 +83,7 @@ impl Recipient {
         stages: &[],
         loan_history: false,
         retention: Retention::retract(Term::years(1), ""),
+        period: None,
         project: |_| Output::default(),
     };
 }
@@ -361,6 +364,7 @@ pub const RECIPIENTS: &[Recipient] = &[
             from: "loaned_at",
             forget: true,
         },
+        period: Some("loaned_at"),
         project: statistics,
         ..Recipient::PLAIN
     },
@@ -497,7 +501,8 @@ fn statistics(view: &View) -> Output {
 
     let mut out = Output::keyed(view.output_key("loan", "loan_id"));
     out.text("loan_ref", Some(view.pseudonym("loan", "loan_id")));
-    out.text("patron_ref", Some(view.patron_pseudonym()));
+    let month = loaned_at.as_deref().map_or("", |at| &at[..7]);
+    out.text("patron_ref", Some(view.patron_pseudonym_of(month)));
     out.copy(view, "library", "library");
     out.copy(view, "branch", "branch");
     out.copy(view, "material", "item.material");
@@ -648,11 +653,13 @@ impl View<'_> {
         keyed_hash(self.key, &parts)
     }
 
-    /// The pseudonym of the record's patron: always of the patron's library.
-    pub fn patron_pseudonym(&self) -> String {
+    /// The pseudonym of the record's patron in one month: always of the patron's
+    /// library.
+    pub fn patron_pseudonym_of(&self, month: &str) -> String {
         let library = self.text("patron.library").unwrap_or_default();
         let value = self.text("patron_id").unwrap_or_default();
-        pseudonym(self.key, "patron", "patron_id", &library, &value)
+        let parts = ["patron", "patron_id", &library, &value, month];
+        keyed_hash(self.key, &parts)
     }
 }
 

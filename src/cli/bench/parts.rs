@@ -140,6 +140,7 @@ impl Pseudonyms {
                 library: &text.library,
                 value: &text.value,
                 patron_id: text.patron_id.as_deref(),
+                month: None,
             };
             let message = pseudonym::Message::new(&parts);
             for key in text.keys.iter().filter_map(|key| self.keys.get(*key)) {
@@ -160,7 +161,9 @@ fn fields(recipient: &Recipient) -> Vec<&FieldRef> {
         .fields
         .iter()
         .filter_map(|field| match &field.value {
-            OutputValue::Scalar(projection) if matches!(projection.mask, Some(Mask::Pseudonym)) => {
+            OutputValue::Scalar(projection)
+                if matches!(projection.mask, Some(Mask::Pseudonym { .. })) =>
+            {
                 let is_key = |from: &&FieldRef| **from == recipient.key && from.path == "patron_id";
                 projection.from.as_ref().filter(|from| !is_key(from))
             }

@@ -7,12 +7,14 @@ use crate::cli::phrase;
 use crate::cli::screen::{BAD, FAINT, GOOD, HEADING, NAME, Screen, styled};
 use crate::cli::table::{Cell, Table, wrap};
 use crate::engine::explain::{Change, Explanation, Gate, Gates, Outcome};
+use crate::engine::gates::month_end_of;
 use crate::policy::Policy;
 use crate::policy::canonical::type_word;
 use crate::policy::catalogue::{Kind, Type};
 use crate::policy::mask::Mask;
 use crate::policy::reason::Reason;
-use crate::policy::recipient::{FieldRef, OutputField, OutputValue, Recipient};
+use crate::policy::recipient::{FieldRef, OutputField, OutputValue, Period, Recipient};
+use crate::policy::term::month_of;
 
 use super::records::Record;
 
@@ -178,6 +180,11 @@ impl<'a> Case<'a> {
     fn gate(&self, gate: Gate) -> Option<(String, String)> {
         let recipient = self.recipient;
         let text = match gate {
+            Gate::Period => {
+                let period = recipient.period.as_ref()?;
+                let text = format!("the month of {} is over", phrase::path(&period.of));
+                return Some((text, self.published_in(period)));
+            }
             Gate::Agreement => {
                 let paper = recipient.agreement.as_ref()?;
                 format!(
@@ -216,6 +223,20 @@ impl<'a> Case<'a> {
             }
         };
         Some((text, String::new()))
+    }
+
+    /// When a record goes out at the earliest, by the month that it is of.
+    fn published_in(&self, period: &Period) -> String {
+        let found = self.found(&period.of);
+        let raw = self.raw(&period.of);
+        let text = raw.and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        match text.as_deref().and_then(month_end_of) {
+            Some(end_ms) => {
+                let month = month_of(end_ms);
+                format!("{found}: published in the first run of {month}, or of a later month")
+            }
+            None => found,
+        }
     }
 
     /// The record's own value of a field, as people read it.

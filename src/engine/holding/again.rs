@@ -162,11 +162,12 @@ impl Holding {
         let Some(row) = self.state.find(partition, key).cloned() else {
             return;
         };
-        let change = Change {
+        let mut change = Change {
             refusal,
             facts: 0,
             after: After::Retract,
             now_ms: now.ms(),
+            waits: false,
         };
         let mut entries = Entries::with_capacity(row.entries.len());
         let removed = refusal.reason == Reason::RecipientRemoved;
@@ -184,6 +185,7 @@ impl Holding {
                 continue;
             }
             let counts = &mut tally.recipients[usize::from(known.recipient)].later;
+            change.waits = self.holds_nulls(known.recipient);
             let (entry, count) = change.of(known.recipient, Some(known), outbox);
             if count == Count::Retracted {
                 counts.retracted[refusal.reason as usize] += 1;
@@ -244,7 +246,9 @@ impl Holding {
         for &recipient in &own.recipients {
             let entry = row.as_ref().and_then(|row| row.entry(place(recipient)));
             let counts = &mut tally.recipients[recipient];
-            let count = if entry.is_some_and(Entry::is_sent) {
+            let taken_back =
+                entry.is_some_and(Entry::is_sent) && !self.holds_nulls(place(recipient));
+            let count = if taken_back {
                 // It was counted where it was taken back; it is the record's.
                 counts.later.retracted[Reason::PatronErased as usize] -= 1;
                 &mut counts.retracted
@@ -344,6 +348,8 @@ impl Holding {
             let standing = gates.standing(person, implied, now.ms(), &mut due_ms);
             let refusal = match standing {
                 _ if former => Some(Reason::PatronErased),
+                // It can no longer be made.
+                _ if self.is_unpublished(known) => Some(Reason::SourceGone),
                 _ if known.outcome == Outcome::Forgotten => None,
                 _ if known.outcome == Outcome::Held => Some(Reason::SourceGone),
                 _ if released && known.until_ms() <= now.ms() => Some(Reason::Lapsed),
@@ -372,6 +378,7 @@ impl Holding {
                 facts,
                 after: gates.retention.after,
                 now_ms: now.ms(),
+                waits: self.holds_nulls(known.recipient),
             };
             let (entry, count) = change.of(known.recipient, Some(known), outbox);
             let counts = &mut tally.recipients[index].later;

@@ -13,6 +13,8 @@ pub(super) struct Change {
     pub(super) facts: u64,
     pub(super) after: After,
     pub(super) now_ms: i64,
+    /// What is taken back waits for a later run.
+    pub(super) waits: bool,
 }
 
 /// What it was.
@@ -61,6 +63,13 @@ impl Change {
             return (Some(entry), Count::Forgotten);
         }
         let sent = has.or(forgotten);
+        if let Some(entry) = sent.filter(|_| self.waits) {
+            let mut entry = *entry;
+            entry.reason = Some(reason);
+            entry.owed = owed;
+            entry.facts = self.facts;
+            return (Some(entry), Count::Withheld);
+        }
         if let Some(entry) = sent {
             push_null(outbox, entry);
         }

@@ -48,6 +48,11 @@ struct PartitionMark {
     refills: Vec<u16>,
     /// Up to which offset commands are carried out, beyond what the mark says.
     commands: i64,
+    /// The month in which outputs of recipients with a period were published last, and
+    /// the day on which something was taken back from them last; empty where that
+    /// never was.
+    published: Box<str>,
+    taken_back: Box<str>,
 }
 
 /// The marks of a worker's partitions.
@@ -94,6 +99,27 @@ impl Marks {
         }
     }
 
+    /// When recipients with a period were published to last, and when something was
+    /// taken back from them; empty where that never was.
+    pub(super) fn runs(&self, partition: i32) -> (&str, &str) {
+        let part = self.parts.get(&partition);
+        part.map_or(("", ""), |part| (&*part.published, &*part.taken_back))
+    }
+
+    /// The recipients to which all that they have of a partition is sent again.
+    pub(super) fn refills(&self, partition: i32) -> &[u16] {
+        let part = self.parts.get(&partition);
+        part.map_or(&[], |part| &part.refills)
+    }
+
+    pub(super) fn set_published(&mut self, partition: i32, month: &str) {
+        self.change(partition).published = month.into();
+    }
+
+    pub(super) fn set_taken_back(&mut self, partition: i32, day: &str) {
+        self.change(partition).taken_back = day.into();
+    }
+
     pub(super) fn merge(&mut self) {
         self.undo.clear();
         for place in self.removed.drain(..) {
@@ -136,6 +162,8 @@ impl Holding {
         };
         let part = self.marks.parts.entry(partition).or_default();
         part.own = mark.policy == lane.policy_version && mark.recipients == names(lane);
+        part.published = mark.published.as_str().into();
+        part.taken_back = mark.taken_back.as_str().into();
         part.last = Some(Arc::new(mark));
         Ok(())
     }
@@ -389,6 +417,8 @@ impl Holding {
             sources: position.sources,
             outputs: position.outputs,
             commands: self.commands_done(partition, before.as_deref()),
+            published: part.map_or_else(String::new, |part| part.published.clone().into()),
+            taken_back: part.map_or_else(String::new, |part| part.taken_back.clone().into()),
             ..Mark::default()
         };
         let knew_all = own && before.is_some();
@@ -556,6 +586,9 @@ impl Holding {
 
     /// All that recipients have of a partition was sent again.
     pub(in crate::engine) fn finish_refill(&mut self, partition: i32) -> bool {
+        if self.refill_waits(partition) {
+            return false;
+        }
         let part = self.marks.parts.get(&partition);
         let refilled = part.is_some_and(|part| part.last.is_some())
             && self.to_refill(partition).next().is_some();

@@ -17,6 +17,7 @@ use crate::engine::shape::{Place, Shape, ShapeError};
 use crate::engine::speech::Speech;
 use crate::engine::table::RowLayout;
 use crate::json::page::Label;
+use crate::policy::canonical::recipient_version;
 use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
 use crate::policy::former::name_at;
 use crate::policy::gate::Asked;
@@ -188,6 +189,7 @@ impl Lane {
                 topic: topic.to_owned(),
                 owner: recipient.to_owned(),
                 day_only: false,
+                version: None,
                 role: OutputRole::Recipient,
             }),
         }
@@ -199,6 +201,7 @@ impl Lane {
             topic: topic.to_owned(),
             owner: OWN.to_owned(),
             day_only: false,
+            version: None,
             role,
         })
     }
@@ -422,6 +425,14 @@ fn national(kind: &Kind, shape: &mut Shape) -> Result<Vec<NationalSlot>, ShapeEr
     Ok(national)
 }
 
+/// A field of the record itself.
+fn own_field(path: &str) -> FieldRef {
+    FieldRef {
+        joined: false,
+        path: path.to_owned(),
+    }
+}
+
 /// Compiles one recipient, and wants its fields from the sources on the way.
 struct Compiler<'a> {
     lane: &'a mut Lane,
@@ -549,6 +560,10 @@ impl Compiler<'_> {
                 of_membership: retention.from == ends_on,
                 after: retention.after,
             },
+            period: match &recipient.period {
+                Some(period) => Some(self.single(&period.of)?),
+                None => None,
+            },
             simple,
         })
     }
@@ -601,10 +616,12 @@ impl Compiler<'_> {
     }
 
     fn route(&mut self, topics: &Topics) -> Result<Route, CompileError> {
+        let version = recipient_version(self.policy, self.recipient);
         let plan = |topic: &str| OutputPlan {
             topic: topic.to_owned(),
             owner: self.recipient.name.clone(),
             day_only: self.recipient.pseudonymised,
+            version: self.recipient.pseudonymised.then(|| version.clone()),
             role: OutputRole::Recipient,
         };
         Ok(match topics {
@@ -710,8 +727,13 @@ impl Compiler<'_> {
     }
 
     fn scalar(&mut self, projection: &Projection) -> Result<Action, CompileError> {
-        if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
-            let of = self.pseudonym_of(from)?;
+        if let (Some(Mask::Pseudonym { month_of }), Some(from)) =
+            (&projection.mask, &projection.from)
+        {
+            let mut of = self.pseudonym_of(from)?;
+            if let Some(path) = month_of {
+                of.month_of = Some(self.single(&own_field(path))?);
+            }
             let is_key = self.key.as_ref() == Some(&of);
             return Ok(if is_key {
                 Action::OutputKey
@@ -758,13 +780,7 @@ impl Compiler<'_> {
                 let path = path.to_owned();
                 Needed::Field(self.single(&FieldRef { joined, path })?)
             }
-            Need::Source(path) => {
-                let source = FieldRef {
-                    joined: false,
-                    path,
-                };
-                Needed::Field(self.single(&source)?)
-            }
+            Need::Source(path) => Needed::Field(self.single(&own_field(&path))?),
             Need::Country => {
                 let country = FieldRef {
                     joined,
@@ -856,6 +872,7 @@ impl Compiler<'_> {
             value: self.single(field)?,
             library: self.library(of_patron && !self.is_patron_source())?,
             patron_id: None,
+            month_of: None,
             message: None,
         })
     }

@@ -16,7 +16,10 @@ impl Program {
         given([
             (Reason::TooLarge, true),
             (Reason::Malformed, !self.needs.is_empty()),
-            (Reason::Condition, !self.conditions.is_empty()),
+            (
+                Reason::Condition,
+                !self.conditions.is_empty() || gates.period.is_some(),
+            ),
             (
                 Reason::Library,
                 matches!(self.libraries, Libraries::Only(_)),
@@ -28,6 +31,8 @@ impl Program {
             (Reason::PatronErased, keyed),
             (Reason::NoConsent, gates.consent.is_some()),
             (Reason::LoanHistoryOff, gates.loan_history.is_some()),
+            (Reason::PeriodOpen, gates.period.is_some()),
+            (Reason::Unpublished, gates.period.is_some()),
             (Reason::KeyMissing, !by_patron),
             (
                 Reason::ReceiverUnlisted,

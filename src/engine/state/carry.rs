@@ -166,6 +166,9 @@ fn arrived(from: &Mark, to: Option<Mark>, goes: &BTreeSet<String>) -> Mark {
     mark.generation = mark.generation.max(from.generation);
     mark.time_ms = mark.time_ms.max(from.time_ms);
     mark.commands = mark.commands.min(from.commands);
+    // A period that was published is not published again.
+    mark.published = mark.published.max(from.published.clone());
+    mark.taken_back = mark.taken_back.max(from.taken_back.clone());
     for (name, print) in from.keys.iter().filter(|(name, _)| goes.contains(*name)) {
         mark.keys.insert(name.clone(), print.clone());
     }

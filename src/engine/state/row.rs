@@ -77,6 +77,15 @@ pub enum Outcome {
     Forgotten,
 }
 
+/// What a recipient with a period is to get, or to lose, in a later run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Another output than it has.
+    Output,
+    /// What it has is to be taken back.
+    Retraction(Reason),
+}
+
 impl Entry {
     /// An entry of a recipient that has nothing.
     #[must_use]
@@ -91,6 +100,36 @@ impl Entry {
             outcome,
             reason,
             owed: true,
+        }
+    }
+
+    /// An entry of a recipient that has nothing, and gets what is decided with the
+    /// next period.
+    #[must_use]
+    pub fn unpublished(decided: &Entry) -> Entry {
+        Entry {
+            key: decided.key,
+            ..Entry::without(
+                decided.recipient,
+                Outcome::Withheld,
+                Some(Reason::Unpublished),
+            )
+        }
+    }
+
+    /// What waits for a run that publishes, where something does: only of recipients
+    /// with a period.
+    #[must_use]
+    pub fn pending(&self) -> Option<Pending> {
+        match (self.outcome, self.reason?) {
+            (Outcome::Released | Outcome::Forgotten | Outcome::Withheld, Reason::Unpublished) => {
+                Some(Pending::Output)
+            }
+            (Outcome::Released, reason) => Some(Pending::Retraction(reason)),
+            (Outcome::Forgotten, Reason::PatronErased) => {
+                Some(Pending::Retraction(Reason::PatronErased))
+            }
+            _ => None,
         }
     }
 

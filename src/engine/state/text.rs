@@ -158,6 +158,9 @@ fn entry(out: &mut Vec<u8>, lane: &Lane, row: &Row, one: &Entry, facts: u64) {
     if one.outcome == Outcome::Released {
         hex(out, "hash", one.hash);
     }
+    if one.outcome == Outcome::Withheld && one.key != 0 {
+        text(out, "pending_key", &name(one.key));
+    }
     let first_ms = row.first_ms(one.recipient).unwrap_or(row.first_ms);
     if first_ms != row.first_ms {
         number(out, "first_ms", first_ms);
@@ -234,6 +237,8 @@ struct EntryText {
     reason: Option<String>,
     topic: Option<String>,
     key: Option<String>,
+    /// Of an output that waits for a period.
+    pending_key: Option<String>,
     hash: Option<String>,
     first_ms: Option<i64>,
     held_ms: Option<i64>,
@@ -448,6 +453,9 @@ fn read_entry(
     if outcome == Outcome::Released {
         entry.hash = number_of(&read.hash.ok_or(TextError::Damaged)?)?;
         entry.time_ms = read.until_ms.unwrap_or(i64::MAX);
+    }
+    if let Some(key) = read.pending_key {
+        entry.key = bits(key.as_bytes()).ok_or(TextError::Damaged)?;
     }
     if outcome == Outcome::Held {
         entry.time_ms = read.held_ms.unwrap_or(first_ms);

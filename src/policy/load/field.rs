@@ -311,7 +311,7 @@ impl Reader<'_> {
         for need in mask.needs() {
             match need {
                 Need::Sibling(path) => self.sibling(path, found),
-                Need::Source(path) => self.day(&path),
+                Need::Source(path) => self.day(&path, mask),
                 Need::Country => {}
             }
         }
@@ -327,15 +327,20 @@ impl Reader<'_> {
         }
     }
 
-    /// The day of an age: a date or instant of the source itself.
-    fn day(&self, path: &str) {
-        let line = self.table.line_of("at");
+    /// The day of an age, or the month of a pseudonym: a date or instant of the
+    /// source itself.
+    fn day(&self, path: &str, mask: &Mask) {
+        let key = match mask {
+            Mask::Pseudonym { .. } => "month_of",
+            _ => "at",
+        };
+        let line = self.table.line_of(key);
         let Some(found) = self.paths.resolve(self.table, line, path) else {
             return;
         };
         let dated = found.is(|field| field.kind.is_dated());
         if found.at.joined || !dated {
-            let found = format!("`at` is \"{path}\"");
+            let found = format!("`{key}` is \"{path}\"");
             self.table
                 .mistake(line, found, "a date or an instant of the source itself");
         }
@@ -452,7 +457,7 @@ fn suits(mask: &Mask, kind: Type) -> Result<(), &'static str> {
             (kind == Type::Text(None), "a field of type `text`")
         }
         Mask::Lowercase => (matches!(kind, Type::Text(_)), "a field that holds text"),
-        Mask::LastDigits { .. } | Mask::Pseudonym => (
+        Mask::LastDigits { .. } | Mask::Pseudonym { .. } => (
             matches!(kind, Type::Text(_) | Type::CardNumber),
             "a field that holds text",
         ),

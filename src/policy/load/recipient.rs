@@ -13,7 +13,7 @@ use crate::policy::lint;
 use crate::policy::name::{ISIL, KEBAB, TOPIC};
 use crate::policy::recipient::{
     After, Agreement, Authorisation, Condition, ConsentGate, FieldRef, LegalBasis, Libraries,
-    Literal, PaperAfter, Recipient, Register, Retention, Test, Topics,
+    Literal, PaperAfter, Period, Recipient, Register, Retention, Test, Topics,
 };
 use crate::policy::settings::MaskDefaults;
 use crate::policy::term::Term;
@@ -54,6 +54,7 @@ pub(crate) struct Lines {
     pub(crate) authorisation: Option<usize>,
     pub(crate) source: usize,
     pub(crate) stages: usize,
+    pub(crate) pseudonymised: usize,
     /// Of the output fields, place by place.
     pub(crate) fields: Vec<usize>,
     /// Of the conditions, place by place.
@@ -119,6 +120,12 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         lines: condition_lines,
         whole: conditions_whole,
     } = conditions(table, &paths);
+    let retention = retention(table, &paths);
+    let pseudonymised = table.switch(
+        "pseudonymised",
+        false,
+        "whether nothing in it names a person",
+    );
     let recipient = Recipient {
         name: stem.to_owned(),
         title: need("title", "what the recipient is called, for people"),
@@ -135,7 +142,8 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
         stages: stages(table, &paths),
         fields: profile.fields,
         consent: consent(table, &paths),
-        retention: retention(table, &paths),
+        period: period(table, &paths, pseudonymised, &retention),
+        retention,
         loan_history: loan_history(table, &paths),
         marketing: table.switch("marketing", false, "whether its purpose is marketing"),
         stops_on_objection: stops_on_objection(table),
@@ -143,11 +151,7 @@ pub(super) fn read(table: &Table<'_>, stem: &str, law: &Law<'_>) -> Draft {
             "outlives_membership",
             "why data of a patron is released after the membership's term",
         ),
-        pseudonymised: table.switch(
-            "pseudonymised",
-            false,
-            "whether nothing in it names a person",
-        ),
+        pseudonymised,
         processor: is_processor(table),
         agreement: agreement(table),
         authorisation: authorisation(table),
@@ -252,6 +256,7 @@ fn lines(table: &Table<'_>, fields: Vec<usize>, conditions: Vec<usize>) -> Lines
         authorisation: table.value("authorisation").map(|at| at.line),
         source: table.line_of("source"),
         stages: table.line_of("stages"),
+        pseudonymised: table.line_of("pseudonymised"),
         fields,
         conditions,
     }
@@ -689,6 +694,60 @@ fn retention(table: &Table<'_>, paths: &Paths<'_>) -> Retention {
     }
     inner.finish();
     retention
+}
+
+/// When the outputs of a pseudonymised recipient are published: `"P1M"`, by the
+/// field that its term runs from, or a table that names another one.
+fn period(
+    table: &Table<'_>,
+    paths: &Paths<'_>,
+    pseudonymised: bool,
+    retention: &Retention,
+) -> Option<Period> {
+    const EXPECTED: &str = "\"P1M\", or { every = \"P1M\", of = \"PATH\" }: once after each month";
+    let at = table.value("period")?;
+    if !pseudonymised {
+        let expected = "none, or `pseudonymised = true`: others get what they get at once";
+        table.mistake(at.line, "`period`", expected);
+    }
+    let Some(inner) = table.as_table(at.value, at.line) else {
+        every_month(table, "period", EXPECTED);
+        let of = retention.from.clone();
+        if of.joined {
+            let expected = "`of`, a date or an instant of the record itself";
+            table.mistake(at.line, "a period by a field of the patron", expected);
+        }
+        return Some(Period { of });
+    };
+    inner.need("every", "`P1M`: once after each month", None);
+    every_month(&inner, "every", EXPECTED);
+    let of = inner.need_text(
+        "of",
+        "the date or instant that says of which month a record is",
+    );
+    inner.finish();
+    let of = of.and_then(|of| {
+        let found = paths.resolve(&inner, of.line, &of.value)?;
+        let single = matches!(found.shape, Shape::Value(_));
+        if found.at.joined || !single || !found.is(|field| field.kind.is_dated()) {
+            let text = format!("a period by `{}`", of.value);
+            inner.mistake(of.line, text, "a date or an instant of the record itself");
+        }
+        Some(found.at)
+    });
+    Some(Period {
+        of: of.unwrap_or_else(nowhere),
+    })
+}
+
+/// Reads how often: there is one answer.
+fn every_month(table: &Table<'_>, key: &str, expected: &str) {
+    if let Some(at) = table.text(key, expected)
+        && at.value != "P1M"
+    {
+        let found = format!("`{key}` is \"{}\"", at.value);
+        table.mistake(at.line, found, "`P1M`, the only period there is");
+    }
 }
 
 /// A paper that must be whole: each of its missing parts breaks `rule`.

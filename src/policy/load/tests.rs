@@ -16,6 +16,9 @@ fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
 }
 
+/// What a `zeef.toml` has beside the shipped statistics.
+const LANE: &str = "[lanes.statistics]\nrecipients = [\"statistics\"]\n";
+
 /// A config folder that can be changed.
 struct Folder(TempDir);
 
@@ -120,8 +123,12 @@ fn the_shipped_config_has_no_mistake() {
     );
     let off: Vec<_> = loaded.policy.disabled.iter().map(|one| &one.name).collect();
     assert_eq!(off, ["ill-library-contact"]);
-    assert_eq!(loaded.daemon.lanes.len(), 1);
-    assert_eq!(loaded.daemon.lanes[0].recipients, names);
+    let lanes: Vec<_> = loaded.daemon.lanes.iter().collect();
+    let [main, statistics] = lanes.as_slice() else {
+        panic!("{lanes:?}");
+    };
+    assert_eq!(main.recipients, names[..6]);
+    assert_eq!(statistics.recipients, names[6..]);
     assert_eq!(loaded.policy.version.len(), 64);
     for recipient in &loaded.policy.recipients {
         assert_eq!(
@@ -952,6 +959,8 @@ fn settings_are_read() {
         [lanes.finance]
         recipients = ["deurwaarder"]
         workers = 2
+        [lanes.statistics]
+        recipients = ["statistics"]
         [rates]
         deurwaarder = { records_per_s = 10 }
         [keys]
@@ -991,7 +1000,10 @@ fn settings_are_read() {
         .iter()
         .map(|lane| (lane.name.as_str(), lane.recipients.len(), lane.workers))
         .collect();
-    assert_eq!(lanes, [("finance", 1, 2), ("main", 6, 1)]);
+    assert_eq!(
+        lanes,
+        [("finance", 1, 2), ("main", 5, 1), ("statistics", 1, 1)]
+    );
     assert_eq!(daemon.rates["deurwaarder"].burst, 10);
     assert_eq!(daemon.admin.listen, None);
     assert_eq!(
@@ -1019,7 +1031,7 @@ fn settings_are_read() {
 fn what_consents_and_objections_name_is_part_of_the_policy() {
     let version = |zeef: &str, changes: &[(&str, &str, &str)]| {
         let folder = Folder::new();
-        folder.write("zeef.toml", zeef);
+        folder.write("zeef.toml", &format!("{LANE}{zeef}"));
         for (file, old, new) in changes {
             folder.change(file, old, new);
         }
@@ -1104,14 +1116,20 @@ fn the_partitioner_is_a_known_one() {
         ("fnv1a_random", Fnv1a),
     ];
     for (word, want) in all {
-        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        folder.write(
+            "zeef.toml",
+            &format!("{LANE}[kafka]\npartitioner = \"{word}\""),
+        );
         let found = folder.load().daemon.kafka.partitioner;
         assert_eq!(found, want, "{word}");
         assert!(all.iter().any(|(word, _)| *word == found.as_str()));
     }
     // Where it is by chance nothing can be compared.
     for word in ["random", "murmur3", ""] {
-        folder.write("zeef.toml", &format!("[kafka]\npartitioner = \"{word}\""));
+        folder.write(
+            "zeef.toml",
+            &format!("{LANE}[kafka]\npartitioner = \"{word}\""),
+        );
         let told = folder.told();
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(told[0].contains("partitioner"), "{told:#?}");
@@ -1192,7 +1210,7 @@ fn example(text: &str) -> Folder {
         .replace("out.deurwaarder", "out.other");
     folder.write(&format!("recipients/{other}.toml"), &text_of_other);
     folder.write("recipients/example.toml", text);
-    folder.write("zeef.toml", "");
+    folder.write("zeef.toml", "[lanes.example]\nrecipients = [\"example\"]\n");
     folder
 }
 
@@ -1209,6 +1227,9 @@ fn every_rule_has_an_example_that_breaks_it_and_no_other() {
     assert_eq!(names.len(), LINTS.len());
     for lint in LINTS {
         let folder = example(&lint.example_text());
+        if lint.name == "lane-of-its-own" {
+            folder.write("zeef.toml", "");
+        }
         let mistakes = folder.mistakes();
         assert!(
             !mistakes.is_empty(),
@@ -1226,7 +1247,8 @@ fn every_rule_has_an_example_that_breaks_it_and_no_other() {
 
 #[test]
 fn a_switched_off_recipient_may_wait_for_its_papers() {
-    for lint in LINTS {
+    // Who is switched off is in no lane.
+    for lint in LINTS.iter().filter(|lint| lint.name != "lane-of-its-own") {
         let folder = example(&format!("enabled = false\n{}", lint.example_text()));
         let mistakes = folder.mistakes();
         assert_eq!(
@@ -1299,4 +1321,95 @@ proptest::proptest! {
             assert!(mistake.line > 0 || of_a_folder, "{mistake}");
         }
     }
+}
+
+#[test]
+fn a_period_is_a_month_of_a_date_of_the_record() {
+    #[track_caller]
+    fn check(period: &str, want: &[&str]) {
+        let file = "recipients/statistics.toml";
+        let shipped = r#"period        = { every = "P1M", of = "loaned_at" }"#;
+        check_in(file, shipped, period, want);
+    }
+    check(r#"period = "P1M""#, &[]);
+    check(
+        r#"period = "P1W""#,
+        &["`period` is \"P1W\", expected `P1M`, the only period there is"],
+    );
+    check(
+        r#"period = { every = "P2M", of = "loaned_at" }"#,
+        &["`every` is \"P2M\", expected `P1M`, the only period there is"],
+    );
+    check(
+        r#"period = { every = "P1M" }"#,
+        &["no `of`, expected the date or instant that says of which month a record is"],
+    );
+    check(
+        r#"period = { every = "P1M", of = "patron.membership.ends_on" }"#,
+        &[
+            "a period by `patron.membership.ends_on`, expected a date or an instant of the record itself",
+        ],
+    );
+    check(
+        r#"period = { every = "P1M", of = "branch" }"#,
+        &["a period by `branch`, expected a date or an instant of the record itself"],
+    );
+    check(
+        "",
+        &[
+            "a pseudonymised recipient without a period, expected `period = { every = \"P1M\", of = \"PATH\" }`, by a date of the record [rule period]",
+        ],
+    );
+    check_in(
+        "recipients/service-message.toml",
+        "[fields]",
+        "period = \"P1M\"\n[fields]",
+        &["`period`, expected none, or `pseudonymised = true`: others get what they get at once"],
+    );
+}
+
+#[test]
+fn a_period_needs_a_lane_of_its_own() {
+    #[track_caller]
+    fn check(zeef: &str, want: &[&str]) {
+        let folder = Folder::new();
+        folder.write("zeef.toml", zeef);
+        let told: Vec<String> = folder.mistakes().iter().map(ToString::to_string).collect();
+        let line = "recipients/statistics.toml:18: ";
+        assert_eq!(told.len(), want.len(), "{told:#?}");
+        for (told, want) in told.iter().zip(want) {
+            assert!(told.contains(line) && told.contains(want), "{told}");
+        }
+    }
+    check(LANE, &[]);
+    check(
+        "",
+        &[
+            "the lane `main` with `deurwaarder`, `ill-library`, `kb-membership`, `kb-recognition`, `reservation-slip`, `service-message`, expected a lane of its own in zeef.toml: `[lanes.statistics]`",
+        ],
+    );
+    check(
+        "[lanes.loans]\nrecipients = [\"statistics\", \"service-message\"]\nworkers = 2",
+        &[
+            "the lane `loans` with `service-message`",
+            "2 workers in the lane `loans`",
+        ],
+    );
+}
+
+#[test]
+fn the_version_of_a_recipient_is_of_its_own_text() {
+    let version = |file: &str, old: &str, new: &str| {
+        let folder = Folder::new();
+        folder.change(file, old, new);
+        let policy = folder.load().policy;
+        let own = canonical::recipient_version(&policy, policy.recipient("statistics").unwrap());
+        (policy.version, own)
+    };
+    let statistics = "recipients/statistics.toml";
+    let (all, own) = version(statistics, "[fields]", "[fields]");
+    let other = version("recipients/service-message.toml", "P1Y", "P2Y");
+    assert!(other.0 != all && other.1 == own);
+    let changed = version(statistics, "P2Y", "P1Y");
+    assert!(changed.0 != all && changed.1 != own);
 }

@@ -210,6 +210,14 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// A path that need not be given.
+    pub(super) fn path_or_none(&mut self, def: &ArgDef) -> Option<String> {
+        match self.given.contains_key(def.name) {
+            true => self.text(def),
+            false => None,
+        }
+    }
+
     pub(super) fn texts(&mut self, def: &ArgDef) -> Option<Vec<String>> {
         self.read(def, |value, _| match value {
             ArgValue::Texts(texts) => {

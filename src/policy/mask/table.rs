@@ -549,12 +549,23 @@ const LOWERCASE: MaskDef = MaskDef {
     compile: |_| Some(Mask::Lowercase),
 };
 
+const PSEUDONYM_MONTH_OF: ArgDef = ArgDef {
+    name: "month_of",
+    meaning: "the date or instant of the source whose month, as written, is hashed too: the same \
+              value is another pseudonym each month",
+    default: Some(ArgLiteral::Text("")),
+    allowed: Allowed::Path,
+};
+
 const PSEUDONYM: MaskDef = MaskDef {
     name: "pseudonym",
     does: "shows a keyed hash of the value, 22 characters that differ for each recipient",
-    arguments: &[],
+    arguments: &[PSEUDONYM_MONTH_OF],
     examples: &[],
-    compile: |_| Some(Mask::Pseudonym),
+    compile: |arguments| {
+        let month_of = arguments.path_or_none(&PSEUDONYM_MONTH_OF);
+        Some(Mask::Pseudonym { month_of })
+    },
 };
 
 const SLIP_MARK: ArgDef = ArgDef {

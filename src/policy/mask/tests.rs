@@ -215,7 +215,7 @@ fn what_hides() {
 #[test]
 fn the_engines_masks_show_nothing_by_themselves() {
     for mask in [
-        Mask::Pseudonym,
+        build("pseudonym", &[]),
         build("shelf_slip", &[("lines", ArgLiteral::Texts(&[]))]),
     ] {
         assert_eq!(applied(&mask, Some("Jansen"), &[]).0, None);

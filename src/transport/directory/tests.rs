@@ -47,6 +47,7 @@ fn plan(lane: &str) -> LanePlan {
         },
         topic,
         day_only: false,
+        version: None,
     };
     LanePlan {
         name: lane.to_owned(),

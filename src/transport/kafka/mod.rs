@@ -52,7 +52,7 @@ use log::Logged;
 use marks::Marks;
 use member::Event;
 use misplaced::{Found as FoundMisplaced, compare};
-use partition::Place;
+use partition::{Part, Place};
 use partitioner::Placement;
 use producer::Outlet;
 use reader::{Reader, Wanted};
@@ -108,6 +108,9 @@ pub struct KafkaTransport {
     stable: Arc<BaseConsumer<Logged>>,
     reader: Option<Reader>,
     ends: Option<Ends>,
+    /// Where the owned partitions ended when it was first asked whether the worker
+    /// has caught up.
+    ends_at_start: Option<HashMap<Place, i64>>,
     stage: Stage,
     /// What this worker committed last, of partitions that it had without a
     /// break: their tables still hold.
@@ -178,6 +181,7 @@ impl KafkaTransport {
             stable,
             reader: None,
             ends,
+            ends_at_start: None,
             stage: Stage::Out,
             kept: HashMap::new(),
             unswept: false,
@@ -313,6 +317,7 @@ impl KafkaTransport {
         };
         self.marks.committed = committed;
         self.intake.assign(&starts)?;
+        self.ends_at_start = None;
         self.kept
             .retain(|place, offset| starts.get(place) == Some(offset));
         self.stage = Stage::Rebuilding;
@@ -496,6 +501,24 @@ impl KafkaTransport {
             Some(!matches!(found.offset(), Offset::Offset(_)))
         };
         due.iter().map(idle).collect()
+    }
+
+    /// Notes where the owned partitions end, as a reader of uncommitted records sees
+    /// it; without an answer it is asked another time.
+    fn note_ends_at_start(&mut self) {
+        let parts = || self.intake.all_parts();
+        let places = parts().map(|part| (&*part.topic, part.place.1));
+        let Ok(found) = edges(&self.observer, places, Offset::End) else {
+            return;
+        };
+        let end = |part: &Part| {
+            let found = found.find_partition(&part.topic, part.place.1)?;
+            match found.offset() {
+                Offset::Offset(end) => Some((part.place, end)),
+                _ => None,
+            }
+        };
+        self.ends_at_start = parts().map(end).collect();
     }
 
     /// Hands out records, or says that the end is reached.
@@ -840,6 +863,23 @@ impl Transport for KafkaTransport {
 
     fn lag(&mut self) -> Vec<Lag> {
         self.intake.lag()
+    }
+
+    fn caught_up(&mut self) -> Result<bool, Fault> {
+        if !matches!(self.stage, Stage::Running) {
+            return Ok(false);
+        }
+        if self.ends_at_start.is_none() {
+            self.note_ends_at_start();
+        }
+        let Some(ends) = &self.ends_at_start else {
+            return Ok(false);
+        };
+        let mut parts = self.intake.all_parts();
+        Ok(parts.all(|part| {
+            ends.get(&part.place)
+                .is_some_and(|end| part.position >= *end)
+        }))
     }
 
     fn late_gate(&self) -> Option<LateGate> {

@@ -113,6 +113,8 @@ impl ProducerContext for Deliveries {
 struct Topic {
     name: String,
     day_only: bool,
+    /// What is zeef's own says its format itself, and has none.
+    headers: OwnedHeaders,
     role: OutputRole,
     /// The open transaction writes to it.
     written: bool,
@@ -128,8 +130,6 @@ impl Topic {
 pub(super) struct Outlet {
     producer: BaseProducer<Deliveries>,
     topics: Vec<Topic>,
-    /// Of outputs; what is zeef's own says its format itself.
-    headers: OwnedHeaders,
     timeout: Duration,
     stop: Stop,
     /// When the open transaction began.
@@ -165,11 +165,11 @@ impl Outlet {
                 .map(|output| Topic {
                     name: settings.topic(&output.topic),
                     day_only: output.day_only,
+                    headers: headers(output.version.as_ref().unwrap_or(&plan.policy_version)),
                     role: output.role,
                     written: false,
                 })
                 .collect(),
-            headers: headers(&plan.policy_version),
             timeout: settings.transaction_timeout,
             stop: stop.clone(),
             opened: None,
@@ -222,7 +222,7 @@ impl Outlet {
             now_ms
         });
         if !topic.is_restored() {
-            record = record.headers(self.headers.clone());
+            record = record.headers(topic.headers.clone());
         }
         record.partition = output.partition;
         record.key = output.key;

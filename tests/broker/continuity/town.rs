@@ -41,6 +41,7 @@ impl Town {
             partitions: 1,
             kafka: "session_timeout_ms = 6000",
             tables: "[state]\ncheck_seconds = 1\nsweep_seconds = 1",
+            by_period: false,
         };
         Site::new(test, options).map(Town)
     }

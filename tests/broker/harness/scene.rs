@@ -32,7 +32,7 @@ use zeef::transport::{Payload, SourceId};
 
 use super::write::LARGE_BYTES;
 use super::{Broker, Record, Row, Topics, Zeef, eventually};
-use crate::common::{copy_folder, switch_on};
+use crate::common::{copy_folder, publish_at_once, switch_on};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 const WAIT: Duration = Duration::from_secs(180);
@@ -99,6 +99,7 @@ impl<'a> Scene<'a> {
         let folder = TempDir::with_prefix("zeef-scene-").unwrap();
         copy_folder(Path::new(SHIPPED), folder.path());
         switch_on(folder.path());
+        publish_at_once(folder.path());
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"\ninstance = \"a\"\n{}\n\
              [topics]\npartitions = {}\n{}\n",

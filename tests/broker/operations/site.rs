@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use tempfile::TempDir;
 
-use crate::common::switch_on;
+use crate::common::{publish_at_once, switch_on};
 use crate::harness::{Broker, Isolation, Record, Row, Topics, Zeef, eventually};
 use crate::marked::Line;
 
@@ -49,6 +49,8 @@ pub(crate) struct Options<'a> {
     pub(crate) kafka: &'a str,
     /// Further tables of `zeef.toml`.
     pub(crate) tables: &'a str,
+    /// Statistics is published by period, as it is shipped; else at once.
+    pub(crate) by_period: bool,
 }
 
 impl Default for Options<'_> {
@@ -58,6 +60,7 @@ impl Default for Options<'_> {
             partitions: 2,
             kafka: "",
             tables: "",
+            by_period: false,
         }
     }
 }
@@ -114,6 +117,9 @@ impl<'a> Site<'a> {
             fs::copy(Path::new(CONFIG).join(&file), to.join(&file)).unwrap();
         }
         switch_on(to);
+        if !options.by_period {
+            publish_at_once(to);
+        }
         let text = format!(
             "[kafka]\ntopic_prefix = \"{}\"\n{}\n[topics]\npartitions = {}\n{}\n",
             self.topics.prefix(),

@@ -122,7 +122,13 @@ fn check_settings(site: &Site<'_>) {
         ("retention.ms", (90 * day_ms).to_string()),
     ];
     for (topic, want) in [
-        ("patron", vec![("cleanup.policy", "compact".to_owned())]),
+        (
+            "patron",
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("delete.retention.ms", (30 * day_ms).to_string()),
+            ],
+        ),
         ("consent", forever.to_vec()),
         ("objection", forever.to_vec()),
         // Statistics keep a loan for two years, messages for one.

@@ -136,6 +136,7 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
         all.extend([at(false, "status"), at(!own, "loan_history")]);
     }
     all.push(recipient.retention.from.clone());
+    all.extend(recipient.period.iter().map(|period| period.of.clone()));
     for output in &recipient.fields {
         match &output.value {
             OutputValue::Scalar(projection) => {
@@ -158,8 +159,9 @@ pub fn needs(policy: &Policy, recipient: &Recipient) -> Vec<Needed> {
 fn scalar_needs(policy: &Policy, source: &Kind, projection: &Projection, all: &mut Vec<FieldRef>) {
     all.extend(projection.from.clone());
     let joined = projection.from.as_ref().is_some_and(|from| from.joined);
-    if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, &projection.from) {
+    if let (Some(Mask::Pseudonym { month_of }), Some(from)) = (&projection.mask, &projection.from) {
         all.push(library_of(source, from));
+        all.extend(month_of.iter().map(|path| at(false, path)));
         return;
     }
     for need in projection.mask.iter().flat_map(Mask::needs) {
@@ -220,6 +222,7 @@ impl View<'_> {
         if needs.iter().any(|need| self.is_malformed(need)) {
             return Err("malformed");
         }
+        self.period()?;
         self.agreement()?;
         self.authorisation()?;
         self.objection()?;
@@ -410,6 +413,25 @@ impl View<'_> {
         Ok(())
     }
 
+    /// The month of the record is over, in UTC.
+    fn period(&self) -> Result<(), &'static str> {
+        let Some(period) = &self.recipient.period else {
+            return Ok(());
+        };
+        let of = self.text(&period.of).and_then(|text| ns(&text));
+        let month = |ns: i128| {
+            // The last hours of the year 9999 are of no month that is over.
+            let ends = [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(|end| end.as_nanosecond());
+            let time = jiff::Timestamp::from_nanosecond(ns.clamp(ends[0], ends[1])).unwrap();
+            let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+            (date.year(), date.month())
+        };
+        match month(of.ok_or("condition")?) < month(self.now()) {
+            true => Ok(()),
+            false => Err("period_open"),
+        }
+    }
+
     fn now(&self) -> i128 {
         i128::from(self.now_ms) * 1_000_000
     }
@@ -578,8 +600,11 @@ impl View<'_> {
         }
     }
 
-    fn pseudonym(&self, field: &FieldRef) -> Option<String> {
-        self.keyed_hash(field, None)
+    /// Another pseudonym each month, by the month as it is written.
+    fn pseudonym_by_month(&self, field: &FieldRef, of: &FieldRef) -> Option<String> {
+        let text = self.text(of)?;
+        ns(&text)?;
+        self.keyed_hash(field, text.get(..7))
     }
 
     fn keyed_hash(&self, field: &FieldRef, behind: Option<&str>) -> Option<String> {
@@ -612,7 +637,7 @@ impl View<'_> {
                 OutputValue::Scalar(projection) => {
                     let found = self.scalar(projection);
                     let found = match projection.mask {
-                        Some(Mask::Pseudonym) => found,
+                        Some(Mask::Pseudonym { .. }) => found,
                         _ => self.passed(found, &output.name),
                     };
                     text = found.clone().shown();
@@ -650,8 +675,12 @@ impl View<'_> {
 
     fn scalar(&self, projection: &Projection) -> Found {
         let from = projection.from.as_ref();
-        if let (Some(Mask::Pseudonym), Some(from)) = (&projection.mask, from) {
-            return self.pseudonym(from).map_or(Found::Missing, Found::Text);
+        if let (Some(Mask::Pseudonym { month_of }), Some(from)) = (&projection.mask, from) {
+            let made = match month_of {
+                None => self.keyed_hash(from, None),
+                Some(path) => self.pseudonym_by_month(from, &at(false, path)),
+            };
+            return made.map_or(Found::Missing, Found::Text);
         }
         let value = match from {
             Some(from) if !self.is_hidden(from) => self.find(from),

@@ -255,6 +255,10 @@ fn broken(uses: &[Use], says: Says) -> BTreeSet<&'static str> {
             "pseudonymised-text",
             pseudonymised && any(&|one| one.is(FreeText)),
         ),
+        (
+            "pseudonym-by-month",
+            pseudonymised && any(&|one| one.shown() == Pseudonym && one.is_of_a_person()),
+        ),
     ]
     .into_iter()
     .filter_map(|(rule, is_broken)| is_broken.then_some(rule))
@@ -295,6 +299,7 @@ fn folder(recipient: &str) -> Folder {
     let consent = std::fs::read_to_string(shipped().join("records/consent.toml")).unwrap();
     folder.write("records/consent.toml", &consent);
     folder.write("recipients/r.toml", recipient);
+    folder.write("zeef.toml", "[lanes.r]\nrecipients = [\"r\"]\n");
     folder
 }
 
@@ -319,6 +324,9 @@ fn file(uses: &[Use], says: Says) -> String {
         None => say("legal_basis = \"contract\"".to_owned()),
     }
     say(format!("pseudonymised = {}", says.pseudonymised));
+    if says.pseudonymised {
+        say("period = { every = \"P1M\", of = \"plain_day\" }".to_owned());
+    }
     if says.authorised {
         say(
             "authorisation = { reference = \"A\", approved_by = \"B\", approved_on = \
@@ -579,7 +587,7 @@ fn what_a_mask_looks_at_beside_its_input_counts() {
 fn age_bands_that_cut_each_other_hide_no_birth() {
     let two = |first: &str, second: &str| {
         format!(
-            "pseudonymised = true\nfields.one = {{ from = \"patron.birth_date\", mask = \
+            "pseudonymised = true\nperiod = {{ every = \"P1M\", of = \"loaned_at\" }}\nfields.one = {{ from = \"patron.birth_date\", mask = \
              \"age_band\", at = \"due_on\", bands = {first} }}\nfields.two = {{ from = \
              \"patron.birth_date\", mask = \"age_band\", at = \"due_on\", bands = {second} }}"
         )
