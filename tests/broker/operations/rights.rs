@@ -45,13 +45,15 @@ fn reads(broker: &Broker, user: &str, group: &str, topic: &str) -> Result<(), RD
     while started.elapsed() < WAIT {
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-            Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(
+            Some(Err(error)) => {
+                if let Some(
                     code @ (RDKafkaErrorCode::GroupAuthorizationFailed
                     | RDKafkaErrorCode::TopicAuthorizationFailed),
-                ) => return Err(code),
-                _ => {}
-            },
+                ) = error.rdkafka_error_code()
+                {
+                    return Err(code);
+                }
+            }
             None => {}
         }
     }
