@@ -261,12 +261,12 @@ fn aborted(scene: &Scene<'_>, topic: &str) -> usize {
 
 #[test]
 fn a_process_that_is_asked_to_stop_finishes_and_has_its_partitions_back_at_once() {
-    const SESSION: Duration = Duration::from_secs(40);
+    const SESSION: Duration = Duration::from_secs(60);
     let Some(broker) = Broker::shared() else {
         return;
     };
     let tweaks = Tweaks {
-        kafka: "session_timeout_ms = 40000",
+        kafka: "session_timeout_ms = 60000",
         sections: SMALL,
         ..Tweaks::default()
     };

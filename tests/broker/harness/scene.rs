@@ -35,7 +35,7 @@ use super::{Broker, Record, Row, Topics, Zeef, eventually};
 use crate::common::{copy_folder, publish_at_once, switch_on};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
-const WAIT: Duration = Duration::from_secs(180);
+const WAIT: Duration = Duration::from_secs(300);
 const CALL: Duration = Duration::from_secs(5);
 
 /// How the config of a scene differs from the shipped one.
@@ -112,6 +112,9 @@ impl<'a> Scene<'a> {
         fs::write(folder.path().join("zeef.toml"), text).unwrap();
         succeed(folder.path(), &["keys", "new", "--all"]);
         succeed(folder.path(), &["topics", "--apply"]);
+        // Long before it is needed: a broker takes such a setting on in its own time.
+        let size = LARGE_BYTES.to_string();
+        topics.alter(Source::Loan.as_str(), &[("max.message.bytes", &size)]);
         let loaded = Policy::load(folder.path()).unwrap();
         let names = loaded.policy.recipients.iter().map(|r| r.name.as_str());
         let keys = KeyRing::load(&loaded.daemon.keys, names).unwrap();
@@ -210,9 +213,6 @@ impl<'a> Scene<'a> {
     /// default.
     #[track_caller]
     pub(crate) fn write_poison(&self, poison: &[Poison]) {
-        let size = LARGE_BYTES.to_string();
-        self.topics
-            .alter(Source::Loan.as_str(), &[("max.message.bytes", &size)]);
         for source in Source::ALL {
             let of_source = poison.iter().filter(|one| one.source == source.as_str());
             let records: Vec<Record> = of_source.map(poison_record).collect();
