@@ -117,6 +117,7 @@ impl Shipped {
 pub(crate) fn shipped(recipients: &[&str], pseudonyms: bool) -> Shipped {
     let base = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config"));
     let folder = start(base);
+    drop_lanes(&folder, recipients);
     let mut changed = false;
     for name in recipients {
         let text = recipient(base, name);
@@ -129,6 +130,18 @@ pub(crate) fn shipped(recipients: &[&str], pseudonyms: bool) -> Shipped {
 
 fn is_pseudonym(line: &str) -> bool {
     line.contains("mask = \"pseudonym\"")
+}
+
+/// Drops the lane of statistics where that recipient is not there.
+fn drop_lanes(folder: &TempDir, recipients: &[&str]) {
+    const LANE: &str = "[lanes.statistics]\nrecipients = [\"statistics\"]\n";
+    if recipients.contains(&"statistics") {
+        return;
+    }
+    let path = folder.path().join("zeef.toml");
+    let text = fs::read_to_string(&path).expect("a file");
+    assert!(text.contains(LANE), "the shipped config has the lane");
+    fs::write(&path, text.replace(LANE, "")).expect("a file");
 }
 
 /// A folder with the settings and the kinds of `base`, and no recipient yet.
