@@ -17,6 +17,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use common::shipped_config;
+
 /// How a command ended, and what it said.
 struct Said {
     code: i32,
@@ -70,23 +72,6 @@ fn check(said: &Said, code: i32, want: &[&str]) {
     for want in want {
         assert!(all.contains(want), "no {want:?} in:\n{all}");
     }
-}
-
-/// A copy of the shipped config.
-fn config() -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    for below in ["", "records", "recipients"] {
-        fs::create_dir_all(folder.path().join(below)).unwrap();
-        for entry in fs::read_dir(root.join(below)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|ending| ending == "toml") {
-                let name = path.file_name().unwrap();
-                fs::copy(&path, folder.path().join(below).join(name)).unwrap();
-            }
-        }
-    }
-    folder
 }
 
 fn path(folder: &TempDir) -> &str {
@@ -147,7 +132,7 @@ fn check_tells_what_the_shipped_policy_says() {
         ],
     );
     assert!(!said.out.contains('\u{1b}'), "colours in a pipe");
-    let folder = config();
+    let folder = shipped_config();
     check(
         &run(&["check", "--config", path(&folder)]),
         0,
@@ -157,7 +142,7 @@ fn check_tells_what_the_shipped_policy_says() {
 
 #[test]
 fn check_tells_every_mistake_of_every_file() {
-    let folder = config();
+    let folder = shipped_config();
     edit(
         &folder,
         "recipients/reservation-slip.toml",
@@ -211,7 +196,7 @@ fn a_config_that_is_not_there_is_told_with_what_to_do() {
         78,
         &["there is no folder `config` here (/", "--config DIR"],
     );
-    let folder = config();
+    let folder = shipped_config();
     let named = zeef()
         .arg("check")
         .current_dir(empty.path())
@@ -241,7 +226,7 @@ fn a_config_that_is_not_there_is_told_with_what_to_do() {
 
 #[test]
 fn check_finds_what_run_finds() {
-    let folder = config();
+    let folder = shipped_config();
     let with = |settings: &str| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/zeef.toml");
         let text = fs::read_to_string(root).unwrap();
@@ -335,7 +320,7 @@ fn what_decides_beside_the_fields_is_listed() {
 
 #[test]
 fn a_key_that_the_config_names_has_to_be_there() {
-    let folder = config();
+    let folder = shipped_config();
     edit(
         &folder,
         "zeef.toml",
@@ -373,7 +358,7 @@ fn a_key_that_the_config_names_has_to_be_there() {
 
 #[test]
 fn papers_that_end_are_noted_and_stop_no_check() {
-    let folder = config();
+    let folder = shipped_config();
     let paper = |from: &str, until: &str, approved: &str| {
         let lines = format!(
             "authorisation = {{ reference = \"A-1\", approved_by = \"DPO\", approved_on = {approved}, \
@@ -525,7 +510,7 @@ fn rights_are_commands_that_can_be_pasted() {
         2,
         &["cannot be used with"],
     );
-    let folder = config();
+    let folder = shipped_config();
     edit(
         &folder,
         "zeef.toml",
@@ -538,7 +523,7 @@ fn rights_are_commands_that_can_be_pasted() {
 
 #[test]
 fn a_recipient_is_shown_with_its_gates_and_papers() {
-    let folder = config();
+    let folder = shipped_config();
     edit(
         &folder,
         "recipients/service-message.toml",
@@ -591,7 +576,7 @@ fn a_recipient_is_shown_with_its_gates_and_papers() {
 
 #[test]
 fn objections_that_leave_a_recipient_are_listed_by_where_they_lie() {
-    let folder = config();
+    let folder = shipped_config();
     let work = folder.path().join("work");
     fs::create_dir_all(work.join("in")).unwrap();
     let objection = |patron: &str, id: &str, rest: &str| {
@@ -636,7 +621,7 @@ fn objections_that_leave_a_recipient_are_listed_by_where_they_lie() {
 /// Both patrons of one line are stopped, and a line that names nobody stops all.
 #[test]
 fn two_objections_on_one_line_are_heard_of_both_patrons() {
-    let folder = config();
+    let folder = shipped_config();
     let with = |words: &[&str]| run(&[words, &["--config", path(&folder)]].concat());
     check(&with(&["keys", "new", "--all"]), 0, &[]);
     let work = folder.path().join("work");
@@ -672,7 +657,7 @@ fn two_objections_on_one_line_are_heard_of_both_patrons() {
 
 #[test]
 fn holds_are_listed_by_where_they_lie() {
-    let folder = config();
+    let folder = shipped_config();
     let with = |words: &[&str]| {
         let all = [words, &["--config", path(&folder)]].concat();
         run(&all)
@@ -713,7 +698,7 @@ fn holds_are_listed_by_where_they_lie() {
 
 #[test]
 fn dead_letters_and_silent_sources_are_heard() {
-    let folder = config();
+    let folder = shipped_config();
     check(
         &run(&["keys", "new", "--all", "--config", path(&folder)]),
         0,
@@ -772,7 +757,7 @@ fn dead_letters_and_silent_sources_are_heard() {
 #[test]
 fn a_run_that_would_take_back_too_much_stops() {
     const PATRONS: usize = 150;
-    let folder = config();
+    let folder = shipped_config();
     check(
         &run(&["keys", "new", "--all", "--config", path(&folder)]),
         0,
@@ -825,7 +810,7 @@ fn a_run_that_would_take_back_too_much_stops() {
 
 #[test]
 fn keys_are_made_once_and_never_shown() {
-    let folder = config();
+    let folder = shipped_config();
     let keys = |words: &[&str]| {
         let words: Vec<_> = ["keys"].iter().chain(words).copied().collect();
         run(&[&words[..], &["--config", path(&folder)]].concat())
@@ -920,7 +905,7 @@ fn project_gives_what_the_golden_cases_say() {
     let mut count = 0;
     for folder in files(&root).into_iter().filter(|path| path.is_dir()) {
         let recipient = folder.file_name().unwrap().to_str().unwrap();
-        let config = config();
+        let config = shipped_config();
         golden_key(&config, recipient);
         common::switch_on(config.path());
         let start = [
@@ -1164,7 +1149,7 @@ fn explain_tells_of_all_records_that_match_and_until_when() {
 /// A paper that begins or ends is a moment at which time alone changes an answer.
 #[test]
 fn explain_foretells_when_a_paper_begins_and_ends() {
-    let folder = config();
+    let folder = shipped_config();
     edit(
         &folder,
         "recipients/service-message.toml",
@@ -1207,7 +1192,7 @@ fn explain_foretells_when_a_paper_begins_and_ends() {
 /// A directory is explained as a run decides it, before the run, after it and beside it.
 #[test]
 fn explain_reads_a_directory_as_a_run_does() {
-    let folder = config();
+    let folder = shipped_config();
     let with = |words: &[&str]| run(&[words, &["--config", path(&folder)]].concat());
     check(&with(&["keys", "new", "--all"]), 0, &[]);
     let work = folder.path().join("work");
@@ -1519,7 +1504,7 @@ fn demo_follows_a_member_to_her_erasure() {
 
 #[test]
 fn compact_leaves_the_last_line_of_each_key() {
-    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, folder) = (shipped_config(), TempDir::new().unwrap());
     let (config, directory) = (path(&config), path(&folder));
     let compact = || run(&["compact", "--config", config, "--directory", directory]);
     check(&compact(), 78, &["zeef.state"]);
@@ -1588,7 +1573,7 @@ fn lines(path: &Path) -> BTreeMap<String, Value> {
 
 #[test]
 fn an_output_of_a_directory_is_filled_again_and_moves_to_another_key() {
-    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, folder) = (shipped_config(), TempDir::new().unwrap());
     let (config, directory) = (path(&config), path(&folder));
     let zeef = |words: &[&str]| {
         let place = ["--config", config, "--directory", directory];
@@ -1638,7 +1623,7 @@ fn an_output_of_a_directory_is_filled_again_and_moves_to_another_key() {
 
 #[test]
 fn every_source_has_its_file_and_every_file_is_a_source() {
-    let (config, folder) = (config(), TempDir::new().unwrap());
+    let (config, folder) = (shipped_config(), TempDir::new().unwrap());
     let (config, directory) = (path(&config), path(&folder));
     check(&run(&["keys", "new", "--all", "--config", config]), 0, &[]);
     let zeef = |words: &[&str]| {
@@ -1836,7 +1821,7 @@ fn bench_refuses_what_cannot_be_measured() {
 
 #[test]
 fn bench_tells_when_a_source_cannot_be_made_up() {
-    let folder = config();
+    let folder = shipped_config();
     for (file, from, to) in [
         ("records/debt.toml", "name  = \"debt\"", "name  = \"claim\""),
         ("recipients/deurwaarder.toml", "\"debt\"", "\"claim\""),

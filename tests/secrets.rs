@@ -7,12 +7,14 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod common;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tempfile::TempDir;
+use common::shipped_config;
 
 /// Runs zeef with a umask that leaves everything open.
 fn zeef(words: &[&str]) -> Output {
@@ -35,22 +37,6 @@ fn check(output: &Output, code: i32, want: &[&str]) {
     for want in want {
         assert!(said.contains(want), "no {want:?} in {said}");
     }
-}
-
-/// A copy of the shipped config, without keys.
-fn config() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for below in ["", "records", "recipients"] {
-        fs::create_dir_all(folder.path().join(below)).unwrap();
-        for entry in fs::read_dir(Path::new("config").join(below)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|ending| ending == "toml") {
-                let to = folder.path().join(below).join(path.file_name().unwrap());
-                fs::copy(&path, to).unwrap();
-            }
-        }
-    }
-    folder
 }
 
 fn set(path: &Path, mode: u32) {
@@ -84,7 +70,7 @@ fn check_modes(folder: &Path, file: u32, folder_mode: u32) {
 
 #[test]
 fn all_that_is_written_is_for_its_user_alone_or_for_the_group() {
-    let config = config();
+    let config = shipped_config();
     let with = config.path().to_str().unwrap();
     check(&zeef(&["keys", "new", "--all", "--config", with]), 0, &[]);
     check_modes(&config.path().join("keys"), 0o600, 0o700);
@@ -170,7 +156,7 @@ const READERS: [&[&str]; 5] = [
 
 #[test]
 fn whoever_reads_keys_refuses_those_that_others_may_write_and_notes_those_they_may_read() {
-    let config = config();
+    let config = shipped_config();
     let with = config.path().to_str().unwrap();
     check(&zeef(&["keys", "new", "--all", "--config", with]), 0, &[]);
     let work = config.path().join("work");
@@ -230,7 +216,7 @@ fn whoever_reads_keys_refuses_those_that_others_may_write_and_notes_those_they_m
 
 #[test]
 fn a_key_that_is_no_secret_is_refused() {
-    let config = config();
+    let config = shipped_config();
     let with = config.path().to_str().unwrap();
     check(&zeef(&["keys", "new", "--all", "--config", with]), 0, &[]);
     let file = config.path().join("keys/zeef.state.key");
@@ -264,7 +250,7 @@ fn a_full_disk_is_told_of_with_the_file() {
 
 #[test]
 fn a_folder_that_is_not_there_and_one_without_permission_are_no_stopped_lanes() {
-    let config = config();
+    let config = shipped_config();
     let with = config.path().to_str().unwrap();
     check(&zeef(&["keys", "new", "--all", "--config", with]), 0, &[]);
     let root = tempfile::tempdir().unwrap();

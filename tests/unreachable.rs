@@ -7,10 +7,11 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use common::shipped_config;
 
 /// Far less than librdkafka takes to give up.
 const SOON: Duration = Duration::from_secs(10);
@@ -38,17 +41,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// A copy of the shipped config, with keys; its brokers are at `address`.
 fn config(address: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for below in ["", "records", "recipients"] {
-        fs::create_dir_all(folder.path().join(below)).unwrap();
-        for entry in fs::read_dir(Path::new("config").join(below)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|ending| ending == "toml") {
-                let to = folder.path().join(below).join(path.file_name().unwrap());
-                fs::copy(&path, to).unwrap();
-            }
-        }
-    }
+    let folder = shipped_config();
     let file = folder.path().join("zeef.toml");
     let settings = fs::read_to_string(&file).unwrap();
     let brokers = format!("[kafka]\nbrokers = \"{address}\"");

@@ -5,6 +5,25 @@
 use std::fs;
 use std::path::Path;
 
+use tempfile::TempDir;
+
+/// A copy of the shipped config, without keys.
+pub(crate) fn shipped_config() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for below in ["", "records", "recipients"] {
+        fs::create_dir_all(folder.path().join(below)).unwrap();
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                let to = folder.path().join(below).join(path.file_name().unwrap());
+                fs::copy(&path, to).unwrap();
+            }
+        }
+    }
+    folder
+}
+
 /// Switches on every recipient of a config.
 pub(crate) fn switch_on(config: &Path) {
     for entry in fs::read_dir(config.join("recipients")).unwrap() {
@@ -33,7 +52,6 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 
 /// Has a config's statistics get its outputs at once: for tests that need a recipient
 /// of all loans, and no period.
-#[allow(dead_code, reason = "not every test program has such tests")]
 pub(crate) fn publish_at_once(config: &Path) {
     let path = config.join("recipients/statistics.toml");
     let Ok(text) = fs::read_to_string(&path) else {

@@ -286,20 +286,24 @@ impl World {
 
     /// Whether the record itself is why its recipient may not have it.
     fn is_of_record(&self, recipient: &'static Recipient, row: &Row) -> bool {
-        let case = Case {
-            facts: &self.facts,
-            recipient,
-            key: &self.key,
-            record: &row.record,
-            now_ms: self.now_ms,
-            first_ms: self.now_ms,
-        };
-        let reason = match case.judge() {
+        let reason = match self.case(recipient, row, self.now_ms).judge() {
             Judgement::Withheld(reason) => reason,
             Judgement::Shut(shut) => shut.first().copied().unwrap_or_default(),
             Judgement::Released(_) | Judgement::Held => "",
         };
         ["condition", "stages", "loan_history_off", "period_open"].contains(&reason)
+    }
+
+    /// A record as it is now, first decided at `first_ms`.
+    fn case<'a>(&'a self, recipient: &'static Recipient, row: &'a Row, first_ms: i64) -> Case<'a> {
+        Case {
+            facts: &self.facts,
+            recipient,
+            key: &self.key,
+            record: &row.record,
+            now_ms: self.now_ms,
+            first_ms,
+        }
     }
 
     fn answer(
@@ -318,14 +322,7 @@ impl World {
             return answers;
         }
         for &first_ms in row.first.get(recipient.name).into_iter().flatten() {
-            let case = Case {
-                facts: &self.facts,
-                recipient,
-                key: &self.key,
-                record: &row.record,
-                now_ms: self.now_ms,
-                first_ms,
-            };
+            let case = self.case(recipient, row, first_ms);
             self.follow(case, row, &mut answers, met);
         }
         answers
