@@ -309,13 +309,7 @@ impl<'a> States<'a> {
     ///
     /// Where Kafka does not answer.
     pub fn members(&self, lane: &str) -> Result<usize, TopicError> {
-        let group = self.settings.group(lane);
-        let found = self
-            .consumer
-            .fetch_group_list(Some(&group), CALL)
-            .map_err(failed("look for members of a group"))?;
-        let groups = found.groups().iter().filter(|one| one.name() == group);
-        Ok(groups.map(|one| one.members().len()).sum())
+        Ok(self.member_ids(lane)?.len())
     }
 
     /// Returns the names of the static members in the group of a lane.
@@ -324,6 +318,11 @@ impl<'a> States<'a> {
     ///
     /// Where Kafka does not answer.
     pub fn instance_ids(&self, lane: &str) -> Result<BTreeSet<String>, TopicError> {
+        let ids = self.member_ids(lane)?;
+        Ok(ids.iter().filter_map(|id| instance_id(id)).collect())
+    }
+
+    fn member_ids(&self, lane: &str) -> Result<Vec<String>, TopicError> {
         let group = self.settings.group(lane);
         let found = self
             .consumer
@@ -331,9 +330,7 @@ impl<'a> States<'a> {
             .map_err(failed("look for members of a group"))?;
         let groups = found.groups().iter().filter(|one| one.name() == group);
         let members = groups.flat_map(|one| one.members());
-        Ok(members
-            .filter_map(|member| instance_id(member.id()))
-            .collect())
+        Ok(members.map(|member| member.id().to_owned()).collect())
     }
 
     /// Hands each row of a partition to `take` that is committed, from an offset to
