@@ -35,6 +35,19 @@ impl Class {
             | Class::Event => true,
         }
     }
+
+    /// Whether a detector of the patron's own values looks for values of this class.
+    #[must_use]
+    pub fn is_own_value(self) -> bool {
+        matches!(
+            self,
+            Class::Personal
+                | Class::Contact
+                | Class::Identifier
+                | Class::Financial
+                | Class::NationalId
+        )
+    }
 }
 
 /// What a field's values are.

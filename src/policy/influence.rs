@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalogue::{Class, Field, Kind, Role, Type};
+use super::catalogue::{Field, Kind, Role, Type};
 use super::mask::{Mask, Need, SurnameKey, are_wide};
 use super::recipient::{
     After, Condition, FieldRef, OutputField, OutputValue, Projection, Recipient, Test, Topics,
@@ -362,19 +362,4 @@ fn needs(mask: &Mask) -> Vec<(Need, Seen)> {
     };
     let needs = mask.needs().into_iter();
     needs.map(|need| (need.clone(), seen(&need))).collect()
-}
-
-impl Class {
-    /// Whether a detector of the patron's own values looks for values of this class.
-    #[must_use]
-    pub fn is_own_value(self) -> bool {
-        matches!(
-            self,
-            Class::Personal
-                | Class::Contact
-                | Class::Identifier
-                | Class::Financial
-                | Class::NationalId
-        )
-    }
 }

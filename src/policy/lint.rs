@@ -10,7 +10,7 @@ use super::document::{Mistake, listed};
 use super::influence::{Influence, Seen, Way, influences};
 use super::load::Draft;
 use super::mask::Mask;
-use super::recipient::{LegalBasis, Literal, OutputValue, Test, Topics};
+use super::recipient::{LegalBasis, Literal, OutputValue, Projection, Test, Topics};
 use super::settings::Lane;
 use super::term::TERM_MAX;
 
@@ -491,6 +491,17 @@ impl<'a> View<'a> {
         .collect()
     }
 
+    /// Returns how a single output field is made; `None` where `way` is none.
+    fn projection(&self, way: Way) -> Option<&Projection> {
+        let Way::Field(place) = way else {
+            return None;
+        };
+        match &self.draft.recipient.fields.get(place)?.value {
+            OutputValue::Scalar(projection) => Some(projection),
+            _ => None,
+        }
+    }
+
     /// The path as the recipient's file has it.
     fn path(&self, one: &Influence<'_>) -> String {
         let prefix = if one.at.joined { "patron." } else { "" };
@@ -586,11 +597,7 @@ fn free_text(view: &View<'_>) -> Vec<Breach> {
 /// Whether all detectors read the text, and read it whole: what a mask cuts off
 /// they do not know any more.
 fn is_read_whole(view: &View<'_>, way: Way) -> bool {
-    let Way::Field(place) = way else {
-        return false;
-    };
-    let field = view.draft.recipient.fields.get(place);
-    let Some(OutputValue::Scalar(projection)) = field.map(|field| &field.value) else {
+    let Some(projection) = view.projection(way) else {
         return false;
     };
     let detectors = projection.detect.as_ref();
@@ -875,24 +882,15 @@ fn pseudonym_by_month(view: &View<'_>) -> Vec<Breach> {
     let own = |one: &Influence<'_>| view.path(one) == *id || !known;
     view.told()
         .filter(|one| one.field.is_of_a_person() && !own(one))
-        .filter(|one| is_same_every_month(view, one.way))
+        .filter(|one| {
+            let mask = view.projection(one.way).and_then(|one| one.mask.as_ref());
+            matches!(mask, Some(Mask::Pseudonym { month_of: None }))
+        })
         .map(|one| {
             let found = format!("the same pseudonym of `{}` in every month", view.path(one));
             breach(view.draft.lines.of(one.way), found, expected.as_str())
         })
         .collect()
-}
-
-/// Returns whether an output field is a pseudonym that has no month in it.
-fn is_same_every_month(view: &View<'_>, way: Way) -> bool {
-    let Way::Field(place) = way else {
-        return false;
-    };
-    let field = view.draft.recipient.fields.get(place);
-    let Some(OutputValue::Scalar(projection)) = field.map(|field| &field.value) else {
-        return false;
-    };
-    matches!(projection.mask, Some(Mask::Pseudonym { month_of: None }))
 }
 
 fn lane_of_its_own(draft: &Draft, lanes: &[Lane]) -> Vec<Breach> {

@@ -18,7 +18,7 @@ use crate::engine::speech::Speech;
 use crate::engine::table::RowLayout;
 use crate::json::page::Label;
 use crate::policy::canonical::recipient_version;
-use crate::policy::catalogue::{Class, Field, Kind, Role, Type};
+use crate::policy::catalogue::{Field, Kind, Role, Type};
 use crate::policy::former::name_at;
 use crate::policy::gate::Asked;
 use crate::policy::known::KnownNames;
@@ -1086,15 +1086,7 @@ const STREET: &str = "street";
 
 /// Whether what a field holds tells who somebody is, and free text may repeat it.
 fn points_at_a_person(field: &Field) -> bool {
-    let classes = [
-        Class::Personal,
-        Class::Contact,
-        Class::Identifier,
-        Class::Financial,
-    ];
-    classes.contains(&field.class)
-        && field.kind != Type::Boolean
-        && field.national_number().is_none()
+    field.class.is_own_value() && field.kind != Type::Boolean && field.national_number().is_none()
 }
 
 fn in_list(path: &str) -> bool {
