@@ -512,11 +512,9 @@ impl WorkerMetrics {
             add_all(&mut metrics.limits, limits);
             metrics.left_out.increment(tally.left_out);
         }
-        let labels = [
-            ("lane", &*self.place.0),
-            ("worker", &*self.place.1.to_string()),
-        ];
         let last_commit = self.last_commit.get_or_insert_with(|| {
+            let (lane, worker) = (&*self.place.0, &*self.place.1.to_string());
+            let labels = [("lane", lane), ("worker", worker)];
             let key = Metrics::key(LAST_COMMIT, &labels);
             self.recorder.register_gauge(&key, &METADATA)
         });

@@ -1213,25 +1213,26 @@ impl<T: Transport> Worker<T> {
     /// Commits that all of a partition is decided under this policy; false where
     /// that was aborted.
     fn work_off_policy(&mut self) -> Result<bool, Fault> {
-        let done = match self.settle() {
-            Ok(settled) => settled,
-            Err(Fault::Interrupted) => return Err(Fault::Interrupted),
-            Err(fault) => {
-                self.aborted(fault)?;
-                false
-            }
-        };
-        match self.stop.asked() {
-            true => Err(Fault::Interrupted),
-            false => Ok(done),
-        }
+        let settled = self.settle();
+        self.done_unless_aborted(settled)
     }
 
     /// Does what was found to be done; false where a batch was aborted, so that
     /// some of it is left. Not all is begun again then: it may be very much.
     fn work_off_anew(&mut self) -> Result<bool, Fault> {
-        let done = match self.work_off(false) {
-            Ok(()) => true,
+        let worked = self.work_off(false).map(|()| true);
+        self.done_unless_aborted(worked)
+    }
+
+    /// Returns whether a step is done; false where its batch was aborted.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Interrupted`] also where a stop is asked, as a batch may have been
+    /// dropped for it; else as [`aborted`](Self::aborted).
+    fn done_unless_aborted(&mut self, step: Result<bool, Fault>) -> Result<bool, Fault> {
+        let done = match step {
+            Ok(done) => done,
             Err(Fault::Interrupted) => return Err(Fault::Interrupted),
             Err(fault) => {
                 self.aborted(fault)?;
@@ -1239,7 +1240,6 @@ impl<T: Transport> Worker<T> {
             }
         };
         match self.stop.asked() {
-            // A batch may have been dropped for it.
             true => Err(Fault::Interrupted),
             false => Ok(done),
         }
