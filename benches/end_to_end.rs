@@ -21,120 +21,127 @@
 #[path = "../tests/broker/harness/broker.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod broker;
-#[path = "end_to_end/child.rs"]
-mod child;
+#[path = "end_to_end/child_process.rs"]
+mod child_process;
+#[path = "end_to_end/kafka_fixture.rs"]
+mod kafka_fixture;
 #[path = "end_to_end/latency.rs"]
 mod latency;
 #[path = "end_to_end/mirror.rs"]
 mod mirror;
 #[path = "end_to_end/options.rs"]
 mod options;
+#[path = "end_to_end/patron_source.rs"]
+mod patron_source;
 #[path = "end_to_end/report.rs"]
 mod report;
 #[path = "end_to_end/run.rs"]
 mod run;
-#[path = "end_to_end/scene.rs"]
-mod scene;
-#[path = "end_to_end/source.rs"]
-mod source;
 #[path = "common/workload.rs"]
 #[allow(dead_code, reason = "other benches use more of it")]
 mod workload;
 
-use options::{Asked, Options};
-use run::Way;
-use scene::Scene;
+use kafka_fixture::KafkaFixture;
+use options::{BenchOptions, Invocation};
+use run::Competitor;
 
 fn main() {
-    let options = match options::read(std::env::args().skip(1)) {
-        Ok(Asked::Mirror(order)) => return mirror::run(&order),
-        Ok(Asked::Bench(options)) => options,
-        Ok(Asked::Help) => return println!("{}", options::HELP),
+    let options = match options::parse(std::env::args().skip(1)) {
+        Ok(Invocation::Mirror(order)) => return mirror::run_mirror(&order),
+        Ok(Invocation::Bench(options)) => options,
+        Ok(Invocation::Help) => return println!("{}", options::HELP),
         Err(mistake) => {
             eprintln!("{mistake}\n\n{}", options::HELP);
             std::process::exit(2);
         }
     };
     // Where it cannot be had, the reason has been said.
-    if let Some(scene) = Scene::open(&options) {
-        bench(&scene, &options);
+    if let Some(fixture) = KafkaFixture::start(&options) {
+        run_benchmarks(&fixture, &options);
     }
 }
 
-fn bench(scene: &Scene, options: &Options) {
-    report::machine(scene, options);
+fn run_benchmarks(fixture: &KafkaFixture, options: &BenchOptions) {
+    report::print_machine(fixture, options);
     if options.pairs > 0 {
-        scene.fill("", options.records);
+        fixture.fill_source("", options.records);
         for &workers in &options.workers {
-            pairs(scene, options, workers);
+            run_alternated_pairs(fixture, options, workers);
         }
     }
     if !options.partitions.is_empty() {
-        scene.fill("", options.records);
-        partitions(scene, options);
+        fixture.fill_source("", options.records);
+        sweep_partitions(fixture, options);
     }
-    if options.flat > 0 {
-        flat(scene, options.flat);
+    if options.memory_run_records > 0 {
+        measure_memory(fixture, options.memory_run_records);
     }
 }
 
 /// Every way in turn, as often as asked, and then their latencies.
-fn pairs(scene: &Scene, options: &Options, workers: usize) {
+fn run_alternated_pairs(fixture: &KafkaFixture, options: &BenchOptions, workers: usize) {
     // The broker's compiler needs a while to know its work.
-    for &way in &options.ways {
-        run::throughput(scene, way, workers, options.records, 1);
+    for &competitor in &options.competitors {
+        run::measure_throughput(fixture, competitor, workers, options.records, 1);
     }
     let mut rounds = Vec::new();
     for pair in 0..options.pairs {
         // What comes first in a pair comes last in the next one.
-        let mut ways = options.ways.clone();
+        let mut competitors = options.competitors.clone();
         if pair % 2 == 1 {
-            ways.reverse();
+            competitors.reverse();
         }
-        let mut round: Vec<(Way, run::Measured)> = ways
+        let mut round: Vec<(Competitor, run::RunMeasurement)> = competitors
             .into_iter()
-            .map(|way| {
-                let measured = run::throughput(scene, way, workers, options.records, 1);
-                eprintln!("{workers} x {}: {measured}", way.name());
-                (way, measured)
+            .map(|competitor| {
+                let measured =
+                    run::measure_throughput(fixture, competitor, workers, options.records, 1);
+                eprintln!("{workers} x {}: {measured}", competitor.name());
+                (competitor, measured)
             })
             .collect();
-        round.sort_by_key(|(way, _)| *way as usize);
+        round.sort_by_key(|(competitor, _)| *competitor as usize);
         rounds.push(round);
     }
-    report::throughput(workers, &rounds, scene.bytes_in(), scene.bytes_out());
+    report::print_throughput(
+        workers,
+        &rounds,
+        fixture.input_bytes_per_record(),
+        fixture.output_bytes_per_record(),
+    );
     if options.latency_s == 0 {
         return;
     }
-    let half = report::median_rate(&rounds, Way::Zeef) / 2.0;
+    let half = report::median_rate(&rounds, Competitor::Zeef) / 2.0;
     let mut latencies = Vec::new();
     for rate in [100.0, half] {
-        for &way in &options.ways {
-            let found = latency::measure(scene, way, workers, rate, options.latency_s);
-            latencies.push((way, rate, found));
+        for &competitor in &options.competitors {
+            let found =
+                latency::measure_latency(fixture, competitor, workers, rate, options.latency_s);
+            latencies.push((competitor, rate, found));
         }
     }
-    report::latencies(workers, &latencies);
+    report::print_latencies(workers, &latencies);
 }
 
 /// One worker, with ever more partitions in its transaction.
-fn partitions(scene: &Scene, options: &Options) {
+fn sweep_partitions(fixture: &KafkaFixture, options: &BenchOptions) {
     let mut rows = Vec::new();
     for &partitions in &options.partitions {
-        let topics = run::OUTPUTS;
+        let topics = run::OUTPUT_TOPICS;
         let each = (partitions / topics).max(1);
-        for way in [Way::Zeef, Way::Mirror] {
-            let measured = run::throughput(scene, way, 1, options.records, each);
-            eprintln!("{partitions} partitions, {}: {measured}", way.name());
-            rows.push((partitions, way, measured));
+        for competitor in [Competitor::Zeef, Competitor::Mirror] {
+            let measured = run::measure_throughput(fixture, competitor, 1, options.records, each);
+            eprintln!("{partitions} partitions, {}: {measured}", competitor.name());
+            rows.push((partitions, competitor, measured));
         }
     }
-    report::partitions(&rows);
+    report::print_partitions(&rows);
 }
 
 /// One long run, its memory looked at on the way.
-fn flat(scene: &Scene, records: u64) {
-    scene.fill("", records);
-    let measured = run::throughput(scene, Way::Zeef, 1, records, 1);
-    report::flat(records, &measured);
+fn measure_memory(fixture: &KafkaFixture, records: u64) {
+    fixture.fill_source("", records);
+    let measured = run::measure_throughput(fixture, Competitor::Zeef, 1, records, 1);
+    report::print_memory(records, &measured);
 }

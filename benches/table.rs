@@ -30,23 +30,23 @@
 #[path = "../tests/broker/harness/broker.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod broker;
+#[path = "table/fixture.rs"]
+mod kafka_fixture;
 #[path = "table/memory.rs"]
 mod memory;
 #[path = "table/process.rs"]
 mod process;
 #[path = "table/rebuild.rs"]
 mod rebuild;
-#[path = "table/scene.rs"]
-mod scene;
 #[path = "table/state.rs"]
 mod state;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    short: bool,
-    kafka: bool,
-    state: bool,
+pub(crate) struct TableBenchOptions {
+    is_short: bool,
+    uses_kafka: bool,
+    measures_state: bool,
     patrons: Option<u64>,
     partitions: i32,
     rounds: usize,
@@ -56,12 +56,12 @@ pub(crate) struct Wanted {
     properties: Vec<(String, String)>,
 }
 
-impl Wanted {
-    fn parse(mut args: impl Iterator<Item = String>) -> Wanted {
-        let mut wanted = Wanted {
-            short: false,
-            kafka: false,
-            state: false,
+impl TableBenchOptions {
+    fn parse(mut args: impl Iterator<Item = String>) -> TableBenchOptions {
+        let mut options = TableBenchOptions {
+            is_short: false,
+            uses_kafka: false,
+            measures_state: false,
             patrons: None,
             partitions: 8,
             rounds: 3,
@@ -71,30 +71,27 @@ impl Wanted {
             properties: Vec::new(),
         };
         while let Some(name) = args.next() {
-            let mut value = || {
-                args.next()
-                    .unwrap_or_else(|| panic!("{name} wants a value"))
-            };
+            let mut value = || args.next().unwrap_or_else(|| panic!("{name} wants a value"));
             match name.as_str() {
                 "--bench" => {}
-                "--short" => wanted.short = true,
-                "--state" => wanted.state = true,
-                "--kafka" => wanted.kafka = true,
-                "--patrons" => wanted.patrons = Some(value().parse().unwrap()),
-                "--partitions" => wanted.partitions = value().parse().unwrap(),
-                "--rounds" => wanted.rounds = value().parse().unwrap(),
-                "--brokers" => wanted.brokers = Some(value()),
-                "--prefix" => wanted.prefix = value(),
-                "--compression" => wanted.compression = value(),
+                "--short" => options.is_short = true,
+                "--state" => options.measures_state = true,
+                "--kafka" => options.uses_kafka = true,
+                "--patrons" => options.patrons = Some(value().parse().unwrap()),
+                "--partitions" => options.partitions = value().parse().unwrap(),
+                "--rounds" => options.rounds = value().parse().unwrap(),
+                "--brokers" => options.brokers = Some(value()),
+                "--prefix" => options.prefix = value(),
+                "--compression" => options.compression = value(),
                 "--set" => {
                     let set = value();
                     let (name, value) = set.split_once('=').expect("NAME=VALUE");
-                    wanted.properties.push((name.to_owned(), value.to_owned()));
+                    options.properties.push((name.to_owned(), value.to_owned()));
                 }
                 other => panic!("unknown option {other}"),
             }
         }
-        wanted
+        options
     }
 }
 
@@ -103,12 +100,12 @@ impl Wanted {
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
-    let wanted = Wanted::parse(std::env::args().skip(1));
-    if wanted.kafka {
-        rebuild::run(&wanted);
-    } else if wanted.state {
-        state::run(&wanted);
+    let options = TableBenchOptions::parse(std::env::args().skip(1));
+    if options.uses_kafka {
+        rebuild::run(&options);
+    } else if options.measures_state {
+        state::run(&options);
     } else {
-        memory::run(&wanted);
+        memory::run(&options);
     }
 }

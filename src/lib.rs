@@ -7,9 +7,25 @@ pub mod json;
 
 pub mod policy;
 
-pub mod transport;
+pub mod config;
+
+pub mod message;
+
+pub mod ledger;
+
+pub mod intake;
+
+pub mod schemas;
+
+pub mod export;
+
+pub mod contract;
+
+pub mod register;
 
 pub mod engine;
+
+pub mod transport;
 
 pub mod sample;
 

@@ -12,26 +12,23 @@ use std::fs;
 use proptest::prelude::*;
 
 /// Exit codes that a restart does not cure.
-const FINAL_CODES: [&str; 3] = ["70", "75", "78"];
+const NO_RESTART_EXIT_CODES: [&str; 3] = ["70", "75", "78"];
 
-fn lines(path: &str) -> Vec<String> {
+fn significant_lines(path: &str) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect()
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Whether a pattern names the path, or a folder that it lies in. `*` stands for any
 /// part of one name.
-fn names(pattern: &str, path: &str) -> bool {
+fn pattern_matches(pattern: &str, path: &str) -> bool {
     let mut path = path.split('/');
     let mut pattern = pattern.trim_end_matches('/').split('/');
-    pattern.all(|part| path.next().is_some_and(|name| fits(part, name)))
+    pattern.all(|part| path.next().is_some_and(|name| glob_matches(part, name)))
 }
 
-fn fits(pattern: &str, name: &str) -> bool {
+fn glob_matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, end)) => name
@@ -42,54 +39,50 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// Whether the Dockerfile copies the path into a layer, from the context or from where
 /// the build has it.
-fn is_copied(path: &str) -> bool {
-    lines("deploy/Dockerfile").iter().any(|line| {
+fn is_copied_into_image(path: &str) -> bool {
+    significant_lines("deploy/Dockerfile").iter().any(|line| {
         let mut words = line.split_whitespace();
         assert_ne!(words.clone().next(), Some("ADD"), "{line}");
         let is_copy = words.next() == Some("COPY");
         let mut sources: Vec<&str> = words.filter(|word| !word.starts_with("--")).collect();
         sources.pop();
-        let mut sources = sources
-            .iter()
-            .map(|source| source.strip_prefix("/src/").unwrap_or(source));
-        is_copy && sources.any(|source| names(source, path))
+        let mut sources =
+            sources.iter().map(|source| source.strip_prefix("/src/").unwrap_or(source));
+        is_copy && sources.any(|source| pattern_matches(source, path))
     })
 }
 
 /// Whether the path is sent to the build at all: the last line that names it decides.
-fn is_sent(path: &str) -> bool {
-    let rules = lines(".dockerignore");
+fn is_in_build_context(path: &str) -> bool {
+    let rules = significant_lines(".dockerignore");
     let decides = rules.iter().rev().find_map(|rule| {
         let (pattern, sent) = match rule.strip_prefix('!') {
             Some(pattern) => (pattern, true),
             None => (rule.as_str(), false),
         };
-        names(pattern, path).then_some(sent)
+        pattern_matches(pattern, path).then_some(sent)
     });
     decides.unwrap_or(true)
 }
 
 #[test]
-fn the_image_has_the_shipped_config_and_the_sources() {
-    for path in [
-        "Cargo.toml",
-        "Cargo.lock",
-        "src/main.rs",
-        "config/zeef.toml",
-    ] {
-        assert!(is_sent(path) && is_copied(path), "{path}");
+fn image_contains_shipped_config_and_sources() {
+    for path in
+        ["Cargo.toml", "Cargo.lock", "src/main.rs", "tests/kit/Cargo.toml", "config/zeef.toml"]
+    {
+        assert!(is_in_build_context(path) && is_copied_into_image(path), "{path}");
     }
     for folder in ["config/records", "config/recipients"] {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let path = path.to_str().unwrap();
-            assert!(is_sent(path) && is_copied(path), "{path}");
+            assert!(is_in_build_context(path) && is_copied_into_image(path), "{path}");
         }
     }
 }
 
 #[test]
-fn no_key_is_in_a_layer() {
+fn image_layers_contain_no_key() {
     for path in [
         "config/keys/zeef.state.key",
         "config/keys/statistics.key",
@@ -103,46 +96,38 @@ fn no_key_is_in_a_layer() {
         ".git/config",
         "target/release/zeef",
     ] {
-        assert!(!is_copied(path), "{path} is copied into a layer");
-        assert!(!is_sent(path), "{path} is sent to the build");
+        assert!(!is_copied_into_image(path), "{path} is copied into a layer");
+        assert!(!is_in_build_context(path), "{path} is sent to the build");
     }
 }
 
 proptest! {
     /// Where a key may lie, whatever its name.
     #[test]
-    fn nothing_below_the_config_is_in_a_layer_but_its_texts(
+    fn image_contains_nothing_of_config_but_toml(
         path in "config/([a-z]{1,10}/|records/|recipients/|keys/)?[a-z.-]{1,20}(\\.key|\\.pem|\\.txt|)",
     ) {
         prop_assume!(!path.ends_with(".toml"));
-        prop_assert!(!is_copied(&path), "{}", path);
-        prop_assert!(!is_sent(&path), "{}", path);
+        prop_assert!(!is_copied_into_image(&path), "{}", path);
+        prop_assert!(!is_in_build_context(&path), "{}", path);
     }
 }
 
 #[test]
-fn the_unit_starts_nothing_again_that_needs_somebody() {
-    let unit = lines("deploy/zeef.service");
-    let codes = unit
-        .iter()
-        .find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+fn systemd_unit_does_not_restart_after_final_exit_codes() {
+    let unit = significant_lines("deploy/zeef.service");
+    let codes = unit.iter().find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
     let codes: Vec<&str> = codes.unwrap().split(' ').collect();
-    assert_eq!(codes, FINAL_CODES);
-    for want in [
-        "LimitCORE=0",
-        "LimitNOFILE=16384",
-        "StartLimitIntervalSec=0",
-    ] {
+    assert_eq!(codes, NO_RESTART_EXIT_CODES);
+    for want in ["LimitCORE=0", "LimitNOFILE=16384", "StartLimitIntervalSec=0"] {
         assert!(unit.iter().any(|line| line == want), "{want}");
     }
 }
 
 /// The lines of one service of the compose file.
-fn service(name: &str) -> Vec<String> {
+fn compose_service_lines(name: &str) -> Vec<String> {
     let text = fs::read_to_string("deploy/compose.yaml").unwrap();
-    let lines = text
-        .lines()
-        .skip_while(|line| *line != format!("  {name}:"));
+    let lines = text.lines().skip_while(|line| *line != format!("  {name}:"));
     let lines = lines
         .skip(1)
         .take_while(|line| line.is_empty() || line.starts_with("   ") || line.starts_with("  #"));
@@ -150,8 +135,8 @@ fn service(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn compose_starts_nothing_again_and_mounts_keys_for_the_daemon_alone() {
-    let zeef = service("zeef");
+fn compose_never_restarts_and_mounts_keys_for_zeef_only() {
+    let zeef = compose_service_lines("zeef");
     for want in [
         "restart: \"no\"",
         "ulimits: { core: 0, nofile: 16384 }",
@@ -159,26 +144,16 @@ fn compose_starts_nothing_again_and_mounts_keys_for_the_daemon_alone() {
     ] {
         assert!(zeef.iter().any(|line| line == want), "{want}: {zeef:#?}");
     }
-    let topics = service("topics");
-    assert!(
-        topics
-            .iter()
-            .any(|line| line.contains("/etc/zeef/zeef.toml:ro"))
-    );
-    assert!(
-        !topics.iter().any(|line| line.contains("keys")),
-        "{topics:#?}"
-    );
+    let topics = compose_service_lines("topics");
+    assert!(topics.iter().any(|line| line.contains("/etc/zeef/zeef.toml:ro")));
+    assert!(!topics.iter().any(|line| line.contains("keys")), "{topics:#?}");
     for line in zeef.iter().chain(&topics) {
-        assert!(
-            !line.contains("../config:"),
-            "the whole config is mounted: {line}"
-        );
+        assert!(!line.contains("../config:"), "the whole config is mounted: {line}");
     }
 }
 
 #[test]
-fn a_released_program_has_no_debug_sections() {
+fn release_profile_strips_debug_sections() {
     let manifest = fs::read_to_string("Cargo.toml").unwrap();
     let profile = manifest.split("[profile.release]").nth(1).unwrap();
     let profile = profile.split("\n[").next().unwrap();
@@ -187,5 +162,24 @@ fn a_released_program_has_no_debug_sections() {
     let image = fs::read_to_string("deploy/Dockerfile").unwrap();
     for want in ["--only-keep-debug", "--strip-debug --add-gnu-debuglink="] {
         assert!(image.contains(want), "{want}");
+    }
+}
+
+/// A script looks for a jar by its version; the pom says which one is fetched.
+#[test]
+fn scripts_for_development_name_the_versions_of_their_poms() {
+    let version = |path: &str, start: &str, end: &str| {
+        let text = fs::read_to_string(path).unwrap();
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(start));
+        line.unwrap().strip_suffix(end).unwrap().to_owned()
+    };
+    let kafka = ("<kafka.version>", "</kafka.version>");
+    let debezium = ("<debezium.version>", "</debezium.version>");
+    for (script, variable, pom, (start, end)) in [
+        ("deploy/dev/kafka", "version=", "deploy/dev/pom.xml", kafka),
+        ("deploy/dev/upstream", "kafka_version=", "deploy/dev/pom-connect.xml", kafka),
+        ("deploy/dev/upstream", "debezium_version=", "deploy/dev/pom-connect.xml", debezium),
+    ] {
+        assert_eq!(version(script, variable, ""), version(pom, start, end), "{script}: {variable}");
     }
 }

@@ -7,43 +7,28 @@
     reason = "a test ends where something is not as expected"
 )]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::copy_folder;
+use zeef_test_kit::config::copy_dir;
+use zeef_test_kit::process;
 
-fn zeef(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zeef"));
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    command.stderr(Stdio::null());
+fn zeef_command(arguments: &[&str]) -> Command {
+    let mut command = process::zeef_command(env!("CARGO_BIN_EXE_zeef"), arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
-fn run(config: &str, root: &Path) -> Command {
-    zeef(&[
-        "run",
-        "--config",
-        config,
-        "--directory",
-        root.to_str().unwrap(),
-    ])
+fn run_command(config: &str, root: &Path) -> Command {
+    zeef_command(&["run", "--config", config, "--directory", root.to_str().unwrap()])
 }
 
 /// Every output but the dead letters, which carry the time of their batch.
-fn outputs(root: &Path) -> BTreeMap<String, String> {
-    let list = |folder: &Path| {
-        fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-    };
+fn output_files(root: &Path) -> BTreeMap<String, String> {
+    let list = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let owners = list(&root.join("out")).filter(|owner| !owner.ends_with("zeef"));
     owners
         .flat_map(|owner| list(&owner))
@@ -53,16 +38,16 @@ fn outputs(root: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn dead_letters(root: &Path) -> usize {
+fn count_dead_letters(root: &Path) -> usize {
     let path = root.join("out/zeef/zeef.dead-letters.ndjson");
     fs::read_to_string(path).unwrap().lines().count()
 }
 
 #[test]
-fn a_killed_run_goes_on_where_it_was() {
+fn directory_run_resumes_after_kill_with_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
-    copy_folder(Path::new("config"), &config);
+    copy_dir(Path::new("config"), &config);
     let text = fs::read_to_string(config.join("zeef.toml")).unwrap();
     let text = {
         let small = text.replace("# records = 50000", "records = 40");
@@ -72,32 +57,23 @@ fn a_killed_run_goes_on_where_it_was() {
     fs::write(config.join("zeef.toml"), text).unwrap();
     let config = config.to_str().unwrap();
     assert!(
-        zeef(&["keys", "new", "--all", "--config", config])
-            .status()
-            .unwrap()
-            .success()
+        zeef_command(&["keys", "new", "--all", "--config", config]).status().unwrap().success()
     );
     let (calm, killed) = (folder.path().join("calm"), folder.path().join("killed"));
     for root in [&calm, &killed] {
         let root = root.to_str().unwrap();
-        let made = zeef(&[
-            "generate",
-            "--patrons",
-            "400",
-            "--poison",
-            "--today",
-            "2026-01-15",
-        ])
-        .args(["--directory", root])
-        .status()
-        .unwrap();
+        let made =
+            zeef_command(&["generate", "--patrons", "400", "--poison", "--today", "2026-01-15"])
+                .args(["--directory", root])
+                .status()
+                .unwrap();
         assert!(made.success());
     }
-    assert!(run(config, &calm).status().unwrap().success());
+    assert!(run_command(config, &calm).status().unwrap().success());
 
     let mut kills = 0;
     for round in 0_u64.. {
-        let mut child = run(config, &killed).spawn().unwrap();
+        let mut child = run_command(config, &killed).spawn().unwrap();
         let until = Instant::now() + Duration::from_millis(20 + round * 7 % 90);
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -117,7 +93,7 @@ fn a_killed_run_goes_on_where_it_was() {
         child.wait().unwrap();
     }
     assert!(kills > 3, "killed {kills} times");
-    assert_eq!(outputs(&killed), outputs(&calm), "after {kills} kills");
-    assert_eq!(dead_letters(&killed), dead_letters(&calm));
-    assert!(outputs(&calm).len() >= 7);
+    assert_eq!(output_files(&killed), output_files(&calm), "after {kills} kills");
+    assert_eq!(count_dead_letters(&killed), count_dead_letters(&calm));
+    assert!(output_files(&calm).len() >= 7);
 }

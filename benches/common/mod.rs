@@ -6,7 +6,7 @@
     reason = "each bench is a program of its own and uses a part of this"
 )]
 
+pub mod interleaved_timing;
 pub mod serde_value;
-pub mod turns;
 pub mod workload;
-pub mod zeef_way;
+pub mod zeef_peer;

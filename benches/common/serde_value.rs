@@ -12,49 +12,49 @@ use regex::Regex;
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::workload::Record;
-use super::zeef_way::{RECIPIENTS, secret};
+use super::workload::SourceRecord;
+use super::zeef_peer::{RECIPIENTS, key_bytes};
 
 /// One field of an output.
 #[derive(Clone, Copy)]
-pub enum Field {
+pub enum ProfileField {
     PatronRef,
-    At(&'static str, &'static [&'static str]),
+    Path(&'static str, &'static [&'static str]),
     Object(&'static str, &'static [&'static str]),
-    Note,
+    ScrubbedNote,
 }
 
-use Field::{At, Note, Object, PatronRef};
+use ProfileField::{Object, Path, PatronRef, ScrubbedNote};
 
 /// The partners' profiles, as the benches' policy has them.
-pub const PROFILES: [(&str, &[(&str, Field)]); 4] = [
+pub const PROFILES: [(&str, &[(&str, ProfileField)]); 4] = [
     (
         RECIPIENTS[0],
         &[
             ("patron_ref", PatronRef),
-            ("initials", At("initials", &[])),
-            ("given_name", At("given_name", &[])),
-            ("surname_prefix", At("surname_prefix", &[])),
-            ("surname", At("surname", &[])),
-            ("email", At("email", &[])),
-            ("mobile", At("mobile", &[])),
-            ("card_number", At("card_number", &[])),
-            ("branch", At("membership", &["home_branch"])),
-            ("status", At("membership", &["status"])),
-            ("valid_until", At("membership", &["ends_on"])),
-            ("note", Note),
+            ("initials", Path("initials", &[])),
+            ("given_name", Path("given_name", &[])),
+            ("surname_prefix", Path("surname_prefix", &[])),
+            ("surname", Path("surname", &[])),
+            ("email", Path("email", &[])),
+            ("mobile", Path("mobile", &[])),
+            ("card_number", Path("card_number", &[])),
+            ("branch", Path("membership", &["home_branch"])),
+            ("status", Path("membership", &["status"])),
+            ("valid_until", Path("membership", &["ends_on"])),
+            ("note", ScrubbedNote),
         ],
     ),
     (
         RECIPIENTS[1],
         &[
             ("patron_ref", PatronRef),
-            ("library", At("library", &[])),
-            ("salutation", At("salutation", &[])),
-            ("given_name", At("given_name", &[])),
-            ("initials", At("initials", &[])),
-            ("surname_prefix", At("surname_prefix", &[])),
-            ("surname", At("surname", &[])),
+            ("library", Path("library", &[])),
+            ("salutation", Path("salutation", &[])),
+            ("given_name", Path("given_name", &[])),
+            ("initials", Path("initials", &[])),
+            ("surname_prefix", Path("surname_prefix", &[])),
+            ("surname", Path("surname", &[])),
             (
                 "address",
                 Object(
@@ -69,50 +69,50 @@ pub const PROFILES: [(&str, &[(&str, Field)]); 4] = [
                     ],
                 ),
             ),
-            ("email", At("email", &[])),
-            ("phone", At("phone", &[])),
-            ("mobile", At("mobile", &[])),
+            ("email", Path("email", &[])),
+            ("phone", Path("phone", &[])),
+            ("mobile", Path("mobile", &[])),
         ],
     ),
     (
         RECIPIENTS[2],
         &[
             ("patron_ref", PatronRef),
-            ("library", At("library", &[])),
-            ("member_ref", At("membership", &["id"])),
-            ("membership_type", At("membership", &["type"])),
-            ("status", At("membership", &["status"])),
-            ("valid_from", At("membership", &["starts_on"])),
-            ("valid_until", At("membership", &["ends_on"])),
-            ("home_branch", At("membership", &["home_branch"])),
-            ("fee_cents", At("membership", &["fee_cents"])),
-            ("currency", At("membership", &["currency"])),
-            ("initials", At("initials", &[])),
-            ("surname_prefix", At("surname_prefix", &[])),
-            ("surname", At("surname", &[])),
-            ("email", At("email", &[])),
-            ("mobile", At("mobile", &[])),
+            ("library", Path("library", &[])),
+            ("member_ref", Path("membership", &["id"])),
+            ("membership_type", Path("membership", &["type"])),
+            ("status", Path("membership", &["status"])),
+            ("valid_from", Path("membership", &["starts_on"])),
+            ("valid_until", Path("membership", &["ends_on"])),
+            ("home_branch", Path("membership", &["home_branch"])),
+            ("fee_cents", Path("membership", &["fee_cents"])),
+            ("currency", Path("membership", &["currency"])),
+            ("initials", Path("initials", &[])),
+            ("surname_prefix", Path("surname_prefix", &[])),
+            ("surname", Path("surname", &[])),
+            ("email", Path("email", &[])),
+            ("mobile", Path("mobile", &[])),
         ],
     ),
     (
         RECIPIENTS[3],
         &[
             ("patron_ref", PatronRef),
-            ("library", At("library", &[])),
-            ("branch", At("membership", &["home_branch"])),
-            ("membership_type", At("membership", &["type"])),
-            ("since", At("membership", &["starts_on"])),
-            ("gender", At("gender", &[])),
-            ("town", At("address", &["city"])),
-            ("interests", At("interests", &[])),
-            ("loan_history", At("loan_history", &[])),
-            ("updated_at", At("updated_at", &[])),
+            ("library", Path("library", &[])),
+            ("branch", Path("membership", &["home_branch"])),
+            ("membership_type", Path("membership", &["type"])),
+            ("since", Path("membership", &["starts_on"])),
+            ("gender", Path("gender", &[])),
+            ("town", Path("address", &["city"])),
+            ("interests", Path("interests", &[])),
+            ("loan_history", Path("loan_history", &[])),
+            ("updated_at", Path("updated_at", &[])),
         ],
     ),
 ];
 
 /// What stands in place of a hit, and what finds it: ASCII classes only.
-pub const SCRUB: [(&str, &str); 4] = [
+pub const SCRUB_PATTERNS: [(&str, &str); 4] = [
     ("[email]", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z]{2,}"),
     ("[iban]", r"(?-u:\b)NL[0-9]{2}[A-Z]{4}[0-9]{10}(?-u:\b)"),
     ("[phone]", r"(?-u:\b)06-[0-9]{8}(?-u:\b)"),
@@ -120,66 +120,67 @@ pub const SCRUB: [(&str, &str); 4] = [
 ];
 
 /// The fields of an output, in their order, by their names there.
-pub type Fields = Vec<(&'static str, Field)>;
+pub type ProfileFields = Vec<(&'static str, ProfileField)>;
 /// One partner: its name, which its key is made of, and its fields.
-pub type Profile = (String, Fields);
+pub type PartnerProfile = (String, ProfileFields);
 
-pub struct SerdeValue {
-    profiles: Vec<(Hmac<Sha256>, Fields)>,
-    scrub: Vec<(&'static str, Regex)>,
-    out: Vec<u8>,
-    ends: Vec<usize>,
+pub struct SerdeJsonPeer {
+    profiles: Vec<(Hmac<Sha256>, ProfileFields)>,
+    scrub_patterns: Vec<(&'static str, Regex)>,
+    buffer: Vec<u8>,
+    output_ends: Vec<usize>,
 }
 
-impl SerdeValue {
+impl SerdeJsonPeer {
     /// The partners of the benches' own policy.
     pub fn new() -> Self {
         let own = PROFILES.iter();
-        Self::of(own.map(|(name, fields)| ((*name).to_owned(), fields.to_vec())))
+        Self::with_profiles(own.map(|(name, fields)| ((*name).to_owned(), fields.to_vec())))
     }
 
     /// Other partners, in the order in which their outputs are written.
-    pub fn of(profiles: impl Iterator<Item = Profile>) -> Self {
+    pub fn with_profiles(profiles: impl Iterator<Item = PartnerProfile>) -> Self {
         let profiles = profiles.map(|(name, fields)| {
-            let keyed = Hmac::new_from_slice(&secret(&name));
+            let keyed = Hmac::new_from_slice(&key_bytes(&name));
             (keyed.expect("a key of any length is taken"), fields)
         });
-        let scrub = SCRUB.map(|(name, text)| (name, Regex::new(text).expect("is an expression")));
-        SerdeValue {
+        let scrub =
+            SCRUB_PATTERNS.map(|(name, text)| (name, Regex::new(text).expect("is an expression")));
+        SerdeJsonPeer {
             profiles: profiles.collect(),
-            scrub: Vec::from(scrub),
-            out: Vec::new(),
-            ends: Vec::new(),
+            scrub_patterns: Vec::from(scrub),
+            buffer: Vec::new(),
+            output_ends: Vec::new(),
         }
     }
 
-    pub fn run(&mut self, records: &[Record]) -> usize {
+    pub fn run(&mut self, records: &[SourceRecord]) -> usize {
         let mut bytes = 0;
         for record in records {
-            self.out.clear();
-            self.ends.clear();
+            self.buffer.clear();
+            self.output_ends.clear();
             self.transform(record);
             // zeef writes the output's key, too.
-            bytes += self.out.len() + 22 * self.ends.len();
+            bytes += self.buffer.len() + 22 * self.output_ends.len();
         }
         bytes
     }
 
-    pub fn outputs(&mut self, record: &Record) -> Vec<Vec<u8>> {
-        self.out.clear();
-        self.ends.clear();
+    pub fn outputs(&mut self, record: &SourceRecord) -> Vec<Vec<u8>> {
+        self.buffer.clear();
+        self.output_ends.clear();
         self.transform(record);
         let mut start = 0;
-        let ends = std::mem::take(&mut self.ends);
+        let ends = std::mem::take(&mut self.output_ends);
         let outputs = ends.iter().map(|&end| {
-            let output = self.out[start..end].to_vec();
+            let output = self.buffer[start..end].to_vec();
             start = end;
             output
         });
         outputs.collect()
     }
 
-    fn transform(&mut self, record: &Record) {
+    fn transform(&mut self, record: &SourceRecord) {
         let Ok(tree) = serde_json::from_slice::<Value>(&record.value) else {
             return;
         };
@@ -191,49 +192,49 @@ impl SerdeValue {
             return;
         };
         for (keyed, fields) in &self.profiles {
-            let token = token(keyed, library, id);
-            self.out.push(b'{');
+            let token = pseudonym_token(keyed, library, id);
+            self.buffer.push(b'{');
             for (name, field) in fields {
                 match field {
-                    PatronRef => put(&mut self.out, name, &token),
-                    At(first, rest) => {
+                    PatronRef => write_member(&mut self.buffer, name, &token),
+                    Path(first, rest) => {
                         let mut value = &tree[*first];
                         for part in *rest {
                             value = &value[*part];
                         }
                         if !value.is_null() {
-                            put(&mut self.out, name, value);
+                            write_member(&mut self.buffer, name, value);
                         }
                     }
                     Object(first, parts) => {
-                        start(&mut self.out, name);
-                        self.out.push(b'{');
+                        write_member_name(&mut self.buffer, name);
+                        self.buffer.push(b'{');
                         for part in *parts {
                             let value = &tree[*first][*part];
                             if !value.is_null() {
-                                put(&mut self.out, part, value);
+                                write_member(&mut self.buffer, part, value);
                             }
                         }
-                        self.out.push(b'}');
+                        self.buffer.push(b'}');
                     }
-                    Note => {
+                    ScrubbedNote => {
                         let mut note = Cow::Borrowed(tree["note"].as_str().unwrap_or_default());
-                        for (name, found) in &self.scrub {
+                        for (name, found) in &self.scrub_patterns {
                             if let Cow::Owned(cleaned) = found.replace_all(&note, *name) {
                                 note = Cow::Owned(cleaned);
                             }
                         }
-                        put(&mut self.out, name, &*note);
+                        write_member(&mut self.buffer, name, &*note);
                     }
                 }
             }
-            self.out.push(b'}');
-            self.ends.push(self.out.len());
+            self.buffer.push(b'}');
+            self.output_ends.push(self.buffer.len());
         }
     }
 }
 
-fn token(keyed: &Hmac<Sha256>, library: &str, id: &str) -> String {
+fn pseudonym_token(keyed: &Hmac<Sha256>, library: &str, id: &str) -> String {
     let mut mac = keyed.clone();
     mac.update(b"patron\0patron_id\0");
     mac.update(library.as_bytes());
@@ -242,7 +243,7 @@ fn token(keyed: &Hmac<Sha256>, library: &str, id: &str) -> String {
     URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
 }
 
-fn start(out: &mut Vec<u8>, name: &str) {
+fn write_member_name(out: &mut Vec<u8>, name: &str) {
     if out.last() != Some(&b'{') {
         out.push(b',');
     }
@@ -251,7 +252,8 @@ fn start(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-fn put(out: &mut Vec<u8>, name: &str, value: &(impl serde::Serialize + ?Sized)) {
-    start(out, name);
+/// Appends a member, behind a comma where one is needed.
+pub fn write_member(out: &mut Vec<u8>, name: &str, value: &(impl serde::Serialize + ?Sized)) {
+    write_member_name(out, name);
     serde_json::to_writer(out, value).expect("a value can be written");
 }

@@ -10,17 +10,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::child::Guarded;
-use crate::run::{self, Way};
-use crate::scene::Scene;
-use crate::source::{self, Patrons};
+use crate::child_process::MeasuredChild;
+use crate::kafka_fixture::KafkaFixture;
+use crate::patron_source::{self, PatronGenerator};
+use crate::run::{self, Competitor};
 
 /// The output that holds the time of the record's last change.
-const WATCHED: &str = ".programming";
-const FIELD: &[u8] = b"\"updated_at\":\"";
-const START: Duration = Duration::from_secs(60);
+const WATCHED_TOPIC_SUFFIX: &str = ".programming";
+const UPDATED_AT_PREFIX: &[u8] = b"\"updated_at\":\"";
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the last outputs may take.
-const LATE: Duration = Duration::from_secs(20);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -31,95 +31,104 @@ pub struct Latency {
 }
 
 /// Runs `way` at `rate` records a second for so many seconds.
-pub fn measure(scene: &Scene, way: Way, workers: usize, rate: f64, seconds: u64) -> Latency {
-    let run = scene.run(None, workers, way == Way::Beside);
-    scene.create(&run, 1, false);
-    let mut command = run::command(scene, way, &run, workers, u64::MAX);
-    if way.is_zeef() {
+pub fn measure_latency(
+    fixture: &KafkaFixture,
+    competitor: Competitor,
+    workers: usize,
+    rate: f64,
+    seconds: u64,
+) -> Latency {
+    let run = fixture.new_run(None, workers, competitor == Competitor::SecondBuild);
+    fixture.create_topics(&run, 1, false);
+    let mut command = run::child_command(fixture, competitor, &run, workers, u64::MAX);
+    if competitor.is_zeef() {
         command.args(["--admin", "none"]);
     }
-    let child = Guarded::spawn(&mut command);
-    let watched = run.outputs.iter().find(|name| name.ends_with(WATCHED));
-    let consumer = partner(scene, watched.expect("the output is there"));
+    let child = MeasuredChild::spawn(&mut command);
+    let watched = run.outputs.iter().find(|name| name.ends_with(WATCHED_TOPIC_SUFFIX));
+    let consumer = partner_consumer(fixture, watched.expect("the output is there"));
     let topic = format!("{}patron", run.prefix);
     // One record after the other, until the first comes through.
-    let producer = scene.producer("1");
-    let mut patrons = Patrons::new(usize::MAX);
+    let producer = fixture.source_producer("1");
+    let mut patrons = PatronGenerator::new(usize::MAX);
     let started = Instant::now();
     let mut sent = 0;
     while consumer.poll(Duration::from_millis(500)).is_none() {
-        assert!(started.elapsed() < START, "{} begins to work", way.name());
-        source::send(&producer, &topic, patrons.changed(sent, &now()));
+        assert!(started.elapsed() < STARTUP_TIMEOUT, "{} begins to work", competitor.name());
+        patron_source::send_record(
+            &producer,
+            &topic,
+            patrons.patron_changed_at(sent, &now_rfc3339()),
+        );
         producer.poll(Duration::ZERO);
         sent += 1;
     }
-    let whole = Duration::from_secs(seconds.max(1));
+    let run_time = Duration::from_secs(seconds.max(1));
     // The first fifth is for getting into the pace.
-    let from_ms = now_ms() + i64::try_from(whole.as_millis() / 5).unwrap();
-    let mut found = std::thread::scope(|scope| {
+    let from_ms = now_ms() + i64::try_from(run_time.as_millis() / 5).unwrap();
+    let mut latencies_ms = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let (begun, before) = (Instant::now(), sent);
-            while begun.elapsed() < whole {
+            while begun.elapsed() < run_time {
                 let due = before + (begun.elapsed().as_secs_f64() * rate) as u64;
-                let time = now();
+                let time = now_rfc3339();
                 for number in sent..due {
-                    source::send(&producer, &topic, patrons.changed(number, &time));
+                    patron_source::send_record(
+                        &producer,
+                        &topic,
+                        patrons.patron_changed_at(number, &time),
+                    );
                 }
                 sent = sent.max(due);
                 producer.poll(Duration::ZERO);
                 std::thread::sleep(Duration::from_millis(1));
             }
-            source::finish(&producer);
+            patron_source::flush(&producer);
         });
-        let mut found = Vec::new();
+        let mut latencies_ms = Vec::new();
         let mut last = Instant::now();
         while !writer.is_finished() || last.elapsed() < Duration::from_millis(700) {
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else {
                 continue;
             };
-            let (created_ms, seen_ms) = (created_ms(way, &message), now_ms());
+            let (created_ms, seen_ms) = (record_created_ms(competitor, &message), now_ms());
             if created_ms >= from_ms {
-                found.push(seen_ms - created_ms);
+                latencies_ms.push(seen_ms - created_ms);
             }
             last = Instant::now();
-            assert!(started.elapsed() < START + whole + LATE, "outputs come");
+            assert!(started.elapsed() < STARTUP_TIMEOUT + run_time + DRAIN_TIMEOUT, "outputs come");
         }
-        found
+        latencies_ms
     });
     drop(child);
-    found.sort_unstable();
-    assert!(!found.is_empty(), "{} writes outputs", way.name());
-    let at = |share: f64| found[((found.len() - 1) as f64 * share) as usize] as f64;
-    Latency {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
-    }
+    latencies_ms.sort_unstable();
+    assert!(!latencies_ms.is_empty(), "{} writes outputs", competitor.name());
+    let at = |share: f64| latencies_ms[((latencies_ms.len() - 1) as f64 * share) as usize] as f64;
+    Latency { p50: at(0.5), p99: at(0.99), max: at(1.0) }
 }
 
 /// A consumer of one output, as a partner has one.
-fn partner(scene: &Scene, topic: &str) -> BaseConsumer {
-    let consumer: BaseConsumer = scene
-        .client()
+fn partner_consumer(fixture: &KafkaFixture, topic: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = fixture
+        .client_config()
         .set("group.id", format!("partner.{topic}"))
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .create()
         .expect("a consumer");
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Beginning)
-        .expect("a partition");
+    list.add_partition_offset(topic, 0, Offset::Beginning).expect("a partition");
     consumer.assign(&list).expect("assigns");
     consumer
 }
 
-fn created_ms(way: Way, message: &BorrowedMessage<'_>) -> i64 {
-    if !way.is_zeef() {
+fn record_created_ms(competitor: Competitor, message: &BorrowedMessage<'_>) -> i64 {
+    if !competitor.is_zeef() {
         return message.timestamp().to_millis().expect("a timestamp");
     }
     let value = message.payload().expect("a value");
-    let place = value.windows(FIELD.len()).rposition(|w| w == FIELD);
-    let text = &value[place.expect("the field is there") + FIELD.len()..];
+    let place = value.windows(UPDATED_AT_PREFIX.len()).rposition(|w| w == UPDATED_AT_PREFIX);
+    let text = &value[place.expect("the field is there") + UPDATED_AT_PREFIX.len()..];
     let text = text.split(|&byte| byte == b'"').next().expect("a text");
     let text = std::str::from_utf8(text).expect("UTF-8");
     let time: jiff::Timestamp = text.parse().expect("an instant");
@@ -130,6 +139,6 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-fn now() -> String {
+fn now_rfc3339() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }

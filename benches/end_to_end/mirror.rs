@@ -14,25 +14,25 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use zeef::daemon::worker::BatchBounds;
-use zeef::transport::kafka::tuning::{self, Tuned};
+use zeef::transport::kafka::tuning::{self, TunedProperty};
 
-use crate::options::MirrorOrder;
+use crate::options::MirrorArgs;
 
-const CALL: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// With zeef's own queue it would be slower by a tenth: it has many times the
 /// memory.
-const QUEUE: (&str, &str) = ("queue.buffering.max.kbytes", "262144");
+const QUEUE_KBYTES: (&str, &str) = ("queue.buffering.max.kbytes", "262144");
 /// How long a poll waits: as zeef's.
-const WAIT: Duration = Duration::from_millis(20);
-const DRAIN: Duration = Duration::from_millis(10);
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+const DRAIN_POLL_TIMEOUT: Duration = Duration::from_millis(10);
 /// After how many records delivery reports are fetched.
-const SERVE: u64 = 1_000;
+const POLL_PRODUCER_EVERY: u64 = 1_000;
 
 /// One output: key and value.
-pub type Output = (Vec<u8>, Vec<u8>);
+pub type MirrorMessage = (Vec<u8>, Vec<u8>);
 
-/// Writes outputs to a file for [`run`].
-pub fn save(path: &std::path::Path, outputs: &[Output]) {
+/// Writes outputs to a file for [`run_mirror`].
+pub fn save_sample(path: &std::path::Path, outputs: &[MirrorMessage]) {
     let mut bytes = Vec::new();
     for part in outputs.iter().flat_map(|(key, value)| [key, value]) {
         bytes.extend_from_slice(&u32::try_from(part.len()).unwrap().to_le_bytes());
@@ -41,7 +41,7 @@ pub fn save(path: &std::path::Path, outputs: &[Output]) {
     std::fs::write(path, bytes).expect("the sample can be written");
 }
 
-fn load(path: &str) -> Vec<Output> {
+fn load_sample(path: &str) -> Vec<MirrorMessage> {
     let bytes = std::fs::read(path).expect("the sample can be read");
     let mut rest = &bytes[..];
     let mut take = || {
@@ -55,92 +55,87 @@ fn load(path: &str) -> Vec<Output> {
 }
 
 /// Mirrors until all workers together have read the records of the order.
-pub fn run(order: &MirrorOrder) {
-    let sample = load(&order.sample);
+pub fn run_mirror(args: &MirrorArgs) {
+    let sample = load_sample(&args.sample);
     let done = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        for number in 0..order.workers {
+        for number in 0..args.workers {
             let (sample, done) = (&sample, &done);
-            scope.spawn(move || Mirror::new(order, number).work(sample, done, order.records));
+            scope.spawn(move || Mirror::new(args, number).run_worker(sample, done, args.records));
         }
     });
 }
 
 struct Mirror<'a> {
-    order: &'a MirrorOrder,
+    args: &'a MirrorArgs,
     consumer: Arc<BaseConsumer>,
     producer: BaseProducer,
     headers: OwnedHeaders,
     bounds: BatchBounds,
-    batch: Batch,
+    transaction: OpenTransaction,
 }
 
 /// The open transaction.
 #[derive(Default)]
-struct Batch {
-    since: Option<Instant>,
+struct OpenTransaction {
+    started: Option<Instant>,
     records: u64,
     /// The next offset of each partition.
-    positions: Vec<(i32, i64)>,
+    next_offsets: Vec<(i32, i64)>,
 }
 
 impl<'a> Mirror<'a> {
-    fn new(order: &'a MirrorOrder, number: usize) -> Self {
-        let mut member = client(order, tuning::MEMBER);
-        let auto = if order.transactions { "false" } else { "true" };
+    fn new(args: &'a MirrorArgs, number: usize) -> Self {
+        let mut member = client_config(args, tuning::MEMBER);
+        let auto = if args.transactions { "false" } else { "true" };
         member
-            .set("group.id", &order.group)
+            .set("group.id", &args.group)
             .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", auto)
             .set("partition.assignment.strategy", "range");
         let consumer: BaseConsumer = member.create().expect("a consumer");
-        consumer.subscribe(&[&order.source]).expect("subscribes");
-        let mut outlet = client(order, tuning::PRODUCER);
+        consumer.subscribe(&[&args.source]).expect("subscribes");
+        let mut outlet = client_config(args, tuning::PRODUCER);
         outlet
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random");
-        if order.transactions {
-            outlet.set("transactional.id", format!("{}-{number}", order.group));
+        if args.transactions {
+            outlet.set("transactional.id", format!("{}-{number}", args.group));
         }
         let producer: BaseProducer = outlet.create().expect("a producer");
-        if order.transactions {
-            producer.init_transactions(CALL).expect("transactions");
+        if args.transactions {
+            producer.init_transactions(CALL_TIMEOUT).expect("transactions");
         }
-        let headers = [
-            ("content-type", "application/json"),
-            ("zeef-policy-version", "0123456789abcdef"),
-        ]
-        .into_iter()
-        .fold(
-            OwnedHeaders::new_with_capacity(2),
-            |headers, (key, value)| {
-                let value = Some(value);
-                headers.insert(Header { key, value })
-            },
-        );
+        let headers =
+            [("content-type", "application/json"), ("zeef-policy-version", "0123456789abcdef")]
+                .into_iter()
+                .fold(OwnedHeaders::new_with_capacity(2), |headers, (key, value)| {
+                    let value = Some(value);
+                    headers.insert(Header { key, value })
+                });
         Self {
-            order,
+            args,
             consumer: Arc::new(consumer),
             producer,
             headers,
             bounds: BatchBounds::default(),
-            batch: Batch::default(),
+            transaction: OpenTransaction::default(),
         }
     }
 
-    fn work(&mut self, sample: &[Output], done: &AtomicU64, records: u64) {
-        let mut sets = sample.chunks_exact(self.order.outputs.len()).cycle();
+    fn run_worker(&mut self, sample: &[MirrorMessage], done: &AtomicU64, records: u64) {
+        let mut sets = sample.chunks_exact(self.args.outputs.len()).cycle();
         let consumer = Arc::clone(&self.consumer);
         while done.load(Ordering::Relaxed) < records {
-            match consumer.poll(WAIT) {
+            match consumer.poll(POLL_TIMEOUT) {
                 None => {}
                 Some(Err(error)) => eprintln!("mirror: {error}"),
                 Some(Ok(message)) => {
                     self.begin();
                     let time = message.timestamp().to_millis();
                     let set = sets.next().expect("there is a sample");
-                    for (topic, (key, value)) in self.order.outputs.iter().zip(set) {
+                    for (topic, (key, value)) in self.args.outputs.iter().zip(set) {
                         let mut record = BaseRecord::to(topic)
                             .key(&key[..])
                             .payload(&value[..])
@@ -148,23 +143,23 @@ impl<'a> Mirror<'a> {
                         record.timestamp = time;
                         self.send(record);
                     }
-                    self.batch.records += 1;
-                    note(
-                        &mut self.batch.positions,
+                    self.transaction.records += 1;
+                    advance_offset(
+                        &mut self.transaction.next_offsets,
                         message.partition(),
                         message.offset(),
                     );
-                    if done.fetch_add(1, Ordering::Relaxed).is_multiple_of(SERVE) {
+                    if done.fetch_add(1, Ordering::Relaxed).is_multiple_of(POLL_PRODUCER_EVERY) {
                         self.producer.poll(Duration::ZERO);
                     }
                 }
             }
-            if self.due() {
+            if self.is_commit_due() {
                 self.commit();
             }
         }
         self.commit();
-        self.drain();
+        self.await_deliveries();
     }
 
     fn send(&self, record: BaseRecord<'_, [u8], [u8]>) {
@@ -173,66 +168,67 @@ impl<'a> Mirror<'a> {
             let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             assert!(full, "an output is taken: {error}");
             record = back;
-            self.producer.poll(DRAIN);
+            self.producer.poll(DRAIN_POLL_TIMEOUT);
         }
     }
 
     fn begin(&mut self) {
-        if self.order.transactions && self.batch.since.is_none() {
-            self.batch.since = Some(Instant::now());
+        if self.args.transactions && self.transaction.started.is_none() {
+            self.transaction.started = Some(Instant::now());
             self.producer.begin_transaction().expect("begins");
         }
     }
 
-    fn due(&self) -> bool {
-        self.batch.since.is_some_and(|since| {
-            self.batch.records >= self.bounds.records || since.elapsed() >= self.bounds.wait
+    fn is_commit_due(&self) -> bool {
+        self.transaction.started.is_some_and(|since| {
+            self.transaction.records >= self.bounds.records
+                || since.elapsed() >= self.bounds.max_wait
         })
     }
 
     fn commit(&mut self) {
-        if self.batch.since.is_none() {
+        if self.transaction.started.is_none() {
             return;
         }
-        self.drain();
+        self.await_deliveries();
         let mut offsets = TopicPartitionList::new();
-        for (partition, offset) in &self.batch.positions {
+        for (partition, offset) in &self.transaction.next_offsets {
             offsets
-                .add_partition_offset(&self.order.source, *partition, Offset::Offset(*offset))
+                .add_partition_offset(&self.args.source, *partition, Offset::Offset(*offset))
                 .expect("an offset");
         }
         let group = self.consumer.group_metadata().expect("a group");
         self.producer
-            .send_offsets_to_transaction(&offsets, &group, CALL)
+            .send_offsets_to_transaction(&offsets, &group, CALL_TIMEOUT)
             .expect("offsets are sent");
-        self.producer.commit_transaction(CALL).expect("commits");
-        self.batch = Batch::default();
+        self.producer.commit_transaction(CALL_TIMEOUT).expect("commits");
+        self.transaction = OpenTransaction::default();
     }
 
-    fn drain(&self) {
+    fn await_deliveries(&self) {
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(DRAIN);
+            self.producer.poll(DRAIN_POLL_TIMEOUT);
         }
     }
 }
 
-fn note(positions: &mut Vec<(i32, i64)>, partition: i32, offset: i64) {
+fn advance_offset(positions: &mut Vec<(i32, i64)>, partition: i32, offset: i64) {
     match positions.iter_mut().find(|(known, _)| *known == partition) {
         Some((_, position)) => *position = offset + 1,
         None => positions.push((partition, offset + 1)),
     }
 }
 
-fn client(order: &MirrorOrder, tuned: &[Tuned]) -> ClientConfig {
+fn client_config(args: &MirrorArgs, tuned: &[TunedProperty]) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &order.brokers);
-    for Tuned { name, value, .. } in tuned {
+    config.set("bootstrap.servers", &args.brokers);
+    for TunedProperty { name, value, .. } in tuned {
         config.set(*name, *value);
     }
-    if tuned.iter().any(|tuned| tuned.name == QUEUE.0) {
-        config.set(QUEUE.0, QUEUE.1);
+    if tuned.iter().any(|tuned| tuned.name == QUEUE_KBYTES.0) {
+        config.set(QUEUE_KBYTES.0, QUEUE_KBYTES.1);
     }
-    for (name, value) in &order.properties {
+    for (name, value) in &args.properties {
         config.set(name, value);
     }
     config

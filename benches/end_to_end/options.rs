@@ -1,6 +1,6 @@
 //! What the bench is asked for.
 
-use crate::run::Way;
+use crate::run::Competitor;
 
 pub const HELP: &str = "\
 usage: cargo bench --bench end_to_end -- [OPTIONS]
@@ -19,48 +19,48 @@ usage: cargo bench --bench end_to_end -- [OPTIONS]
   --beside-set N=V    a property of librdkafka for that one alone";
 
 /// What to do.
-pub enum Asked {
-    Bench(Options),
+pub enum Invocation {
+    Bench(BenchOptions),
     /// To be the mirror: a child of the bench.
-    Mirror(MirrorOrder),
+    Mirror(MirrorArgs),
     Help,
 }
 
-pub struct Options {
+pub struct BenchOptions {
     pub records: u64,
     pub pairs: usize,
     pub workers: Vec<usize>,
-    pub ways: Vec<Way>,
+    pub competitors: Vec<Competitor>,
     pub latency_s: u64,
     pub partitions: Vec<usize>,
-    pub flat: u64,
+    pub memory_run_records: u64,
     pub properties: Vec<(String, String)>,
     pub program: String,
-    pub beside: String,
-    pub beside_properties: Vec<(String, String)>,
+    pub second_program: String,
+    pub second_properties: Vec<(String, String)>,
 }
 
-impl Default for Options {
+impl Default for BenchOptions {
     fn default() -> Self {
         Self {
             records: 1_000_000,
             pairs: 7,
             workers: vec![1, 2],
-            ways: vec![Way::Zeef, Way::Mirror, Way::MirrorTransactions],
+            competitors: vec![Competitor::Zeef, Competitor::Mirror, Competitor::MirrorTransactions],
             latency_s: 10,
             partitions: Vec::new(),
-            flat: 0,
+            memory_run_records: 0,
             properties: Vec::new(),
             program: env!("CARGO_BIN_EXE_zeef").to_owned(),
-            beside: env!("CARGO_BIN_EXE_zeef").to_owned(),
-            beside_properties: Vec::new(),
+            second_program: env!("CARGO_BIN_EXE_zeef").to_owned(),
+            second_properties: Vec::new(),
         }
     }
 }
 
 /// What a mirror needs to know, as it stands on its command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorOrder {
+pub struct MirrorArgs {
     pub brokers: String,
     pub source: String,
     /// The four outputs, separated by commas.
@@ -75,9 +75,9 @@ pub struct MirrorOrder {
     pub properties: Vec<(String, String)>,
 }
 
-impl MirrorOrder {
+impl MirrorArgs {
     /// The order as arguments of a child.
-    pub fn arguments(&self) -> Vec<String> {
+    pub fn to_arguments(&self) -> Vec<String> {
         let mut arguments = vec![
             "mirror".to_owned(),
             self.brokers.clone(),
@@ -94,7 +94,7 @@ impl MirrorOrder {
         arguments
     }
 
-    fn read(mut words: impl Iterator<Item = String>) -> Option<Self> {
+    fn from_words(mut words: impl Iterator<Item = String>) -> Option<Self> {
         Some(Self {
             brokers: words.next()?,
             source: words.next()?,
@@ -104,22 +104,22 @@ impl MirrorOrder {
             transactions: words.next()?.parse().ok()?,
             records: words.next()?.parse().ok()?,
             sample: words.next()?,
-            properties: words.filter_map(|word| property(&word)).collect(),
+            properties: words.filter_map(|word| parse_property(&word)).collect(),
         })
     }
 }
 
 /// Reads the words behind the program's name.
-pub fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
+pub fn parse(words: impl Iterator<Item = String>) -> Result<Invocation, String> {
     let mut words = words.filter(|word| word != "--bench").peekable();
     if words.next_if(|word| word == "mirror").is_some() {
-        let order = MirrorOrder::read(words).ok_or("expected an order for a mirror")?;
-        return Ok(Asked::Mirror(order));
+        let args = MirrorArgs::from_words(words).ok_or("expected an order for a mirror")?;
+        return Ok(Invocation::Mirror(args));
     }
-    let mut options = Options::default();
+    let mut options = BenchOptions::default();
     while let Some(word) = words.next() {
         if word == "--help" || word == "-h" {
-            return Ok(Asked::Help);
+            return Ok(Invocation::Help);
         }
         if word == "--short" {
             options.records = 4_000;
@@ -129,34 +129,37 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
             continue;
         }
         let value = words.next().ok_or(format!("{word}: expected a value"))?;
-        set(&mut options, &word, &value).ok_or(format!("{word} {value}: not understood"))?;
+        set_option(&mut options, &word, &value).ok_or(format!("{word} {value}: not understood"))?;
     }
-    Ok(Asked::Bench(options))
+    Ok(Invocation::Bench(options))
 }
 
-fn set(options: &mut Options, word: &str, value: &str) -> Option<()> {
+fn set_option(options: &mut BenchOptions, word: &str, value: &str) -> Option<()> {
     match word {
         "--records" => options.records = value.parse().ok()?,
         "--pairs" => options.pairs = value.parse().ok()?,
-        "--workers" => options.workers = numbers(value)?,
-        "--ways" => options.ways = value.split(',').map(Way::named).collect::<Option<_>>()?,
+        "--workers" => options.workers = parse_numbers(value)?,
+        "--ways" => {
+            options.competitors =
+                value.split(',').map(Competitor::from_name).collect::<Option<_>>()?
+        }
         "--latency" => options.latency_s = value.parse().ok()?,
-        "--partitions" => options.partitions = numbers(value)?,
-        "--flat" => options.flat = value.parse().ok()?,
-        "--set" => options.properties.push(property(value)?),
-        "--beside" => value.clone_into(&mut options.beside),
-        "--beside-set" => options.beside_properties.push(property(value)?),
+        "--partitions" => options.partitions = parse_numbers(value)?,
+        "--flat" => options.memory_run_records = value.parse().ok()?,
+        "--set" => options.properties.push(parse_property(value)?),
+        "--beside" => value.clone_into(&mut options.second_program),
+        "--beside-set" => options.second_properties.push(parse_property(value)?),
         "--zeef" => value.clone_into(&mut options.program),
         _ => return None,
     }
     Some(())
 }
 
-fn numbers(text: &str) -> Option<Vec<usize>> {
+fn parse_numbers(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|number| number.parse().ok()).collect()
 }
 
-fn property(text: &str) -> Option<(String, String)> {
+fn parse_property(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
     Some((name.to_owned(), value.to_owned()))
 }

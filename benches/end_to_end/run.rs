@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,50 +15,51 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
+use zeef_test_kit::process::{ANY_ADMIN_ADDRESS, admin_address_in};
 
-use crate::child::{self, Cost, Guarded};
-use crate::options::MirrorOrder;
-use crate::scene::{Run, Scene};
+use crate::child_process::{self, MeasuredChild, ProcessCost};
+use crate::kafka_fixture::{BenchRun, KafkaFixture};
+use crate::options::MirrorArgs;
 
 /// How many topics are written to: those of the policy of the benches, and the
 /// state's.
-pub const OUTPUTS: usize = 5;
+pub const OUTPUT_TOPICS: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(900);
 /// How many partitions of a topic are looked at for its first and last output.
-const LOOKED_AT: i32 = 4;
+const SAMPLED_PARTITIONS: i32 = 4;
 /// How often the metrics of a run are asked for.
-const ASK: Duration = Duration::from_millis(250);
+const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Competitor {
     Zeef,
     Mirror,
     MirrorTransactions,
     /// A second build of zeef, or one with other properties.
-    Beside,
+    SecondBuild,
 }
 
-impl Way {
+impl Competitor {
     pub fn name(self) -> &'static str {
         match self {
-            Way::Zeef => "zeef, transactions",
-            Way::Mirror => "mirror, no transactions",
-            Way::MirrorTransactions => "mirror, transactions",
-            Way::Beside => "zeef, beside",
+            Competitor::Zeef => "zeef, transactions",
+            Competitor::Mirror => "mirror, no transactions",
+            Competitor::MirrorTransactions => "mirror, transactions",
+            Competitor::SecondBuild => "zeef, beside",
         }
     }
 
     pub fn is_zeef(self) -> bool {
-        matches!(self, Way::Zeef | Way::Beside)
+        matches!(self, Competitor::Zeef | Competitor::SecondBuild)
     }
 
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "zeef" => Some(Way::Zeef),
-            "mirror" => Some(Way::Mirror),
-            "mirror-tx" => Some(Way::MirrorTransactions),
-            "beside" => Some(Way::Beside),
+            "zeef" => Some(Competitor::Zeef),
+            "mirror" => Some(Competitor::Mirror),
+            "mirror-tx" => Some(Competitor::MirrorTransactions),
+            "beside" => Some(Competitor::SecondBuild),
             _ => None,
         }
     }
@@ -66,48 +67,48 @@ impl Way {
 
 /// What one run came to.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct RunMeasurement {
     pub records: u64,
     pub seconds: f64,
-    pub cost: Cost,
+    pub process_cost: ProcessCost,
     /// Processor time of the broker meanwhile, in seconds.
-    pub broker_s: f64,
+    pub broker_cpu_s: f64,
     /// Transactions, and how long their ends took together; of zeef.
-    pub transactions: Option<(f64, f64)>,
+    pub ended_transactions: Option<(f64, f64)>,
 }
 
-impl Measured {
-    pub fn rate(&self) -> f64 {
+impl RunMeasurement {
+    pub fn records_per_s(&self) -> f64 {
         self.records as f64 / self.seconds
     }
 
     /// Processor time of a record, in microseconds.
     pub fn cpu_us(&self) -> f64 {
-        self.cost.cpu_s * 1e6 / self.records as f64
+        self.process_cost.cpu_s * 1e6 / self.records as f64
     }
 
     /// The same of the broker.
-    pub fn broker_us(&self) -> f64 {
-        self.broker_s * 1e6 / self.records as f64
+    pub fn broker_cpu_us(&self) -> f64 {
+        self.broker_cpu_s * 1e6 / self.records as f64
     }
 
     pub fn peak_mib(&self) -> f64 {
-        self.cost.peak_bytes as f64 / f64::from(1 << 20)
+        self.process_cost.peak_bytes as f64 / f64::from(1 << 20)
     }
 }
 
-impl fmt::Display for Measured {
+impl fmt::Display for RunMeasurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{:.0} records/s, {:.2} us of processor per record ({:.2} us of the broker's), peak \
              {:.0} MiB",
-            self.rate(),
+            self.records_per_s(),
             self.cpu_us(),
-            self.broker_us(),
+            self.broker_cpu_us(),
             self.peak_mib()
         )?;
-        match self.transactions {
+        match self.ended_transactions {
             Some((count, s)) => write!(f, ", {count} transactions that took {s:.2} s to end"),
             None => Ok(()),
         }
@@ -115,75 +116,82 @@ impl fmt::Display for Measured {
 }
 
 /// Runs `way` over the source to its end.
-pub fn throughput(
-    scene: &Scene,
-    way: Way,
+pub fn measure_throughput(
+    fixture: &KafkaFixture,
+    competitor: Competitor,
     workers: usize,
     records: u64,
     partitions: usize,
-) -> Measured {
-    let run = scene.run(Some(""), workers, way == Way::Beside);
-    scene.create(&run, partitions, true);
-    let address = free_address();
-    let mut command = command(scene, way, &run, workers, records);
-    if way.is_zeef() {
-        command.args(["--until-end", "--admin", &address.to_string()]);
+) -> RunMeasurement {
+    let run = fixture.new_run(Some(""), workers, competitor == Competitor::SecondBuild);
+    fixture.create_topics(&run, partitions, true);
+    let mut command = child_command(fixture, competitor, &run, workers, records);
+    if competitor.is_zeef() {
+        command.args(["--until-end", "--admin", ANY_ADMIN_ADDRESS]);
     }
-    let broker = scene.broker.process().map_or(0.0, child::cpu_s);
+    let broker = fixture.broker.process_id().map_or(0.0, child_process::cpu_s);
     let mut transactions = None;
     let mut asked = Instant::now();
-    let cost = Guarded::spawn(&mut command).wait(DEADLINE, || {
-        if way.is_zeef() && asked.elapsed() >= ASK {
-            transactions = ended_transactions(address).or(transactions);
+    let cost = MeasuredChild::spawn(&mut command).wait(DEADLINE, || {
+        if competitor.is_zeef() && asked.elapsed() >= METRICS_INTERVAL {
+            let log = fs::read_to_string(run.log_path()).unwrap_or_default();
+            let found = admin_address_in(&log).and_then(fetch_ended_transactions);
+            transactions = found.or(transactions);
             asked = Instant::now();
         }
     });
-    let broker_s = scene.broker.process().map_or(0.0, child::cpu_s) - broker;
-    let seconds = span(scene, &run, records);
-    scene.delete(&run);
-    Measured {
+    let broker_s = fixture.broker.process_id().map_or(0.0, child_process::cpu_s) - broker;
+    let seconds = output_span_s(fixture, &run, records);
+    fixture.delete_topics(&run);
+    RunMeasurement {
         records,
         seconds,
-        cost,
-        broker_s,
-        transactions,
+        process_cost: cost,
+        broker_cpu_s: broker_s,
+        ended_transactions: transactions,
     }
 }
 
 /// The child that does the work.
-pub fn command(scene: &Scene, way: Way, run: &Run, workers: usize, records: u64) -> Command {
-    let mut command = if way.is_zeef() {
-        let mut command = Command::new(match way {
-            Way::Beside => &scene.beside,
-            _ => &scene.program,
+pub fn child_command(
+    fixture: &KafkaFixture,
+    competitor: Competitor,
+    run: &BenchRun,
+    workers: usize,
+    records: u64,
+) -> Command {
+    let mut command = if competitor.is_zeef() {
+        let mut command = Command::new(match competitor {
+            Competitor::SecondBuild => &fixture.second_program,
+            _ => &fixture.program,
         });
         command.args(["run", "--config"]).arg(&run.config);
         command
     } else {
-        let order = MirrorOrder {
-            brokers: scene.broker.bootstrap().to_owned(),
+        let args = MirrorArgs {
+            brokers: fixture.broker.bootstrap_server().to_owned(),
             source: format!("{}patron", run.prefix),
             outputs: run.outputs.clone(),
             group: format!("mirror.{}", run.name),
             workers,
-            transactions: way == Way::MirrorTransactions,
+            transactions: competitor == Competitor::MirrorTransactions,
             records,
-            sample: scene.sample.display().to_string(),
-            properties: scene.properties.clone(),
+            sample: fixture.sample_path.display().to_string(),
+            properties: fixture.properties.clone(),
         };
         let mut command = Command::new(std::env::current_exe().expect("a path"));
-        command.args(order.arguments());
+        command.args(args.to_arguments());
         command
     };
-    let log = File::create(run.config.join("log")).expect("a log");
+    let log = File::create(run.log_path()).expect("a log");
     command.stderr(log).env_remove("ZEEF_BROKERS");
     command
 }
 
 /// From the first output to the last one, in seconds.
-fn span(scene: &Scene, run: &Run, records: u64) -> f64 {
-    let consumer: BaseConsumer = scene
-        .client()
+fn output_span_s(fixture: &KafkaFixture, run: &BenchRun, records: u64) -> f64 {
+    let consumer: BaseConsumer = fixture
+        .client_config()
         .set("group.id", &run.name)
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
@@ -193,44 +201,33 @@ fn span(scene: &Scene, run: &Run, records: u64) -> f64 {
         .expect("a consumer");
     let (mut firsts, mut lasts) = (TopicPartitionList::new(), TopicPartitionList::new());
     for topic in &run.outputs {
-        let found = consumer
-            .fetch_metadata(Some(topic), DEADLINE)
-            .expect("metadata");
+        let found = consumer.fetch_metadata(Some(topic), DEADLINE).expect("metadata");
         let partitions = i32::try_from(found.topics()[0].partitions().len()).unwrap();
         let mut messages = 0;
         for partition in 0..partitions {
-            let (low, high) = consumer
-                .fetch_watermarks(topic, partition, DEADLINE)
-                .expect("watermarks");
+            let (low, high) =
+                consumer.fetch_watermarks(topic, partition, DEADLINE).expect("watermarks");
             messages += high - low;
-            if partition < LOOKED_AT && high > low {
+            if partition < SAMPLED_PARTITIONS && high > low {
                 let (first, last) = (Offset::Offset(low), Offset::Offset((high - 20).max(low)));
-                firsts
-                    .add_partition_offset(topic, partition, first)
-                    .unwrap();
+                firsts.add_partition_offset(topic, partition, first).unwrap();
                 lasts.add_partition_offset(topic, partition, last).unwrap();
             }
         }
         // Each commit adds a marker to every partition that it touched.
-        assert!(
-            messages >= i64::try_from(records).unwrap(),
-            "{topic} lacks outputs"
-        );
+        assert!(messages >= i64::try_from(records).unwrap(), "{topic} lacks outputs");
     }
-    let first = times(&consumer, &firsts, false).into_iter().min();
-    let last = times(&consumer, &lasts, true).into_iter().max();
+    let first = message_times(&consumer, &firsts, false).into_iter().min();
+    let last = message_times(&consumer, &lasts, true).into_iter().max();
     let span = last.expect("outputs") - first.expect("outputs");
     (span.max(1)) as f64 / 1_000.0
 }
 
 /// The times of one record of each partition, or of all that come.
-fn times(consumer: &BaseConsumer, list: &TopicPartitionList, all: bool) -> Vec<i64> {
+fn message_times(consumer: &BaseConsumer, list: &TopicPartitionList, all: bool) -> Vec<i64> {
     consumer.assign(list).expect("assigns");
-    let mut open: BTreeMap<(String, i32), ()> = list
-        .elements()
-        .iter()
-        .map(|one| ((one.topic().to_owned(), one.partition()), ()))
-        .collect();
+    let mut open: BTreeMap<(String, i32), ()> =
+        list.elements().iter().map(|one| ((one.topic().to_owned(), one.partition()), ())).collect();
     let mut left = open.len();
     let mut times = Vec::new();
     let start = Instant::now();
@@ -252,20 +249,11 @@ fn times(consumer: &BaseConsumer, list: &TopicPartitionList, all: bool) -> Vec<i
     times
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
-}
-
 /// How many transactions zeef ended so far, and how long that took together.
-fn ended_transactions(address: SocketAddr) -> Option<(f64, f64)> {
-    let mut stream = TcpStream::connect_timeout(&address, ASK).ok()?;
-    stream.set_read_timeout(Some(ASK)).ok()?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
+fn fetch_ended_transactions(address: SocketAddr) -> Option<(f64, f64)> {
+    let mut stream = TcpStream::connect_timeout(&address, METRICS_INTERVAL).ok()?;
+    stream.set_read_timeout(Some(METRICS_INTERVAL)).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let value = |name: &str| -> Option<f64> {

@@ -7,84 +7,85 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zeef::daemon::topics::plan;
+use zeef::config::LoadedConfig;
+use zeef::daemon::topics::plan_topics;
 use zeef::engine::lane::Lane;
 use zeef::engine::pipeline::Pipeline;
-use zeef::policy::Loaded;
-use zeef::sample::{Library, Source};
+use zeef::message::{Input, Payload, SourceId};
+use zeef::sample::{SampleLibrary, SampleSource};
 use zeef::transport::kafka::publish::Publisher;
 use zeef::transport::kafka::{KafkaSettings, KafkaTransport, topics};
-use zeef::transport::{Input, Payload, Polled, Rebuilt, SourceId, Stop, Transport};
+use zeef::transport::{PollOutcome, ReadOutcome, StopSignal, Transport};
 
 use crate::broker::{self, Broker};
-use crate::{Wanted, process, scene};
+use crate::{TableBenchOptions, kafka_fixture, process};
 
-const WAIT: Duration = Duration::from_secs(120);
+const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// The records are generated and sent by this many threads.
-const WRITERS: u64 = 2;
+const WRITER_THREADS: u64 = 2;
 
-pub(crate) fn run(wanted: &Wanted) {
-    let patrons = wanted.patrons.unwrap_or(1_000_000);
-    let own = match wanted.brokers {
+pub(crate) fn run(options: &TableBenchOptions) {
+    let patrons = options.patrons.unwrap_or(1_000_000);
+    let own = match options.brokers {
         Some(_) => None,
-        None => match Broker::own(broker::Options::default()) {
+        None => match Broker::start_own(broker::BrokerOptions::default()) {
             Some(own) => Some(own),
             // Why it cannot be had has been said.
             None => return,
         },
     };
-    let started = own.as_ref().map(Broker::bootstrap);
-    let brokers = wanted.brokers.as_deref().or(started).unwrap();
-    let loaded = scene::policy();
-    let settings = settings(brokers, wanted);
-    let patron = Source::Patron.as_str();
-    let found = topics::describe(&settings, &[patron]).unwrap();
+    let started = own.as_ref().map(Broker::bootstrap_server);
+    let brokers = options.brokers.as_deref().or(started).unwrap();
+    let loaded = kafka_fixture::load_shipped_policy();
+    let settings = kafka_settings(brokers, options);
+    let patron = SampleSource::Patron.as_str();
+    let found = topics::describe_topics(&settings, &[patron]).unwrap();
     if found[patron].is_none() {
-        create_topics(&settings, &loaded, wanted.partitions);
+        create_topics(&settings, &loaded, options.partitions);
         let started = Instant::now();
-        write(&settings, &scene::library(1, patrons), &wanted.compression);
+        write_source(&settings, &kafka_fixture::patron_library(1, patrons), &options.compression);
         let seconds = started.elapsed().as_secs_f64();
         eprintln!("{patrons} records written in {seconds:.0} s");
     }
 
-    let lane = scene::lane(&loaded);
-    let mut reading = Reading::open(&settings, lane, wanted.partitions);
+    let lane = kafka_fixture::compile_lane(&loaded);
+    let mut reading = AssignedTransport::open(&settings, lane, options.partitions);
     let mut rounds = Vec::new();
     // What is allocated once is allocated in a round that does not count.
-    reading.drop_all();
-    let idle = process::resident();
-    for _ in 0..wanted.rounds {
-        rounds.push((reading.drop_all(), reading.rebuild(idle)));
+    reading.read_and_drop();
+    let idle = process::resident_bytes();
+    for _ in 0..options.rounds {
+        rounds.push((reading.read_and_drop(), reading.rebuild_table(idle)));
     }
     reading.transport.close(true).unwrap();
-    let data = own.as_ref().and_then(Broker::data);
-    let stored = data.map(|data| topic_bytes(&data, &settings.topic(patron)));
-    report(patrons, wanted, &rounds, stored);
+    let data = own.as_ref().and_then(Broker::data_folder);
+    let stored = data.map(|data| topic_bytes(&data, &settings.topic_name(patron)));
+    print_report(patrons, options, &rounds, stored);
 }
 
-fn settings(brokers: &str, wanted: &Wanted) -> KafkaSettings {
+fn kafka_settings(brokers: &str, options: &TableBenchOptions) -> KafkaSettings {
     KafkaSettings {
         brokers: brokers.to_owned(),
         instance: "bench".to_owned(),
-        topic_prefix: wanted.prefix.clone(),
-        properties: wanted.properties.iter().cloned().collect(),
+        topic_prefix: options.prefix.clone(),
+        properties: options.properties.iter().cloned().collect(),
         ..KafkaSettings::default()
     }
 }
 
 /// The sources of the policy, as `zeef topics --apply` makes them.
-fn create_topics(settings: &KafkaSettings, loaded: &Loaded, partitions: i32) {
-    let mut wishes: Vec<_> = plan(loaded)
+fn create_topics(settings: &KafkaSettings, loaded: &LoadedConfig, partitions: i32) {
+    let mut wishes: Vec<_> = plan_topics(loaded)
         .iter()
-        .map(|planned| planned.wish(loaded, if planned.joined { partitions } else { 1 }))
+        .map(|planned| planned.to_create(loaded, if planned.is_joined { partitions } else { 1 }))
         .collect();
     for wish in &mut wishes {
-        wish.replication = Some(1);
+        wish.replication_factor = Some(1);
     }
-    topics::create(settings, &wishes).unwrap();
+    topics::create_topics(settings, &wishes).unwrap();
 }
 
-fn write(settings: &KafkaSettings, library: &Library, compression: &str) {
+fn write_source(settings: &KafkaSettings, library: &SampleLibrary, compression: &str) {
     let mut settings = settings.clone();
     settings.properties.extend([
         ("compression.type".to_owned(), compression.to_owned()),
@@ -93,20 +94,19 @@ fn write(settings: &KafkaSettings, library: &Library, compression: &str) {
     ]);
     let patrons = library.settings().patrons;
     std::thread::scope(|scope| {
-        for writer in 0..WRITERS {
+        for writer in 0..WRITER_THREADS {
             let settings = settings.clone();
             scope.spawn(move || {
-                let topic = Source::Patron.as_str();
+                let topic = SampleSource::Patron.as_str();
                 let publisher = Publisher::open(settings, &BTreeSet::from([topic])).unwrap();
-                for index in (writer..patrons).step_by(WRITERS as usize) {
-                    for message in library.messages_of(index) {
+                for index in (writer..patrons).step_by(WRITER_THREADS as usize) {
+                    for message in library.messages_of_patron(index) {
                         let value = message.value.as_deref().map(str::as_bytes);
-                        publisher
-                            .send(topic, Some(message.key.as_bytes()), value)
-                            .unwrap();
+                        let key = message.key.as_deref().map(str::as_bytes);
+                        publisher.send(topic, key, value).unwrap();
                     }
                 }
-                publisher.finish().unwrap();
+                publisher.flush().unwrap();
             });
         }
     });
@@ -114,7 +114,7 @@ fn write(settings: &KafkaSettings, library: &Library, compression: &str) {
 
 /// What one reading of the topic came to.
 #[derive(Clone, Copy)]
-struct Round {
+struct ReadMeasurement {
     time: Duration,
     cpu: Duration,
     records: u64,
@@ -125,53 +125,47 @@ struct Round {
 }
 
 /// A worker's transport that has all partitions.
-struct Reading {
+struct AssignedTransport {
     transport: KafkaTransport,
     lane: Arc<Lane>,
     source: SourceId,
     partitions: i32,
 }
 
-impl Reading {
-    fn open(settings: &KafkaSettings, lane: Arc<Lane>, partitions: i32) -> Reading {
-        let source = scene::patron_source(&lane);
-        let opened = KafkaTransport::open(settings.clone(), lane.plan(), 0, Stop::default());
+impl AssignedTransport {
+    fn open(settings: &KafkaSettings, lane: Arc<Lane>, partitions: i32) -> AssignedTransport {
+        let source = kafka_fixture::patron_source_id(&lane);
+        let opened =
+            KafkaTransport::open(settings.clone(), lane.transport_plan(), 0, StopSignal::default());
         let mut transport = opened.unwrap();
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + ASSIGNMENT_TIMEOUT;
         loop {
-            match transport
-                .poll(Duration::from_secs(1), &mut |_| panic!("no record yet"))
-                .unwrap()
+            match transport.poll(Duration::from_secs(1), &mut |_| panic!("no record yet")).unwrap()
             {
-                Polled::Assigned(_) => break,
-                Polled::Idle => assert!(Instant::now() < deadline, "nothing was assigned"),
+                PollOutcome::Assigned(_) => break,
+                PollOutcome::Idle => assert!(Instant::now() < deadline, "nothing was assigned"),
                 other => panic!("expected an assignment, found {other:?}"),
             }
         }
-        Reading {
-            transport,
-            lane,
-            source,
-            partitions,
-        }
+        AssignedTransport { transport, lane, source, partitions }
     }
 
-    fn drop_all(&mut self) -> Round {
-        self.read(&mut |_| {})
+    fn read_and_drop(&mut self) -> ReadMeasurement {
+        self.read_all_partitions(&mut |_| {})
     }
 
-    fn rebuild(&mut self, idle: f64) -> Round {
-        process::reset_peak();
+    fn rebuild_table(&mut self, idle: f64) -> ReadMeasurement {
+        process::reset_peak_resident();
         let mut pipeline = Pipeline::new(Arc::clone(&self.lane));
-        let mut round = self.read(&mut |input| pipeline.restore(&input));
+        let mut round = self.read_all_partitions(&mut |input| pipeline.restore_gate_record(&input));
         assert_eq!(pipeline.table().len() as u64, round.records);
-        round.resident = process::resident() - idle;
-        round.peak = process::peak() - idle;
+        round.resident = process::resident_bytes() - idle;
+        round.peak = process::peak_resident_bytes() - idle;
         round
     }
 
-    fn read(&mut self, take: &mut dyn FnMut(Input<'_>)) -> Round {
-        let (started, cpu) = (Instant::now(), process::cpu());
+    fn read_all_partitions(&mut self, take: &mut dyn FnMut(Input<'_>)) -> ReadMeasurement {
+        let (started, cpu) = (Instant::now(), process::cpu_time());
         let (mut records, mut bytes) = (0, 0);
         for partition in 0..self.partitions {
             let mut count = |input: Input<'_>| {
@@ -182,15 +176,12 @@ impl Reading {
                 }
                 take(input);
             };
-            let rebuilt = self
-                .transport
-                .rebuild(self.source, partition, &mut count)
-                .unwrap();
-            assert_eq!(rebuilt, Rebuilt::Done);
+            let rebuilt = self.transport.rebuild(self.source, partition, &mut count).unwrap();
+            assert_eq!(rebuilt, ReadOutcome::Done);
         }
-        Round {
+        ReadMeasurement {
             time: started.elapsed(),
-            cpu: process::cpu().saturating_sub(cpu),
+            cpu: process::cpu_time().saturating_sub(cpu),
             records,
             bytes,
             resident: 0.0,
@@ -217,28 +208,30 @@ fn topic_bytes(data: &Path, topic: &str) -> f64 {
     sum as f64
 }
 
-fn report(patrons: u64, wanted: &Wanted, rounds: &[(Round, Round)], stored: Option<f64>) {
+fn print_report(
+    patrons: u64,
+    options: &TableBenchOptions,
+    rounds: &[(ReadMeasurement, ReadMeasurement)],
+    stored: Option<f64>,
+) {
     let (first, _) = rounds[0];
     assert_eq!(first.records, patrons);
     println!(
         "{patrons} patrons of {:.0} bytes (key and value), {} partitions, source compressed with {}",
         first.bytes as f64 / first.records as f64,
-        wanted.partitions,
-        wanted.compression,
+        options.partitions,
+        options.compression,
     );
     if let Some(stored) = stored {
-        println!(
-            "{:.0} bytes of each in the broker's log",
-            stored / patrons as f64
-        );
+        println!("{:.0} bytes of each in the broker's log", stored / patrons as f64);
     }
     println!(
         "\n| round | | s | patrons/s | MB/s | CPU us each | patrons/s of a core | MB more | MB more at most |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (number, (dropped, built)) in rounds.iter().enumerate() {
-        line(number + 1, "read and dropped", dropped);
-        line(number + 1, "rebuilt", built);
+        print_row(number + 1, "read and dropped", dropped);
+        print_row(number + 1, "rebuilt", built);
     }
     let mut ratios: Vec<f64> = rounds
         .iter()
@@ -252,7 +245,7 @@ fn report(patrons: u64, wanted: &Wanted, rounds: &[(Round, Round)], stored: Opti
     );
 }
 
-fn line(number: usize, what: &str, round: &Round) {
+fn print_row(number: usize, what: &str, round: &ReadMeasurement) {
     let (seconds, records) = (round.time.as_secs_f64(), round.records as f64);
     let cpu_us = round.cpu.as_secs_f64() * 1e6 / records;
     println!(

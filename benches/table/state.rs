@@ -3,24 +3,28 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use zeef::engine::holding::{Holding, Holds};
+use zeef::engine::delivery::{DeliveryTracker, HoldBounds};
 use zeef::engine::lane::Lane;
-use zeef::engine::state::{Entry, Namer, Outcome, PatronRef, Row, RowKey, State, text};
-use zeef::policy::pseudonym::Key;
+use zeef::engine::memory::deliveries::{
+    DeliveryEntry, DeliveryOutcome, DeliveryRow, DeliveryState, PatronHash, RowKey, StateKeys,
+    row_json,
+};
+use zeef::engine::memory::transactional::Transactional;
+use zeef::policy::pseudonym::HmacKey;
 
-use crate::{Wanted, process, scene};
+use crate::{TableBenchOptions, kafka_fixture, process};
 
 /// A batch of the worker.
-const BATCH: usize = 20_000;
+const BATCH_RECORDS: usize = 20_000;
 /// How many records a patron has.
-const RECORDS: u64 = 8;
+const RECORDS_PER_PATRON: u64 = 8;
 /// Odd, and far from any divisor of a count: walks over all places in no order.
 const STRIDE: u64 = 7_368_787;
 
-pub(crate) fn run(wanted: &Wanted) {
-    let default = if wanted.short { 20_000 } else { 1_000_000 };
-    let rows = wanted.patrons.unwrap_or(default);
-    println!("{rows} rows, {RECORDS} of each patron\n");
+pub(crate) fn run(options: &TableBenchOptions) {
+    let default = if options.is_short { 20_000 } else { 1_000_000 };
+    let rows = options.patrons.unwrap_or(default);
+    println!("{rows} rows, {RECORDS_PER_PATRON} of each patron\n");
     println!(
         "| recipients of a record | bytes per row | put | merge | abandon | sweep | as text | read |"
     );
@@ -29,7 +33,7 @@ pub(crate) fn run(wanted: &Wanted) {
     // What is measured stays, so that no memory is used twice.
     let mut kept = Vec::new();
     for recipients in [1, 2, 4, 8] {
-        let (bytes, state) = measure(rows, recipients);
+        let (bytes, state) = measure_state(rows, recipients);
         measured.push((f64::from(recipients), bytes));
         kept.push(state);
     }
@@ -44,41 +48,40 @@ pub(crate) fn run(wanted: &Wanted) {
 }
 
 /// Prints nanoseconds per row; yields the bytes of one, and all of them.
-fn measure(rows: u64, recipients: u16) -> (f64, State) {
-    let lane = scene::lane(&scene::policy());
-    let before = process::resident();
-    let mut state = State::default();
+fn measure_state(rows: u64, recipients: u16) -> (f64, DeliveryState) {
+    let lane = kafka_fixture::compile_lane(&kafka_fixture::load_shipped_policy());
+    let before = process::resident_bytes();
+    let mut state = DeliveryState::default();
     for number in 0..rows {
-        state.restore(0, key(number), Some((row(number, recipients), number)));
+        state.restore(0, row_key(number), Some((new_row(number, recipients), number)));
     }
-    let bytes = (process::resident() - before) / rows as f64;
-    let batch: Vec<u64> = (0..rows.min(BATCH as u64))
-        .map(|at| at * STRIDE % rows)
-        .collect();
+    let bytes = (process::resident_bytes() - before) / rows as f64;
+    let batch: Vec<u64> =
+        (0..rows.min(BATCH_RECORDS as u64)).map(|at| at * STRIDE % rows).collect();
     let each = |time: Duration| time.as_nanos() as f64 / batch.len() as f64;
-    let put = |state: &mut State| {
+    let put = |state: &mut DeliveryState| {
         let changed: Vec<_> = batch
             .iter()
-            .map(|&number| (key(number), row(number + 1, recipients)))
+            .map(|&number| (row_key(number), new_row(number + 1, recipients)))
             .collect();
-        let started = process::cpu();
+        let started = process::cpu_time();
         for (key, row) in changed {
-            state.put(0, key, (row, 0), None);
+            state.put(0, key, (row, 0));
         }
-        process::cpu().saturating_sub(started)
+        process::cpu_time().saturating_sub(started)
     };
     let put_ns = each(put(&mut state));
-    let started = process::cpu();
-    state.merge();
-    let merge_ns = each(process::cpu().saturating_sub(started));
+    let started = process::cpu_time();
+    state.commit();
+    let merge_ns = each(process::cpu_time().saturating_sub(started));
     put(&mut state);
-    let started = process::cpu();
-    state.abandon();
-    let abandon_ns = each(process::cpu().saturating_sub(started));
-    let started = process::cpu();
-    black_box(state.all().filter(|(_, _, row)| row.due_ms <= 0).count());
-    let sweep_ns = process::cpu().saturating_sub(started).as_nanos() as f64 / rows as f64;
-    let (write_ns, read_ns) = texts(&lane, &batch, recipients);
+    let started = process::cpu_time();
+    state.rollback();
+    let abandon_ns = each(process::cpu_time().saturating_sub(started));
+    let started = process::cpu_time();
+    black_box(state.all_rows().filter(|(_, _, row)| row.recheck_due_ms <= 0).count());
+    let sweep_ns = process::cpu_time().saturating_sub(started).as_nanos() as f64 / rows as f64;
+    let (write_ns, read_ns) = text_round_trip_ns(&lane, &batch, recipients);
     println!(
         "| {recipients} | {bytes:.0} | {put_ns:.0} ns | {merge_ns:.0} ns | {abandon_ns:.0} ns | \
          {sweep_ns:.1} ns | {write_ns:.0} ns | {read_ns:.0} ns |"
@@ -87,65 +90,59 @@ fn measure(rows: u64, recipients: u16) -> (f64, State) {
 }
 
 /// Nanoseconds of writing a row, and of taking it back.
-fn texts(lane: &Lane, batch: &[u64], recipients: u16) -> (f64, f64) {
+fn text_round_trip_ns(lane: &Lane, batch: &[u64], recipients: u16) -> (f64, f64) {
     let recipients = recipients.min(u16::try_from(lane.recipients.len()).unwrap());
     let each = |time: Duration| time.as_nanos() as f64 / batch.len() as f64;
-    let rows: Vec<Row> = batch
-        .iter()
-        .map(|&number| row(number, recipients))
-        .collect();
-    let namer = Namer::new(&Key::generate("bench").unwrap());
+    let rows: Vec<DeliveryRow> = batch.iter().map(|&number| new_row(number, recipients)).collect();
+    let namer = StateKeys::new(&HmacKey::generate("bench").unwrap());
     let prints = namer.fingerprinter();
     let mut out = Vec::new();
     let mut ends = Vec::new();
-    let started = process::cpu();
+    let started = process::cpu_time();
     for (row, &number) in rows.iter().zip(batch) {
-        text::write(&mut out, &prints, lane, (0, key(number)), row);
+        row_json::write(&mut out, &prints, lane, (0, row_key(number)), row);
         ends.push(out.len());
     }
-    let write_ns = each(process::cpu().saturating_sub(started));
-    let holds = Holds {
-        records: usize::MAX,
-        term_ms: i64::MAX,
-    };
-    let mut holding = Holding::new(lane, namer, holds);
-    let started = process::cpu();
+    let write_ns = each(process::cpu_time().saturating_sub(started));
+    let holds = HoldBounds { records_max: usize::MAX, wait_max_ms: i64::MAX };
+    let mut holding = DeliveryTracker::new(lane, namer, holds);
+    let started = process::cpu_time();
     let mut start = 0;
     for (&number, &end) in batch.iter().zip(&ends) {
-        let name = text::name(key(number).0);
-        let taken = holding.restore(lane, 0, Some(&name), Some(&out[start..end]));
+        let name = row_json::encode_bits(row_key(number).0);
+        let taken = holding.restore_state_message(lane, 0, Some(&name), Some(&out[start..end]));
         taken.expect("a row is read back");
         start = end;
     }
-    let read_ns = each(process::cpu().saturating_sub(started));
+    let read_ns = each(process::cpu_time().saturating_sub(started));
     (write_ns, read_ns)
 }
 
-fn key(number: u64) -> RowKey {
-    RowKey(mixed(number))
+fn row_key(number: u64) -> RowKey {
+    RowKey(mix_bits(number))
 }
 
-fn row(number: u64, recipients: u16) -> Row {
+fn new_row(number: u64, recipients: u16) -> DeliveryRow {
     let entries = (0..recipients).map(|recipient| {
-        let mut entry = Entry::without(recipient, Outcome::Released, None);
-        entry.key = mixed(number ^ u64::from(recipient) << 40);
-        entry.hash = number;
-        entry.facts = number << 7;
+        let mut entry = DeliveryEntry::without_output(recipient, DeliveryOutcome::Released, None);
+        entry.output_key = mix_bits(number ^ u64::from(recipient) << 40);
+        entry.output_hash = number;
+        entry.fingerprint = number << 7;
         entry
     });
-    Row {
-        patron: PatronRef(mixed(number / RECORDS + (1 << 50))),
+    DeliveryRow {
+        patron: PatronHash(mix_bits(number / RECORDS_PER_PATRON + (1 << 50))),
         source: 0,
         offset: i64::try_from(number).unwrap(),
-        first_ms: 1_768_478_400_000,
-        due_ms: i64::MAX,
+        first_decided_ms: 1_768_478_400_000,
+        recheck_due_ms: i64::MAX,
         entries: entries.collect(),
-        more: None,
+        extras: None,
     }
 }
 
 /// Bits as a keyed hash has them.
-fn mixed(number: u64) -> u128 {
+fn mix_bits(number: u64) -> u128 {
     let mix = |number: u64| {
         let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

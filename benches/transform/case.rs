@@ -6,61 +6,57 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::common::serde_value::{Field, PROFILES, Profile};
+use super::common::serde_value::{PROFILES, PartnerProfile, ProfileField};
 
 /// A policy of the patron source.
-pub(crate) struct Case {
+pub(crate) struct TransformCase {
     pub(crate) name: String,
     /// The recipients of the benches' own policy, each so many times.
-    of: &'static [&'static str],
+    base_recipients: &'static [&'static str],
     copies: usize,
-    pseudonyms: bool,
-    scrub: bool,
+    with_pseudonyms: bool,
+    with_scrub: bool,
 }
 
-const ALL: &[&str] = &["desk", "letters", "membership", "programming"];
+const ALL_RECIPIENTS: &[&str] = &["desk", "letters", "membership", "programming"];
 
-impl Case {
-    pub(crate) fn all() -> Vec<Case> {
+impl TransformCase {
+    pub(crate) fn all() -> Vec<TransformCase> {
         let case = |of: &'static [&'static str], copies, pseudonyms, scrub| {
             let count = of.len() * copies;
-            let recipients = if count == 1 {
-                "recipient"
-            } else {
-                "recipients"
-            };
+            let recipients = if count == 1 { "recipient" } else { "recipients" };
             let left_out = match (pseudonyms, scrub) {
                 (true, true) => "",
                 (false, true) => " without pseudonyms",
                 (true, false) => " without scrub",
                 (false, false) => " without pseudonyms and scrub",
             };
-            Case {
+            TransformCase {
                 name: format!("{count} {recipients}{left_out}"),
-                of,
+                base_recipients: of,
                 copies,
-                pseudonyms,
-                scrub,
+                with_pseudonyms: pseudonyms,
+                with_scrub: scrub,
             }
         };
         vec![
             case(&["desk"], 1, true, true),
-            case(ALL, 1, true, true),
-            case(ALL, 4, true, true),
-            case(ALL, 1, false, true),
-            case(ALL, 1, true, false),
-            case(ALL, 1, false, false),
+            case(ALL_RECIPIENTS, 1, true, true),
+            case(ALL_RECIPIENTS, 4, true, true),
+            case(ALL_RECIPIENTS, 1, false, true),
+            case(ALL_RECIPIENTS, 1, true, false),
+            case(ALL_RECIPIENTS, 1, false, false),
         ]
     }
 
-    pub(crate) fn recipients(&self) -> usize {
-        self.of.len() * self.copies
+    pub(crate) fn n_recipients(&self) -> usize {
+        self.base_recipients.len() * self.copies
     }
 
     /// Every recipient and its copies, in the order of their names.
-    fn names(&self) -> impl Iterator<Item = (&'static str, String)> {
+    fn recipient_names(&self) -> impl Iterator<Item = (&'static str, String)> {
         let copies = 1..=self.copies;
-        self.of.iter().flat_map(move |of| {
+        self.base_recipients.iter().flat_map(move |of| {
             copies.clone().map(move |copy| match copy {
                 1 => (*of, (*of).to_owned()),
                 _ => (*of, format!("{of}-{copy}")),
@@ -69,31 +65,32 @@ impl Case {
     }
 
     /// Writes the policy into a folder of its own.
-    pub(crate) fn folder(&self, base: &Path) -> TempDir {
-        let folder = start(base);
-        for (of, name) in self.names() {
-            let text = recipient(base, of)
+    pub(crate) fn write_policy(&self, base: &Path) -> TempDir {
+        let folder = new_policy_dir(base);
+        for (of, name) in self.recipient_names() {
+            let text = read_recipient(base, of)
                 .replace(&format!("\"{of}\""), &format!("\"{name}\""))
                 .replace(&format!("\"out.{of}\""), &format!("\"out.{name}\""));
-            let text = without(&text, |line| self.leaves_out(line));
-            write(&folder, &name, &text);
+            let text = without_lines(&text, |line| self.omits_line(line));
+            write_recipient(&folder, &name, &text);
         }
         folder
     }
 
-    fn leaves_out(&self, line: &str) -> bool {
-        (!self.pseudonyms && is_pseudonym(line)) || (!self.scrub && line.contains("detect ="))
+    fn omits_line(&self, line: &str) -> bool {
+        (!self.with_pseudonyms && is_pseudonym_line(line))
+            || (!self.with_scrub && line.contains("detect ="))
     }
 
     /// The same policy, as the way with `Value` has it.
-    pub(crate) fn profiles(&self) -> impl Iterator<Item = Profile> {
-        self.names().map(|(of, name)| {
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = PartnerProfile> {
+        self.recipient_names().map(|(of, name)| {
             let mut profiles = PROFILES.iter();
             let (_, fields) = profiles.find(|(one, _)| *one == of).expect("a profile");
             let fields = fields.iter().copied().filter(|(_, field)| match field {
-                Field::PatronRef => self.pseudonyms,
-                Field::Note => self.scrub,
-                Field::At(..) | Field::Object(..) => true,
+                ProfileField::PatronRef => self.with_pseudonyms,
+                ProfileField::ScrubbedNote => self.with_scrub,
+                ProfileField::Path(..) | ProfileField::Object(..) => true,
             });
             (name, fields.collect())
         })
@@ -101,51 +98,52 @@ impl Case {
 }
 
 /// The shipped policy, or a part of it.
-pub(crate) struct Shipped {
+pub(crate) struct ShippedPolicy {
     folder: TempDir,
     /// Some line was left out.
-    pub(crate) changed: bool,
+    pub(crate) is_changed: bool,
 }
 
-impl Shipped {
+impl ShippedPolicy {
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
 /// Writes the shipped policy, as far as it is of `recipients`, into a folder.
-pub(crate) fn shipped(recipients: &[&str], pseudonyms: bool) -> Shipped {
+pub(crate) fn write_shipped_policy(recipients: &[&str], pseudonyms: bool) -> ShippedPolicy {
     let base = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config"));
-    let folder = start(base);
-    drop_lanes(&folder, recipients);
+    let folder = new_policy_dir(base);
+    remove_absent_lanes(&folder, recipients);
     let mut changed = false;
     for name in recipients {
-        let text = recipient(base, name);
-        let left = without(&text, |line| !pseudonyms && is_pseudonym(line));
+        let text = read_recipient(base, name);
+        let left = without_lines(&text, |line| !pseudonyms && is_pseudonym_line(line));
         changed |= left != text;
-        write(&folder, name, &left);
+        write_recipient(&folder, name, &left);
     }
-    Shipped { folder, changed }
+    ShippedPolicy { folder, is_changed: changed }
 }
 
-fn is_pseudonym(line: &str) -> bool {
-    line.contains("mask = \"pseudonym\"")
+/// A field that is a pseudonym, or a rule that leaves such fields out.
+fn is_pseudonym_line(line: &str) -> bool {
+    line.contains("mask = \"pseudonym\"") || line.starts_with("thinned")
 }
 
-/// Drops the lane of statistics where that recipient is not there.
-fn drop_lanes(folder: &TempDir, recipients: &[&str]) {
-    const LANE: &str = "[lanes.statistics]\nrecipients = [\"statistics\"]\n";
-    if recipients.contains(&"statistics") {
-        return;
-    }
+/// Drops the lanes of pseudonymised recipients that are not there.
+fn remove_absent_lanes(folder: &TempDir, recipients: &[&str]) {
     let path = folder.path().join("zeef.toml");
-    let text = fs::read_to_string(&path).expect("a file");
-    assert!(text.contains(LANE), "the shipped config has the lane");
-    fs::write(&path, text.replace(LANE, "")).expect("a file");
+    let mut text = fs::read_to_string(&path).expect("a file");
+    for name in ["statistics", "city-monitoring"].iter().filter(|name| !recipients.contains(name)) {
+        let section = format!("[lanes.{name}]\nrecipients = [\"{name}\"]\n");
+        assert!(text.contains(&section), "the shipped config has the lane of {name}");
+        text = text.replace(&section, "");
+    }
+    fs::write(&path, text).expect("a file");
 }
 
 /// A folder with the settings and the kinds of `base`, and no recipient yet.
-fn start(base: &Path) -> TempDir {
+fn new_policy_dir(base: &Path) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for below in ["records", "recipients"] {
         fs::create_dir(folder.path().join(below)).expect("a folder");
@@ -159,17 +157,17 @@ fn start(base: &Path) -> TempDir {
     folder
 }
 
-fn recipient(base: &Path, name: &str) -> String {
+fn read_recipient(base: &Path, name: &str) -> String {
     let path = base.join(format!("recipients/{name}.toml"));
     fs::read_to_string(path).expect("a recipient")
 }
 
-fn write(folder: &TempDir, name: &str, text: &str) {
+fn write_recipient(folder: &TempDir, name: &str, text: &str) {
     let path = folder.path().join(format!("recipients/{name}.toml"));
     fs::write(path, text).expect("a file");
 }
 
-fn without(text: &str, left_out: impl Fn(&str) -> bool) -> String {
+fn without_lines(text: &str, left_out: impl Fn(&str) -> bool) -> String {
     let lines = text.lines().filter(|line| !left_out(line));
     lines.flat_map(|line| [line, "\n"]).collect()
 }

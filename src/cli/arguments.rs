@@ -1,4 +1,4 @@
-//! The words after `zeef`: every command's arguments, with help that teaches.
+//! Every command's arguments, with their help.
 //!
 //! Nothing is read or done here.
 
@@ -9,22 +9,15 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::policy::settings::LogLevel;
+use crate::config::settings::LogLevel;
 
-/// The folder with the policy.
 #[derive(Args, Clone, Debug)]
 pub struct ConfigArguments {
     /// Folder with zeef.toml, records/ and recipients/
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "ZEEF_CONFIG",
-        default_value = "config"
-    )]
+    #[arg(long, value_name = "DIR", env = "ZEEF_CONFIG", default_value = "config")]
     pub config: PathBuf,
 }
 
-/// Where Kafka is.
 #[derive(Args, Clone, Debug)]
 pub struct BrokerArguments {
     /// Kafka's brokers, as host:port,host:port; overrides zeef.toml
@@ -32,19 +25,26 @@ pub struct BrokerArguments {
     pub brokers: Option<String>,
 }
 
-/// What is logged.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OperatorArguments {
+    /// Who does this, a role or a pseudonym: the audit says it where the ledger is enabled;
+    /// overrides zeef.toml
+    #[arg(long, value_name = "NAME", env = "ZEEF_OPERATOR")]
+    pub operator: Option<String>,
+}
+
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArguments {
-    /// What is logged to stderr at least; overrides zeef.toml and RUST_LOG
+    /// Minimum level of log lines on stderr; overrides zeef.toml and RUST_LOG
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevelArgument>,
 }
 
 /// Give each recipient its records: the daemon
 ///
-/// Reads records from Kafka, decides for each recipient, and publishes what it
-/// may see; each batch is one transaction. With --directory the same is done
-/// with files: DIR/in/SOURCE.ndjson in, DIR/out/RECIPIENT/TOPIC.ndjson out.
+/// Reads records from Kafka, decides for each recipient, and publishes what it may see;
+/// each batch is one transaction. With --directory it does the same with files:
+/// DIR/in/SOURCE.ndjson in, DIR/out/RECIPIENT/TOPIC.ndjson out.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef run                                  from and to the Kafka of config/zeef.toml
@@ -59,32 +59,43 @@ pub struct RunArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
     /// Read DIR/in/SOURCE.ndjson and write DIR/out/RECIPIENT/TOPIC.ndjson instead
     /// of Kafka. Inputs may only grow
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// With --directory: go on when the input ends, and pick up new lines
+    /// With --directory: keep running when the input ends, and pick up new lines, also of raw
+    /// files of enabled intakes
     #[arg(long, requires = "directory", conflicts_with = "until_end")]
     pub follow: bool,
-    /// Stop with exit 0 once all is committed that was there at the start;
-    /// what --directory does unless it is told to --follow
+    /// With --directory: the files of DIR/snapshot are a whole export; what is in none of
+    /// them any more is erased or gone
+    #[arg(long, requires = "directory", conflicts_with = "follow")]
+    pub snapshot: bool,
+    /// With --snapshot: how much of a source may be missing, in percent, for this run
+    #[arg(long, value_name = "PERCENT", requires = "snapshot",
+        value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub max_removed: Option<u32>,
+    /// Stop with exit 0 once everything that was there at the start is committed; the
+    /// default with --directory, unless --follow is given
     #[arg(long)]
     pub until_end: bool,
-    /// Names the process, the same after a restart; by default the host's name
+    /// Name of the process, the same after a restart; the host's name by default
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
-    /// Where metrics and health are served, as 127.0.0.1:9464, or none
+    /// Address for metrics and health, such as 127.0.0.1:9464, or none
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<AdminAddress>,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
-/// Where metrics and health are served.
+/// The address for metrics and health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
-    Nowhere,
+    Disabled,
     At(SocketAddr),
 }
 
@@ -93,20 +104,19 @@ impl FromStr for AdminAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "none" => Ok(AdminAddress::Nowhere),
+            "none" => Ok(AdminAddress::Disabled),
             _ => text.parse().map(AdminAddress::At).map_err(|_| {
-                "expected an address and a port, as 127.0.0.1:9464, or none".to_owned()
+                "expected an address and a port, such as 127.0.0.1:9464, or none".to_owned()
             }),
         }
     }
 }
 
 impl AdminAddress {
-    /// The address, where there is one.
     #[must_use]
     pub fn address(self) -> Option<SocketAddr> {
         match self {
-            AdminAddress::Nowhere => None,
+            AdminAddress::Disabled => None,
             AdminAddress::At(address) => Some(address),
         }
     }
@@ -114,9 +124,9 @@ impl AdminAddress {
 
 /// Show which topics should exist on Kafka, and which do
 ///
-/// Compares partitions, compaction, retention and replication with what the
-/// policy needs. With --acls it writes the commands that give zeef, its operators
-/// and each recipient the rights that they need, and connects to nothing.
+/// Compares partitions, compaction, retention and replication with what the policy needs.
+/// With --acls it prints the commands that give zeef, its operators and each recipient the
+/// rights they need, and connects to nothing.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef topics                     the plan beside what is there
@@ -131,17 +141,17 @@ pub struct TopicsArguments {
     pub config: ConfigArguments,
     #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// Create the topics that are missing
+    /// Create missing topics
     #[arg(long)]
     pub apply: bool,
-    /// Only write the commands that set the rights (ACLs)
+    /// Only print the commands that set the rights (ACLs)
     #[arg(long, conflicts_with = "apply")]
     pub acls: bool,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
-/// Look at patrons, consents and objections, and repair what is misplaced
+/// Examine patrons, consents and objections, and repair what is misplaced
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef gates census               what lies there and would not count
@@ -151,28 +161,27 @@ pub struct GatesArguments {
     pub command: GatesCommand,
 }
 
-/// What can be done with gates.
 #[derive(Subcommand, Clone, Debug)]
 pub enum GatesCommand {
-    /// Count what lies in the gate sources that would not count
+    /// Count records in the gate sources that would not count
     ///
-    /// Reads patrons, consents and objections whole: what is misplaced, without a
-    /// key, unreadable, under a key that is nearly a patron's, or a null, and how
-    /// many patrons that concerns. The first start of a deployment does the same.
+    /// Reads all patrons, consents and objections. Counts records that are misplaced, have
+    /// no key, are unreadable, have a key that is nearly a patron's, or are null, and the
+    /// patrons that they concern. The first start of a deployment does the same.
     #[command(after_help = "Examples:
   zeef gates census
   zeef gates census --json        for a program
 
 Exit codes: 0 nothing is misplaced, 1 something is, 78 the config is wrong.")]
     Census(GatesCensusArguments),
-    /// Write what is misplaced once more in its place
+    /// Rewrite misplaced records to the right partition
     ///
-    /// A record whose key belongs in another partition does not count where it
-    /// lies. It is written once more, with the same key, value and headers, where
-    /// `[kafka] partitioner` puts its key; behind it what lay there already and is
-    /// later, so that each key's records end in the order in which they were
-    /// written. What was repaired is noted in `zeef.commands`, and is not written
-    /// again. First have its producer use the right partitioner.
+    /// A record whose key belongs in another partition does not count where it is. It is
+    /// written again, with the same key, value and headers, where `[kafka] partitioner`
+    /// puts its key, followed by the later records of that key that are already there, so
+    /// that each key's records end in the order in which they were written. Repaired
+    /// records are noted in `zeef.commands` and are not written again. First make its
+    /// producer use the right partitioner.
     #[command(after_help = "Examples:
   zeef gates repair --dry-run
   zeef gates repair --apply
@@ -184,7 +193,6 @@ source, 78 the config is wrong.")]
     Repair(GatesRepairArguments),
 }
 
-/// What is counted.
 #[derive(Args, Clone, Debug)]
 pub struct GatesCensusArguments {
     #[command(flatten)]
@@ -198,36 +206,36 @@ pub struct GatesCensusArguments {
     pub log: LogArguments,
 }
 
-/// What is repaired.
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct GatesRepairArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// Only tell what would be written
+    /// Only show what would be written
     #[arg(long, group = "what")]
     pub dry_run: bool,
     /// Write it
     #[arg(long, group = "what")]
     pub apply: bool,
-    /// Only this source; may be given several times. Of a source that is no gate
-    /// nothing is written: its misplaced records are dead letters already, and no
-    /// longer count against its limit
+    /// Only this source; may be given several times. For a source that is no gate nothing
+    /// is written: its misplaced records are dead letters already, and no longer count
+    /// against its limit
     #[arg(long = "topic", value_name = "NAME")]
     pub topics: Vec<String>,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
-/// Leave in each output file the last line of each key
+/// Keep only the last line of each key in each output file
 ///
-/// What was taken back, or corrected, stands above the line that did it until
-/// then. Nothing else changes: read top to bottom, a file says the same. The null
-/// of a key that was taken back stays, for whoever has read an older line. Lines
-/// without a key, as dead letters, stay too. A run compacts by itself at its end,
-/// where something was taken back.
+/// Until then, a value that was taken back or corrected stays above the line that did so.
+/// Nothing else changes: read from top to bottom, a file says the same. The null of a key
+/// that was taken back stays for readers of an older line, and so do lines without a key,
+/// such as dead letters. A run compacts at its end if something was taken back.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef compact --directory /srv/zeef
@@ -244,12 +252,12 @@ pub struct CompactArguments {
     pub directory: PathBuf,
 }
 
-/// Go on in spite of findings
+/// Continue despite findings
 ///
-/// A start that finds something lost or changed says what, what would follow, and
-/// a code. A code accepts that finding and no other, for all processes; it is of no
-/// use once something was committed. On Kafka it is written to the topic
-/// zeef.commands; in a directory to .zeef, beside the reason.
+/// A start that finds something lost or changed says what, what would follow, and a code. A
+/// code accepts that finding and no other, for all processes, and only until something is
+/// committed. On Kafka it is written to the topic zeef.commands; in a directory to .zeef,
+/// with the reason.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef accept 7k2m9x4c0qrt --reason 'restored by hand, see ticket 12'
@@ -261,23 +269,25 @@ pub struct AcceptArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// As they stand in the message
+    /// As shown in the message
     #[arg(value_name = "CODE", required = true)]
     pub codes: Vec<String>,
-    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    /// The folder with in/, out/ and .zeef/, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Why; kept beside the code
+    /// Reason; kept with the code
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
 }
 
-/// Send again all that a recipient has
+/// Send everything that a recipient has again
 ///
-/// For a topic, or a file, that was lost and made anew: the next start sends
-/// every output that the recipient has under the same key, with the value that its
-/// record has now, before it goes on.
+/// For a topic or file that was lost and recreated: before it continues, the next start
+/// sends every output that the recipient has under the same key, with the present value of
+/// its record.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef refill statistics --reason 'the topic was deleted by mistake'
@@ -288,24 +298,25 @@ pub struct RefillArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
     /// The recipient
     #[arg(value_name = "RECIPIENT")]
     pub recipient: String,
-    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    /// The folder with in/, out/ and .zeef/, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Why; kept beside it
+    /// Reason; kept with the command
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
 }
 
-/// Begin a lane anew, without knowing what its recipients have
+/// Make a lane start over, without knowing what its recipients have
 ///
-/// Its positions and its state are removed, while no process runs it; the next run
-/// reads all input from its beginning, and sends again what recipients may have.
-/// What it does not send again stays with them: zeef can never take it back, and
-/// says how much they have.
+/// Removes its positions and its state while no process runs it; the next run reads all
+/// input from its beginning, and sends again what recipients may have. Recipients keep what
+/// it does not send again: zeef can never take that back, and says how much they have.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef forget main --dry-run
@@ -318,34 +329,46 @@ pub struct ForgetArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
     /// The lane
     #[arg(value_name = "LANE")]
     pub lane: String,
-    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    /// The folder with in/, out/ and .zeef/, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Why; kept on the topic zeef.commands
+    /// Reason; kept in the topic zeef.commands
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["directory", "dry_run"])]
     pub reason: Option<String>,
-    /// Only say what it would do
+    /// Only show what it would do
     #[arg(long)]
     pub dry_run: bool,
 }
 
 /// Check the config: every mistake of every file, or what the policy says
 ///
-/// Connects to nothing. Each mistake comes with its file and line, what was
-/// found and what was expected.
+/// Connects to nothing. Each mistake comes with its file and line, what was found and what
+/// was expected. With --against it reads records as a run would, and says of each line what
+/// is wrong: its number, a reason and a JSON pointer; never a value.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef check
   zeef check --config /etc/zeef
+  zeef check --against records.ndjson               lines with source, key and value
+  zeef check --against loan.ndjson --source loan    lines with key and value
 
-Exit codes: 0 the config is fine, 78 it is not.")]
+Exit codes: 0 the config, or every record, is fine, 1 a record is not, 2 no such kind, 78
+the config is wrong.")]
 pub struct CheckArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
+    /// Check the records of this file instead
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// With --against: the kind of record of lines that name no source
+    #[arg(long, value_name = "KIND", requires = "against")]
+    pub source: Option<String>,
 }
 
 /// Show what there is: recipients, fields, masks, detectors, rules
@@ -357,6 +380,9 @@ pub struct CheckArguments {
   zeef list masks                   what can be done to a value, with examples
   zeef list masks year              one of them
   zeef list reasons                 why records are withheld, and what follows
+  zeef list conversions             how an intake makes a field of a raw row
+  zeef list matrix                  which field goes to whom, and behind which mask
+  zeef list matrix --format csv     the same as a table for a spreadsheet
   zeef list rules --json            for a program
 
 Exit codes: 0 listed, 2 there is none of that name, 78 the config is wrong.")]
@@ -365,26 +391,42 @@ pub struct ListArguments {
     pub config: ConfigArguments,
     /// What to list
     #[arg(value_name = "WHAT")]
-    pub what: Listing,
-    /// Only the one of this name; with fields, the kind of record
+    pub what: ListSubject,
+    /// Only the one with this name; for fields, the kind of record
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
     #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// With objections: the directory of `zeef run --directory`, instead of Kafka
+    /// For objections: the directory of `zeef run --directory`, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Write JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    /// For the matrix: the format of the table
+    #[arg(long, value_name = "FORMAT", value_enum, conflicts_with = "json")]
+    pub format: Option<MatrixFormat>,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
-/// What can be listed.
+/// The formats of the matrix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MatrixFormat {
+    /// A table as wide as the terminal, in parts if needed
+    #[default]
+    Text,
+    /// A table with a header row (RFC 4180)
+    Csv,
+    /// A table in Markdown
+    Markdown,
+    /// One object
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Listing {
-    /// Who gets what of which records, for what and on which legal basis
+pub enum ListSubject {
+    /// Who gets what of which records, for what purpose and on which legal basis
     Recipients,
     /// Named functions from one value to a poorer value, with examples
     Masks,
@@ -392,25 +434,35 @@ pub enum Listing {
     Detectors,
     /// Every known field of every kind of record: its type and its class
     Fields,
-    /// What a policy may not say, and why
+    /// Every flow, gate and rule of the libraries' documents: what enforces it, where that is
+    /// tested, and what is proposed, pending or switched off
+    Flows,
+    /// What a policy must not say, and why
     Rules,
-    /// Why a record is not released, as metrics and dead letters say it
+    /// Why a record is not released, as in metrics and dead letters
     Reasons,
-    /// Objections that some recipient of their purpose is not stopped by: where
-    /// they lie, for who has to answer them
+    /// How an intake makes a field of a raw row: expressions and conversions, with
+    /// examples, and why it refuses one
+    Conversions,
+    /// Every field that goes to a recipient, with the mask for each; by name of a recipient
+    /// its column alone
+    Matrix,
+    /// Objections that do not stop every recipient with their purpose: where they are, for
+    /// whoever has to answer them
     Objections,
 }
 
 /// Show what each recipient would get: records on stdin, outputs on stdout
 ///
 /// Reads lines {"source":...,"key":...,"value":...} and writes lines
-/// {"topic":...,"key":...,"value":...}. Touches neither Kafka nor files. As in a
-/// run, patrons, consents and objections are read before all other lines. A
-/// summary goes to stderr, without any value.
+/// {"topic":...,"key":...,"value":...}. Touches neither Kafka nor files. As in a run,
+/// patrons, consents and objections are read before all other lines. A summary without any
+/// value goes to stderr.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef generate --patrons 10 --stdout | zeef project
   zeef project --recipient statistics < records.ndjson
+  zeef project --intake config/intake/koha-debezium.toml < dump.ndjson
   zeef project --time 2026-01-15T12:00:00Z --quiet < records.ndjson > outputs.ndjson
 
 A line that cannot be read is told of with its number, as a dead letter, and does
@@ -424,11 +476,14 @@ pub struct ProjectArguments {
     /// Only this recipient; may be given several times
     #[arg(long = "recipient", value_name = "NAME")]
     pub recipients: Vec<String>,
-    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
+    /// Read raw messages of a library system, as `zeef intake convert` does with this mapping
+    #[arg(long, value_name = "FILE")]
+    pub intake: Option<PathBuf>,
+    /// Decide as of this time, such as 2026-01-15T12:00:00Z; now by default
     #[arg(long, alias = "at", value_name = "TIME")]
     pub time: Option<jiff::Timestamp>,
-    /// Decide each line when it comes, by what was read before it, instead of
-    /// reading patrons, consents and objections first
+    /// Decide each line as it comes, by the lines before it, instead of reading patrons,
+    /// consents and objections first
     #[arg(long)]
     pub in_order: bool,
     /// Write no summary
@@ -436,13 +491,207 @@ pub struct ProjectArguments {
     pub quiet: bool,
 }
 
+/// Convert what a library system writes to canonical records
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef intake convert --intake config/intake/koha-debezium.toml dump.ndjson
+
+A mapping (config/intake/NAME.toml) says which columns become which fields; what it does
+not name is not read. `zeef check` checks them all.")]
+pub struct IntakeArguments {
+    #[command(subcommand)]
+    pub command: IntakeCommand,
+}
+
+/// What can be done with an intake.
+#[derive(Subcommand, Clone, Debug)]
+pub enum IntakeCommand {
+    /// Convert raw messages in files, or on stdin
+    ///
+    /// Reads lines {"topic":...,"value":...}, as Debezium or FOLIO wrote the messages
+    /// and as `kcat -J -C -e -t TOPIC` shows them, and writes lines {"source":...,"key":...,"value":...}
+    /// as `zeef project` reads them. Lookup tables are read first, from all files.
+    /// Refused messages are counted on stderr by reason, with their lines and what to
+    /// do, and without any value.
+    #[command(after_help = "Examples:
+  zeef intake convert --intake config/intake/koha-debezium.toml dump.ndjson
+  zeef intake convert --intake config/intake/folio.toml - < dump.ndjson | zeef project
+  zeef intake convert --intake config/intake/folio.toml dump.ndjson --directory /srv/zeef
+
+Exit codes: 0 all of it is converted, 1 something was refused and the rest is written, 2 no
+such file, 78 the config is wrong.")]
+    Convert(IntakeConvertArguments),
+    /// Check a mapping: all its mistakes, which fields of each kind it fills, and what becomes of
+    /// messages
+    ///
+    /// With FILEs it reads their messages as `convert` does and writes nothing but counts.
+    #[command(after_help = "Examples:
+  zeef intake check --intake config/intake/koha-debezium.toml
+  zeef intake check --intake config/intake/nightly-csv.toml leners.csv uitleningen.csv
+
+Exit codes: 0 fine, 1 something was refused, 2 no such file, 78 the config is wrong.")]
+    Check(IntakeCheckArguments),
+    /// List the columns that a mapping reads, by topic: no other one has to leave the library
+    /// system
+    #[command(after_help = "Examples:
+  zeef intake columns --intake config/intake/koha-debezium.toml
+  zeef intake columns --intake config/intake/folio-debezium.toml --json")]
+    Columns(IntakeColumnsArguments),
+    /// Explain what a mapping makes of a message, field by field
+    ///
+    /// Shows paths, types and steps, and values only with --values.
+    #[command(after_help = "Examples:
+  zeef intake explain --intake config/intake/koha-debezium.toml dump.ndjson --line 7
+  zeef intake explain --intake config/intake/nightly-csv.toml leners.csv --values
+
+Exit codes: 0 fine, 2 no such file or line, 78 the config is wrong.")]
+    Explain(IntakeExplainArguments),
+    /// After a new snapshot of the library system, take back what is in it no longer
+    ///
+    /// `begin` before the snapshot, `end` once an enabled intake has read it and zeef is stopped:
+    /// what the intake has not written since `begin` is gone, a patron erased, a consent
+    /// withdrawn. Objections and refusals stay.
+    #[command(after_help = "Examples:
+  zeef intake resync begin koha-debezium --to resync.json
+  zeef intake resync end koha-debezium --from resync.json --dry-run
+  zeef intake resync end koha-debezium --from resync.json
+
+Exit codes: 0 fine, 1 Kafka is unreachable, 2 no such intake or file, 70 more than a tenth of
+a source would be taken back, 75 zeef runs, 78 the config is wrong, or something is unread.")]
+    Resync(IntakeResyncArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct IntakeResyncArguments {
+    #[command(subcommand)]
+    pub command: IntakeResyncCommand,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum IntakeResyncCommand {
+    /// Note where the sources end, before the library system writes everything anew
+    #[command(after_help = "Examples:
+  zeef intake resync begin koha-debezium --to resync.json")]
+    Begin(IntakeResyncBeginArguments),
+    /// Take back what was not written since `begin`
+    #[command(after_help = "Examples:
+  zeef intake resync end koha-debezium --from resync.json --dry-run
+  zeef intake resync end koha-debezium --from resync.json --max-removed 30")]
+    End(IntakeResyncEndArguments),
+}
+
+/// What is noted.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeResyncBeginArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// An enabled intake
+    #[arg(value_name = "INTAKE")]
+    pub name: String,
+    /// The file to note it in
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+/// What is taken back.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeResyncEndArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// An enabled intake
+    #[arg(value_name = "INTAKE")]
+    pub name: String,
+    /// The file of `begin`
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// How much of a source may be taken back, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub max_removed: Option<u32>,
+    /// Only show how much it would be
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is checked.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeCheckArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The mapping
+    #[arg(long, value_name = "FILE")]
+    pub intake: PathBuf,
+    /// Files with a raw message a line, or rows as CSV; `-` is stdin
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Whose columns are listed.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeColumnsArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The mapping
+    #[arg(long, value_name = "FILE")]
+    pub intake: PathBuf,
+    /// For programs: a list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is explained.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeExplainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The mapping
+    #[arg(long, value_name = "FILE")]
+    pub intake: PathBuf,
+    /// A file with a raw message a line, or rows as CSV; `-` is stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only the message of this line
+    #[arg(long, value_name = "NUMBER")]
+    pub line: Option<usize>,
+    /// Show the values, too: use it where you may see the message itself
+    #[arg(long)]
+    pub values: bool,
+}
+
+/// What is converted.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeConvertArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The mapping
+    #[arg(long, value_name = "FILE")]
+    pub intake: PathBuf,
+    /// Files with a raw message a line, or rows as CSV; `-` is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// With --directory: the messages are a whole export; write DIR/snapshot/SOURCE.ndjson
+    /// anew, as `zeef run --directory DIR --snapshot` reads them
+    #[arg(long, requires = "directory")]
+    pub snapshot: bool,
+    /// Append to DIR/in/SOURCE.ndjson, as `zeef run --directory` reads them, instead of
+    /// stdout
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Write no counts
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 /// Show why a recipient gets a record, field by field, or why it does not
 ///
-/// Reads the same lines as `zeef project`, from FILE or stdin, or what zeef itself
-/// reads: a directory, or Kafka. Explains each record of the recipient's source that
-/// is asked for: each gate, then each output field with where it comes from, its
-/// mask and its outcome, and until when time alone does not change the answer. It
-/// shows values: use it where you may see the record itself.
+/// Reads the same lines as `zeef project`, from FILE or stdin, or what zeef itself reads: a
+/// directory, or Kafka. For each record of the recipient's source that is asked for, it
+/// explains each gate, then each output field with its origin, mask and outcome, and until
+/// when time alone does not change the answer. It shows values: use it where you may see
+/// the record itself.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef explain reservation-slip records.ndjson           each reservation in it
@@ -460,18 +709,20 @@ be read, 2 no such recipient or source, 78 the config is wrong.")]
 pub struct ExplainArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
+    #[command(flatten)]
+    pub operator: OperatorArguments,
     /// The recipient
     #[arg(value_name = "RECIPIENT")]
     pub recipient: String,
     #[command(flatten)]
-    pub from: ExplainFrom,
-    /// Only the record with this id of its own (of a patron: the patron's)
+    pub from: ExplainInput,
+    /// Only the record with this id of its own (for a patron, the patron's)
     #[arg(long, value_name = "ID", conflicts_with = "at")]
     pub id: Option<String>,
-    /// Only the record that lies there, as loan-3@1182
+    /// Only the record at this place, such as loan-3@1182
     #[arg(long, value_name = "PLACE")]
-    pub at: Option<RecordPlace>,
-    /// Decide as if it were this time, as 2026-01-15T12:00:00Z; by default now
+    pub at: Option<RecordPlaceArgument>,
+    /// Decide as of this time, such as 2026-01-15T12:00:00Z; now by default
     #[arg(long, value_name = "TIME")]
     pub time: Option<jiff::Timestamp>,
     /// Also show the output as it would be published
@@ -481,11 +732,10 @@ pub struct ExplainArguments {
     pub log: LogArguments,
 }
 
-/// Where the records are that are explained.
 #[derive(Args, Clone, Debug)]
 #[group(multiple = false)]
-pub struct ExplainFrom {
-    /// Lines as `zeef project` reads them; by default stdin
+pub struct ExplainInput {
+    /// Lines as for `zeef project`; stdin by default
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The directory of `zeef run --directory`; with --id or --at
@@ -496,16 +746,16 @@ pub struct ExplainFrom {
     pub brokers: Option<String>,
 }
 
-/// Where a record lies.
+/// The coordinates of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordPlace {
+pub struct RecordPlaceArgument {
     /// The kind's name, or its topic.
     pub source: String,
     pub partition: i32,
     pub offset: i64,
 }
 
-impl FromStr for RecordPlace {
+impl FromStr for RecordPlaceArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -514,11 +764,7 @@ impl FromStr for RecordPlace {
             let (source, partition) = partition.rsplit_once('-')?;
             let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
             let partition = partition.parse().ok().filter(|number| *number >= 0)?;
-            Some(RecordPlace {
-                source: source.to_owned(),
-                partition,
-                offset,
-            })
+            Some(RecordPlaceArgument { source: source.to_owned(), partition, offset })
         };
         parts().ok_or_else(|| match text.parse::<jiff::Timestamp>() {
             Ok(_) => "that is a time: give it with --time".to_owned(),
@@ -527,11 +773,10 @@ impl FromStr for RecordPlace {
     }
 }
 
-/// Make up records of a library that does not exist
+/// Generate records of a library that does not exist
 ///
-/// All kinds of record, always the same for the same seed and day. Nobody in
-/// them exists: numbers come from ranges that nobody holds, mail goes to
-/// example.org.
+/// All kinds of record, always the same for the same seed and day. Nobody in them exists:
+/// numbers come from unassigned ranges, mail goes to example.org.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef generate --patrons 1000 --directory /tmp/library
@@ -546,10 +791,11 @@ pub struct GenerateArguments {
     /// The same seed gives the same records
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// The day that due dates and ages are counted from, as 2026-01-15; by default today
+    /// The day that due dates and ages are counted from, such as 2026-01-15; today by
+    /// default
     #[arg(long, value_name = "DATE")]
     pub today: Option<jiff::civil::Date>,
-    /// Add records that must not pass, one of each sort
+    /// Add records that must not pass, one of each kind
     #[arg(long)]
     pub poison: bool,
     /// Write DIR/in/SOURCE.ndjson, as `zeef run --directory DIR` reads it
@@ -558,31 +804,26 @@ pub struct GenerateArguments {
     /// Publish to Kafka, as host:port,host:port, to the topics of the sources
     #[arg(long, value_name = "LIST", group = "target")]
     pub brokers: Option<String>,
-    /// Write lines as `zeef project` reads them
+    /// Write lines for `zeef project`
     #[arg(long, group = "target")]
     pub stdout: bool,
-    /// With --directory: add to files that are there
+    /// With --directory: append to existing files
     #[arg(long, requires = "directory", conflicts_with = "force")]
     pub append: bool,
-    /// With --directory: replace files that are there
+    /// With --directory: replace existing files
     #[arg(long, requires = "directory")]
     pub force: bool,
     /// With --brokers: folder with zeef.toml, which names topics and properties
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "ZEEF_CONFIG",
-        default_value = "config"
-    )]
+    #[arg(long, value_name = "DIR", env = "ZEEF_CONFIG", default_value = "config")]
     pub config: PathBuf,
 }
 
 /// Measure what the policy costs on this machine
 ///
-/// Decides the records of one source over and over, in memory, on one core, and
-/// tells how many a second that is, and which share of the time each recipient,
-/// the pseudonyms and the detectors have. All recipients of the config are in
-/// one lane, as with `zeef project`; Kafka's share is not in it.
+/// Decides the records of one source over and over, in memory, on one core, and reports the
+/// records per second and the share of time for each recipient, the pseudonyms and the
+/// detectors. All recipients of the config are in one lane, as with `zeef project`; Kafka's
+/// share is not included.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef bench                                    invented patrons
@@ -610,21 +851,21 @@ or no record of it, 78 the config is wrong.")]
 pub struct BenchArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
-    /// The source whose records are decided; by default patron, or else the
-    /// first one that a recipient reads
+    /// The source whose records are decided; patron by default, or else the first one that
+    /// a recipient reads
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
-    /// Lines as `zeef project` reads them, with the patrons where the source is
-    /// joined with them; - is stdin. By default records are made up
+    /// Lines as for `zeef project`, including the patrons if the source is joined with
+    /// them; - is stdin. Records are generated by default
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,
-    /// How many records are made up
+    /// How many records to generate
     #[arg(long, value_name = "N", default_value_t = 10_000, conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub count: u32,
-    /// How many rounds are measured
+    /// How many rounds to measure
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rounds: u32,
-    /// Only the whole: the shares of a thousand recipients take long
+    /// Only the total: the shares of a thousand recipients take long
     #[arg(long)]
     pub no_shares: bool,
     /// Write JSON instead of a table; every key has its unit
@@ -632,19 +873,211 @@ pub struct BenchArguments {
     pub json: bool,
 }
 
+/// Write what a recipient has now as a file for people or another system
+///
+/// Reads the recipient's outputs, from Kafka or a directory, and writes the last version of
+/// each that was not taken back. Without --out it writes to stdout; a file is readable by
+/// its owner alone, and replaces an existing one only when it is whole. A recipient that is
+/// switched off has no exports.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef export deurwaarder > debts.csv
+  zeef export deurwaarder --directory /srv/zeef --excel --out debts.csv
+  zeef export deurwaarder --as pdf --out debts.pdf
+  zeef export kb-recognition --library NL-AmrBKW --as xml --out kb.xml --xsd kb.xsd
+  zeef export reservation-slip --as slips > /dev/lp0
+
+The formats are described in docs/exports.md.
+
+Exit codes: 0 written, also where the recipient has nothing, 1 it cannot be read or
+written, 2 no such recipient, or it has no such export, 78 the config is wrong.")]
+pub struct ExportArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The recipient
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// Only outputs of this library
+    #[arg(long, value_name = "ISIL")]
+    pub library: Option<String>,
+    /// The format
+    #[arg(long = "as", value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: ExportFormat,
+    /// With csv: semicolons and a byte order mark, as a Dutch Excel wants
+    #[arg(long)]
+    pub excel: bool,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// With xml: also write its schema to this file
+    #[arg(long, value_name = "FILE")]
+    pub xsd: Option<PathBuf>,
+    /// The directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// The formats of exports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A table with a header row (RFC 4180)
+    #[default]
+    Csv,
+    /// One array
+    Json,
+    /// An output a line
+    Ndjson,
+    /// XML, valid by the schema that --xsd writes
+    Xml,
+    /// A list on paper, with a heading, page numbers and sums
+    Pdf,
+    /// An order to collect direct debits (pain.008.001.08), by `[export.sepa]` of zeef.toml
+    Pain008,
+    /// Text for a slip printer of 42 columns
+    Slips,
+}
+
+/// Write what a partner may rely on, or what an upstream has to write
+///
+/// Follows from the config alone and connects to nothing. A contract has a version of its
+/// own, which changes only when the contract does; each output carries it in the header
+/// `zeef-contract-version`. With --source it is the JSON Schema of the records of a kind.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef contract statistics                            a page for people
+  zeef contract statistics --lang nl                  the same in Dutch
+  zeef contract statistics --format json-schema
+  zeef contract statistics --out contracts            every format, as files
+  zeef contract --source loan                         the schema of records of loans
+
+The formats are described in docs/contracts.md.
+
+Exit codes: 0 written, 1 it cannot be written, 2 no such recipient or kind, 78 the
+config is wrong.")]
+pub struct ContractArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The recipient
+    #[arg(value_name = "RECIPIENT", conflicts_with = "source", required_unless_present = "source")]
+    pub recipient: Option<String>,
+    /// The schema of a kind of record instead of a contract
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["format", "odcs"])]
+    pub source: Option<String>,
+    /// The format; by default a page, with --out every one
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<ContractFormat>,
+    /// The same as `--format odcs`
+    #[arg(long, conflicts_with = "format")]
+    pub odcs: bool,
+    /// The language of texts for people
+    #[arg(long, value_name = "LANG", value_enum, default_value_t)]
+    pub lang: LanguageArgument,
+    /// Write files into this folder instead of stdout
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// The formats of contracts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ContractFormat {
+    /// JSON Schema 2020-12 of an output
+    JsonSchema,
+    /// AsyncAPI 3.0: topics, messages, headers
+    Asyncapi,
+    /// Markdown for people
+    #[value(name = "page", alias = "markdown")]
+    Markdown,
+    /// Open Data Contract Standard 3.1
+    Odcs,
+    /// Avro schema, of a recipient with `format = "avro"`
+    Avro,
+}
+
+impl ContractFormat {
+    /// Those of every recipient.
+    pub const ALL: [ContractFormat; 4] = [
+        ContractFormat::JsonSchema,
+        ContractFormat::Asyncapi,
+        ContractFormat::Markdown,
+        ContractFormat::Odcs,
+    ];
+}
+
+/// The language of texts for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LanguageArgument {
+    /// English
+    #[default]
+    En,
+    /// Dutch
+    Nl,
+}
+
+/// Write the record of processing activities (GDPR art. 30), in Dutch
+///
+/// From the config that runs and from config/register, which has who answers and the
+/// activities that zeef takes no part in. Complete, or it says what is missing. Connects to
+/// nothing.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef register > register.md
+  zeef register --format html --out register.html
+  zeef register --format csv                        a row for each processing
+  zeef register --rrn                               where national numbers lie and go
+
+What the files of config/register say: docs/register.md.
+
+Exit codes: 0 complete, 1 something is missing (it is written all the same), 78 the
+config is wrong.")]
+pub struct RegisterArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: RegisterFormat,
+    /// Only where national numbers (BSN, rijksregisternummer) lie and go
+    #[arg(long)]
+    pub rrn: bool,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// The formats of the register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RegisterFormat {
+    #[default]
+    Markdown,
+    /// A table with a header row (RFC 4180)
+    Csv,
+    /// A page that needs nothing beside it
+    Html,
+    Json,
+}
+
 /// List the records that wait for a patron that is not known yet
 ///
-/// Shows where each lies, since when it waits, until when, and for whom; never
-/// what is in it. Reads what is committed, also while a daemon runs.
+/// Shows where each one is, since when and until when it waits, and for whom; never its
+/// content. Reads what is committed, even while a daemon runs.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef holds                            of the Kafka of config/zeef.toml
   zeef holds --directory /srv/zeef      of a directory
   zeef holds --json                     for a program
+  zeef holds --overdue                  whose source has not deleted its own copy in time
 
 A held record is released when its patron comes. Until [holds] days are over it
 waits; then, or where more than [holds] records of a partition wait, it becomes a
 dead letter.
+
+A referral says when the library deleted its own copy. --overdue lists those that do
+not say so within the days that the record's kind gives it.
 
 Exit codes: 0 listed, also where nothing is held, 1 the state cannot be read, 78
 the config is wrong.")]
@@ -656,6 +1089,9 @@ pub struct HoldsArguments {
     /// The directory of `zeef run --directory`, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+    /// List the records whose source should have deleted its own copy by now
+    #[arg(long)]
+    pub overdue: bool,
     /// Write JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -663,46 +1099,455 @@ pub struct HoldsArguments {
     pub log: LogArguments,
 }
 
-/// Move recipients to the lanes that the config has them in
+/// Tell which retractions recipients have acknowledged, and which not
+///
+/// Of recipients whose file has `ack`. Compares the retractions that the ledger has with what
+/// recipients acknowledge; where a file names its consumer group, also tells how far it has read.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  zeef lanes apply --dry-run      what would be moved")]
+  zeef retractions                          how many are open and overdue, by recipient
+  zeef retractions --open                   each one that is not acknowledged
+  zeef retractions --open ill-library --json
+
+An id is the header zeef-retraction-id that the recipient got; it is not shown of a message that
+its topic no longer has, and in a directory. No patron is named.
+
+Exit codes: 0 told, also where something is overdue, 1 it cannot be read, 2 no such recipient, 78
+the config is wrong, or nobody acknowledges.")]
+pub struct RetractionsArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// Only this recipient
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: Option<String>,
+    /// List each retraction that is not acknowledged
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// Ask the ledger who received what, and verify it
+///
+/// The ledger has a line for each record and recipient that something was given to, taken
+/// from or refused to, where `[ledger] enabled` of zeef.toml says so. No line has a value of
+/// a record. See docs/ledger.md.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef ledger verify
+  zeef ledger patron 1042 --lang nl
+  zeef ledger recipient reservation-slip --from 2026-11-01 --until 2026-12-01")]
+pub struct LedgerArguments {
+    #[command(subcommand)]
+    pub command: LedgerCommand,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum LedgerCommand {
+    /// Verify that no line was changed, dropped, swapped or invented
+    ///
+    /// Follows the digests of every chain from its first block to the head that the state's
+    /// mark has, and the checkpoints behind each other, and names what is not as zeef wrote it.
+    /// A change that somebody with all keys made to ledger, states and checkpoints alike shows
+    /// only beside a checkpoint that was kept outside: see --from.
+    #[command(after_help = "Examples:
+  zeef ledger verify                          of the Kafka of config/zeef.toml
+  zeef ledger verify --directory /srv/zeef    of a directory
+  zeef ledger verify --from /mnt/elsewhere/zeef.checkpoint
+  zeef ledger verify --heads heads.json       keep the ends of the chains for another verifier
+
+Exit codes: 0 all is as zeef wrote it, 1 something is not, 78 the config is wrong.")]
+    Verify(LedgerVerifyArguments),
+    /// Tell which recipients have, or had, what of a patron (art. 15)
+    ///
+    /// What they have now comes first, as the state says; then what happened, as the ledger
+    /// says. It names fields, and shows their values only with --values.
+    #[command(after_help = "Examples:
+  zeef ledger patron 1042
+  zeef ledger patron 1042 --lang nl --directory /srv/zeef
+  zeef ledger patron 1042 --json
+  zeef ledger patron 1042 --values --identity-checked passport
+
+--values reads what recipients have of the patron from their topics, or from out/ of a directory, and
+shows it. It needs an operator, and is a line of the audit first.
+
+Exit codes: 0 answered, also where nobody has anything, 1 it cannot be read, 78 the
+config is wrong.")]
+    Patron(LedgerPatronCommandArguments),
+    /// Tell how many patrons, records and fields a recipient received in a time (art. 33)
+    ///
+    /// A patron counts once in each year, as its reference changes with the year.
+    #[command(after_help = "Examples:
+  zeef ledger recipient reservation-slip --from 2026-11-01 --until 2026-12-01
+  zeef ledger recipient deurwaarder --from 2026-01-01 --until 2026-07-01 --field iban --json
+
+Exit codes: 0 answered, 1 it cannot be read, 78 the config is wrong.")]
+    Recipient(LedgerRecipientArguments),
+    /// Count the ledger's blocks, lines and bytes
+    #[command(after_help = "Examples:
+  zeef ledger stats
+  zeef ledger stats --directory /srv/zeef --json")]
+    Stats(LedgerStatsArguments),
+    /// Write the lines in a form of others, on stdout
+    ///
+    /// ldv: a line of JSON for each, as the read interface of Logboek Dataverwerkingen has
+    /// them. otlp: a request of OTLP over HTTP with JSON for each block. csv: a table.
+    #[command(after_help = "Examples:
+  zeef ledger export --as csv --from 2026-11-01 --until 2026-12-01 > november.csv
+  zeef ledger export --as ldv --directory /srv/zeef
+
+Exit codes: 0 written, 1 it cannot be read, 78 the config is wrong.")]
+    Export(LedgerExportArguments),
+    /// List who looked patrons up, exported, and gave commands that change something
+    ///
+    /// A patron is shown by its reference of the year, as in the ledger; with --patron it is
+    /// asked who looked one up, which is itself a look-up.
+    #[command(after_help = "Examples:
+  zeef ledger audit
+  zeef ledger audit --from 2026-11-01 --until 2026-12-01 --json
+  zeef ledger audit --patron 1042    who looked this patron up
+
+Exit codes: 0 listed, 1 it cannot be read or is not as zeef wrote it, 78 the config is wrong.")]
+    Audit(LedgerAuditArguments),
+    /// Forget a year, and those before it: destroy the key of its references, delete its lines
+    ///
+    /// Stop all processes first. Its lines go, and the key file has the next year's key
+    /// afterwards, so that no copy of a line names a patron any more: destroy copies of the key
+    /// yourself. Refused for a year that is not over, or whose `keep_years` are not. Run an
+    /// interrupted command again to finish it.
+    #[command(after_help = "Examples:
+  zeef ledger forget 2020 --dry-run
+  zeef ledger forget 2020 --operator privacy-desk
+
+Exit codes: 0 forgotten, 1 failed: do it again, 2 the year has to be kept, 70 the folder is not as
+it was left, 75 a run has it, 78 the config is wrong, or something runs.")]
+    Forget(LedgerForgetArguments),
+    /// Answer the read interface of Logboek Dataverwerkingen over HTTP
+    ///
+    /// POST /processing-activities, extension 1.1.0 of the standard. A request needs the token, and
+    /// names one data subject; each that is answered is a line of the audit first. It has no TLS.
+    #[command(after_help = "Examples:
+  zeef ledger serve --token-file /etc/zeef/read.token --operator portal
+  zeef ledger serve --token-file read.token --listen 0.0.0.0:9465 --tls-proxy nginx
+
+The body is a JSON object with dpl.core.data_subject_id; its type is `patron` for the library's id of
+a patron, or `zeef-ledger-patron`, the default, for the reference that lines have. traceId, startTime,
+endTime and dpl.core.processing_activity_id narrow the answer.
+
+Exit codes: 0 stopped by a signal, 1 failed, 2 the command line is wrong, 78 the config or the token
+is wrong.")]
+    Serve(LedgerServeArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerServeArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465")]
+    pub listen: SocketAddr,
+    /// A file with the token that clients send, of at least 32 bytes
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// The proxy that has TLS; only with it an address that others can reach is allowed
+    #[arg(long, value_name = "NAME")]
+    pub tls_proxy: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerForgetArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// The last year that is forgotten
+    #[arg(value_name = "YEAR", value_parser = clap::value_parser!(i16).range(2000..=9998))]
+    pub year: i16,
+    /// Only show what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerAuditArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// The first day, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: Option<jiff::civil::Date>,
+    /// The day after the last one, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub until: Option<jiff::civil::Date>,
+    /// Only look-ups of this patron; itself one
+    #[arg(long, value_name = "ID")]
+    pub patron: Option<String>,
+}
+
+/// A form of the ledger's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LedgerFormat {
+    Ldv,
+    Otlp,
+    Csv,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerExportArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// The form
+    #[arg(long = "as", value_name = "FORM")]
+    pub format: LedgerFormat,
+    /// The first day, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: Option<jiff::civil::Date>,
+    /// The day after the last one, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub until: Option<jiff::civil::Date>,
+}
+
+/// Where a ledger lies, and how it is answered.
+#[derive(Args, Clone, Debug)]
+pub struct LedgerSourceArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
+    pub brokers: BrokerArguments,
+    /// The directory of `zeef run --directory`, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Write JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerVerifyArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// Verify that all of this checkpoint, which was kept outside, is still there
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub from: Option<PathBuf>,
+    /// Also accept checkpoints that this key signed, as NAME+HASH+KEY; may be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Write the heads of all chains to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerPatronArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// The patron's id
+    #[arg(value_name = "PATRON")]
+    pub patron: String,
+    /// The language of the text
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub lang: LanguageArgument,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfidentialArguments {
+    /// Also show what patrons are not told (`confidential` in a recipient's file): not for the
+    /// patron; the audit says that it was shown
+    #[arg(long)]
+    pub include_confidential: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerPatronCommandArguments {
+    #[command(flatten)]
+    pub question: LedgerPatronArguments,
+    #[command(flatten)]
+    pub confidential: ConfidentialArguments,
+    /// Also show the values that recipients have now
+    #[arg(long, requires = "identity_checked")]
+    pub values: bool,
+    /// How it was checked that the patron asks; stands in the answer
+    #[arg(long, value_name = "TEXT", requires = "values")]
+    pub identity_checked: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerRecipientArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    /// The recipient, also one that is no longer served
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// The first day, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: jiff::civil::Date,
+    /// The day after the last one, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub until: jiff::civil::Date,
+    /// Only records that gave this field
+    #[arg(long, value_name = "FIELD")]
+    pub field: Option<String>,
+    /// Name the patrons, too: those that the patron source still has
+    #[arg(long)]
+    pub patrons: bool,
+    /// The language of the text
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub lang: LanguageArgument,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LedgerStatsArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+}
+
+/// Answer what a patron may ask by right
+///
+/// Reads the ledger, see `zeef ledger`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef rights access 1042 --identity passport --lang nl")]
+pub struct RightsArguments {
+    #[command(subcommand)]
+    pub command: RightsCommand,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum RightsCommand {
+    /// Write the answer to a patron who asks which recipients have what (art. 15)
+    ///
+    /// A letter in Markdown: what each recipient has, for what, on which basis and since when,
+    /// and what was given and taken back. It names fields, never their values. The text is
+    /// templates/access.nl.md (or en) of the config, or the shipped one.
+    #[command(after_help = "Examples:
+  zeef rights access 1042 --identity passport --lang nl > answer.md
+  zeef rights access 1042 --identity passport --lang nl --as pdf --out answer.pdf
+  zeef rights access 1042 --identity DigiD --directory /srv/zeef
+
+Exit codes: 0 answered, also where nobody has anything, 1 it cannot be read, 2 a wrong
+command line, 78 the config is wrong.")]
+    Access(RightsAccessArguments),
+    /// Tell what recipients will lose when a patron is erased, or prove that they lost it (art. 17)
+    ///
+    /// zeef erases nobody itself: the library's system does, by a null on the patron source. Names
+    /// fields, never their values.
+    #[command(after_help = "Examples:
+  zeef rights erase 1042 --dry-run           before: what each recipient has
+  zeef rights erase 1042 --proof --lang nl   after: what was taken back, and that nothing is left
+
+Exit codes: 0 told, or the patron is erased, 1 with --proof: the patron is not erased, or it cannot
+be read, 2 a wrong command line, 78 the config is wrong.")]
+    Erase(RightsEraseArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("when").required(true))]
+pub struct RightsEraseArguments {
+    #[command(flatten)]
+    pub question: LedgerPatronArguments,
+    #[command(flatten)]
+    pub confidential: ConfidentialArguments,
+    /// Before an erasure: tell what each recipient will lose
+    #[arg(long, group = "when")]
+    pub dry_run: bool,
+    /// After an erasure: tell what was taken back, and whether anything is left
+    #[arg(long, group = "when")]
+    pub proof: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct RightsAccessArguments {
+    #[command(flatten)]
+    pub question: LedgerPatronArguments,
+    /// How it was checked that the patron asks; it stands in the answer
+    #[arg(long, value_name = "TEXT")]
+    pub identity: String,
+    /// The form of the letter
+    #[arg(
+        long = "as",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        conflicts_with = "json"
+    )]
+    pub format: LetterFormat,
+    /// Write the letter to this file instead of stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub out: Option<PathBuf>,
+}
+
+/// The forms of a letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LetterFormat {
+    /// Markdown
+    #[default]
+    Text,
+    /// Pages to print
+    Pdf,
+}
+
+/// Write drafts of the notices of a data breach at a recipient (art. 33 and 34)
+///
+/// Tells what the recipient received in a time, how many patrons that concerns, and until
+/// when the authority has to be notified. The text is templates/breach.nl.md (or en) of the
+/// config, or the shipped one.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef breach deurwaarder --from 2026-11-01 --until 2026-12-01 --discovered 2026-11-30T09:00:00Z
+  zeef breach mailing --from 2026-01-01 --until 2026-07-01 --field address --lang nl
+
+Exit codes: 0 written, 1 the ledger cannot be read, 2 a wrong command line, 78 the config is
+wrong.")]
+pub struct BreachArguments {
+    #[command(flatten)]
+    pub question: LedgerRecipientArguments,
+    /// When the breach became known: the 72 hours begin then
+    #[arg(long, value_name = "TIME")]
+    pub discovered: Option<jiff::Timestamp>,
+}
+
+/// Move recipients to their lanes in the config
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef lanes apply --dry-run      what would be moved
+  zeef lanes apply --repartition  the sources were written anew with other partitions")]
 pub struct LanesArguments {
     #[command(subcommand)]
     pub command: LanesCommand,
 }
 
-/// What can be done with lanes.
 #[derive(Subcommand, Clone, Debug)]
 pub enum LanesCommand {
     /// Move what recipients have to the states of their lanes
     ///
-    /// A recipient that is in another lane of zeef.toml than what it has makes a
-    /// start stop with 78. Stop all processes, run this, and start again: nothing
-    /// is sent twice, and nothing is lost. Each partition is moved in one
-    /// transaction; a command that was broken off goes on when it is run again. In
-    /// a directory the next run does the same by itself.
+    /// If a recipient's lane in zeef.toml is not the lane of what it has, a start fails
+    /// with 78. Stop all processes, run this, and start again: nothing is sent twice, and
+    /// nothing is lost. Each partition is moved in one transaction; run an interrupted
+    /// command again to finish it. In a directory the next run does this by itself.
     #[command(after_help = "Examples:
   zeef lanes apply --dry-run      what would be moved
   zeef lanes apply")]
     Apply(LanesApplyArguments),
 }
 
-/// What is moved.
 #[derive(Args, Clone, Debug)]
 pub struct LanesApplyArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
-    /// Say what would be moved, and move nothing
+    /// Show what would be moved, and move nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// First carry all states to sources that were written anew with other partitions
+    #[arg(long)]
+    pub repartition: bool,
     #[command(flatten)]
     pub log: LogArguments,
 }
 
-/// Make and list the keys of pseudonyms, and that of the state
+/// Generate and list the keys of pseudonyms and of the state
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef keys new --all             a key for each recipient that has none, and the state
@@ -712,33 +1557,33 @@ pub struct KeysArguments {
     pub command: KeysCommand,
 }
 
-/// What can be done with keys.
 #[derive(Subcommand, Clone, Debug)]
 pub enum KeysCommand {
-    /// Make a key of 32 random bytes, in a file of its own
+    /// Generate a key of 32 random bytes, in a file of its own
     ///
-    /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of
-    /// zeef.toml; only its owner may read it. It holds one line, ID:SECRET, with
-    /// the secret in base64url. A key that is there is never replaced: with
-    /// another key all pseudonyms of a recipient change. `zeef.state` is zeef's
-    /// own key: with another one it no longer knows what recipients have.
+    /// The file is DIRECTORY/NAME.key, where DIRECTORY is `keys.directory` of zeef.toml;
+    /// only its owner may read it. It contains one line, ID:SECRET, with the secret in
+    /// base64url. An existing key is never replaced: with another key all pseudonyms of a
+    /// recipient change. `zeef.state` is zeef's own key: with another one it no longer
+    /// knows what recipients have.
     #[command(after_help = "Examples:
   zeef keys new statistics
   zeef keys new zeef.state
+  zeef keys new --ledger          the key of the ledger, `zeef.ledger`
   zeef keys new --all             one for each recipient that has none, and the state")]
     New(KeysNewArguments),
     /// Move the outputs of a recipient to a new key
     ///
-    /// The key that is there is kept beside the new one, as NAME.key.ID. The next
-    /// start takes back every output under the old key and sends it under the new
-    /// one. Without this a start with another key is refused, as a recipient would
-    /// have two pseudonyms for one patron.
+    /// The present key is kept beside the new one, as NAME.key.ID. The next start takes
+    /// back every output under the old key and sends it under the new one. Without this, a
+    /// start with another key is refused, since a recipient would have two pseudonyms for
+    /// one patron.
     #[command(after_help = "Examples:
   zeef keys rotate statistics --reason 'yearly'
   zeef keys rotate statistics --reason 'the new key is in place already' --in-place")]
     Rotate(KeysRotateArguments),
-    /// Show the key of each recipient and of the state: its id and where it
-    /// lies; never the key
+    /// Show the key of each recipient and of the state: its id and its location; never the
+    /// key
     #[command(after_help = "Examples:
   zeef keys list
 
@@ -746,29 +1591,29 @@ Exit codes: 0 every key is there, 1 one is not, 78 the config is wrong.")]
     List(KeysListArguments),
 }
 
-/// Whose key is replaced.
 #[derive(Args, Clone, Debug)]
 pub struct KeysRotateArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     #[command(flatten)]
+    pub operator: OperatorArguments,
+    #[command(flatten)]
     pub brokers: BrokerArguments,
     /// The recipient
     #[arg(value_name = "RECIPIENT")]
     pub recipient: String,
-    /// The folder with in/, out/ and .zeef/, where there is no Kafka
+    /// The folder with in/, out/ and .zeef/, instead of Kafka
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Why; kept beside it
+    /// Reason; kept with the command
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
-    /// The key that is there is the new one already (as from an environment
-    /// variable): make none
+    /// The present key is the new one already, for instance from an environment variable:
+    /// generate none
     #[arg(long)]
     pub in_place: bool,
 }
 
-/// Whose key is made.
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("whose").required(true))]
 pub struct KeysNewArguments {
@@ -777,22 +1622,24 @@ pub struct KeysNewArguments {
     /// The recipient, or `zeef.state`
     #[arg(value_name = "NAME", group = "whose")]
     pub recipient: Option<String>,
-    /// Every enabled recipient that has no key yet, and the state
+    /// The ledger: its key is good from this year on
+    #[arg(long, group = "whose")]
+    pub ledger: bool,
+    /// Every enabled recipient that has no key yet, and the state; the ledger if it is enabled
     #[arg(long, group = "whose")]
     pub all: bool,
 }
 
-/// Which config's keys are listed.
 #[derive(Args, Clone, Debug)]
 pub struct KeysListArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
 }
 
-/// Show all of it at work, in a folder of its own, with invented people
+/// Show everything at work, in a folder of its own, with invented people
 ///
-/// Makes up a library, runs the shipped config over it, and shows one patron's
-/// full record beside what each partner got of it. Needs nothing installed.
+/// Generates a library, runs the shipped config over it, and shows one patron's full record
+/// beside what each partner got of it. Needs nothing installed.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef demo
@@ -810,12 +1657,12 @@ pub struct DemoArguments {
     /// Folder with another config than the shipped one
     #[arg(long, value_name = "DIR")]
     pub config: Option<PathBuf>,
-    /// A folder that does not exist yet; by default a new one for temporary files
+    /// A folder that does not exist yet; a new temporary one by default
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
 }
 
-/// Write a script that completes zeef's words in your shell
+/// Print a script that completes zeef's commands in your shell
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   zeef completions bash > ~/.local/share/bash-completion/completions/zeef
@@ -827,7 +1674,7 @@ pub struct CompletionsArguments {
     pub shell: Shell,
 }
 
-/// The word of a log level on the command line.
+/// A log level on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevelArgument {
     Error,

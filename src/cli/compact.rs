@@ -1,4 +1,4 @@
-//! `zeef compact`: no value stays above the null that took it back.
+//! `zeef compact`: removes values above the nulls that took them back.
 
 use std::io::Write as _;
 
@@ -8,8 +8,8 @@ use super::arguments::CompactArguments;
 use super::directory;
 use super::exit::Exit;
 use super::screen::Screen;
-use super::table::{Cell, Table};
-use crate::transport::directory::Compacted;
+use super::table::{TableCell, TextTable};
+use crate::transport::directory::CompactedFile;
 
 /// Compacts every output and state of a directory.
 ///
@@ -18,30 +18,29 @@ use crate::transport::directory::Compacted;
 /// A folder that is no directory of zeef, is in use, or cannot be written.
 pub(super) fn run(arguments: &CompactArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let root = &arguments.directory;
-    let settings = directory::settings(root, &arguments.config.config)?;
-    let directory = directory::open(settings)?;
-    let files = directory
-        .compact()
-        .with_context(|| format!("failed to compact {}", root.display()))?;
+    let settings = directory::settings_with_state_key(root, &arguments.config.config)?;
+    let directory = directory::open_directory(settings)?;
+    let files =
+        directory.compact().with_context(|| format!("failed to compact {}", root.display()))?;
     if files.is_empty() {
-        writeln!(screen, "every file has one line for each key already")?;
+        writeln!(screen, "every file already has one line per key")?;
     } else {
-        show(screen, &files)?;
+        write_compacted_files(screen, &files)?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-fn show(screen: &mut Screen, files: &[Compacted]) -> anyhow::Result<()> {
+fn write_compacted_files(screen: &mut Screen, files: &[CompactedFile]) -> anyhow::Result<()> {
     let headings = ["file", "lines before", "after", "bytes before", "after"];
-    let mut table = Table::new(&headings);
+    let mut table = TextTable::new(&headings);
     for file in files {
-        let folder = if file.state { ".zeef" } else { "out" };
-        table.row(vec![
-            Cell::from(format!("{folder}/{}.ndjson", file.name)),
-            Cell::number(file.lines_before),
-            Cell::number(file.lines_after),
-            Cell::number(file.bytes_before),
-            Cell::number(file.bytes_after),
+        let folder = if file.is_state { ".zeef" } else { "out" };
+        table.add_row(vec![
+            TableCell::from(format!("{folder}/{}.ndjson", file.name)),
+            TableCell::number(file.lines_before),
+            TableCell::number(file.lines_after),
+            TableCell::number(file.bytes_before),
+            TableCell::number(file.bytes_after),
         ]);
     }
     let width = screen.width();

@@ -1,4 +1,4 @@
-//! `zeef completions`: a script for a shell, made of the commands themselves.
+//! `zeef completions`: a script for a shell, generated from the commands.
 
 use std::io::Write;
 
@@ -13,5 +13,5 @@ pub(super) fn run(arguments: &CompletionsArguments, screen: &mut Screen) -> anyh
     let mut command = super::Cli::command();
     clap_complete::generate(arguments.shell, &mut command, "zeef", &mut script);
     screen.write_all(&script)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }

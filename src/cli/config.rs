@@ -1,32 +1,49 @@
-//! From a config folder to a policy, for every command alike.
+//! From a config folder to a policy, for every command.
 
 use std::path::Path;
 
-use crate::policy::{Loaded, Policy};
+use crate::config::{LoadedConfig, nearest_spelling};
+use crate::daemon::intake::{IntakeSetup, SetupError};
+use crate::policy::Policy;
 
-use super::exit::Failure;
+use super::exit::CliFailure;
 
 /// Reads the config of `folder`.
 ///
 /// # Errors
 ///
-/// [`Failure::Mistakes`] with every mistake of every file; [`Failure::Config`] where
+/// [`CliFailure::Mistakes`] with every mistake of every file; [`CliFailure::Config`] if
 /// there is no such folder.
-pub fn load(folder: &Path) -> Result<Loaded, Failure> {
+pub fn load(folder: &Path) -> Result<LoadedConfig, CliFailure> {
     if !folder.is_dir() {
-        return Err(Failure::Config(no_folder(folder)));
+        return Err(CliFailure::Config(missing_folder_text(folder)));
     }
-    Policy::load(folder).map_err(Failure::Mistakes)
+    Policy::load(folder).map_err(CliFailure::Mistakes)
 }
 
-/// Says that there is no config, and what to do.
-fn no_folder(folder: &Path) -> String {
+/// Reads the mappings of the intakes that the config enables.
+///
+/// # Errors
+///
+/// [`CliFailure::Mistakes`] with every mistake of every mapping; [`CliFailure::Config`] if one
+/// reads what zeef itself writes, or needs schemas that are nowhere.
+pub(super) fn load_enabled_intakes(
+    folder: &Path,
+    loaded: &LoadedConfig,
+    topic_prefix: &str,
+) -> Result<Vec<IntakeSetup>, CliFailure> {
+    IntakeSetup::load_enabled(folder, loaded, topic_prefix).map_err(|error| match error {
+        SetupError::Mistakes(mistakes) => CliFailure::Mistakes(mistakes),
+        error @ (SetupError::OwnTopic { .. } | SetupError::Schemas { .. }) => {
+            CliFailure::Config(error.to_string())
+        }
+    })
+}
+
+/// Returns that there is no config, and what to do.
+fn missing_folder_text(folder: &Path) -> String {
     let name = folder.display();
-    let what = match (
-        folder.exists(),
-        folder.is_absolute(),
-        std::env::current_dir(),
-    ) {
+    let what = match (folder.exists(), folder.is_absolute(), std::env::current_dir()) {
         (true, ..) => format!("`{name}` is no folder"),
         (false, false, Ok(here)) => {
             format!("there is no folder `{name}` here ({})", here.display())
@@ -39,56 +56,36 @@ fn no_folder(folder: &Path) -> String {
     )
 }
 
-/// The name of `names` that is meant by a mistyped one, if any comes near.
-pub(super) fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Says that `word` is no `what`, and what it may have been meant for.
-pub(super) fn unknown<'a>(
+/// Returns that `word` is no `what`, and what it may have been meant for.
+pub(super) fn unknown_name_text<'a>(
     what: &str,
     word: &str,
     names: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
-    match near(word, names.clone()) {
+    match nearest_spelling(word, names.clone()) {
         Some(name) => format!("unknown {what} `{word}`: did you mean `{name}`?"),
         None => {
             let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
-            format!(
-                "unknown {what} `{word}`: expected one of {}",
-                names.join(", ")
-            )
+            format!("unknown {what} `{word}`: expected one of {}", names.join(", "))
         }
     }
 }
 
-/// Refuses recipients that do not exist or are switched off.
+/// Fails for a recipient that does not exist or is disabled.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] for the first of them.
-pub(super) fn check_recipient(policy: &Policy, name: &str) -> Result<(), Failure> {
+/// [`CliFailure::Usage`].
+pub(super) fn require_recipient(policy: &Policy, name: &str) -> Result<(), CliFailure> {
     if policy.recipient(name).is_some() {
         return Ok(());
     }
-    let off = policy
-        .disabled
-        .iter()
-        .any(|recipient| recipient.name == name);
-    Err(Failure::Usage(if off {
+    let off = policy.disabled_recipients.iter().any(|recipient| recipient.name == name);
+    Err(CliFailure::Usage(if off {
         format!("recipient `{name}` is switched off: its file says `enabled = false`")
     } else {
-        let all = policy
-            .recipients
-            .iter()
-            .map(|recipient| recipient.name.as_str());
-        unknown("recipient", name, all)
+        let all = policy.recipients.iter().map(|recipient| recipient.name.as_str());
+        unknown_name_text("recipient", name, all)
     }))
 }
 
@@ -97,12 +94,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_keyboard_finds_its_name() {
+    fn unknown_name_text_suggests_the_nearest_or_lists_all() {
         let names = ["statistics", "kb-membership"];
-        assert_eq!(near("statistcs", names), Some("statistics"));
-        assert_eq!(near("nobody", names), None);
         assert_eq!(
-            unknown("recipient", "nobody", names),
+            unknown_name_text("recipient", "statistcs", names),
+            "unknown recipient `statistcs`: did you mean `statistics`?"
+        );
+        assert_eq!(
+            unknown_name_text("recipient", "nobody", names),
             "unknown recipient `nobody`: expected one of `statistics`, `kb-membership`"
         );
     }

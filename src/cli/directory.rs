@@ -1,4 +1,4 @@
-//! A directory in place of Kafka: how commands open it, and what must lie in it.
+//! A directory instead of Kafka: how commands open it, and what must lie in it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,50 +6,53 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::config;
-use super::exit::Failure;
-use super::key;
-use crate::daemon::run::{LaneRun, directory_settings};
-use crate::policy::pseudonym::{KeyRing, STATE_KEY};
-use crate::policy::{Loaded, Policy};
+use super::exit::CliFailure;
+use super::key_lookup;
+use crate::config::keyring::{KeyRing, STATE_KEY_NAME};
+use crate::config::{LoadedConfig, nearest_spelling};
+use crate::daemon::run::{LaneSetup, directory_settings};
+use crate::policy::Policy;
 use crate::transport::directory::{Directory, DirectorySettings};
 
-/// How the names of sources end.
-const LINES: &str = ".ndjson";
+pub(super) const SOURCE_FILE_SUFFIX: &str = ".ndjson";
 
-/// Returns the settings of a directory for a command that decides nothing: it
-/// needs the state's key alone.
+/// Returns the directory settings of a command that decides nothing and needs only the
+/// state's key.
 ///
 /// # Errors
 ///
 /// A wrong config, or no key of the state.
-pub(super) fn settings(root: &Path, config: &Path) -> anyhow::Result<DirectorySettings> {
+pub(super) fn settings_with_state_key(
+    root: &Path,
+    config: &Path,
+) -> anyhow::Result<DirectorySettings> {
     let loaded = config::load(config)?;
-    let keys = key::load(&loaded.daemon.keys, [STATE_KEY])?;
-    with_keys(root, &loaded, &keys)
+    let keys = key_lookup::load_keys(&loaded.daemon.keys, [STATE_KEY_NAME])?;
+    settings_with_keys(root, &loaded, &keys)
 }
 
-/// Returns the settings of a directory for a run.
+/// Returns the directory settings of a run.
 ///
 /// # Errors
 ///
 /// No key of the state.
-pub(super) fn with_keys(
+pub(super) fn settings_with_keys(
     root: &Path,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     keys: &KeyRing,
 ) -> anyhow::Result<DirectorySettings> {
     let settings = directory_settings(root, loaded, keys);
-    Ok(settings.ok_or_else(|| Failure::Config("there is no key of the state".to_owned()))?)
+    Ok(settings.ok_or_else(|| CliFailure::Config("the key of the state is missing".to_owned()))?)
 }
 
 /// Opens a directory.
 ///
 /// # Errors
 ///
-/// A folder that is not there; else see [`Directory::open`].
-pub(super) fn open(settings: DirectorySettings) -> anyhow::Result<Directory> {
-    check_folder(&settings.root, "")?;
-    check_folder(
+/// The folder does not exist; otherwise see [`Directory::open`].
+pub(super) fn open_directory(settings: DirectorySettings) -> anyhow::Result<Directory> {
+    require_folder(&settings.root, "")?;
+    require_folder(
         &settings.root.join("in"),
         ": expected it to hold one SOURCE.ndjson for each source",
     )?;
@@ -57,72 +60,67 @@ pub(super) fn open(settings: DirectorySettings) -> anyhow::Result<Directory> {
     Directory::open(settings).with_context(|| format!("failed to open {root}"))
 }
 
-/// Refuses a path that is no folder.
-fn check_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
+fn require_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
     let shown = path.display();
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(Failure::Config(format!("{shown} is no folder{expected}")).into()),
+        Ok(_) => Err(CliFailure::Config(format!("{shown} is no folder{expected}")).into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Failure::Config(format!("there is no folder {shown}{expected}")).into())
+            Err(CliFailure::Config(format!("there is no folder {shown}{expected}")).into())
         }
         Err(error) => Err(error).with_context(|| format!("failed to look at {shown}")),
     }
 }
 
-/// Opens a directory at a time of day, in milliseconds since 1970.
+/// Opens a directory at a given time in Unix milliseconds.
 ///
 /// # Errors
 ///
 /// See [`Directory::open_at`].
-pub(super) fn open_at(settings: DirectorySettings, now_ms: i64) -> anyhow::Result<Directory> {
+pub(super) fn open_directory_at(
+    settings: DirectorySettings,
+    now_ms: i64,
+) -> anyhow::Result<Directory> {
     let root = settings.root.display().to_string();
     Directory::open_at(settings, now_ms).with_context(|| format!("failed to open {root}"))
 }
 
-/// Makes sure that each source of `lanes` has its file, and that no file is one
-/// that nobody reads. Returns the sources whose files are to be made.
+/// Checks that each source of `lanes` has its file, and that no file is unread. Returns the
+/// sources whose files are to be created.
 ///
 /// # Errors
 ///
-/// [`Failure::Config`] with every file that is missing or is no source: what
-/// stands in a misspelt file would count for nothing.
-pub(super) fn check_sources(
+/// [`CliFailure::Config`] with every file that is missing or is no source: the lines of a
+/// misspelt file would not count.
+pub(super) fn check_source_files(
     directory: &Directory,
     policy: &Policy,
-    lanes: &[LaneRun],
+    lanes: &[LaneSetup],
 ) -> anyhow::Result<Vec<String>> {
-    let files = directory.inputs()?;
-    let topics: Vec<&str> = policy
-        .kinds
-        .iter()
-        .map(|kind| kind.topic.as_str())
-        .collect();
+    let files = directory.list_inputs()?;
+    let topics: Vec<&str> = policy.record_kinds.iter().map(|kind| kind.topic.as_str()).collect();
     let plans = lanes.iter().flat_map(|lane| &lane.plan.sources);
     let wanted: BTreeSet<String> = plans.map(|source| source.topic.clone()).collect();
     let mut read = directory.sources_read();
-    if read.is_empty() && directory.has_written() {
-        // Nobody knows any more what was read.
+    if read.is_empty() && directory.has_committed_files() {
+        // What was read is no longer known.
         read.clone_from(&wanted);
     }
     let mut mistakes = Vec::new();
     let mut strays = Vec::new();
     for file in &files {
-        match file.strip_suffix(LINES) {
-            // Of a kind that the config no longer has, a lane still knows records.
+        match file.strip_suffix(SOURCE_FILE_SUFFIX) {
+            // A lane still knows records of a kind that the config no longer has.
             Some(topic) if topics.contains(&topic) || read.contains(topic) => {}
-            Some(topic) => mistakes.push(unknown(file, topic, &topics)),
+            Some(topic) => mistakes.push(unknown_file_text(("in", file), topic, &topics)),
             None => strays.push(file.as_str()),
         }
     }
-    let there = |topic: &str| {
-        files
-            .iter()
-            .any(|file| file.strip_suffix(LINES) == Some(topic))
-    };
+    let there =
+        |topic: &str| files.iter().any(|file| file.strip_suffix(SOURCE_FILE_SUFFIX) == Some(topic));
     for topic in read.iter().filter(|topic| !there(topic)) {
         mistakes.push(format!(
-            "in/{topic}{LINES} is missing, and a run has read it: put it back as it was"
+            "in/{topic}{SOURCE_FILE_SUFFIX} is missing, and a run has read it: put it back as it was"
         ));
     }
     let new: Vec<&str> = wanted
@@ -132,30 +130,39 @@ pub(super) fn check_sources(
         .collect();
     for stray in strays {
         let stem = stray.split('.').next().unwrap_or(stray);
-        if let Some(topic) = near(stem, &new) {
+        if let Some(topic) = nearest_topic(stem, &new) {
             mistakes.push(format!(
-                "in/{stray} is no source: did you mean in/{topic}{LINES}?"
+                "in/{stray} is no source: did you mean in/{topic}{SOURCE_FILE_SUFFIX}?"
             ));
         }
     }
     if !mistakes.is_empty() {
-        return Err(Failure::Config(mistakes.join("\n")).into());
+        return Err(CliFailure::Config(mistakes.join("\n")).into());
     }
     Ok(new.into_iter().map(str::to_owned).collect())
 }
 
-fn unknown(file: &str, topic: &str, topics: &[&str]) -> String {
-    match near(topic, topics) {
-        Some(meant) => format!("in/{file} is no source: did you mean in/{meant}{LINES}?"),
+/// Describes a file of a folder that is no source.
+pub(super) fn unknown_file_text(
+    (folder, file): (&str, &str),
+    topic: &str,
+    topics: &[&str],
+) -> String {
+    match nearest_topic(topic, topics) {
+        Some(meant) => {
+            format!(
+                "{folder}/{file} is no source: did you mean {folder}/{meant}{SOURCE_FILE_SUFFIX}?"
+            )
+        }
         None => format!(
-            "in/{file} is no source: expected one of {}, each with {LINES} behind it; move away what \
+            "in/{file} is no source: expected one of {}, each with {SOURCE_FILE_SUFFIX} behind it; move away what \
              zeef is not to read",
             topics.join(", ")
         ),
     }
 }
 
-/// The topic that is meant by a mistyped one, in any case of letters.
-fn near<'a>(word: &str, topics: &[&'a str]) -> Option<&'a str> {
-    config::near(&word.to_lowercase(), topics.iter().copied())
+/// Returns the topic that a mistyped one is near to, ignoring case.
+fn nearest_topic<'a>(word: &str, topics: &[&'a str]) -> Option<&'a str> {
+    nearest_spelling(word, topics.iter().copied())
 }

@@ -1,23 +1,25 @@
-//! How a command ends, in numbers that a script or systemd can act on.
+//! Exit codes that a script or systemd can act on.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::policy::Mistake;
-use crate::policy::pseudonym::KeyMistake;
-use crate::transport::Fault;
+use crate::config::Mistake;
+use crate::config::keyring::KeyLoadError;
+use crate::message::Fault;
+use crate::transport::kafka::forget::ForgetError;
+use crate::transport::kafka::topics::TopicError;
 
-use super::screen::{self, Tone};
+use super::screen::{self, NoteKind};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    Fine,
+    Success,
     Failed,
     /// The command line is wrong.
     Usage,
-    /// A lane stopped: going on would be wrong until an operator acts.
+    /// A lane stopped until an operator acts.
     Stopped,
     /// Another instance took over: a restart would fight it.
     TakenOver,
@@ -26,11 +28,11 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// Returns the process's exit code.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
-            Exit::Fine => 0,
+            Exit::Success => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Stopped => 70,
@@ -46,106 +48,105 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What the operator did wrong, with the exit code that says so.
+/// A mistake of the operator, by exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The config has these mistakes.
+pub enum CliFailure {
     Mistakes(Vec<Mistake>),
-    /// These keys cannot be had.
-    Keys(Vec<KeyMistake>),
+    /// These keys are missing or unusable.
+    Keys(Vec<KeyLoadError>),
     /// The command line names something that does not exist.
     Usage(String),
-    /// The config is right, but not for this.
+    /// The config is valid, but not for this.
     Config(String),
-    /// A process that is alive has what this one would take.
+    /// A live process has what this one would take.
     InUse(String),
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CliFailure {}
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Mistakes(mistakes) => {
-                write!(f, "{} in the config", counted(mistakes.len(), "mistake"))
+            CliFailure::Mistakes(mistakes) => {
+                write!(f, "{} in the config", pluralise(mistakes.len(), "mistake"))
             }
-            Failure::Keys(mistakes) => {
-                write!(f, "{} cannot be had", counted(mistakes.len(), "key"))
+            CliFailure::Keys(mistakes) => {
+                write!(f, "{} cannot be had", pluralise(mistakes.len(), "key"))
             }
-            Failure::Usage(text) | Failure::Config(text) | Failure::InUse(text) => {
+            CliFailure::Usage(text) | CliFailure::Config(text) | CliFailure::InUse(text) => {
                 f.write_str(text)
             }
         }
     }
 }
 
-impl Failure {
-    /// What stands above the failure itself, a line each.
-    fn lines(&self) -> Vec<String> {
+impl CliFailure {
+    /// Returns the lines to show above the failure itself.
+    fn detail_lines(&self) -> Vec<String> {
         match self {
-            Failure::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
-            Failure::Keys(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
-            Failure::Usage(_) | Failure::Config(_) | Failure::InUse(_) => Vec::new(),
+            CliFailure::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            CliFailure::Keys(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            CliFailure::Usage(_) | CliFailure::Config(_) | CliFailure::InUse(_) => Vec::new(),
         }
     }
 }
 
-/// A number and what is counted, in the plural where it has to be.
+/// Returns a count with its noun, pluralised if needed.
 #[must_use]
-pub(super) fn counted(count: usize, what: &str) -> String {
+pub(super) fn pluralise(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
-/// Tells an error on stderr, and which exit it is.
-pub(super) fn tell(error: &anyhow::Error) -> Exit {
+/// Reports an error on stderr. Returns its exit.
+pub(super) fn report(error: &anyhow::Error) -> Exit {
     if is_broken_pipe(error) {
-        return Exit::Fine;
+        return Exit::Success;
     }
-    let exit = exit_of(error);
-    let failure = error.downcast_ref::<Failure>();
-    for line in failure.map(Failure::lines).unwrap_or_default() {
-        screen::note(Tone::Plain, &line);
+    let exit = exit_for(error);
+    let failure = error.downcast_ref::<CliFailure>();
+    for line in failure.map(CliFailure::detail_lines).unwrap_or_default() {
+        screen::print_note(NoteKind::Plain, &line);
     }
-    screen::note(Tone::Error, &chain(error));
+    screen::print_note(NoteKind::Error, &format!("{error:#}"));
     exit
 }
 
-/// An error and its causes in one line, each said once: some causes stand in the text
-/// of what they caused already.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
-}
-
-fn exit_of(error: &anyhow::Error) -> Exit {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
+fn exit_for(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<CliFailure>() {
         return match failure {
-            Failure::Mistakes(_) | Failure::Keys(_) | Failure::Config(_) => Exit::Config,
-            Failure::Usage(_) => Exit::Usage,
-            Failure::InUse(_) => Exit::TakenOver,
+            CliFailure::Mistakes(_) | CliFailure::Keys(_) | CliFailure::Config(_) => Exit::Config,
+            CliFailure::Usage(_) => Exit::Usage,
+            CliFailure::InUse(_) => Exit::TakenOver,
         };
     }
+    if is_still_running(error) {
+        return Exit::TakenOver;
+    }
     match error.downcast_ref::<Fault>() {
-        Some(Fault::Twin(_)) => Exit::TakenOver,
+        Some(Fault::Fenced(_)) => Exit::TakenOver,
         Some(Fault::Stop(_)) => Exit::Stopped,
         Some(
-            Fault::Abort(_)
+            Fault::Abort(..)
             | Fault::Interrupted
             | Fault::Unanswered(_)
-            | Fault::Rebuild(_)
+            | Fault::TransportLost(_)
             | Fault::Io(_),
         )
         | None => Exit::Failed,
     }
 }
 
-/// Whoever read our output has enough of it.
+/// Returns whether a live process has what this one would take.
+fn is_still_running(error: &anyhow::Error) -> bool {
+    let error = match error.downcast_ref::<ForgetError>() {
+        Some(ForgetError::Topic(error)) => Some(error),
+        _ => error.downcast_ref::<TopicError>(),
+    };
+    matches!(error, Some(TopicError::StillRunning { .. }))
+}
+
+/// Returns whether the reader of our output has gone away.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
@@ -156,34 +157,46 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::message::Cause;
+    use crate::transport::file::FileError;
 
     #[track_caller]
-    fn check(error: impl Into<anyhow::Error>, code: u8) {
+    fn check_exit_code(error: impl Into<anyhow::Error>, code: u8) {
         let error = error.into().context("while trying");
-        assert_eq!(exit_of(&error).code(), code, "{error:#}");
+        assert_eq!(exit_for(&error).code(), code, "{error:#}");
     }
 
     #[test]
-    fn every_failure_has_its_code() {
-        check(Failure::Mistakes(Vec::new()), 78);
-        check(Failure::Keys(Vec::new()), 78);
-        check(Failure::Config("no".to_owned()), 78);
-        check(Failure::Usage("no".to_owned()), 2);
-        check(Failure::InUse("no".to_owned()), 75);
-        check(Fault::Twin("a".to_owned()), 75);
-        check(Fault::Stop("a".to_owned()), 70);
-        check(Fault::Rebuild("a".to_owned()), 1);
-        check(Fault::Io("a".to_owned()), 1);
-        check(io::Error::other("disk"), 1);
+    fn every_failure_has_its_exit_code() {
+        check_exit_code(CliFailure::Mistakes(Vec::new()), 78);
+        check_exit_code(CliFailure::Keys(Vec::new()), 78);
+        check_exit_code(CliFailure::Config("no".to_owned()), 78);
+        check_exit_code(CliFailure::Usage("no".to_owned()), 2);
+        check_exit_code(CliFailure::InUse("no".to_owned()), 75);
+        check_exit_code(Fault::fenced("a"), 75);
+        check_exit_code(Fault::stop("a"), 70);
+        check_exit_code(Fault::transport_lost("a"), 1);
+        check_exit_code(Fault::Io("a".into()), 1);
+        check_exit_code(io::Error::other("disk"), 1);
+    }
+
+    #[track_caller]
+    fn check_message(error: impl Into<anyhow::Error>, want: &str) {
+        let error = error.into().context("while trying");
+        assert_eq!(format!("{error:#}"), format!("while trying: {want}"));
     }
 
     #[test]
-    fn a_cause_is_said_once() {
-        let full = io::Error::other("no room");
-        let error = anyhow::Error::new(full).context("failed to write a: no room");
-        assert_eq!(chain(&error), "failed to write a: no room");
-        let error = error.context("while trying");
-        assert_eq!(chain(&error), "while trying: failed to write a: no room");
+    fn message_says_each_cause_once() {
+        check_message(io::Error::other("no room"), "no room");
+        let full = || FileError::wrap("write", Path::new("a"))(io::Error::other("no room"));
+        check_message(full(), "failed to write a: no room");
+        let fault = Fault::stop(Cause::from_error(full()));
+        check_message(fault, "stopped: failed to write a: no room");
+        let fault = Fault::Io(Cause::at_step("commit", io::Error::other("no room")));
+        check_message(fault, "commit: no room");
     }
 }

@@ -1,4 +1,4 @@
-//! `zeef forget`: a lane begins anew, and what its recipients have is forgotten.
+//! `zeef forget`: makes a lane start over without knowing what its recipients have.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,97 +7,96 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::arguments::ForgetArguments;
-use super::ask::Place;
+use super::audit::{AuditedAction, Auditor};
+use super::command_target::{CommandTarget, DataLocation};
 use super::config;
 use super::directory;
-use super::exit::{Exit, Failure, counted};
+use super::exit::{CliFailure, Exit, pluralise};
 use super::kafka;
 use super::screen::Screen;
-use crate::engine::lane::STATE_TOPIC;
-use crate::policy::Loaded;
-use crate::transport::commands::Command;
-use crate::transport::directory::{forget as directory_forget, read_state};
+use crate::config::LoadedConfig;
+use crate::engine::lane::STATE_TOPIC_PREFIX;
+use crate::message::commands::OperatorCommand;
+use crate::transport::directory::{forget_lane as directory_forget, read_state};
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::forget::{self, ForgetError};
+use crate::transport::kafka::forget;
 
-/// Makes a lane begin anew, and says what can never be taken back.
+/// Makes a lane start over, and says what can never be taken back.
 ///
 /// # Errors
 ///
-/// A lane that the config does not have, one that runs, or a Kafka or a directory
-/// that cannot be written.
+/// A lane that the config does not have or that runs, or Kafka or a directory that cannot
+/// be written.
 pub(super) fn run(arguments: &ForgetArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let lane = &arguments.lane;
     let loaded = config::load(&arguments.config.config)?;
     let lanes = loaded.daemon.lanes.iter().map(|lane| lane.name.as_str());
     if !lanes.clone().any(|known| known == lane) {
-        return Err(Failure::Usage(config::unknown("lane", lane, lanes)).into());
+        return Err(CliFailure::Usage(config::unknown_name_text("lane", lane, lanes)).into());
     }
     match &arguments.directory {
-        Some(root) => in_directory(arguments, root, screen),
+        Some(root) => forget_in_directory(arguments, (root, &loaded), screen),
         None => {
             let brokers = arguments.brokers.brokers.as_deref();
-            let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
-            connection.with(|settings| on_kafka(arguments, &loaded, settings, screen))
+            let connection =
+                kafka::KafkaConnection::new(&loaded, &arguments.config.config, brokers);
+            connection.with_settings(|settings| on_kafka(arguments, &loaded, settings, screen))
         }
     }
 }
 
 fn on_kafka(
     arguments: &ForgetArguments,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     settings: KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let lane = &arguments.lane;
-    let state = format!("{STATE_TOPIC}{lane}");
-    let outputs = outputs_of(loaded, lane);
-    let known = match forget::look(&settings, lane, &state, &outputs) {
-        Err(ForgetError::Runs { group, members }) => {
-            let text = ForgetError::Runs { group, members }.to_string();
-            return Err(Failure::InUse(text).into());
-        }
-        known => known?,
-    };
-    let has = known.has.iter();
+    let state = format!("{STATE_TOPIC_PREFIX}{lane}");
+    let outputs = output_topics(loaded, lane);
+    let known = forget::inspect_lane(&settings, lane, &state, &outputs)?;
+    let has = known.outputs_by_recipient.iter();
     let has: BTreeMap<String, usize> = has
         .map(|(recipient, count)| {
-            (
-                recipient.clone(),
-                usize::try_from(*count).unwrap_or(usize::MAX),
-            )
+            (recipient.clone(), usize::try_from(*count).unwrap_or(usize::MAX))
         })
         .collect();
-    tell(lane, &has, arguments.dry_run, screen)?;
-    if known.unmarked > 0 {
+    report_forgotten(lane, &has, arguments.dry_run, screen)?;
+    if known.unmarked_partitions > 0 {
         writeln!(
             screen,
-            "  {} have no mark that can be read: what recipients have of them is not known",
-            counted(known.unmarked, "partition")
+            "  {} have no readable mark: what recipients have of them is unknown",
+            pluralise(known.unmarked_partitions, "partition")
         )?;
     }
     if arguments.dry_run {
-        return Ok(Exit::Fine);
+        return Ok(Exit::Success);
     }
-    forget::forget(&settings, lane, &state, &known)?;
-    let command = Command::Forget {
-        lane: lane.clone(),
-        offsets: known.offsets,
-    };
-    Place::Kafka(settings).give(
-        vec![command],
-        arguments.reason.as_deref().unwrap_or_default(),
-    )?;
+    record_audit(arguments, loaded, &DataLocation::Kafka(settings.clone()))?;
+    forget::forget_lane(&settings, lane, &state, &known)?;
+    let command = OperatorCommand::Forget { lane: lane.clone(), offsets: known.output_end_total };
+    CommandTarget::Kafka(settings)
+        .send_commands(vec![command], arguments.reason.as_deref().unwrap_or_default())?;
     writeln!(
         screen,
         "{} of its state and its group's offsets were removed",
-        counted(known.rows(), "row")
+        pluralise(known.row_count(), "row")
     )?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// The topics of a lane's recipients.
-fn outputs_of(loaded: &Loaded, lane: &str) -> Vec<String> {
+fn record_audit(
+    arguments: &ForgetArguments,
+    loaded: &LoadedConfig,
+    location: &DataLocation<'_>,
+) -> anyhow::Result<()> {
+    let subject = Some(arguments.lane.as_str());
+    let action = AuditedAction { words: "forget", subject, patron: None };
+    Auditor::new(loaded, &arguments.operator)?.record(location, action)
+}
+
+/// Returns the topics of a lane's recipients.
+fn output_topics(loaded: &LoadedConfig, lane: &str) -> Vec<String> {
     let lanes = loaded.daemon.lanes.iter().filter(|one| one.name == lane);
     let names: Vec<&String> = lanes.flat_map(|lane| &lane.recipients).collect();
     let recipients = loaded.policy.recipients.iter();
@@ -107,21 +106,22 @@ fn outputs_of(loaded: &Loaded, lane: &str) -> Vec<String> {
         .collect()
 }
 
-fn in_directory(
+fn forget_in_directory(
     arguments: &ForgetArguments,
-    root: &Path,
+    (root, loaded): (&Path, &LoadedConfig),
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let lane = &arguments.lane;
-    let settings = directory::settings(root, &arguments.config.config)?;
-    let state = format!("{STATE_TOPIC}{lane}");
-    let has = what_recipients_have(root, &state);
+    let settings = directory::settings_with_state_key(root, &arguments.config.config)?;
+    let state = format!("{STATE_TOPIC_PREFIX}{lane}");
+    let has = count_outputs_in_state(root, &state);
     if let Some(has) = &has {
-        tell(lane, has, arguments.dry_run, screen)?;
+        report_forgotten(lane, has, arguments.dry_run, screen)?;
     }
     if arguments.dry_run {
-        return Ok(Exit::Fine);
+        return Ok(Exit::Success);
     }
+    record_audit(arguments, loaded, &DataLocation::Directory(root))?;
     let forgotten = directory_forget(settings, lane, &state)?;
     if has.is_none() {
         writeln!(
@@ -131,24 +131,23 @@ fn in_directory(
             forgotten.state_bytes
         )?;
     }
-    if forgotten.mark {
+    if forgotten.is_mark_reset {
         writeln!(
             screen,
             "the mark itself could not be used: every other lane begins anew too, with the rows of \
              its state that you accept, or after `zeef forget` for it"
         )?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// Says what is forgotten.
-fn tell(
+fn report_forgotten(
     lane: &str,
-    has: &BTreeMap<String, usize>,
+    output_counts: &BTreeMap<String, usize>,
     dry_run: bool,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    if has.is_empty() {
+    if output_counts.is_empty() {
         writeln!(screen, "lane {lane}: no recipient had anything")?;
         return Ok(());
     }
@@ -158,20 +157,19 @@ fn tell(
         "lane {lane} {begins} anew. The next run sends again what recipients may have; zeef can \
          never take back what it does not send again of what they have now:"
     )?;
-    for (recipient, count) in has {
-        writeln!(screen, "  {recipient}: {}", counted(*count, "output"))?;
+    for (recipient, count) in output_counts {
+        writeln!(screen, "  {recipient}: {}", pluralise(*count, "output"))?;
     }
     Ok(())
 }
 
-/// How many outputs each recipient has by a lane's state; `None` where it cannot
-/// be read.
-fn what_recipients_have(root: &Path, state: &str) -> Option<BTreeMap<String, usize>> {
+/// Returns the outputs of each recipient in a lane's state, or `None` if it cannot be read.
+fn count_outputs_in_state(root: &Path, state: &str) -> Option<BTreeMap<String, usize>> {
     let mut rows: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
     let mut readable = true;
     let read = read_state(root, state, &mut |row| {
         let key = row.key.unwrap_or_default().to_vec();
-        match row.value.map(recipients_of) {
+        match row.value.map(recipients_with_output) {
             Some(Some(recipients)) => drop(rows.insert(key, recipients)),
             Some(None) => readable = false,
             None => drop(rows.remove(&key)),
@@ -187,8 +185,8 @@ fn what_recipients_have(root: &Path, state: &str) -> Option<BTreeMap<String, usi
     Some(has)
 }
 
-/// The recipients that have an output of a row.
-fn recipients_of(row: &[u8]) -> Option<Vec<String>> {
+/// Returns the recipients that have an output in a row.
+fn recipients_with_output(row: &[u8]) -> Option<Vec<String>> {
     let row: Value = serde_json::from_slice(row).ok()?;
     let Some(entries) = row.get("to").and_then(Value::as_object) else {
         return Some(Vec::new());

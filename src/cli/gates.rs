@@ -1,5 +1,5 @@
-//! `zeef gates`: what lies in patrons, consents and objections that would not
-//! count, and writing once more in its place what is misplaced.
+//! `zeef gates`: finds records of patrons, consents and objections that would not count,
+//! and repairs misplaced ones.
 //!
 //! Shows numbers and coordinates, never a key or a value.
 
@@ -10,53 +10,58 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::arguments::{GatesArguments, GatesCensusArguments, GatesCommand, GatesRepairArguments};
+use super::audit::{AuditedAction, Auditor};
+use super::command_target::DataLocation;
 use super::config;
-use super::exit::{Exit, Failure};
+use super::exit::{CliFailure, Exit};
 use super::kafka;
 use super::logging;
 use super::screen::{BAD, FAINT, GOOD, Screen, styled};
-use super::table::{Cell, Table, grouped};
+use super::table::{TableCell, TextTable, format_thousands};
+use crate::config::LoadedConfig;
 use crate::daemon::clock::now_ms;
-use crate::daemon::gates::{Census, topics};
-use crate::daemon::topics::Survey;
-use crate::policy::Loaded;
+use crate::daemon::gate_census::{GateCensus, gate_topics};
+use crate::daemon::topics::TopicReport;
 use crate::policy::catalogue::Role;
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::repair::{Findings, Repairer, Topic, find, rehearse};
-use crate::transport::kafka::repaired::Repaired;
+use crate::transport::kafka::repair::{
+    MisplacedReport, Repairer, SourceTopic, count_planned_rewrites, find_misplaced,
+};
+use crate::transport::kafka::repaired_records::RepairedRecords;
 
-/// How many coordinates are shown of one source.
-const SHOWN: usize = 10;
+/// How many coordinates to show for one source.
+const MAX_SHOWN_PLACES: usize = 10;
 
 pub(super) fn run(arguments: &GatesArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     match &arguments.command {
-        GatesCommand::Census(arguments) => census(arguments, screen),
-        GatesCommand::Repair(arguments) => repair(arguments, screen),
+        GatesCommand::Census(arguments) => run_census(arguments, screen),
+        GatesCommand::Repair(arguments) => run_repair(arguments, screen),
     }
 }
 
 /// Shows what was found in each gate source.
-fn census(arguments: &GatesCensusArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+fn run_census(arguments: &GatesCensusArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
     let brokers = arguments.brokers.brokers.as_deref();
-    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
-    let census = connection.with(|settings| Ok(Census::take(&settings, &loaded)?))?;
+    let connection = kafka::KafkaConnection::new(&loaded, &arguments.config.config, brokers);
+    let census =
+        connection.with_settings(|settings| Ok(GateCensus::collect(&settings, &loaded)?))?;
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *screen, &to_json(&census))?;
+        serde_json::to_writer_pretty(&mut *screen, &census_json(&census))?;
         writeln!(screen)?;
     } else {
-        show(&census, screen)?;
+        write_census(&census, screen)?;
     }
-    Ok(match census.misplaced() {
-        0 => Exit::Fine,
+    Ok(match census.misplaced_total() {
+        0 => Exit::Success,
         _ => Exit::Failed,
     })
 }
 
-fn to_json(census: &Census) -> serde_json::Value {
+fn census_json(census: &GateCensus) -> serde_json::Value {
     let gates: Vec<_> = census
-        .gates
+        .sources
         .iter()
         .map(|gate| {
             json!({
@@ -66,16 +71,16 @@ fn to_json(census: &Census) -> serde_json::Value {
                 "repaired": gate.repaired,
                 "keyless": gate.keyless,
                 "unreadable": gate.unreadable,
-                "near_keys": gate.near,
+                "near_keys": gate.near_keys,
                 "nulls": gate.nulls,
             })
         })
         .collect();
-    json!({ "gates": gates, "patrons": census.patrons })
+    json!({ "gates": gates, "patrons": census.affected_patrons })
 }
 
-fn show(census: &Census, screen: &mut Screen) -> anyhow::Result<()> {
-    let mut table = Table::new(&[
+fn write_census(census: &GateCensus, screen: &mut Screen) -> anyhow::Result<()> {
+    let mut table = TextTable::new(&[
         "SOURCE",
         "RECORDS",
         "MISPLACED",
@@ -85,70 +90,70 @@ fn show(census: &Census, screen: &mut Screen) -> anyhow::Result<()> {
         "NEAR KEYS",
         "NULLS",
     ]);
-    for gate in &census.gates {
-        table.row([
+    for gate in &census.sources {
+        table.add_row([
             gate.topic.clone().into(),
-            Cell::number(gate.records),
-            Cell::number(gate.misplaced),
-            Cell::number(gate.repaired),
-            Cell::number(gate.keyless),
-            Cell::number(gate.unreadable),
-            Cell::number(gate.near),
-            Cell::number(gate.nulls),
+            TableCell::number(gate.records),
+            TableCell::number(gate.misplaced),
+            TableCell::number(gate.repaired),
+            TableCell::number(gate.keyless),
+            TableCell::number(gate.unreadable),
+            TableCell::number(gate.near_keys),
+            TableCell::number(gate.nulls),
         ]);
     }
     let width = screen.width();
     table.write(screen, width)?;
-    let patrons = grouped(census.patrons as u64);
-    writeln!(
-        screen,
-        "patrons that this concerns, erasures apart: {patrons}"
-    )?;
-    if census.misplaced() > 0 {
+    let patrons = format_thousands(census.affected_patrons as u64);
+    writeln!(screen, "patrons affected, without erasures: {patrons}")?;
+    if census.misplaced_total() > 0 {
         let text = "misplaced records do not count where they lie: `zeef gates repair --dry-run`";
         writeln!(screen, "{}", styled(BAD, text))?;
     }
     Ok(())
 }
 
-/// Writes what is misplaced once more in its place, or tells what would be
-/// written.
-fn repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+/// Rewrites misplaced records, or shows what would be written.
+fn run_repair(arguments: &GatesRepairArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&arguments.config.config)?;
     logging::start(loaded.daemon.log, arguments.log);
-    let wanted = wanted(&loaded, &arguments.topics)?;
+    let wanted = select_sources(&loaded, &arguments.topics)?;
     let brokers = arguments.brokers.brokers.as_deref();
-    let connection = kafka::Connection::new(&loaded, &arguments.config.config, brokers);
-    connection.with(|settings| repair_all(arguments, (&loaded, &wanted), &settings, screen))
+    let connection = kafka::KafkaConnection::new(&loaded, &arguments.config.config, brokers);
+    connection
+        .with_settings(|settings| repair_all(arguments, (&loaded, &wanted), &settings, screen))
 }
 
 fn repair_all(
     arguments: &GatesRepairArguments,
-    (loaded, wanted): (&Loaded, &[(&str, Role)]),
+    (loaded, wanted): (&LoadedConfig, &[(&str, Role)]),
     settings: &KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
-    let survey = Survey::look(settings, loaded)?;
-    // What lies elsewhere for either reason is no record's mistake.
-    let widened = survey.offsets(settings, loaded)?.widened;
+    let report = TopicReport::fetch(settings, loaded)?;
+    // If either is wrong, no record is misplaced by mistake.
+    let widened = report.fetch_group_offsets(settings, loaded)?.widened_topics;
     if !widened.is_empty() {
-        return Err(Failure::Config(widened.join("\n")).into());
+        return Err(CliFailure::Config(widened.join("\n")).into());
     }
-    if let Some(wrong) = survey.wrong_partitioner(settings)? {
-        return Err(Failure::Config(wrong).into());
+    if let Some(wrong) = report.find_wrong_partitioner(settings)? {
+        return Err(CliFailure::Config(wrong).into());
     }
-    // Whoever repairs beside is fenced before anything is read.
+    // Fences any other repair before anything is read.
     let repairer = match arguments.apply {
-        true => Some(Repairer::open(settings)?),
+        true => {
+            record_repair(arguments, loaded, settings)?;
+            Some(Repairer::open(settings)?)
+        }
         false => None,
     };
-    let repaired = Repaired::load(settings)?;
+    let repaired = RepairedRecords::load(settings)?;
     for &(name, role) in wanted {
-        let partitions = survey.partitions_of(name);
-        let topic = Topic { name, partitions };
-        let findings = find(settings, topic, &repaired)?;
-        tell(settings, &findings, screen)?;
-        if findings.strays.is_empty() {
+        let partitions = report.partition_count(name);
+        let topic = SourceTopic { name, partition_count: partitions };
+        let findings = find_misplaced(settings, topic, &repaired)?;
+        report_findings(settings, &findings, screen)?;
+        if findings.unrepaired.is_empty() {
             continue;
         }
         match (&repairer, role) {
@@ -158,26 +163,41 @@ fn repair_all(
                 writeln!(screen, "  {}", styled(FAINT, text))?;
             }
             (None, _) => {
-                let would = rehearse(settings, &findings)?;
+                let would = count_planned_rewrites(settings, &findings)?;
                 writeln!(
                     screen,
-                    "  would be written once more: {} misplaced, {} later ones of the same keys",
-                    would.strays, would.later
+                    "  would be rewritten: {} misplaced, {} later ones of the same keys",
+                    would.misplaced, would.in_place_followers
                 )?;
             }
-            (Some(repairer), Role::Record) => set_aside(repairer, &findings, screen)?,
-            (Some(repairer), _) => write(repairer, &findings, screen)?,
+            (Some(repairer), Role::Record) => set_strays_aside(repairer, &findings, screen)?,
+            (Some(repairer), _) => write_repairs(repairer, &findings, screen)?,
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// The sources that are looked at: all gates, or those that are named.
-fn wanted<'a>(loaded: &'a Loaded, named: &[String]) -> Result<Vec<(&'a str, Role)>, Failure> {
+fn record_repair(
+    arguments: &GatesRepairArguments,
+    loaded: &LoadedConfig,
+    settings: &KafkaSettings,
+) -> anyhow::Result<()> {
+    let subject = arguments.topics.join(" ");
+    let subject = Some(subject.as_str()).filter(|topics| !topics.is_empty());
+    let action = AuditedAction { words: "gates repair", subject, patron: None };
+    let location = DataLocation::Kafka(settings.clone());
+    Auditor::new(loaded, &arguments.operator)?.record(&location, action)
+}
+
+/// Returns the sources to examine: all gates, or the named ones.
+fn select_sources<'a>(
+    loaded: &'a LoadedConfig,
+    named: &[String],
+) -> Result<Vec<(&'a str, Role)>, CliFailure> {
     if named.is_empty() {
-        return Ok(topics(loaded));
+        return Ok(gate_topics(loaded));
     }
-    let keyed = || loaded.policy.kinds.iter().filter(|kind| kind.keyed);
+    let keyed = || loaded.policy.record_kinds.iter().filter(|kind| kind.is_keyed_by_patron);
     named
         .iter()
         .map(|name| {
@@ -185,63 +205,75 @@ fn wanted<'a>(loaded: &'a Loaded, named: &[String]) -> Result<Vec<(&'a str, Role
             let kind = kind.map(|kind| (&*kind.topic, kind.role));
             kind.ok_or_else(|| {
                 let names: Vec<&str> = keyed().map(|kind| &*kind.topic).collect();
-                Failure::Usage(config::unknown("source", name, names))
+                CliFailure::Usage(config::unknown_name_text("source", name, names))
             })
         })
         .collect()
 }
 
-fn tell(settings: &KafkaSettings, findings: &Findings, screen: &mut Screen) -> anyhow::Result<()> {
-    let strays = findings.strays.len();
+fn report_findings(
+    settings: &KafkaSettings,
+    findings: &MisplacedReport,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let strays = findings.unrepaired.len();
     let style = if strays == 0 { GOOD } else { BAD };
-    let misplaced = format!("{} misplaced", grouped(strays as u64));
+    let misplaced = format!("{} misplaced", format_thousands(strays as u64));
     writeln!(
         screen,
         "{}: {} records, {}, {} repaired before, {} keys",
-        settings.topic(&findings.topic),
-        grouped(findings.records),
+        settings.topic_name(&findings.topic),
+        format_thousands(findings.record_count),
         styled(style, misplaced),
-        grouped(findings.repaired),
-        grouped(findings.keys().len() as u64),
+        format_thousands(findings.repaired_count),
+        format_thousands(findings.distinct_message_keys().len() as u64),
     )?;
-    for stray in findings.strays.iter().take(SHOWN) {
+    for stray in findings.unrepaired.iter().take(MAX_SHOWN_PLACES) {
         let at = format!("partition {} offset {}", stray.partition, stray.offset);
         writeln!(screen, "  {}", styled(FAINT, at))?;
     }
-    if strays > SHOWN {
-        let more = format!("and {} more", strays - SHOWN);
+    if strays > MAX_SHOWN_PLACES {
+        let more = format!("and {} more", strays - MAX_SHOWN_PLACES);
         writeln!(screen, "  {}", styled(FAINT, more))?;
     }
     Ok(())
 }
 
-fn write(repairer: &Repairer, findings: &Findings, screen: &mut Screen) -> anyhow::Result<()> {
-    let bar = progress(findings.keys().len() as u64);
+fn write_repairs(
+    repairer: &Repairer,
+    findings: &MisplacedReport,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let bar = progress_bar(findings.distinct_message_keys().len() as u64);
     let written = repairer
-        .write(findings, now_ms(), &mut |keys| bar.inc(keys as u64))
+        .rewrite_misplaced(findings, now_ms(), &mut |keys| bar.inc(keys as u64))
         .with_context(|| format!("failed to repair `{}`", findings.topic))?;
     bar.finish_and_clear();
     writeln!(
         screen,
-        "  written once more: {} misplaced, {} later ones of the same keys",
-        written.strays, written.later
+        "rewritten: {} misplaced, {} later ones of the same keys",
+        written.misplaced, written.in_place_followers
     )?;
     Ok(())
 }
 
-fn set_aside(repairer: &Repairer, findings: &Findings, screen: &mut Screen) -> anyhow::Result<()> {
-    let bar = progress(findings.strays.len() as u64);
+fn set_strays_aside(
+    repairer: &Repairer,
+    findings: &MisplacedReport,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let bar = progress_bar(findings.unrepaired.len() as u64);
     repairer
-        .set_aside(findings, &mut |records| bar.inc(records as u64))
-        .with_context(|| format!("failed to set aside records of `{}`", findings.topic))?;
+        .dismiss_misplaced(findings, &mut |records| bar.inc(records as u64))
+        .with_context(|| format!("failed to dismiss records of `{}`", findings.topic))?;
     bar.finish_and_clear();
     let text = "they no longer count, and none was written: have their system write them again";
     writeln!(screen, "  {text}")?;
     Ok(())
 }
 
-/// A bar on stderr, where that is a terminal.
-fn progress(steps: u64) -> ProgressBar {
+/// Returns a bar on stderr, if that is a terminal.
+fn progress_bar(steps: u64) -> ProgressBar {
     let bar = ProgressBar::new(steps);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len}") {
         bar.set_style(style);

@@ -1,7 +1,6 @@
 //! `zeef generate`: records of a library that does not exist.
 //!
-//! Decides what goes where; the records themselves are made in the room
-//! `sample`.
+//! Decides where they go; the room `sample` generates them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,114 +10,108 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::config::LoadedConfig;
+use crate::daemon::topics::plan_topics;
 use crate::json::write;
-use crate::policy::Loaded;
-use crate::sample::{Library, Settings, Source};
-use crate::transport::file::{self, Mode, create_folders, open_file};
+use crate::sample::{SampleLibrary, SampleSettings, SampleSource};
+use crate::transport::file::{self, FileMode, create_folder_all, open_file};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::publish::{PublishError, Publisher};
 
 use super::arguments::GenerateArguments;
 use super::config;
-use super::exit::{Exit, Failure};
+use super::exit::{CliFailure, Exit};
 use super::kafka;
-use super::screen::{self, Tone};
-use super::table::grouped;
+use super::screen::{self, NoteKind};
+use super::table::format_thousands;
 
 /// Where generated messages go.
-pub(super) trait Sink {
-    /// Takes one message; a value of `None` is a null.
-    fn put(
+pub(super) trait MessageSink {
+    /// Writes one message; a value of `None` is a null.
+    fn write_message(
         &mut self,
         source: &'static str,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> anyhow::Result<()>;
 
-    /// Makes sure that everything arrived; says where, for people.
+    /// Makes sure that everything arrived. Returns where, for people.
     fn finish(&mut self) -> anyhow::Result<String>;
 }
 
 pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Exit> {
-    let library = Library::new(Settings::new(
+    let library = SampleLibrary::new(SampleSettings::new(
         arguments.seed,
         arguments.patrons,
         arguments.today.unwrap_or_else(today),
     ));
     let Some(brokers) = arguments.brokers.as_deref() else {
-        return generate(arguments, &library, sink(arguments)?.as_mut());
+        return generate_records(arguments, &library, open_sink(arguments)?.as_mut());
     };
     let loaded = config::load(&arguments.config)?;
-    kafka::Connection::new(&loaded, &arguments.config, Some(brokers)).with(|settings| {
-        let mut sink = KafkaSink::open(&loaded, settings)?;
-        generate(arguments, &library, &mut sink)
-    })
+    kafka::KafkaConnection::new(&loaded, &arguments.config, Some(brokers)).with_settings(
+        |settings| {
+            let mut sink = KafkaSink::open(&loaded, settings)?;
+            generate_records(arguments, &library, &mut sink)
+        },
+    )
 }
 
-fn generate(
+fn generate_records(
     arguments: &GenerateArguments,
-    library: &Library,
-    sink: &mut dyn Sink,
+    library: &SampleLibrary,
+    sink: &mut dyn MessageSink,
 ) -> anyhow::Result<Exit> {
-    let count = fill(library, arguments.poison, sink)?;
+    let count = write_library(library, arguments.poison, sink)?;
     let place = sink.finish()?;
-    let people = grouped(arguments.patrons);
-    let text = format!(
-        "{} records of {people} invented patrons {place}",
-        grouped(count)
-    );
-    screen::note(Tone::Plain, &text);
-    Ok(Exit::Fine)
+    let people = format_thousands(arguments.patrons);
+    let text = format!("{} records of {people} invented patrons {place}", format_thousands(count));
+    screen::print_note(NoteKind::Plain, &text);
+    Ok(Exit::Success)
 }
 
-/// The day that it is here.
+/// Returns today's local date.
 pub(super) fn today() -> jiff::civil::Date {
     jiff::Zoned::now().date()
 }
 
-/// The sink that the command line asks for, where that is not Kafka.
-fn sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn Sink>> {
+/// Opens the sink of the command line, if that is not Kafka.
+fn open_sink(arguments: &GenerateArguments) -> anyhow::Result<Box<dyn MessageSink>> {
     Ok(match &arguments.directory {
         Some(directory) => {
             let existing = match (arguments.append, arguments.force) {
-                (true, _) => Existing::Append,
-                (_, true) => Existing::Replace,
-                _ => Existing::Refuse,
+                (true, _) => ExistingFiles::Append,
+                (_, true) => ExistingFiles::Replace,
+                _ => ExistingFiles::Refuse,
             };
             Box::new(DirectorySink::open(directory, existing)?)
         }
-        None => Box::new(LineSink {
-            out: screen::Lines::stdout(),
-            line: Vec::new(),
-        }),
+        None => Box::new(StdoutSink { out: screen::StdoutLines::stdout(), line: Vec::new() }),
     })
 }
 
-/// Puts all messages of a library into a sink; says how many there were.
+/// Writes all messages of a library to a sink. Returns how many.
 ///
 /// # Errors
 ///
 /// Those of the sink.
-pub(super) fn fill(
-    library: &Library,
-    poison: bool,
-    sink: &mut (impl Sink + ?Sized),
+pub(super) fn write_library(
+    library: &SampleLibrary,
+    with_invalid: bool,
+    sink: &mut (impl MessageSink + ?Sized),
 ) -> anyhow::Result<u64> {
-    let bar = progress(library.messages_about());
+    let bar = progress_bar(library.approximate_message_count());
     let mut count = 0;
     for message in library.messages() {
         let value = message.value.as_deref().map(str::as_bytes);
-        sink.put(message.source, Some(message.key.as_bytes()), value)?;
+        let key = message.key.as_deref().map(str::as_bytes);
+        sink.write_message(message.source, key, value)?;
         count += 1;
         bar.set_position(count);
     }
-    if poison {
-        for message in library.poison() {
-            sink.put(
-                message.source,
-                message.key.as_deref(),
-                message.value.as_deref(),
-            )?;
+    if with_invalid {
+        for message in library.invalid_records() {
+            sink.write_message(message.source, message.key.as_deref(), message.value.as_deref())?;
             count += 1;
         }
     }
@@ -126,9 +119,9 @@ pub(super) fn fill(
     Ok(count)
 }
 
-/// A bar on stderr, where that is a terminal.
-fn progress(about: u64) -> ProgressBar {
-    let bar = ProgressBar::new(about);
+/// Returns a bar on stderr, if that is a terminal.
+fn progress_bar(estimated_total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(estimated_total);
     let template = "{bar:40} {human_pos} records, {per_sec}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
@@ -136,16 +129,16 @@ fn progress(about: u64) -> ProgressBar {
     bar
 }
 
-/// What becomes of files that are there already.
+/// What to do with existing files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(super) enum ExistingFiles {
     Refuse,
     Append,
     Replace,
 }
 
-/// Files `DIR/in/SOURCE.ndjson`, as the directory transport reads them: for this
-/// user alone, and never through a link.
+/// Files `DIR/in/SOURCE.ndjson` for the directory transport: for this user alone, and never
+/// through a link.
 pub(super) struct DirectorySink {
     folder: PathBuf,
     files: BTreeMap<&'static str, (PathBuf, BufWriter<File>)>,
@@ -157,37 +150,35 @@ impl DirectorySink {
     ///
     /// # Errors
     ///
-    /// A file is there that may not be touched, or cannot be written.
-    pub(super) fn open(directory: &Path, existing: Existing) -> anyhow::Result<DirectorySink> {
+    /// A file exists that must not be touched, or cannot be written.
+    pub(super) fn open(directory: &Path, existing: ExistingFiles) -> anyhow::Result<DirectorySink> {
         let folder = directory.join("in");
-        let path = |source: &Source| folder.join(format!("{}.ndjson", source.as_str()));
-        let taken = Source::ALL.iter().map(path).find(|path| path.exists());
-        if let Some(taken) = taken.filter(|_| existing == Existing::Refuse) {
+        let path = |source: &SampleSource| folder.join(format!("{}.ndjson", source.as_str()));
+        let taken = SampleSource::ALL.iter().map(path).find(|path| path.exists());
+        if let Some(taken) = taken.filter(|_| existing == ExistingFiles::Refuse) {
             let text = format!(
-                "{} is there already: add to what is there with --append, or replace it with --force",
+                "{} exists already: append to it with --append, or replace it with --force",
                 taken.display()
             );
-            return Err(Failure::Usage(text).into());
+            return Err(CliFailure::Usage(text).into());
         }
-        create_folders(&folder, Mode::folder(false))?;
+        create_folder_all(&folder, FileMode::for_folder(false))?;
         let mut files = BTreeMap::new();
-        for source in Source::ALL {
+        for source in SampleSource::ALL {
             let path = path(source);
-            let mut file = open_file(&path, Mode::file(false), existing == Existing::Replace)?.file;
+            let mut file =
+                open_file(&path, FileMode::for_file(false), existing == ExistingFiles::Replace)?
+                    .file;
             let end = file.seek(SeekFrom::End(0));
-            end.map_err(file::Failure::to("write", &path))?;
+            end.map_err(file::FileError::wrap("write", &path))?;
             files.insert(source.as_str(), (path, BufWriter::new(file)));
         }
-        Ok(DirectorySink {
-            folder,
-            files,
-            line: Vec::new(),
-        })
+        Ok(DirectorySink { folder, files, line: Vec::new() })
     }
 }
 
-impl Sink for DirectorySink {
-    fn put(
+impl MessageSink for DirectorySink {
+    fn write_message(
         &mut self,
         source: &'static str,
         key: Option<&[u8]>,
@@ -199,37 +190,40 @@ impl Sink for DirectorySink {
         let file = self.files.get_mut(source);
         let (path, out) = file.with_context(|| format!("there is no file for {source}"))?;
         let written = out.write_all(&self.line);
-        Ok(written.map_err(file::Failure::to("write", path))?)
+        Ok(written.map_err(file::FileError::wrap("write", path))?)
     }
 
     fn finish(&mut self) -> anyhow::Result<String> {
         for (path, out) in self.files.values_mut() {
             let written = out.flush().and_then(|()| out.get_ref().sync_all());
-            written.map_err(file::Failure::to("write", path))?;
+            written.map_err(file::FileError::wrap("write", path))?;
         }
         Ok(format!("in {}", self.folder.display()))
     }
 }
 
-/// The topics of the sources, by the names that the config gives them.
+/// The topics of the sources on Kafka.
 struct KafkaSink {
     publisher: Publisher,
     topics: BTreeMap<&'static str, String>,
     brokers: String,
-    /// Poison that is too large for Kafka itself.
-    left_out: u64,
+    /// Invalid records that are too large for Kafka itself.
+    too_large_count: u64,
+    /// Records of kinds that no enabled recipient reads: there is no topic for them.
+    unread_count: u64,
 }
 
 impl KafkaSink {
-    /// Connects; every source that the config knows must have its topic.
-    fn open(loaded: &Loaded, settings: KafkaSettings) -> anyhow::Result<KafkaSink> {
+    /// Connects; every source that the config reads must have its topic.
+    fn open(loaded: &LoadedConfig, settings: KafkaSettings) -> anyhow::Result<KafkaSink> {
         let brokers = settings.brokers.clone();
-        let sources = Source::ALL.iter().map(|source| source.as_str());
+        let planned = plan_topics(loaded);
+        let is_planned = |topic: &str| planned.iter().any(|one| one.name == topic);
+        let sources = SampleSource::ALL.iter().map(|source| source.as_str());
         let topics: BTreeMap<&'static str, String> = sources
             .filter_map(|name| {
-                let kinds = &loaded.policy.kinds;
-                let kind = kinds.iter().find(|kind| kind.name == name)?;
-                Some((name, kind.topic.clone()))
+                let kind = loaded.policy.record_kind(name)?;
+                is_planned(&kind.topic).then(|| (name, kind.topic.clone()))
             })
             .collect();
         let names = topics.values().map(String::as_str).collect();
@@ -237,47 +231,55 @@ impl KafkaSink {
             publisher: Publisher::open(settings, &names)?,
             topics,
             brokers,
-            left_out: 0,
+            too_large_count: 0,
+            unread_count: 0,
         })
     }
 }
 
-impl Sink for KafkaSink {
-    fn put(
+impl MessageSink for KafkaSink {
+    fn write_message(
         &mut self,
         source: &'static str,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> anyhow::Result<()> {
-        let topic = self.topics.get(source);
-        let topic = topic.with_context(|| format!("the config has no kind `{source}`"))?;
+        let Some(topic) = self.topics.get(source) else {
+            self.unread_count += 1;
+            return Ok(());
+        };
         match self.publisher.send(topic, key, value) {
-            Err(PublishError::TooLarge) => self.left_out += 1,
+            Err(PublishError::TooLarge) => self.too_large_count += 1,
             sent => sent?,
         }
         Ok(())
     }
 
     fn finish(&mut self) -> anyhow::Result<String> {
-        self.publisher.finish()?;
-        Ok(match self.left_out {
-            0 => format!("on {}", self.brokers),
-            more => format!(
-                "on {}, but for {more} that Kafka takes from no producer: too large",
-                self.brokers
-            ),
+        self.publisher.flush()?;
+        let mut left_out = Vec::new();
+        if self.too_large_count > 0 {
+            let count = self.too_large_count;
+            left_out.push(format!("{count} that Kafka takes from no producer: too large"));
+        }
+        if self.unread_count > 0 {
+            left_out.push(format!("{} of kinds that no recipient reads", self.unread_count));
+        }
+        Ok(match left_out.is_empty() {
+            true => format!("on {}", self.brokers),
+            false => format!("on {}, but for {}", self.brokers, left_out.join(", and ")),
         })
     }
 }
 
-/// Lines `{"source":...,"key":...,"value":...}`, as `zeef project` reads them.
-struct LineSink {
-    out: screen::Lines,
+/// Lines `{"source":...,"key":...,"value":...}` for `zeef project`.
+struct StdoutSink {
+    out: screen::StdoutLines,
     line: Vec<u8>,
 }
 
-impl Sink for LineSink {
-    fn put(
+impl MessageSink for StdoutSink {
+    fn write_message(
         &mut self,
         source: &'static str,
         key: Option<&[u8]>,
@@ -297,8 +299,8 @@ impl Sink for LineSink {
     }
 }
 
-/// Appends `"key":...,"value":...}` and a line end; a key that is no text
-/// stands there as it is, and makes the line one that cannot be read.
+/// Appends `"key":...,"value":...}` and a line end. A key that is no text is written as it
+/// is, which makes the line unreadable.
 fn push_message(line: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>) {
     line.extend_from_slice(b"\"key\":");
     match key.map(std::str::from_utf8) {

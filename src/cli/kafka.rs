@@ -5,100 +5,92 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::exit::Failure;
-use super::screen::{self, Tone};
-use crate::policy::Loaded;
-use crate::policy::settings::Property;
-use crate::transport::Fault;
-use crate::transport::kafka::reach::{Reach, look};
+use super::exit::CliFailure;
+use super::screen::{self, NoteKind};
+use crate::config::LoadedConfig;
+use crate::config::settings::RdkafkaProperty;
+use crate::message::Fault;
+use crate::transport::kafka::reachability::{Reachability, probe_brokers};
 use crate::transport::kafka::{KafkaSettings, SettingsMistake};
 
-/// How long a broker may take to answer before that is told of.
-const ANSWER: Duration = Duration::from_secs(2);
-/// How often a broker at which nobody listens is looked for.
-const LOOK: Duration = Duration::from_millis(500);
-/// What names the brokers beside the command line and zeef.toml.
-const VARIABLE: &str = "ZEEF_BROKERS";
+/// Report a broker that has not answered after this time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to try brokers at which nothing listens.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// The environment variable that names the brokers.
+const BROKERS_VARIABLE: &str = "ZEEF_BROKERS";
 
 /// The Kafka that a command works with.
-pub(super) struct Connection<'a> {
-    pub(super) loaded: &'a Loaded,
+pub(super) struct KafkaConnection<'a> {
+    pub(super) loaded: &'a LoadedConfig,
     /// The folder with zeef.toml.
     pub(super) config: &'a Path,
-    /// What the command line or the environment says.
+    /// From the command line or the environment.
     pub(super) brokers: Option<&'a str>,
     pub(super) instance: Option<&'a str>,
-    /// How long a broker at which nobody listens may take to come up.
-    pub(super) patience: Duration,
+    /// How long to wait for brokers at which nothing listens.
+    pub(super) give_up_after: Duration,
 }
 
-impl<'a> Connection<'a> {
-    /// That of a command that does not wait for a broker.
+impl<'a> KafkaConnection<'a> {
+    /// Returns the connection of a command that does not wait for brokers.
     pub(super) fn new(
-        loaded: &'a Loaded,
+        loaded: &'a LoadedConfig,
         config: &'a Path,
         brokers: Option<&'a str>,
-    ) -> Connection<'a> {
-        Connection {
-            loaded,
-            config,
-            brokers,
-            instance: None,
-            patience: Duration::ZERO,
-        }
+    ) -> KafkaConnection<'a> {
+        KafkaConnection { loaded, config, brokers, instance: None, give_up_after: Duration::ZERO }
     }
 
-    /// Does `work` with the settings of this Kafka. What Kafka fails with names the
-    /// brokers, and where they are set.
+    /// Does `work` with the settings of this Kafka. Errors of Kafka name the brokers and
+    /// where they are set.
     ///
     /// # Errors
     ///
-    /// Wrong settings, nobody who listens at the brokers' addresses, or what `work`
-    /// fails with.
-    pub(super) fn with<T>(
+    /// Wrong settings, nothing that listens at the brokers' addresses, or those of `work`.
+    pub(super) fn with_settings<T>(
         &self,
         work: impl FnOnce(KafkaSettings) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let settings = settings(self.loaded, self.brokers, self.instance)?;
+        let settings = kafka_settings(self.loaded, self.brokers, self.instance)?;
         for property in self.loaded.daemon.kafka.properties.values() {
-            if let Some(note) = property.note() {
-                warn(&note);
+            if let Some(note) = property.permission_warning() {
+                warn_operator(&note);
             }
         }
-        let origin = self.origin();
+        let origin = self.brokers_origin();
         tracing::info!("connecting to {} ({origin})", settings.brokers);
         self.wait_for_brokers(&settings.brokers, &origin)?;
         let brokers = settings.brokers.clone();
-        work(settings).map_err(|error| match is_told_of_elsewhere(&error) {
+        work(settings).map_err(|error| match is_explained_without_brokers(&error) {
             true => error,
             false => error.context(format!("kafka at {brokers} ({origin})")),
         })
     }
 
-    /// Where the brokers are set.
-    fn origin(&self) -> String {
+    /// Returns where the brokers are set.
+    fn brokers_origin(&self) -> String {
         match self.brokers {
             None => self.config.join("zeef.toml").display().to_string(),
-            Some(brokers) if std::env::var(VARIABLE).as_deref() == Ok(brokers) => {
-                VARIABLE.to_owned()
+            Some(brokers) if std::env::var(BROKERS_VARIABLE).as_deref() == Ok(brokers) => {
+                BROKERS_VARIABLE.to_owned()
             }
             Some(_) => "--brokers".to_owned(),
         }
     }
 
-    /// Waits until somebody listens at one of the addresses, for as long as that may
-    /// take.
+    /// Waits until something listens at one of the addresses, for `give_up_after` at most.
     fn wait_for_brokers(&self, brokers: &str, origin: &str) -> anyhow::Result<()> {
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.give_up_after;
         let mut told = false;
         loop {
-            let why = match look(brokers, ANSWER) {
-                Reach::Reached => return Ok(()),
-                Reach::Unknown => {
-                    warn(&format!("no answer yet from {brokers} ({origin})"));
+            let why = match probe_brokers(brokers, ANSWER_TIMEOUT) {
+                Reachability::Reached => return Ok(()),
+                Reachability::Unknown => {
+                    warn_operator(&format!("no answer yet from {brokers} ({origin})"));
                     return Ok(());
                 }
-                Reach::Nobody(why) => why,
+                Reachability::NobodyListens(why) => why,
             };
             let why: Vec<String> = why.iter().map(ToString::to_string).collect();
             let why = format!("{} ({origin})", why.join(", "));
@@ -106,47 +98,47 @@ impl<'a> Connection<'a> {
                 anyhow::bail!(why);
             }
             if !std::mem::replace(&mut told, true) {
-                let seconds = self.patience.as_secs();
+                let seconds = self.give_up_after.as_secs();
                 tracing::warn!("{why}; trying again for {seconds} s");
             }
-            thread::sleep(LOOK);
+            thread::sleep(RETRY_INTERVAL);
         }
     }
 }
 
-/// Warns in the log, or on stderr where a command has none.
-fn warn(text: &str) {
+/// Warns in the log, or on stderr for a command without one.
+fn warn_operator(text: &str) {
     if tracing::enabled!(tracing::Level::WARN) {
         tracing::warn!("{text}");
     } else {
-        screen::note(Tone::Warning, text);
+        screen::print_note(NoteKind::Warning, text);
     }
 }
 
-/// Whether an error is about the config or a lane, or already says where Kafka is.
-fn is_told_of_elsewhere(error: &anyhow::Error) -> bool {
-    error.is::<Failure>() || error.is::<Fault>()
+/// Returns whether an error is about the config or a lane, or already names the brokers.
+fn is_explained_without_brokers(error: &anyhow::Error) -> bool {
+    error.is::<CliFailure>() || error.is::<Fault>()
 }
 
-/// Resolves secrets, and checks what librdkafka would only find later.
+/// Resolves secrets, and checks what librdkafka would find only later.
 ///
 /// # Errors
 ///
-/// [`Failure::Config`] with every mistake; none quotes a value.
-pub(super) fn settings(
-    loaded: &Loaded,
+/// [`CliFailure::Config`] with every mistake; none quotes a value.
+pub(super) fn kafka_settings(
+    loaded: &LoadedConfig,
     brokers: Option<&str>,
     instance: Option<&str>,
-) -> Result<KafkaSettings, Failure> {
+) -> Result<KafkaSettings, CliFailure> {
     let section = &loaded.daemon.kafka;
     let place = |name: &str| {
-        let place = section.places.get(name);
+        let place = section.property_locations.get(name);
         place.map_or_else(String::new, |place| format!("{place}: "))
     };
     let mut mistakes = Vec::new();
     let mut properties = BTreeMap::new();
     for (name, property) in &section.properties {
-        match resolve(property) {
+        match resolve_property(property) {
             Ok(value) => {
                 properties.insert(name.clone(), value);
             }
@@ -157,9 +149,7 @@ pub(super) fn settings(
         brokers: brokers.unwrap_or(&section.brokers).to_owned(),
         properties,
         topic_prefix: section.topic_prefix.clone(),
-        instance: instance
-            .or(section.instance.as_deref())
-            .map_or_else(host_name, str::to_owned),
+        instance: instance.or(section.instance.as_deref()).map_or_else(host_name, str::to_owned),
         transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
         session_timeout: Duration::from_millis(section.session_timeout_ms),
         partitioner: section.partitioner,
@@ -169,27 +159,20 @@ pub(super) fn settings(
         let place = found.property.as_deref().map(place).unwrap_or_default();
         format!("{place}{found}")
     };
-    // What lacks a secret would be told of twice.
+    // A missing secret would be reported twice.
     let whole = mistakes.is_empty();
     let wrong = settings.check().err().unwrap_or_default();
     mistakes.extend(wrong.iter().map(told));
     if whole && mistakes.is_empty() {
-        let wrong = settings.probe().err().unwrap_or_default();
+        let wrong = settings.check_client_creation().err().unwrap_or_default();
         mistakes.extend(wrong.iter().map(told));
     }
-    if mistakes.is_empty() {
-        Ok(settings)
-    } else {
-        Err(Failure::Config(mistakes.join("\n")))
-    }
+    if mistakes.is_empty() { Ok(settings) } else { Err(CliFailure::Config(mistakes.join("\n"))) }
 }
 
-fn resolve(property: &Property) -> Result<String, String> {
+fn resolve_property(property: &RdkafkaProperty) -> Result<String, String> {
     let secret = property.resolve().map_err(|error| error.to_string())?;
-    secret
-        .expose_text()
-        .map(str::to_owned)
-        .ok_or_else(|| "expected text".to_owned())
+    secret.expose_text().map(str::to_owned).ok_or_else(|| "expected text".to_owned())
 }
 
 fn host_name() -> String {

@@ -1,7 +1,6 @@
-//! `zeef keys`: make a recipient's key or that of the state, and list which
-//! there are.
+//! `zeef keys`: generates a key of a recipient or the state, and lists the existing ones.
 //!
-//! Never shows a secret, and replaces a key only where that is asked for by name.
+//! Never shows a secret, and replaces a key only if that is asked for by name.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,68 +8,77 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::engine::holding::print_of;
-use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, KeyFault, STATE_KEY};
-use crate::policy::secret_file::check_folder;
-use crate::policy::settings::SecretSource;
-use crate::transport::commands::Command;
-use crate::transport::file::{self, Mode, create_file, create_folders, sync_folder};
+use crate::config::LoadedConfig;
+use crate::config::keyring::{
+    CHECKPOINT_KEY_NAME, KeyLoadErrorKind, LEDGER_KEY_NAME, STATE_KEY_NAME, ledger_key_names,
+};
+use crate::config::secret::ensure_folder_protected;
+use crate::config::settings::SecretSource;
+use crate::engine::delivery::key_fingerprint;
+use crate::ledger::checkpoint::note::CheckpointSigner;
+use crate::ledger::keys::{key_id_of_year, utc_year};
+use crate::message::commands::OperatorCommand;
+use crate::policy::pseudonym::HmacKey;
+use crate::transport::file::{
+    self, FileMode, create_file, create_folder_all, replace_file, sync_folder,
+};
 
 use super::arguments::{
     KeysArguments, KeysCommand, KeysListArguments, KeysNewArguments, KeysRotateArguments,
 };
-use super::ask::Place;
+use super::audit::{AuditedAction, Auditor};
+use super::command_target::{CommandTarget, TargetArguments};
 use super::config::load;
 use super::directory;
-use super::exit::{Exit, Failure};
-use super::key::{self, Keys, is_missing};
+use super::exit::{CliFailure, Exit};
+use super::key_lookup::{self, FoundKeys, is_key_missing};
 use super::screen::{BAD, FAINT, Screen};
-use super::table::{Cell, Table};
+use super::table::{TableCell, TextTable};
 
 pub(super) fn run(arguments: &KeysArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     match &arguments.command {
-        KeysCommand::New(arguments) => new(arguments, screen),
-        KeysCommand::Rotate(arguments) => rotate(arguments, screen),
-        KeysCommand::List(arguments) => list(arguments, screen),
+        KeysCommand::New(arguments) => create_keys(arguments, screen),
+        KeysCommand::Rotate(arguments) => rotate_key(arguments, screen),
+        KeysCommand::List(arguments) => list_keys(arguments, screen),
     }
 }
 
-/// Asks for another key of a recipient's outputs, and puts it in place.
+/// Requests another key for a recipient's outputs, and puts it in place.
 ///
-/// The command comes first: where this is broken off, the key in use is either the
-/// old one, or one that was asked for.
-fn rotate(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+/// The command comes first: if this is interrupted, the key in use is either the old one or
+/// one that was requested.
+fn rotate_key(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
     let name = &arguments.recipient;
-    super::config::check_recipient(&loaded.policy, name)?;
-    let old = key::load(&loaded.daemon.keys, [name.as_str()])?;
-    let new = match (loaded.daemon.keys.source(name), arguments.in_place) {
+    super::config::require_recipient(&loaded.policy, name)?;
+    let old = key_lookup::load_keys(&loaded.daemon.keys, [name.as_str()])?;
+    let new = match (loaded.daemon.keys.source_of(name), arguments.in_place) {
         (_, true) => None,
-        (SecretSource::File(path), false) => Some((path, new_key()?)),
+        (SecretSource::File(path), false) => Some((path, generate_key()?)),
         (SecretSource::Environment(variable), false) => {
             let text = format!(
                 "the key of `{name}` lies in the environment variable {variable}: set the new one \
                  there, and say --in-place"
             );
-            return Err(Failure::Usage(text).into());
+            return Err(CliFailure::Usage(text).into());
         }
     };
     let Some(old) = old.key(name) else {
-        return Err(Failure::Usage(format!("there is no key of `{name}`")).into());
+        return Err(CliFailure::Usage(format!("there is no key of `{name}`")).into());
     };
-    let print = print_of(new.as_ref().map_or(old, |(_, key)| key)).print;
+    let print = key_fingerprint(new.as_ref().map_or(old, |(_, key)| key)).print;
     let directory = arguments.directory.as_deref();
-    let (config, brokers) = (&arguments.config, &arguments.brokers);
-    let command = Command::Rotate {
-        recipient: name.clone(),
-        print: print.clone(),
-    };
-    Place::with(&loaded, config, brokers, directory, |place| {
-        place.give(vec![command], &arguments.reason)
+    let target =
+        TargetArguments { config: &arguments.config, brokers: &arguments.brokers, directory };
+    let command = OperatorCommand::Rotate { recipient: name.clone(), print: print.clone() };
+    let auditor = Auditor::new(&loaded, &arguments.operator)?;
+    let action = AuditedAction { words: "keys rotate", subject: Some(name), patron: None };
+    CommandTarget::with_target(&loaded, &target, |target| {
+        auditor.record(&target.location(), action)?;
+        target.send_commands(vec![command], &arguments.reason)
     })?;
     if let Some((path, key)) = &new {
-        let kept = replace(path, old, key)?;
+        let kept = replace_key_file(path, old, key)?;
         writeln!(
             screen,
             "{name}: new key in {}; the old one is kept in {}",
@@ -79,18 +87,18 @@ fn rotate(arguments: &KeysRotateArguments, screen: &mut Screen) -> anyhow::Resul
         )?;
     }
     if let Some(root) = directory {
-        accept_key(root, &loaded, (name, &arguments.reason))?;
+        accept_key_change(root, &loaded, (name, &arguments.reason))?;
     }
     writeln!(
         screen,
         "{name}: the next start takes back all outputs under the old key and sends them under the \
          one with the fingerprint {print}"
     )?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// Puts a key in the place of another one, which stays beside it. Returns where.
-fn replace(path: &Path, old: &Key, new: &Key) -> anyhow::Result<PathBuf> {
+/// Replaces a key file and keeps the old one beside it. Returns its path.
+fn replace_key_file(path: &Path, old: &HmacKey, new: &HmacKey) -> anyhow::Result<PathBuf> {
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(".");
@@ -105,160 +113,214 @@ fn replace(path: &Path, old: &Key, new: &Key) -> anyhow::Result<PathBuf> {
     let kept = kept.unwrap_or_else(|| beside("old"));
     let fresh = beside("new");
     let _ = fs::remove_file(&fresh);
-    write_new(&fresh, new)?;
+    write_new_key_file(&fresh, new)?;
     fs::hard_link(path, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
     fs::rename(&fresh, path).with_context(|| format!("cannot replace {}", path.display()))?;
     Ok(kept)
 }
 
+/// Replaces a key file by another key, and overwrites what was in it.
+///
+/// # Errors
+///
+/// The file cannot be written; it has one of the two keys then.
+pub(super) fn overwrite_key_file(path: &Path, new: &HmacKey) -> anyhow::Result<()> {
+    let old = file::open_file(path, FileMode::for_file(false), false)?;
+    let length = usize::try_from(old.length()?)?;
+    let mut line = new.to_line().expose().to_vec();
+    line.push(b'\n');
+    replace_file(path, FileMode::for_file(false), &line)?;
+    let overwritten = (&old.file).write_all(&vec![0; length]).and_then(|()| old.file.sync_all());
+    Ok(overwritten.map_err(file::FileError::wrap("overwrite what was in", path))?)
+}
+
 /// Accepts, in a directory, that the outputs of a recipient have another key.
-fn accept_key(root: &Path, loaded: &Loaded, (name, reason): (&str, &str)) -> anyhow::Result<()> {
+fn accept_key_change(
+    root: &Path,
+    loaded: &LoadedConfig,
+    (name, reason): (&str, &str),
+) -> anyhow::Result<()> {
     let names = loaded.policy.recipients.iter();
     let names = names.map(|recipient| recipient.name.as_str());
-    let keys = key::load(&loaded.daemon.keys, names.chain([STATE_KEY]))?;
-    let directory = directory::open(directory::with_keys(root, loaded, &keys)?)?;
+    let keys = key_lookup::load_keys(&loaded.daemon.keys, names.chain([STATE_KEY_NAME]))?;
+    let directory = directory::open_directory(directory::settings_with_keys(root, loaded, &keys)?)?;
     let subject = format!("the key of {name}:");
     let findings = directory.findings()?.into_iter();
     let of_key = findings.filter(|finding| finding.text.starts_with(&subject));
     for code in of_key.filter_map(|finding| finding.code) {
-        directory.accept(&code, reason.trim())?;
+        directory.accept_finding(&code, reason.trim())?;
     }
     Ok(())
 }
 
-fn new(arguments: &KeysNewArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+fn create_keys(arguments: &KeysNewArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
     let names = match &arguments.recipient {
-        Some(name) => vec![known(&loaded, name)?],
-        None => without_key(&loaded),
+        _ if arguments.ledger => names_of_ledger_keys(&loaded),
+        Some(name) => vec![require_key_name(&loaded, name)?],
+        None => names_without_key_file(&loaded),
     };
     if names.is_empty() {
-        writeln!(
-            screen,
-            "every enabled recipient has a key already, and so has the state"
-        )?;
+        writeln!(screen, "every enabled recipient and the state already have a key")?;
     }
     let settings = &loaded.daemon.keys;
     for name in names {
-        let path = match settings.source(&name) {
+        let path = match settings.source_of(&name) {
             SecretSource::File(path) => path,
             SecretSource::Environment(variable) => {
                 let text = format!(
                     "zeef.toml says that the key of `{name}` lies in the environment variable \
                      {variable}, not in a file"
                 );
-                return Err(Failure::Usage(text).into());
+                return Err(CliFailure::Usage(text).into());
             }
         };
-        write_new(&path, &new_key()?)
+        let key = match name.as_str() {
+            LEDGER_KEY_NAME => generate_ledger_key()?,
+            _ => generate_key()?,
+        };
+        write_new_key_file(&path, &key)
             .with_context(|| format!("cannot write the key of `{name}`"))?;
         writeln!(screen, "{name}: new key in {}", path.display())?;
+        if name == CHECKPOINT_KEY_NAME {
+            write_verifier_key(&loaded, &key, screen)?;
+        }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// The name of a recipient, also of one that is switched off, or the state's.
-fn known(loaded: &Loaded, name: &str) -> Result<String, Failure> {
-    let policy = &loaded.policy;
-    let all = policy.recipients.iter().chain(&policy.disabled);
-    let names = all.map(|recipient| recipient.name.as_str());
-    let names: Vec<&str> = names.chain([STATE_KEY]).collect();
+/// Returns the ledger's key and, if checkpoints are made, theirs; only those that are missing,
+/// unless none is.
+fn names_of_ledger_keys(loaded: &LoadedConfig) -> Vec<String> {
+    let signs = loaded.daemon.ledger.checkpoints.is_enabled;
+    let all = [LEDGER_KEY_NAME].into_iter().chain(signs.then_some(CHECKPOINT_KEY_NAME));
+    let all: Vec<String> = all.map(str::to_owned).collect();
+    let is_missing = |name: &&String| is_key_missing(&loaded.daemon.keys, name);
+    let missing: Vec<String> = all.iter().filter(is_missing).cloned().collect();
+    if missing.is_empty() { all } else { missing }
+}
+
+/// Shows what verifies the checkpoints that a key signs.
+fn write_verifier_key(
+    loaded: &LoadedConfig,
+    key: &HmacKey,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let signer = CheckpointSigner::new(&loaded.daemon.ledger.checkpoints.origin, key)?;
+    writeln!(screen, "checkpoints are verified with {}", signer.verifier().to_text())?;
+    Ok(())
+}
+
+/// Checks the name of a recipient, even a disabled one, or the state's.
+fn require_key_name(loaded: &LoadedConfig, name: &str) -> Result<String, CliFailure> {
+    let names = loaded.policy.all_recipients().map(|recipient| recipient.name.as_str());
+    let names: Vec<&str> =
+        names.chain([STATE_KEY_NAME, LEDGER_KEY_NAME, CHECKPOINT_KEY_NAME]).collect();
     if names.contains(&name) {
         return Ok(name.to_owned());
     }
-    let text = super::config::unknown("recipient", name, names);
-    Err(Failure::Usage(text))
+    let text = super::config::unknown_name_text("recipient", name, names);
+    Err(CliFailure::Usage(text))
 }
 
-/// Those whose key is to lie in a file, and does not.
-fn without_key(loaded: &Loaded) -> Vec<String> {
+/// Returns the names whose key should lie in a file and does not.
+fn names_without_key_file(loaded: &LoadedConfig) -> Vec<String> {
     let settings = &loaded.daemon.keys;
-    names(loaded)
-        .filter(|name| matches!(settings.source(name), SecretSource::File(_)))
-        .filter(|name| is_missing(settings, name))
+    required_key_names(loaded)
+        .filter(|name| matches!(settings.source_of(name), SecretSource::File(_)))
+        .filter(|name| is_key_missing(settings, name))
         .map(str::to_owned)
         .collect()
 }
 
-/// The names of all keys that a run needs.
-fn names(loaded: &Loaded) -> impl Iterator<Item = &str> {
+/// Returns the names of all keys that a run needs.
+fn required_key_names(loaded: &LoadedConfig) -> impl Iterator<Item = &str> {
     let recipients = loaded.policy.recipients.iter();
     let recipients = recipients.map(|recipient| recipient.name.as_str());
-    recipients.chain([STATE_KEY])
+    recipients.chain([STATE_KEY_NAME]).chain(ledger_key_names(&loaded.daemon.ledger))
 }
 
-/// A key whose id is the day on which it was made.
-pub(super) fn new_key() -> anyhow::Result<Key> {
+/// Generates a key whose id is today's date.
+pub(super) fn generate_key() -> anyhow::Result<HmacKey> {
     let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    Ok(Key::generate(&day)?)
+    Ok(HmacKey::generate(&day)?)
+}
+
+/// Generates the ledger's key, whose first year is this one.
+fn generate_ledger_key() -> anyhow::Result<HmacKey> {
+    let year = utc_year(jiff::Timestamp::now().as_second());
+    Ok(HmacKey::generate(&key_id_of_year(year))?)
 }
 
 /// Writes a key to a file that only its owner may read.
 ///
 /// # Errors
 ///
-/// The file is there already, cannot be written, or would lie in a folder whose files
-/// others may replace; nothing is then changed.
-pub(super) fn write_new(path: &Path, key: &Key) -> anyhow::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+/// The file exists, cannot be written, or would lie in a folder whose files others may
+/// replace; nothing is changed then.
+pub(super) fn write_new_key_file(path: &Path, key: &HmacKey) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    create_folders(folder, Mode::folder(false))?;
-    check_folder(folder)?;
-    let mut file = create_file(path, Mode::file(false)).map_err(|failure| {
-        if failure.source.kind() != io::ErrorKind::AlreadyExists {
+    create_folder_all(folder, FileMode::for_folder(false))?;
+    ensure_folder_protected(folder)?;
+    let mut file = create_file(path, FileMode::for_file(false)).map_err(|failure| {
+        if failure.cause.kind() != io::ErrorKind::AlreadyExists {
             return anyhow::Error::new(failure);
         }
         anyhow::anyhow!(
-            "{} is there already, and a key is never replaced: with another one all pseudonyms \
+            "{} exists already, and a key is never replaced: with another one all pseudonyms \
              change, or what recipients have is no longer known. Move it away if that is what \
              you want",
             path.display()
         )
     })?;
-    let written = (file.file.write_all(key.line().expose()))
+    let written = (file.file.write_all(key.to_line().expose()))
         .and_then(|()| file.file.write_all(b"\n"))
         .and_then(|()| file.file.sync_all())
-        .map_err(file::Failure::to("write", path))
+        .map_err(file::FileError::wrap("write", path))
         .and_then(|()| sync_folder(folder));
     if written.is_err() {
-        // Half a key is of no use, and would be in the way of the next one.
+        // Half a key is useless, and would be in the way of the next one.
         let _ = fs::remove_file(path);
     }
     Ok(written?)
 }
 
-fn list(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
+fn list_keys(arguments: &KeysListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
     let settings = &loaded.daemon.keys;
-    let names: Vec<&str> = names(&loaded).collect();
-    let keys = Keys::find(settings, &names);
-    let mut table = Table::new(&["NAME", "KEY", "WHERE"]);
+    let names: Vec<&str> = required_key_names(&loaded).collect();
+    let keys = FoundKeys::find_keys(settings, &names);
+    let mut table = TextTable::new(&["NAME", "KEY", "WHERE"]);
     for name in names {
         let id = match keys.ring.key(name) {
-            Some(key) => Cell::from(key.id()),
-            None if key::names(&keys.missing).contains(&name) => Cell::styled(BAD, "missing"),
-            None => Cell::styled(BAD, "cannot be used"),
+            Some(key) => TableCell::from(key.id()),
+            None if key_lookup::key_names(&keys.missing).contains(&name) => {
+                TableCell::styled(BAD, "missing")
+            }
+            None => TableCell::styled(BAD, "cannot be used"),
         };
-        let place = settings.source(name).to_string();
-        table.row([name.into(), id, Cell::styled(FAINT, place)]);
+        let place = settings.source_of(name).to_string();
+        table.add_row([name.into(), id, TableCell::styled(FAINT, place)]);
     }
     let width = screen.width();
     table.write(screen, width)?;
+    if let Some(key) = keys.ring.checkpoint_key() {
+        write_verifier_key(&loaded, key, screen)?;
+    }
     for note in &keys.ring.notes {
         writeln!(screen, "{note}")?;
     }
-    for mistake in &keys.broken {
+    for mistake in &keys.unusable {
         writeln!(screen, "{mistake}")?;
     }
     let unset = keys.missing.iter();
-    for mistake in unset.filter(|mistake| mistake.fault == KeyFault::Unset) {
+    for mistake in unset.filter(|mistake| mistake.kind == KeyLoadErrorKind::VariableNotSet) {
         writeln!(screen, "{mistake}")?;
     }
-    if let Some(advice) = key::advice(&keys.missing) {
+    if let Some(advice) = key_lookup::missing_key_advice(&keys.missing) {
         writeln!(screen, "{advice}")?;
     }
-    let fine = keys.missing.is_empty() && keys.broken.is_empty();
-    Ok(if fine { Exit::Fine } else { Exit::Failed })
+    let fine = keys.missing.is_empty() && keys.unusable.is_empty();
+    Ok(if fine { Exit::Success } else { Exit::Failed })
 }

@@ -1,147 +1,122 @@
-//! `zeef list`: what there is, as tables for people or as JSON for programs.
+//! `zeef list`: tables for people, or JSON for programs.
 //!
-//! Masks, detectors and rules are shown as their tables have them; nothing is
-//! written down twice.
+//! Masks, detectors and rules are shown from their tables.
 
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::config::lint::{LINTS, LintDef};
 use crate::policy::Policy;
-use crate::policy::canonical::{class_word, legal_basis_word, paper_after_word, type_word};
-use crate::policy::catalogue::{Kind, Role};
-use crate::policy::detect::{DETECTORS, DetectorDef};
-use crate::policy::lint::{LINTS, LintDef};
-use crate::policy::mask::{Example, MASKS, MaskDef};
+use crate::policy::catalogue::{RecordKind, Role};
+use crate::policy::detect::CustomDetectors;
+use crate::policy::mask::{MASKS, MaskDef, MaskExample};
+use crate::policy::paper::{FieldsSource, RecordedDecision};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Agreement, Authorisation, OutputField, OutputValue, Recipient};
 
-use super::arguments::{ListArguments, Listing};
-use super::config::{load, unknown};
-use super::exit::{Exit, Failure};
+use super::arguments::{ListArguments, ListSubject, MatrixFormat};
+use super::config::load;
+use super::conversions;
+use super::describe;
+use super::detectors;
+use super::exit::{CliFailure, Exit};
+use super::flows;
+use super::listing::{select_by_name, write_heading, write_json, write_table};
+use super::matrix;
 use super::objections;
-use super::phrase;
 use super::screen::{FAINT, HEADING, NAME, Screen, styled};
-use super::table::{Cell, Table, wrap};
+use super::table::{TableCell, TextTable};
+
+/// Refuses arguments that another subject takes.
+fn require_own_arguments(arguments: &ListArguments) -> Result<(), CliFailure> {
+    let ListArguments { what, directory, format, name, .. } = arguments;
+    let is_objections = *what == ListSubject::Objections;
+    let refusal = if directory.is_some() && !is_objections {
+        "only `list objections` takes a directory"
+    } else if format.is_some() && *what != ListSubject::Matrix {
+        "only `list matrix` takes a format; others take --json"
+    } else if name.is_some() && is_objections {
+        "`list objections` takes no name"
+    } else {
+        return Ok(());
+    };
+    Err(CliFailure::Usage(refusal.to_owned()))
+}
 
 pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
-    if arguments.directory.is_some() && arguments.what != Listing::Objections {
-        let text = "only `list objections` takes a directory".to_owned();
-        return Err(Failure::Usage(text).into());
-    }
+    require_own_arguments(arguments)?;
     let config = || load(&arguments.config.config);
     let name = arguments.name.as_deref();
     let json = arguments.json;
     match arguments.what {
-        Listing::Objections if name.is_some() => {
-            let text = "`list objections` takes no name".to_owned();
-            return Err(Failure::Usage(text).into());
-        }
-        Listing::Objections => return objections::run(&config()?, arguments, screen),
-        Listing::Recipients => {
+        ListSubject::Objections => return objections::run(&config()?, arguments, screen),
+        ListSubject::Recipients => {
             let loaded = config()?;
             let all = all_recipients(&loaded.policy);
-            let some = chosen("recipient", name, &all, |(one, _)| one.name.as_str())?;
+            let some = select_by_name("recipient", name, &all, |(one, _)| one.name.as_str())?;
             match json {
                 true => write_json(&recipients_json(&some, &loaded.policy), screen)?,
-                false => recipients(&some, &loaded.policy, screen)?,
+                false => write_recipients(&some, &loaded.policy, screen)?,
             }
         }
-        Listing::Fields => {
+        ListSubject::Fields => {
             let loaded = config()?;
-            let kinds = &loaded.policy.kinds;
-            let some = chosen("kind of record", name, kinds, |kind| kind.name.as_str())?;
+            let kinds = &loaded.policy.record_kinds;
+            let some = select_by_name("kind of record", name, kinds, |kind| kind.name.as_str())?;
             match json {
                 true => write_json(&fields_json(some), screen)?,
-                false => fields(some, screen)?,
+                false => write_fields(some, screen)?,
             }
         }
-        Listing::Masks => {
-            let some = chosen("mask", name, MASKS, |mask| mask.name)?;
+        ListSubject::Masks => {
+            let some = select_by_name("mask", name, MASKS, |mask| mask.name)?;
             match json {
                 true => write_json(&some.into_iter().map(mask_json).collect(), screen)?,
-                false => masks(&some, screen)?,
+                false => write_masks(&some, screen)?,
             }
         }
-        Listing::Detectors => {
-            let some = chosen("detector", name, DETECTORS, |detector| detector.name)?;
-            match json {
-                true => write_json(&some.into_iter().map(detector_json).collect(), screen)?,
-                false => detectors(&some, screen)?,
-            }
+        ListSubject::Detectors => {
+            // Without a config there are those of the table.
+            let custom = match arguments.config.config.exists() {
+                true => config()?.policy.custom_detectors,
+                false => CustomDetectors::default(),
+            };
+            detectors::list(&custom, name, json, screen)?;
         }
-        Listing::Rules => {
-            let some = chosen("rule", name, LINTS, |rule| rule.name)?;
+        ListSubject::Flows => flows::list(&config()?.policy, name, json, screen)?,
+        ListSubject::Rules => {
+            let some = select_by_name("rule", name, LINTS, |rule| rule.name)?;
             match json {
                 true => write_json(&some.into_iter().map(rule_json).collect(), screen)?,
-                false => rules(&some, screen)?,
+                false => write_rules(&some, screen)?,
             }
         }
-        Listing::Reasons => {
-            let some = chosen("reason", name, Reason::ALL, |reason| reason.as_str())?;
+        ListSubject::Matrix => {
+            let format =
+                if json { MatrixFormat::Json } else { arguments.format.unwrap_or_default() };
+            matrix::list(&config()?.policy, name, format, screen)?;
+        }
+        ListSubject::Conversions => conversions::list(name, json, screen)?,
+        ListSubject::Reasons => {
+            let some = select_by_name("reason", name, Reason::ALL, |reason| reason.as_str())?;
             match json {
                 true => write_json(&some.into_iter().map(reason_json).collect(), screen)?,
-                false => reasons(&some, screen)?,
+                false => write_reasons(&some, screen)?,
             }
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// All of them, or the one of that name.
-///
-/// # Errors
-///
-/// [`Failure::Usage`] where there is none of that name.
-fn chosen<'a, T>(
-    what: &str,
-    name: Option<&str>,
-    all: &'a [T],
-    name_of: impl Fn(&'a T) -> &'a str,
-) -> Result<Vec<&'a T>, Failure> {
-    let Some(name) = name else {
-        return Ok(all.iter().collect());
-    };
-    match all.iter().find(|one| name_of(one) == name) {
-        Some(one) => Ok(vec![one]),
-        None => {
-            let names: Vec<&str> = all.iter().map(name_of).collect();
-            Err(Failure::Usage(unknown(what, name, names)))
-        }
-    }
-}
-
-fn write_json(value: &Value, screen: &mut Screen) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *screen, value)?;
-    Ok(writeln!(screen)?)
-}
-
-/// A heading, and what it means below it.
-fn heading(screen: &mut Screen, name: &str, text: &str) -> anyhow::Result<()> {
-    writeln!(screen, "{}", styled(NAME.bold(), name))?;
-    paragraph(screen, text)
-}
-
-fn paragraph(screen: &mut Screen, text: &str) -> anyhow::Result<()> {
-    for line in wrap(text, screen.text_width() - 2) {
-        writeln!(screen, "  {line}")?;
-    }
-    Ok(())
-}
-
-fn write_table(screen: &mut Screen, table: &Table) -> anyhow::Result<()> {
-    let width = screen.width();
-    Ok(table.write(screen, width)?)
-}
-
-/// Every recipient that has a file, and whether it is switched on.
+/// Returns every recipient that has a file, and whether it is enabled.
 fn all_recipients(policy: &Policy) -> Vec<(&Recipient, bool)> {
     let enabled = policy.recipients.iter().map(|one| (one, true));
-    let disabled = policy.disabled.iter().map(|one| (one, false));
+    let disabled = policy.disabled_recipients.iter().map(|one| (one, false));
     enabled.chain(disabled).collect()
 }
 
-fn recipients(
+fn write_recipients(
     some: &[&(&Recipient, bool)],
     policy: &Policy,
     screen: &mut Screen,
@@ -151,24 +126,16 @@ fn recipients(
             writeln!(screen)?;
         }
         let off = if on { "" } else { " (switched off)" };
-        heading(
-            screen,
-            &format!("{}{off}", recipient.name),
-            &recipient.title,
-        )?;
-        let mut table = Table::new(&[]).indented(2);
-        for (name, text) in phrase::recipient(recipient, policy) {
-            table.row([Cell::styled(FAINT, name), text.into()]);
+        write_heading(screen, &format!("{}{off}", recipient.name), &recipient.title)?;
+        let mut table = TextTable::new(&[]).indented(2);
+        for (name, text) in describe::recipient_lines(recipient, policy) {
+            table.add_row([TableCell::styled(FAINT, name), text.into()]);
         }
         write_table(screen, &table)?;
-        let mut table = Table::new(&[]).indented(4);
-        for field in &recipient.fields {
-            let (from, mask) = phrase::field(field, &recipient.fields);
-            table.row([
-                field.name.clone().into(),
-                from.into(),
-                Cell::styled(FAINT, mask),
-            ]);
+        let mut table = TextTable::new(&[]).indented(4);
+        for field in &recipient.output_fields {
+            let (from, mask) = describe::field_origin_and_mask(field, &recipient.output_fields);
+            table.add_row([field.name.clone().into(), from.into(), TableCell::styled(FAINT, mask)]);
         }
         write_table(screen, &table)?;
     }
@@ -182,36 +149,44 @@ fn recipients_json(some: &[&(&Recipient, bool)], policy: &Policy) -> Value {
             "title": recipient.title,
             "enabled": enabled,
             "topic": recipient.topics.to_string(),
-            "source": phrase::source(recipient, policy),
+            "source": describe::source_name(recipient, policy),
             "purpose": recipient.purpose,
             "purpose_text": recipient.purpose_text,
-            "legal_basis": legal_basis_word(recipient.legal_basis),
+            "legal_basis": recipient.legal_basis.into_str(),
             "flows": recipient.flows,
-            "when": recipient.when.iter().map(phrase::condition).collect::<Vec<_>>(),
-            "stages": recipient.stages.iter().map(phrase::path).collect::<Vec<_>>(),
-            "consent": recipient.consent.as_ref().map(phrase::consent),
-            "objection": phrase::objection(recipient, policy),
+            "when": recipient.conditions.iter().map(describe::condition).collect::<Vec<_>>(),
+            "stages": recipient.stages.iter().map(describe::field_path).collect::<Vec<_>>(),
+            "consent": describe::gate("consent", recipient, policy),
+            "objection": describe::gate("objection", recipient, policy),
             "agreement": recipient.agreement.as_ref().map(agreement_json),
             "authorisation": recipient.authorisation.as_ref().map(authorisation_json),
-            "marketing": recipient.marketing,
-            "loan_history": recipient.loan_history,
-            "pseudonymised": recipient.pseudonymised,
-            "period": recipient.period.as_ref().map(phrase::period),
-            "retention": phrase::retention(&recipient.retention),
+            "papers": papers_json(recipient),
+            "pending": recipient.review.pending_reason,
+            "fields_source": recipient.review.fields_source.map(|one: FieldsSource| one.into_str()),
+            "members": recipient.members,
+            "scopes": recipient.scopes,
+            "excludes": recipient.excludes,
+            "marketing": recipient.is_marketing,
+            "loan_history": recipient.is_loan_history,
+            "pseudonymised": recipient.is_pseudonymised,
+            "period": describe::gate("period", recipient, policy),
+            "retention": describe::retention(&recipient.retention),
+            "thinned": recipient.thinned.as_ref().map(|rule| describe::thinning(rule, recipient)),
             "patron_retention": match recipient.outlives_membership {
                 Some(_) => None,
-                None => Some(policy.patron_term.to_string()),
+                None => Some(policy.patron_retention.to_string()),
             },
             "outlives_membership": recipient.outlives_membership,
-            "key": phrase::path(&recipient.key),
-            "influences": phrase::influences(recipient, policy).iter().map(influence_json).collect::<Vec<_>>(),
-            "fields": recipient.fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
+            "without_patron": recipient.without_patron,
+            "key": describe::field_path(&recipient.output_key_field),
+            "influences": describe::influences(recipient, policy).iter().map(influence_json).collect::<Vec<_>>(),
+            "fields": recipient.output_fields.iter().map(|field| field_json(field, recipient)).collect::<Vec<_>>(),
         })
     };
     some.iter().map(one).collect()
 }
 
-fn influence_json(one: &phrase::InfluenceText) -> Value {
+fn influence_json(one: &describe::InfluenceText) -> Value {
     json!({ "field": one.path, "class": one.class, "seen": one.seen, "how": one.how })
 }
 
@@ -221,7 +196,24 @@ fn agreement_json(paper: &Agreement) -> Value {
         "clauses": paper.clauses,
         "from": paper.from,
         "until": paper.until,
-        "after": paper_after_word(paper.after),
+        "after": paper.after.into_str(),
+    })
+}
+
+fn papers_json(recipient: &Recipient) -> Value {
+    let papers = &recipient.papers;
+    let decision =
+        |one: &RecordedDecision| json!({ "by": one.by, "on": one.on, "document": one.document });
+    json!({
+        "requires": papers.requires.iter().map(|one| one.into_str()).collect::<Vec<_>>(),
+        "notice": papers.notice.as_ref().map(|one| json!({ "on": one.on, "where": one.place })),
+        "dpo_advice": papers.dpo_advice.as_ref().map(decision),
+        "approval": papers.approval.as_ref().map(decision),
+        "terms": papers.terms.as_ref().map(|one| {
+            json!({ "document": one.document, "version": one.version, "on": one.on })
+        }),
+        "app_id": papers.app_id,
+        "devices": papers.devices,
     })
 }
 
@@ -233,16 +225,23 @@ fn authorisation_json(paper: &Authorisation) -> Value {
         "from": paper.from,
         "until": paper.until,
         "jurisdiction": paper.jurisdiction,
-        "after": paper_after_word(paper.after),
+        "after": paper.after.into_str(),
     })
 }
 
 fn field_json(field: &OutputField, recipient: &Recipient) -> Value {
-    let (from, _) = phrase::field(field, &recipient.fields);
+    let (from, _) = describe::field_origin_and_mask(field, &recipient.output_fields);
     let mask = match &field.value {
-        OutputValue::Scalar(projection) => projection.mask.as_ref().map(phrase::mask_name),
-        OutputValue::Slip { .. } => Some("shelf_slip"),
-        OutputValue::Object { .. } | OutputValue::List { .. } | OutputValue::Scalars { .. } => None,
+        OutputValue::Scalar(projection) => projection.mask.as_ref().map(|mask| mask.def().name),
+        OutputValue::ShelfSlip { .. } => Some("shelf_slip"),
+        OutputValue::Demanded { .. } => Some("demanded"),
+        OutputValue::NamedPatron => Some("pseudonym"),
+        OutputValue::ChannelWord
+        | OutputValue::First(_)
+        | OutputValue::Object { .. }
+        | OutputValue::ObjectList { .. }
+        | OutputValue::ScalarList { .. }
+        | OutputValue::Summary(_) => None,
     };
     json!({ "name": field.name, "from": from, "mask": mask })
 }
@@ -255,28 +254,23 @@ fn role_word(role: Role) -> &'static str {
     }
 }
 
-fn fields(kinds: Vec<&Kind>, screen: &mut Screen) -> anyhow::Result<()> {
+fn write_fields(kinds: Vec<&RecordKind>, screen: &mut Screen) -> anyhow::Result<()> {
     for (at, kind) in kinds.into_iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
-        let about = format!(
-            "{}; topic {}; {}",
-            kind.title,
-            kind.topic,
-            role_word(kind.role)
-        );
-        heading(screen, &kind.name, &about)?;
-        let mut table = Table::new(&["FIELD", "TYPE", "CLASS", "MEANING"]).indented(2);
+        let about = format!("{}; topic {}; {}", kind.title, kind.topic, role_word(kind.role));
+        write_heading(screen, &kind.name, &about)?;
+        let mut table = TextTable::new(&["FIELD", "TYPE", "CLASS", "MEANING"]).indented(2);
         for field in &kind.fields {
-            let values = match field.values.is_empty() {
+            let values = match field.allowed_values.is_empty() {
                 true => String::new(),
-                false => format!(": {}", field.values.join(", ")),
+                false => format!(": {}", field.allowed_values.join(", ")),
             };
-            table.row([
+            table.add_row([
                 field.path.clone().into(),
-                type_word(field.kind).into(),
-                class_word(field.class).into(),
+                field.field_type.name().into(),
+                field.class.into_str().into(),
                 format!("{}{values}", field.meaning).into(),
             ]);
         }
@@ -285,17 +279,17 @@ fn fields(kinds: Vec<&Kind>, screen: &mut Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fields_json(kinds: Vec<&Kind>) -> Value {
-    let field = |field: &crate::policy::catalogue::Field| {
+fn fields_json(kinds: Vec<&RecordKind>) -> Value {
+    let field = |field: &crate::policy::catalogue::CatalogueField| {
         json!({
             "path": field.path,
-            "type": type_word(field.kind),
-            "class": class_word(field.class),
+            "type": field.field_type.name(),
+            "class": field.class.into_str(),
             "meaning": field.meaning,
-            "values": field.values,
+            "values": field.allowed_values,
         })
     };
-    let kind = |kind: &Kind| {
+    let kind = |kind: &RecordKind| {
         json!({
             "kind": kind.name,
             "title": kind.title,
@@ -306,44 +300,44 @@ fn fields_json(kinds: Vec<&Kind>) -> Value {
     kinds.into_iter().map(kind).collect()
 }
 
-fn masks(some: &[&MaskDef], screen: &mut Screen) -> anyhow::Result<()> {
+fn write_masks(some: &[&MaskDef], screen: &mut Screen) -> anyhow::Result<()> {
     for (at, mask) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
-        heading(screen, mask.name, mask.does)?;
-        let mut table = Table::new(&[]).indented(4);
+        write_heading(screen, mask.name, mask.description)?;
+        let mut table = TextTable::new(&[]).indented(4);
         for argument in mask.arguments {
             let default = match argument.default {
                 Some(default) => format!("default {default}"),
                 None => "must be given".to_owned(),
             };
-            table.row([
+            table.add_row([
                 argument.name.into(),
-                format!("{}; {}", argument.allowed, default).into(),
-                Cell::styled(FAINT, argument.meaning),
+                format!("{}; {}", argument.constraint, default).into(),
+                TableCell::styled(FAINT, argument.description),
             ]);
         }
         write_table(screen, &table)?;
-        let mut table = Table::new(&["INPUT", "BESIDE IT", "SETTINGS", "OUTPUT"]).indented(4);
+        let mut table = TextTable::new(&["INPUT", "BESIDE IT", "SETTINGS", "OUTPUT"]).indented(4);
         for example in mask.examples {
-            table.row(mask_example(example));
+            table.add_row(mask_example_row(example));
         }
         write_table(screen, &table)?;
     }
     Ok(())
 }
 
-fn mask_example(example: &Example) -> [Cell; 4] {
-    let needs = example.needs.iter().map(|need| phrase::quoted(*need));
+fn mask_example_row(example: &MaskExample) -> [TableCell; 4] {
+    let needs = example.needs.iter().map(|need| describe::quoted(*need));
     let settings = example.arguments.iter();
     let settings = settings.map(|(name, value)| format!("{name} = {value}"));
     let output = match example.output {
-        Some(output) => Cell::from(phrase::visible(output)),
-        None => Cell::styled(FAINT, "(left out)"),
+        Some(output) => TableCell::from(describe::escape_invisible(output)),
+        None => TableCell::styled(FAINT, "(left out)"),
     };
     [
-        phrase::quoted(example.input).into(),
+        describe::quoted(example.input).into(),
         needs.collect::<Vec<_>>().join(", ").into(),
         settings.collect::<Vec<_>>().join(", ").into(),
         output,
@@ -354,17 +348,14 @@ fn mask_json(mask: &MaskDef) -> Value {
     let argument = |argument: &crate::policy::mask::ArgDef| {
         json!({
             "name": argument.name,
-            "meaning": argument.meaning,
-            "allowed": argument.allowed.to_string(),
+            "meaning": argument.description,
+            "allowed": argument.constraint.to_string(),
             "default": argument.default.map(|default| default.to_string()),
         })
     };
-    let example = |example: &Example| {
-        let settings: Vec<_> = example
-            .arguments
-            .iter()
-            .map(|(name, value)| format!("{name} = {value}"))
-            .collect();
+    let example = |example: &MaskExample| {
+        let settings: Vec<_> =
+            example.arguments.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         json!({
             "input": example.input,
             "needs": example.needs,
@@ -374,73 +365,29 @@ fn mask_json(mask: &MaskDef) -> Value {
     };
     json!({
         "name": mask.name,
-        "does": mask.does,
+        "does": mask.description,
         "settings": mask.arguments.iter().map(argument).collect::<Vec<_>>(),
         "examples": mask.examples.iter().map(example).collect::<Vec<_>>(),
     })
 }
 
-fn detectors(some: &[&DetectorDef], screen: &mut Screen) -> anyhow::Result<()> {
-    for (at, detector) in some.iter().enumerate() {
-        if at > 0 {
-            writeln!(screen)?;
-        }
-        heading(screen, detector.name, detector.finds)?;
-        if !detector.own.is_empty() {
-            let own: Vec<_> = detector
-                .own
-                .iter()
-                .map(|own| phrase::visible(own))
-                .collect();
-            let about = format!(
-                "in the examples the record's own values are: {}",
-                own.join(", ")
-            );
-            paragraph(screen, &about)?;
-        }
-        let mut table = Table::new(&["TEXT", "BECOMES"]).indented(4);
-        for (text, becomes) in detector.hits {
-            table.row([
-                phrase::visible(text).into(),
-                phrase::visible(becomes).into(),
-            ]);
-        }
-        for text in detector.misses {
-            table.row([phrase::visible(text).into(), Cell::styled(FAINT, "(stays)")]);
-        }
-        write_table(screen, &table)?;
-    }
-    Ok(())
-}
-
-fn detector_json(detector: &DetectorDef) -> Value {
-    let hit = |(text, becomes): &(&str, &str)| json!({ "text": text, "becomes": becomes });
-    json!({
-        "name": detector.name,
-        "finds": detector.finds,
-        "own_values": detector.own,
-        "hits": detector.hits.iter().map(hit).collect::<Vec<_>>(),
-        "misses": detector.misses,
-    })
-}
-
-fn rules(some: &[&LintDef], screen: &mut Screen) -> anyhow::Result<()> {
+fn write_rules(some: &[&LintDef], screen: &mut Screen) -> anyhow::Result<()> {
     for (at, rule) in some.iter().enumerate() {
         if at > 0 {
             writeln!(screen)?;
         }
-        heading(screen, rule.name, &format!("forbids {}", rule.forbids))?;
-        let mut table = Table::new(&[]).indented(2);
-        let label = |text: &str| Cell::styled(FAINT, text);
-        table.row([label("why"), rule.why.into()]);
+        write_heading(screen, rule.name, &format!("forbids {}", rule.forbids))?;
+        let mut table = TextTable::new(&[]).indented(2);
+        let label = |text: &str| TableCell::styled(FAINT, text);
+        table.add_row([label("why"), rule.why.into()]);
         let example = match rule.example {
             "" => "a file without that key",
             example => example,
         };
-        table.row([label("example"), example.into()]);
-        table.row([label("wrong"), rule.wrong.into()]);
-        if rule.paper {
-            table.row([
+        table.add_row([label("example"), example.into()]);
+        table.add_row([label("wrong"), rule.wrong.into()]);
+        if rule.is_excused_when_disabled {
+            table.add_row([
                 label("but"),
                 "a recipient that is switched off may still wait for its papers".into(),
             ]);
@@ -451,19 +398,16 @@ fn rules(some: &[&LintDef], screen: &mut Screen) -> anyhow::Result<()> {
     writeln!(
         screen,
         "{}",
-        styled(
-            HEADING,
-            "`zeef check` holds every rule, and so does every start."
-        )
+        styled(HEADING, "`zeef check` holds every rule, and so does every start.")
     )?;
     Ok(())
 }
 
-fn reasons(some: &[&Reason], screen: &mut Screen) -> anyhow::Result<()> {
-    let mut table = Table::new(&["REASON", "MEANS", "WHAT FOLLOWS"]);
+fn write_reasons(some: &[&Reason], screen: &mut Screen) -> anyhow::Result<()> {
+    let mut table = TextTable::new(&["REASON", "MEANS", "WHAT FOLLOWS"]);
     for reason in some {
-        table.row([
-            Cell::styled(NAME, reason.as_str()),
+        table.add_row([
+            TableCell::styled(NAME, reason.as_str()),
             reason.meaning().into(),
             reason.outcome().into(),
         ]);
@@ -484,8 +428,8 @@ fn rule_json(rule: &LintDef) -> Value {
         "name": rule.name,
         "forbids": rule.forbids,
         "why": rule.why,
-        "example": rule.example_text(),
+        "example": rule.example_file(),
         "wrong": rule.wrong,
-        "paper": rule.paper,
+        "paper": rule.is_excused_when_disabled,
     })
 }

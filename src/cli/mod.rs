@@ -1,39 +1,56 @@
-//! The people: one small file per command.
+//! The command line: one file per command.
 //!
-//! Parses the command line, calls the rooms below, and shows what they say.
-//! What a record may become is decided elsewhere.
+//! Parses arguments, calls the rooms below, and shows what they return. What a record may
+//! become is decided elsewhere.
 
 mod accept;
 pub mod arguments;
-mod ask;
+mod audit;
 mod bench;
 mod check;
+mod check_against;
+mod checkpoint_keys;
+mod command_target;
 mod compact;
+mod compile_lane;
 mod completions;
 mod config;
+mod contract;
+mod conversions;
 mod demo;
+mod describe;
+mod detectors;
 mod directory;
 mod exit;
 mod explain;
-mod flat;
+mod export;
+mod flows;
 mod forget;
 mod gates;
 mod generate;
 mod holds;
+mod intake;
 mod kafka;
-mod key;
+mod key_lookup;
 mod keys;
-mod lane;
 mod lanes;
+mod ledger;
 mod list;
+mod listing;
 pub mod logging;
-mod message;
+mod matrix;
+mod message_lines;
 mod objections;
-mod phrase;
+mod paths;
 mod project;
 mod refill;
+mod register;
+mod repartition;
 mod run;
 mod screen;
+mod snapshot;
+mod state_rows;
+mod stopped_lanes;
 mod summary;
 mod table;
 mod topics;
@@ -45,20 +62,22 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::process;
 use arguments::{
-    AcceptArguments, BenchArguments, CheckArguments, CompactArguments, CompletionsArguments,
-    DemoArguments, ExplainArguments, ForgetArguments, GatesArguments, GenerateArguments,
-    HoldsArguments, KeysArguments, LanesArguments, ListArguments, ProjectArguments,
-    RefillArguments, RunArguments, TopicsArguments,
+    AcceptArguments, BenchArguments, BreachArguments, CheckArguments, CompactArguments,
+    CompletionsArguments, ContractArguments, DemoArguments, ExplainArguments, ExportArguments,
+    ForgetArguments, GatesArguments, GenerateArguments, HoldsArguments, IntakeArguments,
+    KeysArguments, LanesArguments, LedgerArguments, ListArguments, ProjectArguments,
+    RefillArguments, RegisterArguments, RetractionsArguments, RightsArguments, RunArguments,
+    TopicsArguments,
 };
 pub use config::load;
-pub use exit::{Exit, Failure};
+pub use exit::{CliFailure, Exit};
 use screen::Screen;
 
 /// Gives each partner of a public library exactly the fields it may see
 ///
-/// zeef (Dutch: sieve) reads the patron and loan records that a library system
-/// puts on Kafka or in files, and gives every partner what it may see, on a
-/// topic of its own. What a recipient's file does not name is not sent.
+/// zeef (Dutch: sieve) reads the patron and loan records that a library system puts on
+/// Kafka or in files, and gives every partner what it may see, on a topic of its own. What
+/// a recipient's file does not name is not sent.
 #[derive(Parser, Debug)]
 #[command(
     name = "zeef",
@@ -80,11 +99,11 @@ Exit codes:
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {
+enum CliCommand {
     Run(RunArguments),
     Topics(TopicsArguments),
     Gates(GatesArguments),
@@ -95,17 +114,25 @@ enum Command {
     Check(CheckArguments),
     List(ListArguments),
     Project(ProjectArguments),
+    Intake(IntakeArguments),
     Explain(ExplainArguments),
+    Export(ExportArguments),
+    Contract(ContractArguments),
+    Register(RegisterArguments),
     Generate(GenerateArguments),
     Bench(BenchArguments),
     Demo(DemoArguments),
     Holds(HoldsArguments),
     Lanes(LanesArguments),
+    Ledger(LedgerArguments),
+    Rights(RightsArguments),
+    Retractions(RetractionsArguments),
+    Breach(BreachArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
     process::set_limits();
@@ -113,36 +140,44 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let wrong = error.use_stderr();
-            // Where nobody reads, nothing is left to be said.
+            // Nobody reads: there is nothing left to say.
             let _ = error.print();
-            return if wrong { Exit::Usage } else { Exit::Fine }.into();
+            return if wrong { Exit::Usage } else { Exit::Success }.into();
         }
     };
     let outcome = dispatch(&cli.command);
-    outcome.unwrap_or_else(|error| exit::tell(&error)).into()
+    outcome.unwrap_or_else(|error| exit::report(&error)).into()
 }
 
-fn dispatch(command: &Command) -> anyhow::Result<Exit> {
+fn dispatch(command: &CliCommand) -> anyhow::Result<Exit> {
     let mut screen = Screen::stdout();
     let exit = match command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Topics(arguments) => topics::run(arguments, &mut screen),
-        Command::Gates(arguments) => gates::run(arguments, &mut screen),
-        Command::Compact(arguments) => compact::run(arguments, &mut screen),
-        Command::Accept(arguments) => accept::run(arguments, &mut screen),
-        Command::Refill(arguments) => refill::run(arguments, &mut screen),
-        Command::Forget(arguments) => forget::run(arguments, &mut screen),
-        Command::Check(arguments) => check::run(arguments, &mut screen),
-        Command::List(arguments) => list::run(arguments, &mut screen),
-        Command::Project(arguments) => project::run(arguments),
-        Command::Explain(arguments) => explain::run(arguments, &mut screen),
-        Command::Generate(arguments) => generate::run(arguments),
-        Command::Bench(arguments) => bench::run(arguments, &mut screen),
-        Command::Demo(arguments) => demo::run(arguments, &mut screen),
-        Command::Holds(arguments) => holds::run(arguments, &mut screen),
-        Command::Lanes(arguments) => lanes::run(arguments, &mut screen),
-        Command::Keys(arguments) => keys::run(arguments, &mut screen),
-        Command::Completions(arguments) => completions::run(arguments, &mut screen),
+        CliCommand::Run(arguments) => run::run(arguments),
+        CliCommand::Topics(arguments) => topics::run(arguments, &mut screen),
+        CliCommand::Gates(arguments) => gates::run(arguments, &mut screen),
+        CliCommand::Compact(arguments) => compact::run(arguments, &mut screen),
+        CliCommand::Accept(arguments) => accept::run(arguments, &mut screen),
+        CliCommand::Refill(arguments) => refill::run(arguments, &mut screen),
+        CliCommand::Forget(arguments) => forget::run(arguments, &mut screen),
+        CliCommand::Check(arguments) => check::run(arguments, &mut screen),
+        CliCommand::List(arguments) => list::run(arguments, &mut screen),
+        CliCommand::Project(arguments) => project::run(arguments),
+        CliCommand::Intake(arguments) => intake::run(arguments, &mut screen),
+        CliCommand::Explain(arguments) => explain::run(arguments, &mut screen),
+        CliCommand::Export(arguments) => export::run(arguments),
+        CliCommand::Contract(arguments) => contract::run(arguments),
+        CliCommand::Register(arguments) => register::run(arguments),
+        CliCommand::Generate(arguments) => generate::run(arguments),
+        CliCommand::Bench(arguments) => bench::run(arguments, &mut screen),
+        CliCommand::Demo(arguments) => demo::run(arguments, &mut screen),
+        CliCommand::Holds(arguments) => holds::run(arguments, &mut screen),
+        CliCommand::Lanes(arguments) => lanes::run(arguments, &mut screen),
+        CliCommand::Ledger(arguments) => ledger::run(arguments, &mut screen),
+        CliCommand::Rights(arguments) => ledger::rights::run(arguments, &mut screen),
+        CliCommand::Retractions(arguments) => ledger::retractions::run(arguments, &mut screen),
+        CliCommand::Breach(arguments) => ledger::breach::run(arguments, &mut screen),
+        CliCommand::Keys(arguments) => keys::run(arguments, &mut screen),
+        CliCommand::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;
     screen.flush()?;
     Ok(exit)
@@ -154,20 +189,24 @@ mod tests {
 
     use super::Cli;
 
-    /// Each command and what is below it, with the words that call it.
-    fn all(command: &clap::Command, words: &str, see: &mut impl FnMut(&str, &clap::Command)) {
+    /// Visits each command and its subcommands, with their names.
+    fn visit_subcommands(
+        command: &clap::Command,
+        words: &str,
+        visit: &mut impl FnMut(&str, &clap::Command),
+    ) {
         for below in command.get_subcommands() {
             let words = format!("{words} {}", below.get_name());
-            see(&words, below);
-            all(below, &words, see);
+            visit(&words, below);
+            visit_subcommands(below, &words, visit);
         }
     }
 
-    /// Every help text teaches by an example of its own command that can be typed.
+    /// Every help text has an example of its own command that parses.
     #[test]
-    fn every_command_has_an_example_that_it_takes() {
+    fn every_command_help_has_an_example_that_parses() {
         let mut count = 0;
-        all(&Cli::command(), "zeef", &mut |words, command| {
+        visit_subcommands(&Cli::command(), "zeef", &mut |words, command| {
             let help = command.get_after_help().map(ToString::to_string);
             let help = help.unwrap_or_default();
             let text = help.split_once("Examples:\n").map(|(_, text)| text);
@@ -175,16 +214,13 @@ mod tests {
             let examples = text.lines().take_while(|line| line.starts_with("  "));
             let mut own = 0;
             for example in examples {
-                // What is said of it stands behind several spaces.
+                // An explanation follows after several spaces.
                 let typed = example.trim().split("  ").next().unwrap_or_default();
                 for typed in typed.split(" | ") {
                     let typed = typed.split(['<', '>']).next().unwrap_or_default();
                     let words_typed = shell_words(typed);
                     let parsed = Cli::command().try_get_matches_from(&words_typed);
-                    assert!(
-                        parsed.is_ok(),
-                        "`{typed}` in the help of `{words}`: {parsed:?}"
-                    );
+                    assert!(parsed.is_ok(), "`{typed}` in the help of `{words}`: {parsed:?}");
                     own += usize::from(format!("{typed} ").starts_with(&format!("{words} ")));
                     count += 1;
                 }
@@ -194,7 +230,7 @@ mod tests {
         assert!(count > 60, "{count}");
     }
 
-    /// Words as a shell sees them, where quotes stand around whole ones.
+    /// Splits words like a shell, with quotes around whole ones.
     fn shell_words(typed: &str) -> Vec<String> {
         let mut words = Vec::new();
         for (at, part) in typed.split('\'').enumerate() {

@@ -1,305 +1,319 @@
 //! `zeef project`: what each recipient would get, without Kafka.
 //!
-//! Writes outputs and nothing else to stdout; no value ever gets to stderr.
+//! Writes only outputs to stdout; no value ever gets to stderr.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::config::{LoadedConfig, nearest_spelling};
 use crate::daemon::clock;
-use crate::daemon::run::holds;
-use crate::engine::holding::Pace;
+use crate::engine::delivery::PeriodRun;
 use crate::engine::lane::Lane;
+use crate::engine::memory::deliveries::StateKeys;
 use crate::engine::pipeline::{BatchTime, Pipeline};
-use crate::engine::state::Namer;
 use crate::engine::tally::Tally;
 use crate::json::write;
-use crate::policy::catalogue::{Kind, Role};
+use crate::message::{AppendTime, Input, LanePlan, Outbox, Output, OutputRole, SourceId};
+use crate::policy::Policy;
+use crate::policy::catalogue::{RecordKind, Role};
 use crate::policy::reason::Reason;
-use crate::policy::{Loaded, Policy};
-use crate::transport::{Appended, Input, LanePlan, Outbox, Output, OutputRole, SourceId};
 
 use super::arguments::ProjectArguments;
-use super::config::{self, check_recipient, load};
-use super::exit::{Exit, Failure, counted};
-use super::key::Keys;
-use super::message::{Lines, Message};
-use super::screen::{self, Tone};
-use super::{lane, summary};
+use super::config::{load, require_recipient};
+use super::exit::{CliFailure, Exit, pluralise};
+use super::intake;
+use super::key_lookup::FoundKeys;
+use super::message_lines::{LineMessage, MessageLines};
+use super::screen::{self, NoteKind};
+use super::{compile_lane, summary};
 
 pub(super) fn run(arguments: &ProjectArguments) -> anyhow::Result<Exit> {
     let loaded = load(&arguments.config.config)?;
     for name in &arguments.recipients {
-        check_recipient(&loaded.policy, name)?;
+        require_recipient(&loaded.policy, name)?;
     }
     let wanted = |name: &str| {
         arguments.recipients.is_empty() || arguments.recipients.iter().any(|one| one == name)
     };
-    let names: Vec<&str> = names(&loaded.policy).filter(|name| wanted(name)).collect();
-    let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
-    let lane = Arc::new(lane::compile("project", &loaded, wanted, &keys)?);
-    let lines = Lines::of_stdin()?;
-    check_sources(&loaded.policy, &lines.messages)?;
-    let mut out = screen::Lines::stdout();
-    let now = batch_time(arguments.time);
-    let (mut run, order) = match keys.state().filter(|_| !arguments.in_order) {
-        Some(state) => {
-            let run = Run::with_state(&lane, &loaded, now, Namer::new(state));
-            (run, Order::GatesFirst)
-        }
-        None => (Run::new(&lane, &loaded, now), Order::AsTheyCome),
+    let names: Vec<&str> = recipient_names(&loaded.policy).filter(|name| wanted(name)).collect();
+    let keys =
+        FoundKeys::find_keys(&loaded.daemon.keys, &names).into_ring_with_throwaways(&names)?;
+    let lane = Arc::new(compile_lane::compile_lane("project", &loaded, wanted, &keys)?);
+    let lines = match &arguments.intake {
+        Some(mapping) => intake::read_stdin(mapping, &loaded)?,
+        None => MessageLines::read_stdin()?,
     };
-    run.decide(&lines.messages, order, |topic, output| {
-        write_output(&mut out, topic, output)
-    })?;
+    require_known_sources(&loaded.policy, &lines.messages)?;
+    let mut out = screen::StdoutLines::stdout();
+    let now = batch_time(arguments.time);
+    let (mut run, order) = match keys.state_key().filter(|_| !arguments.in_order) {
+        Some(state) => {
+            let run = OfflineRun::with_state(&lane, &loaded, now, StateKeys::new(state));
+            (run, DecisionOrder::GatesFirst)
+        }
+        None => (OfflineRun::new(&lane, &loaded, now), DecisionOrder::LineByLine),
+    };
+    run.decide_all(&lines.messages, order, |topic, output| write_output(&mut out, topic, output))?;
     out.flush()?;
-    run.dead
-        .entry(NO_SOURCE)
-        .or_default()
-        .extend(&lines.unreadable);
+    run.dead_letter_lines.entry(NO_SOURCE).or_default().extend(&lines.unreadable_lines);
     if !arguments.quiet {
-        run.tell()?;
+        run.report_summary()?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-/// What a line without a readable source is a dead letter for.
+/// The dead-letter reason of a line without a readable source.
 const NO_SOURCE: &str = "no_source";
 
-pub(super) fn names(policy: &Policy) -> impl Iterator<Item = &str> {
+pub(super) fn recipient_names(policy: &Policy) -> impl Iterator<Item = &str> {
     policy.recipients.iter().map(|one| one.name.as_str())
 }
 
-/// The one time at which everything is decided.
+/// Returns the one time at which everything is decided.
 pub(super) fn batch_time(asked: Option<jiff::Timestamp>) -> BatchTime {
     let asked = asked.map(jiff::Timestamp::as_millisecond);
     BatchTime::from_ms(asked.unwrap_or_else(clock::now_ms))
 }
 
-/// The kind that a line's source names: by its name or its topic.
-pub(super) fn kind_of<'a>(policy: &'a Policy, source: &str) -> Option<&'a Kind> {
-    let by_topic = || policy.kinds.iter().find(|kind| kind.topic == source);
-    policy.kind(source).or_else(by_topic)
+/// Returns the kind that a line's source names: by its name or its topic.
+pub(super) fn kind_of_source<'a>(policy: &'a Policy, source: &str) -> Option<&'a RecordKind> {
+    let by_topic = || policy.record_kinds.iter().find(|kind| kind.topic == source);
+    policy.record_kind(source).or_else(by_topic)
 }
 
 /// Refuses lines of a source that no kind of record has.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] for the first of them.
-pub(super) fn check_sources(policy: &Policy, messages: &[Message]) -> Result<(), Failure> {
-    let known = |message: &&Message| kind_of(policy, &message.source).is_none();
+/// [`CliFailure::Usage`] for the first of them.
+pub(super) fn require_known_sources(
+    policy: &Policy,
+    messages: &[LineMessage],
+) -> Result<(), CliFailure> {
+    let known = |message: &&LineMessage| kind_of_source(policy, &message.source).is_none();
     let Some(wrong) = messages.iter().find(known) else {
         return Ok(());
     };
-    let kinds = policy.kinds.iter();
+    let kinds = policy.record_kinds.iter();
     let names = kinds.flat_map(|kind| [kind.name.as_str(), kind.topic.as_str()]);
     let mut names: Vec<&str> = names.collect();
     names.dedup();
-    // What stands in a line is never shown, wherever it stands.
+    // The content of a line is never shown.
     let line = wrong.line;
-    Err(Failure::Usage(
-        match config::near(&wrong.source, names.iter().copied()) {
-            Some(name) => format!("line {line}: unknown source: did you mean `{name}`?"),
-            None => format!(
-                "line {line}: unknown source: expected one of {}",
-                names.join(", ")
-            ),
-        },
-    ))
+    Err(CliFailure::Usage(match nearest_spelling(&wrong.source, names.iter().copied()) {
+        Some(name) => format!("line {line}: unknown source: did you mean `{name}`?"),
+        None => format!("line {line}: unknown source: expected one of {}", names.join(", ")),
+    }))
 }
 
-/// In which order lines are decided.
+/// The order in which lines are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// As in a run: first what fills the table and decides over other records,
-    /// then the rest, each in the order of its lines.
+pub(super) enum DecisionOrder {
+    /// As in a run: first what fills the table and gates other records, then the rest, each
+    /// in the order of lines.
     GatesFirst,
-    /// Line by line, as if each came alone.
-    AsTheyCome,
+    /// In the order of lines.
+    LineByLine,
 }
 
-/// Records decided without a transport, all in one batch. With a state, what a
-/// later line changes is taken back or corrected, as a run does.
-pub(super) struct Run<'a> {
+/// Decides records without a transport, all in one batch. With a state, what a later line
+/// changes is taken back or corrected, as in a run.
+pub(super) struct OfflineRun<'a> {
     lane: &'a Arc<Lane>,
     policy: &'a Policy,
     plan: LanePlan,
     pipeline: Pipeline,
     /// Lines that became dead letters, by reason.
-    dead: BTreeMap<&'static str, Vec<usize>>,
-    /// Lines of a kind that no recipient wants.
-    spare: usize,
+    dead_letter_lines: BTreeMap<&'static str, Vec<usize>>,
+    /// Lines of a kind that no recipient reads.
+    unread_lines: usize,
 }
 
-impl<'a> Run<'a> {
-    pub(super) fn new(lane: &'a Arc<Lane>, loaded: &'a Loaded, now: BatchTime) -> Run<'a> {
-        Run::of(Pipeline::new(Arc::clone(lane)), (lane, loaded), now)
+impl<'a> OfflineRun<'a> {
+    pub(super) fn new(
+        lane: &'a Arc<Lane>,
+        loaded: &'a LoadedConfig,
+        now: BatchTime,
+    ) -> OfflineRun<'a> {
+        OfflineRun::with_pipeline(Pipeline::new(Arc::clone(lane)), (lane, loaded), now)
     }
 
     pub(super) fn with_state(
         lane: &'a Arc<Lane>,
-        loaded: &'a Loaded,
+        loaded: &'a LoadedConfig,
         now: BatchTime,
-        namer: Namer,
-    ) -> Run<'a> {
-        let holds = holds(&loaded.daemon);
-        let pipeline = Pipeline::with_state(Arc::clone(lane), namer, holds);
-        let mut run = Run::of(pipeline, (lane, loaded), now);
+        state_keys: StateKeys,
+    ) -> OfflineRun<'a> {
+        let holds = loaded.daemon.holds;
+        let pipeline = Pipeline::with_state(Arc::clone(lane), state_keys, holds);
+        let mut run = OfflineRun::with_pipeline(pipeline, (lane, loaded), now);
         // As in the first run of a month: nothing waits for a period.
-        run.pipeline.begin_run(Pace::Publish, &[]);
+        run.pipeline.begin_period_run(PeriodRun::Publish, &[]);
         run
     }
 
-    fn of(
+    fn with_pipeline(
         mut pipeline: Pipeline,
-        (lane, loaded): (&'a Arc<Lane>, &'a Loaded),
+        (lane, loaded): (&'a Arc<Lane>, &'a LoadedConfig),
         now: BatchTime,
-    ) -> Run<'a> {
-        pipeline.begin(now);
-        Run {
+    ) -> OfflineRun<'a> {
+        pipeline.begin_batch(now);
+        OfflineRun {
             lane,
             policy: &loaded.policy,
-            plan: lane.plan(),
+            plan: lane.transport_plan(),
             pipeline,
-            dead: BTreeMap::new(),
-            spare: 0,
+            dead_letter_lines: BTreeMap::new(),
+            unread_lines: 0,
         }
     }
 
-    /// Decides `messages`, and hands each output with its topic to `take`.
+    /// Decides `messages`, and hands each output with its topic to `emit`.
     ///
     /// # Errors
     ///
-    /// Those of `take`.
-    pub(super) fn decide(
+    /// Those of `emit`.
+    pub(super) fn decide_all(
         &mut self,
-        messages: &[Message],
-        order: Order,
-        mut take: impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+        messages: &[LineMessage],
+        order: DecisionOrder,
+        mut emit: impl FnMut(&str, &Output<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let placed: Vec<(&Message, usize)> = messages
+        let placed: Vec<(&LineMessage, usize)> = messages
             .iter()
-            .filter_map(|message| Some((message, self.source_of(message)?)))
+            .filter_map(|message| Some((message, self.source_index(message)?)))
             .collect();
-        self.spare += messages.len() - placed.len();
+        self.unread_lines += messages.len() - placed.len();
         let mut outbox = Outbox::default();
-        if order == Order::AsTheyCome {
-            return placed.iter().try_for_each(|(message, at)| {
-                self.decide_one(message, *at, &mut outbox, &mut take)
+        if order == DecisionOrder::LineByLine {
+            return placed.iter().try_for_each(|one| {
+                self.decide_message(*one, &mut outbox, &mut emit)?;
+                self.drain_rechecks(&placed, &mut outbox, &mut emit)
             });
         }
         let lane = Arc::clone(self.lane);
         let is_gate = |at: usize| lane.sources[at].kind.role != Role::Record;
         for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at)) {
-            self.pipeline.restore(&input(message, *at));
+            self.pipeline.restore_gate_record(&message_input(message, *at));
         }
-        // A run would stop there, and release nothing.
-        if let Some(stop) = self.pipeline.take_stop() {
+        // A run would stop here, and release nothing.
+        if let Some(stop) = self.pipeline.take_stop_message() {
             return Err(io::Error::other(stop));
         }
         for gate in [true, false] {
-            for (message, at) in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
-                self.decide_one(message, *at, &mut outbox, &mut take)?;
+            for placed in placed.iter().filter(|(_, at)| is_gate(*at) == gate) {
+                self.decide_message(*placed, &mut outbox, &mut emit)?;
             }
-            self.decide_again(&placed, &mut outbox, &mut take)?;
+            self.drain_rechecks(&placed, &mut outbox, &mut emit)?;
         }
         Ok(())
     }
 
     /// Decides again what something else than a new version changed.
-    fn decide_again(
+    fn drain_rechecks(
         &mut self,
-        placed: &[(&Message, usize)],
+        placed: &[(&LineMessage, usize)],
         outbox: &mut Outbox,
-        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+        emit: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        while self.pipeline.again_len() > 0 {
-            for place in self.pipeline.again(outbox) {
-                let is_there = |one: &&(&Message, usize)| {
-                    let input = input(one.0, one.1);
+        while self.pipeline.pending_rechecks() > 0 {
+            for place in self.pipeline.next_rechecks(outbox) {
+                let is_there = |one: &&(&LineMessage, usize)| {
+                    let input = message_input(one.0, one.1);
                     (input.source, input.offset) == (place.source, place.offset)
                 };
                 let message = placed.iter().find(is_there);
-                let input = message.map(|(message, at)| input(message, *at));
-                self.pipeline.decide_again(place, input, outbox);
+                let input = message.map(|(message, at)| message_input(message, *at));
+                self.pipeline.decide_recheck(place, input, outbox);
             }
-            self.hand_out(outbox, take)?;
+            self.emit_outputs(outbox, emit)?;
         }
         Ok(())
     }
 
-    /// Hands out what is for recipients.
-    fn hand_out(
+    /// Emits the outputs of recipients.
+    fn emit_outputs(
         &self,
         outbox: &mut Outbox,
-        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+        emit: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         for output in outbox.iter() {
             let plan = &self.plan.outputs[usize::from(output.output.0)];
             if plan.role == OutputRole::Recipient {
-                take(&plan.topic, &output)?;
+                emit(&plan.topic, &output)?;
             }
         }
         outbox.clear();
         Ok(())
     }
 
-    fn decide_one(
+    fn decide_message(
         &mut self,
-        message: &Message,
-        at: usize,
+        (message, source): (&LineMessage, usize),
         outbox: &mut Outbox,
-        take: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
+        emit: &mut impl FnMut(&str, &Output<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let before = self.pipeline.tally().dead_letters;
-        self.pipeline.decide(&input(message, at), outbox);
-        note_dead(&mut self.dead, &before, self.pipeline.tally(), message.line);
-        self.hand_out(outbox, take)
+        self.pipeline.decide(&message_input(message, source), outbox);
+        note_dead_letters(
+            &mut self.dead_letter_lines,
+            &before,
+            self.pipeline.tally(),
+            message.line,
+        );
+        self.emit_outputs(outbox, emit)
     }
 
-    fn source_of(&self, message: &Message) -> Option<usize> {
-        let kind = kind_of(self.policy, &message.source)?;
+    fn source_index(&self, message: &LineMessage) -> Option<usize> {
+        let kind = kind_of_source(self.policy, &message.source)?;
         let mut sources = self.lane.sources.iter();
         sources.position(|source| source.kind.name == kind.name)
     }
 
-    /// Tells on stderr what became of the lines.
-    fn tell(&self) -> io::Result<()> {
+    /// Returns the lines that became dead letters, each with its reason.
+    pub(super) fn dead_letters(&self) -> impl Iterator<Item = (usize, &'static str)> {
+        let by_reason = self.dead_letter_lines.iter();
+        by_reason.flat_map(|(reason, lines)| lines.iter().map(|line| (*line, *reason)))
+    }
+
+    /// Reports on stderr what became of the lines.
+    fn report_summary(&self) -> io::Result<()> {
         let mut err = anstream::stderr();
         let width = terminal_size::terminal_size_of(io::stderr());
         let width = width.map(|(width, _)| usize::from(width.0));
-        summary::recipients(&mut err, &[(self.lane, self.pipeline.tally())], width)?;
-        if self.spare > 0 {
-            let lines = counted(self.spare, "line");
+        summary::write_recipient_counts(&mut err, &[(self.lane, self.pipeline.tally())], width)?;
+        if self.unread_lines > 0 {
+            let lines = pluralise(self.unread_lines, "line");
             writeln!(err, "{lines} of a kind that none of these recipients reads")?;
         }
-        for (reason, lines) in self.dead.iter().filter(|(_, lines)| !lines.is_empty()) {
-            screen::note(Tone::Warning, &dead_text(reason, lines));
+        for (reason, lines) in self.dead_letter_lines.iter().filter(|(_, lines)| !lines.is_empty())
+        {
+            screen::print_note(NoteKind::Warning, &dead_letter_text(reason, lines));
         }
         Ok(())
     }
 }
 
-/// A message of a lane's source; the number of its line is its offset.
-pub(super) fn input(message: &Message, source: usize) -> Input<'_> {
+/// Returns a line as a message; its number is its offset.
+pub(super) fn message_input(message: &LineMessage, source: usize) -> Input<'_> {
     Input {
         source: SourceId(u16::try_from(source).unwrap_or(u16::MAX)),
         partition: 0,
         offset: i64::try_from(message.line).unwrap_or(i64::MAX),
         timestamp_ms: None,
-        // A later line came later.
-        appended: Some(Appended {
+        // A later line arrived later.
+        append_time: Some(AppendTime {
             ms: i64::try_from(message.line).unwrap_or(i64::MAX),
-            exact: true,
+            is_exact: true,
         }),
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }
 }
 
-fn note_dead(
+fn note_dead_letters(
     dead: &mut BTreeMap<&'static str, Vec<usize>>,
     before: &[u64],
     after: &Tally,
@@ -312,21 +326,17 @@ fn note_dead(
     }
 }
 
-/// How many lines are named at most.
+/// How many lines to name.
 const LINES_NAMED_MAX: usize = 10;
 
-fn dead_text(reason: &str, lines: &[usize]) -> String {
+fn dead_letter_text(reason: &str, lines: &[usize]) -> String {
     let mut lines = lines.to_vec();
     lines.sort_unstable();
     let named = Reason::ALL.iter().find(|one| one.as_str() == reason);
-    let meaning = named.map_or(
-        "the line is no {\"source\":...,\"key\":...,\"value\":...}",
-        |one| one.meaning(),
-    );
-    let mut text = format!(
-        "{} refused as {reason} ({meaning}): line",
-        counted(lines.len(), "record")
-    );
+    let meaning = named
+        .map_or("the line is no {\"source\":...,\"key\":...,\"value\":...}", |one| one.meaning());
+    let mut text =
+        format!("{} refused as {reason} ({meaning}): line", pluralise(lines.len(), "record"));
     for (at, line) in lines.iter().take(LINES_NAMED_MAX).enumerate() {
         let comma = if at == 0 { "" } else { "," };
         // Writing to a string cannot fail.
@@ -338,7 +348,7 @@ fn dead_text(reason: &str, lines: &[usize]) -> String {
     text
 }
 
-/// Writes `{"topic":...,"key":...,"value":...}`, the value as it would be published.
+/// Writes `{"topic":...,"key":...,"value":...}`, with the value as it would be published.
 fn write_output(out: &mut impl Write, topic: &str, output: &Output<'_>) -> io::Result<()> {
     let mut line = b"{\"topic\":".to_vec();
     write::string(&mut line, topic);

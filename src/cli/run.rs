@@ -1,47 +1,59 @@
-//! `zeef run`: the daemon, and the nightly run.
+//! `zeef run`: the daemon, and the bounded run.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::arguments::RunArguments;
+use super::audit::{AuditedAction, Auditor};
+use super::checkpoint_keys::checkpoint_maker;
+use super::command_target::DataLocation;
 use super::config;
 use super::directory;
-use super::exit::{Exit, Failure, counted};
+use super::exit::{CliFailure, Exit, pluralise};
+use super::intake::raw_folder::RawFolders;
+use super::intake::raw_follower::{self, RawFollower};
 use super::kafka;
 use super::logging;
+use super::repartition::describe_changed_sources;
+use super::snapshot;
+use crate::config::LoadedConfig;
+use crate::config::keyring::{KeyRing, ledger_key_names};
+use crate::daemon::checkpoints::CheckpointKeeper;
 use crate::daemon::clock::now_ms;
-use crate::daemon::gates::{self, Census};
-use crate::daemon::holders::{self, Held};
-use crate::daemon::lanes::{self, Move};
-use crate::daemon::run::{self, LaneRun, Outcome, World};
+use crate::daemon::gate_census::{self, GateCensus};
+use crate::daemon::intake::IntakeSetup;
+use crate::daemon::intake::raw_topics::{RawTopic, fetch_raw_topics};
+use crate::daemon::lane_moves::{self, LaneMove};
+use crate::daemon::lane_repartition::find_changed_sources;
+use crate::daemon::run::{self, Endpoint, LaneSetup, Run, RunOutcome};
 use crate::daemon::signals;
-use crate::daemon::topics::{Offsets, Survey};
-use crate::engine::lane::STATE_TOPIC;
-use crate::engine::state::Namer;
-use crate::engine::state::carry::Shelf;
-use crate::policy::Loaded;
-use crate::policy::pseudonym::{Key, KeyRing};
-use crate::transport::Stop;
-use crate::transport::commands::Commands;
-use crate::transport::continuity::Mark;
+use crate::daemon::topics::{GroupOffsetReport, TopicReport};
+use crate::daemon::unserved_outputs::{self, LaneOutputs};
+use crate::engine::lane::STATE_TOPIC_PREFIX;
+use crate::engine::memory::deliveries::StateKeys;
+use crate::engine::memory::deliveries::lane_move::StoredPartition;
+use crate::message::commands::CommandLog;
+use crate::message::continuity::ContinuityMark;
+use crate::policy::pseudonym::HmacKey;
+use crate::transport::StopSignal;
 use crate::transport::directory::{Directory, DirectorySettings};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
-use crate::transport::kafka::repair::{Topic, find_from};
-use crate::transport::kafka::repaired::{Repaired, note_census};
-use crate::transport::kafka::states::States;
+use crate::transport::kafka::lane_states::StateReader;
+use crate::transport::kafka::repair::{SourceTopic, find_misplaced_from};
+use crate::transport::kafka::repaired_records::{RepairedRecords, write_census_row};
 
-/// How long a broker may take to come up, as where both start with the machine.
-const BROKER_PATIENCE: Duration = Duration::from_secs(15);
-/// How much longer than its session a member that was stopped may stay in a group.
-const MEMBER_SLACK: Duration = Duration::from_secs(3);
-const MEMBER_LOOK: Duration = Duration::from_millis(500);
+/// How long a broker may take to come up, for instance after a reboot of both.
+const BROKER_GIVE_UP_AFTER: Duration = Duration::from_secs(15);
+/// How much longer than its session a stopped member may stay in a group.
+const MEMBER_LEAVE_GRACE: Duration = Duration::from_secs(3);
+const MEMBER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Runs until it is asked to stop, or its input ends.
+/// Runs until a stop is requested or its input ends.
 ///
 /// # Errors
 ///
@@ -51,167 +63,294 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     logging::start(loaded.daemon.log, arguments.log);
     signals::ignore_hangups()?;
     let names = loaded.policy.recipients.iter().map(|r| r.name.as_str());
-    let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(Failure::Keys)?;
+    let names = names.chain(ledger_key_names(&loaded.daemon.ledger));
+    let keys = KeyRing::load(&loaded.daemon.keys, names).map_err(CliFailure::Keys)?;
     for note in loaded.notes.iter().chain(&keys.notes) {
         tracing::warn!("{note}");
+    }
+    for note in &loaded.notes_of_disabled {
+        tracing::debug!("{note}");
     }
     let prefix = match arguments.directory {
         Some(_) => "",
         None => loaded.daemon.kafka.topic_prefix.as_str(),
     };
-    let mut lanes = run::lanes(&loaded, &keys, prefix)
-        .map_err(|error| Failure::Config(format!("the policy cannot be compiled: {error}")))?;
+    let mut lanes = run::compile_lanes(&loaded, &keys, prefix)
+        .map_err(|error| CliFailure::Config(format!("the policy cannot be compiled: {error}")))?;
+    let intakes = config::load_enabled_intakes(&arguments.config.config, &loaded, prefix)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         policy = %loaded.policy.version,
         lanes = lanes.len(),
+        intakes = intakes.len(),
         recipients = loaded.policy.recipients.len(),
-        "zeef starts"
+        "zeef starting"
     );
-    let stop = Stop::default();
-    let (world, commands) = match &arguments.directory {
+    let mut has_refusals = false;
+    let StartPoint { endpoint, commands, lane_moves } = match &arguments.directory {
         Some(root) => {
-            let directory = in_directory(root, arguments, (&loaded, &keys), &lanes)?;
-            let commands = directory.commands()?;
-            (World::Directory(directory), commands)
+            let directory = directory::open_directory(DirectorySettings {
+                follow: arguments.follow,
+                ..directory::settings_with_keys(root, &loaded, &keys)?
+            })?;
+            has_refusals = convert_raw_files(root, arguments, (&loaded, &intakes), &directory)?;
+            prepare_directory(&directory, (&loaded, &keys), &lanes)?;
+            let commands = directory.read_commands()?;
+            StartPoint { endpoint: Endpoint::Directory(directory), commands, lane_moves: None }
         }
-        None => on_kafka(arguments, &loaded, &keys)?,
+        None => connect_to_kafka(arguments, (&loaded, &keys), &intakes)?,
     };
+    let checkpoints = checkpoint_keeper(&loaded, &keys, &endpoint)?;
+    if let Some(keeper) = &checkpoints {
+        keeper.check_start()?;
+    }
+    record_start(arguments, &loaded, &endpoint)?;
     let commands = Arc::new(commands);
     for lane in &mut lanes {
-        lane.take_commands(&commands);
+        lane.set_commands(&commands);
+        lane.continuity.lane_moves = lane_moves;
     }
-    let outcome = run::run(&loaded, lanes, &world, admin(arguments, &loaded), stop)?;
+    let admin = admin_address(arguments, &loaded);
+    let follower = raw_follower(arguments, &loaded, &intakes);
+    let run =
+        Run { loaded: &loaded, endpoint: &endpoint, admin, stop: StopSignal::default(), intakes };
+    let (outcome, has_later_refusals) = run_lanes(run, lanes, (checkpoints, follower))?;
+    has_refusals |= has_later_refusals;
     Ok(match outcome {
-        Outcome::Stopped | Outcome::AtEnd => Exit::Fine,
-        Outcome::Twin(why) => {
+        RunOutcome::Stopped | RunOutcome::EndOfInput if has_refusals => Exit::Failed,
+        RunOutcome::Stopped | RunOutcome::EndOfInput => Exit::Success,
+        RunOutcome::Fenced(why) => {
             tracing::error!(%why, "another instance took over: do not start this one again");
             Exit::TakenOver
         }
-        Outcome::LaneStopped(why) => {
+        RunOutcome::LaneStopped(why) => {
             tracing::error!(%why, "a lane stopped");
             Exit::Stopped
         }
     })
 }
 
-/// Reads what operators asked for on Kafka.
-fn commands_of(settings: &KafkaSettings) -> anyhow::Result<Commands> {
-    commands::read(settings).map_err(|error| match error {
-        CommandsError::Topic(error) => error.into(),
-        other => Failure::Config(other.to_string()).into(),
+/// Where a run begins, after everything it needs was checked.
+struct StartPoint {
+    endpoint: Endpoint,
+    commands: CommandLog,
+    /// How often recipients had been moved between lanes; `None` in a directory, whose lock
+    /// keeps others out.
+    lane_moves: Option<u64>,
+}
+
+/// What brings later raw files into a directory that is followed; `None` if nothing does.
+fn raw_follower(
+    arguments: &RunArguments,
+    loaded: &LoadedConfig,
+    intakes: &[IntakeSetup],
+) -> Option<RawFollower> {
+    let root = arguments.directory.as_ref().filter(|_| arguments.follow && !intakes.is_empty())?;
+    Some(RawFollower {
+        root: root.clone(),
+        kinds: loaded.policy.record_kinds.clone(),
+        intakes: intakes.to_vec(),
     })
 }
 
-/// Opens a directory, and looks whether all that it needs is there.
-fn in_directory(
+/// Runs all lanes; signs checkpoints of the ledger meanwhile and at the end, and brings later raw
+/// files in. Returns whether a raw message of those was refused, too.
+fn run_lanes(
+    run: Run<'_>,
+    lanes: Vec<LaneSetup>,
+    (keeper, follower): (Option<Arc<CheckpointKeeper>>, Option<RawFollower>),
+) -> anyhow::Result<(RunOutcome, bool)> {
+    let finished = StopSignal::default();
+    let spawn =
+        |keeper: &Arc<_>| CheckpointKeeper::spawn(keeper, run.stop.clone(), finished.clone());
+    let thread = keeper.as_ref().map(spawn).transpose()?;
+    let follow = |follower: RawFollower| follower.spawn(run.stop.clone(), finished.clone());
+    let following = follower.map(follow).transpose()?;
+    let outcome = run.run(lanes);
+    finished.request();
+    if let Some(thread) = thread {
+        let _ = thread.join();
+    }
+    let followed = following.map_or(Ok(false), raw_follower::join);
+    let outcome = outcome?;
+    let failure = keeper.and_then(|keeper| keeper.finish());
+    let failure = failure.or_else(|| followed.as_ref().err().map(|error| format!("{error:#}")));
+    let outcome = match (&outcome, failure) {
+        (RunOutcome::Stopped | RunOutcome::EndOfInput, Some(why)) => RunOutcome::LaneStopped(why),
+        _ => outcome,
+    };
+    Ok((outcome, followed.unwrap_or(false)))
+}
+
+/// Returns what makes the checkpoints of a run; `None` if none are made.
+fn checkpoint_keeper(
+    loaded: &LoadedConfig,
+    keys: &KeyRing,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Option<Arc<CheckpointKeeper>>> {
+    let Some(maker) = checkpoint_maker(loaded, keys)? else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(CheckpointKeeper {
+        endpoint: endpoint.clone(),
+        maker,
+        settings: loaded.daemon.ledger.checkpoints.clone(),
+        fingerprinter: StateKeys::new(require_state_key(keys)?).fingerprinter(),
+        failure: Mutex::default(),
+    })))
+}
+
+/// Writes into the audit which policy comes into force, and who started it.
+fn record_start(
+    arguments: &RunArguments,
+    loaded: &LoadedConfig,
+    endpoint: &Endpoint,
+) -> anyhow::Result<()> {
+    let location = match endpoint {
+        Endpoint::Directory(directory) => DataLocation::Directory(directory.root()),
+        Endpoint::Kafka { settings, .. } => DataLocation::Kafka(settings.clone()),
+    };
+    let subject = Some(loaded.policy.version.as_str());
+    let action = AuditedAction { words: "run", subject, patron: None };
+    Auditor::of_daemon(loaded, &arguments.operator)?.record(&location, action)
+}
+
+/// Reads the operators' commands from Kafka.
+fn read_commands(settings: &KafkaSettings) -> anyhow::Result<CommandLog> {
+    commands::read_commands(settings).map_err(|error| match error {
+        CommandsError::Topic(error) => error.into(),
+        other => CliFailure::Config(other.to_string()).into(),
+    })
+}
+
+/// Brings into `in` what the enabled intakes make of their raw files, and what a snapshot says.
+/// Returns whether a raw message was refused.
+fn convert_raw_files(
     root: &Path,
     arguments: &RunArguments,
-    (loaded, keys): (&Loaded, &KeyRing),
-    lanes: &[LaneRun],
-) -> anyhow::Result<Directory> {
-    let directory = directory::open(DirectorySettings {
-        follow: arguments.follow,
-        ..directory::with_keys(root, loaded, keys)?
-    })?;
-    let new = directory::check_sources(&directory, &loaded.policy, lanes)?;
-    directory.compare()?;
-    let mut marks = directory.marks()?;
-    if rearrange(&directory, &marks, loaded, keys)? {
-        marks = directory.marks()?;
-    }
-    let marks = marks
-        .iter()
-        .map(|(topic, mark)| (&**topic, [mark.as_slice()]));
-    refuse_strays(loaded, keys, marks)?;
-    for topic in new {
-        directory.make_input(&topic)?;
-        tracing::warn!(
-            "in/{topic}.ndjson was not there, and no run has read it yet: an empty one was made"
-        );
-    }
-    Ok(directory)
-}
-
-/// Moves recipients to the lanes that the config has them in, where one is in another
-/// by the marks of the states. Says whether that was so.
-fn rearrange(
+    (loaded, intakes): (&LoadedConfig, &[IntakeSetup]),
     directory: &Directory,
-    marks: &BTreeMap<String, Vec<u8>>,
-    loaded: &Loaded,
-    keys: &KeyRing,
 ) -> anyhow::Result<bool> {
-    let state = state_key(keys)?;
-    let prints = Namer::new(state).fingerprinter();
-    let is_needed = |(topic, mark): (&String, &Vec<u8>)| {
-        let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
-        Mark::read(&prints, mark).is_ok_and(|mark| lanes::is_needed(loaded, lane, &mark))
-    };
-    if !marks.iter().any(is_needed) {
-        return Ok(false);
-    }
-    let mut shelves = BTreeMap::<String, Shelf>::new();
-    let mut taken = Ok(());
-    directory.rows(&mut |topic, row| {
-        // What all lanes share of patrons stays where it is.
-        let Some(lane) = topic.strip_prefix(STATE_TOPIC) else {
-            return;
+    let raw = RawFolders::list(root, intakes, &loaded.policy.record_kinds)?;
+    raw.warn_of_missing(intakes);
+    if !arguments.snapshot {
+        let raw = if arguments.follow { raw.followed() } else { raw };
+        return match raw.is_empty() {
+            true => Ok(false),
+            false => raw.append_changes(),
         };
-        let shelf = shelves.entry(lane.to_owned()).or_default();
-        let key = row.key.unwrap_or_default();
-        if taken.is_ok() {
-            taken = shelf.take(&prints, key, row.value);
-        }
-    })?;
-    taken?;
-    let done = lanes::rearrange(loaded, &prints, &mut shelves)?;
-    for (one, outputs) in &done.moves {
-        let Move { name, from, to } = one;
-        tracing::warn!(recipient = name, from, to, outputs, "moves to another lane");
     }
-    let writes = done.writes.into_iter();
-    let rows = writes.map(|(lane, rows)| (format!("{STATE_TOPIC}{lane}"), rows));
-    let moves = done.moves.into_keys();
-    let follows = moves.map(|one| (one.to, one.from)).collect();
-    directory.rearrange(&rows.collect(), &follows)?;
-    Ok(true)
+    directory.check_continuity()?;
+    let converted = raw.convert_to_snapshot()?;
+    let limit = loaded.daemon.directory.snapshot_max_removed_percent;
+    let applied = snapshot::apply(root, &loaded.policy, arguments.max_removed.unwrap_or(limit));
+    converted.remove()?;
+    applied.map(|()| false)
 }
 
-fn state_key(keys: &KeyRing) -> Result<&Key, Failure> {
-    keys.state()
-        .ok_or_else(|| Failure::Config("there is no key of the state".to_owned()))
-}
-
-/// Refuses a start while somebody has something that nobody would know of; says
-/// which former recipients have nothing any more. `marks` are by state.
-fn refuse_strays<'a, M: IntoIterator<Item = &'a [u8]>>(
-    loaded: &Loaded,
-    keys: &KeyRing,
-    marks: impl Iterator<Item = (&'a str, M)>,
+/// Checks that everything a directory needs is there.
+fn prepare_directory(
+    directory: &Directory,
+    (loaded, keys): (&LoadedConfig, &KeyRing),
+    lanes: &[LaneSetup],
 ) -> anyhow::Result<()> {
-    let state = state_key(keys)?;
-    let prints = Namer::new(state).fingerprinter();
-    let held: Vec<Held> = marks
-        .map(|(topic, marks)| {
-            let lane = topic.strip_prefix(STATE_TOPIC).unwrap_or(topic);
-            Held::read(lane, marks.into_iter(), &prints)
-        })
-        .collect();
-    let refusals = holders::refusals(loaded, &held);
-    if !refusals.is_empty() {
-        return Err(Failure::Config(refusals.join("\n")).into());
+    let new = directory::check_source_files(directory, &loaded.policy, lanes)?;
+    directory.check_continuity()?;
+    let mut marks = directory.latest_marks()?;
+    if move_recipients_between_lanes(directory, &marks, loaded, keys)? {
+        marks = directory.latest_marks()?;
     }
-    for recipient in holders::done(loaded, &held) {
+    let marks = marks.iter().map(|(topic, mark)| (&**topic, [mark.as_slice()]));
+    refuse_unserved_outputs(loaded, keys, marks)?;
+    for topic in new {
+        directory.create_input(&topic)?;
         tracing::warn!(
-            "former recipient `{recipient}` has nothing any more: `[former.{recipient}]` in \
-             zeef.toml may go"
+            "in/{topic}.ndjson did not exist, and no run has read it yet: created an empty one"
         );
     }
     Ok(())
 }
 
-/// A nightly run over files opens no port unless it is told to.
-fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
+/// Moves recipients to their lanes in the config, if the marks of the states say otherwise.
+/// Returns whether any moved.
+fn move_recipients_between_lanes(
+    directory: &Directory,
+    marks: &BTreeMap<String, Vec<u8>>,
+    loaded: &LoadedConfig,
+    keys: &KeyRing,
+) -> anyhow::Result<bool> {
+    let state = require_state_key(keys)?;
+    let fingerprinter = StateKeys::new(state).fingerprinter();
+    let is_needed = |(topic, mark): (&String, &Vec<u8>)| {
+        let lane = topic.strip_prefix(STATE_TOPIC_PREFIX).unwrap_or(topic);
+        ContinuityMark::decode(&fingerprinter, mark)
+            .is_ok_and(|mark| lane_moves::has_outputs_of_other_lane(loaded, lane, &mark))
+    };
+    if !marks.iter().any(is_needed) {
+        return Ok(false);
+    }
+    let mut stored_partitions = BTreeMap::<String, StoredPartition>::new();
+    let mut taken = Ok(());
+    directory.for_each_state_row(&mut |topic, row| {
+        // What all lanes share of patrons stays where it is.
+        let Some(lane) = topic.strip_prefix(STATE_TOPIC_PREFIX) else {
+            return;
+        };
+        let stored = stored_partitions.entry(lane.to_owned()).or_default();
+        let key = row.key.unwrap_or_default();
+        if taken.is_ok() {
+            taken = stored.apply_row(&fingerprinter, key, row.value);
+        }
+    })?;
+    taken?;
+    let done = lane_moves::move_to_serving_lanes(loaded, &fingerprinter, &mut stored_partitions)?;
+    for (one, outputs) in &done.output_counts {
+        let LaneMove { recipient: name, from, to } = one;
+        tracing::warn!(recipient = name, from, to, outputs, "recipient moves to another lane");
+    }
+    let writes = done.row_writes.into_iter();
+    let rows = writes.map(|(lane, rows)| (format!("{STATE_TOPIC_PREFIX}{lane}"), rows));
+    let moves = done.output_counts.into_keys();
+    let follows = moves.map(|one| (one.to, one.from)).collect();
+    directory.rearrange_lanes(&rows.collect(), &follows)?;
+    Ok(true)
+}
+
+fn require_state_key(keys: &KeyRing) -> Result<&HmacKey, CliFailure> {
+    keys.state_key().ok_or_else(|| CliFailure::Config("the key of the state is missing".to_owned()))
+}
+
+/// Refuses a start while there are outputs that nobody would know of; reports former
+/// recipients that have nothing any more. `marks` are by state. Returns how often recipients were
+/// moved between lanes.
+fn refuse_unserved_outputs<'a, M: IntoIterator<Item = &'a [u8]>>(
+    loaded: &LoadedConfig,
+    keys: &KeyRing,
+    marks: impl Iterator<Item = (&'a str, M)>,
+) -> anyhow::Result<u64> {
+    let state = require_state_key(keys)?;
+    let fingerprinter = StateKeys::new(state).fingerprinter();
+    let lane_outputs: Vec<LaneOutputs> = marks
+        .map(|(topic, marks)| {
+            let lane = topic.strip_prefix(STATE_TOPIC_PREFIX).unwrap_or(topic);
+            LaneOutputs::sum_marks(lane, marks.into_iter(), &fingerprinter)
+        })
+        .collect();
+    let refusals = unserved_outputs::start_refusals(loaded, &lane_outputs);
+    if !refusals.is_empty() {
+        return Err(CliFailure::Config(refusals.join("\n")).into());
+    }
+    for recipient in unserved_outputs::settled_former_recipients(loaded, &lane_outputs) {
+        tracing::warn!(
+            "former recipient `{recipient}` has nothing left: `[former.{recipient}]` in \
+             zeef.toml may go"
+        );
+    }
+    Ok(lane_outputs.iter().map(|one| one.lane_moves).max().unwrap_or(0))
+}
+
+/// A bounded run over files opens no port unless told to.
+fn admin_address(arguments: &RunArguments, loaded: &LoadedConfig) -> Option<SocketAddr> {
     match arguments.admin {
         Some(admin) => admin.address(),
         None if arguments.directory.is_some() && !arguments.follow => None,
@@ -219,120 +358,150 @@ fn admin(arguments: &RunArguments, loaded: &Loaded) -> Option<SocketAddr> {
     }
 }
 
-fn on_kafka(
+fn connect_to_kafka(
     arguments: &RunArguments,
-    loaded: &Loaded,
-    keys: &KeyRing,
-) -> anyhow::Result<(World, Commands)> {
-    let connection = kafka::Connection {
+    (loaded, keys): (&LoadedConfig, &KeyRing),
+    intakes: &[IntakeSetup],
+) -> anyhow::Result<StartPoint> {
+    let connection = kafka::KafkaConnection {
         instance: arguments.instance.as_deref(),
-        patience: BROKER_PATIENCE,
-        ..kafka::Connection::new(
+        give_up_after: BROKER_GIVE_UP_AFTER,
+        ..kafka::KafkaConnection::new(
             loaded,
             &arguments.config.config,
             arguments.brokers.brokers.as_deref(),
         )
     };
-    connection.with(|settings| {
-        let settings = KafkaSettings {
-            until_end: arguments.until_end,
-            ..settings
-        };
-        let world = check_kafka(settings.clone(), loaded, keys)?;
-        Ok((world, commands_of(&settings)?))
+    connection.with_settings(|settings| {
+        let settings = KafkaSettings { until_end: arguments.until_end, ..settings };
+        let (endpoint, lane_moves) = check_kafka(settings.clone(), (loaded, keys), intakes)?;
+        let commands = read_commands(&settings)?;
+        Ok(StartPoint { endpoint, commands, lane_moves: Some(lane_moves) })
     })
 }
 
-/// Looks whether all is on Kafka that a run needs, before any worker starts.
-fn check_kafka(settings: KafkaSettings, loaded: &Loaded, keys: &KeyRing) -> anyhow::Result<World> {
-    for note in settings.security_notes() {
+/// Checks that everything a run needs is on Kafka, before any worker starts. Returns how often
+/// recipients had been moved between lanes as well.
+fn check_kafka(
+    settings: KafkaSettings,
+    (loaded, keys): (&LoadedConfig, &KeyRing),
+    intakes: &[IntakeSetup],
+) -> anyhow::Result<(Endpoint, u64)> {
+    for note in settings.security_warnings() {
         tracing::warn!("{note}");
     }
-    let survey = Survey::look(&settings, loaded)?;
-    // Before keys are looked at: in widened topics they lie as they did before.
-    let offsets = survey.offsets(&settings, loaded)?;
-    if !offsets.widened.is_empty() {
-        return Err(Failure::Config(offsets.widened.join("\n")).into());
+    let report = TopicReport::fetch(&settings, loaded)?;
+    // Before keys are sampled: in widened topics they still lie as before.
+    let offsets = report.fetch_group_offsets(&settings, loaded)?;
+    if !offsets.widened_topics.is_empty() {
+        return Err(CliFailure::Config(offsets.widened_topics.join("\n")).into());
     }
-    let refusals = survey.refusals(&settings, loaded)?;
+    let raw_topics = fetch_raw_topics(&settings, intakes)?;
+    let mut refusals = report.start_refusals(&settings, loaded)?;
+    refusals.extend(raw_topics.iter().filter_map(RawTopic::refusal));
     if !refusals.is_empty() {
-        return Err(Failure::Config(format!(
-            "{}\nthe topics are not as they have to be: see `zeef topics`",
+        return Err(CliFailure::Config(format!(
+            "{}\nthe topics are not as required: see `zeef topics`",
             refusals.join("\n")
         ))
         .into());
     }
-    for note in survey.notes(&settings) {
+    let of_raw = raw_topics.iter().filter_map(RawTopic::recommendation);
+    for note in report.recommendations(&settings).into_iter().chain(of_raw) {
         tracing::warn!("{note}");
     }
-    let is_first = !offsets.any && survey.is_stateless(&settings)?;
-    check_gates(&settings, loaded, &survey, (is_first, &offsets))?;
-    let states = States::open(&settings)?;
+    let is_first = !offsets.has_any && report.has_no_state_rows(&settings)?;
+    check_gate_placement(&settings, loaded, &report, (is_first, &offsets))?;
+    let states = StateReader::open(&settings)?;
     if settings.until_end {
-        refuse_names_in_use(&settings, &states, loaded)?;
+        let intakes: Vec<_> =
+            intakes.iter().map(|intake| (intake.lane_name(), intake.workers)).collect();
+        let lanes = loaded.daemon.lanes.iter().map(|lane| (lane.name.clone(), lane.workers));
+        let lanes: Vec<_> = lanes.chain(intakes).collect();
+        refuse_instance_ids_in_use(&settings, &states, &lanes)?;
     }
     let mut marks = Vec::new();
-    for state in states.list(STATE_TOPIC)? {
-        marks.push((states.marks(&state)?, state.name));
+    for state in states.list_topics(STATE_TOPIC_PREFIX)? {
+        marks.push((states.read_newest_marks(&state)?, state.name));
     }
-    let marks = marks
-        .iter()
-        .map(|(marks, topic)| (&**topic, marks.iter().map(Vec::as_slice)));
-    refuse_strays(loaded, keys, marks)?;
-    let partitions = survey.partitions().and_then(|count| count.try_into().ok());
-    let segment = survey.segment().unwrap_or(settings.segment);
-    Ok(World::Kafka {
-        settings: KafkaSettings {
-            segment,
-            ..settings
-        },
+    refuse_changed_partitions(&settings, (&report, keys), marks.iter().map(|(marks, _)| marks))?;
+    let marks = marks.iter().map(|(marks, topic)| (&**topic, marks.iter().map(Vec::as_slice)));
+    let lane_moves = refuse_unserved_outputs(loaded, keys, marks)?;
+    let partitions = report.joined_partition_count().and_then(|count| count.try_into().ok());
+    let segment = report.max_segment_duration().unwrap_or(settings.segment_max_age);
+    let endpoint = Endpoint::Kafka {
+        settings: KafkaSettings { segment_max_age: segment, ..settings },
         partitions: partitions.unwrap_or(0),
-    })
+    };
+    Ok((endpoint, lane_moves))
 }
 
-/// Refuses a run that ends where a member of a group that is alive has one of its
-/// names: it would be put out, and end. A process that was stopped keeps its place for
-/// its session, so that is waited for.
+/// Refuses a start whose sources have other partitions than a lane has read.
 ///
 /// # Errors
 ///
-/// [`Failure::InUse`] with the name.
-fn refuse_names_in_use(
+/// [`CliFailure::Config`] that names the command for it.
+fn refuse_changed_partitions<'a>(
     settings: &KafkaSettings,
-    states: &States<'_>,
-    loaded: &Loaded,
+    (report, keys): (&TopicReport, &KeyRing),
+    marks_by_state: impl Iterator<Item = &'a Vec<Vec<u8>>>,
 ) -> anyhow::Result<()> {
-    let until = Instant::now() + settings.session_timeout + MEMBER_SLACK;
+    let fingerprinter = StateKeys::new(require_state_key(keys)?).fingerprinter();
+    for marks in marks_by_state {
+        // The lane itself reports one that cannot be read.
+        let marks = marks.iter().map(|mark| ContinuityMark::decode(&fingerprinter, mark));
+        let marks: Vec<ContinuityMark> = marks.filter_map(Result::ok).collect();
+        let partition_count = |topic: &str| report.partition_count(topic);
+        let changed = find_changed_sources(&marks, partition_count, false);
+        if let Some(text) = describe_changed_sources(settings, &changed) {
+            return Err(CliFailure::Config(text).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a bounded run while a live group member has one of its names: that member would
+/// be fenced and end. A stopped process keeps its place for its session, so wait for that.
+///
+/// # Errors
+///
+/// [`CliFailure::InUse`] with the name.
+fn refuse_instance_ids_in_use(
+    settings: &KafkaSettings,
+    states: &StateReader<'_>,
+    lanes: &[(String, usize)],
+) -> anyhow::Result<()> {
+    let until = Instant::now() + settings.session_timeout + MEMBER_LEAVE_GRACE;
     let mut told = false;
-    while let Some(name) = name_in_use(settings, states, loaded)? {
+    while let Some(name) = find_instance_id_in_use(settings, states, lanes)? {
         if Instant::now() >= until {
             let text = format!(
                 "`{name}` is a member of its group that is alive: a run that ends would put it \
                  out. Stop it first, or give this run a name of its own with --instance"
             );
-            return Err(Failure::InUse(text).into());
+            return Err(CliFailure::InUse(text).into());
         }
         if !std::mem::replace(&mut told, true) {
             let seconds = settings.session_timeout.as_secs();
             tracing::info!(
                 member = name,
-                "the name is in use: a process that was stopped keeps it for {seconds} s"
+                "the name is in use: a stopped process keeps it for {seconds} s"
             );
         }
-        thread::sleep(MEMBER_LOOK);
+        thread::sleep(MEMBER_POLL_INTERVAL);
     }
     Ok(())
 }
 
-/// A name that this run would take, and a member of a group has.
-fn name_in_use(
+/// Returns a name of this run that a group member already has. `lanes` have numbers of workers.
+fn find_instance_id_in_use(
     settings: &KafkaSettings,
-    states: &States<'_>,
-    loaded: &Loaded,
+    states: &StateReader<'_>,
+    lanes: &[(String, usize)],
 ) -> anyhow::Result<Option<String>> {
-    for lane in &loaded.daemon.lanes {
-        let taken = states.instance_ids(&lane.name)?;
-        let mut names = (0..lane.workers).map(|worker| settings.instance_id(&lane.name, worker));
+    for (lane, workers) in lanes {
+        let taken = states.group_instance_ids(lane)?;
+        let mut names = (0..*workers).map(|worker| settings.group_instance_id(lane, worker));
         let in_use = names.find(|name| taken.contains(name));
         if in_use.is_some() {
             return Ok(in_use);
@@ -341,55 +510,55 @@ fn name_in_use(
     Ok(None)
 }
 
-/// Looks for misplaced records of patrons, consents and objections before any
-/// worker starts: one of them would meet such a record while another one already
-/// releases what it is against. What groups have read was looked at by those who
-/// read it; all is looked at by the census, once in a deployment.
+/// Looks for misplaced records of patrons, consents and objections before any worker
+/// starts: one worker could meet such a record while another one already releases what it
+/// forbids. Groups examined what they have read; the census, once per deployment, examines
+/// everything.
 ///
 /// # Errors
 ///
-/// [`Failure::Config`] where something is misplaced: it would not count.
-fn check_gates(
+/// [`CliFailure::Config`] if something is misplaced: it would not count.
+fn check_gate_placement(
     settings: &KafkaSettings,
-    loaded: &Loaded,
-    survey: &Survey,
-    (is_first, offsets): (bool, &Offsets),
+    loaded: &LoadedConfig,
+    report: &TopicReport,
+    (is_first, offsets): (bool, &GroupOffsetReport),
 ) -> anyhow::Result<()> {
-    let repaired = Repaired::load(settings)?;
+    let repaired = RepairedRecords::load(settings)?;
     if is_first || !repaired.has_census() {
-        let census = Census::take(settings, loaded)?;
+        let census = GateCensus::collect(settings, loaded)?;
         census.log();
-        refuse_misplaced(census.misplaced())?;
-        return Ok(note_census(settings, now_ms())?);
+        refuse_misplaced(census.misplaced_total())?;
+        return Ok(write_census_row(settings, now_ms())?);
     }
     let mut misplaced = 0;
     let nothing = BTreeMap::new();
-    for (name, _) in gates::topics(loaded) {
-        let read = offsets.read.get(name).unwrap_or(&nothing);
-        let partitions = survey.partitions_of(name);
-        let topic = Topic { name, partitions };
-        let found = find_from(settings, topic, &repaired, read)?;
-        for stray in &found.strays {
+    for (name, _) in gate_census::gate_topics(loaded) {
+        let read = offsets.lowest_offsets.get(name).unwrap_or(&nothing);
+        let partitions = report.partition_count(name);
+        let topic = SourceTopic { name, partition_count: partitions };
+        let found = find_misplaced_from(settings, topic, &repaired, read)?;
+        for stray in &found.unrepaired {
             tracing::warn!(
-                topic = settings.topic(name),
+                topic = settings.topic_name(name),
                 partition = stray.partition,
                 offset = stray.offset,
                 "a record lies in another partition than its key belongs in"
             );
         }
-        misplaced += found.strays.len() as u64;
+        misplaced += found.unrepaired.len() as u64;
     }
     Ok(refuse_misplaced(misplaced)?)
 }
 
-fn refuse_misplaced(misplaced: u64) -> Result<(), Failure> {
+fn refuse_misplaced(misplaced: u64) -> Result<(), CliFailure> {
     match misplaced {
         0 => Ok(()),
-        misplaced => Err(Failure::Config(format!(
+        misplaced => Err(CliFailure::Config(format!(
             "{} of patrons, consents and objections lie in other partitions than their keys belong \
              in, where they would not count: `zeef gates repair --dry-run`, then `zeef gates repair \
              --apply`",
-            counted(usize::try_from(misplaced).unwrap_or(usize::MAX), "record")
+            pluralise(usize::try_from(misplaced).unwrap_or(usize::MAX), "record")
         ))),
     }
 }

@@ -1,4 +1,6 @@
 //! Tables: aligned columns, wrapped to the width there is.
+//!
+//! By hand, as comfy-table styles cells only through crossterm, and wraps before a line is full.
 
 use std::io::{self, Write};
 
@@ -7,59 +9,49 @@ use unicode_width::UnicodeWidthStr;
 
 use super::screen::HEADING;
 
-/// The least that a column is made narrower to.
+/// Minimum width of a shrunk column.
 const COLUMN_MIN: usize = 12;
-const GAP: usize = 2;
+const COLUMN_GAP: usize = 2;
 
 /// A table under construction.
-pub(super) struct Table {
+pub(super) struct TextTable {
     headings: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<TableCell>>,
     indent: usize,
 }
 
-/// One cell: its text, and how it looks.
+/// One cell: its text and style.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(super) struct TableCell {
     text: String,
     style: Style,
-    right: bool,
+    is_right_aligned: bool,
 }
 
-impl<T: Into<String>> From<T> for Cell {
-    fn from(text: T) -> Cell {
-        Cell {
-            text: text.into(),
-            style: Style::new(),
-            right: false,
-        }
+impl<T: Into<String>> From<T> for TableCell {
+    fn from(text: T) -> TableCell {
+        TableCell { text: text.into(), style: Style::new(), is_right_aligned: false }
     }
 }
 
-impl Cell {
-    pub(super) fn styled(style: Style, text: impl Into<String>) -> Cell {
-        Cell {
-            style,
-            ..Cell::from(text)
-        }
+impl TableCell {
+    pub(super) fn styled(style: Style, text: impl Into<String>) -> TableCell {
+        TableCell { style, ..TableCell::from(text) }
     }
 
-    /// A number, at the right of its column.
-    pub(super) fn number(number: u64) -> Cell {
-        Cell::right(grouped(number))
+    /// A right-aligned number.
+    pub(super) fn number(number: u64) -> TableCell {
+        TableCell::right_aligned(format_thousands(number))
     }
 
-    /// A text at the right of its column, as a number with its unit.
-    pub(super) fn right(text: impl Into<String>) -> Cell {
-        Cell {
-            right: true,
-            ..Cell::from(text)
-        }
+    /// A right-aligned text, such as a number with its unit.
+    pub(super) fn right_aligned(text: impl Into<String>) -> TableCell {
+        TableCell { is_right_aligned: true, ..TableCell::from(text) }
     }
 }
 
-/// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
+/// Formats a number with commas between thousands.
+pub(super) fn format_thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -71,51 +63,44 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-impl Table {
-    pub(super) fn new(headings: &[&'static str]) -> Table {
-        Table {
-            headings: headings.to_vec(),
-            rows: Vec::new(),
-            indent: 0,
-        }
+impl TextTable {
+    pub(super) fn new(headings: &[&'static str]) -> TextTable {
+        TextTable { headings: headings.to_vec(), rows: Vec::new(), indent: 0 }
     }
 
-    /// Sets every line so many columns in.
-    pub(super) fn indented(mut self, indent: usize) -> Table {
+    /// Indents every line.
+    pub(super) fn indented(mut self, indent: usize) -> TextTable {
         self.indent = indent;
         self
     }
 
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+    pub(super) fn add_row(&mut self, cells: impl IntoIterator<Item = TableCell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Writes the table; lines are at most `width` columns, where that is known.
+    /// Writes the table; lines have at most `width` columns, if that is known.
     ///
     /// # Errors
     ///
     /// Those of `out`.
     pub(super) fn write(&self, out: &mut impl Write, width: Option<usize>) -> io::Result<()> {
         let widths = self.widths(width);
-        let headings: Vec<Cell> = self
-            .headings
-            .iter()
-            .map(|heading| Cell::styled(HEADING, *heading))
-            .collect();
+        let headings: Vec<TableCell> =
+            self.headings.iter().map(|heading| TableCell::styled(HEADING, *heading)).collect();
         if !headings.is_empty() {
             self.write_row(out, &headings, &widths)?;
         }
-        self.rows
-            .iter()
-            .try_for_each(|row| self.write_row(out, row, &widths))
+        self.rows.iter().try_for_each(|row| self.write_row(out, row, &widths))
     }
 
-    fn write_row(&self, out: &mut impl Write, row: &[Cell], widths: &[usize]) -> io::Result<()> {
-        let wrapped: Vec<Vec<String>> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| wrap(&cell.text, *width))
-            .collect();
+    fn write_row(
+        &self,
+        out: &mut impl Write,
+        row: &[TableCell],
+        widths: &[usize],
+    ) -> io::Result<()> {
+        let wrapped: Vec<Vec<String>> =
+            row.iter().zip(widths).map(|(cell, width)| wrap_text(&cell.text, *width)).collect();
         let lines = wrapped.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..lines {
             let mut pending = self.indent;
@@ -123,30 +108,29 @@ impl Table {
                 let text = texts.get(line).map_or("", String::as_str);
                 let spare = width.saturating_sub(text.width());
                 if text.is_empty() {
-                    pending += width + GAP;
+                    pending += width + COLUMN_GAP;
                     continue;
                 }
-                let before = if cell.right { pending + spare } else { pending };
+                let before = if cell.is_right_aligned { pending + spare } else { pending };
                 let style = cell.style;
                 write!(out, "{:before$}{style}{text}{style:#}", "")?;
-                pending = GAP + if cell.right { 0 } else { spare };
+                pending = COLUMN_GAP + if cell.is_right_aligned { 0 } else { spare };
             }
             writeln!(out)?;
         }
         Ok(())
     }
 
-    /// How wide each column is: as its widest cell, or less where the lines
-    /// would be longer than `width`.
+    /// Returns the width of each column: that of its widest cell, or less if lines would
+    /// exceed `width`.
     fn widths(&self, width: Option<usize>) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let columns = columns.max(self.headings.len());
         let mut widths: Vec<usize> = (0..columns)
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
-                let widest = cells
-                    .flat_map(|cell| cell.text.lines().map(UnicodeWidthStr::width))
-                    .max();
+                let widest =
+                    cells.flat_map(|cell| cell.text.lines().map(UnicodeWidthStr::width)).max();
                 let heading = self.headings.get(column).map_or(0, |text| text.width());
                 widest.unwrap_or(0).max(heading)
             })
@@ -154,7 +138,7 @@ impl Table {
         let Some(width) = width else {
             return widths;
         };
-        let gaps = self.indent + GAP * columns.saturating_sub(1);
+        let gaps = self.indent + COLUMN_GAP * columns.saturating_sub(1);
         let room = width.saturating_sub(gaps);
         while widths.iter().sum::<usize>() > room {
             let Some(widest) = widths.iter_mut().max() else {
@@ -169,9 +153,8 @@ impl Table {
     }
 }
 
-/// Breaks a text into lines of at most `width` columns, between words where
-/// that can be.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+/// Breaks a text into lines of at most `width` columns, between words if possible.
+pub(super) fn wrap_text(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
@@ -193,7 +176,7 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts the first `width` columns off, one character at least.
+/// Splits off the first `width` columns, one character at least.
 fn split_at_width(text: &str, width: usize) -> (&str, &str) {
     let mut columns = 0;
     let cut = text.char_indices().find(|&(at, character)| {
@@ -209,12 +192,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(width: Option<usize>, want: &[&str]) {
-        let mut table = Table::new(&["NAME", "COUNT", "WHAT"]);
-        table.row(["first".into(), Cell::number(12_345), "short".into()]);
-        table.row([
+    fn check_table(width: Option<usize>, want: &[&str]) {
+        let mut table = TextTable::new(&["NAME", "COUNT", "WHAT"]);
+        table.add_row(["first".into(), TableCell::number(12_345), "short".into()]);
+        table.add_row([
             "二".into(),
-            Cell::number(7),
+            TableCell::number(7),
             "a text that is longer than the line".into(),
         ]);
         let mut out = anstream::StripStream::new(Vec::new());
@@ -224,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
-        check(
+    fn table_columns_are_aligned() {
+        check_table(
             None,
             &[
                 "NAME   COUNT   WHAT",
@@ -233,7 +216,7 @@ mod tests {
                 "二          7  a text that is longer than the line",
             ],
         );
-        check(
+        check_table(
             Some(40),
             &[
                 "NAME   COUNT   WHAT",
@@ -245,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn many_columns_fit_too() {
-        let mut table = Table::new(&["A", "B", "C", "D", "E", "F"]);
+    fn table_with_many_columns_fits_its_width() {
+        let mut table = TextTable::new(&["A", "B", "C", "D", "E", "F"]);
         let long = "some words of which there are many";
-        table.row(["a name that is long", "1", "2", "3", "4", long].map(Cell::from));
+        table.add_row(["a name that is long", "1", "2", "3", "4", long].map(TableCell::from));
         let mut out = anstream::StripStream::new(Vec::new());
         table.write(&mut out, Some(50)).unwrap();
         let text = String::from_utf8(out.into_inner()).unwrap();
@@ -256,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn long_words_are_cut() {
-        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
-        assert_eq!(wrap("", 3), [""]);
-        assert_eq!(wrap("a\nb", 3), ["a", "b"]);
-        assert_eq!(wrap("ab cd", 5), ["ab cd"]);
-        assert_eq!(wrap("二二", 3), ["二", "二"]);
+    fn wrap_text_cuts_words_longer_than_the_width() {
+        assert_eq!(wrap_text("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap_text("", 3), [""]);
+        assert_eq!(wrap_text("a\nb", 3), ["a", "b"]);
+        assert_eq!(wrap_text("ab cd", 5), ["ab cd"]);
+        assert_eq!(wrap_text("二二", 3), ["二", "二"]);
     }
 }

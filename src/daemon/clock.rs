@@ -1,8 +1,8 @@
-//! The time of day, read once per batch and passed in.
+//! The wall clock, read once per batch and passed in.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970, in UTC.
+/// Returns Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> i64 {
     SystemTime::now()

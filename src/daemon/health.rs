@@ -1,17 +1,17 @@
-//! How each worker is doing, for `/health/ready`.
+//! The status of each worker, for `/health/ready`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a worker is at.
+/// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
-    /// It is no member of its group, or was not told of its partitions yet.
+pub enum WorkerPhase {
+    /// It is no member of its group, or has not been told of its partitions yet.
     Joining,
-    /// It reads the patrons of what it was assigned.
+    /// It reads the patrons of its partitions.
     Building,
     /// It decides records, or stands by without partitions.
     Ready,
@@ -21,106 +21,99 @@ pub enum Phase {
     Stopped,
 }
 
-impl Phase {
+impl WorkerPhase {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Phase::Joining => "joining",
-            Phase::Building => "building",
-            Phase::Ready => "ready",
-            Phase::Ended => "ended",
-            Phase::Stopped => "stopped",
+            WorkerPhase::Joining => "joining",
+            WorkerPhase::Building => "building",
+            WorkerPhase::Ready => "ready",
+            WorkerPhase::Ended => "ended",
+            WorkerPhase::Stopped => "stopped",
         }
     }
 
-    fn from_u8(value: u8) -> Phase {
-        [Phase::Joining, Phase::Building, Phase::Ready, Phase::Ended]
+    fn from_u8(value: u8) -> WorkerPhase {
+        [WorkerPhase::Joining, WorkerPhase::Building, WorkerPhase::Ready, WorkerPhase::Ended]
             .into_iter()
             .find(|&phase| phase as u8 == value)
-            .unwrap_or(Phase::Stopped)
+            .unwrap_or(WorkerPhase::Stopped)
     }
 }
 
-/// Where one worker writes how it is doing.
+/// The shared status of one worker.
 #[derive(Clone, Debug)]
-pub struct Pulse {
+pub struct WorkerStatus {
     phase: Arc<AtomicU8>,
-    /// Why it is not ready, although its phase says so.
-    trouble: Arc<Mutex<Option<String>>>,
-    /// When it last had an answer, or nothing to wait for.
-    answered: Arc<Mutex<Instant>>,
-    /// How long it may wait for an answer and still have its partitions; `None` where
-    /// nobody takes them away.
-    session: Option<Duration>,
+    /// Why it is not ready despite its phase.
+    problem: Arc<Mutex<Option<String>>>,
+    /// When it last got an answer, or had nothing to wait for.
+    last_answer_at: Arc<Mutex<Instant>>,
+    /// How long it may wait for an answer without losing its partitions; `None` if nobody
+    /// takes them away.
+    session_timeout: Option<Duration>,
 }
 
-impl Pulse {
+impl WorkerStatus {
     #[must_use]
     pub fn new() -> Self {
-        Pulse {
-            phase: Arc::new(AtomicU8::new(Phase::Joining as u8)),
-            trouble: Arc::default(),
-            answered: Arc::new(Mutex::new(Instant::now())),
-            session: None,
+        WorkerStatus {
+            phase: Arc::new(AtomicU8::new(WorkerPhase::Joining as u8)),
+            problem: Arc::default(),
+            last_answer_at: Arc::new(Mutex::new(Instant::now())),
+            session_timeout: None,
         }
     }
 
-    /// The same, of a worker whose group gives its partitions to others where it is
-    /// not heard of for so long.
+    /// Returns the status of a worker whose group reassigns its partitions after this time.
     #[must_use]
-    pub fn with_session(session: Duration) -> Self {
-        Pulse {
-            session: Some(session),
-            ..Pulse::new()
-        }
+    pub fn with_session(session_timeout: Duration) -> Self {
+        WorkerStatus { session_timeout: Some(session_timeout), ..WorkerStatus::new() }
     }
 
-    /// Notes that the worker has an answer to what it asked last.
-    pub fn answered(&self) {
-        *lock(&self.answered) = Instant::now();
+    /// Records that the worker got an answer.
+    pub fn note_answer(&self) {
+        *lock_ignoring_poison(&self.last_answer_at) = Instant::now();
     }
 
-    /// Returns for how long the worker has had no answer, where that is too long.
-    fn unanswered(&self) -> Option<Duration> {
-        let since = lock(&self.answered).elapsed();
-        self.session
-            .filter(|session| since >= *session)
-            .map(|_| since)
+    /// Returns how long the worker has had no answer, if that is too long.
+    fn overdue_answer_age(&self) -> Option<Duration> {
+        let since = lock_ignoring_poison(&self.last_answer_at).elapsed();
+        self.session_timeout.filter(|session| since >= *session).map(|_| since)
     }
 
-    pub fn set(&self, phase: Phase) {
+    pub fn set_phase(&self, phase: WorkerPhase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
     #[must_use]
-    pub fn phase(&self) -> Phase {
-        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    pub fn phase(&self) -> WorkerPhase {
+        WorkerPhase::from_u8(self.phase.load(Ordering::Acquire))
     }
 
-    /// Says why the worker is not ready whatever its phase, or that nothing is
-    /// the matter.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        *lock(&self.trouble) = trouble;
+    /// Sets or clears why the worker is not ready despite its phase.
+    pub fn set_problem(&self, problem: Option<String>) {
+        *lock_ignoring_poison(&self.problem) = problem;
     }
 
-    /// Returns why the worker is not ready, although its phase says so.
-    fn hindrance(&self) -> Option<String> {
-        let unanswered = self.unanswered().map(|since| {
+    /// Returns why the worker is not ready despite its phase.
+    fn not_ready_reason(&self) -> Option<String> {
+        let unanswered = self.overdue_answer_age().map(|since| {
             let seconds = since.as_secs();
             format!("{NO_PARTITIONS}: no answer for {seconds} s")
         });
-        unanswered.or_else(|| lock(&self.trouble).clone())
+        unanswered.or_else(|| lock_ignoring_poison(&self.problem).clone())
     }
 }
 
-/// What is said of a worker that has none, or may have lost them.
+/// Shown for a worker that has none, or may have lost them.
 const NO_PARTITIONS: &str = "no partitions";
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_ignoring_poison<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for Pulse {
+impl Default for WorkerStatus {
     fn default() -> Self {
         Self::new()
     }
@@ -129,21 +122,19 @@ impl Default for Pulse {
 /// The workers of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    /// Lane, worker, and its pulse.
-    pub workers: Vec<(String, usize, Pulse)>,
-    pub silences: Silences,
+    /// Lane, worker number and status.
+    pub workers: Vec<(String, usize, WorkerStatus)>,
+    pub silent_sources: SilentSources,
 }
 
-/// The sources from which nothing came for longer than the config expects, with
-/// what is to be said of each.
+/// The silent sources, each with its message.
 #[derive(Clone, Debug, Default)]
-pub struct Silences(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct SilentSources(Arc<Mutex<BTreeMap<String, String>>>);
 
-impl Silences {
-    /// Says that a source is silent, or that it is not. Returns whether that is
-    /// new.
-    pub fn set(&self, source: &str, text: Option<String>) -> bool {
-        let mut silent = lock(&self.0);
+impl SilentSources {
+    /// Sets or clears the silence of a source. Returns whether that is a change.
+    pub fn set_silence(&self, source: &str, text: Option<String>) -> bool {
+        let mut silent = lock_ignoring_poison(&self.0);
         let before = match text {
             Some(text) => silent.insert(source.to_owned(), text).is_some(),
             None => return silent.remove(source).is_some(),
@@ -152,46 +143,44 @@ impl Silences {
     }
 
     fn report(&self) -> String {
-        let silent = lock(&self.0);
+        let silent = lock_ignoring_poison(&self.0);
         let lines = silent.iter();
-        lines
-            .map(|(source, text)| format!("source {source} {text}\n"))
-            .collect()
+        lines.map(|(source, text)| format!("source {source} {text}\n")).collect()
     }
 
     fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock_ignoring_poison(&self.0).is_empty()
     }
 }
 
 impl Health {
-    /// Ready when every worker has joined and built what it was assigned, the broker
-    /// answers, no gate source is late, and no source is silent that should not be.
+    /// Returns whether every worker has joined and built its partitions, the broker
+    /// answers, and no gate source is late or source silent.
     #[must_use]
-    pub fn ready(&self) -> bool {
-        let mut pulses = self.workers.iter().map(|(_, _, pulse)| pulse);
-        self.silences.is_empty()
-            && pulses.all(|pulse| match pulse.phase() {
-                Phase::Ready => pulse.hindrance().is_none(),
-                Phase::Ended => true,
-                Phase::Joining | Phase::Building | Phase::Stopped => false,
+    pub fn is_ready(&self) -> bool {
+        let mut statuses = self.workers.iter().map(|(_, _, status)| status);
+        self.silent_sources.is_empty()
+            && statuses.all(|status| match status.phase() {
+                WorkerPhase::Ready => status.not_ready_reason().is_none(),
+                WorkerPhase::Ended => true,
+                WorkerPhase::Joining | WorkerPhase::Building | WorkerPhase::Stopped => false,
             })
     }
 
-    /// One line per worker, and one per silent source, for people.
+    /// Returns one line per worker and per silent source, for people.
     #[must_use]
     pub fn report(&self) -> String {
-        let workers = self.workers.iter().map(|(lane, worker, pulse)| {
-            let phase = pulse.phase();
+        let workers = self.workers.iter().map(|(lane, worker, status)| {
+            let phase = status.phase();
             let trouble = match phase {
-                Phase::Joining => Some(NO_PARTITIONS.to_owned()),
-                Phase::Ready => pulse.hindrance(),
-                Phase::Building | Phase::Ended | Phase::Stopped => None,
+                WorkerPhase::Joining => Some(NO_PARTITIONS.to_owned()),
+                WorkerPhase::Ready => status.not_ready_reason(),
+                WorkerPhase::Building | WorkerPhase::Ended | WorkerPhase::Stopped => None,
             };
             let trouble = trouble.map_or(String::new(), |text| format!(": {text}"));
             format!("{lane}/{worker} {}{trouble}\n", phase.as_str())
         });
-        workers.chain([self.silences.report()]).collect()
+        workers.chain([self.silent_sources.report()]).collect()
     }
 }
 
@@ -200,61 +189,43 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(health: &Health, ready: bool, report: &str) {
+    fn check_health(health: &Health, is_ready: bool, report: &str) {
         assert_eq!(health.report(), report);
-        assert_eq!(health.ready(), ready);
+        assert_eq!(health.is_ready(), is_ready);
     }
 
     #[test]
-    fn a_late_gate_or_a_silent_source_is_not_ready() {
-        let pulse = Pulse::new();
-        let health = Health {
-            workers: vec![("main".to_owned(), 0, pulse.clone())],
-            ..Health::default()
-        };
-        check(&health, false, "main/0 joining: no partitions\n");
-        pulse.set(Phase::Ready);
-        check(&health, true, "main/0 ready\n");
-        pulse.set_trouble(Some("topic t".to_owned()));
-        check(&health, false, "main/0 ready: topic t\n");
-        pulse.set_trouble(None);
-        assert!(
-            health
-                .silences
-                .set("objection", Some("sent nothing".to_owned()))
-        );
-        assert!(
-            !health
-                .silences
-                .set("objection", Some("sent nothing".to_owned()))
-        );
-        check(
-            &health,
-            false,
-            "main/0 ready\nsource objection sent nothing\n",
-        );
-        assert!(health.silences.set("objection", None));
-        assert!(!health.silences.set("objection", None));
-        check(&health, true, "main/0 ready\n");
+    fn health_is_not_ready_with_late_gate_or_silent_source() {
+        let status = WorkerStatus::new();
+        let health =
+            Health { workers: vec![("main".to_owned(), 0, status.clone())], ..Health::default() };
+        check_health(&health, false, "main/0 joining: no partitions\n");
+        status.set_phase(WorkerPhase::Ready);
+        check_health(&health, true, "main/0 ready\n");
+        status.set_problem(Some("topic t".to_owned()));
+        check_health(&health, false, "main/0 ready: topic t\n");
+        status.set_problem(None);
+        assert!(health.silent_sources.set_silence("objection", Some("sent nothing".to_owned())));
+        assert!(!health.silent_sources.set_silence("objection", Some("sent nothing".to_owned())));
+        check_health(&health, false, "main/0 ready\nsource objection sent nothing\n");
+        assert!(health.silent_sources.set_silence("objection", None));
+        assert!(!health.silent_sources.set_silence("objection", None));
+        check_health(&health, true, "main/0 ready\n");
     }
 
     #[test]
-    fn a_worker_without_an_answer_for_its_session_is_not_ready() {
-        let quick = Pulse::with_session(Duration::ZERO);
-        let patient = Pulse::with_session(Duration::from_secs(3600));
-        for pulse in [&quick, &patient] {
-            pulse.set(Phase::Ready);
-            pulse.answered();
+    fn health_is_not_ready_without_answer_within_session() {
+        let quick = WorkerStatus::with_session(Duration::ZERO);
+        let patient = WorkerStatus::with_session(Duration::from_secs(3600));
+        for status in [&quick, &patient] {
+            status.set_phase(WorkerPhase::Ready);
+            status.note_answer();
         }
-        let health = |pulse: Pulse| Health {
-            workers: vec![("main".to_owned(), 0, pulse)],
+        let health = |status: WorkerStatus| Health {
+            workers: vec![("main".to_owned(), 0, status)],
             ..Health::default()
         };
-        check(
-            &health(quick),
-            false,
-            "main/0 ready: no partitions: no answer for 0 s\n",
-        );
-        check(&health(patient), true, "main/0 ready\n");
+        check_health(&health(quick), false, "main/0 ready: no partitions: no answer for 0 s\n");
+        check_health(&health(patient), true, "main/0 ready\n");
     }
 }

@@ -1,19 +1,17 @@
-//! Signals: which of them end the process, and which do not.
+//! Signals: which of them end the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::transport::Stop;
+use crate::transport::StopSignal;
 
-/// The exit code of a process that does not wait for its batch.
-const INTERRUPTED: i32 = 130;
+/// Exit code of a process that does not wait for its batch.
+const EXIT_INTERRUPTED: i32 = 130;
 
-/// Asks for a stop with the first SIGTERM or SIGINT; the second one ends the process
-/// at once.
-pub(super) async fn stop_when_asked(stop: Stop) {
-    let (Some(mut terminate), Some(mut interrupt)) = (
-        install(SignalKind::terminate()),
-        install(SignalKind::interrupt()),
-    ) else {
+/// Requests a stop at the first SIGTERM or SIGINT; the second one ends the process at once.
+pub async fn stop_on_signal(stop: StopSignal) {
+    let (Some(mut terminate), Some(mut interrupt)) =
+        (install_handler(SignalKind::terminate()), install_handler(SignalKind::interrupt()))
+    else {
         return;
     };
     for times in 1.. {
@@ -22,25 +20,23 @@ pub(super) async fn stop_when_asked(stop: Stop) {
             _ = interrupt.recv() => {}
         }
         if times > 1 {
-            std::process::exit(INTERRUPTED);
+            std::process::exit(EXIT_INTERRUPTED);
         }
-        tracing::info!("asked to stop: the batch is finished first");
-        stop.ask();
+        tracing::info!("stop requested: finishing the batch first");
+        stop.request();
     }
 }
 
-/// Ignores SIGHUP, with a line in the log each time: nothing is loaded again while a
-/// process runs. Holds from before anything connects to the end of the process.
+/// Ignores SIGHUP, with a log line each time: nothing is reloaded while a process runs.
+/// Install it before anything connects.
 ///
 /// # Errors
 ///
-/// There is no thread for it.
+/// The handler cannot be installed, or its thread not be spawned.
 pub fn ignore_hangups() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
-    let hangup = install(SignalKind::hangup());
+    let hangup = install_handler(SignalKind::hangup());
     drop(guard);
     let thread = std::thread::Builder::new().name("hangup".to_owned());
     thread.spawn(move || {
@@ -54,9 +50,7 @@ pub fn ignore_hangups() -> std::io::Result<()> {
     Ok(())
 }
 
-fn install(kind: SignalKind) -> Option<Signal> {
+fn install_handler(kind: SignalKind) -> Option<Signal> {
     let installed = signal(kind);
-    installed
-        .inspect_err(|error| tracing::error!(%error, "cannot install signal handlers"))
-        .ok()
+    installed.inspect_err(|error| tracing::error!(%error, "cannot install signal handlers")).ok()
 }

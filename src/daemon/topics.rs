@@ -1,217 +1,221 @@
-//! What topics there should be, against what there is.
+//! Compares the topics that should exist with those that do.
 //!
-//! A source that forgets too early, or an output that never forgets, breaks
-//! what zeef promises: such a topic is refused at the start, by name.
+//! A source that forgets too early, or an output that never forgets, breaks what zeef
+//! promises: a run is refused, with the topic's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::lane::{DEAD_LETTERS_TOPIC, PATRONS_TOPIC, STATE_TOPIC};
-use crate::policy::catalogue::{Kind, Role};
+use crate::config::LoadedConfig;
+use crate::engine::lane::{DEAD_LETTERS_TOPIC, PATRONS_TOPIC, STATE_TOPIC_PREFIX};
+use crate::ledger::audit::AUDIT_TOPIC;
+use crate::ledger::checkpoint::CHECKPOINTS_TOPIC;
+use crate::ledger::{LEDGER_TOPIC, REGISTER_TOPIC};
+use crate::message::commands::COMMANDS_TOPIC;
+use crate::policy::Policy;
+use crate::policy::catalogue::{RecordKind, Role};
 use crate::policy::recipient::Recipient;
-use crate::policy::term::Term;
-use crate::policy::{Loaded, Policy};
-use crate::transport::commands::COMMANDS_TOPIC;
+use crate::policy::term::{DAY_MS, Term};
 use crate::transport::kafka::KafkaSettings;
-use crate::transport::kafka::partitioner::{JoinedTopic, co_partitioned, wrong_setting};
-use crate::transport::kafka::repaired::Repaired;
-use crate::transport::kafka::topics::{self, Sample, TopicError, TopicFound, TopicWish};
-use crate::transport::kafka::widened;
+use crate::transport::kafka::describe_changed_partitions;
+use crate::transport::kafka::key_sample::{KeySampling, sample_keys};
+use crate::transport::kafka::partitioner::{
+    JoinedTopicKeys, check_co_partitioned, check_partitioner_setting,
+};
+use crate::transport::kafka::repaired_records::RepairedRecords;
+use crate::transport::kafka::topics::{self, ExistingTopic, TopicError, WantedTopic};
 
-const DAY_MS: i64 = 86_400_000;
-/// How long nulls of patrons stay at least: a lane that is published once a month
-/// rebuilds then.
-const PATRON_NULLS_MS: i64 = 30 * DAY_MS;
-/// Kafka's word for no bound.
+/// Minimum retention of patrons' nulls: a lane that publishes once a month rebuilds then.
+const MIN_PATRON_TOMBSTONE_RETENTION_MS: i64 = 30 * DAY_MS;
+/// Kafka's value for unlimited.
 pub const FOREVER: i64 = -1;
-/// A topic of outputs is rolled every hour, so that what is taken back goes: the
-/// transport appends to idle partitions after this time.
-const SEGMENT_MS: i64 = 3_600_000;
-/// How many keys of each joined source are looked at.
-const SAMPLE: usize = 2_000;
+/// Output topics roll every hour, so that retracted values are compacted; the transport
+/// appends to idle partitions after this time.
+const MAX_OUTPUT_SEGMENT_MS: i64 = 3_600_000;
+/// How many keys of each joined source to sample.
+const KEYS_PER_SAMPLE: usize = 2_000;
 
-/// What a setting of a topic must be.
+/// A rule for a topic setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
-    Is(&'static str),
+pub enum ConfigRule {
+    Equals(&'static str),
     AtMost(i64),
     /// [`FOREVER`] is more than any number.
     AtLeast(i64),
 }
 
-impl Rule {
-    fn holds(&self, found: &str) -> bool {
+impl ConfigRule {
+    fn is_met_by(&self, found: &str) -> bool {
         let number = found.parse::<i64>();
         match self {
-            Rule::Is(wanted) => found == *wanted,
-            Rule::AtMost(most) => number.is_ok_and(|n| n != FOREVER && n <= *most),
-            Rule::AtLeast(FOREVER) => number == Ok(FOREVER),
-            Rule::AtLeast(least) => number.is_ok_and(|n| n == FOREVER || n >= *least),
+            ConfigRule::Equals(wanted) => found == *wanted,
+            ConfigRule::AtMost(most) => number.is_ok_and(|n| n != FOREVER && n <= *most),
+            ConfigRule::AtLeast(FOREVER) => number == Ok(FOREVER),
+            ConfigRule::AtLeast(least) => number.is_ok_and(|n| n == FOREVER || n >= *least),
         }
     }
 
-    /// The value that a new topic gets.
-    fn value(&self) -> String {
+    /// Returns the value for a new topic.
+    fn initial_value(&self) -> String {
         match self {
-            Rule::Is(wanted) => (*wanted).to_owned(),
-            Rule::AtMost(number) | Rule::AtLeast(number) => number.to_string(),
+            ConfigRule::Equals(wanted) => (*wanted).to_owned(),
+            ConfigRule::AtMost(number) | ConfigRule::AtLeast(number) => number.to_string(),
         }
     }
 
-    /// What it asks of the setting `name`, in words.
+    /// Returns what the rule asks of the setting `name`, in words.
     #[must_use]
-    pub fn text(&self, name: &str) -> String {
+    pub fn describe(&self, name: &str) -> String {
         match self {
-            Rule::Is(wanted) => (*wanted).to_owned(),
-            Rule::AtMost(most) => format!("at most {}", shown(name, &most.to_string())),
-            Rule::AtLeast(FOREVER) => "-1 (for ever)".to_owned(),
-            Rule::AtLeast(least) => format!("at least {}", shown(name, &least.to_string())),
+            ConfigRule::Equals(wanted) => (*wanted).to_owned(),
+            ConfigRule::AtMost(most) => {
+                format!("at most {}", format_setting(name, &most.to_string()))
+            }
+            ConfigRule::AtLeast(FOREVER) => "-1 (for ever)".to_owned(),
+            ConfigRule::AtLeast(least) => {
+                format!("at least {}", format_setting(name, &least.to_string()))
+            }
         }
     }
 }
 
-/// The value of a topic's setting; one in milliseconds also in days, or what is
-/// shorter than one.
+/// Formats a setting's value; milliseconds also as days or a shorter unit.
 #[must_use]
-pub fn shown(name: &str, value: &str) -> String {
+pub fn format_setting(name: &str, value: &str) -> String {
     let ms = value.parse::<i64>().ok();
     match ms.filter(|ms| *ms > 0 && name.ends_with(".ms")) {
-        Some(ms) => format!("{value} ({})", span(ms)),
+        Some(ms) => format!("{value} ({})", format_duration(ms)),
         None => value.to_owned(),
     }
 }
 
-/// Milliseconds in the largest unit that they are a whole number of; in days,
-/// rounded, where they are many.
-fn span(ms: i64) -> String {
-    let units = [
-        (DAY_MS, "day"),
-        (3_600_000, "hour"),
-        (60_000, "minute"),
-        (1_000, "second"),
-    ];
+/// Formats milliseconds in the largest unit that divides them; long times in rounded days.
+fn format_duration(ms: i64) -> String {
+    let units = [(DAY_MS, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")];
     let whole = units.iter().find(|(unit, _)| ms % unit == 0);
     match whole {
-        Some(&(unit, name)) if ms < 100 * DAY_MS || unit == DAY_MS => counted(ms / unit, name),
+        Some(&(unit, name)) if ms < 100 * DAY_MS || unit == DAY_MS => pluralise(ms / unit, name),
         _ if ms >= DAY_MS => format!(
             "about {}",
-            counted(ms / DAY_MS + i64::from(ms % DAY_MS >= DAY_MS / 2), "day")
+            pluralise(ms / DAY_MS + i64::from(ms % DAY_MS >= DAY_MS / 2), "day")
         ),
-        _ => counted(ms, "millisecond"),
+        _ => pluralise(ms, "millisecond"),
     }
 }
 
-fn counted(number: i64, unit: &str) -> String {
+fn pluralise(number: i64, unit: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {unit}{ending}")
 }
 
-/// One topic as it should be.
+/// The role of a topic on which a recipient acknowledges retractions.
+pub const ACKNOWLEDGEMENTS_ROLE: &str = "acknowledgements";
+
+/// A topic as it should be.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct PlannedTopic {
     pub name: String,
-    /// What it is for, in a few words.
+    /// Its purpose in a few words.
     pub role: &'static str,
-    /// The keys are patron ids: it needs as many partitions as the others.
-    pub joined: bool,
-    /// For a state, the sources of its lane: they need the same number of
-    /// partitions, and it no fewer.
-    pub follows: Vec<String>,
+    /// Keys are patron ids: it needs as many partitions as the others.
+    pub is_joined: bool,
+    /// For a state, the sources of its lane: they need equal numbers of partitions, and it
+    /// at least as many.
+    pub followed_sources: Vec<String>,
     /// Settings without which a run is refused, and why.
-    pub rules: Vec<(&'static str, Rule, &'static str)>,
-    /// Settings that a new topic gets, and that a run can do without.
-    pub wishes: Vec<(&'static str, Rule, &'static str)>,
+    pub required: Vec<(&'static str, ConfigRule, &'static str)>,
+    /// Settings for new topics, without which a run still works.
+    pub recommended: Vec<(&'static str, ConfigRule, &'static str)>,
 }
 
-/// The setting by which a broker says itself when a record came.
+/// The setting that makes the broker timestamp records.
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
-/// The setting of how long compaction leaves a null.
+/// The setting of how long compaction keeps a null.
 const TOMBSTONE_RETENTION: &str = "delete.retention.ms";
-const BROKERS_TIME: Rule = Rule::Is("LogAppendTime");
+const LOG_APPEND_TIME: ConfigRule = ConfigRule::Equals("LogAppendTime");
 
-/// The topics of a config, sources first.
+/// Returns the topics of a config, sources first.
 #[must_use]
-pub fn plan(loaded: &Loaded) -> Vec<Planned> {
+pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
     let policy = &loaded.policy;
     let outage_ms = i64::from(loaded.daemon.topics.outage_days) * DAY_MS;
-    let fed = |kind: &Kind| -> Vec<&Recipient> {
+    let fed = |kind: &RecordKind| -> Vec<&Recipient> {
         policy
             .recipients
             .iter()
-            .filter(|recipient| policy.kinds[recipient.source].name == kind.name)
+            .filter(|recipient| {
+                let index = policy.record_kinds.iter().position(|one| one.name == kind.name);
+                index.is_some_and(|index| recipient.reads_kind(index))
+            })
             .collect()
     };
     let keyed = policy
         .recipients
         .iter()
-        .any(|recipient| policy.kinds[recipient.source].keyed);
-    let mut planned: Vec<Planned> = policy
-        .kinds
+        .any(|recipient| policy.record_kinds[recipient.source_kind_index].is_keyed_by_patron);
+    let mut planned: Vec<PlannedTopic> = policy
+        .record_kinds
         .iter()
         .filter(|kind| !fed(kind).is_empty() || (keyed && kind.role != Role::Record))
-        .map(|kind| source(kind, &fed(kind), outage_ms))
+        .map(|kind| plan_source(kind, &fed(kind), outage_ms))
         .collect();
-    let outputs = policy
-        .recipients
-        .iter()
-        .flat_map(|recipient| recipient.topics.names());
-    let former = policy.former.iter().flat_map(|former| &former.topics);
+    let outputs = policy.recipients.iter().flat_map(|recipient| recipient.topics.names());
+    let former = policy.former_recipients.iter().flat_map(|former| &former.topics);
     let outputs: BTreeSet<&str> = outputs.chain(former.map(String::as_str)).collect();
     planned.extend(outputs.into_iter().map(|topic| {
-        Planned {
+        PlannedTopic {
             name: topic.to_owned(),
             role: "output",
-            joined: false,
-            follows: Vec::new(),
-            wishes: Vec::new(),
-            rules: [
-                &compacted("what is taken back has to go")[..],
+            is_joined: false,
+            followed_sources: Vec::new(),
+            recommended: Vec::new(),
+            required: [
+                &compaction_rules("what is taken back has to go")[..],
                 &[(
                     TOMBSTONE_RETENTION,
-                    Rule::AtLeast(outage_ms),
-                    "a partner that was away has to see what was taken back",
+                    ConfigRule::AtLeast(outage_ms),
+                    "a partner that was offline has to see what was taken back",
                 )],
             ]
             .concat(),
         }
     }));
-    planned.extend(loaded.daemon.lanes.iter().map(|lane| state(policy, lane)));
-    planned.extend(keyed.then(|| patrons(policy)));
+    planned.extend(loaded.daemon.lanes.iter().map(|lane| plan_state(policy, lane)));
+    planned.extend(keyed.then(|| plan_patrons(policy)));
+    if loaded.daemon.ledger.is_enabled {
+        planned.extend([plan_ledger(policy), plan_register(), plan_chain(AUDIT_TOPIC, "audit")]);
+        let signs = loaded.daemon.ledger.checkpoints.is_enabled;
+        planned.extend(signs.then(|| plan_chain(CHECKPOINTS_TOPIC, "checkpoints")));
+    }
+    let rules = policy.recipients.iter().filter_map(|one| one.acknowledgement.as_ref());
+    planned.extend(rules.map(|rule| plan_acknowledgements(&rule.topic)));
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
-    planned.push(Planned {
+    planned.push(PlannedTopic {
         name: DEAD_LETTERS_TOPIC.to_owned(),
         role: "dead letters",
-        joined: false,
-        follows: Vec::new(),
-        wishes: Vec::new(),
-        rules: vec![
-            (
-                "cleanup.policy",
-                Rule::Is("delete"),
-                "dead letters have no keys",
-            ),
-            (
-                "retention.ms",
-                Rule::AtLeast(kept_ms),
-                "somebody has to look at them",
-            ),
+        is_joined: false,
+        followed_sources: Vec::new(),
+        recommended: Vec::new(),
+        required: vec![
+            ("cleanup.policy", ConfigRule::Equals("delete"), "dead letters have no keys"),
+            ("retention.ms", ConfigRule::AtLeast(kept_ms), "somebody has to look at them"),
         ],
     });
-    planned.push(commands());
+    planned.push(plan_commands());
     planned
 }
 
-fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
-    let forever = Rule::AtLeast(FOREVER);
+fn plan_source(kind: &RecordKind, recipients: &[&Recipient], outage_ms: i64) -> PlannedTopic {
+    let forever = ConfigRule::AtLeast(FOREVER);
     let (role, rules) = match kind.role {
         Role::Patron => (
             "source: patrons",
             vec![(
                 "cleanup.policy",
-                Rule::Is("compact"),
-                "the last record of every patron is needed, and no more",
+                ConfigRule::Equals("compact"),
+                "only the last record of every patron is needed",
             )],
         ),
         Role::Gate => (
@@ -219,23 +223,15 @@ fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
             vec![
                 (
                     "cleanup.policy",
-                    Rule::Is("delete"),
+                    ConfigRule::Equals("delete"),
                     "compaction would keep only the last one",
                 ),
-                (
-                    "retention.ms",
-                    forever.clone(),
-                    "what was granted or refused is never forgotten",
-                ),
-                (
-                    "retention.bytes",
-                    forever,
-                    "what was granted or refused is never forgotten",
-                ),
+                ("retention.ms", forever.clone(), "what was granted or refused is never forgotten"),
+                ("retention.bytes", forever, "what was granted or refused is never forgotten"),
             ],
         ),
         Role::Record => {
-            let longest = fed.iter().map(|r| term_ms(r.retention.term)).max();
+            let longest = recipients.iter().map(|r| max_term_ms(r.retention.term)).max();
             let why =
                 "a correction is decided again from the source, as long as a partner holds it";
             (
@@ -243,10 +239,10 @@ fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
                 vec![
                     (
                         "cleanup.policy",
-                        Rule::Is("delete"),
+                        ConfigRule::Equals("delete"),
                         "the key is the patron's, not the record's",
                     ),
-                    ("retention.ms", Rule::AtLeast(longest.unwrap_or(0)), why),
+                    ("retention.ms", ConfigRule::AtLeast(longest.unwrap_or(0)), why),
                     ("retention.bytes", forever, why),
                 ],
             )
@@ -254,212 +250,296 @@ fn source(kind: &Kind, fed: &[&Recipient], outage_ms: i64) -> Planned {
     };
     let mut wishes = vec![(
         TIMESTAMP_TYPE,
-        BROKERS_TIME,
-        "by a producer's clock, what came within an hour after an erasure counts as before it",
+        LOG_APPEND_TIME,
+        "by a producer's clock, what arrives within an hour after an erasure counts as before it",
     )];
     if kind.role == Role::Patron {
         wishes.push((
             TOMBSTONE_RETENTION,
-            Rule::AtLeast(outage_ms.max(PATRON_NULLS_MS)),
+            ConfigRule::AtLeast(outage_ms.max(MIN_PATRON_TOMBSTONE_RETENTION_MS)),
             "a lane that was stopped for so long still reads who was erased",
         ));
     }
-    Planned {
+    PlannedTopic {
         name: kind.topic.clone(),
         role,
-        joined: kind.keyed,
-        follows: Vec::new(),
-        rules,
-        wishes,
+        is_joined: kind.is_keyed_by_patron,
+        followed_sources: Vec::new(),
+        required: rules,
+        recommended: wishes,
     }
 }
 
-/// What operators ask of lanes: one order, so one partition.
-fn commands() -> Planned {
-    Planned {
+/// Plans the commands topic: one order, so one partition.
+fn plan_commands() -> PlannedTopic {
+    PlannedTopic {
         name: COMMANDS_TOPIC.to_owned(),
         role: "commands",
-        joined: false,
-        follows: Vec::new(),
-        rules: vec![(
+        is_joined: false,
+        followed_sources: Vec::new(),
+        required: vec![(
             "cleanup.policy",
-            Rule::Is("compact"),
-            "what an operator accepted or asked for counts for every later start",
+            ConfigRule::Equals("compact"),
+            "what an operator accepted or requested applies to every later start",
         )],
-        wishes: Vec::new(),
+        recommended: Vec::new(),
     }
 }
 
-/// The state of a lane: a row lies in the partition of its record's number.
-fn state(policy: &Policy, lane: &crate::policy::settings::Lane) -> Planned {
-    let fed: Vec<&Kind> = policy
+/// Plans the state of a lane, which is partitioned like its records.
+fn plan_state(policy: &Policy, lane: &crate::config::settings::LaneSettings) -> PlannedTopic {
+    let served: Vec<&Recipient> = policy
         .recipients
         .iter()
         .filter(|recipient| lane.recipients.contains(&recipient.name))
-        .map(|recipient| &policy.kinds[recipient.source])
         .collect();
-    let keyed = fed.iter().any(|kind| kind.keyed);
-    let read = policy.kinds.iter().filter(|kind| {
+    let is_fed = |(index, _): &(usize, &RecordKind)| {
+        served.iter().any(|recipient| recipient.reads_kind(*index))
+    };
+    let fed: Vec<&RecordKind> =
+        policy.record_kinds.iter().enumerate().filter(is_fed).map(|(_, kind)| kind).collect();
+    let keyed = fed.iter().any(|kind| kind.is_keyed_by_patron);
+    let read = policy.record_kinds.iter().filter(|kind| {
         let gate = keyed && kind.role != Role::Record;
         gate || fed.iter().any(|fed| fed.name == kind.name)
     });
-    Planned {
-        name: format!("{STATE_TOPIC}{}", lane.name),
+    PlannedTopic {
+        name: format!("{STATE_TOPIC_PREFIX}{}", lane.name),
         role: "state",
-        joined: false,
-        follows: read.map(|kind| kind.topic.clone()).collect(),
-        rules: [
-            &compacted("a row counts only as it was written last")[..],
+        is_joined: false,
+        followed_sources: read.map(|kind| kind.topic.clone()).collect(),
+        required: [
+            &compaction_rules("a row counts only as it was written last")[..],
             &[(
                 TIMESTAMP_TYPE,
-                BROKERS_TIME,
+                LOG_APPEND_TIME,
                 "the broker's clock is the second witness of the time",
             )],
         ]
         .concat(),
-        wishes: Vec::new(),
+        recommended: Vec::new(),
     }
 }
 
-/// What all lanes keep of patrons: a row lies in the partition of its patron.
-fn patrons(policy: &Policy) -> Planned {
-    let patron = policy.kinds.iter().filter(|kind| kind.role == Role::Patron);
-    Planned {
-        name: PATRONS_TOPIC.to_owned(),
-        role: "erasures",
-        joined: false,
-        follows: patron.map(|kind| kind.topic.clone()).collect(),
-        rules: vec![
+/// Plans the ledger: a block lies in the partition of its records.
+fn plan_ledger(policy: &Policy) -> PlannedTopic {
+    let why = "who received what is never forgotten by itself";
+    let patron = policy.record_kinds.iter().filter(|kind| kind.role == Role::Patron);
+    PlannedTopic {
+        name: LEDGER_TOPIC.to_owned(),
+        role: "ledger",
+        is_joined: false,
+        followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
+        required: vec![
+            ("cleanup.policy", ConfigRule::Equals("delete"), "its blocks have no keys"),
+            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
+            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
+        ],
+        recommended: vec![(
+            "compression.type",
+            ConfigRule::Equals("zstd"),
+            "its lines are alike, and take half the room",
+        )],
+    }
+}
+
+/// Plans a topic that is one chain, so it has one partition.
+fn plan_chain(name: &str, role: &'static str) -> PlannedTopic {
+    let why = "a chain without its beginning proves nothing";
+    PlannedTopic {
+        name: name.to_owned(),
+        role,
+        is_joined: false,
+        followed_sources: Vec::new(),
+        required: vec![
+            ("cleanup.policy", ConfigRule::Equals("delete"), "its messages have no keys"),
+            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
+            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
+        ],
+        recommended: Vec::new(),
+    }
+}
+
+/// Plans the topic on which a recipient acknowledges retractions.
+fn plan_acknowledgements(name: &str) -> PlannedTopic {
+    let why = "what was acknowledged is proof for as long as the ledger is";
+    PlannedTopic {
+        name: name.to_owned(),
+        role: ACKNOWLEDGEMENTS_ROLE,
+        is_joined: false,
+        followed_sources: Vec::new(),
+        required: vec![
             (
                 "cleanup.policy",
-                Rule::Is("compact"),
-                "who was erased is never forgotten",
+                ConfigRule::Equals("delete"),
+                "compaction would keep only the last one of a key",
             ),
+            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
+            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
+        ],
+        recommended: vec![(
+            TIMESTAMP_TYPE,
+            LOG_APPEND_TIME,
+            "the time of an acknowledgement is then the broker's, not the partner's",
+        )],
+    }
+}
+
+/// Plans what the lines of the ledger point to.
+fn plan_register() -> PlannedTopic {
+    PlannedTopic {
+        name: REGISTER_TOPIC.to_owned(),
+        role: "register",
+        is_joined: false,
+        followed_sources: Vec::new(),
+        required: vec![(
+            "cleanup.policy",
+            ConfigRule::Equals("compact"),
+            "a text stays readable for as long as lines point to it",
+        )],
+        recommended: Vec::new(),
+    }
+}
+
+/// Plans what all lanes keep of patrons, partitioned by patron.
+fn plan_patrons(policy: &Policy) -> PlannedTopic {
+    let patron = policy.record_kinds.iter().filter(|kind| kind.role == Role::Patron);
+    PlannedTopic {
+        name: PATRONS_TOPIC.to_owned(),
+        role: "erasures",
+        is_joined: false,
+        followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
+        required: vec![
+            ("cleanup.policy", ConfigRule::Equals("compact"), "who was erased is never forgotten"),
             (
                 TIMESTAMP_TYPE,
-                BROKERS_TIME,
+                LOG_APPEND_TIME,
                 "the broker's clock is the second witness of the time",
             ),
         ],
-        wishes: Vec::new(),
+        recommended: Vec::new(),
     }
 }
 
-type Rules<const N: usize> = [(&'static str, Rule, &'static str); N];
+type ConfigRules<const N: usize> = [(&'static str, ConfigRule, &'static str); N];
 
-/// Only the last value of each key is kept, and what it replaced soon goes.
-fn compacted(why: &'static str) -> Rules<3> {
+/// Keeps only the last value of each key, and compacts the others soon.
+fn compaction_rules(why: &'static str) -> ConfigRules<3> {
     [
-        ("cleanup.policy", Rule::Is("compact"), why),
+        ("cleanup.policy", ConfigRule::Equals("compact"), why),
         (
             "segment.ms",
-            Rule::AtMost(SEGMENT_MS),
+            ConfigRule::AtMost(MAX_OUTPUT_SEGMENT_MS),
             "an old segment is not compacted",
         ),
         (
             "max.compaction.lag.ms",
-            Rule::AtMost(DAY_MS),
-            "what is taken back goes within a day",
+            ConfigRule::AtMost(DAY_MS),
+            "what is taken back is gone within a day",
         ),
     ]
 }
 
-/// A term at its longest, in milliseconds.
-fn term_ms(term: Term) -> i64 {
+/// Returns an upper bound of a term in milliseconds.
+fn max_term_ms(term: Term) -> i64 {
     let days = i64::from(term.years) * 366 + i64::from(term.months) * 31 + i64::from(term.days);
     days * DAY_MS
 }
 
-impl Planned {
-    /// What has to be created where the topic is missing.
+impl PlannedTopic {
+    /// Whether nothing says in which partition a message belongs: it may have one only.
+    fn has_single_partition(&self) -> bool {
+        matches!(self.role, "commands" | "audit" | "checkpoints")
+            || (self.role.starts_with("source") && !self.is_joined)
+    }
+
+    /// Returns what to create if the topic is missing.
     #[must_use]
-    pub fn wish(&self, loaded: &Loaded, partitions: i32) -> TopicWish {
+    pub fn to_create(&self, loaded: &LoadedConfig, partitions: i32) -> WantedTopic {
         let settings = loaded.daemon.topics;
         let mut configs: BTreeMap<String, String> = self
-            .rules
+            .required
             .iter()
-            .chain(&self.wishes)
-            .map(|(name, rule, _)| ((*name).to_owned(), rule.value()))
+            .chain(&self.recommended)
+            .map(|(name, rule, _)| ((*name).to_owned(), rule.initial_value()))
             .collect();
         if let Some(replicas) = settings.min_insync_replicas {
             configs.insert("min.insync.replicas".to_owned(), replicas.to_string());
         }
-        TopicWish {
+        WantedTopic {
             name: self.name.clone(),
-            partitions,
-            replication: settings.replication.map(i32::from),
+            partition_count: partitions,
+            replication_factor: settings.replication.map(i32::from),
             configs,
         }
     }
 
-    /// What could be better about the topic as it was found; a run does without.
+    /// Returns what could be better about the topic as found; a run works without it.
     #[must_use]
-    pub fn notes(&self, found: &TopicFound) -> Vec<String> {
-        let wishes = self.wishes.iter();
+    pub fn recommendations(&self, found: &ExistingTopic) -> Vec<String> {
+        let wishes = self.recommended.iter();
         let notes = wishes.filter_map(|(name, rule, why)| {
             let value = found.configs.get(*name).map_or("unset", String::as_str);
-            (!rule.holds(value)).then(|| {
-                let (is, wanted) = (shown(name, value), rule.text(name));
+            (!rule.is_met_by(value)).then(|| {
+                let (is, wanted) = (format_setting(name, value), rule.describe(name));
                 format!("`{name}` is {is}, better {wanted}: {why}")
             })
         });
         notes.collect()
     }
 
-    /// What is wrong with the topic as it was found.
+    /// Returns what is wrong with the topic as found.
     #[must_use]
-    pub fn differences(&self, loaded: &Loaded, found: &TopicFound) -> Vec<String> {
+    pub fn differences(&self, loaded: &LoadedConfig, found: &ExistingTopic) -> Vec<String> {
         let settings = loaded.daemon.topics;
         let mut differences: Vec<String> = self
-            .rules
+            .required
             .iter()
             .filter_map(|(name, rule, why)| {
                 let value = found.configs.get(*name).map_or("unset", String::as_str);
-                (!rule.holds(value)).then(|| {
-                    let (is, wanted) = (shown(name, value), rule.text(name));
+                (!rule.is_met_by(value)).then(|| {
+                    let (is, wanted) = (format_setting(name, value), rule.describe(name));
                     format!("`{name}` is {is}, expected {wanted}: {why}")
                 })
             })
             .collect();
         if let Some(wanted) = settings.replication.map(i32::from)
-            && found.replication < wanted
+            && found.replication_factor < wanted
         {
-            differences.push(format!(
-                "it has {} replicas, expected {wanted}",
-                found.replication
-            ));
+            differences
+                .push(format!("it has {} replicas, expected {wanted}", found.replication_factor));
         }
         if let Some(wanted) = settings.min_insync_replicas.map(i64::from) {
             let value = found.configs.get("min.insync.replicas");
-            let value = value
-                .and_then(|value| value.parse::<i64>().ok())
-                .unwrap_or(1);
+            let value = value.and_then(|value| value.parse::<i64>().ok()).unwrap_or(1);
             if value < wanted {
-                differences.push(format!(
-                    "`min.insync.replicas` is {value}, expected at least {wanted}"
-                ));
+                differences
+                    .push(format!("`min.insync.replicas` is {value}, expected at least {wanted}"));
             }
         }
         differences
     }
 }
 
-/// The topics of a config, as they are found.
+/// The topics of a config as found.
 #[derive(Debug)]
-pub struct Survey {
-    pub topics: Vec<(Planned, Option<TopicFound>)>,
+pub struct TopicReport {
+    pub topics: Vec<(PlannedTopic, Option<ExistingTopic>)>,
 }
 
-impl Survey {
-    /// Looks up every topic of the config.
+impl TopicReport {
+    /// Fetches every topic of the config.
     ///
     /// # Errors
     ///
-    /// Where Kafka does not answer.
-    pub fn look(settings: &KafkaSettings, loaded: &Loaded) -> Result<Survey, TopicError> {
-        let planned = plan(loaded);
+    /// Kafka does not answer.
+    pub fn fetch(
+        settings: &KafkaSettings,
+        loaded: &LoadedConfig,
+    ) -> Result<TopicReport, TopicError> {
+        let planned = plan_topics(loaded);
         let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
-        let mut found = topics::describe(settings, &names)?;
+        let mut found = topics::describe_topics(settings, &names)?;
         let topics = planned
             .into_iter()
             .map(|topic| {
@@ -467,85 +547,92 @@ impl Survey {
                 (topic, found)
             })
             .collect();
-        Ok(Survey { topics })
+        Ok(TopicReport { topics })
     }
 
-    /// What has to be created.
+    /// Returns what to create.
     #[must_use]
-    pub fn missing(&self, loaded: &Loaded) -> Vec<TopicWish> {
-        let joined = self.partitions();
+    pub fn missing_topics(&self, loaded: &LoadedConfig) -> Vec<WantedTopic> {
+        let joined = self.joined_partition_count();
         self.topics
             .iter()
             .filter(|(_, found)| found.is_none())
             .map(|(planned, _)| {
                 let default = i32::try_from(loaded.daemon.topics.partitions).unwrap_or(1);
-                let partitions = if planned.role.starts_with("source") {
-                    joined.unwrap_or(default)
-                } else if planned.role == "commands" {
+                let partitions = if planned.has_single_partition() {
                     1
+                } else if planned.role.starts_with("source") {
+                    joined.unwrap_or(default)
                 } else {
-                    let followed = self.followed(planned);
+                    let followed = self.existing_followed_sources(planned);
                     followed.map(|(_, count)| count).max().unwrap_or(default)
                 };
-                planned.wish(loaded, partitions)
+                planned.to_create(loaded, partitions)
             })
             .collect()
     }
 
-    /// The sources that a state follows, with their numbers of partitions, as far
-    /// as they exist.
-    fn followed(&self, planned: &Planned) -> impl Iterator<Item = (&str, i32)> {
+    /// Returns the existing sources that a state follows, with their numbers of partitions.
+    fn existing_followed_sources(
+        &self,
+        planned: &PlannedTopic,
+    ) -> impl Iterator<Item = (&str, i32)> {
         self.topics
             .iter()
-            .filter(|(source, _)| planned.follows.contains(&source.name))
-            .filter_map(|(source, found)| Some((source.name.as_str(), found.as_ref()?.partitions)))
+            .filter(|(source, _)| planned.followed_sources.contains(&source.name))
+            .filter_map(|(source, found)| {
+                Some((source.name.as_str(), found.as_ref()?.partition_count))
+            })
     }
 
-    /// What is wrong with the partitions of a state and its sources.
-    fn misfit(
+    /// Returns what is wrong with the partitions of a state and its sources.
+    fn partition_count_mismatch(
         &self,
         settings: &KafkaSettings,
-        planned: &Planned,
+        planned: &PlannedTopic,
         partitions: i32,
     ) -> Option<String> {
-        let (most, most_count) = self.followed(planned).max_by_key(|(_, count)| *count)?;
-        let (least, least_count) = self.followed(planned).min_by_key(|(_, count)| *count)?;
-        let (most, least) = (settings.topic(most), settings.topic(least));
+        let (most, most_count) =
+            self.existing_followed_sources(planned).max_by_key(|(_, count)| *count)?;
+        let joined = self.existing_followed_sources(planned).filter(|(name, _)| {
+            let is_joined = |source: &PlannedTopic| source.name == *name && source.is_joined;
+            self.topics.iter().any(|(source, _)| is_joined(source))
+        });
+        let (least, least_count) =
+            joined.min_by_key(|(_, count)| *count).unwrap_or((most, most_count));
+        let (most, least) = (settings.topic_name(most), settings.topic_name(least));
         if most_count != least_count {
             return Some(format!(
                 "topic `{least}` has {least_count} partitions, and `{most}` {most_count}: the \
                  sources of one lane need the same number, as its state lies by them"
             ));
         }
-        let name = settings.topic(&planned.name);
+        let name = settings.topic_name(&planned.name);
         (partitions < most_count).then(|| {
             format!(
                 "topic `{name}` ({}) has {partitions} partitions, expected at least {most_count}. \
                  Where its sources had as many before: {}",
                 planned.role,
-                widened(&most, most_count, partitions)
+                describe_changed_partitions(&most, most_count, partitions)
             )
         })
     }
 
-    /// How many partitions the joined sources have that exist.
+    /// Returns the partition count of the existing joined sources.
     #[must_use]
-    pub fn partitions(&self) -> Option<i32> {
+    pub fn joined_partition_count(&self) -> Option<i32> {
         self.topics
             .iter()
-            .filter(|(planned, _)| planned.joined)
-            .filter_map(|(_, found)| found.as_ref().map(|found| found.partitions))
+            .filter(|(planned, _)| planned.is_joined)
+            .filter_map(|(_, found)| found.as_ref().map(|found| found.partition_count))
             .max()
     }
 
-    /// How long it takes at most until the next append to an output rolls a
-    /// segment of it; `None` where no output tells.
+    /// Returns the longest time until an append rolls a segment of an output, or `None` if
+    /// no output says.
     #[must_use]
-    pub fn segment(&self) -> Option<Duration> {
-        let outputs = self
-            .topics
-            .iter()
-            .filter(|(planned, _)| planned.role == "output");
+    pub fn max_segment_duration(&self) -> Option<Duration> {
+        let outputs = self.topics.iter().filter(|(planned, _)| planned.role == "output");
         let found = outputs.filter_map(|(_, found)| found.as_ref());
         let longest = found.filter_map(|found| {
             // Kafka rolls at whichever is shorter.
@@ -557,36 +644,36 @@ impl Survey {
         longest.max().map(Duration::from_millis)
     }
 
-    /// What could be better about the topics that exist, one line each.
+    /// Returns what could be better about the existing topics, one line each.
     #[must_use]
-    pub fn notes(&self, settings: &KafkaSettings) -> Vec<String> {
+    pub fn recommendations(&self, settings: &KafkaSettings) -> Vec<String> {
         let mut notes = Vec::new();
         for (planned, found) in &self.topics {
-            let name = settings.topic(&planned.name);
-            let found = found.iter().flat_map(|found| planned.notes(found));
+            let name = settings.topic_name(&planned.name);
+            let found = found.iter().flat_map(|found| planned.recommendations(found));
             notes.extend(found.map(|note| format!("topic `{name}` ({}): {note}", planned.role)));
         }
         notes
     }
 
-    /// Everything for which a run is refused: missing topics, settings that
-    /// would lose or keep too much, and sources that cannot be joined.
+    /// Returns every reason to refuse a run: missing topics, settings that lose or keep too
+    /// much, and sources that cannot be joined.
     ///
     /// # Errors
     ///
-    /// Where Kafka does not answer.
-    pub fn refusals(
+    /// Kafka does not answer.
+    pub fn start_refusals(
         &self,
         settings: &KafkaSettings,
-        loaded: &Loaded,
+        loaded: &LoadedConfig,
     ) -> Result<Vec<String>, TopicError> {
         let mut refusals = Vec::new();
         let mut joined = Vec::new();
         for (planned, found) in &self.topics {
-            let name = settings.topic(&planned.name);
+            let name = settings.topic_name(&planned.name);
             let Some(found) = found else {
                 refusals.push(format!(
-                    "topic `{name}` ({}) does not exist: create it, or let `zeef topics --apply` do it",
+                    "topic `{name}` ({}) does not exist: create it, or run `zeef topics --apply`",
                     planned.role
                 ));
                 continue;
@@ -597,104 +684,113 @@ impl Survey {
                     .into_iter()
                     .map(|difference| format!("topic `{name}` ({}): {difference}", planned.role)),
             );
-            refusals.extend(self.misfit(settings, planned, found.partitions));
-            if planned.role == "commands" && found.partitions != 1 {
+            refusals.extend(self.partition_count_mismatch(
+                settings,
+                planned,
+                found.partition_count,
+            ));
+            if planned.has_single_partition() && found.partition_count != 1 {
+                let why = match planned.role {
+                    "commands" => "commands have one order",
+                    _ => "without keys, versions of a record could lie in several",
+                };
                 refusals.push(format!(
-                    "topic `{name}` ({}) has {} partitions, expected 1: commands have one order",
-                    planned.role, found.partitions
+                    "topic `{name}` ({}) has {} partitions, expected 1: {why}",
+                    planned.role, found.partition_count
                 ));
             }
-            if planned.joined {
-                joined.push((planned.name.as_str(), found.partitions));
+            if planned.is_joined {
+                joined.push((planned.name.as_str(), found.partition_count));
             }
         }
-        let fit = |joined: &[JoinedTopic]| co_partitioned(joined, settings.partitioner);
-        refusals.extend(misfit(settings, &joined, fit)?);
+        let fit = |joined: &[JoinedTopicKeys]| check_co_partitioned(joined, settings.partitioner);
+        refusals.extend(find_key_mismatch(settings, &joined, fit)?);
         Ok(refusals)
     }
 
-    /// Says which partitioner the keys of all joined sources fit, where that is
-    /// another one than the setting: what is misplaced then is the setting's
-    /// mistake, and no record's. Numbers of partitions that differ are told, too.
+    /// Returns which partitioner fits the keys of all joined sources, if that is not the
+    /// configured one: then the setting is wrong, and no record is misplaced. Also reports
+    /// differing numbers of partitions.
     ///
     /// # Errors
     ///
-    /// Where Kafka does not answer.
-    pub fn wrong_partitioner(
+    /// Kafka does not answer.
+    pub fn find_wrong_partitioner(
         &self,
         settings: &KafkaSettings,
     ) -> Result<Option<String>, TopicError> {
         let joined: Vec<(&str, i32)> = self
             .topics
             .iter()
-            .filter(|(planned, _)| planned.joined)
-            .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partitions)))
+            .filter(|(planned, _)| planned.is_joined)
+            .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partition_count)))
             .collect();
-        misfit(settings, &joined, |joined| {
-            wrong_setting(joined, settings.partitioner)
+        find_key_mismatch(settings, &joined, |joined| {
+            check_partitioner_setting(joined, settings.partitioner)
         })
     }
 
-    /// How many partitions a topic has; 0 where it does not exist.
+    /// Returns the number of partitions of a topic; 0 if it does not exist.
     #[must_use]
-    pub fn partitions_of(&self, name: &str) -> i32 {
+    pub fn partition_count(&self, name: &str) -> i32 {
         let mut topics = self.topics.iter();
         let topic = topics.find(|(planned, _)| planned.name == name);
         let found = topic.and_then(|(_, found)| found.as_ref());
-        found.map_or(0, |found| found.partitions)
+        found.map_or(0, |found| found.partition_count)
     }
 
-    /// The sources of a lane that exist, with their numbers of partitions.
-    fn sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
-        let state = format!("{STATE_TOPIC}{lane}");
+    /// Returns the existing sources of a lane with their numbers of partitions.
+    fn existing_sources_of(&self, lane: &str) -> Vec<(&str, i32)> {
+        let state = format!("{STATE_TOPIC_PREFIX}{lane}");
         let mut planned = self.topics.iter().map(|(planned, _)| planned);
         let state = planned.find(|planned| planned.name == state);
-        state.map_or_else(Vec::new, |state| self.followed(state).collect())
+        state.map_or_else(Vec::new, |state| self.existing_followed_sources(state).collect())
     }
 
-    /// What each lane has read before: by lane, the partitions of each source of
-    /// which its group has offsets.
+    /// Returns what each lane has read before: the partitions of each source for which its
+    /// group has offsets.
     ///
     /// # Errors
     ///
-    /// Where Kafka does not answer.
-    pub fn offsets(
+    /// Kafka does not answer.
+    pub fn fetch_group_offsets(
         &self,
         settings: &KafkaSettings,
-        loaded: &Loaded,
-    ) -> Result<Offsets, TopicError> {
-        let mut offsets = Offsets::default();
+        loaded: &LoadedConfig,
+    ) -> Result<GroupOffsetReport, TopicError> {
+        let mut offsets = GroupOffsetReport::default();
         for lane in &loaded.daemon.lanes {
-            let sources = self.sources_of(&lane.name);
-            let found = topics::group_offsets(settings, &lane.name, &sources)?;
-            offsets.any |= !found.is_empty();
+            let sources = self.existing_sources_of(&lane.name);
+            let found = topics::fetch_group_offsets(settings, &lane.name, &sources)?;
+            offsets.has_any |= !found.is_empty();
             for (source, partitions) in sources {
                 let Some(of_source) = found.get(source) else {
                     continue;
                 };
-                offsets.note(source, of_source);
-                let last = of_source.keys().next_back().copied().unwrap_or_default();
-                if last + 1 < partitions {
-                    let text = widened(&settings.topic(source), partitions, last + 1);
-                    offsets.widened.push(text);
+                offsets.add_source(source, &of_source.offsets);
+                let known = of_source.known_partition_count();
+                if known < partitions {
+                    let topic = settings.topic_name(source);
+                    let text = describe_changed_partitions(&topic, partitions, known);
+                    offsets.widened_topics.push(text);
                 }
             }
         }
-        offsets.widened.sort();
-        offsets.widened.dedup();
+        offsets.widened_topics.sort();
+        offsets.widened_topics.dedup();
         Ok(offsets)
     }
 
-    /// Whether no lane has written anything to its state yet.
+    /// Returns whether no lane has written to its state yet.
     ///
     /// # Errors
     ///
-    /// Where Kafka does not answer.
-    pub fn is_stateless(&self, settings: &KafkaSettings) -> Result<bool, TopicError> {
+    /// Kafka does not answer.
+    pub fn has_no_state_rows(&self, settings: &KafkaSettings) -> Result<bool, TopicError> {
         for (planned, found) in &self.topics {
             if planned.role == "state"
                 && let Some(found) = found
-                && topics::is_written(settings, &planned.name, found.partitions)?
+                && topics::has_been_written(settings, &planned.name, found.partition_count)?
             {
                 return Ok(false);
             }
@@ -703,20 +799,20 @@ impl Survey {
     }
 }
 
-/// What the groups of the lanes say of earlier runs.
+/// What the lanes' groups say of earlier runs.
 #[derive(Debug, Default)]
-pub struct Offsets {
+pub struct GroupOffsetReport {
     /// Some lane has read something before.
-    pub any: bool,
-    /// What is wrong with sources that were given partitions since.
-    pub widened: Vec<String>,
-    /// Up to where every lane that reads a source has read it.
-    pub read: BTreeMap<String, BTreeMap<i32, i64>>,
+    pub has_any: bool,
+    /// What is wrong with sources that got more partitions since.
+    pub widened_topics: Vec<String>,
+    /// The position up to which every lane that reads a source has read it.
+    pub lowest_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
-impl Offsets {
-    fn note(&mut self, source: &str, offsets: &BTreeMap<i32, i64>) {
-        let read = self.read.entry(source.to_owned()).or_default();
+impl GroupOffsetReport {
+    fn add_source(&mut self, source: &str, offsets: &BTreeMap<i32, i64>) {
+        let read = self.lowest_offsets.entry(source.to_owned()).or_default();
         for (partition, offset) in offsets {
             let lowest = read.entry(*partition).or_insert(*offset);
             *lowest = (*lowest).min(*offset);
@@ -724,40 +820,37 @@ impl Offsets {
     }
 }
 
-/// What `check` says against the keys of the joined sources. Which records were
-/// repaired is asked only where it says something.
-fn misfit(
+/// Returns what `check` says against the keys of the joined sources. Loads repaired records
+/// only if it says something.
+fn find_key_mismatch(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
-    check: impl Fn(&[JoinedTopic]) -> Result<(), String>,
+    check: impl Fn(&[JoinedTopicKeys]) -> Result<(), String>,
 ) -> Result<Option<String>, TopicError> {
-    let first = check(&sample(settings, joined, &Repaired::default())?).err();
+    let first = check(&sample_joined_keys(settings, joined, &RepairedRecords::default())?).err();
     if first.is_none() {
         return Ok(None);
     }
-    let repaired = Repaired::load(settings)?;
+    let repaired = RepairedRecords::load(settings)?;
     if repaired.is_empty() {
         return Ok(first);
     }
-    Ok(check(&sample(settings, joined, &repaired)?).err())
+    Ok(check(&sample_joined_keys(settings, joined, &repaired)?).err())
 }
 
-/// Looks at the keys of all joined sources side by side: a look waits more
-/// than it works, and a restart has to be quick.
-fn sample(
+/// Samples the keys of all joined sources in parallel: sampling mostly waits, and a restart
+/// has to be quick.
+fn sample_joined_keys(
     settings: &KafkaSettings,
     joined: &[(&str, i32)],
-    repaired: &Repaired,
-) -> Result<Vec<JoinedTopic>, TopicError> {
+    repaired: &RepairedRecords,
+) -> Result<Vec<JoinedTopicKeys>, TopicError> {
     thread::scope(|scope| {
         let looks: Vec<_> = joined
             .iter()
             .map(|&(topic, partitions)| {
-                let sample = Sample {
-                    how_many: SAMPLE,
-                    repaired,
-                };
-                let look = move || topics::sample_keys(settings, topic, partitions, sample);
+                let sample = KeySampling { keys_max: KEYS_PER_SAMPLE, repaired_records: repaired };
+                let look = move || sample_keys(settings, topic, partitions, sample);
                 (topic, partitions, scope.spawn(look))
             })
             .collect();
@@ -765,10 +858,10 @@ fn sample(
             .into_iter()
             .map(|(topic, partitions, look)| {
                 let keys = look.join().unwrap_or_else(|cause| resume_unwind(cause))?;
-                Ok(JoinedTopic {
-                    name: settings.topic(topic),
-                    partitions,
-                    keys,
+                Ok(JoinedTopicKeys {
+                    name: settings.topic_name(topic),
+                    partition_count: partitions,
+                    message_keys: keys,
                 })
             })
             .collect()
@@ -781,26 +874,26 @@ mod tests {
     use std::path::Path;
 
     #[track_caller]
-    fn check(rule: &Rule, found: &str, holds: bool) {
-        assert_eq!(rule.holds(found), holds, "{rule:?} of {found}");
+    fn check_rule(rule: &ConfigRule, found: &str, is_met: bool) {
+        assert_eq!(rule.is_met_by(found), is_met, "{rule:?} of {found}");
     }
 
     #[test]
-    fn a_rule_holds_or_does_not() {
-        check(&Rule::Is("compact"), "compact", true);
-        check(&Rule::Is("compact"), "compact,delete", false);
-        check(&Rule::AtLeast(FOREVER), "-1", true);
-        check(&Rule::AtLeast(FOREVER), "604800000", false);
-        check(&Rule::AtLeast(5), "-1", true);
-        check(&Rule::AtLeast(5), "4", false);
-        check(&Rule::AtMost(5), "5", true);
-        check(&Rule::AtMost(5), "6", false);
-        check(&Rule::AtMost(5), "-1", false);
-        check(&Rule::AtMost(5), "unset", false);
+    fn config_rule_is_met_by_allowed_values_only() {
+        check_rule(&ConfigRule::Equals("compact"), "compact", true);
+        check_rule(&ConfigRule::Equals("compact"), "compact,delete", false);
+        check_rule(&ConfigRule::AtLeast(FOREVER), "-1", true);
+        check_rule(&ConfigRule::AtLeast(FOREVER), "604800000", false);
+        check_rule(&ConfigRule::AtLeast(5), "-1", true);
+        check_rule(&ConfigRule::AtLeast(5), "4", false);
+        check_rule(&ConfigRule::AtMost(5), "5", true);
+        check_rule(&ConfigRule::AtMost(5), "6", false);
+        check_rule(&ConfigRule::AtMost(5), "-1", false);
+        check_rule(&ConfigRule::AtMost(5), "unset", false);
     }
 
     #[test]
-    fn milliseconds_are_shown_in_days_too() {
+    fn setting_in_milliseconds_shows_its_duration() {
         for (value, want) in [
             ("158112000000", "158112000000 (1830 days)"),
             ("604800000", "604800000 (7 days)"),
@@ -809,27 +902,21 @@ mod tests {
             ("90000", "90000 (90 seconds)"),
             ("1500", "1500 (1500 milliseconds)"),
             ("172800001", "172800001 (about 2 days)"),
-            (
-                "9223372036854775807",
-                "9223372036854775807 (about 106751991167 days)",
-            ),
+            ("9223372036854775807", "9223372036854775807 (about 106751991167 days)"),
             ("-1", "-1"),
             ("unset", "unset"),
         ] {
-            assert_eq!(shown("retention.ms", value), want);
-            assert_eq!(shown("retention.bytes", value), value);
+            assert_eq!(format_setting("retention.ms", value), want);
+            assert_eq!(format_setting("retention.bytes", value), value);
         }
-        let rule = Rule::AtLeast(5 * 366 * DAY_MS);
-        assert_eq!(
-            rule.text("retention.ms"),
-            "at least 158112000000 (1830 days)"
-        );
+        let rule = ConfigRule::AtLeast(5 * 366 * DAY_MS);
+        assert_eq!(rule.describe("retention.ms"), "at least 158112000000 (1830 days)");
     }
 
     #[test]
-    fn the_shipped_config_plans_every_topic() {
+    fn plan_has_every_topic_of_the_shipped_config() {
         let loaded = Policy::load(Path::new("config")).unwrap();
-        let planned = plan(&loaded);
+        let planned = plan_topics(&loaded);
         let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
         for name in [
             "patron",
@@ -844,63 +931,52 @@ mod tests {
             assert!(names.contains(&name), "{names:?}");
         }
         let topic = |name: &str| planned.iter().find(|topic| topic.name == name).unwrap();
-        let followed = &topic("zeef.state.main").follows;
+        let followed = &topic("zeef.state.main").followed_sources;
         assert!(followed.contains(&"patron".to_owned()) && followed.contains(&"loan".to_owned()));
         let kept = |name: &str| {
-            let wishes = &topic(name).wishes;
+            let wishes = &topic(name).recommended;
             let found = wishes.iter().find(|(key, ..)| *key == TOMBSTONE_RETENTION);
             found.map(|(_, rule, _)| rule.clone())
         };
-        assert_eq!(kept("patron"), Some(Rule::AtLeast(30 * DAY_MS)));
+        assert_eq!(kept("patron"), Some(ConfigRule::AtLeast(30 * DAY_MS)));
         assert_eq!(kept("loan"), None);
         let retention = |name: &str| {
-            topic(name)
-                .rules
-                .iter()
-                .find(|(key, ..)| *key == "retention.ms")
-                .unwrap()
-                .1
-                .clone()
+            topic(name).required.iter().find(|(key, ..)| *key == "retention.ms").unwrap().1.clone()
         };
-        assert_eq!(topic("zeef.patrons").follows, ["patron"]);
-        // A run does without for a source, and not for what is zeef's own.
-        let asks =
-            |rules: &[(&str, Rule, &str)]| rules.iter().any(|(key, ..)| *key == TIMESTAMP_TYPE);
+        assert_eq!(topic("zeef.patrons").followed_sources, ["patron"]);
+        // A run works without it for a source, but not for zeef's own topics.
+        let asks = |rules: &[(&str, ConfigRule, &str)]| {
+            rules.iter().any(|(key, ..)| *key == TIMESTAMP_TYPE)
+        };
         for name in ["patron", "loan", "consent", "objection"] {
-            assert!(
-                asks(&topic(name).wishes) && !asks(&topic(name).rules),
-                "{name}"
-            );
+            assert!(asks(&topic(name).recommended) && !asks(&topic(name).required), "{name}");
         }
         for name in ["zeef.state.main", "zeef.patrons"] {
-            assert!(asks(&topic(name).rules), "{name}");
+            assert!(asks(&topic(name).required), "{name}");
         }
-        let wish = topic("loan").wish(&loaded, 1);
+        let wish = topic("loan").to_create(&loaded, 1);
         assert_eq!(wish.configs[TIMESTAMP_TYPE], "LogAppendTime");
-        let found = |value: &str| TopicFound {
-            partitions: 1,
-            replication: 1,
+        let found = |value: &str| ExistingTopic {
+            partition_count: 1,
+            replication_factor: 1,
             configs: BTreeMap::from([(TIMESTAMP_TYPE.to_owned(), value.to_owned())]),
         };
-        assert!(topic("loan").notes(&found("LogAppendTime")).is_empty());
-        let notes = topic("loan").notes(&found("CreateTime"));
-        assert!(
-            notes[0].contains("is CreateTime, better LogAppendTime"),
-            "{notes:?}"
-        );
-        assert_eq!(retention("debt"), Rule::AtLeast(5 * 366 * DAY_MS));
-        assert_eq!(retention("consent"), Rule::AtLeast(FOREVER));
+        assert!(topic("loan").recommendations(&found("LogAppendTime")).is_empty());
+        let notes = topic("loan").recommendations(&found("CreateTime"));
+        assert!(notes[0].contains("is CreateTime, better LogAppendTime"), "{notes:?}");
+        assert_eq!(retention("debt"), ConfigRule::AtLeast(5 * 366 * DAY_MS));
+        assert_eq!(retention("consent"), ConfigRule::AtLeast(FOREVER));
     }
 
     #[test]
-    fn a_segment_is_rolled_as_the_slowest_output_has_it() {
+    fn max_segment_duration_is_that_of_the_slowest_output() {
         let loaded = Policy::load(Path::new("config")).unwrap();
         let segment = |settings: &[(&str, &[(&str, &str)])]| {
-            let topics = plan(&loaded).into_iter().map(|topic| {
+            let topics = plan_topics(&loaded).into_iter().map(|topic| {
                 let found = settings.iter().find(|(name, _)| topic.name == *name);
-                let found = found.map(|(_, configs)| TopicFound {
-                    partitions: 1,
-                    replication: 1,
+                let found = found.map(|(_, configs)| ExistingTopic {
+                    partition_count: 1,
+                    replication_factor: 1,
                     configs: configs
                         .iter()
                         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -909,7 +985,7 @@ mod tests {
                 (topic, found)
             });
             let topics = topics.collect();
-            Survey { topics }.segment()
+            TopicReport { topics }.max_segment_duration()
         };
         assert_eq!(segment(&[]), None);
         let slow = [("segment.ms", "5000"), ("max.compaction.lag.ms", "9000")];
@@ -921,24 +997,22 @@ mod tests {
     }
 
     #[test]
-    fn a_state_has_as_many_partitions_as_its_sources() {
+    fn state_topic_has_as_many_partitions_as_its_sources() {
         let loaded = Policy::load(Path::new("config")).unwrap();
         let survey = |loans: i32| {
-            let topics = plan(&loaded).into_iter().map(|topic| {
-                let found = TopicFound {
-                    partitions: if topic.name == "loan" { loans } else { 6 },
-                    replication: 1,
+            let topics = plan_topics(&loaded).into_iter().map(|topic| {
+                let found = ExistingTopic {
+                    partition_count: if topic.name == "loan" { loans } else { 6 },
+                    replication_factor: 1,
                     configs: BTreeMap::new(),
                 };
                 let found = Some(found).filter(|_| !topic.name.starts_with("zeef."));
                 (topic, found)
             });
-            Survey {
-                topics: topics.collect(),
-            }
+            TopicReport { topics: topics.collect() }
         };
-        let missing = survey(6).missing(&loaded);
-        let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partitions)).collect();
+        let missing = survey(6).missing_topics(&loaded);
+        let missing: Vec<_> = missing.iter().map(|w| (&*w.name, w.partition_count)).collect();
         let partitions = i32::try_from(loaded.daemon.topics.partitions).unwrap();
         let own = [
             ("zeef.state.main", 6),
@@ -953,15 +1027,11 @@ mod tests {
             let survey = survey(loans);
             let mut states = survey.topics.iter().filter(|(t, _)| t.role == "state");
             let (state, _) = states.next().unwrap();
-            survey.misfit(&settings, state, partitions)
+            survey.partition_count_mismatch(&settings, state, partitions)
         };
         assert_eq!(misfit(6, 6), None);
         assert_eq!(misfit(6, 8), None);
-        assert!(
-            misfit(6, 4)
-                .unwrap()
-                .contains("has 4 partitions, expected at least 6")
-        );
+        assert!(misfit(6, 4).unwrap().contains("has 4 partitions, expected at least 6"));
         assert!(misfit(12, 12).unwrap().contains("need the same number"));
     }
 }

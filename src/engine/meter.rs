@@ -9,24 +9,18 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// The rate of one recipient.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    pub records_per_s: f64,
-    /// How many may go at once after a pause; at least one.
-    pub burst: u32,
-}
+pub use crate::config::settings::Rate;
 
 /// The rates of a lane's recipients.
 #[derive(Debug)]
 pub struct Meter {
     rates: Vec<Option<Rate>>,
-    gates: Vec<Option<Gate>>,
+    limiters: Vec<Option<RecipientLimiter>>,
     clock: DefaultClock,
 }
 
 #[derive(Debug)]
-struct Gate {
+struct RecipientLimiter {
     limiter: DefaultDirectRateLimiter,
     burst: u32,
 }
@@ -36,36 +30,29 @@ impl Meter {
     #[must_use]
     pub fn new(rates: Vec<Option<Rate>>) -> Self {
         let gates = rates.iter().map(|_| None).collect();
-        let mut meter = Meter {
-            rates,
-            gates,
-            clock: DefaultClock::default(),
-        };
-        meter.share(1, 1);
+        let mut meter = Meter { rates, limiters: gates, clock: DefaultClock::default() };
+        meter.set_partition_share(1, 1);
         meter
     }
 
     /// Whether any recipient has a rate.
     #[must_use]
-    pub fn paces(&self) -> bool {
+    pub fn has_rates(&self) -> bool {
         self.rates.iter().any(Option::is_some)
     }
 
     /// Takes the share of the rates that `owned` of `all` partitions are.
-    pub fn share(&mut self, owned: usize, all: usize) {
+    pub fn set_partition_share(&mut self, owned: usize, all: usize) {
         let share = owned as f64 / all.max(1) as f64;
-        for (gate, rate) in self.gates.iter_mut().zip(&self.rates) {
-            *gate = rate.and_then(|rate| Gate::new(rate, share));
+        for (gate, rate) in self.limiters.iter_mut().zip(&self.rates) {
+            *gate = rate.and_then(|rate| RecipientLimiter::new(rate, share));
         }
     }
 
     /// How many outputs of a recipient one batch may have; `None` is no bound.
     #[must_use]
-    pub fn batch_max(&self, recipient: usize) -> Option<u64> {
-        self.gates
-            .get(recipient)?
-            .as_ref()
-            .map(|gate| u64::from(gate.burst))
+    pub fn batch_outputs_max(&self, recipient: usize) -> Option<u64> {
+        self.limiters.get(recipient)?.as_ref().map(|gate| u64::from(gate.burst))
     }
 
     /// Asks whether `outputs` of a recipient may go now.
@@ -73,8 +60,8 @@ impl Meter {
     /// # Errors
     ///
     /// How long to wait before asking again.
-    pub fn ask(&self, recipient: usize, outputs: u64) -> Result<(), Duration> {
-        let Some(Some(gate)) = self.gates.get(recipient) else {
+    pub fn check_rate(&self, recipient: usize, outputs: u64) -> Result<(), Duration> {
+        let Some(Some(gate)) = self.limiters.get(recipient) else {
             return Ok(());
         };
         let outputs = u32::try_from(outputs).unwrap_or(u32::MAX).min(gate.burst);
@@ -89,16 +76,13 @@ impl Meter {
     }
 }
 
-impl Gate {
-    fn new(rate: Rate, share: f64) -> Option<Gate> {
+impl RecipientLimiter {
+    fn new(rate: Rate, share: f64) -> Option<RecipientLimiter> {
         let per_s = (rate.records_per_s * share).max(1e-6);
         let burst = (f64::from(rate.burst) * share).max(1.0) as u32;
         let quota = Quota::with_period(Duration::from_secs_f64(1.0 / per_s))?
             .allow_burst(NonZeroU32::new(burst)?);
-        Some(Gate {
-            limiter: RateLimiter::direct(quota),
-            burst,
-        })
+        Some(RecipientLimiter { limiter: RateLimiter::direct(quota), burst })
     }
 }
 
@@ -107,32 +91,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lets_a_burst_go_and_then_asks_to_wait() {
-        let rate = Rate {
-            records_per_s: 10.0,
-            burst: 5,
-        };
+    fn meter_passes_a_burst_then_asks_to_wait() {
+        let rate = Rate { records_per_s: 10.0, burst: 5 };
         let meter = Meter::new(vec![Some(rate), None]);
-        assert_eq!(meter.batch_max(0), Some(5));
-        assert_eq!(meter.batch_max(1), None);
-        assert_eq!(meter.ask(0, 5), Ok(()));
-        let wait = meter.ask(0, 5).unwrap_err();
+        assert_eq!(meter.batch_outputs_max(0), Some(5));
+        assert_eq!(meter.batch_outputs_max(1), None);
+        assert_eq!(meter.check_rate(0, 5), Ok(()));
+        let wait = meter.check_rate(0, 5).unwrap_err();
         assert!(wait <= Duration::from_millis(500), "{wait:?}");
-        assert_eq!(meter.ask(1, 1_000_000), Ok(()));
-        assert_eq!(meter.ask(0, 0), Ok(()));
+        assert_eq!(meter.check_rate(1, 1_000_000), Ok(()));
+        assert_eq!(meter.check_rate(0, 0), Ok(()));
     }
 
     #[test]
-    fn shares_a_rate_by_partitions() {
-        let rate = Rate {
-            records_per_s: 100.0,
-            burst: 100,
-        };
+    fn meter_splits_a_rate_by_owned_partitions() {
+        let rate = Rate { records_per_s: 100.0, burst: 100 };
         let mut meter = Meter::new(vec![Some(rate)]);
-        meter.share(1, 4);
-        assert_eq!(meter.batch_max(0), Some(25));
-        assert_eq!(meter.ask(0, 25), Ok(()));
-        let wait = meter.ask(0, 25).unwrap_err();
+        meter.set_partition_share(1, 4);
+        assert_eq!(meter.batch_outputs_max(0), Some(25));
+        assert_eq!(meter.check_rate(0, 25), Ok(()));
+        let wait = meter.check_rate(0, 25).unwrap_err();
         assert!(wait > Duration::from_millis(900), "{wait:?}");
     }
 }

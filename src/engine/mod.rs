@@ -1,29 +1,22 @@
 //! The hot path: one record in, what each recipient gets out.
 //!
-//! Pure and synchronous: no clock, no I/O, no global. [`pipeline`] is the file
-//! to read first.
+//! Pure and synchronous: no clock, no I/O, no global. [`pipeline`] is the file to read
+//! first. A record walks down the rooms in this order, and a room uses only those before
+//! it:
 
-pub mod admit;
-pub mod dead_letter;
-mod decide;
-pub mod explain;
-pub mod gates;
-pub mod holding;
-pub mod inspect;
-mod keys;
-pub mod lane;
-pub mod meter;
-pub mod patrons;
-pub mod pipeline;
-pub mod project;
-mod reader;
 pub mod record;
-pub mod said;
-mod script;
-pub mod shape;
-pub mod speech;
-pub mod state;
-pub mod table;
+
+pub mod memory;
+
+pub mod lane;
+
+pub mod decide;
+
+pub mod delivery;
+
+pub mod batch;
+mod ledger_lines;
+pub mod meter;
+mod patron_reads;
+pub mod pipeline;
 pub mod tally;
-pub mod unreadable;
-pub mod value;

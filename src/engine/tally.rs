@@ -1,24 +1,25 @@
-//! What happened in a batch, in numbers: counted here, published after commit.
+//! The numbers of a batch: counted while deciding, published after commit.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
-use crate::policy::detect::DETECTORS;
-use crate::policy::mask::Noticed;
+use crate::message::Coordinates;
+use crate::policy::detect::DETECTOR_ROWS;
+use crate::policy::mask::ShortValueCounts;
 use crate::policy::reason::Reason;
-use crate::transport::Coordinates;
 
 /// A count for each reason, in the order of [`Reason::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByReason([u64; Reason::ALL.len()]);
+pub struct ReasonCounts([u64; Reason::ALL.len()]);
 
-/// The standard library has it for arrays of up to 32 only.
-impl Default for ByReason {
+/// `Default` is derived for arrays of up to 32 elements only.
+impl Default for ReasonCounts {
     fn default() -> Self {
-        ByReason([0; Reason::ALL.len()])
+        ReasonCounts([0; Reason::ALL.len()])
     }
 }
 
-impl Deref for ByReason {
+impl Deref for ReasonCounts {
     type Target = [u64];
 
     fn deref(&self) -> &[u64] {
@@ -26,13 +27,13 @@ impl Deref for ByReason {
     }
 }
 
-impl DerefMut for ByReason {
+impl DerefMut for ReasonCounts {
     fn deref_mut(&mut self) -> &mut [u64] {
         &mut self.0
     }
 }
 
-impl<'a> IntoIterator for &'a ByReason {
+impl<'a> IntoIterator for &'a ReasonCounts {
     type Item = &'a u64;
     type IntoIter = std::slice::Iter<'a, u64>;
 
@@ -46,176 +47,188 @@ impl<'a> IntoIterator for &'a ByReason {
 pub struct SourceTally {
     pub consumed: u64,
     pub bytes: u64,
-    /// Refused whole, by reason.
-    pub refused: ByReason,
-    /// Records of a kind that no recipient of the lane has as its source.
-    pub applied: u64,
-    /// Strings that did not fit their form, and counted as missing.
-    pub unfit: u64,
+    /// Records refused whole, by reason.
+    pub refused: ReasonCounts,
+    /// Records of a source without recipients.
+    pub gate_records: u64,
+    /// Strings that do not fit their form, and count as missing.
+    pub format_errors: u64,
     /// Dead letters of its records, by reason.
-    pub dead_letters: ByReason,
+    pub dead_letters: ReasonCounts,
     /// Records and grants from before an erasure, of a patron that is known again.
-    pub outlived: u64,
-    /// Nulls for patrons of whom nothing is known.
-    pub unmatched: u64,
-    /// Strings that are none of their list, and counted as missing.
-    pub unlisted: u64,
-    /// Records that say another country than their library's.
-    pub other_country: u64,
-    /// Consents and objections that counted for nothing, or not for all, in the
-    /// order of [`Ignored::ALL`].
-    pub ignored: [u64; Ignored::ALL.len()],
+    pub from_before_erasure: u64,
+    /// Nulls for unknown patrons.
+    pub unmatched_erasures: u64,
+    /// Strings that are not on their list, and count as missing.
+    pub unlisted_values: u64,
+    /// Records whose country is not that of their library.
+    pub country_mismatches: u64,
+    /// Consents and objections that have no effect, or not all of it, in the order of
+    /// [`IgnoredReason::ALL`].
+    pub ignored_statements: [u64; IgnoredReason::ALL.len()],
 }
 
-/// Why a consent or an objection that was understood counts for nothing, or not
-/// for all that it is about.
+/// Why a consent or an objection that was understood has no effect, or not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ignored {
-    /// Nobody has its purpose, or one like it.
+pub enum IgnoredReason {
+    /// No recipient has its purpose or a similar one.
     UnknownPurpose,
-    /// Nobody is called as the recipient that it names, or nearly.
+    /// No recipient has the name or a similar one.
     UnknownRecipient,
-    /// A grant to a library that is not the patron's.
+    /// It grants another library than the patron's.
     OtherLibrary,
-    /// It does not stop every recipient of its purpose, by their legal basis.
+    /// Some recipients of its purpose have a legal basis that it does not stop.
     ObjectionOtherBasis,
 }
 
-impl Ignored {
-    /// Every cause, in the order of the enum.
-    pub const ALL: &[Ignored] = &[
-        Ignored::UnknownPurpose,
-        Ignored::UnknownRecipient,
-        Ignored::OtherLibrary,
-        Ignored::ObjectionOtherBasis,
+impl IgnoredReason {
+    /// In the order of the enum.
+    pub const ALL: &[IgnoredReason] = &[
+        IgnoredReason::UnknownPurpose,
+        IgnoredReason::UnknownRecipient,
+        IgnoredReason::OtherLibrary,
+        IgnoredReason::ObjectionOtherBasis,
     ];
 
-    /// The word that stands in metrics.
+    /// The label in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Ignored::UnknownPurpose => "unknown_purpose",
-            Ignored::UnknownRecipient => "unknown_recipient",
-            Ignored::OtherLibrary => "consent_other_library",
-            Ignored::ObjectionOtherBasis => "objection_other_basis",
+            IgnoredReason::UnknownPurpose => "unknown_purpose",
+            IgnoredReason::UnknownRecipient => "unknown_recipient",
+            IgnoredReason::OtherLibrary => "consent_other_library",
+            IgnoredReason::ObjectionOtherBasis => "objection_other_basis",
         }
     }
 }
 
-/// How many dead letters of gate sources a batch keeps the places of.
-pub const NOTED_MAX: usize = 10;
+/// A batch keeps the positions of at most this many dead letters of gate sources.
+pub const GATE_DEAD_LETTERS_MAX: usize = 10;
 
-/// Where a record of a gate source lies that became a dead letter.
+/// The position of a gate record that became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noted {
-    /// The source's place in the lane.
-    pub source: usize,
+pub struct DeadLetterPosition {
+    /// Index in the lane's sources.
+    pub source_index: usize,
     pub partition: i32,
     pub offset: i64,
     pub reason: Reason,
 }
 
-/// What an operator has to hear of at once.
+/// What an operator has to be told at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Warning {
-    pub about: About,
-    /// Of the source, by its place in the lane.
-    pub at: Coordinates,
+pub struct BatchWarning {
+    pub kind: WarningKind,
+    pub coordinates: Coordinates,
 }
 
-/// What a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
-    /// A null for a patron of whom nothing is known.
+pub enum WarningKind {
+    /// A null for an unknown patron.
     ErasureUnmatched,
-    /// A key on the patron source that is no patron's id.
+    /// A key of the patron source that is not a patron's id.
     ForeignKey,
 }
 
-/// How many warnings of a batch are told one by one.
+/// At most this many warnings of a batch are kept.
 const WARNINGS_MAX: usize = 10;
 
 /// The numbers of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecipientTally {
-    /// It got an output that it did not have.
+    /// Outputs that the recipient did not have.
     pub released: u64,
-    /// It has the same already.
+    /// Records of which it has the same output already.
     pub unchanged: u64,
     pub bytes: u64,
-    pub withheld: ByReason,
-    /// The record waits for its patron.
+    pub withheld: ReasonCounts,
+    /// Records that wait for their patron.
     pub held: u64,
-    /// What it had was taken back.
-    pub retracted: ByReason,
-    /// The record was refused whole before the recipient's gate saw it.
+    /// Outputs that it lost.
+    pub retracted: ReasonCounts,
+    /// Records refused whole, before its gates saw them.
     pub refused: u64,
-    /// What else than the record itself brought about.
-    pub later: Later,
-    pub seen: Seen,
-    /// Values that were left out, as they have a national number of the patron.
-    pub left_out: u64,
+    /// The same of records that were decided again.
+    pub rechecked: RecheckTally,
+    pub projection_counts: ProjectionCounts,
+    /// Outputs that were published without the fields that its `thinned` drops, of all records.
+    pub thinned: u64,
+    /// Values left out of outputs because a national number of the patron is in them.
+    pub omitted_values: u64,
+    /// The times of the objections to marketing that took outputs back, in milliseconds since
+    /// 1970; not of those without a time.
+    pub marketing_objections_ms: Vec<i64>,
 }
 
 impl RecipientTally {
     /// Messages on the recipient's topic: outputs and tombstones.
     #[must_use]
-    pub fn published(&self) -> u64 {
-        let later = self.later.released + self.later.corrected;
-        self.released + later + self.retractions().sum::<u64>()
+    pub fn published_messages(&self) -> u64 {
+        let later = self.rechecked.released + self.rechecked.corrected;
+        self.released + later + self.retraction_counts().sum::<u64>()
     }
 
-    /// What was taken back, by reason, whatever brought it about.
-    pub fn retractions(&self) -> impl Iterator<Item = u64> {
-        let both = self.retracted.iter().zip(self.later.retracted.iter());
+    /// Outputs that it lost, by reason, of all records.
+    pub fn retraction_counts(&self) -> impl Iterator<Item = u64> {
+        let both = self.retracted.iter().zip(self.rechecked.retracted.iter());
         both.map(|(record, later)| record + later)
     }
 }
 
-/// What came of deciding records again, since something else than they changed.
+/// The numbers of records that were decided again because something else changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Later {
+pub struct RecheckTally {
     pub released: u64,
-    /// Another output than it had.
+    /// Outputs that replaced another one.
     pub corrected: u64,
     pub unchanged: u64,
-    pub retracted: ByReason,
-    /// Its term was over, and it keeps what it has.
+    pub retracted: ReasonCounts,
+    /// Outputs that it keeps after their term, and that are tracked no longer.
     pub forgotten: u64,
-    /// The source no longer had the record.
-    pub gone: u64,
+    /// Records that their source no longer has.
+    pub source_gone: u64,
 }
 
-impl Later {
-    fn add(&mut self, more: &Later) {
+impl RecheckTally {
+    fn add(&mut self, more: &RecheckTally) {
         self.released += more.released;
         self.corrected += more.corrected;
         self.unchanged += more.unchanged;
-        add_all(&mut self.retracted, &more.retracted);
+        add_counts(&mut self.retracted, &more.retracted);
         self.forgotten += more.forgotten;
-        self.gone += more.gone;
+        self.source_gone += more.source_gone;
     }
 }
 
-/// What projecting outputs met with.
+/// The numbers of projected outputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub detected: [u32; DETECTORS.len()],
-    pub noticed: Noticed,
+pub struct ProjectionCounts {
+    pub detected: [u32; DETECTOR_ROWS],
+    pub short_values: ShortValueCounts,
     /// Card numbers left out because they are national numbers.
     pub national_cards: u64,
 }
 
-impl Seen {
-    /// Adds what another output, or batch, met with.
-    pub fn absorb(&mut self, more: &Seen) {
+impl ProjectionCounts {
+    pub fn add(&mut self, more: &ProjectionCounts) {
         for (sum, hits) in self.detected.iter_mut().zip(more.detected) {
             *sum += hits;
         }
-        self.noticed.short_name += more.noticed.short_name;
-        self.noticed.short_card += more.noticed.short_card;
+        self.short_values.short_names += more.short_values.short_names;
+        self.short_values.short_card_numbers += more.short_values.short_card_numbers;
         self.national_cards += more.national_cards;
     }
+}
+
+/// Where and why a recipient lost an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RetractionOrigin {
+    pub partition: i32,
+    /// Index in the lane's recipients.
+    pub recipient: u16,
+    pub reason: Reason,
+    /// Whether a new version of the record was the cause.
+    pub is_new_version: bool,
 }
 
 /// The numbers of one batch.
@@ -223,13 +236,17 @@ impl Seen {
 pub struct Tally {
     pub sources: Vec<SourceTally>,
     pub recipients: Vec<RecipientTally>,
-    pub dead_letters: ByReason,
-    /// The first dead letters of gate sources, [`NOTED_MAX`] at most.
-    pub noted: Vec<Noted>,
-    /// When the records of the batch were written, in milliseconds since 1970.
+    /// What the lane's recipients lost.
+    pub retractions: BTreeMap<RetractionOrigin, u64>,
+    /// Of recipients that are no longer served, as far as something was taken from one.
+    pub former_recipients: Vec<RecipientTally>,
+    pub dead_letters: ReasonCounts,
+    /// The first [`GATE_DEAD_LETTERS_MAX`] of gate sources.
+    pub gate_dead_letters: Vec<DeadLetterPosition>,
+    /// Timestamps of the records, in milliseconds since 1970.
     pub written_ms: Vec<i64>,
-    /// The first ones of the batch.
-    pub warnings: Vec<Warning>,
+    /// The first `WARNINGS_MAX` of the batch.
+    pub warnings: Vec<BatchWarning>,
 }
 
 impl Tally {
@@ -238,78 +255,95 @@ impl Tally {
         Tally {
             sources: vec![SourceTally::default(); sources],
             recipients: vec![RecipientTally::default(); recipients],
-            noted: Vec::with_capacity(NOTED_MAX),
+            gate_dead_letters: Vec::with_capacity(GATE_DEAD_LETTERS_MAX),
             ..Tally::default()
         }
     }
 
-    /// Adds the numbers of another batch of the same lane, but not its times.
+    /// Adds the numbers of another batch of the same lane, except for its timestamps, the times of
+    /// objections and the origins of retractions.
     pub fn add(&mut self, other: &Tally) {
         for (sum, more) in self.sources.iter_mut().zip(&other.sources) {
             sum.consumed += more.consumed;
             sum.bytes += more.bytes;
-            add_all(&mut sum.refused, &more.refused);
-            sum.applied += more.applied;
-            sum.unfit += more.unfit;
-            add_all(&mut sum.dead_letters, &more.dead_letters);
-            sum.outlived += more.outlived;
-            sum.unmatched += more.unmatched;
-            sum.unlisted += more.unlisted;
-            sum.other_country += more.other_country;
-            add_all(&mut sum.ignored, &more.ignored);
+            add_counts(&mut sum.refused, &more.refused);
+            sum.gate_records += more.gate_records;
+            sum.format_errors += more.format_errors;
+            add_counts(&mut sum.dead_letters, &more.dead_letters);
+            sum.from_before_erasure += more.from_before_erasure;
+            sum.unmatched_erasures += more.unmatched_erasures;
+            sum.unlisted_values += more.unlisted_values;
+            sum.country_mismatches += more.country_mismatches;
+            add_counts(&mut sum.ignored_statements, &more.ignored_statements);
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;
             sum.unchanged += more.unchanged;
             sum.held += more.held;
-            add_all(&mut sum.retracted, &more.retracted);
-            sum.later.add(&more.later);
+            add_counts(&mut sum.retracted, &more.retracted);
+            sum.rechecked.add(&more.rechecked);
             sum.bytes += more.bytes;
-            add_all(&mut sum.withheld, &more.withheld);
+            add_counts(&mut sum.withheld, &more.withheld);
             sum.refused += more.refused;
-            sum.seen.absorb(&more.seen);
-            sum.left_out += more.left_out;
+            sum.projection_counts.add(&more.projection_counts);
+            sum.thinned += more.thinned;
+            sum.omitted_values += more.omitted_values;
         }
-        add_all(&mut self.dead_letters, &other.dead_letters);
+        for (index, more) in other.former_recipients.iter().enumerate() {
+            let sum = self.former_recipient(index);
+            add_counts(&mut sum.retracted, &more.retracted);
+            sum.rechecked.add(&more.rechecked);
+        }
+        add_counts(&mut self.dead_letters, &other.dead_letters);
     }
 
-    /// Counts a dead letter; its place is kept where it is of a gate source.
-    pub fn count_dead_letter(&mut self, letter: Noted, gate: bool) {
-        let reason = letter.reason as usize;
+    /// The numbers of a recipient that is no longer served.
+    pub fn former_recipient(&mut self, index: usize) -> &mut RecipientTally {
+        if index >= self.former_recipients.len() {
+            self.former_recipients.resize_with(index + 1, RecipientTally::default);
+        }
+        &mut self.former_recipients[index]
+    }
+
+    /// Counts a dead letter, and keeps its position if it is of a gate source.
+    pub fn count_dead_letter(&mut self, position: DeadLetterPosition, is_gate: bool) {
+        let reason = position.reason as usize;
         self.dead_letters[reason] += 1;
-        if let Some(source) = self.sources.get_mut(letter.source) {
+        if let Some(source) = self.sources.get_mut(position.source_index) {
             source.dead_letters[reason] += 1;
         }
-        if gate && self.noted.len() < NOTED_MAX {
-            self.noted.push(letter);
+        if is_gate && self.gate_dead_letters.len() < GATE_DEAD_LETTERS_MAX {
+            self.gate_dead_letters.push(position);
         }
     }
 
-    /// Notes a warning, unless there were many of them.
-    pub fn warn(&mut self, about: About, at: Coordinates) {
+    /// Adds a warning, unless there are too many.
+    pub fn warn(&mut self, kind: WarningKind, coordinates: Coordinates) {
         if self.warnings.len() < WARNINGS_MAX {
-            self.warnings.push(Warning { about, at });
+            self.warnings.push(BatchWarning { kind, coordinates });
         }
     }
 
-    /// Records taken in, of all sources.
+    /// Records of all sources.
     #[must_use]
     pub fn consumed(&self) -> u64 {
         self.sources.iter().map(|source| source.consumed).sum()
     }
 
-    /// Starts the next batch at nought.
+    /// Resets all numbers for the next batch.
     pub fn clear(&mut self) {
         self.sources.fill(SourceTally::default());
         self.recipients.fill(RecipientTally::default());
+        self.former_recipients.clear();
+        self.retractions.clear();
         self.dead_letters.fill(0);
-        self.noted.clear();
+        self.gate_dead_letters.clear();
         self.written_ms.clear();
         self.warnings.clear();
     }
 }
 
-fn add_all(sums: &mut [u64], more: &[u64]) {
+fn add_counts(sums: &mut [u64], more: &[u64]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum += more;
     }

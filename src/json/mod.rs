@@ -2,8 +2,8 @@
 //!
 //! Knows nothing of records or policies.
 
+pub mod buffer;
 pub mod members;
-pub mod page;
 pub mod quotes;
 pub mod scan;
 pub mod write;

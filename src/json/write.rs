@@ -6,7 +6,7 @@
 /// Appends `text` as a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    escaped(out, text);
+    string_content(out, text);
     out.push(b'"');
 }
 
@@ -18,7 +18,7 @@ pub fn plain_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends the inside of a JSON string.
-pub fn escaped(out: &mut Vec<u8>, text: &str) {
+pub fn string_content(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -27,12 +27,12 @@ pub fn escaped(out: &mut Vec<u8>, text: &str) {
         }
         out.extend_from_slice(&bytes[from..at]);
         from = at + 1;
-        escape(out, byte);
+        escaped_byte(out, byte);
     }
     out.extend_from_slice(&bytes[from..]);
 }
 
-fn escape(out: &mut Vec<u8>, byte: u8) {
+fn escaped_byte(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
         b'"' => b'"',
@@ -59,14 +59,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writes_strings_as_serde_json_does(text in "(?s).*") {
+        fn string_is_written_as_serde_json_does(text in "(?s).*") {
             let mut out = Vec::new();
             super::string(&mut out, &text);
             prop_assert_eq!(out, serde_json::to_vec(&text).unwrap());
         }
 
         #[test]
-        fn escapes_every_control_character(byte in 0u8..0x80) {
+        fn string_escapes_every_control_character(byte in 0u8..0x80) {
             let text = char::from(byte).to_string();
             let mut out = Vec::new();
             super::string(&mut out, &text);

@@ -1,11 +1,14 @@
-//! The catalogue: what is known of each kind of record, field by field.
+//! The catalogue: kinds of record and their fields.
 
-use super::field_name::{self, Named};
-use super::form::Form;
+use super::field_name::{self, SensitiveName};
+use super::form::TextFormat;
+use super::term::Term;
+use strum::VariantArray as _;
 
-/// What a field is to the law.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+/// The legal class of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum DataClass {
     Plain,
     Personal,
     Contact,
@@ -15,48 +18,46 @@ pub enum Class {
     Special,
     FreeText,
     Secret,
-    /// An instant at which the patron did something, which may imply a consent.
+    /// A day or an instant on which the patron did something; may imply consent.
     Event,
 }
 
-impl Class {
-    /// Whether a value of this class is one of a person, so that it may point at
-    /// one.
+impl DataClass {
+    /// Returns whether values of this class are about a person and may identify one.
     #[must_use]
-    pub fn is_of_a_person(self) -> bool {
+    pub fn is_personal_data(self) -> bool {
         match self {
-            Class::Plain | Class::FreeText | Class::Secret => false,
-            Class::Personal
-            | Class::Contact
-            | Class::Identifier
-            | Class::Financial
-            | Class::NationalId
-            | Class::Special
-            | Class::Event => true,
+            DataClass::Plain | DataClass::FreeText | DataClass::Secret => false,
+            DataClass::Personal
+            | DataClass::Contact
+            | DataClass::Identifier
+            | DataClass::Financial
+            | DataClass::NationalId
+            | DataClass::Special
+            | DataClass::Event => true,
         }
     }
 
-    /// Whether a detector of the patron's own values looks for values of this class.
+    /// Returns whether detectors search for values of this class in free text.
     #[must_use]
-    pub fn is_own_value(self) -> bool {
+    pub fn is_searched_as_own_value(self) -> bool {
         matches!(
             self,
-            Class::Personal
-                | Class::Contact
-                | Class::Identifier
-                | Class::Financial
-                | Class::NationalId
+            DataClass::Personal
+                | DataClass::Contact
+                | DataClass::Identifier
+                | DataClass::Financial
+                | DataClass::NationalId
         )
     }
 }
 
-/// What a field's values are.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Type {
-    /// A string; one that does not fit its form counts as missing.
-    Text(Option<Form>),
-    /// A string, and a national number where the card is one (docs/rules.md, section 4):
-    /// then it is left out of every output.
+pub enum FieldType {
+    /// A string; counts as missing if it does not match its format.
+    Text(Option<TextFormat>),
+    /// A string; omitted from every output if it is a national number (docs/rules.md, section 4).
     CardNumber,
     /// An integer as JSON writes it.
     Integer,
@@ -65,139 +66,215 @@ pub enum Type {
     TextOrNumber,
 }
 
-impl Type {
-    /// Whether any string is a value of this type, but for an empty one.
-    #[inline]
-    #[must_use]
-    pub fn takes_any_text(self) -> bool {
-        matches!(
-            self,
-            Type::Text(None) | Type::CardNumber | Type::TextOrNumber
-        )
+impl FieldType {
+    const WITHOUT_FORMAT: [(&str, FieldType); 5] = [
+        ("text", FieldType::Text(None)),
+        ("card_number", FieldType::CardNumber),
+        ("integer", FieldType::Integer),
+        ("boolean", FieldType::Boolean),
+        ("text_or_number", FieldType::TextOrNumber),
+    ];
+
+    /// Returns every type with its word in the catalogue.
+    pub fn all() -> impl Iterator<Item = (&'static str, FieldType)> {
+        let with_format = TextFormat::VARIANTS.iter();
+        let with_format = with_format.map(|form| (form.into_str(), FieldType::Text(Some(*form))));
+        FieldType::WITHOUT_FORMAT.into_iter().chain(with_format)
     }
 
-    /// Whether its values are dates or instants.
+    /// Returns the word of the type in the catalogue.
     #[must_use]
-    pub fn is_dated(self) -> bool {
-        matches!(self, Type::Text(Some(Form::Date | Form::Instant)))
+    pub fn name(self) -> &'static str {
+        FieldType::all().find(|(_, one)| *one == self).map_or("", |(name, _)| name)
+    }
+
+    /// Returns whether any string except the empty one is valid.
+    #[inline]
+    #[must_use]
+    pub fn accepts_any_text(self) -> bool {
+        matches!(self, FieldType::Text(None) | FieldType::CardNumber | FieldType::TextOrNumber)
+    }
+
+    /// Returns whether its values are dates or instants.
+    #[must_use]
+    pub fn is_date_or_instant(self) -> bool {
+        matches!(self, FieldType::Text(Some(TextFormat::Date | TextFormat::Instant)))
     }
 }
 
 /// One known field of a kind.
 #[derive(Clone, Debug)]
-pub struct Field {
-    /// Its place: `surname`, `item.title`, `items[].due_on`, `interests[]`.
+pub struct CatalogueField {
+    /// As `surname`, `item.title`, `items[].due_on`, `interests[]`.
     pub path: String,
-    pub kind: Type,
-    pub class: Class,
+    pub field_type: FieldType,
+    pub class: DataClass,
     pub meaning: String,
-    /// The values that conditions may name, where the field has a closed list.
-    pub values: Vec<String>,
+    /// The meaning in Dutch, for partners and patrons.
+    pub meaning_nl: Option<String>,
+    /// The only values that conditions may name; empty for any.
+    pub allowed_values: Vec<String>,
 }
 
 /// Which national number a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NationalNumber {
-    /// The Dutch one, which nobody may have.
+pub enum NationalNumberKind {
+    /// Never released.
     Bsn,
-    /// Any other one, which a recipient may be authorised to have.
+    /// Released with an authorisation.
     Other,
 }
 
-impl Field {
-    /// Returns which national number the field holds, by its name, its form or its
-    /// class; `None` where it holds none.
+impl CatalogueField {
+    /// Returns the kind of national number by the field's name, format or class; `None` if it is
+    /// none.
     #[must_use]
-    pub fn national_number(&self) -> Option<NationalNumber> {
+    pub fn national_number_kind(&self) -> Option<NationalNumberKind> {
         match self.is_bsn() {
-            true => Some(NationalNumber::Bsn),
-            false => self.is_national().then_some(NationalNumber::Other),
+            true => Some(NationalNumberKind::Bsn),
+            false => self.is_national_number().then_some(NationalNumberKind::Other),
         }
     }
 
-    /// Whether it is a national number: by its form, its class or its name.
+    /// Returns whether the field is a national number by its format, class or name.
     #[must_use]
-    pub fn is_national(&self) -> bool {
-        let form = self.kind == Type::Text(Some(Form::Rijksregisternummer));
-        let named = || field_name::named(&self.path) == Some(Named::Rijksregisternummer);
-        form || self.class == Class::NationalId || self.is_bsn() || named()
+    pub fn is_national_number(&self) -> bool {
+        let form = self.field_type == FieldType::Text(Some(TextFormat::Rijksregisternummer));
+        let named =
+            || field_name::sensitive_name(&self.path) == Some(SensitiveName::Rijksregisternummer);
+        form || self.class == DataClass::NationalId || self.is_bsn() || named()
     }
 
-    /// Whether it is a BSN: by its form or its name.
+    /// Returns whether the field is a BSN by its format or name.
     #[must_use]
     pub fn is_bsn(&self) -> bool {
-        let form = self.kind == Type::Text(Some(Form::Bsn));
-        form || field_name::named(&self.path) == Some(Named::Bsn)
+        let form = self.field_type == FieldType::Text(Some(TextFormat::Bsn));
+        form || field_name::sensitive_name(&self.path) == Some(SensitiveName::Bsn)
     }
 
-    /// Whether its values may point at a person: by its class, or by a type that
-    /// only persons have.
+    /// Returns whether an authority that the law lets ask for a field may get it (F36).
     #[must_use]
-    pub fn is_of_a_person(&self) -> bool {
-        let by_type = match self.kind {
-            Type::CardNumber => true,
-            Type::Text(Some(form)) => matches!(
+    pub fn may_be_demanded(&self) -> bool {
+        let is_kept = matches!(self.class, DataClass::Secret | DataClass::FreeText);
+        !is_kept && !self.is_national_number()
+    }
+
+    /// Returns whether values may identify a person, by class or type.
+    #[must_use]
+    pub fn is_personal_data(&self) -> bool {
+        let by_type = match self.field_type {
+            FieldType::CardNumber => true,
+            FieldType::Text(Some(form)) => matches!(
                 form,
-                Form::Email | Form::Phone | Form::Iban | Form::Bsn | Form::Rijksregisternummer
+                TextFormat::Email
+                    | TextFormat::Phone
+                    | TextFormat::Iban
+                    | TextFormat::Bsn
+                    | TextFormat::Rijksregisternummer
             ),
-            Type::Text(None) | Type::Integer | Type::Boolean | Type::TextOrNumber => false,
+            FieldType::Text(None)
+            | FieldType::Integer
+            | FieldType::Boolean
+            | FieldType::TextOrNumber => false,
         };
-        by_type || self.class.is_of_a_person()
+        by_type || self.class.is_personal_data()
     }
 
-    /// Whether it is a date or year of birth, by its name.
+    /// Returns whether the field is a date or year of birth by its name.
     #[must_use]
-    pub fn is_birth(&self) -> bool {
-        field_name::is_birth(&self.path, self.kind.is_dated())
+    pub fn is_birth_date(&self) -> bool {
+        field_name::is_birth_date_name(&self.path, self.field_type.is_date_or_instant())
     }
 
-    /// Whether its values are points of time finer than a day: by its type, or by
-    /// its name where the type does not say what they are.
+    /// Returns whether values are finer than a day, by type or, if that does not tell, by name.
     #[must_use]
-    pub fn is_finer_than_a_day(&self) -> bool {
-        match self.kind {
-            Type::Text(Some(form)) => form == Form::Instant,
-            Type::Text(None) | Type::Integer | Type::TextOrNumber => {
-                field_name::is_time(&self.path)
+    pub fn has_time_of_day(&self) -> bool {
+        match self.field_type {
+            FieldType::Text(Some(form)) => form == TextFormat::Instant,
+            FieldType::Text(None) | FieldType::Integer | FieldType::TextOrNumber => {
+                field_name::is_time_name(&self.path)
             }
-            Type::CardNumber | Type::Boolean => false,
+            FieldType::CardNumber | FieldType::Boolean => false,
         }
     }
 }
 
-/// What a kind is to the pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The role of a kind in the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Role {
-    /// Fills the table; a null value erases.
+    /// Fills the patron table; a null erases.
     Patron,
-    /// Decides over other records: read before them.
+    /// Decides over other records, and is read before them.
     Gate,
     Record,
 }
 
-/// One kind of record.
-#[derive(Clone, Debug)]
-pub struct Kind {
-    pub name: String,
-    pub title: String,
-    /// The topic it comes from, without any prefix.
-    pub topic: String,
-    pub role: Role,
-    /// The path of the record's own id.
-    pub id: String,
-    /// The message key is the patron id.
-    pub keyed: bool,
-    /// A field beyond the list refuses the record.
-    pub closed: bool,
-    /// A record may be of another library than its patron's (ILL).
-    pub other_library: bool,
-    pub fields: Vec<Field>,
+/// A field that refuses its record whole by every text that is not listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForbiddenWords {
+    pub path: String,
+    pub except: Vec<String>,
 }
 
-impl Kind {
-    /// The field at `path`.
+/// Until when the source of a record must have deleted its own copy (F39).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDeletionRule {
+    /// The path of the date or instant of the deletion; missing, the source still has its copy.
+    pub deleted_path: String,
+    /// The path of the date or instant that the term runs from.
+    pub start_path: String,
+    pub within: Term,
+}
+
+/// One kind of record.
+#[derive(Clone, Debug)]
+pub struct RecordKind {
+    pub name: String,
+    pub title: String,
+    /// Without any prefix.
+    pub topic: String,
+    pub role: Role,
+    /// The path of the record's id.
+    pub id_path: String,
+    /// The message key is the patron id.
+    pub is_keyed_by_patron: bool,
+    /// A record may lack the patron id: its message key is then its own id, and it has no patron.
+    pub may_lack_patron: bool,
+    /// An unlisted field refuses the record; where there are no patrons, a message key does, too.
+    pub is_closed: bool,
+    /// What refuses a record whole beside that.
+    pub must_not_exist: Vec<ForbiddenWords>,
+    /// Texts in which no detector may find anything, or the record is refused whole.
+    pub anonymous_paths: Vec<String>,
+    /// A record may be of another library than its patron (ILL).
+    pub allows_other_library: bool,
+    /// The kind whose records it settles, by naming their ids (F10). Only of a gate kind.
+    pub settles: Option<String>,
+    /// The path of the boolean that says that the source no longer has a record, or no longer
+    /// knows whose it is; `None` if the kind has none.
+    pub gone_path: Option<String>,
+    /// Until when the source must have deleted its own copy; `None` if it need not.
+    pub source_deletion: Option<SourceDeletionRule>,
+    pub fields: Vec<CatalogueField>,
+}
+
+impl RecordKind {
+    /// Returns the field at `path`.
     #[must_use]
-    pub fn field(&self, path: &str) -> Option<&Field> {
+    pub fn field(&self, path: &str) -> Option<&CatalogueField> {
         self.fields.iter().find(|field| field.path == path)
+    }
+
+    /// Returns the paths without which a record is refused whole, each once.
+    #[must_use]
+    pub fn required_paths(&self) -> Vec<&str> {
+        let has_patron = self.is_keyed_by_patron && !self.may_lack_patron;
+        let patron_id = has_patron.then_some("patron_id");
+        let library = self.field("library").map(|_| "library");
+        let others = patron_id.into_iter().chain(library);
+        std::iter::once(self.id_path.as_str())
+            .chain(others.filter(|path| *path != self.id_path))
+            .collect()
     }
 }

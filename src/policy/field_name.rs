@@ -1,65 +1,65 @@
-//! What the name of a field says of it, whatever type or class its catalogue
-//! declares: a BSN that is called plain text stays a BSN.
+//! What a field's name says of it, whatever its declared type or class: a BSN declared as plain
+//! text is still a BSN.
 //!
-//! Every part of a path is looked at, so that `identity.bsn` and `bsns[].value`
-//! are found too.
+//! Every part of a path counts, as in `identity.bsn` and `bsns[].value`.
 
-/// What a field is by its name alone.
+/// What a field is by name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum SensitiveName {
     Bsn,
     Rijksregisternummer,
     /// A PIN or a password.
     Secret,
 }
 
-/// Names that count only as a whole word: they stand in other words too.
-const WORDS: &[(&str, Named)] = &[
-    ("bsn", Named::Bsn),
-    ("rrn", Named::Rijksregisternummer),
-    ("insz", Named::Rijksregisternummer),
-    ("inss", Named::Rijksregisternummer),
-    ("niss", Named::Rijksregisternummer),
-    ("pin", Named::Secret),
+/// Matched as whole words only, as other words contain them.
+const WHOLE_WORD_NAMES: &[(&str, SensitiveName)] = &[
+    ("bsn", SensitiveName::Bsn),
+    ("rrn", SensitiveName::Rijksregisternummer),
+    ("insz", SensitiveName::Rijksregisternummer),
+    ("inss", SensitiveName::Rijksregisternummer),
+    ("niss", SensitiveName::Rijksregisternummer),
+    ("pin", SensitiveName::Secret),
 ];
 
-/// What may follow one of [`WORDS`] without a separator.
-const ENDINGS: &[&str] = &["", "s", "number", "nummer", "nr", "no", "code", "hash"];
+/// Suffixes of [`WHOLE_WORD_NAMES`] without a separator.
+const WHOLE_WORD_SUFFIXES: &[&str] = &["", "s", "number", "nummer", "nr", "no", "code", "hash"];
 
-/// Names that count wherever they stand.
-const PARTS: &[(&str, Named)] = &[
-    ("burgerservicenummer", Named::Bsn),
-    ("sofinummer", Named::Bsn),
-    ("rijksregister", Named::Rijksregisternummer),
-    ("password", Named::Secret),
-    ("passwd", Named::Secret),
-    ("passphrase", Named::Secret),
-    ("wachtwoord", Named::Secret),
+/// Matched anywhere in a name.
+const SUBSTRING_NAMES: &[(&str, SensitiveName)] = &[
+    ("burgerservicenummer", SensitiveName::Bsn),
+    ("sofinummer", SensitiveName::Bsn),
+    ("rijksregister", SensitiveName::Rijksregisternummer),
+    ("password", SensitiveName::Secret),
+    ("passwd", SensitiveName::Secret),
+    ("passphrase", SensitiveName::Secret),
+    ("wachtwoord", SensitiveName::Secret),
 ];
 
-/// Returns what the field at `path` is by its name; `None` for most.
+/// Returns what the field at `path` is by name; `None` for most.
 #[must_use]
-pub fn named(path: &str) -> Option<Named> {
+pub fn sensitive_name(path: &str) -> Option<SensitiveName> {
     path.split('.').find_map(|part| {
-        let words = words(part);
-        let glued = words.concat();
-        let by_word = |(name, named): &(&str, Named)| {
+        let words = split_words(part);
+        let joined_words = words.concat();
+        let by_word = |(name, named): &(&str, SensitiveName)| {
             let is_name = |word: &String| {
                 let ending = word.strip_prefix(name);
-                ending.is_some_and(|ending| ENDINGS.contains(&ending))
+                ending.is_some_and(|ending| WHOLE_WORD_SUFFIXES.contains(&ending))
             };
             words.iter().any(is_name).then_some(*named)
         };
-        let by_part = |(name, named): &(&str, Named)| glued.contains(name).then_some(*named);
-        WORDS
+        let by_part =
+            |(name, named): &(&str, SensitiveName)| joined_words.contains(name).then_some(*named);
+        WHOLE_WORD_NAMES
             .iter()
             .find_map(by_word)
-            .or_else(|| PARTS.iter().find_map(by_part))
+            .or_else(|| SUBSTRING_NAMES.iter().find_map(by_part))
     })
 }
 
-/// Names of a date or year of birth, without separators.
-const BIRTHS: &[&str] = &[
+/// Without separators.
+const BIRTH_DATE_NAMES: &[&str] = &[
     "birthdate",
     "birthday",
     "birthyear",
@@ -71,40 +71,39 @@ const BIRTHS: &[&str] = &[
     "geboortejaar",
 ];
 
-/// Returns whether the field at `path` is called a date or year of birth.
-///
-/// `dated` tells that its values are dates or instants: then `born_on` is one too.
+/// Returns whether the name of `path` is a date or year of birth. `born_on` counts only if
+/// `is_date_or_instant`.
 #[must_use]
-pub fn is_birth(path: &str, dated: bool) -> bool {
+pub fn is_birth_date_name(path: &str, is_date_or_instant: bool) -> bool {
     path.split('.').any(|part| {
-        let words = words(part);
-        let glued = words.concat();
+        let words = split_words(part);
+        let joined_words = words.concat();
         let is_word = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
-        BIRTHS.iter().any(|name| glued.contains(name))
+        BIRTH_DATE_NAMES.iter().any(|name| joined_words.contains(name))
             || is_word(&["dob"])
-            || (dated && is_word(&["birth", "born", "geboorte", "geboren"]))
+            || (is_date_or_instant && is_word(&["birth", "born", "geboorte", "geboren"]))
     })
 }
 
-/// Returns whether the field at `path` is called a point of time, as `updated_at`.
+/// Returns whether the name of `path` is a point in time, as `updated_at`.
 #[must_use]
-pub fn is_time(path: &str) -> bool {
+pub fn is_time_name(path: &str) -> bool {
     let last = path.rsplit('.').next().unwrap_or(path);
-    let words = words(last);
+    let words = split_words(last);
     let last = words.last().map_or("", String::as_str);
     ["at", "time", "timestamp", "datetime"].contains(&last)
 }
 
-/// Returns whether the field at `path` is called a card number.
+/// Returns whether the name of `path` is a card number.
 #[must_use]
-pub fn is_card_number(path: &str) -> bool {
+pub fn is_card_number_name(path: &str) -> bool {
     let last = path.rsplit('.').next().unwrap_or(path);
-    words(last).concat().contains("cardnumber")
+    split_words(last).concat().contains("cardnumber")
 }
 
-/// The words of one part of a path, in lower case: `burgerServiceNummer[]` and
-/// `burger_service_nummer` have the same.
-fn words(part: &str) -> Vec<String> {
+/// Splits a part of a path into lower-case words; `burgerServiceNummer[]` and
+/// `burger_service_nummer` give the same.
+fn split_words(part: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for letter in part.chars() {
@@ -127,16 +126,16 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(want: Option<Named>, paths: &[&str]) {
+    fn check(want: Option<SensitiveName>, paths: &[&str]) {
         for path in paths {
-            assert_eq!(named(path), want, "{path}");
+            assert_eq!(sensitive_name(path), want, "{path}");
         }
     }
 
     #[test]
-    fn a_name_says_what_a_field_is() {
+    fn s01_s03_sensitive_name_is_found_in_any_spelling() {
         check(
-            Some(Named::Bsn),
+            Some(SensitiveName::Bsn),
             &[
                 "bsn",
                 "BSN",
@@ -157,7 +156,7 @@ mod tests {
             ],
         );
         check(
-            Some(Named::Rijksregisternummer),
+            Some(SensitiveName::Rijksregisternummer),
             &[
                 "rrn",
                 "insz",
@@ -170,7 +169,7 @@ mod tests {
             ],
         );
         check(
-            Some(Named::Secret),
+            Some(SensitiveName::Secret),
             &[
                 "pin",
                 "pin_hash",
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_birth_is_known_by_its_name() {
+    fn s05_birth_date_is_recognised_by_field_name() {
         for path in [
             "birth_date",
             "birthDate",
@@ -213,20 +212,26 @@ mod tests {
             "person.geboortedatum",
             "birthday",
         ] {
-            assert!(is_birth(path, false), "{path}");
+            assert!(is_birth_date_name(path, false), "{path}");
         }
-        assert!(is_birth("born_on", true) && is_birth("birth", true));
+        assert!(is_birth_date_name("born_on", true) && is_birth_date_name("birth", true));
         for path in ["birth_place", "borne", "due_on"] {
-            assert!(!is_birth(path, false), "{path}");
+            assert!(!is_birth_date_name(path, false), "{path}");
         }
-        assert!(!is_birth("loaned_at", true));
+        assert!(!is_birth_date_name("loaned_at", true));
     }
 
     #[test]
-    fn times_and_cards_are_known_by_their_names() {
-        assert!(is_time("updated_at") && is_time("log.timestamp") && is_time("updatedAt"));
-        assert!(!is_time("format") && !is_time("due_on") && !is_time("at.place"));
-        assert!(is_card_number("card_number") && is_card_number("previous_card_numbers[]"));
-        assert!(!is_card_number("card_kind") && !is_card_number("number"));
+    fn time_and_card_number_are_recognised_by_field_name() {
+        assert!(
+            is_time_name("updated_at")
+                && is_time_name("log.timestamp")
+                && is_time_name("updatedAt")
+        );
+        assert!(!is_time_name("format") && !is_time_name("due_on") && !is_time_name("at.place"));
+        assert!(
+            is_card_number_name("card_number") && is_card_number_name("previous_card_numbers[]")
+        );
+        assert!(!is_card_number_name("card_kind") && !is_card_number_name("number"));
     }
 }

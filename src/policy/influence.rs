@@ -1,365 +1,476 @@
-//! Everything of a record and its patron that can influence what a recipient has:
-//! an output, its key, its topic, or whether there is one.
+//! All fields of a record and its patron that can influence what a recipient has: an output,
+//! its key, its topic, or whether there is one.
 //!
-//! One list of it, from which every rule over fields works, and which people are
-//! shown. What is not in it cannot matter; how much of each field is seen is said
-//! as if the recipient knew its own file.
+//! Every rule over fields uses this one list. The exposure of a field assumes that the
+//! recipient knows its own file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalogue::{Field, Kind, Role, Type};
-use super::mask::{Mask, Need, SurnameKey, are_wide};
+use super::catalogue::{CatalogueField, FieldType, RecordKind, Role};
+pub use super::mask::Exposure;
+use super::mask::{Mask, MaskNeed, are_wide_age_bands};
 use super::recipient::{
-    After, Condition, FieldRef, OutputField, OutputValue, Projection, Recipient, Test, Topics,
+    ConditionTest, DemandedPart, FieldCondition, FieldProjection, FieldRef, OutputField,
+    OutputTopics, OutputValue, Recipient, RecordSummary, RetentionAction, SummaryFunction,
+    SummaryTest,
 };
 
-/// How much of a field is seen, least first.
+/// How a field influences. Output fields, conditions and stages have their index in the
+/// recipient's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Seen {
-    /// One bit, as whether there is a value.
-    Bit,
-    /// Which values are equal: a keyed hash.
-    Pseudonym,
-    /// A part that hides the value itself.
-    Part,
-    /// The day, month or year of a date or an instant.
-    Date,
-    /// All of it, or so much that it counts as all.
-    Whole,
-}
-
-impl Seen {
-    /// The word for people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Seen::Bit => "one bit",
-            Seen::Pseudonym => "a pseudonym",
-            Seen::Part => "a part",
-            Seen::Date => "its date",
-            Seen::Whole => "whole",
-        }
-    }
-}
-
-/// By which way a field influences; output fields, conditions and stages by their
-/// place in the recipient's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
-    /// As the value of an output field.
-    Field(usize),
-    /// As what the mask of an output field looks at beside its input.
-    Beside(usize),
-    /// As what decides whether something is left out of an output field.
-    LeftOut(usize),
-    Key,
-    /// As what a key has beside its field.
-    BesideKey,
+pub enum InfluenceChannel {
+    OutputField(usize),
+    /// It is in an output field where the record demands it.
+    Demanded(usize),
+    /// The mask of an output field reads it beside its input.
+    MaskNeed(usize),
+    /// It decides whether something is left out of an output field.
+    OmissionTest(usize),
+    OutputKey,
+    /// It is hashed into the key beside the key's field.
+    OutputKeyNeed,
     Topic,
     Condition(usize),
     Stage(usize),
     Retention,
-    /// As the event that implies consent.
-    Event,
-    /// As what a gate asks that no recipient is without, or that only withholds.
+    /// Its term decides when the output is thinned.
+    Thinning,
+    ImpliedConsent,
+    /// It decides by which channel the patron is reached.
+    Channel,
+    /// Some other gate reads it.
     Gate,
 }
 
-impl Way {
-    /// The words for people.
+impl InfluenceChannel {
     #[must_use]
     pub fn describe(self, recipient: &Recipient) -> String {
         let name = |place: usize| {
-            let field = recipient.fields.get(place);
+            let field = recipient.output_fields.get(place);
             field.map_or("", |field| field.name.as_str())
         };
         match self {
-            Way::Field(place) => format!("in {}", name(place)),
-            Way::Beside(place) => format!("beside {}", name(place)),
-            Way::LeftOut(place) => format!("left out of {}", name(place)),
-            Way::Key | Way::BesideKey => "in the key".to_owned(),
-            Way::Topic => "as the topic".to_owned(),
-            Way::Condition(_) => "as a condition".to_owned(),
-            Way::Stage(_) => "as a stage".to_owned(),
-            Way::Retention => "as the start of the term".to_owned(),
-            Way::Event => "as the event that implies consent".to_owned(),
-            Way::Gate => "in a gate".to_owned(),
+            InfluenceChannel::OutputField(place) => format!("in {}", name(place)),
+            InfluenceChannel::Demanded(place) => format!("in {} where demanded", name(place)),
+            InfluenceChannel::MaskNeed(place) => format!("beside {}", name(place)),
+            InfluenceChannel::OmissionTest(place) => format!("left out of {}", name(place)),
+            InfluenceChannel::OutputKey | InfluenceChannel::OutputKeyNeed => {
+                "in the key".to_owned()
+            }
+            InfluenceChannel::Topic => "as the topic".to_owned(),
+            InfluenceChannel::Condition(_) => "as a condition".to_owned(),
+            InfluenceChannel::Stage(_) => "as a stage".to_owned(),
+            InfluenceChannel::Retention => "as the start of the term".to_owned(),
+            InfluenceChannel::Thinning => "as the start of the term of some fields".to_owned(),
+            InfluenceChannel::ImpliedConsent => "as the event that implies consent".to_owned(),
+            InfluenceChannel::Channel => "for the choice of the channel".to_owned(),
+            InfluenceChannel::Gate => "in a gate".to_owned(),
         }
     }
 }
 
 /// One way in which one field influences what a recipient has.
 #[derive(Clone, Debug)]
-pub struct Influence<'a> {
-    pub at: FieldRef,
-    /// The field as the catalogue knows it.
-    pub field: &'a Field,
-    pub seen: Seen,
-    pub way: Way,
+pub struct FieldInfluence<'a> {
+    pub field_ref: FieldRef,
+    pub field: &'a CatalogueField,
+    pub exposure: Exposure,
+    pub channel: InfluenceChannel,
 }
 
-/// Returns all that influences what `recipient` has, in the order of its file.
-/// A field that the catalogue does not know is left out.
+/// Returns all influences on what `recipient` has, in the order of its file. Ignores fields
+/// that the catalogue does not have.
 #[must_use]
-pub fn influences<'a>(recipient: &Recipient, kinds: &'a [Kind]) -> Vec<Influence<'a>> {
-    let Some(source) = kinds.get(recipient.source) else {
+pub fn collect_influences<'a>(
+    recipient: &Recipient,
+    kinds: &'a [RecordKind],
+) -> Vec<FieldInfluence<'a>> {
+    let Some(source) = kinds.get(recipient.source_kind_index) else {
         return Vec::new();
     };
-    let mut collector = Collector {
+    let mut collector = InfluenceCollector {
         source,
+        kinds,
         patron: kinds.iter().find(|kind| kind.role == Role::Patron),
-        narrow: narrow_ages(&recipient.fields),
-        all: Vec::new(),
+        is_settled: kinds.iter().any(|kind| kind.settles.as_ref() == Some(&source.name)),
+        narrow_age_fields: narrow_age_fields(&recipient.output_fields),
+        influences: Vec::new(),
     };
-    collector.conditions(&recipient.when);
+    collector.add_prohibitions();
+    collector.add_conditions(&recipient.conditions);
     for (place, stage) in recipient.stages.iter().enumerate() {
-        collector.add(stage, Seen::Bit, Way::Stage(place));
+        collector.add(stage, Exposure::OneBit, InfluenceChannel::Stage(place));
     }
-    if let Topics::Each { by, .. } = &recipient.topics {
-        collector.add(by, Seen::Whole, Way::Topic);
+    if let OutputTopics::PerParty { party_field: by, .. } = &recipient.topics {
+        collector.add(by, Exposure::Full, InfluenceChannel::Topic);
     }
-    collector.key(&recipient.key);
-    for (place, field) in recipient.fields.iter().enumerate() {
-        collector.output(place, &field.value);
+    collector.add_output_key(&recipient.output_key_field);
+    for (place, field) in recipient.output_fields.iter().enumerate() {
+        collector.add_output(place, &field.value);
+        if matches!(field.value, OutputValue::ChannelWord) {
+            collector.add_channels(recipient, InfluenceChannel::MaskNeed(place));
+        }
     }
-    collector.gates(recipient);
-    collector.all
+    collector.add_gates(recipient);
+    collector.influences
 }
 
-struct Collector<'a> {
-    source: &'a Kind,
-    patron: Option<&'a Kind>,
+struct InfluenceCollector<'a> {
+    source: &'a RecordKind,
+    kinds: &'a [RecordKind],
+    patron: Option<&'a RecordKind>,
+    /// Settlements name records of the source by their ids.
+    is_settled: bool,
     /// Dates of which several age bands together show too much.
-    narrow: Vec<FieldRef>,
-    all: Vec<Influence<'a>>,
+    narrow_age_fields: Vec<FieldRef>,
+    influences: Vec<FieldInfluence<'a>>,
 }
 
-impl<'a> Collector<'a> {
-    fn field(&self, at: &FieldRef) -> Option<&'a Field> {
-        let kind = if at.joined {
-            self.patron
-        } else {
-            Some(self.source)
-        };
+impl<'a> InfluenceCollector<'a> {
+    fn find_field(&self, at: &FieldRef) -> Option<&'a CatalogueField> {
+        let kind = if at.is_joined { self.patron } else { Some(self.source) };
         kind?.field(&at.path)
     }
 
-    fn add(&mut self, at: &FieldRef, seen: Seen, way: Way) {
-        let Some(field) = self.field(at) else {
+    fn add(&mut self, field_ref: &FieldRef, exposure: Exposure, channel: InfluenceChannel) {
+        let Some(field) = self.find_field(field_ref) else {
             return;
         };
-        self.all.push(Influence {
-            at: at.clone(),
+        self.influences.push(FieldInfluence {
+            field_ref: field_ref.clone(),
             field,
-            seen,
-            way,
+            exposure,
+            channel,
         });
     }
 
-    fn add_path(&mut self, joined: bool, path: &str, seen: Seen, way: Way) {
+    fn add_path(
+        &mut self,
+        is_joined: bool,
+        path: &str,
+        exposure: Exposure,
+        channel: InfluenceChannel,
+    ) {
         let path = path.to_owned();
-        self.add(&FieldRef { joined, path }, seen, way);
+        self.add(&FieldRef { is_joined, path }, exposure, channel);
     }
 
     /// Whether a field is a date, an instant or a birth, whatever its type.
-    fn is_time(&self, at: &FieldRef) -> bool {
-        self.field(at).is_some_and(|field| {
-            field.kind.is_dated() || field.is_birth() || field.is_finer_than_a_day()
+    fn is_date_or_time(&self, at: &FieldRef) -> bool {
+        self.find_field(at).is_some_and(|field| {
+            field.field_type.is_date_or_instant()
+                || field.is_birth_date()
+                || field.has_time_of_day()
         })
     }
 
     /// Adds a field of the record's patron, from the table or the record itself.
-    fn add_of_patron(&mut self, path: &str, way: Way) {
-        if self.source.keyed {
+    fn add_patron_field(&mut self, path: &str, way: InfluenceChannel) {
+        if self.source.is_keyed_by_patron {
             let joined = self.source.role != Role::Patron;
-            self.add_path(joined, path, Seen::Bit, way);
+            self.add_path(joined, path, Exposure::OneBit, way);
         }
     }
 
-    /// What fits a listed value is known to be one of them.
-    fn conditions(&mut self, conditions: &[Condition]) {
+    /// What refuses records of the kind whole.
+    fn add_prohibitions(&mut self) {
+        let source = self.source;
+        for words in &source.must_not_exist {
+            self.add_path(false, &words.path, Exposure::Full, InfluenceChannel::Gate);
+        }
+        for path in &source.anonymous_paths {
+            self.add_path(false, path, Exposure::OneBit, InfluenceChannel::Gate);
+        }
+    }
+
+    /// A value that passes a list is known to be one of it. When a range of time begins or ends to
+    /// hold shows the date.
+    fn add_conditions(&mut self, conditions: &[FieldCondition]) {
         for (place, condition) in conditions.iter().enumerate() {
             let seen = match condition.test {
-                Test::Is(_) => Seen::Whole,
-                Test::Present | Test::Absent => Seen::Bit,
+                ConditionTest::OneOf(_) => Exposure::Full,
+                ConditionTest::Present | ConditionTest::Absent => Exposure::OneBit,
+                ConditionTest::TimeRange(_) => Exposure::Date,
+                ConditionTest::IntegerRange(range) if range.above.is_none() => Exposure::OneBit,
+                ConditionTest::IntegerRange(range) if range.below.is_none() => Exposure::OneBit,
+                ConditionTest::IntegerRange(_) => Exposure::Full,
             };
-            self.add(&condition.field, seen, Way::Condition(place));
+            self.add(&condition.field, seen, InfluenceChannel::Condition(place));
         }
     }
 
-    fn key(&mut self, key: &FieldRef) {
-        self.add(key, Seen::Pseudonym, Way::Key);
+    fn add_output_key(&mut self, key: &FieldRef) {
+        self.add(key, Exposure::Pseudonym, InfluenceChannel::OutputKey);
         for beside in ["patron_id", "library"] {
             if key.path != beside {
-                self.add_path(key.joined, beside, Seen::Pseudonym, Way::BesideKey);
+                self.add_path(
+                    key.is_joined,
+                    beside,
+                    Exposure::Pseudonym,
+                    InfluenceChannel::OutputKeyNeed,
+                );
             }
         }
     }
 
-    fn output(&mut self, place: usize, value: &OutputValue) {
+    fn add_output(&mut self, output_index: usize, value: &OutputValue) {
         match value {
-            OutputValue::Scalar(projection) => self.scalar(place, projection),
-            OutputValue::Scalars { from } => self.copied(place, from.joined, &from.path),
-            OutputValue::Object { from, fields } | OutputValue::List { from, fields } => {
-                for field in fields {
-                    self.copied(place, from.joined, &field.path);
+            OutputValue::Scalar(_) | OutputValue::First(_) => {
+                for projection in value.projections() {
+                    self.add_scalar(output_index, projection);
                 }
             }
-            // Made of other output fields, which are in the list.
-            OutputValue::Slip { .. } => {}
+            OutputValue::ScalarList { from } => {
+                self.add_copied(output_index, from.is_joined, &from.path)
+            }
+            OutputValue::Object { from, fields } | OutputValue::ObjectList { from, fields } => {
+                for field in fields {
+                    self.add_copied(output_index, from.is_joined, &field.path);
+                }
+            }
+            OutputValue::Demanded { list, shows: DemandedPart::Values } => {
+                self.add(list, Exposure::Full, InfluenceChannel::OutputField(output_index));
+                self.add_demanded(output_index);
+            }
+            // The count of a list.
+            OutputValue::Demanded { list, shows: DemandedPart::Number } => {
+                self.add(list, Exposure::Part, InfluenceChannel::OutputField(output_index))
+            }
+            // Made of other output fields.
+            OutputValue::ShelfSlip { .. } | OutputValue::ChannelWord => {}
+            // The id of another patron is no field of this one.
+            OutputValue::NamedPatron => self.add_path(
+                false,
+                "library",
+                Exposure::Pseudonym,
+                InfluenceChannel::MaskNeed(output_index),
+            ),
+            OutputValue::Summary(summary) => self.add_summary(output_index, summary),
         }
     }
 
-    fn copied(&mut self, place: usize, joined: bool, path: &str) {
-        self.add_path(joined, path, Seen::Whole, Way::Field(place));
-        self.card(place, joined, path);
+    /// Adds what a summary shows of the patron's records, and which of them count. A record
+    /// that counts is known to fit its conditions.
+    fn add_summary(&mut self, output_index: usize, summary: &RecordSummary) {
+        let Some(kind) = self.kinds.get(summary.kind_index) else {
+            return;
+        };
+        let channel = InfluenceChannel::OutputField(output_index);
+        let mut add_record_field = |path: &str, exposure| {
+            let Some(field) = kind.field(path) else {
+                return;
+            };
+            let path = format!("{}.{path}", kind.name);
+            let field_ref = FieldRef { is_joined: false, path };
+            self.influences.push(FieldInfluence { field_ref, field, exposure, channel });
+        };
+        for path in summary.shown_paths() {
+            add_record_field(path, Exposure::Full);
+        }
+        for path in summary.order_paths() {
+            add_record_field(path, Exposure::Date);
+        }
+        add_record_field("library", Exposure::OneBit);
+        if let Some(path) = &kind.gone_path {
+            add_record_field(path, Exposure::OneBit);
+        }
+        let is_settled = self.kinds.iter().any(|one| one.settles.as_ref() == Some(&kind.name));
+        if is_settled || matches!(summary.function, SummaryFunction::List { .. }) {
+            add_record_field(&kind.id_path, Exposure::OneBit);
+        }
+        for condition in &summary.conditions {
+            let exposure = match condition.test {
+                SummaryTest::Value(ConditionTest::Present | ConditionTest::Absent) => {
+                    Exposure::OneBit
+                }
+                _ => Exposure::Full,
+            };
+            add_record_field(&condition.path, exposure);
+        }
+        for condition in &summary.conditions {
+            if let SummaryTest::SameAs { patron_path, .. } = &condition.test {
+                self.add_path(false, patron_path, Exposure::OneBit, channel);
+            }
+        }
+    }
+
+    /// Any field of the patron may be demanded, but for those that nobody gets.
+    fn add_demanded(&mut self, output_index: usize) {
+        let fields = self.patron.map_or(&[][..], |kind| &kind.fields);
+        for field in fields.iter().filter(|field| field.may_be_demanded()) {
+            let channel = InfluenceChannel::Demanded(output_index);
+            self.add_path(true, &field.path, Exposure::Full, channel);
+            self.add_card_omission(output_index, true, &field.path);
+        }
+    }
+
+    fn add_copied(&mut self, output_index: usize, is_joined: bool, path: &str) {
+        self.add_path(is_joined, path, Exposure::Full, InfluenceChannel::OutputField(output_index));
+        self.add_card_omission(output_index, is_joined, path);
     }
 
     /// A card number is left out where it is a national number.
-    fn card(&mut self, place: usize, joined: bool, path: &str) {
+    fn add_card_omission(&mut self, output_index: usize, is_joined: bool, path: &str) {
         let path = path.to_owned();
-        let field = self.field(&FieldRef { joined, path });
-        if field.is_some_and(|field| field.kind == Type::CardNumber) {
+        let field = self.find_field(&FieldRef { is_joined, path });
+        if field.is_some_and(|field| field.field_type == FieldType::CardNumber) {
             for beside in ["card_number", "card_kind", "rijksregisternummer"] {
-                self.add_path(joined, beside, Seen::Bit, Way::LeftOut(place));
+                self.add_path(
+                    is_joined,
+                    beside,
+                    Exposure::OneBit,
+                    InfluenceChannel::OmissionTest(output_index),
+                );
             }
         }
     }
 
-    fn scalar(&mut self, place: usize, projection: &Projection) {
+    fn add_scalar(&mut self, output_index: usize, projection: &FieldProjection) {
         let Some(from) = &projection.from else {
             return;
         };
         let mask = projection.mask.as_ref();
         let seen = match mask {
-            Some(Mask::AgeBand { .. }) if self.narrow.contains(from) => Seen::Whole,
-            // The last digits of a date are its day, those of an instant its second.
-            Some(Mask::LastDigits { .. }) if self.is_time(from) => Seen::Whole,
-            Some(mask) => shown(mask),
-            None => Seen::Whole,
+            Some(Mask::AgeBand { .. }) if self.narrow_age_fields.contains(from) => Exposure::Full,
+            // The last digits of a date are its day.
+            Some(Mask::LastDigits { .. }) if self.is_date_or_time(from) => Exposure::Full,
+            Some(mask) => mask.exposure(),
+            None => Exposure::Full,
         };
-        self.add(from, seen, Way::Field(place));
-        self.card(place, from.joined, &from.path);
+        self.add(from, seen, InfluenceChannel::OutputField(output_index));
+        self.add_card_omission(output_index, from.is_joined, &from.path);
         if matches!(mask, Some(Mask::Pseudonym { .. })) {
-            // A patron's id is hashed with the patron's library, wherever it stands.
+            // A patron's id is hashed with the patron's library.
             let of_patron = from.path == "patron_id" && self.source.role != Role::Patron;
-            let joined = from.joined || of_patron;
-            self.add_path(joined, "library", Seen::Pseudonym, Way::Beside(place));
+            let joined = from.is_joined || of_patron;
+            self.add_path(
+                joined,
+                "library",
+                Exposure::Pseudonym,
+                InfluenceChannel::MaskNeed(output_index),
+            );
         }
-        for (need, seen) in mask.map(needs).unwrap_or_default() {
-            self.need(place, from.joined, &need, seen);
+        if let Some(mask) = mask {
+            for need in mask.needs() {
+                let seen = mask.need_exposure(&need);
+                self.add_mask_need(output_index, from.is_joined, &need, seen);
+            }
         }
-        if projection
-            .detect
-            .as_ref()
-            .is_some_and(|one| one.needs_own_values())
-        {
-            self.own_values(place);
+        if projection.detect.as_ref().is_some_and(|one| one.needs_own_values()) {
+            self.add_own_values(output_index);
         }
     }
 
-    fn need(&mut self, place: usize, joined: bool, need: &Need, seen: Seen) {
-        let way = Way::Beside(place);
+    fn add_mask_need(
+        &mut self,
+        output_index: usize,
+        is_joined: bool,
+        need: &MaskNeed,
+        seen: Exposure,
+    ) {
+        let way = InfluenceChannel::MaskNeed(output_index);
         match need {
-            Need::Sibling(path) => self.add_path(joined, path, seen, way),
-            Need::Source(path) => self.add_path(false, path, seen, way),
-            Need::Country => {
+            MaskNeed::Sibling(path) => self.add_path(is_joined, path, seen, way),
+            MaskNeed::SourceField(path) => self.add_path(false, path, seen, way),
+            MaskNeed::Country => {
                 for path in ["country", "library"] {
-                    self.add_path(joined, path, seen, way);
+                    self.add_path(is_joined, path, seen, way);
                 }
             }
         }
     }
 
-    /// What the patron's own values are is taken out of free text.
-    fn own_values(&mut self, place: usize) {
+    /// Own values of the patron are removed from free text.
+    fn add_own_values(&mut self, output_index: usize) {
         let joined = self.source.role != Role::Patron;
-        let of = |kind: &Kind, joined: bool| -> Vec<FieldRef> {
-            let own = kind
-                .fields
-                .iter()
-                .filter(|field| field.class.is_own_value());
-            own.map(|field| FieldRef {
-                joined,
-                path: field.path.clone(),
-            })
-            .collect()
+        let of = |kind: &RecordKind, joined: bool| -> Vec<FieldRef> {
+            let own = kind.fields.iter().filter(|field| field.class.is_searched_as_own_value());
+            own.map(|field| FieldRef { is_joined: joined, path: field.path.clone() }).collect()
         };
-        let patrons = self.patron.filter(|_| joined && self.source.keyed);
+        let patrons = self.patron.filter(|_| joined && self.source.is_keyed_by_patron);
         let patrons = patrons.map(|kind| of(kind, true)).unwrap_or_default();
         for at in of(self.source, false).iter().chain(&patrons) {
-            self.add(at, Seen::Bit, Way::LeftOut(place));
+            self.add(at, Exposure::OneBit, InfluenceChannel::OmissionTest(output_index));
         }
     }
 
-    fn gates(&mut self, recipient: &Recipient) {
+    /// Adds what decides by which channel the patron is reached.
+    fn add_channels(&mut self, recipient: &Recipient, way: InfluenceChannel) {
+        let channels = recipient.channel.iter().flat_map(|rule| &rule.channels);
+        for field in channels.flat_map(|channel| &channel.present_by) {
+            self.add(field, Exposure::OneBit, way);
+        }
+    }
+
+    fn add_gates(&mut self, recipient: &Recipient) {
         let retention = &recipient.retention;
-        // When something is taken back says when the term began.
+        // The time of a retraction shows when the term began.
         let seen = match retention.after {
-            After::Retract => Seen::Date,
-            After::Forget => Seen::Bit,
+            RetentionAction::Retract => Exposure::Date,
+            RetentionAction::Forget => Exposure::OneBit,
         };
-        self.add(&retention.from, seen, Way::Retention);
+        self.add(&retention.start_field, seen, InfluenceChannel::Retention);
+        let thinned = recipient.thinned.as_ref();
+        if let Some((_, from)) = thinned.and_then(|rule| rule.after.as_ref()) {
+            self.add(from, Exposure::Date, InfluenceChannel::Thinning);
+        }
         if let Some(period) = &recipient.period {
-            self.add(&period.of, Seen::Date, Way::Gate);
+            self.add(&period.month_field, Exposure::Date, InfluenceChannel::Gate);
         }
         let consent = recipient.consent.as_ref();
         if let Some(event) = consent.and_then(|consent| consent.implied_by.as_ref()) {
-            self.add(event, Seen::Bit, Way::Event);
+            self.add(&event.at, Exposure::OneBit, InfluenceChannel::ImpliedConsent);
+            if let Some(giver) = &event.giver {
+                self.add(&giver.given_by, Exposure::OneBit, InfluenceChannel::Gate);
+                self.add(&giver.adult, Exposure::OneBit, InfluenceChannel::Gate);
+            }
         }
-        self.add_path(false, "library", Seen::Bit, Way::Gate);
+        if consent.is_some_and(|consent| consent.needs_guardian_for_minors) {
+            // An output that begins or ends on a birthday shows it.
+            let is_joined = self.source.role != Role::Patron;
+            self.add_path(is_joined, "birth_date", Exposure::Date, InfluenceChannel::Gate);
+        }
+        self.add_channels(recipient, InfluenceChannel::Channel);
+        self.add_path(false, "library", Exposure::OneBit, InfluenceChannel::Gate);
+        if let Some(path) = &self.source.gone_path {
+            self.add_path(false, path, Exposure::OneBit, InfluenceChannel::Gate);
+        }
+        if recipient.without_patron.is_some() {
+            return;
+        }
         if self.source.role != Role::Patron {
-            self.add_of_patron("library", Way::Gate);
+            self.add_patron_field("library", InfluenceChannel::Gate);
         }
-        if recipient.loan_history {
-            self.add_path(false, "status", Seen::Bit, Way::Gate);
-            self.add_of_patron("loan_history", Way::Gate);
+        if let Some(rule) = &recipient.special_words {
+            self.add(&rule.field, Exposure::OneBit, InfluenceChannel::Gate);
         }
-        self.add_of_patron("membership.status", Way::Gate);
+        if recipient.is_loan_history {
+            self.add_path(false, "status", Exposure::OneBit, InfluenceChannel::Gate);
+            self.add_patron_field("loan_history", InfluenceChannel::Gate);
+            self.add_path(false, "returned_at", Exposure::OneBit, InfluenceChannel::Gate);
+            self.add_patron_field("loan_history_since", InfluenceChannel::Gate);
+        }
+        if self.is_settled {
+            let id = self.source.id_path.clone();
+            self.add_path(false, &id, Exposure::OneBit, InfluenceChannel::Gate);
+        }
+        self.add_patron_field("membership.status", InfluenceChannel::Gate);
         if recipient.outlives_membership.is_none() {
-            self.add_of_patron("membership.ends_on", Way::Gate);
+            self.add_patron_field("membership.ends_on", InfluenceChannel::Gate);
         }
     }
 }
 
-/// What a mask shows of its input.
-fn shown(mask: &Mask) -> Seen {
-    match mask {
-        Mask::Present | Mask::Constant { .. } => Seen::Bit,
-        Mask::Pseudonym { .. } => Seen::Pseudonym,
-        Mask::Year | Mask::Month => Seen::Date,
-        _ if mask.hides() => Seen::Part,
-        _ => Seen::Whole,
-    }
-}
-
-/// Returns the dates of which some output fields show age bands that cut each
-/// other into narrow ones: two bands of ten years may leave one of two.
-fn narrow_ages(fields: &[OutputField]) -> Vec<FieldRef> {
+/// Returns the dates whose age bands in several output fields overlap into narrow ones: two
+/// bands of ten years may leave one of two.
+fn narrow_age_fields(fields: &[OutputField]) -> Vec<FieldRef> {
     let mut ages: BTreeMap<&FieldRef, BTreeSet<u16>> = BTreeMap::new();
-    for field in fields {
-        if let OutputValue::Scalar(projection) = &field.value
-            && let (Some(from), Some(Mask::AgeBand { bands, .. })) =
-                (&projection.from, &projection.mask)
-        {
-            let edges = bands.iter().map(|band| band.from);
+    for projection in fields.iter().flat_map(|field| field.value.projections()) {
+        if let (Some(from), Some(Mask::AgeBand(mask))) = (&projection.from, &projection.mask) {
+            let edges = mask.bands.iter().map(|band| band.min_age);
             ages.entry(from).or_default().extend(edges);
         }
     }
-    ages.retain(|_, edges| !are_wide(edges.iter().copied()));
+    ages.retain(|_, edges| !are_wide_age_bands(edges.iter().copied()));
     ages.into_keys().cloned().collect()
-}
-
-/// What a mask looks at beside its input, and what it shows of that.
-fn needs(mask: &Mask) -> Vec<(Need, Seen)> {
-    let seen = |need: &Need| match (mask, need) {
-        (_, Need::Country) => Seen::Bit,
-        (Mask::FullName, _) => Seen::Whole,
-        // The first letters may be those of the prefix.
-        (Mask::FirstLetters { key, .. }, _) if *key != SurnameKey::Kernwoord => shown(mask),
-        (Mask::Initial { .. } | Mask::Pseudonym { .. }, _) => shown(mask),
-        _ => Seen::Bit,
-    };
-    let needs = mask.needs().into_iter();
-    needs.map(|need| (need.clone(), seen(&need))).collect()
 }

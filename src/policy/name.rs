@@ -1,9 +1,10 @@
-//! Names with a form, and secrets.
+//! Name formats, and secrets.
 //!
-//! A name that was checked here is safe as a topic, a file name or a metric
-//! label. A [`Secret`] never shows what it holds.
+//! A checked name is safe as a topic, file name or metric label.
 
 use std::fmt;
+
+use super::form::TextFormat;
 
 /// Bytes that are never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,13 +16,12 @@ impl Secret {
         Secret(bytes)
     }
 
-    /// What is held, for whoever has to use it.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// What is held as text, where it is UTF-8.
+    /// Returns the secret if it is UTF-8.
     #[must_use]
     pub fn expose_text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
@@ -34,67 +34,61 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A form of names: what fits it, and how it is told.
+/// A check and its description.
 #[derive(Clone, Copy, Debug)]
-pub struct NameForm {
-    pub expected: &'static str,
-    pub fits: fn(&str) -> bool,
+pub struct NameFormat {
+    pub description: &'static str,
+    pub is_valid: fn(&str) -> bool,
 }
 
-/// A recipient or a lane: it stands in file names, topics and labels.
-pub const KEBAB: NameForm = NameForm {
-    expected: "lower-case letters, digits and single hyphens, beginning with a letter, 64 at most",
-    fits: is_kebab,
+/// Recipients and lanes: part of file names, topics and labels.
+pub const KEBAB_CASE_NAME: NameFormat = NameFormat {
+    description: "lower-case letters, digits and single hyphens, beginning with a letter, 64 at most",
+    is_valid: is_kebab_case,
 };
 
-/// A kind of record, an output field, or a part of a path.
-pub const SNAKE: NameForm = NameForm {
-    expected: "lower-case letters, digits and underscores, beginning with a letter, 64 at most",
-    fits: is_snake,
+/// Kinds, output fields, and parts of a path.
+pub const SNAKE_CASE_NAME: NameFormat = NameFormat {
+    description: "lower-case letters, digits and underscores, beginning with a letter, 64 at most",
+    is_valid: is_snake_case,
 };
 
-/// A Kafka topic, also safe as the name of a file.
-pub const TOPIC: NameForm = NameForm {
-    expected: "a topic: letters, digits, `.`, `_` and `-`, neither `.` nor `..`, 200 at most",
-    fits: is_topic,
+/// Kafka topics; safe as file names.
+pub const TOPIC_NAME: NameFormat = NameFormat {
+    description: "a topic: letters, digits, `.`, `_` and `-`, neither `.` nor `..`, 200 at most",
+    is_valid: is_topic_name,
 };
 
-/// A library's ISIL.
-pub const ISIL: NameForm = NameForm {
-    expected: "an ISIL, as `NL-AmrBKW`",
-    fits: is_isil,
+pub const ISIL_CODE: NameFormat = NameFormat {
+    description: "an ISIL, as `NL-AmrBKW`",
+    is_valid: |name| TextFormat::Isil.matches(name),
 };
 
-/// A field's path in the catalogue.
-pub const PATH: NameForm = NameForm {
-    expected: "a path: names separated by `.`, and `[]` after the one that is a list",
-    fits: is_path,
+pub const FIELD_PATH: NameFormat = NameFormat {
+    description: "a path: names separated by `.`, and `[]` after the one that is a list",
+    is_valid: is_field_path,
 };
 
-/// The id of a pseudonym key.
-pub const KEY_ID: NameForm = NameForm {
-    expected: "1 to 32 lower-case letters, digits and hyphens",
-    fits: is_key_id,
+pub const PSEUDONYM_KEY_ID: NameFormat = NameFormat {
+    description: "1 to 32 lower-case letters, digits and hyphens",
+    is_valid: is_pseudonym_key_id,
 };
 
-/// The name of an environment variable.
-pub const ENVIRONMENT: NameForm = NameForm {
-    expected: "the name of an environment variable: letters, digits and underscores",
-    fits: is_environment,
+pub const ENVIRONMENT_VARIABLE: NameFormat = NameFormat {
+    description: "the name of an environment variable: letters, digits and underscores",
+    is_valid: is_environment_variable,
 };
 
-fn is_kebab(name: &str) -> bool {
+fn is_kebab_case(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.split('-').all(|part| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         })
 }
 
-fn is_snake(name: &str) -> bool {
+fn is_snake_case(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -102,49 +96,30 @@ fn is_snake(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn is_topic(name: &str) -> bool {
+fn is_topic_name(name: &str) -> bool {
     (1..=200).contains(&name.len())
         && name != "."
         && name != ".."
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-fn is_isil(name: &str) -> bool {
-    let Some((country, library)) = name.split_once('-') else {
-        return false;
-    };
-    (1..=4).contains(&country.len())
-        && country.bytes().all(|byte| byte.is_ascii_uppercase())
-        && (1..=11).contains(&library.len())
-        && library
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/:-".contains(&byte))
-}
-
-/// At most one list: a list in a list has no place in an output.
-fn is_path(path: &str) -> bool {
+/// At most one list: a list in a list cannot be released.
+fn is_field_path(path: &str) -> bool {
     let lists = path.matches("[]").count();
-    lists <= 1
-        && path
-            .split('.')
-            .all(|part| is_snake(part.strip_suffix("[]").unwrap_or(part)))
+    lists <= 1 && path.split('.').all(|part| is_snake_case(part.strip_suffix("[]").unwrap_or(part)))
 }
 
-fn is_key_id(name: &str) -> bool {
+fn is_pseudonym_key_id(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn is_environment(name: &str) -> bool {
+fn is_environment_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -152,48 +127,40 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(form: NameForm, good: &[&str], bad: &[&str]) {
+    fn check(form: NameFormat, good: &[&str], bad: &[&str]) {
         for name in good {
-            assert!((form.fits)(name), "{name} is {}", form.expected);
+            assert!((form.is_valid)(name), "{name} is {}", form.description);
         }
         for name in bad {
-            assert!(!(form.fits)(name), "{name} is no {}", form.expected);
+            assert!(!(form.is_valid)(name), "{name} is no {}", form.description);
         }
     }
 
     #[test]
-    fn each_form_takes_its_own() {
+    fn name_format_accepts_only_its_own_names() {
         check(
-            KEBAB,
+            KEBAB_CASE_NAME,
             &["a", "ill-library", "f2"],
             &["", "A", "-a", "a-", "a--b", "2a", "a_b", "é"],
         );
+        check(SNAKE_CASE_NAME, &["a", "due_on", "f2"], &["", "A", "_a", "2a", "a-b", "a.b"]);
+        check(TOPIC_NAME, &["out.a", "A_b-c"], &["", ".", "..", "a/b", "a b", "ë"]);
         check(
-            SNAKE,
-            &["a", "due_on", "f2"],
-            &["", "A", "_a", "2a", "a-b", "a.b"],
-        );
-        check(
-            TOPIC,
-            &["out.a", "A_b-c"],
-            &["", ".", "..", "a/b", "a b", "ë"],
-        );
-        check(
-            ISIL,
+            ISIL_CODE,
             &["NL-AmrBKW", "BE-A", "NL-0800070000"],
             &["", "NL", "nl-Amr", "NL-", "NL-123456789012", "ABCDE-1"],
         );
         check(
-            PATH,
+            FIELD_PATH,
             &["a", "item.title", "items[].due_on", "interests[]"],
             &["", "a.", ".a", "a[].b[]", "a[", "a[]b", "A"],
         );
-        check(KEY_ID, &["1", "2026-a"], &["", "A", "a_b"]);
-        check(ENVIRONMENT, &["ZEEF_KEY"], &["", "1A", "A-B"]);
+        check(PSEUDONYM_KEY_ID, &["1", "2026-a"], &["", "A", "a_b"]);
+        check(ENVIRONMENT_VARIABLE, &["ZEEF_KEY"], &["", "1A", "A-B"]);
     }
 
     #[test]
-    fn a_secret_does_not_print() {
+    fn secret_debug_output_is_redacted() {
         let secret = Secret::new(b"zwijgen".to_vec());
         assert_eq!(format!("{secret:?}"), "Secret(..)");
         assert_eq!(secret.expose_text(), Some("zwijgen"));

@@ -1,7 +1,7 @@
 //! Text as people write it: cleaning, letters and digits by Unicode.
 //!
-//! Never changes a value that needs no change, and never allocates for one;
-//! plain ASCII takes a short way through every function.
+//! Never changes or allocates for a value that needs no change; plain ASCII has a fast path in
+//! every function.
 
 use std::borrow::Cow;
 
@@ -9,49 +9,49 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Removes what nobody sees: category Cf goes, each run of white space becomes
-/// one space, the ends are trimmed.
+/// Removes invisible characters (category Cf), replaces each run of white space by one space, and
+/// trims.
 ///
-/// Borrows where nothing changes. Idempotent.
+/// Borrows if nothing changes. Idempotent.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     if is_clean(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    let mut space = false;
-    for c in text.chars().filter(|&c| !is_format(c)) {
+    let mut had_space = false;
+    for c in text.chars().filter(|&c| !is_format_char(c)) {
         if c.is_whitespace() {
-            space = true;
+            had_space = true;
             continue;
         }
-        if space && !out.is_empty() {
+        if had_space && !out.is_empty() {
             out.push(' ');
         }
-        space = false;
+        had_space = false;
         out.push(c);
     }
     Cow::Owned(out)
 }
 
-/// Appends what a printer can be given of a text, in one line: each run of line
-/// breaks and tabs is a space, and none at its ends; other control characters go,
-/// those that turn the direction of writing too. Nothing else is changed.
+/// Appends the printable text on one line: runs of line breaks and tabs become a space, or nothing
+/// at the ends; other control characters and those that change the direction of writing are
+/// dropped. Nothing else changes.
 pub fn push_printable(text: &str, out: &mut String) {
     if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         out.push_str(text);
         return;
     }
     let start = out.len();
-    let mut broken = false;
+    let mut had_line_break = false;
     for c in text.chars() {
         if is_line_break(c) {
-            broken = true;
-        } else if !c.is_control() && !turns_direction(c) {
-            if broken && out.len() > start {
+            had_line_break = true;
+        } else if !c.is_control() && !is_bidi_control(c) {
+            if had_line_break && out.len() > start {
                 out.push(' ');
             }
-            broken = false;
+            had_line_break = false;
             out.push(c);
         }
     }
@@ -61,7 +61,7 @@ fn is_line_break(c: char) -> bool {
     matches!(c, '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-fn turns_direction(c: char) -> bool {
+fn is_bidi_control(c: char) -> bool {
     matches!(
         c,
         '\u{61C}'
@@ -72,22 +72,21 @@ fn turns_direction(c: char) -> bool {
     )
 }
 
-/// Tells whether anything is left of a text after [`clean`].
+/// Returns whether [`clean`] leaves nothing.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || is_format(c))
+    text.chars().all(|c| c.is_whitespace() || is_format_char(c))
 }
 
-/// Cleans a name as every mask sees it: [`clean`], then the apostrophes' twins
-/// and the accents that stand for one made `'`, the Dutch ligatures made two
-/// letters, and NFC.
+/// Cleans a name for masks: [`clean`], then NFC with look-alikes of the apostrophe as `'` and Dutch
+/// ligatures as two letters.
 #[must_use]
 pub fn clean_name(text: &str) -> Cow<'_, str> {
     let cleaned = clean(text);
-    let spelled = if cleaned.chars().any(|c| respelled(c).is_some()) {
+    let spelled = if cleaned.chars().any(|c| normalized_spelling(c).is_some()) {
         let mut out = String::with_capacity(cleaned.len());
         for c in cleaned.chars() {
-            match respelled(c) {
+            match normalized_spelling(c) {
                 Some(instead) => out.push_str(instead),
                 None => out.push(c),
             }
@@ -102,78 +101,68 @@ pub fn clean_name(text: &str) -> Cow<'_, str> {
     Cow::Owned(spelled.nfc().collect())
 }
 
-/// Walks over the letters of a text: extended grapheme clusters whose first
-/// character is of category L.
+/// Iterates over letters: extended grapheme clusters whose first character is of category L.
 pub fn letters(text: &str) -> impl Iterator<Item = &str> {
-    Letters {
-        rest: text,
-        ascii: text.is_ascii(),
-    }
-    .map(|(letter, _)| letter)
+    LetterIter { rest: text, is_ascii: text.is_ascii() }.map(|(letter, _)| letter)
 }
 
-/// Splits off the first letter: the letter, and what stands right after it.
+/// Returns the first letter and the text right after it.
 #[must_use]
-pub fn first_letter(text: &str) -> Option<(&str, &str)> {
-    Letters {
-        rest: text,
-        ascii: text.is_ascii(),
-    }
-    .next()
+pub fn split_first_letter(text: &str) -> Option<(&str, &str)> {
+    LetterIter { rest: text, is_ascii: text.is_ascii() }.next()
 }
 
-/// Yields the first grapheme cluster of a text, be it a letter or not.
+/// Returns the first grapheme cluster, a letter or not.
 #[must_use]
-pub fn first_cluster(text: &str) -> Option<&str> {
+pub fn first_grapheme(text: &str) -> Option<&str> {
     text.graphemes(true).next()
 }
 
-/// Walks over the decimal digits of any script, as ASCII digits.
+/// Iterates over decimal digits of any script as ASCII digits.
 pub fn ascii_digits(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars()
-        .filter_map(|c| decimal_digit(c).map(|digit| char::from(b'0' + digit)))
+    text.chars().filter_map(|c| decimal_digit(c).map(|digit| char::from(b'0' + digit)))
 }
 
-/// Walks over the decimal digits of any script, as numbers.
+/// Iterates over decimal digits of any script as numbers.
 pub fn digit_values(text: &str) -> impl Iterator<Item = u64> + '_ {
     text.chars().filter_map(decimal_digit).map(u64::from)
 }
 
 /// Appends the decimal digits of any script to `out`, as ASCII digits.
-pub fn digits(text: &str, out: &mut String) {
+pub fn push_ascii_digits(text: &str, out: &mut String) {
     out.extend(ascii_digits(text));
 }
 
-/// Reads a decimal digit (category Nd) of any script.
+/// Returns the value of a decimal digit (category Nd) of any script.
 ///
-/// Unicode allocates these digits in unbroken runs of ten, zero first, so a
-/// digit's value is its place in its run.
+/// Unicode allocates them in contiguous runs of ten from zero, so the value is the index in the
+/// run.
 #[must_use]
 pub fn decimal_digit(c: char) -> Option<u8> {
     if c.is_ascii() {
         return c.is_ascii_digit().then(|| c as u8 - b'0');
     }
-    if !is_decimal(c) {
+    if !is_decimal_digit(c) {
         return None;
     }
     let before = (1..)
         .map_while(|step| (c as u32).checked_sub(step))
-        .take_while(|&code| char::from_u32(code).is_some_and(is_decimal))
+        .take_while(|&code| char::from_u32(code).is_some_and(is_decimal_digit))
         .count();
     u8::try_from(before % 10).ok()
 }
 
-fn is_decimal(c: char) -> bool {
+fn is_decimal_digit(c: char) -> bool {
     c.general_category() == GeneralCategory::DecimalNumber
 }
 
-/// Tells whether a character is of category Cf.
-pub(crate) fn is_format(c: char) -> bool {
+/// Category Cf.
+pub(crate) fn is_format_char(c: char) -> bool {
     c == '\u{AD}' || (c >= '\u{600}' && c.general_category() == GeneralCategory::Format)
 }
 
-/// Tells whether a character is of category M.
-pub(crate) fn is_mark(c: char) -> bool {
+/// Category M.
+pub(crate) fn is_combining_mark(c: char) -> bool {
     c >= '\u{300}' && c.general_category_group() == GeneralCategoryGroup::Mark
 }
 
@@ -192,7 +181,7 @@ fn is_clean(text: &str) -> bool {
                 return false;
             }
             space = true;
-        } else if c.is_whitespace() || is_format(c) {
+        } else if c.is_whitespace() || is_format_char(c) {
             return false;
         } else {
             space = false;
@@ -201,7 +190,7 @@ fn is_clean(text: &str) -> bool {
     !space || text.is_empty()
 }
 
-fn respelled(c: char) -> Option<&'static str> {
+fn normalized_spelling(c: char) -> Option<&'static str> {
     match c {
         '`' | '\u{B4}' | '\u{2018}' | '\u{2019}' | '\u{2BB}' | '\u{2BC}' => Some("'"),
         '\u{132}' => Some("IJ"),
@@ -210,13 +199,13 @@ fn respelled(c: char) -> Option<&'static str> {
     }
 }
 
-struct Letters<'a> {
+struct LetterIter<'a> {
     rest: &'a str,
-    ascii: bool,
+    is_ascii: bool,
 }
 
-impl<'a> Letters<'a> {
-    fn next_in_ascii(&mut self) -> Option<(&'a str, &'a str)> {
+impl<'a> LetterIter<'a> {
+    fn next_ascii(&mut self) -> Option<(&'a str, &'a str)> {
         let at = self.rest.bytes().position(|b| b.is_ascii_alphabetic())?;
         let letter = self.rest.get(at..=at)?;
         self.rest = self.rest.get(at + 1..)?;
@@ -224,15 +213,15 @@ impl<'a> Letters<'a> {
     }
 }
 
-impl<'a> Iterator for Letters<'a> {
+impl<'a> Iterator for LetterIter<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ascii {
-            return self.next_in_ascii();
+        if self.is_ascii {
+            return self.next_ascii();
         }
         loop {
-            let cluster = first_cluster(self.rest)?;
+            let cluster = first_grapheme(self.rest)?;
             self.rest = self.rest.get(cluster.len()..)?;
             if cluster.chars().next().is_some_and(is_letter) {
                 return Some((cluster, self.rest));
@@ -254,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn cleaning() {
+    fn clean_removes_invisible_and_extra_white_space() {
         check_clean("Berg", "Berg");
         check_clean("", "");
         check_clean(" \t\u{200B}\n ", "");
@@ -268,21 +257,18 @@ mod tests {
     }
 
     #[test]
-    fn cleaning_borrows_what_is_clean() {
+    fn clean_borrows_text_that_is_clean() {
         assert!(matches!(clean("van der Berg"), Cow::Borrowed(_)));
         assert!(matches!(clean("Özdemir"), Cow::Borrowed(_)));
         assert!(matches!(clean_name("Özdemir 王"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn cleaning_names() {
+    fn clean_name_unifies_apostrophes_ligatures_and_nfc() {
         for (text, want) in [
             ("\u{2019}t Hooft", "'t Hooft"),
             ("O`Brien", "O'Brien"),
-            (
-                "O\u{B4}Brien O\u{2BC}Brien \u{2BB}Okina",
-                "O'Brien O'Brien 'Okina",
-            ),
+            ("O\u{B4}Brien O\u{2BC}Brien \u{2BB}Okina", "O'Brien O'Brien 'Okina"),
             ("\u{132}zerman \u{133}", "IJzerman ij"),
             ("O\u{308}zdemir", "\u{D6}zdemir"),
             ("S\u{327}eyma", "\u{15E}eyma"),
@@ -300,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_clusters() {
+    fn letters_are_grapheme_clusters() {
         check_letters("O'B-r 9", &["O", "B", "r"]);
         check_letters("\u{D6}z", &["\u{D6}", "z"]);
         check_letters("x\u{323}\u{308}.", &["x\u{323}\u{308}"]);
@@ -313,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn printable_text_is_one_line() {
+    fn push_printable_writes_one_line() {
         for (text, want) in [
             ("De  avonden ", "De  avonden "),
             ("De\navonden", "De avonden"),
@@ -330,17 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn digits_of_any_script() {
+    fn push_ascii_digits_reads_any_script() {
         let mut out = String::from("#");
-        digits("A1\u{661}\u{966}\u{FF19} \u{1D7D8}\u{1D7FF}²½Ⅷ", &mut out);
+        push_ascii_digits("A1\u{661}\u{966}\u{FF19} \u{1D7D8}\u{1D7FF}²½Ⅷ", &mut out);
         assert_eq!(out, "#110909");
     }
 
     #[test]
-    fn runs_of_digits_are_unbroken() {
+    fn decimal_digits_come_in_runs_of_ten() {
         let mut run = 0;
         for c in '\u{80}'..=char::MAX {
-            if is_decimal(c) {
+            if is_decimal_digit(c) {
                 run += 1;
             } else {
                 assert_eq!(run % 10, 0, "before {:x}", c as u32);
@@ -350,18 +336,12 @@ mod tests {
     }
 
     #[test]
-    fn short_ways_agree_with_the_tables() {
+    fn char_fast_paths_agree_with_unicode_categories() {
         for c in '\0'..=char::MAX {
+            assert_eq!(is_format_char(c), c.general_category() == GeneralCategory::Format);
+            assert_eq!(is_letter(c), c.general_category_group() == GeneralCategoryGroup::Letter);
             assert_eq!(
-                is_format(c),
-                c.general_category() == GeneralCategory::Format
-            );
-            assert_eq!(
-                is_letter(c),
-                c.general_category_group() == GeneralCategoryGroup::Letter
-            );
-            assert_eq!(
-                is_mark(c),
+                is_combining_mark(c),
                 c.general_category_group() == GeneralCategoryGroup::Mark
             );
         }
@@ -376,7 +356,7 @@ mod tests {
         }
 
         #[test]
-        fn printable_text_has_no_control(text in any::<String>()) {
+        fn push_printable_leaves_no_control_characters(text in any::<String>()) {
             let mut once = String::new();
             push_printable(&text, &mut once);
             prop_assert!(!once.chars().any(|c| c.is_control() || is_line_break(c)));
@@ -386,7 +366,7 @@ mod tests {
         }
 
         #[test]
-        fn letters_agree_with_whole_segmentation(text in "[a-zA-Z '\\-\u{300}-\u{310}\u{900}-\u{d7f}\u{1100}-\u{1200}\u{1f1e6}-\u{1f1ff}\u{200d}]{0,20}") {
+        fn letters_agree_with_full_grapheme_segmentation(text in "[a-zA-Z '\\-\u{300}-\u{310}\u{900}-\u{d7f}\u{1100}-\u{1200}\u{1f1e6}-\u{1f1ff}\u{200d}]{0,20}") {
             let want: Vec<&str> = text
                 .graphemes(true)
                 .filter(|cluster| cluster.chars().next().is_some_and(is_letter))

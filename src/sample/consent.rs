@@ -1,57 +1,81 @@
 //! The consent record.
 
-use super::Library;
-use super::dice::Dice;
+use super::SampleLibrary;
+use super::json_writer::{JsonStyle, JsonWriter};
 use super::patron;
-use super::person::Person;
-use super::sheet::{Manner, Sheet};
+use super::patron_identity::PatronIdentity;
+use super::rng::Rng;
 
-pub(super) fn write(
-    library: &Library,
-    person: &Person<'_>,
+pub(super) fn write_record(
+    library: &SampleLibrary,
+    person: &PatronIdentity<'_>,
     number: u64,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> String {
-    let tricky = library.settings.tricky;
-    let mut sheet = Sheet::new(Manner::roll(tricky, dice));
-    let purpose = dice.weighted(PURPOSES);
-    let named = purpose == "online-library" && dice.per_mille(250);
-    let manner = dice.weighted(&[(35, "written"), (50, "digital"), (15, "oral")]);
-    sheet.text("consent_id", &format!("C{}-{number}", person.index));
-    sheet.text("patron_id", &person.patron_id);
-    sheet.text("library", library.record_library(person, 4, dice));
-    sheet.text("purpose", purpose);
-    sheet.maybe("recipient", named.then_some("kb-membership"));
-    sheet.text("decision", dice.weighted(DECISIONS));
-    sheet.text("manner", manner);
-    let at = match dice.below(if tricky { 1000 } else { 900 }) {
+    let tricky = library.settings.has_tricky_records;
+    let mut json = JsonWriter::new(JsonStyle::random(tricky, rng));
+    let purpose = rng.choose_weighted(PURPOSES);
+    let has_recipient = rng.chance_per_mille(150);
+    let manner = rng.choose_weighted(&[(35, "written"), (50, "digital"), (15, "oral")]);
+    json.write_string("consent_id", &format!("C{}-{number}", person.index));
+    json.write_string("patron_id", &person.patron_id);
+    json.write_string("library", library.draw_record_library(person, 4, rng));
+    json.write_string("purpose", purpose);
+    json.write_optional_string("recipient", has_recipient.then(|| recipient_of(purpose)));
+    json.write_string("decision", rng.choose_weighted(DECISIONS));
+    json.write_string("manner", manner);
+    let at = match rng.below(if tricky { 1000 } else { 900 }) {
         900..910 => None,
-        // Not yet.
-        910..920 => Some(person.moment_before(library, (-90, -30), dice)),
-        // Many on one day, so that some stand at the same moment.
+        // In the future.
+        910..920 => Some(person.random_timestamp_before_today(library, (-90, -30), rng)),
+        // Many on one day, so that some coincide.
         920..1000 => {
-            let mut at = person.moment_before(library, (30, 30), dice);
-            (at.second, at.fraction) = (12 * 3600, None);
+            let mut at = person.random_timestamp_before_today(library, (30, 30), rng);
+            (at.second_of_day, at.milliseconds) = (12 * 3600, None);
             Some(at)
         }
-        _ => Some(person.moment_before(library, (1, 1200), dice)),
+        _ => Some(person.random_timestamp_before_today(library, (1, 1200), rng)),
     };
-    sheet.instant("at", at);
-    let employee = (manner != "digital").then(|| format!("medewerker-{:02}", dice.below(40)));
-    sheet.maybe("employee", employee.as_deref());
-    let signature = (manner == "written").then(|| format!("archief/{:06}", dice.below(1_000_000)));
-    sheet.maybe("signature_ref", signature.as_deref());
-    if sheet.manner().extras {
-        patron::extras(&mut sheet, person, dice);
+    json.write_timestamp("at", at);
+    let given_by = draw_giver(person, rng);
+    json.write_optional_string("given_by", given_by);
+    let employee = (manner != "digital").then(|| format!("medewerker-{:02}", rng.below(40)));
+    json.write_optional_string("employee", employee.as_deref());
+    // A guardian's grant counts only with a witness, and a few digital ones have none.
+    let is_signed =
+        manner == "written" || (given_by == Some("guardian") && rng.chance_per_mille(850));
+    let signature = is_signed.then(|| format!("archief/{:06}", rng.below(1_000_000)));
+    json.write_optional_string("signature_ref", signature.as_deref());
+    if json.style().has_unknown_fields {
+        patron::write_unknown_fields(&mut json, person, rng);
     }
-    sheet.finish(dice)
+    json.finish(rng)
 }
 
+/// Returns who gives it: of a child mostly a guardian, of others the patron, who is seldom named.
+fn draw_giver(person: &PatronIdentity<'_>, rng: &mut Rng) -> Option<&'static str> {
+    let is_child = person.age.is_some_and(|age| age < 16);
+    match is_child && rng.chance_per_mille(800) {
+        true => Some("guardian"),
+        false => rng.chance_per_mille(100).then_some("patron"),
+    }
+}
+
+/// Returns the recipient with this purpose.
+fn recipient_of(purpose: &'static str) -> &'static str {
+    match purpose {
+        "online-library" => "kb-membership",
+        other => other,
+    }
+}
+
+/// Those of all shipped recipients behind consent.
 const PURPOSES: &[(u64, &str)] = &[
-    (50, "online-library"),
-    (30, "newsletter"),
+    (40, "online-library"),
+    (26, "newsletter"),
     (12, "acquisitions"),
     (8, "panel"),
+    (14, "direct-debit"),
 ];
 
 const DECISIONS: &[(u64, &str)] = &[(65, "granted"), (15, "refused"), (20, "withdrawn")];

@@ -1,52 +1,49 @@
-//! What can be borrowed: titles and authors that were made up.
+//! Works of the collection, with invented titles and authors.
 
-use super::dice::Dice;
+use super::json_writer::JsonWriter;
 use super::number;
-use super::sheet::Sheet;
+use super::rng::Rng;
 
-/// One work of the collection.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct LibraryItem {
     pub(super) title: &'static str,
     pub(super) author: &'static str,
     pub(super) material: &'static str,
     pub(super) isbn: String,
 }
 
-impl Item {
-    /// Any work; the same title always has the same author and number.
-    pub(super) fn roll(dice: &mut Dice) -> Item {
-        let number = dice.below(TITLES.len() as u64);
-        let place = number as usize;
-        Item {
-            title: TITLES[place],
-            author: AUTHORS[place * 7 % AUTHORS.len()],
-            material: MATERIALS[place * 5 % MATERIALS.len()],
-            isbn: number::isbn(number * 61_543),
+impl LibraryItem {
+    /// The same title always has the same author and number.
+    pub(super) fn random(rng: &mut Rng) -> LibraryItem {
+        let number = rng.below(TITLES.len() as u64);
+        let index = number as usize;
+        LibraryItem {
+            title: TITLES[index],
+            author: AUTHORS[index * 7 % AUTHORS.len()],
+            material: MATERIALS[index * 5 % MATERIALS.len()],
+            isbn: number::make_isbn(number * 61_543),
         }
     }
 
-    /// Writes the `item` of a loan or a reservation: one copy of the work.
-    pub(super) fn write(&self, sheet: &mut Sheet, dice: &mut Dice) {
-        let numbered = matches!(
-            self.material,
-            "boek" | "grootletterboek" | "strip" | "luisterboek"
-        );
-        sheet.object("item", |sheet| {
-            sheet.text("barcode", &barcode(dice));
-            sheet.text("title", self.title);
-            sheet.text("author", self.author);
-            sheet.text("material", self.material);
-            sheet.maybe("isbn", numbered.then_some(&self.isbn));
+    /// Writes the `item` of a loan or reservation.
+    pub(super) fn write(&self, json: &mut JsonWriter, rng: &mut Rng) {
+        let has_isbn =
+            matches!(self.material, "boek" | "grootletterboek" | "strip" | "luisterboek");
+        json.write_object("item", |json| {
+            json.write_string("barcode", &random_barcode(rng));
+            json.write_string("title", self.title);
+            json.write_string("author", self.author);
+            json.write_string("material", self.material);
+            json.write_optional_string("isbn", has_isbn.then_some(&self.isbn));
         });
     }
 }
 
-/// The barcode of one copy: it looks like a card number and is none.
-pub(super) fn barcode(dice: &mut Dice) -> String {
+/// Returns a barcode, which looks like a card number.
+pub(super) fn random_barcode(rng: &mut Rng) -> String {
     let mut out = String::with_capacity(14);
     out.push_str("3001300");
-    dice.digits(7, &mut out);
+    rng.push_digits(7, &mut out);
     out
 }
 
@@ -101,7 +98,7 @@ const AUTHORS: &[&str] = &[
 ];
 
 const TITLES: &[&str] = &[
-    // Names that are titles: a detector must not be sure of itself.
+    // Titles that are names.
     "Anna van de Overkant",
     "Meneer Jansen ziet ze vliegen",
     "Willem Bos & zonen",
@@ -160,7 +157,7 @@ const TITLES: &[&str] = &[
     "Kamer 101a",
     "999 recepten",
     "0 graden",
-    // What is on the shelves.
+    // Ordinary titles.
     "De stille polder",
     "Het huis aan de dijk",
     "Een jaar in Drenthe",
@@ -276,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_are_many_and_different() {
+    fn item_titles_are_many_and_distinct() {
         let mut titles = TITLES.to_vec();
         titles.sort_unstable();
         titles.dedup();

@@ -1,316 +1,343 @@
-//! A library that does not exist: records of every kind, made from a seed.
+//! Records of every kind of a synthetic library, generated from a seed.
 //!
-//! For `zeef generate`, the demo, benches and tests. Each patron is rolled on
-//! its own, so any source can be made alone, in any order and number, with
-//! flat memory, and is always the same. Never reads, writes or asks the time,
-//! and never names a person: names are put together at random, numbers come
-//! from ranges that nobody holds, mail goes to example.org.
+//! For `zeef generate`, the demo, benches and tests. Each patron is generated independently, so
+//! that any source can be generated alone, in any order and number, in constant memory, and always
+//! the same. Does no I/O and reads no clock. No real persons: names are random combinations,
+//! numbers come from unassigned ranges, mail goes to example.org.
 
 mod consent;
 mod day;
 mod debt;
-mod dice;
+mod demand;
+mod demo_patron;
 mod ill_request;
+mod invalid_record;
 mod item;
+mod json_writer;
 mod loan;
-mod member;
+mod locations;
 mod name;
 mod note;
 mod number;
 mod objection;
+mod participation;
 mod patron;
-mod person;
-mod place;
-mod poison;
+mod patron_identity;
+mod question;
+mod referral;
 mod reservation;
-mod sheet;
+mod rng;
+mod settlement;
 #[cfg(test)]
 mod tests;
-mod tricky;
+mod tricky_names;
+mod visitor;
 
-pub use member::Member;
-pub use poison::Poison;
+pub use demo_patron::DemoPatron;
+pub use invalid_record::InvalidRecord;
 
 use day::Day;
-use dice::{Dice, Stream};
-use person::Person;
+use patron_identity::PatronIdentity;
+use rng::{Rng, RngStream};
 
-/// How large the library is, and what its records are like.
+/// The size of the library and the style of its records.
 ///
-/// A mean is per patron; a patron has from none to twice as many.
+/// Means are per patron, who has between none and twice as many.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SampleSettings {
     /// The same seed gives the same bytes.
     pub seed: u64,
     pub patrons: u64,
-    /// The day that due dates, ages and memberships are counted from.
+    /// Due dates, ages and memberships are relative to it.
     pub today: jiff::civil::Date,
-    /// ISILs; patrons are dealt out evenly. Where there is none: those of
-    /// [`Settings::new`].
+    /// ISILs, with patrons spread evenly; if empty, those of [`SampleSettings::new`].
     pub libraries: Vec<String>,
     pub loans_per_patron: f32,
     pub reservations_per_patron: f32,
     pub ill_requests_per_patron: f32,
     pub debts_per_patron: f32,
+    pub demands_per_patron: f32,
+    pub referrals_per_patron: f32,
+    pub participations_per_patron: f32,
+    pub questions_per_patron: f32,
     pub consents_per_patron: f32,
     pub objections_per_patron: f32,
-    /// A small share of the records is nasty, though none is to be refused.
-    pub tricky: bool,
+    /// A small share of the records is unusual, though valid.
+    pub has_tricky_records: bool,
 }
 
-impl Settings {
-    /// A library of `patrons` patrons in five places, nasty cases included.
+impl SampleSettings {
+    /// Settings of a library of `patrons` patrons in five places, with unusual records.
     #[must_use]
-    pub fn new(seed: u64, patrons: u64, today: jiff::civil::Date) -> Settings {
-        Settings {
+    pub fn new(seed: u64, patrons: u64, today: jiff::civil::Date) -> SampleSettings {
+        SampleSettings {
             seed,
             patrons,
             today,
-            libraries: LIBRARIES.iter().map(|isil| (*isil).to_owned()).collect(),
+            libraries: DEFAULT_LIBRARIES.iter().map(|isil| (*isil).to_owned()).collect(),
             loans_per_patron: 4.0,
             reservations_per_patron: 0.6,
             ill_requests_per_patron: 0.15,
             debts_per_patron: 0.1,
+            demands_per_patron: 0.01,
+            referrals_per_patron: 0.02,
+            participations_per_patron: 0.03,
+            questions_per_patron: 0.02,
             consents_per_patron: 0.5,
             objections_per_patron: 0.03,
-            tricky: true,
+            has_tricky_records: true,
         }
     }
 }
 
-const LIBRARIES: &[&str] = &[
-    "NL-AmrBKW",
-    "NL-0600280001",
-    "BE-GtB01",
-    "NL-ZfBieb2",
-    "BE-ZfA02",
-];
+const DEFAULT_LIBRARIES: &[&str] =
+    &["NL-AmrBKW", "NL-0600280001", "BE-GtB01", "NL-ZfBieb2", "BE-ZfA02"];
 
-/// What a stream of messages carries: one kind of record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
+/// A kind of record.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum SampleSource {
     Patron,
     Consent,
     Objection,
+    Settlement,
     Loan,
     Reservation,
     IllRequest,
     Debt,
+    Demand,
+    Referral,
+    Participation,
+    Question,
 }
 
-impl Source {
-    /// Every source, those that others wait for first.
-    pub const ALL: &[Source] = &[
-        Source::Patron,
-        Source::Consent,
-        Source::Objection,
-        Source::Loan,
-        Source::Reservation,
-        Source::IllRequest,
-        Source::Debt,
-    ];
+impl SampleSource {
+    /// Gate sources first.
+    pub const ALL: &[SampleSource] = <SampleSource as strum::VariantArray>::VARIANTS;
 
-    /// The name of the source's topic, as the shipped config has it.
+    /// Returns the topic in the shipped config.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Source::Patron => "patron",
-            Source::Consent => "consent",
-            Source::Objection => "objection",
-            Source::Loan => "loan",
-            Source::Reservation => "reservation",
-            Source::IllRequest => "ill_request",
-            Source::Debt => "debt",
-        }
+        self.into_str()
     }
 
-    /// The source of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Source> {
-        Source::ALL
-            .iter()
-            .copied()
-            .find(|source| source.as_str() == name)
+    pub fn from_name(name: &str) -> Option<SampleSource> {
+        SampleSource::ALL.iter().copied().find(|source| source.as_str() == name)
     }
 
-    const fn stream(self) -> Stream {
+    const fn rng_stream(self) -> RngStream {
         match self {
-            Source::Patron => Stream::Patron,
-            Source::Consent => Stream::Consent,
-            Source::Objection => Stream::Objection,
-            Source::Loan => Stream::Loan,
-            Source::Reservation => Stream::Reservation,
-            Source::IllRequest => Stream::IllRequest,
-            Source::Debt => Stream::Debt,
+            SampleSource::Patron => RngStream::Patron,
+            SampleSource::Consent => RngStream::Consent,
+            SampleSource::Objection => RngStream::Objection,
+            SampleSource::Settlement => RngStream::Settlement,
+            SampleSource::Loan => RngStream::Loan,
+            SampleSource::Reservation => RngStream::Reservation,
+            SampleSource::IllRequest => RngStream::IllRequest,
+            SampleSource::Debt => RngStream::Debt,
+            SampleSource::Demand => RngStream::Demand,
+            SampleSource::Referral => RngStream::Referral,
+            SampleSource::Participation => RngStream::Participation,
+            SampleSource::Question => RngStream::Question,
         }
     }
 }
 
 /// One message of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// As [`Source::as_str`] has it.
+pub struct SampleMessage {
+    /// [`SampleSource::as_str`].
     pub source: &'static str,
-    /// The patron id.
-    pub key: String,
-    /// One line of JSON; `None` is a tombstone: the patron is erased.
+    /// The patron id; the record's own id where it has no patron, or `None` for a kind without
+    /// keys.
+    pub key: Option<String>,
+    /// One line of JSON; `None` is a tombstone, which erases the patron.
     pub value: Option<String>,
 }
 
-/// The synthetic library.
 #[derive(Clone, Debug)]
-pub struct Library {
-    settings: Settings,
+pub struct SampleLibrary {
+    settings: SampleSettings,
     today: Day,
 }
 
-impl Library {
+impl SampleLibrary {
     #[must_use]
-    pub fn new(mut settings: Settings) -> Library {
+    pub fn new(mut settings: SampleSettings) -> SampleLibrary {
         if settings.libraries.is_empty() {
-            settings.libraries = LIBRARIES.iter().map(|isil| (*isil).to_owned()).collect();
+            settings.libraries = DEFAULT_LIBRARIES.iter().map(|isil| (*isil).to_owned()).collect();
         }
-        Library {
-            today: Day::of(settings.today),
-            settings,
-        }
+        SampleLibrary { today: Day::from_date(settings.today), settings }
     }
 
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &SampleSettings {
         &self.settings
     }
 
-    /// How many messages there are, give or take a few in a hundred.
+    /// Returns the number of messages within a few percent.
     #[must_use]
-    pub fn messages_about(&self) -> u64 {
-        let each: f32 = Source::ALL.iter().map(|source| self.mean(*source)).sum();
+    pub fn approximate_message_count(&self) -> u64 {
+        let each: f32 = SampleSource::ALL.iter().map(|source| self.mean_per_patron(*source)).sum();
         (self.settings.patrons as f64 * f64::from(each)) as u64
     }
 
-    /// All messages, patron by patron: first the patron's own record, then
-    /// what refers to it; the tombstone of one who was erased comes last.
-    pub fn messages(&self) -> impl Iterator<Item = Message> {
-        (0..self.settings.patrons).flat_map(|index| self.messages_of(index))
+    /// Returns all messages by patron: the patron's record, then those that refer to it, then the
+    /// tombstone if erased.
+    pub fn messages(&self) -> impl Iterator<Item = SampleMessage> {
+        (0..self.settings.patrons).flat_map(|index| self.messages_of_patron(index))
     }
 
-    /// The messages of one source, in the order they have in
-    /// [`messages`](Library::messages).
-    pub fn source(&self, source: Source) -> impl Iterator<Item = Message> {
+    /// Returns the messages of one source in the order of [`messages`](SampleLibrary::messages).
+    pub fn messages_of_source(&self, source: SampleSource) -> impl Iterator<Item = SampleMessage> {
         (0..self.settings.patrons).flat_map(move |index| {
-            let (count, mut dice) = self.count(source, index);
+            let (count, mut rng) = self.draw_count(source, index);
             if count == 0 {
                 return Vec::new();
             }
-            let person = Person::new(self, index);
-            let mut messages = self.write(source, &person, count, &mut dice);
-            if source == Source::Patron {
-                messages.extend(self.tombstone(&person));
+            let person = PatronIdentity::new(self, index);
+            let mut messages = self.write_messages(source, &person, count, &mut rng);
+            if source == SampleSource::Patron {
+                messages.extend(self.draw_tombstone(&person));
             }
             messages
         })
     }
 
-    /// The messages of one patron; patrons are numbered from 0.
+    /// Returns the messages of the patron with this index.
     #[must_use]
-    pub fn messages_of(&self, index: u64) -> Vec<Message> {
-        let person = Person::new(self, index);
+    pub fn messages_of_patron(&self, index: u64) -> Vec<SampleMessage> {
+        let person = PatronIdentity::new(self, index);
         let mut messages = Vec::new();
-        for &source in Source::ALL {
-            let (count, mut dice) = self.count(source, index);
-            messages.append(&mut self.write(source, &person, count, &mut dice));
+        for &source in SampleSource::ALL {
+            let (count, mut rng) = self.draw_count(source, index);
+            messages.append(&mut self.write_messages(source, &person, count, &mut rng));
         }
-        messages.extend(self.tombstone(&person));
+        messages.extend(self.draw_tombstone(&person));
         messages
     }
 
-    /// Messages that must not pass, one of each sort, with what they are
-    /// refused for. They do no harm to a patron of this library.
-    pub fn poison(&self) -> impl Iterator<Item = Poison> {
-        poison::all(self)
+    /// Returns messages that must be refused, one of each sort, with the reason. They do not affect
+    /// patrons of this library.
+    pub fn invalid_records(&self) -> impl Iterator<Item = InvalidRecord> {
+        invalid_record::generate_invalid_records(self)
     }
 
-    /// The id of a patron: the library's ISIL makes it unique.
+    /// Returns a patron id, which the library's ISIL makes unique.
     #[must_use]
     pub fn patron_id(&self, index: u64) -> String {
-        format!("{}:{:07}", self.isil_of(index), index)
+        format!("{}:{:07}", self.isil_of_patron(index), index)
     }
 
-    fn isil_of(&self, index: u64) -> &str {
+    fn isil_of_patron(&self, index: u64) -> &str {
         let libraries = &self.settings.libraries;
         &libraries[(index % libraries.len() as u64) as usize]
     }
 
-    fn mean(&self, source: Source) -> f32 {
+    fn mean_per_patron(&self, source: SampleSource) -> f32 {
         match source {
-            Source::Patron => 1.0,
-            Source::Consent => self.settings.consents_per_patron,
-            Source::Objection => self.settings.objections_per_patron,
-            Source::Loan => self.settings.loans_per_patron,
-            Source::Reservation => self.settings.reservations_per_patron,
-            Source::IllRequest => self.settings.ill_requests_per_patron,
-            Source::Debt => self.settings.debts_per_patron,
+            SampleSource::Patron => 1.0,
+            SampleSource::Consent => self.settings.consents_per_patron,
+            SampleSource::Objection => self.settings.objections_per_patron,
+            SampleSource::Settlement => {
+                self.settings.debts_per_patron * settlement::PER_MILLE_OF_DEBTS as f32 / 1000.0
+            }
+            SampleSource::Loan => self.settings.loans_per_patron,
+            SampleSource::Reservation => self.settings.reservations_per_patron,
+            SampleSource::IllRequest => self.settings.ill_requests_per_patron,
+            SampleSource::Debt => self.settings.debts_per_patron,
+            SampleSource::Demand => self.settings.demands_per_patron,
+            SampleSource::Referral => self.settings.referrals_per_patron,
+            SampleSource::Participation => self.settings.participations_per_patron,
+            SampleSource::Question => self.settings.questions_per_patron,
         }
     }
 
-    /// How many records of a source a patron has, and the dice to write them.
-    fn count(&self, source: Source, index: u64) -> (u64, Dice) {
-        let mut dice = Dice::new(self.settings.seed, index, source.stream());
+    /// Returns the number of records of a patron, and the generator to write them.
+    fn draw_count(&self, source: SampleSource, index: u64) -> (u64, Rng) {
+        let mut rng = Rng::new(self.settings.seed, index, source.rng_stream());
         let count = match source {
-            Source::Patron => 1,
-            _ => dice.count(self.mean(source)),
+            SampleSource::Patron => 1,
+            SampleSource::Settlement => settlement::draw_count(self, index, &mut rng),
+            _ => rng.draw_count(self.mean_per_patron(source)),
         };
-        (count, dice)
+        (count, rng)
     }
 
-    fn write(
+    fn write_messages(
         &self,
-        source: Source,
-        person: &Person<'_>,
+        source: SampleSource,
+        person: &PatronIdentity<'_>,
         count: u64,
-        dice: &mut Dice,
-    ) -> Vec<Message> {
+        rng: &mut Rng,
+    ) -> Vec<SampleMessage> {
         let write = match source {
-            Source::Patron => patron::write,
-            Source::Consent => consent::write,
-            Source::Objection => objection::write,
-            Source::Loan => loan::write,
-            Source::Reservation => reservation::write,
-            Source::IllRequest => ill_request::write,
-            Source::Debt => debt::write,
+            SampleSource::Patron => patron::write_record,
+            SampleSource::Consent => consent::write_record,
+            SampleSource::Objection => objection::write_record,
+            SampleSource::Settlement => settlement::write_record,
+            SampleSource::Loan => loan::write_record,
+            SampleSource::Reservation => reservation::write_record,
+            SampleSource::IllRequest => ill_request::write_record,
+            SampleSource::Debt => debt::write_record,
+            SampleSource::Demand => demand::write_record,
+            SampleSource::Referral => referral::write_record,
+            SampleSource::Participation => participation::write_record,
+            SampleSource::Question => question::write_record,
         };
         (0..count)
-            .map(|number| Message {
+            .map(|number| SampleMessage {
                 source: source.as_str(),
-                key: person.patron_id.clone(),
-                value: Some(write(self, person, number, dice)),
+                key: message_key(source, person, number),
+                value: Some(write(self, person, number, rng)),
             })
             .collect()
     }
 
-    /// Two patrons in a thousand were erased since.
-    fn tombstone(&self, person: &Person<'_>) -> Option<Message> {
-        let mut dice = Dice::new(self.settings.seed, person.index, Stream::Erasure);
-        let erased = self.settings.tricky && dice.per_mille(2);
-        erased.then(|| Message {
-            source: Source::Patron.as_str(),
-            key: person.patron_id.clone(),
+    /// Two patrons in a thousand are erased.
+    fn draw_tombstone(&self, person: &PatronIdentity<'_>) -> Option<SampleMessage> {
+        let mut rng = Rng::new(self.settings.seed, person.index, RngStream::Erasure);
+        let erased = self.settings.has_tricky_records && rng.chance_per_mille(2);
+        erased.then(|| SampleMessage {
+            source: SampleSource::Patron.as_str(),
+            key: Some(person.patron_id.clone()),
             value: None,
         })
     }
 
-    /// Now and then (tricky only) a record of another library than its
-    /// patron's; otherwise the patron's.
-    fn record_library<'a>(
+    /// Returns the patron's library, or rarely another if records are tricky.
+    fn draw_record_library<'a>(
         &'a self,
-        person: &Person<'a>,
+        person: &PatronIdentity<'a>,
         per_mille: u64,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> &'a str {
-        if self.settings.tricky && dice.per_mille(per_mille) {
-            self.isil_of(dice.below(self.settings.libraries.len() as u64))
+        if self.settings.has_tricky_records && rng.chance_per_mille(per_mille) {
+            self.isil_of_patron(rng.below(self.settings.libraries.len() as u64))
         } else {
-            person.library
+            person.isil
         }
+    }
+}
+
+fn message_key(source: SampleSource, person: &PatronIdentity<'_>, number: u64) -> Option<String> {
+    let is_visitor = visitor::is_visitor(person, number);
+    match source {
+        SampleSource::Question => None,
+        SampleSource::Referral if is_visitor => Some(referral::record_id(person, number)),
+        SampleSource::Participation if is_visitor => Some(participation::record_id(person, number)),
+        _ => Some(person.patron_id.clone()),
     }
 }

@@ -1,52 +1,51 @@
-//! Names of people as they live in the Netherlands and Flanders.
+//! Names of people in the Netherlands and Flanders.
 //!
-//! Given names and surnames are combined at random: no one is meant. Dutch
-//! particles go to the prefix field, Flemish ones stay in the surname.
+//! Random combinations of given names and surnames. Dutch particles go into the prefix field,
+//! Flemish ones stay in the surname.
 
-use super::dice::Dice;
-use super::place::Country;
+use super::locations::Country;
+use super::rng::Rng;
 
-/// The name of a person, as a library system keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct PersonName {
     pub(super) initials: Option<String>,
     pub(super) given_name: Option<&'static str>,
     pub(super) prefix: Option<&'static str>,
     pub(super) surname: Option<String>,
 }
 
-impl Name {
-    /// Rolls the name of a woman or a man who has a card in `country`.
-    pub(super) fn roll(country: Country, woman: bool, dice: &mut Dice) -> Name {
-        let origin = dice.weighted(match country {
-            Country::Netherlands => IN_THE_NETHERLANDS,
-            Country::Belgium => IN_FLANDERS,
+impl PersonName {
+    /// Draws the name of a patron of a library in `country`.
+    pub(super) fn random(country: Country, is_woman: bool, rng: &mut Rng) -> PersonName {
+        let origin = rng.choose_weighted(match country {
+            Country::Netherlands => DUTCH_ORIGINS,
+            Country::Belgium => FLEMISH_ORIGINS,
         });
-        let given_names = if woman { origin.women } else { origin.men };
-        let given = dice.pick_early(given_names);
-        let (prefix, surname) = dice.pick_early(origin.surnames);
+        let given_names = if is_woman { origin.women } else { origin.men };
+        let given = rng.choose_front_weighted(given_names);
+        let (prefix, surname) = rng.choose_front_weighted(origin.surnames);
         let mut surname = surname.to_owned();
-        if woman && origin.doubles && dice.per_mille(60) {
-            let (own_prefix, own) = dice.pick_early(origin.surnames);
+        if is_woman && origin.has_double_surnames && rng.chance_per_mille(60) {
+            let (own_prefix, own) = rng.choose_front_weighted(origin.surnames);
             let space = if own_prefix.is_empty() { "" } else { " " };
             surname = format!("{surname}-{own_prefix}{space}{own}");
         }
-        let more = dice.weighted(&[(55, 0), (33, 1), (12, 2)]);
+        let additional_names = rng.choose_weighted(&[(55, 0), (33, 1), (12, 2)]);
         let mut initials = initials_of(given);
-        for _ in 0..more {
-            initials.push_str(&initials_of(dice.pick(given_names)));
+        for _ in 0..additional_names {
+            initials.push_str(&initials_of(rng.choose(given_names)));
         }
-        let kept = dice.below(100);
-        Name {
-            initials: (kept >= 6).then_some(initials),
-            given_name: (kept < 86).then_some(given),
+        let known_parts_draw = rng.below(100);
+        PersonName {
+            initials: (known_parts_draw >= 6).then_some(initials),
+            given_name: (known_parts_draw < 86).then_some(given),
             prefix: (!prefix.is_empty()).then_some(prefix),
             surname: Some(surname),
         }
     }
 
-    /// Prefix and surname as they are spoken.
-    pub(super) fn family(&self) -> String {
+    /// Returns prefix and surname.
+    pub(super) fn family_name(&self) -> String {
         let surname = self.surname.as_deref().unwrap_or("de lener");
         match self.prefix {
             Some(prefix) => format!("{prefix} {surname}"),
@@ -54,28 +53,26 @@ impl Name {
         }
     }
 
-    /// Given name or initials, prefix and surname.
-    pub(super) fn full(&self) -> String {
+    /// Returns given name or initials, prefix and surname.
+    pub(super) fn full_name(&self) -> String {
         let first = self.given_name.or(self.initials.as_deref());
         match first {
-            Some(first) => format!("{first} {}", self.family()),
-            None => self.family(),
+            Some(first) => format!("{first} {}", self.family_name()),
+            None => self.family_name(),
         }
     }
 
-    /// What stands before the `@`: ASCII letters and dots.
-    pub(super) fn mailbox(&self) -> String {
+    /// Returns a local part of ASCII letters and dots.
+    pub(super) fn email_local_part(&self) -> String {
         let mut out = String::with_capacity(32);
-        fold(
-            self.given_name
-                .or(self.initials.as_deref())
-                .unwrap_or_default(),
+        push_ascii_letters(
+            self.given_name.or(self.initials.as_deref()).unwrap_or_default(),
             &mut out,
         );
         if !out.is_empty() {
             out.push('.');
         }
-        fold(self.surname.as_deref().unwrap_or_default(), &mut out);
+        push_ascii_letters(self.surname.as_deref().unwrap_or_default(), &mut out);
         if out.is_empty() || out.ends_with('.') {
             out.push_str("lener");
         }
@@ -84,7 +81,7 @@ impl Name {
 }
 
 /// Appends the ASCII letters of `name` in lower case, without their accents.
-fn fold(name: &str, out: &mut String) {
+fn push_ascii_letters(name: &str, out: &mut String) {
     use unicode_normalization::UnicodeNormalization as _;
     if name.is_ascii() {
         out.extend(name.chars().filter(char::is_ascii_alphabetic));
@@ -94,13 +91,11 @@ fn fold(name: &str, out: &mut String) {
     out.make_ascii_lowercase();
 }
 
-/// The initials of one given name: `J.`, `Th.`, `IJ.`, `J.W.` for a double one.
+/// Returns initials: `J.`, `Th.`, `IJ.`, `J.W.` for a double name.
 fn initials_of(given: &str) -> String {
     let mut out = String::with_capacity(8);
     for part in given.split('-') {
-        let long = ["IJ", "Th", "Chr", "Ph"]
-            .into_iter()
-            .find(|start| part.starts_with(start));
+        let long = ["IJ", "Th", "Chr", "Ph"].into_iter().find(|start| part.starts_with(start));
         match long {
             Some(long) => out.push_str(long),
             None => out.extend(part.chars().next()),
@@ -110,20 +105,19 @@ fn initials_of(given: &str) -> String {
     out
 }
 
-/// Names that go together.
 #[derive(Clone, Copy, Debug)]
-struct Origin {
+struct NameOrigin {
     women: &'static [&'static str],
     men: &'static [&'static str],
-    /// Prefix and surname; the more frequent first.
+    /// Prefix and surname, most frequent first.
     surnames: &'static [(&'static str, &'static str)],
     /// Married women may carry both surnames.
-    doubles: bool,
+    has_double_surnames: bool,
 }
 
-type Weighted = (u64, &'static Origin);
+type WeightedOrigin = (u64, &'static NameOrigin);
 
-const IN_THE_NETHERLANDS: &[Weighted] = &[
+const DUTCH_ORIGINS: &[WeightedOrigin] = &[
     (720, &DUTCH),
     (20, &FRISIAN),
     (8, &FLEMISH),
@@ -132,31 +126,31 @@ const IN_THE_NETHERLANDS: &[Weighted] = &[
     (48, &SURINAMESE),
     (36, &POLISH),
     (16, &CHINESE),
-    (3, &CHINESE_AS_WRITTEN),
+    (3, &CHINESE_NATIVE_SCRIPT),
     (26, &ARABIC),
-    (2, &ARABIC_AS_WRITTEN),
+    (2, &ARABIC_NATIVE_SCRIPT),
     (14, &UKRAINIAN),
-    (5, &UKRAINIAN_AS_WRITTEN),
+    (5, &UKRAINIAN_NATIVE_SCRIPT),
     (30, &IBERIAN),
     (10, &VIETNAMESE),
 ];
 
-const IN_FLANDERS: &[Weighted] = &[
+const FLEMISH_ORIGINS: &[WeightedOrigin] = &[
     (730, &FLEMISH),
     (45, &DUTCH),
     (50, &TURKISH),
     (65, &MOROCCAN),
     (36, &POLISH),
     (10, &CHINESE),
-    (2, &CHINESE_AS_WRITTEN),
+    (2, &CHINESE_NATIVE_SCRIPT),
     (24, &ARABIC),
-    (2, &ARABIC_AS_WRITTEN),
+    (2, &ARABIC_NATIVE_SCRIPT),
     (12, &UKRAINIAN),
-    (4, &UKRAINIAN_AS_WRITTEN),
+    (4, &UKRAINIAN_NATIVE_SCRIPT),
     (20, &IBERIAN),
 ];
 
-const DUTCH: Origin = Origin {
+const DUTCH: NameOrigin = NameOrigin {
     women: &[
         "Anna",
         "Maria",
@@ -309,16 +303,12 @@ const DUTCH: Origin = Origin {
         ("", "Coëlho"),
         ("", "Zwaan"),
     ],
-    doubles: true,
+    has_double_surnames: true,
 };
 
-const FRISIAN: Origin = Origin {
-    women: &[
-        "Fenna", "Sjoukje", "Nynke", "Tjitske", "Jildou", "Froukje", "Hiske",
-    ],
-    men: &[
-        "Sjoerd", "Wytse", "Jelle", "Tjeerd", "Douwe", "Hylke", "Ype",
-    ],
+const FRISIAN: NameOrigin = NameOrigin {
+    women: &["Fenna", "Sjoukje", "Nynke", "Tjitske", "Jildou", "Froukje", "Hiske"],
+    men: &["Sjoerd", "Wytse", "Jelle", "Tjeerd", "Douwe", "Hylke", "Ype"],
     surnames: &[
         ("", "Hoekstra"),
         ("", "Bouma"),
@@ -333,10 +323,10 @@ const FRISIAN: Origin = Origin {
         ("", "Hiemstra"),
         ("", "Jorritsma"),
     ],
-    doubles: true,
+    has_double_surnames: true,
 };
 
-const FLEMISH: Origin = Origin {
+const FLEMISH: NameOrigin = NameOrigin {
     women: &[
         "An",
         "Els",
@@ -435,16 +425,12 @@ const FLEMISH: Origin = Origin {
         ("", "Ysebaert"),
         ("", "Op de Beeck"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const TURKISH: Origin = Origin {
-    women: &[
-        "Ayşe", "Fatma", "Elif", "Zeynep", "Emine", "Hatice", "Şeyma", "İrem", "Büşra",
-    ],
-    men: &[
-        "Mehmet", "Mustafa", "Ahmet", "Ali", "Emre", "Çağlar", "Ömer", "İbrahim", "Yiğit",
-    ],
+const TURKISH: NameOrigin = NameOrigin {
+    women: &["Ayşe", "Fatma", "Elif", "Zeynep", "Emine", "Hatice", "Şeyma", "İrem", "Büşra"],
+    men: &["Mehmet", "Mustafa", "Ahmet", "Ali", "Emre", "Çağlar", "Ömer", "İbrahim", "Yiğit"],
     surnames: &[
         ("", "Yılmaz"),
         ("", "Kaya"),
@@ -460,23 +446,12 @@ const TURKISH: Origin = Origin {
         ("", "Ünal"),
         ("", "Öz"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const MOROCCAN: Origin = Origin {
-    women: &[
-        "Fatima",
-        "Khadija",
-        "Naima",
-        "Samira",
-        "Yasmina",
-        "Hanae",
-        "Salma",
-        "Fatima-Zahra",
-    ],
-    men: &[
-        "Mohamed", "Youssef", "Hassan", "Rachid", "Bilal", "Omar", "Anass", "M'hamed",
-    ],
+const MOROCCAN: NameOrigin = NameOrigin {
+    women: &["Fatima", "Khadija", "Naima", "Samira", "Yasmina", "Hanae", "Salma", "Fatima-Zahra"],
+    men: &["Mohamed", "Youssef", "Hassan", "Rachid", "Bilal", "Omar", "Anass", "M'hamed"],
     surnames: &[
         ("el", "Amrani"),
         ("", "El Idrissi"),
@@ -493,16 +468,12 @@ const MOROCCAN: Origin = Origin {
         ("", "Ben Haddou"),
         ("", "M'Barek"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const SURINAMESE: Origin = Origin {
-    women: &[
-        "Shanti", "Priya", "Cheryl", "Merlien", "Indra", "Muriël", "Soraya", "Gladys",
-    ],
-    men: &[
-        "Radjesh", "Winston", "Stanley", "Anand", "Humphrey", "Soewarto", "Lesley", "Vinod",
-    ],
+const SURINAMESE: NameOrigin = NameOrigin {
+    women: &["Shanti", "Priya", "Cheryl", "Merlien", "Indra", "Muriël", "Soraya", "Gladys"],
+    men: &["Radjesh", "Winston", "Stanley", "Anand", "Humphrey", "Soewarto", "Lesley", "Vinod"],
     surnames: &[
         ("", "Ramdin"),
         ("", "Mohan"),
@@ -519,28 +490,12 @@ const SURINAMESE: Origin = Origin {
         ("van", "Eer"),
         ("", "Sno"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const POLISH: Origin = Origin {
-    women: &[
-        "Agnieszka",
-        "Katarzyna",
-        "Małgorzata",
-        "Żaneta",
-        "Zofia",
-        "Łucja",
-        "Ewa",
-    ],
-    men: &[
-        "Piotr",
-        "Krzysztof",
-        "Paweł",
-        "Łukasz",
-        "Michał",
-        "Stanisław",
-        "Jan",
-    ],
+const POLISH: NameOrigin = NameOrigin {
+    women: &["Agnieszka", "Katarzyna", "Małgorzata", "Żaneta", "Zofia", "Łucja", "Ewa"],
+    men: &["Piotr", "Krzysztof", "Paweł", "Łukasz", "Michał", "Stanisław", "Jan"],
     surnames: &[
         ("", "Nowak"),
         ("", "Kowalska"),
@@ -554,10 +509,10 @@ const POLISH: Origin = Origin {
         ("", "Śliwa"),
         ("", "Nowak-Kowalczyk"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const CHINESE: Origin = Origin {
+const CHINESE: NameOrigin = NameOrigin {
     women: &["Mei", "Xiaoling", "Yan", "Li", "Jing", "Hui Min"],
     men: &["Wei", "Jian", "Ming", "Bo", "Ka Wai", "Zhiyuan"],
     surnames: &[
@@ -573,26 +528,19 @@ const CHINESE: Origin = Origin {
         ("", "Cheung"),
         ("", "Lü"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const CHINESE_AS_WRITTEN: Origin = Origin {
+const CHINESE_NATIVE_SCRIPT: NameOrigin = NameOrigin {
     women: &["美", "小玲", "静", "丽华"],
     men: &["伟", "建国", "明", "志远"],
     surnames: &[("", "王"), ("", "李"), ("", "张"), ("", "陈"), ("", "欧阳")],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const ARABIC: Origin = Origin {
+const ARABIC: NameOrigin = NameOrigin {
     women: &["Amira", "Layla", "Noor", "Rania", "Hiba", "Dua"],
-    men: &[
-        "Ahmad",
-        "Khaled",
-        "Mahmoud",
-        "Samer",
-        "Yazan",
-        "Abd al-Rahman",
-    ],
+    men: &["Ahmad", "Khaled", "Mahmoud", "Samer", "Yazan", "Abd al-Rahman"],
     surnames: &[
         ("al", "Hassan"),
         ("", "Al-Masri"),
@@ -604,17 +552,17 @@ const ARABIC: Origin = Origin {
         ("", "Abu Zaid"),
         ("", "Issa"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const ARABIC_AS_WRITTEN: Origin = Origin {
+const ARABIC_NATIVE_SCRIPT: NameOrigin = NameOrigin {
     women: &["ليلى", "أميرة", "هبة"],
     men: &["أحمد", "خالد", "سامر"],
     surnames: &[("", "الحسن"), ("", "حداد"), ("", "المصري"), ("", "خليل")],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const UKRAINIAN: Origin = Origin {
+const UKRAINIAN: NameOrigin = NameOrigin {
     women: &["Oksana", "Olena", "Iryna", "Yuliia", "Natalia", "Kateryna"],
     men: &["Oleksandr", "Andrii", "Serhii", "Dmytro", "Ihor", "Yevhen"],
     surnames: &[
@@ -627,10 +575,10 @@ const UKRAINIAN: Origin = Origin {
         ("", "Yarema"),
         ("", "Hryhor'iev"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const UKRAINIAN_AS_WRITTEN: Origin = Origin {
+const UKRAINIAN_NATIVE_SCRIPT: NameOrigin = NameOrigin {
     women: &["Оксана", "Олена", "Ірина", "Юлія", "Їванна"],
     men: &["Олександр", "Андрій", "Сергій", "Дмитро", "Євген"],
     surnames: &[
@@ -641,18 +589,11 @@ const UKRAINIAN_AS_WRITTEN: Origin = Origin {
         ("", "Їжак"),
         ("", "Лук'янець"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const IBERIAN: Origin = Origin {
-    women: &[
-        "Maria José",
-        "Lucía",
-        "Inês",
-        "Beatriz",
-        "Concepción",
-        "Ángela",
-    ],
+const IBERIAN: NameOrigin = NameOrigin {
+    women: &["Maria José", "Lucía", "Inês", "Beatriz", "Concepción", "Ángela"],
     men: &["João", "José", "Iñaki", "Ángel", "Nuno", "Luis Miguel"],
     surnames: &[
         ("da", "Silva"),
@@ -667,27 +608,20 @@ const IBERIAN: Origin = Origin {
         ("del", "Río"),
         ("", "Conceição"),
     ],
-    doubles: false,
+    has_double_surnames: false,
 };
 
-const VIETNAMESE: Origin = Origin {
+const VIETNAMESE: NameOrigin = NameOrigin {
     women: &["Thị Hoa", "Ngọc", "Linh", "Mai"],
     men: &["Văn Minh", "Đức", "Huy", "Tuấn"],
-    surnames: &[
-        ("", "Nguyễn"),
-        ("", "Trần"),
-        ("", "Lê"),
-        ("", "Phạm"),
-        ("", "Võ"),
-        ("", "Ô"),
-    ],
-    doubles: false,
+    surnames: &[("", "Nguyễn"), ("", "Trần"), ("", "Lê"), ("", "Phạm"), ("", "Võ"), ("", "Ô")],
+    has_double_surnames: false,
 };
 
 #[cfg(test)]
 mod tests {
-    use super::super::dice::Stream;
     use super::*;
+    use crate::sample::rng::RngStream;
 
     #[test]
     fn initials_follow_the_given_name() {
@@ -705,36 +639,28 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_is_plain() {
-        let mut dice = Dice::new(1, 0, Stream::Person);
+    fn email_local_part_is_lowercase_ascii_and_dots() {
+        let mut rng = Rng::new(1, 0, RngStream::Person);
         for round in 0..5_000 {
-            let name = Name::roll(Country::Netherlands, round % 2 == 0, &mut dice);
-            let mailbox = name.mailbox();
+            let name = PersonName::random(Country::Netherlands, round % 2 == 0, &mut rng);
+            let mailbox = name.email_local_part();
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'.';
             assert!(mailbox.bytes().all(plain), "{mailbox}");
-            assert!(
-                !mailbox.ends_with('.') && !mailbox.starts_with('.'),
-                "{mailbox}"
-            );
+            assert!(!mailbox.ends_with('.') && !mailbox.starts_with('.'), "{mailbox}");
         }
     }
 
     #[test]
-    fn particles_stand_where_the_country_puts_them() {
-        let mut dice = Dice::new(1, 0, Stream::Person);
+    fn surname_prefix_field_is_dutch_and_rarely_flemish() {
+        let mut rng = Rng::new(1, 0, RngStream::Person);
         let mut with_prefix = |country| {
             (0..10_000)
                 .filter(|round| {
-                    Name::roll(country, round % 2 == 0, &mut dice)
-                        .prefix
-                        .is_some()
+                    PersonName::random(country, round % 2 == 0, &mut rng).prefix.is_some()
                 })
                 .count()
         };
-        let (dutch, flemish) = (
-            with_prefix(Country::Netherlands),
-            with_prefix(Country::Belgium),
-        );
+        let (dutch, flemish) = (with_prefix(Country::Netherlands), with_prefix(Country::Belgium));
         assert!((2_000..4_500).contains(&dutch), "{dutch}");
         assert!(flemish < 600, "{flemish}");
     }

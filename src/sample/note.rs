@@ -1,42 +1,33 @@
-//! What staff types into the note field: mostly harmless, sometimes not.
+//! Notes of staff, some with personal data.
 
-use super::dice::Dice;
 use super::number;
-use super::person::Person;
+use super::patron_identity::PatronIdentity;
+use super::rng::Rng;
 
-/// A note about a patron, with personal data of its own in some.
-pub(super) fn about(person: &Person<'_>, dice: &mut Dice) -> String {
-    let family = person.name.family();
+pub(super) fn random_note(person: &PatronIdentity<'_>, rng: &mut Rng) -> String {
+    let family = person.name.family_name();
     let phone = person.mobile.as_deref().or(person.phone.as_deref());
-    match dice.below(24) {
-        0 => format!(
-            "Belt liever dan mailen: {}.",
-            phone.unwrap_or("geen nummer")
-        ),
-        1 => format!(
-            "{} {family} komt dinsdag langs.",
-            if person.woman { "Mw." } else { "Dhr." }
-        ),
-        2 => format!(
-            "Bericht gestuurd aan {}",
-            person.email.as_deref().unwrap_or("niemand")
-        ),
-        3 => format!(
-            "BSN {} stond op het formulier, niet overnemen!",
-            number::bsn(dice)
-        ),
+    match rng.below(24) {
+        0 => format!("Belt liever dan mailen: {}.", phone.unwrap_or("geen nummer")),
+        1 => {
+            format!("{} {family} komt dinsdag langs.", if person.is_woman { "Mw." } else { "Dhr." })
+        }
+        2 => format!("Bericht gestuurd aan {}", person.email.as_deref().unwrap_or("niemand")),
+        3 => format!("BSN {} stond op het formulier, niet overnemen!", number::random_bsn(rng)),
         4 => format!("Pas {} vergeten, op naam gezocht.", person.card_number),
-        5 => match person.born {
-            Some(day) => format!("Geb. {} gecontroleerd aan de balie.", day.text()),
+        5 => match person.birth_date {
+            Some(day) => format!("Geb. {} gecontroleerd aan de balie.", day.to_text()),
             None => "Geboortedatum nog vragen.".to_owned(),
         },
         6 => match &person.rijksregisternummer {
-            Some(digits) => format!("RRN {} gelezen met eID", number::dotted(digits)),
+            Some(digits) => {
+                format!("RRN {} gelezen met eID", number::format_rijksregisternummer(digits))
+            }
             None => "Heeft geen eID bij zich.".to_owned(),
         },
         7 => format!(
             "Terugbetalen op {}",
-            number::grouped(&number::iban(person.country, dice))
+            number::format_iban(&number::random_iban(person.country, rng))
         ),
         8 => format!(
             "Verhuisd van {} {}, {} {}",
@@ -47,15 +38,15 @@ pub(super) fn about(person: &Person<'_>, dice: &mut Dice) -> String {
         ),
         9 => format!(
             "{} haalt op voor buurvrouw ({})",
-            person.name.full(),
+            person.name.full_name(),
             phone.unwrap_or("-")
         ),
         10 => format!("Mail kwam terug: {family}@example.org bestaat niet.\nNog eens vragen."),
-        _ => dice.pick(HARMLESS).to_owned(),
+        _ => rng.choose(HARMLESS_NOTES).to_owned(),
     }
 }
 
-const HARMLESS: &[&str] = &[
+const HARMLESS_NOTES: &[&str] = &[
     "Kaft gescheurd, zie foto.",
     "Wil graag grote letter.",
     "Ligt klaar achter de balie.",

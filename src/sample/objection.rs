@@ -1,37 +1,37 @@
 //! The objection record.
 
-use super::Library;
-use super::dice::Dice;
+use super::SampleLibrary;
+use super::json_writer::{JsonStyle, JsonWriter};
 use super::patron;
-use super::person::Person;
-use super::sheet::{Manner, Sheet};
+use super::patron_identity::PatronIdentity;
+use super::rng::Rng;
 
-pub(super) fn write(
-    library: &Library,
-    person: &Person<'_>,
+pub(super) fn write_record(
+    library: &SampleLibrary,
+    person: &PatronIdentity<'_>,
     number: u64,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> String {
-    let mut sheet = Sheet::new(Manner::roll(library.settings.tricky, dice));
-    let kind = dice.weighted(&[(6, "direct_marketing"), (4, "special_circumstances")]);
-    let status = dice.weighted(&[(4, "lodged"), (3, "upheld"), (3, "dismissed")]);
+    let mut json = JsonWriter::new(JsonStyle::random(library.settings.has_tricky_records, rng));
+    let kind = rng.choose_weighted(&[(6, "direct_marketing"), (4, "special_circumstances")]);
+    let status = rng.choose_weighted(&[(4, "lodged"), (3, "upheld"), (3, "dismissed")]);
     let purpose = match kind {
-        "direct_marketing" => dice.weighted(&[(3, Some("newsletter")), (1, None)]),
-        _ => dice.weighted(PURPOSES),
+        "direct_marketing" => rng.choose_weighted(&[(3, Some("newsletter")), (1, None)]),
+        _ => rng.choose_weighted(PURPOSES),
     };
-    sheet.text("objection_id", &format!("B{}-{number}", person.index));
-    sheet.text("patron_id", &person.patron_id);
-    sheet.text("library", library.record_library(person, 4, dice));
-    sheet.text("kind", kind);
-    sheet.maybe("purpose", purpose);
-    sheet.text("status", status);
-    sheet.instant("at", Some(person.moment_before(library, (1, 700), dice)));
-    let decided_by = (status != "lodged").then(|| format!("medewerker-{:02}", dice.below(40)));
-    sheet.maybe("decided_by", decided_by.as_deref());
-    if sheet.manner().extras {
-        patron::extras(&mut sheet, person, dice);
+    json.write_string("objection_id", &format!("B{}-{number}", person.index));
+    json.write_string("patron_id", &person.patron_id);
+    json.write_string("library", library.draw_record_library(person, 4, rng));
+    json.write_string("kind", kind);
+    json.write_optional_string("purpose", purpose);
+    json.write_string("status", status);
+    json.write_timestamp("at", Some(person.random_timestamp_before_today(library, (1, 700), rng)));
+    let decided_by = (status != "lodged").then(|| format!("medewerker-{:02}", rng.below(40)));
+    json.write_optional_string("decided_by", decided_by.as_deref());
+    if json.style().has_unknown_fields {
+        patron::write_unknown_fields(&mut json, person, rng);
     }
-    sheet.finish(dice)
+    json.finish(rng)
 }
 
 const PURPOSES: &[(u64, Option<&str>)] = &[

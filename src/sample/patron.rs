@@ -1,100 +1,108 @@
 //! The patron record.
 
-use super::Library;
-use super::day::{Day, Instant};
-use super::dice::Dice;
+use super::SampleLibrary;
+use super::day::{Day, SampleTimestamp};
+use super::json_writer::{JsonStyle, JsonWriter};
+use super::locations::{self, Country, PostalAddress};
 use super::number;
-use super::person::Person;
-use super::place::{self, Address, Country};
-use super::sheet::{Manner, Sheet};
+use super::patron_identity::PatronIdentity;
+use super::rng::Rng;
 use super::{item, note};
 use std::fmt::Write as _;
 
-pub(super) fn write(library: &Library, person: &Person<'_>, _: u64, dice: &mut Dice) -> String {
-    let tricky = library.settings.tricky;
-    let mut sheet = Sheet::new(Manner::roll(tricky, dice));
-    sheet.text("patron_id", &person.patron_id);
-    sheet.text("library", person.library);
-    if dice.per_mille(600) {
-        sheet.text("country", person.country.code());
+pub(super) fn write_record(
+    library: &SampleLibrary,
+    person: &PatronIdentity<'_>,
+    _: u64,
+    rng: &mut Rng,
+) -> String {
+    let tricky = library.settings.has_tricky_records;
+    let mut json = JsonWriter::new(JsonStyle::random(tricky, rng));
+    json.write_string("patron_id", &person.patron_id);
+    json.write_string("library", person.isil);
+    if rng.chance_per_mille(600) {
+        json.write_string("country", person.country.code());
     }
-    kind(&mut sheet, person, tricky, dice);
-    card(&mut sheet, person, dice);
-    name(&mut sheet, person, tricky, dice);
-    contact(&mut sheet, person, tricky, dice);
-    if dice.per_mille(960) {
-        address(&mut sheet, &person.address, person.country, tricky, dice);
+    write_kind(&mut json, person, tricky, rng);
+    write_card(&mut json, person, rng);
+    write_name(&mut json, person, tricky, rng);
+    write_contact(&mut json, person, tricky, rng);
+    if rng.chance_per_mille(960) {
+        write_address(&mut json, &person.address, person.country, tricky, rng);
     }
-    numbers(&mut sheet, person, library, dice);
-    membership(&mut sheet, person, library, dice);
-    choices(&mut sheet, person, library, dice);
-    guarantor(&mut sheet, person, library);
-    sheet.text("pin_hash", &pin_hash(dice));
-    let said = dice.per_mille(80).then(|| note::about(person, dice));
-    sheet.maybe("note", said.as_deref());
-    sheet.instant(
+    write_identifiers(&mut json, person, library, rng);
+    write_membership(&mut json, person, library, rng);
+    write_preferences(&mut json, person, library, rng);
+    write_guarantor(&mut json, person, library);
+    json.write_string("pin_hash", &random_pin_hash(rng));
+    let note = rng.chance_per_mille(80).then(|| note::random_note(person, rng));
+    json.write_optional_string("note", note.as_deref());
+    json.write_timestamp(
         "updated_at",
-        Some(person.moment_before(library, (1, 900), dice)),
+        Some(person.random_timestamp_before_today(library, (1, 900), rng)),
     );
-    if sheet.manner().extras {
-        extras(&mut sheet, person, dice);
+    if json.style().has_unknown_fields {
+        write_unknown_fields(&mut json, person, rng);
     }
-    sheet.finish(dice)
+    json.finish(rng)
 }
 
-fn kind(sheet: &mut Sheet, person: &Person<'_>, tricky: bool, dice: &mut Dice) {
-    let kind = match (person.institution, tricky, dice.below(400)) {
+fn write_kind(json: &mut JsonWriter, person: &PatronIdentity<'_>, tricky: bool, rng: &mut Rng) {
+    let kind = match (person.is_institution, tricky, rng.below(400)) {
         (_, true, 0) => None,
         (_, true, 1) => Some("gezin"),
         (true, _, _) => Some("institution"),
         (false, _, _) => Some("person"),
     };
-    sheet.maybe("kind", kind);
+    json.write_optional_string("kind", kind);
 }
 
-fn card(sheet: &mut Sheet, person: &Person<'_>, dice: &mut Dice) {
-    sheet.text("card_number", &person.card_number);
-    let kind = if person.eid { "eid" } else { "library" };
-    sheet.maybe(
+fn write_card(json: &mut JsonWriter, person: &PatronIdentity<'_>, rng: &mut Rng) {
+    json.write_string("card_number", &person.card_number);
+    let kind = if person.has_eid_card { "eid" } else { "library" };
+    json.write_optional_string(
         "card_kind",
-        (person.eid || dice.per_mille(300)).then_some(kind),
+        (person.has_eid_card || rng.chance_per_mille(300)).then_some(kind),
     );
-    if dice.per_mille(120) {
-        let before: Vec<String> = (0..=dice.below(2))
-            .map(|_| number::card(dice.below(9_000_000), dice))
+    if rng.chance_per_mille(120) {
+        let previous_card_numbers: Vec<String> = (0..=rng.below(2))
+            .map(|_| number::random_card_number(rng.below(9_000_000), rng))
             .collect();
-        sheet.texts("previous_card_numbers", before.iter().map(String::as_str));
+        json.write_strings(
+            "previous_card_numbers",
+            previous_card_numbers.iter().map(String::as_str),
+        );
     }
 }
 
-fn name(sheet: &mut Sheet, person: &Person<'_>, tricky: bool, dice: &mut Dice) {
+fn write_name(json: &mut JsonWriter, person: &PatronIdentity<'_>, tricky: bool, rng: &mut Rng) {
     let name = &person.name;
-    if !person.institution && dice.per_mille(500) {
-        sheet.text("salutation", if person.woman { "Mevr." } else { "Dhr." });
+    if !person.is_institution && rng.chance_per_mille(500) {
+        json.write_string("salutation", if person.is_woman { "Mevr." } else { "Dhr." });
     }
-    sheet.maybe("initials", name.initials.as_deref());
-    sheet.maybe("given_name", name.given_name);
-    sheet.maybe("surname_prefix", name.prefix);
-    sheet.maybe("surname", name.surname.as_deref());
-    if person.institution {
+    json.write_optional_string("initials", name.initials.as_deref());
+    json.write_optional_string("given_name", name.given_name);
+    json.write_optional_string("surname_prefix", name.prefix);
+    json.write_optional_string("surname", name.surname.as_deref());
+    if person.is_institution {
         return;
     }
-    let known = !(tricky && dice.per_mille(4));
-    match person.born {
-        Some(day) if known => sheet.date("birth_date", Some(day)),
-        Some(_) => sheet.text(
+    let is_birth_date_valid = !(tricky && rng.chance_per_mille(4));
+    match person.birth_date {
+        Some(day) if is_birth_date_valid => json.write_date("birth_date", Some(day)),
+        Some(_) => json.write_string(
             "birth_date",
-            dice.pick(&["31-02-1990", "1990-02-30", "onbekend", "1985", "1985-7-30"]),
+            rng.choose(&["31-02-1990", "1990-02-30", "onbekend", "1985", "1985-7-30"]),
         ),
-        None => sheet.maybe("birth_date", None),
+        None => json.write_optional_string("birth_date", None),
     }
-    if dice.per_mille(600) {
-        let other = dice.per_mille(10);
-        sheet.text(
+    if rng.chance_per_mille(600) {
+        let other = rng.chance_per_mille(10);
+        json.write_string(
             "gender",
             if other {
                 "x"
-            } else if person.woman {
+            } else if person.is_woman {
                 "v"
             } else {
                 "m"
@@ -103,126 +111,147 @@ fn name(sheet: &mut Sheet, person: &Person<'_>, tricky: bool, dice: &mut Dice) {
     }
 }
 
-fn contact(sheet: &mut Sheet, person: &Person<'_>, tricky: bool, dice: &mut Dice) {
-    if tricky && dice.per_mille(5) {
-        sheet.text(
+fn write_contact(json: &mut JsonWriter, person: &PatronIdentity<'_>, tricky: bool, rng: &mut Rng) {
+    if tricky && rng.chance_per_mille(5) {
+        json.write_string(
             "email",
-            dice.pick(&["geen e-mail", "lener.example.org", "a@@example.org"]),
+            rng.choose(&["geen e-mail", "lener.example.org", "a@@example.org"]),
         );
     } else {
-        sheet.maybe("email", person.email.as_deref());
+        json.write_optional_string("email", person.email.as_deref());
     }
-    if tricky && dice.per_mille(5) {
-        sheet.text(
+    if tricky && rng.chance_per_mille(5) {
+        json.write_string(
             "phone",
-            dice.pick(&["geheim", "12", "020-0000123 (werk)", "zie mobiel"]),
+            rng.choose(&["geheim", "12", "020-0000123 (werk)", "zie mobiel"]),
         );
     } else {
-        sheet.maybe("phone", person.phone.as_deref());
+        json.write_optional_string("phone", person.phone.as_deref());
     }
-    sheet.maybe("mobile", person.mobile.as_deref());
+    json.write_optional_string("mobile", person.mobile.as_deref());
 }
 
-fn address(sheet: &mut Sheet, address: &Address, home: Country, tricky: bool, dice: &mut Dice) {
-    let abroad = address.country != home;
-    let country = (abroad || dice.per_mille(400)).then_some(address.country.code());
-    sheet.object("address", |sheet| {
-        sheet.text("street", address.street);
-        match dice.below(if tricky { 200 } else { 100 }) {
-            // Some systems keep a number, one a decimal, one everything.
-            0..30 => sheet.integer("house_number", address.house_number.cast_signed()),
-            198 => sheet.raw("house_number", "12.50"),
-            199 => sheet.text("house_number", "12-14 a"),
-            _ => sheet.text("house_number", &address.house_number.to_string()),
+fn write_address(
+    json: &mut JsonWriter,
+    address: &PostalAddress,
+    home: Country,
+    tricky: bool,
+    rng: &mut Rng,
+) {
+    let is_abroad = address.country != home;
+    let country = (is_abroad || rng.chance_per_mille(400)).then_some(address.country.code());
+    json.write_object("address", |json| {
+        json.write_string("street", address.street);
+        match rng.below(if tricky { 200 } else { 100 }) {
+            // Some systems have a number, some a string with the addition.
+            0..30 => json.write_integer("house_number", address.house_number.cast_signed()),
+            198 => json.write_raw("house_number", "12.50"),
+            199 => json.write_string("house_number", "12-14 a"),
+            _ => json.write_string("house_number", &address.house_number.to_string()),
         }
-        sheet.maybe("house_number_suffix", address.suffix);
-        sheet.text("postcode", &postcode(address, tricky, dice));
-        sheet.text("city", address.city);
-        sheet.maybe("country", country);
+        json.write_optional_string("house_number_suffix", address.suffix);
+        json.write_string("postcode", &random_postcode_spelling(address, tricky, rng));
+        json.write_string("city", address.city);
+        json.write_optional_string("country", country);
     });
 }
 
-fn postcode(address: &Address, tricky: bool, dice: &mut Dice) -> String {
+fn random_postcode_spelling(address: &PostalAddress, tricky: bool, rng: &mut Rng) -> String {
     let postcode = &address.postcode;
-    match dice.below(if tricky { 100 } else { 10 }) {
+    match rng.below(if tricky { 100 } else { 10 }) {
         0 => postcode.replace(' ', ""),
         10 => postcode.to_lowercase(),
         11 => format!(" {postcode} "),
-        12 if dice.per_mille(200) => "1234 SS".to_owned(),
-        13 if dice.per_mille(200) => "0123".to_owned(),
+        12 if rng.chance_per_mille(200) => "1234 SS".to_owned(),
+        13 if rng.chance_per_mille(200) => "0123".to_owned(),
         _ => postcode.clone(),
     }
 }
 
-fn numbers(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &mut Dice) {
-    sheet.maybe("bsn", person.bsn.as_deref());
+fn write_identifiers(
+    json: &mut JsonWriter,
+    person: &PatronIdentity<'_>,
+    library: &SampleLibrary,
+    rng: &mut Rng,
+) {
+    json.write_optional_string("bsn", person.bsn.as_deref());
     match &person.rijksregisternummer {
-        Some(digits) if dice.per_mille(200) => {
-            sheet.text("rijksregisternummer", &number::dotted(digits));
+        Some(digits) if rng.chance_per_mille(200) => {
+            json.write_string("rijksregisternummer", &number::format_rijksregisternummer(digits));
         }
-        digits => sheet.maybe("rijksregisternummer", digits.as_deref()),
+        digits => json.write_optional_string("rijksregisternummer", digits.as_deref()),
     }
     let Some(iban) = &person.iban else {
-        return sheet.maybe("iban", None);
+        return json.write_optional_string("iban", None);
     };
-    if library.settings.tricky && dice.per_mille(30) {
-        sheet.text("iban", &number::grouped(iban));
+    if library.settings.has_tricky_records && rng.chance_per_mille(30) {
+        json.write_string("iban", &number::format_iban(iban));
     } else {
-        sheet.text("iban", iban);
+        json.write_string("iban", iban);
     }
-    sheet.object("mandate", |sheet| {
-        sheet.text("id", &format!("ZEEF-M{:07}", person.index));
-        let signed_on = library.today.plus(-dice.between(1, 2500));
-        sheet.date("signed_on", Some(person.in_life(signed_on)));
+    json.write_object("mandate", |json| {
+        json.write_string("id", &format!("ZEEF-M{:07}", person.index));
+        let signed_on = library.today.add_days(-rng.between(1, 2500));
+        json.write_date("signed_on", Some(person.not_before_birth(signed_on)));
     });
 }
 
-fn membership(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &mut Dice) {
-    if dice.per_mille(20) {
+fn write_membership(
+    json: &mut JsonWriter,
+    person: &PatronIdentity<'_>,
+    library: &SampleLibrary,
+    rng: &mut Rng,
+) {
+    if rng.chance_per_mille(20) {
         return;
     }
-    let status = dice.weighted(&[(78, "active"), (17, "ended"), (5, "suspended")]);
-    let (starts_on, ends_on) = term(status, library, dice);
-    let starts_on = person.in_life(starts_on);
-    let ends_on = ends_on.map(|day| person.in_life(day));
-    let (form, fee_cents) = subscription(person, dice);
-    let branch = dice.pick_early(place::branches(person.country));
-    let numbered = !(library.settings.tricky && dice.per_mille(10));
-    sheet.object("membership", |sheet| {
+    let status = rng.choose_weighted(&[(78, "active"), (17, "ended"), (5, "suspended")]);
+    let (starts_on, ends_on) = random_membership_dates(status, library, rng);
+    let starts_on = person.not_before_birth(starts_on);
+    let ends_on = ends_on.map(|day| person.not_before_birth(day));
+    let (form, fee_cents) = random_subscription(person, rng);
+    let branch = rng.choose_front_weighted(locations::branch_names(person.country));
+    let has_id = !(library.settings.has_tricky_records && rng.chance_per_mille(10));
+    // Once a year: of some patrons it was a month ago, of others it is next month.
+    let days = rng.between(-30, 334);
+    let fee_due_on = person.not_before_birth(library.today.add_days(days));
+    json.write_object("membership", |json| {
         let id = format!("LID{:08}", person.index);
-        sheet.maybe("id", numbered.then_some(&id));
-        sheet.text("type", form);
-        sheet.date("starts_on", Some(starts_on));
-        sheet.date("ends_on", ends_on);
-        sheet.text("status", status);
-        sheet.text("home_branch", branch);
-        sheet.integer("fee_cents", fee_cents);
-        sheet.text("currency", "EUR");
+        json.write_optional_string("id", has_id.then_some(&id));
+        json.write_string("type", form);
+        json.write_date("starts_on", Some(starts_on));
+        json.write_date("ends_on", ends_on);
+        json.write_string("status", status);
+        json.write_string("home_branch", branch);
+        json.write_integer("fee_cents", fee_cents);
+        json.write_date("fee_due_on", Some(fee_due_on));
+        json.write_string("currency", "EUR");
     });
 }
 
-/// First and last day; one active membership in fifty is past its last day.
-fn term(status: &str, library: &Library, dice: &mut Dice) -> (Day, Option<Day>) {
+/// Returns first and last day; one active membership in fifty is past its last day.
+fn random_membership_dates(
+    status: &str,
+    library: &SampleLibrary,
+    rng: &mut Rng,
+) -> (Day, Option<Day>) {
     let today = library.today;
     let ends_on = match status {
-        "ended" => today.plus(-dice.between(1, 1500)),
-        _ if dice.per_mille(20) => today.plus(-dice.between(1, 60)),
-        _ => today.plus(dice.between(0, 364)),
+        "ended" => today.add_days(-rng.between(1, 1500)),
+        _ if rng.chance_per_mille(20) => today.add_days(-rng.between(1, 60)),
+        _ => today.add_days(rng.between(0, 364)),
     };
-    let years = 1 + dice.between(0, 11).min(dice.between(0, 11));
-    let endless = status != "ended" && dice.per_mille(80);
-    (
-        ends_on.plus(1 - years * 1461 / 4),
-        (!endless).then_some(ends_on),
-    )
+    let years = 1 + rng.between(0, 11).min(rng.between(0, 11));
+    let has_no_end = status != "ended" && rng.chance_per_mille(80);
+    (ends_on.add_days(1 - years * 1461 / 4), (!has_no_end).then_some(ends_on))
 }
 
-fn subscription(person: &Person<'_>, dice: &mut Dice) -> (&'static str, i64) {
+fn random_subscription(person: &PatronIdentity<'_>, rng: &mut Rng) -> (&'static str, i64) {
     match person.age {
-        _ if person.institution => ("instelling", 7500),
+        _ if person.is_institution => ("instelling", 7500),
         Some(..=17) => ("jeugd", 0),
-        Some(18..=27) => dice.weighted(&[(2, ("student", 2150)), (1, ("volwassen", 4700))]),
-        _ => dice.weighted(&[
+        Some(18..=27) => rng.choose_weighted(&[(2, ("student", 2150)), (1, ("volwassen", 4700))]),
+        _ => rng.choose_weighted(&[
             (50, ("volwassen", 4700)),
             (25, ("compleet", 6950)),
             (15, ("basis", 3250)),
@@ -231,95 +260,90 @@ fn subscription(person: &Person<'_>, dice: &mut Dice) -> (&'static str, i64) {
     }
 }
 
-fn choices(sheet: &mut Sheet, person: &Person<'_>, library: &Library, dice: &mut Dice) {
-    if !person.institution && dice.per_mille(400) {
-        let created: Instant = person.moment_before(library, (1, 2000), dice);
-        sheet.object("online_account", |sheet| {
-            sheet.instant("created_at", Some(created))
+fn write_preferences(
+    json: &mut JsonWriter,
+    person: &PatronIdentity<'_>,
+    library: &SampleLibrary,
+    rng: &mut Rng,
+) {
+    if !person.is_institution && rng.chance_per_mille(400) {
+        let created: SampleTimestamp =
+            person.random_timestamp_before_today(library, (1, 2000), rng);
+        json.write_object("online_account", |json| {
+            json.write_timestamp("created_at", Some(created))
         });
     }
-    if dice.per_mille(150) {
-        let interests: Vec<&str> = (0..=dice.below(3)).map(|_| dice.pick(INTERESTS)).collect();
-        sheet.texts("interests", interests);
+    if rng.chance_per_mille(150) {
+        let interests: Vec<&str> = (0..=rng.below(3)).map(|_| rng.choose(INTERESTS)).collect();
+        json.write_strings("interests", interests);
     }
-    if !person.loan_history || dice.per_mille(700) {
-        sheet.flag("loan_history", person.loan_history);
+    if !person.loan_history || rng.chance_per_mille(700) {
+        json.write_boolean("loan_history", person.loan_history);
     }
 }
 
-/// Someone under eighteen has a guarantor, mostly another patron.
-fn guarantor(sheet: &mut Sheet, person: &Person<'_>, library: &Library) {
-    if person.institution || person.age.is_none_or(|age| age >= 18) {
+/// Minors have a guarantor, mostly another patron.
+fn write_guarantor(json: &mut JsonWriter, person: &PatronIdentity<'_>, library: &SampleLibrary) {
+    if person.is_institution || person.age.is_none_or(|age| age >= 18) {
         return;
     }
     let step = library.settings.libraries.len() as u64;
     let before = person.index.checked_sub(step);
-    let after = person
-        .index
-        .checked_add(step)
-        .filter(|index| *index < library.settings.patrons);
+    let after = person.index.checked_add(step).filter(|index| *index < library.settings.patrons);
     let found = [before, after]
         .into_iter()
         .flatten()
-        .map(|index| Person::new(library, index))
-        .find(Person::can_guarantee);
-    sheet.object("guarantor", |sheet| match found {
+        .map(|index| PatronIdentity::new(library, index))
+        .find(PatronIdentity::can_be_guarantor);
+    json.write_object("guarantor", |json| match found {
         Some(adult) => {
-            sheet.text("patron_id", &adult.patron_id);
-            sheet.text("name", &adult.name.full());
-            sheet.maybe("email", adult.email.as_deref());
+            json.write_string("patron_id", &adult.patron_id);
+            json.write_string("name", &adult.name.full_name());
+            json.write_optional_string("email", adult.email.as_deref());
         }
-        None => sheet.text("name", &format!("Ouder {}", person.name.family())),
+        None => json.write_string("name", &format!("Ouder {}", person.name.family_name())),
     });
 }
 
-fn pin_hash(dice: &mut Dice) -> String {
+fn random_pin_hash(rng: &mut Rng) -> String {
     let mut hash = "$argon2id$v=19$m=19456,t=2,p=1$".to_owned();
     for part in 0..3 {
         if part == 1 {
             hash.push('$');
         }
-        let _ = write!(hash, "{:016x}", dice.below(u64::MAX));
+        let _ = write!(hash, "{:016x}", rng.below(u64::MAX));
     }
     hash
 }
 
-/// Fields that no catalogue lists, full of what must never leak.
-pub(super) fn extras(sheet: &mut Sheet, person: &Person<'_>, dice: &mut Dice) {
-    let name = person.name.full();
-    let read = item::Item::roll(dice);
-    sheet.object("legacy", |sheet| {
-        sheet.text("naam", &name);
-        sheet.maybe("email", person.email.as_deref());
-        sheet.maybe("bsn", person.bsn.as_deref());
-        sheet.text("card_number", &person.card_number);
-        sheet.objects("read_before", 1 + dice.below(3), |sheet, number| {
-            sheet.integer("no", number.cast_signed());
-            sheet.text("title", read.title);
-            sheet.object("lent_to", |sheet| {
-                sheet.text("surname", &person.name.family())
+/// Writes fields that no catalogue has, with values that must never leak.
+pub(super) fn write_unknown_fields(
+    json: &mut JsonWriter,
+    person: &PatronIdentity<'_>,
+    rng: &mut Rng,
+) {
+    let name = person.name.full_name();
+    let item = item::LibraryItem::random(rng);
+    json.write_object("legacy", |json| {
+        json.write_string("naam", &name);
+        json.write_optional_string("email", person.email.as_deref());
+        json.write_optional_string("bsn", person.bsn.as_deref());
+        json.write_string("card_number", &person.card_number);
+        json.write_objects("read_before", 1 + rng.below(3), |json, number| {
+            json.write_integer("no", number.cast_signed());
+            json.write_string("title", item.title);
+            json.write_object("lent_to", |json| {
+                json.write_string("surname", &person.name.family_name())
             });
         });
-        sheet.raw("nested", "[[[{\"a\":[1,[2,[]]]}]],{},\"\",null]");
+        json.write_raw("nested", "[[[{\"a\":[1,[2,[]]]}]],{},\"\",null]");
     });
-    sheet.raw(
-        "balance",
-        dice.pick(&["12.50", "-0.0", "1e3", "1E-7", "9007199254740993"]),
-    );
-    sheet.text(
-        dice.pick(&[
-            "Surname",
-            "surname ",
-            "naam",
-            "patron.surname",
-            "achternaam",
-        ]),
+    json.write_raw("balance", rng.choose(&["12.50", "-0.0", "1e3", "1E-7", "9007199254740993"]));
+    json.write_string(
+        rng.choose(&["Surname", "surname ", "naam", "patron.surname", "achternaam"]),
         &name,
     );
-    sheet.texts(
-        dice.pick(&["tags", "", "é"]),
-        [person.address.street, name.as_str()],
-    );
+    json.write_strings(rng.choose(&["tags", "", "é"]), [person.address.street, name.as_str()]);
 }
 
 const INTERESTS: &[&str] = &[

@@ -1,49 +1,46 @@
 //! The reservation record.
 
-use super::Library;
-use super::dice::Dice;
-use super::item::Item;
-use super::person::{Person, moment_on};
-use super::sheet::{Manner, Sheet};
-use super::{note, patron, place};
+use super::SampleLibrary;
+use super::item::LibraryItem;
+use super::json_writer::{JsonStyle, JsonWriter};
+use super::patron_identity::{PatronIdentity, random_timestamp_on};
+use super::rng::Rng;
+use super::{locations, note, patron};
 
-pub(super) fn write(
-    library: &Library,
-    person: &Person<'_>,
+pub(super) fn write_record(
+    library: &SampleLibrary,
+    person: &PatronIdentity<'_>,
     number: u64,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> String {
-    let mut sheet = Sheet::new(Manner::roll(library.settings.tricky, dice));
-    let status = dice.weighted(STATUSES);
-    sheet.text("reservation_id", &format!("R{}-{number}", person.index));
-    sheet.text("patron_id", &person.patron_id);
-    sheet.text("library", library.record_library(person, 4, dice));
-    Item::roll(dice).write(&mut sheet, dice);
-    sheet.text(
+    let mut json = JsonWriter::new(JsonStyle::random(library.settings.has_tricky_records, rng));
+    let status = rng.choose_weighted(STATUSES);
+    json.write_string("reservation_id", &format!("R{}-{number}", person.index));
+    json.write_string("patron_id", &person.patron_id);
+    json.write_string("library", library.draw_record_library(person, 4, rng));
+    LibraryItem::random(rng).write(&mut json, rng);
+    json.write_string(
         "pickup_branch",
-        dice.pick_early(place::branches(person.country)),
+        rng.choose_front_weighted(locations::branch_names(person.country)),
     );
-    sheet.text("status", status);
+    json.write_string("status", status);
     let ready_on = match status {
         "placed" | "in_transit" => None,
-        "ready_for_pickup" => Some(library.today.plus(-dice.between(1, 9))),
-        "cancelled" if dice.per_mille(500) => None,
-        _ => Some(library.today.plus(-dice.between(10, 400))),
+        "ready_for_pickup" => Some(library.today.add_days(-rng.between(1, 9))),
+        "cancelled" if rng.chance_per_mille(500) => None,
+        _ => Some(library.today.add_days(-rng.between(10, 400))),
     };
-    let ready_on = ready_on.map(|day| person.in_life(day));
-    let ready_at = ready_on.map(|day| moment_on(day, dice));
-    sheet.instant("ready_at", ready_at);
-    let dated = !(library.settings.tricky && dice.per_mille(20));
-    sheet.date(
-        "expires_on",
-        ready_on.filter(|_| dated).map(|day| day.plus(10)),
-    );
-    let said = dice.per_mille(30).then(|| note::about(person, dice));
-    sheet.maybe("note", said.as_deref());
-    if sheet.manner().extras {
-        patron::extras(&mut sheet, person, dice);
+    let ready_on = ready_on.map(|day| person.not_before_birth(day));
+    let ready_at = ready_on.map(|day| random_timestamp_on(day, rng));
+    json.write_timestamp("ready_at", ready_at);
+    let has_expiry_date = !(library.settings.has_tricky_records && rng.chance_per_mille(20));
+    json.write_date("expires_on", ready_on.filter(|_| has_expiry_date).map(|day| day.add_days(10)));
+    let note = rng.chance_per_mille(30).then(|| note::random_note(person, rng));
+    json.write_optional_string("note", note.as_deref());
+    if json.style().has_unknown_fields {
+        patron::write_unknown_fields(&mut json, person, rng);
     }
-    sheet.finish(dice)
+    json.finish(rng)
 }
 
 const STATUSES: &[(u64, &str)] = &[

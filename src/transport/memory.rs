@@ -1,153 +1,157 @@
-//! The world in memory: for tests, properties and `zeef project`.
+//! A transport in memory, for tests and `zeef project`.
 //!
-//! It keeps to the order and the promises of the others, and checks that its
-//! worker does: who goes on after an abort without a rewind is stopped. It
-//! reads no clock and never waits.
+//! Keeps the order and contracts of the others, and checks that its worker does: continuing
+//! after an abort without a rewind stops it. Reads no clock and never waits.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::continuity::{Finding, Mark, Position};
-use super::{
-    Appended, Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, Misplaced, Outbox, Output,
-    OutputId, Payload, Polled, Rebuilt, SourceId, Transport,
+use super::{AssignedPartition, PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport};
+use crate::ledger::LEDGER_TOPIC;
+use crate::ledger::block::digest_hex;
+use crate::message::continuity::{ContinuityFinding, ContinuityMark, LedgerHead, MarkPositions};
+use crate::message::{
+    AbortReason, AppendTime, Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output,
+    OutputId, Payload, SourceId,
 };
 use crate::policy::reason::Reason;
 
-/// Messages in, outputs out. An offset is the message's place in its partition.
+/// Messages in, outputs out. An offset is the message's index in its partition.
 #[derive(Clone, Debug)]
 pub struct MemoryTransport {
-    sources: Vec<Source>,
-    topics: Vec<String>,
+    sources: Vec<MemorySource>,
+    /// The rows of an intake's lookups, and how many were handed out.
+    lookup_rows: Vec<(SourceId, MemoryMessage)>,
+    next_lookup_row: usize,
+    output_topics: Vec<String>,
     partition_count: usize,
-    chunk_records: usize,
-    fail_every: Option<u32>,
+    max_poll_records: usize,
+    abort_every: Option<u32>,
     rebalance_every: Option<u32>,
-    polls: u32,
+    poll_count: u32,
     /// A rebalance waits to be polled.
-    rebalance: bool,
+    is_rebalance_pending: bool,
     /// Calls of commit that had something to commit.
-    attempts: u32,
-    batch: Vec<Published>,
-    committed: Vec<Published>,
-    batches: u32,
-    stage: Stage,
+    commit_attempts: u32,
+    batch_outputs: Vec<PublishedOutput>,
+    committed_outputs: Vec<PublishedOutput>,
+    committed_batches: u32,
+    stage: MemoryStage,
     /// When the last message was appended.
-    appended_ms: i64,
+    last_append_ms: i64,
+    /// The heads of the ledger's chains that marks name, by partition.
+    ledger_heads: BTreeMap<i32, LedgerHead>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum MemoryStage {
     New,
     Assigned,
     Running,
-    /// A batch was aborted; only a rewind helps.
+    /// A batch was aborted and must be rewound.
     Aborted,
 }
 
 #[derive(Clone, Debug)]
-struct Source {
-    gate: bool,
-    partitions: Vec<Partition>,
+struct MemorySource {
+    is_gate: bool,
+    has_keys: bool,
+    partitions: Vec<MemoryPartition>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Partition {
-    /// By offset; `None` where compaction or retention left a hole.
-    messages: Vec<Option<Message>>,
-    /// How many were handed out, and how many of those are committed.
-    next: usize,
-    committed: usize,
+struct MemoryPartition {
+    /// By offset; `None` where compaction or retention left a gap.
+    messages: Vec<Option<MemoryMessage>>,
+    /// How many messages were handed out, and how many of those are committed.
+    next_offset: usize,
+    committed_offset: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Message {
+struct MemoryMessage {
     appended_ms: i64,
     key: Option<Vec<u8>>,
-    value: Value,
+    value: MemoryValue,
 }
 
 #[derive(Clone, Debug)]
-enum Value {
+enum MemoryValue {
     Null,
     Bytes(Vec<u8>),
     Refused(Reason),
 }
 
-/// One committed output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedOutput {
     pub topic: String,
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     /// `None` is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// The number of the commit, from 1; aborted ones have none.
-    pub batch: u32,
+    /// The number of the commit, from 1; aborted ones do not count.
+    pub batch_number: u32,
 }
 
 impl MemoryTransport {
-    /// Makes an empty world of one partition.
+    /// Creates an empty transport with one partition per source.
     #[must_use]
     pub fn new(plan: &LanePlan) -> Self {
-        let sources = plan.sources.iter().map(|source| Source {
-            gate: source.gate,
-            partitions: vec![Partition::default()],
+        let sources = plan.sources.iter().map(|source| MemorySource {
+            is_gate: source.is_gate,
+            has_keys: source.is_joined || plan.intake.is_some(),
+            partitions: vec![MemoryPartition::default()],
         });
         Self {
             sources: sources.collect(),
-            topics: plan
-                .outputs
-                .iter()
-                .map(|output| output.topic.clone())
-                .collect(),
+            lookup_rows: Vec::new(),
+            next_lookup_row: 0,
+            output_topics: plan.outputs.iter().map(|output| output.topic.clone()).collect(),
             partition_count: 1,
-            chunk_records: usize::MAX,
-            fail_every: None,
+            max_poll_records: usize::MAX,
+            abort_every: None,
             rebalance_every: None,
-            polls: 0,
-            rebalance: false,
-            attempts: 0,
-            batch: Vec::new(),
-            committed: Vec::new(),
-            batches: 0,
-            stage: Stage::New,
-            appended_ms: 0,
+            poll_count: 0,
+            is_rebalance_pending: false,
+            commit_attempts: 0,
+            batch_outputs: Vec::new(),
+            committed_outputs: Vec::new(),
+            committed_batches: 0,
+            stage: MemoryStage::New,
+            last_append_ms: 0,
+            ledger_heads: BTreeMap::new(),
         }
     }
 
-    /// Has so many partitions of each source from the beginning.
     #[must_use]
     pub fn with_partitions(mut self, count: usize) -> Self {
-        self.grow(count);
+        self.grow_partitions(count);
         self
     }
 
-    /// Hands out at most so many records per poll.
     #[must_use]
-    pub fn with_chunk(mut self, records: usize) -> Self {
-        self.chunk_records = records.max(1);
+    pub fn with_max_poll_records(mut self, records: usize) -> Self {
+        self.max_poll_records = records.max(1);
         self
     }
 
-    /// A rebalance waits behind every n-th poll for records, and interrupts what
-    /// is asked of the transport until it is polled.
+    /// Queues a rebalance behind every n-th poll for records; it interrupts reads until it
+    /// is polled.
     #[must_use]
     pub fn with_rebalance_every(mut self, nth: Option<u32>) -> Self {
         self.rebalance_every = nth.filter(|nth| *nth > 1);
         self
     }
 
-    /// Aborts every n-th commit.
     #[must_use]
-    pub fn with_fail_every(mut self, nth: Option<u32>) -> Self {
-        self.fail_every = nth.filter(|nth| *nth > 0);
+    pub fn with_abort_every(mut self, nth: Option<u32>) -> Self {
+        self.abort_every = nth.filter(|nth| *nth > 0);
         self
     }
 
-    /// Appends one message, a millisecond after the one before; also while a run
-    /// goes on. A source the plan does not have, or a partition below zero, is
-    /// nowhere, and takes nothing.
+    /// Appends a message, a millisecond after the one before; also during a run. Ignores a
+    /// source that the plan does not have, and a negative partition. A source without keys
+    /// has one partition, whatever `partition` is.
     pub fn push(
         &mut self,
         source: SourceId,
@@ -155,30 +159,43 @@ impl MemoryTransport {
         key: Option<&[u8]>,
         payload: Payload<'_>,
     ) -> &mut Self {
-        self.appended_ms += 1;
-        let appended_ms = self.appended_ms;
+        self.last_append_ms += 1;
+        let appended_ms = self.last_append_ms;
         let Ok(number) = usize::try_from(partition) else {
             return self;
         };
-        self.grow(number + 1);
+        let has_keys = self.sources.get(usize::from(source.0)).is_some_and(|one| one.has_keys);
+        let number = if has_keys { number } else { 0 };
+        self.grow_partitions(number + 1);
         if let Some(partition) = self.partition_mut(source, number) {
-            partition.messages.push(Some(Message {
+            partition.messages.push(Some(MemoryMessage {
                 appended_ms,
                 key: key.map(<[u8]>::to_vec),
-                value: Value::from(payload),
+                value: MemoryValue::from(payload),
             }));
         }
         self
     }
 
-    /// Has the next message be appended at this time.
-    pub fn set_time(&mut self, appended_ms: i64) -> &mut Self {
-        self.appended_ms = appended_ms - 1;
+    /// Appends a row to a lookup of an intake, by the index of its topic in the plan.
+    pub fn push_lookup_row(&mut self, lookup: u16, value: &[u8]) -> &mut Self {
+        let message = MemoryMessage {
+            appended_ms: self.last_append_ms,
+            key: None,
+            value: MemoryValue::Bytes(value.to_vec()),
+        };
+        self.lookup_rows.push((SourceId(lookup), message));
         self
     }
 
-    /// Leaves the last message of each key of a source, as compaction does;
-    /// messages without a key stay, and so do all offsets.
+    /// Sets the append time of the next message.
+    pub fn set_append_time(&mut self, appended_ms: i64) -> &mut Self {
+        self.last_append_ms = appended_ms - 1;
+        self
+    }
+
+    /// Compacts a source: the last message of each key stays, with all messages without a
+    /// key and all offsets.
     pub fn compact(&mut self, source: SourceId) -> &mut Self {
         for partition in self.partitions_of(source) {
             partition.compact();
@@ -186,80 +203,79 @@ impl MemoryTransport {
         self
     }
 
-    /// Drops the nulls of a source, as compaction does some time after the
-    /// messages before them.
-    pub fn drop_nulls(&mut self, source: SourceId) -> &mut Self {
+    /// Drops the nulls of a source, as compaction does later.
+    pub fn drop_tombstones(&mut self, source: SourceId) -> &mut Self {
         for partition in self.partitions_of(source) {
             for message in &mut partition.messages {
-                message.take_if(|message| matches!(message.value, Value::Null));
+                message.take_if(|message| matches!(message.value, MemoryValue::Null));
             }
         }
         self
     }
 
-    /// Drops the messages of a partition that lie below `offset`, as retention
-    /// does.
-    pub fn cut(&mut self, source: SourceId, partition: i32, offset: i64) -> &mut Self {
+    /// Drops the messages of a partition below `offset`, as retention does.
+    pub fn delete_below(&mut self, source: SourceId, partition: i32, offset: i64) -> &mut Self {
         let number = usize::try_from(partition).unwrap_or(usize::MAX);
         if let Some(partition) = self.partition_mut(source, number) {
             let below = usize::try_from(offset).unwrap_or(0);
-            partition
-                .messages
-                .iter_mut()
-                .take(below)
-                .for_each(|message| *message = None);
+            partition.messages.iter_mut().take(below).for_each(|message| *message = None);
         }
         self
     }
 
     /// Goes back to what is committed, as if the process had been killed.
     pub fn restart(&mut self) -> &mut Self {
-        self.stage = Stage::New;
+        self.stage = MemoryStage::New;
+        self.next_lookup_row = 0;
         self.drop_batch();
         self
     }
 
-    /// Begins anew, as a lane that is made later: nothing is committed, and of what
-    /// was published only `kept` is there.
-    pub fn begin_anew(&mut self, kept: &str) -> &mut Self {
-        self.committed.retain(|output| output.topic == kept);
+    /// Starts over like a new lane: nothing is committed, and only the outputs of
+    /// `kept_topic` remain.
+    pub fn reset_as_new_lane(&mut self, kept_topic: &str) -> &mut Self {
+        self.committed_outputs.retain(|output| output.topic == kept_topic);
         for source in &mut self.sources {
             for partition in &mut source.partitions {
-                partition.committed = 0;
+                partition.committed_offset = 0;
             }
         }
         self.restart()
     }
 
-    /// Changes what was committed to what an older version would have written.
-    pub fn rewrite(&mut self, change: impl FnMut(&mut Published)) -> &mut Self {
-        self.committed.iter_mut().for_each(change);
+    /// Changes committed outputs to what an older version would have written.
+    pub fn rewrite_committed(&mut self, change: impl FnMut(&mut PublishedOutput)) -> &mut Self {
+        self.committed_outputs.iter_mut().for_each(change);
         self
     }
 
-    /// Goes on under another policy, whose lane has the same sources.
-    pub fn follow(&mut self, plan: &LanePlan) -> &mut Self {
+    /// Switches to another policy whose lane has the same sources.
+    pub fn set_plan(&mut self, plan: &LanePlan) -> &mut Self {
         let topics = plan.outputs.iter();
-        self.topics = topics.map(|output| output.topic.clone()).collect();
+        self.output_topics = topics.map(|output| output.topic.clone()).collect();
         self
     }
 
-    /// Everything that was committed, oldest first.
-    #[must_use]
-    pub fn published(&self) -> &[Published] {
-        &self.committed
+    /// Drops committed outputs, as somebody does who deletes them.
+    pub fn drop_committed(&mut self, is_dropped: impl Fn(&PublishedOutput) -> bool) -> &mut Self {
+        self.committed_outputs.retain(|output| !is_dropped(output));
+        self
     }
 
-    /// What was committed to one topic, oldest first.
-    pub fn published_to(&self, topic: &str) -> impl Iterator<Item = &Published> {
-        self.committed
-            .iter()
-            .filter(move |output| output.topic == topic)
+    /// Returns all committed outputs, oldest first.
+    #[must_use]
+    pub fn published(&self) -> &[PublishedOutput] {
+        &self.committed_outputs
     }
 
-    /// The last value per key of one topic: what its reader has in the end.
+    /// Returns the committed outputs of one topic, oldest first.
+    pub fn published_to(&self, topic: &str) -> impl Iterator<Item = &PublishedOutput> {
+        self.committed_outputs.iter().filter(move |output| output.topic == topic)
+    }
+
+    /// Returns the last value of each key of one topic.
     #[must_use]
-    pub fn last_values(&self, topic: &str) -> BTreeMap<&[u8], &[u8]> {
+    pub fn latest_values(&self, topic: &str) -> BTreeMap<&[u8], &[u8]> {
         let mut values = BTreeMap::new();
         for output in self.published_to(topic) {
             let key = output.key.as_deref().unwrap_or_default();
@@ -271,54 +287,61 @@ impl MemoryTransport {
         values
     }
 
-    /// The committed position of every partition of every source.
+    /// Returns the committed position of every partition of every source.
     #[must_use]
-    pub fn positions(&self) -> Vec<(SourceId, i32, i64)> {
+    pub fn committed_positions(&self) -> Vec<(SourceId, i32, i64)> {
         let all = self.partitions();
-        all.map(|(source, number, partition)| (source, number, to_offset(partition.committed)))
-            .collect()
+        all.map(|(source, number, partition)| {
+            (source, number, to_offset(partition.committed_offset))
+        })
+        .collect()
     }
 
-    /// How many batches were committed.
     #[must_use]
-    pub fn batches(&self) -> u32 {
-        self.batches
+    pub fn committed_batches(&self) -> u32 {
+        self.committed_batches
     }
 
-    fn partitions(&self) -> impl Iterator<Item = (SourceId, i32, &Partition)> {
+    fn partitions(&self) -> impl Iterator<Item = (SourceId, i32, &MemoryPartition)> {
         self.sources.iter().enumerate().flat_map(|(index, source)| {
             let partitions = source.partitions.iter().enumerate();
-            partitions.map(move |(number, partition)| (to_id(index), to_number(number), partition))
+            partitions.map(move |(number, partition)| {
+                (to_source_id(index), to_partition_number(number), partition)
+            })
         })
     }
 
-    fn partitions_of(&mut self, source: SourceId) -> impl Iterator<Item = &mut Partition> {
+    fn partitions_of(&mut self, source: SourceId) -> impl Iterator<Item = &mut MemoryPartition> {
         let source = self.sources.get_mut(usize::from(source.0));
         source.into_iter().flat_map(|source| &mut source.partitions)
     }
 
-    fn topic(&self, output: OutputId) -> Result<&str, Fault> {
-        let topic = self.topics.get(usize::from(output.0));
+    fn output_topic(&self, output: OutputId) -> Result<&str, Fault> {
+        let topic = self.output_topics.get(usize::from(output.0));
         topic
             .map(String::as_str)
-            .ok_or_else(|| Fault::Stop(format!("there is no output {}", output.0)))
+            .ok_or_else(|| Fault::stop(format!("there is no output {}", output.0)))
     }
 
     fn drop_batch(&mut self) {
-        self.batch.clear();
+        self.batch_outputs.clear();
         for source in &mut self.sources {
             for partition in &mut source.partitions {
-                partition.next = partition.committed;
+                partition.next_offset = partition.committed_offset;
             }
         }
     }
 
-    fn partition_mut(&mut self, source: SourceId, number: usize) -> Option<&mut Partition> {
+    fn partition_mut(&mut self, source: SourceId, number: usize) -> Option<&mut MemoryPartition> {
         let source = self.sources.get_mut(usize::from(source.0))?;
         source.partitions.get_mut(number)
     }
 
-    fn find(&self, source: SourceId, partition: i32) -> Result<(usize, &Partition), Fault> {
+    fn find_partition(
+        &self,
+        source: SourceId,
+        partition: i32,
+    ) -> Result<(usize, &MemoryPartition), Fault> {
         let partitions = self.sources.get(usize::from(source.0));
         let number = usize::try_from(partition).ok();
         let found = partitions.zip(number).and_then(|(source, number)| {
@@ -327,42 +350,47 @@ impl MemoryTransport {
         });
         found.ok_or_else(|| {
             let number = source.0;
-            Fault::Stop(format!("source {number} has no partition {partition}"))
+            Fault::stop(format!("source {number} has no partition {partition}"))
         })
     }
 
-    fn grow(&mut self, count: usize) {
+    fn grow_partitions(&mut self, count: usize) {
         self.partition_count = self.partition_count.max(count);
-        for source in &mut self.sources {
-            source
-                .partitions
-                .resize_with(self.partition_count, Partition::default);
+        for source in self.sources.iter_mut().filter(|source| source.has_keys) {
+            source.partitions.resize_with(self.partition_count, MemoryPartition::default);
         }
     }
 
-    fn poll_records(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> usize {
-        self.polls += 1;
-        let nth = self.rebalance_every;
-        self.rebalance = nth.is_some_and(|nth| self.polls.is_multiple_of(nth));
-        self.hand_out(take)
+    /// Returns whether the joined sources have this partition, and this source, which has
+    /// no keys, has not.
+    fn lacks_partition(&self, source: SourceId, partition: i32) -> bool {
+        let source = self.sources.get(usize::from(source.0));
+        source.is_some_and(|source| !source.has_keys) && partition > 0
     }
 
-    fn hand_out(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> usize {
+    fn poll_records(&mut self, take: &mut dyn FnMut(Input<'_>) -> PollFlow) -> usize {
+        self.poll_count += 1;
+        let nth = self.rebalance_every;
+        self.is_rebalance_pending = nth.is_some_and(|nth| self.poll_count.is_multiple_of(nth));
+        self.deliver_records(take)
+    }
+
+    fn deliver_records(&mut self, take: &mut dyn FnMut(Input<'_>) -> PollFlow) -> usize {
         let mut count = 0;
         for gate in [true, false] {
             let sources = self.sources.iter_mut().enumerate();
-            for (index, source) in sources.filter(|(_, source)| source.gate == gate) {
+            for (index, source) in sources.filter(|(_, source)| source.is_gate == gate) {
                 for (number, partition) in source.partitions.iter_mut().enumerate() {
-                    while count < self.chunk_records
-                        && let Some(message) = partition.messages.get(partition.next)
+                    while count < self.max_poll_records
+                        && let Some(message) = partition.messages.get(partition.next_offset)
                     {
-                        let offset = partition.next;
-                        partition.next += 1;
+                        let offset = partition.next_offset;
+                        partition.next_offset += 1;
                         let Some(message) = message else {
                             continue;
                         };
                         count += 1;
-                        if take(message.input(index, number, offset)) == Flow::Full {
+                        if take(message.to_input(index, number, offset)) == PollFlow::BatchFull {
                             return count;
                         }
                     }
@@ -374,20 +402,17 @@ impl MemoryTransport {
 
     fn check_rewound(&self) -> Result<(), Fault> {
         match self.stage {
-            Stage::Aborted => Err(Fault::Stop("an aborted batch was not rewound".to_owned())),
+            MemoryStage::Aborted => Err(Fault::stop("an aborted batch was not rewound")),
             _ => Ok(()),
         }
     }
 }
 
-impl Partition {
-    /// Hands out what lies below `end`.
-    fn read(&self, source: SourceId, number: usize, end: usize, take: &mut dyn FnMut(Input<'_>)) {
-        for (offset, message) in self.messages.iter().enumerate().take(end) {
-            if let Some(message) = message {
-                take(message.input(usize::from(source.0), number, offset));
-            }
-        }
+impl MemoryPartition {
+    /// Returns the messages below an offset, with their offsets.
+    fn messages_below(&self, end: usize) -> impl Iterator<Item = (usize, &MemoryMessage)> {
+        let messages = self.messages.iter().enumerate().take(end);
+        messages.filter_map(|(offset, message)| Some((offset, message.as_ref()?)))
     }
 
     fn compact(&mut self) {
@@ -401,42 +426,39 @@ impl Partition {
     }
 }
 
-impl Message {
-    fn input(&self, source: usize, partition: usize, offset: usize) -> Input<'_> {
+impl MemoryMessage {
+    fn to_input(&self, source: usize, partition: usize, offset: usize) -> Input<'_> {
         Input {
-            source: to_id(source),
-            partition: to_number(partition),
+            source: to_source_id(source),
+            partition: to_partition_number(partition),
             offset: to_offset(offset),
             timestamp_ms: None,
-            appended: Some(Appended {
-                ms: self.appended_ms,
-                exact: true,
-            }),
+            append_time: Some(AppendTime { ms: self.appended_ms, is_exact: true }),
             key: self.key.as_deref(),
             payload: match &self.value {
-                Value::Null => Payload::Null,
-                Value::Bytes(bytes) => Payload::Bytes(bytes),
-                Value::Refused(reason) => Payload::Refused(*reason),
+                MemoryValue::Null => Payload::Null,
+                MemoryValue::Bytes(bytes) => Payload::Bytes(bytes),
+                MemoryValue::Refused(reason) => Payload::Refused(*reason),
             },
         }
     }
 }
 
-impl From<Payload<'_>> for Value {
+impl From<Payload<'_>> for MemoryValue {
     fn from(payload: Payload<'_>) -> Self {
         match payload {
             Payload::Null => Self::Null,
             Payload::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
-            Payload::Refused(reason) | Payload::Unread(reason, _) => Self::Refused(reason),
+            Payload::Refused(reason) | Payload::RefusedBytes(reason, _) => Self::Refused(reason),
         }
     }
 }
 
-fn to_id(index: usize) -> SourceId {
+fn to_source_id(index: usize) -> SourceId {
     SourceId(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
-fn to_number(partition: usize) -> i32 {
+fn to_partition_number(partition: usize) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
 }
 
@@ -445,30 +467,30 @@ fn to_offset(place: usize) -> i64 {
 }
 
 impl Transport for MemoryTransport {
-    /// Says [`Polled::End`] whenever all that was pushed so far is committed,
-    /// and goes on when more is pushed after that.
+    /// Returns [`PollOutcome::End`] whenever all pushed messages are committed, and
+    /// continues when more are pushed.
     fn poll(
         &mut self,
         _wait: Duration,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Result<Polled, Fault> {
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Result<PollOutcome, Fault> {
         self.check_rewound()?;
         match self.stage {
-            Stage::New => {
-                self.stage = Stage::Assigned;
-                let numbers = 0..to_number(self.partition_count);
-                let assigned = numbers.map(|partition| Assigned {
-                    partition,
-                    returned: false,
-                });
-                Ok(Polled::Assigned(assigned.collect()))
+            MemoryStage::New => {
+                self.stage = MemoryStage::Assigned;
+                let numbers = 0..to_partition_number(self.partition_count);
+                let assigned =
+                    numbers.map(|partition| AssignedPartition { partition, is_unchanged: false });
+                Ok(PollOutcome::Assigned(assigned.collect()))
             }
-            Stage::Assigned | Stage::Aborted => Ok(Polled::Idle),
-            Stage::Running if std::mem::take(&mut self.rebalance) => Ok(Polled::Revoked),
-            Stage::Running => match self.poll_records(take) {
-                0 if self.uncommitted() => Ok(Polled::Idle),
-                0 => Ok(Polled::End),
-                count => Ok(Polled::Records(count)),
+            MemoryStage::Assigned | MemoryStage::Aborted => Ok(PollOutcome::Idle),
+            MemoryStage::Running if std::mem::take(&mut self.is_rebalance_pending) => {
+                Ok(PollOutcome::Revoked)
+            }
+            MemoryStage::Running => match self.poll_records(take) {
+                0 if self.has_uncommitted() => Ok(PollOutcome::Idle),
+                0 => Ok(PollOutcome::End),
+                count => Ok(PollOutcome::Records(count)),
             },
         }
     }
@@ -478,10 +500,12 @@ impl Transport for MemoryTransport {
         source: SourceId,
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let (number, found) = self.find(source, partition)?;
-        found.read(source, number, usize::MAX, take);
-        Ok(Rebuilt::Done)
+    ) -> Result<ReadOutcome, Fault> {
+        let (number, found) = self.find_partition(source, partition)?;
+        for (offset, message) in found.messages_below(usize::MAX) {
+            take(message.to_input(usize::from(source.0), number, offset));
+        }
+        Ok(ReadOutcome::Done)
     }
 
     fn replay(
@@ -489,29 +513,34 @@ impl Transport for MemoryTransport {
         source: SourceId,
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let (number, found) = self.find(source, partition)?;
-        found.read(source, number, found.committed, take);
-        Ok(Rebuilt::Done)
+    ) -> Result<ReadOutcome, Fault> {
+        if self.lacks_partition(source, partition) {
+            return Ok(ReadOutcome::Done);
+        }
+        let (number, found) = self.find_partition(source, partition)?;
+        for (offset, message) in found.messages_below(found.committed_offset) {
+            take(message.to_input(usize::from(source.0), number, offset));
+        }
+        Ok(ReadOutcome::Done)
     }
 
-    fn read_again(
+    fn reread_records(
         &mut self,
         wanted: &[Coordinates],
         take: &mut dyn FnMut(usize, Option<Input<'_>>),
-    ) -> Result<Rebuilt, Fault> {
+    ) -> Result<ReadOutcome, Fault> {
         if !wanted.is_sorted_by(|one, next| one < next) {
             let text = "records are read again in order, and once each";
-            return Err(Fault::Stop(text.to_owned()));
+            return Err(Fault::stop(text));
         }
         for (place, at) in wanted.iter().enumerate() {
-            let (number, found) = self.find(at.source, at.partition)?;
+            let (number, found) = self.find_partition(at.source, at.partition)?;
             let offset = usize::try_from(at.offset).unwrap_or(usize::MAX);
             let message = found.messages.get(offset).and_then(Option::as_ref);
             let index = usize::from(at.source.0);
-            take(place, message.map(|m| m.input(index, number, offset)));
+            take(place, message.map(|m| m.to_input(index, number, offset)));
         }
-        Ok(Rebuilt::Done)
+        Ok(ReadOutcome::Done)
     }
 
     fn restore(
@@ -519,51 +548,66 @@ impl Transport for MemoryTransport {
         output: OutputId,
         partition: i32,
         take: &mut dyn FnMut(Output<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let topic = self.topic(output)?;
-        for published in &self.committed {
+    ) -> Result<ReadOutcome, Fault> {
+        let topic = self.output_topic(output)?;
+        for published in &self.committed_outputs {
             if published.topic == topic && published.partition == Some(partition) {
                 take(Output {
                     output,
                     partition: Some(partition),
                     key: published.key.as_deref(),
                     value: published.value.as_deref(),
+                    retraction: None,
                 });
             }
         }
-        Ok(Rebuilt::Done)
+        Ok(ReadOutcome::Done)
     }
 
-    /// There is one partition of each source, or keys were not spread.
-    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
+    /// Nothing is misplaced.
+    fn take_misplaced(&mut self) -> Result<Vec<MisplacedRecord>, Fault> {
         Ok(Vec::new())
     }
 
-    fn lies_elsewhere(&self, _at: Coordinates, _key: &[u8]) -> bool {
+    fn is_misplaced(&self, _at: Coordinates, _key: &[u8]) -> bool {
         false
+    }
+
+    fn read_lookups(
+        &mut self,
+        take: &mut dyn FnMut(Input<'_>),
+        _waiting: &mut dyn FnMut(Duration),
+    ) -> Result<ReadOutcome, Fault> {
+        for (offset, (lookup, row)) in
+            self.lookup_rows.iter().enumerate().skip(self.next_lookup_row)
+        {
+            take(row.to_input(usize::from(lookup.0), 0, offset));
+        }
+        self.next_lookup_row = self.lookup_rows.len();
+        Ok(ReadOutcome::Done)
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
         self.check_rewound()?;
-        self.stage = Stage::Running;
+        self.stage = MemoryStage::Running;
         Ok(())
     }
 
     fn release(&mut self) -> Result<(), Fault> {
-        self.stage = Stage::New;
+        self.stage = MemoryStage::New;
         self.rewind()
     }
 
     fn publish(&mut self, outbox: &Outbox, _now_ms: i64) -> Result<(), Fault> {
         self.check_rewound()?;
         for output in outbox.iter() {
-            let topic = self.topic(output.output)?.to_owned();
-            self.batch.push(Published {
+            let topic = self.output_topic(output.output)?.to_owned();
+            self.batch_outputs.push(PublishedOutput {
                 topic,
                 partition: output.partition,
                 key: output.key.map(<[u8]>::to_vec),
                 value: output.value.map(<[u8]>::to_vec),
-                batch: self.batches + 1,
+                batch_number: self.committed_batches + 1,
             });
         }
         Ok(())
@@ -571,49 +615,63 @@ impl Transport for MemoryTransport {
 
     fn commit(&mut self) -> Result<(), Fault> {
         self.check_rewound()?;
-        if self.batch.is_empty() && !self.uncommitted() {
+        if self.batch_outputs.is_empty() && !self.has_uncommitted() {
             return Ok(());
         }
-        self.attempts += 1;
-        if self
-            .fail_every
-            .is_some_and(|nth| self.attempts.is_multiple_of(nth))
-        {
-            self.stage = Stage::Aborted;
-            return Err(Fault::Abort("on purpose".to_owned()));
+        self.commit_attempts += 1;
+        if self.abort_every.is_some_and(|nth| self.commit_attempts.is_multiple_of(nth)) {
+            self.stage = MemoryStage::Aborted;
+            let reason = AbortReason::CallFailed { step: "commit", code: None };
+            return Err(Fault::abort(reason, "on purpose"));
         }
-        self.batches += 1;
-        self.committed.append(&mut self.batch);
+        self.committed_batches += 1;
+        self.committed_outputs.append(&mut self.batch_outputs);
         for source in &mut self.sources {
             for partition in &mut source.partitions {
-                partition.committed = partition.next;
+                partition.committed_offset = partition.next_offset;
             }
         }
         Ok(())
     }
 
-    /// Nothing outside of the process can be lost.
-    fn recall(&mut self, _partition: i32, _mark: Option<&Mark>) -> Result<(), Fault> {
+    fn load_mark(&mut self, partition: i32, mark: Option<&ContinuityMark>) -> Result<(), Fault> {
+        match mark.and_then(|mark| mark.ledger.clone()).filter(|head| !head.is_forgotten()) {
+            Some(head) => self.ledger_heads.insert(partition, head),
+            None => self.ledger_heads.remove(&partition),
+        };
         Ok(())
     }
 
-    fn verify(&mut self, _partition: i32, _before: bool) -> Result<Vec<Finding>, Fault> {
-        Ok(Vec::new())
+    /// Nothing outside of the process can be lost but what tests take from the ledger.
+    fn compare_with_mark(
+        &mut self,
+        partition: i32,
+        _predates_marks: bool,
+    ) -> Result<Vec<ContinuityFinding>, Fault> {
+        let Some(head) = self.ledger_heads.get(&partition) else {
+            return Ok(Vec::new());
+        };
+        let mut blocks = self.published_to(LEDGER_TOPIC).filter_map(|one| one.value.as_deref());
+        let is_there = blocks.any(|block| digest_hex(block) == head.hash);
+        Ok(match is_there {
+            true => Vec::new(),
+            false => vec![head.missing_finding(LEDGER_TOPIC, partition)],
+        })
     }
 
-    fn accept(&mut self, _findings: &[Finding]) -> Result<(), Fault> {
+    fn apply_accepted(&mut self, _findings: &[ContinuityFinding]) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
-        match self.rebalance {
+    fn find_changes(&mut self) -> Result<Vec<ContinuityFinding>, Fault> {
+        match self.is_rebalance_pending {
             true => Err(Fault::Interrupted),
             false => Ok(Vec::new()),
         }
     }
 
-    fn position(&mut self, _partition: i32, _number: u64) -> Position {
-        Position::default()
+    fn mark_positions(&mut self, _partition: i32, _number: u64) -> MarkPositions {
+        MarkPositions::default()
     }
 
     fn clock_ahead_ms(
@@ -625,25 +683,25 @@ impl Transport for MemoryTransport {
         Ok(None)
     }
 
-    fn begins_with_mark(&self) -> bool {
+    fn needs_initial_mark(&self) -> bool {
         false
     }
 
-    fn acting(&self) -> BTreeSet<i32> {
-        let moved = |(_, number, partition): &(SourceId, i32, &Partition)| {
-            (partition.next != partition.committed).then_some(*number)
+    fn batch_partitions(&self) -> BTreeSet<i32> {
+        let moved = |(_, number, partition): &(SourceId, i32, &MemoryPartition)| {
+            (partition.next_offset != partition.committed_offset).then_some(*number)
         };
         self.partitions().filter_map(|one| moved(&one)).collect()
     }
 
-    fn uncommitted(&self) -> bool {
+    fn has_uncommitted(&self) -> bool {
         let mut partitions = self.partitions();
-        partitions.any(|(_, _, partition)| partition.next != partition.committed)
+        partitions.any(|(_, _, partition)| partition.next_offset != partition.committed_offset)
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
-        if self.stage == Stage::Aborted {
-            self.stage = Stage::Running;
+        if self.stage == MemoryStage::Aborted {
+            self.stage = MemoryStage::Running;
         }
         self.drop_batch();
         Ok(())
@@ -653,12 +711,12 @@ impl Transport for MemoryTransport {
         Ok(())
     }
 
-    /// Says how many messages of each partition are not committed.
-    fn lag(&mut self) -> Vec<Lag> {
-        let lag = |(source, number, partition): (SourceId, i32, &Partition)| Lag {
+    /// Returns how many messages of each partition are not committed.
+    fn lag(&mut self) -> Vec<PartitionLag> {
+        let lag = |(source, number, partition): (SourceId, i32, &MemoryPartition)| PartitionLag {
             source,
             partition: number,
-            behind: to_offset(partition.messages.len() - partition.committed),
+            behind: to_offset(partition.messages.len() - partition.committed_offset),
         };
         self.partitions().map(lag).collect()
     }
@@ -673,18 +731,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transport::{OutputId, OutputPlan, OutputRole, SourcePlan};
+    use crate::message::{OutputId, OutputPlan, OutputRole, SourcePlan};
 
     const LOAN: SourceId = SourceId(0);
     const PATRON: SourceId = SourceId(1);
 
-    fn plan() -> LanePlan {
+    fn lane_plan() -> LanePlan {
         let source = |topic: &str, gate| SourcePlan {
             topic: topic.to_owned(),
-            gate,
-            rebuilt: gate,
-            joined: true,
-            kept: crate::transport::continuity::Kept::ForATime,
+            is_gate: gate,
+            is_rebuilt: gate,
+            is_joined: true,
+            retention: crate::message::continuity::SourceRetention::Limited,
         };
         LanePlan {
             name: "main".to_owned(),
@@ -692,190 +750,173 @@ mod tests {
             outputs: vec![OutputPlan {
                 topic: "out.all".to_owned(),
                 owner: "all".to_owned(),
-                day_only: false,
-                version: None,
+                has_day_timestamps: false,
+                version_override: None,
+                contract_version: None,
+                encoding: None,
                 role: OutputRole::Recipient,
             }],
             policy_version: "1".to_owned(),
-            prints: None,
-            forgotten: Vec::new(),
+            fingerprinter: None,
+            forget_offset_totals: Vec::new(),
+            intake: None,
         }
     }
 
-    fn world() -> MemoryTransport {
-        let mut world = MemoryTransport::new(&plan());
+    fn filled_transport() -> MemoryTransport {
+        let mut transport = MemoryTransport::new(&lane_plan());
         for number in 0..10_u8 {
             let partition = i32::from(number % 2);
             let key = Some(&b"p1"[..]);
-            world.push(LOAN, partition, key, Payload::Bytes(&[b'0' + number]));
-            world.push(PATRON, partition, key, Payload::Bytes(&[b'a' + number]));
+            transport.push(LOAN, partition, key, Payload::Bytes(&[b'0' + number]));
+            transport.push(PATRON, partition, key, Payload::Bytes(&[b'a' + number]));
         }
-        world
+        transport
     }
 
     /// Copies every input to the output, in batches of `batch_records`.
-    fn run(world: &mut MemoryTransport, batch_records: usize) -> String {
+    fn copy_to_end(transport: &mut MemoryTransport, batch_records: usize) -> String {
         let mut outbox = Outbox::default();
         loop {
             let mut taken = 0;
-            let polled = world.poll(Duration::ZERO, &mut |input| {
+            let polled = transport.poll(Duration::ZERO, &mut |input| {
                 let value = match input.payload {
                     Payload::Bytes(bytes) => bytes.to_vec(),
                     _ => Vec::new(),
                 };
                 outbox.push(OutputId(0), None, input.key, |bytes| bytes.extend(value));
                 taken += 1;
-                if taken >= batch_records {
-                    Flow::Full
-                } else {
-                    Flow::More
-                }
+                if taken >= batch_records { PollFlow::BatchFull } else { PollFlow::Continue }
             });
             match polled.unwrap() {
-                Polled::Assigned(_) => world.resume().unwrap(),
-                Polled::End => break,
+                PollOutcome::Assigned(_) => transport.resume().unwrap(),
+                PollOutcome::End => break,
                 _ => {
-                    world.publish(&outbox, 0).unwrap();
+                    transport.publish(&outbox, 0).unwrap();
                     outbox.clear();
-                    if world.commit().is_err() {
-                        world.rewind().unwrap();
+                    if transport.commit().is_err() {
+                        transport.rewind().unwrap();
                     }
                 }
             }
         }
-        let values = world.published_to("out.all");
+        let values = transport.published_to("out.all");
         let values = values.flat_map(|output| output.value.clone().unwrap_or_default());
         String::from_utf8(values.collect()).unwrap()
     }
 
     #[test]
-    fn gates_come_first_and_partitions_in_turn() {
-        let mut world = world();
-        let assigned = world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
-        let assigned_one = |partition| Assigned {
-            partition,
-            returned: false,
-        };
+    fn memory_poll_delivers_gates_first_then_partitions_in_turn() {
+        let mut transport = filled_transport();
+        let assigned = transport.poll(Duration::ZERO, &mut |_| PollFlow::Continue).unwrap();
+        let assigned_one = |partition| AssignedPartition { partition, is_unchanged: false };
+        assert_eq!(assigned, PollOutcome::Assigned(vec![assigned_one(0), assigned_one(1)]));
         assert_eq!(
-            assigned,
-            Polled::Assigned(vec![assigned_one(0), assigned_one(1)])
+            transport.poll(Duration::ZERO, &mut |_| PollFlow::Continue),
+            Ok(PollOutcome::Idle)
         );
-        assert_eq!(
-            world.poll(Duration::ZERO, &mut |_| Flow::More),
-            Ok(Polled::Idle)
-        );
-        world.resume().unwrap();
-        assert_eq!(run(&mut world, 100), "acegibdfhj0246813579");
-        assert_eq!(world.batches(), 1);
+        transport.resume().unwrap();
+        assert_eq!(copy_to_end(&mut transport, 100), "acegibdfhj0246813579");
+        assert_eq!(transport.committed_batches(), 1);
         let ends = [(LOAN, 0, 5), (LOAN, 1, 5), (PATRON, 0, 5), (PATRON, 1, 5)];
-        assert_eq!(world.positions(), ends);
-        assert!(world.lag().iter().all(|lag| lag.behind == 0));
+        assert_eq!(transport.committed_positions(), ends);
+        assert!(transport.lag().iter().all(|lag| lag.behind == 0));
     }
 
     #[test]
-    fn a_rebuild_moves_nothing() {
-        let mut world = world();
+    fn memory_rebuild_moves_no_position() {
+        let mut transport = filled_transport();
         let mut offsets = Vec::new();
-        let rebuilt = world.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
-        assert_eq!((rebuilt, offsets), (Ok(Rebuilt::Done), vec![0, 1, 2, 3, 4]));
-        assert!(!world.uncommitted());
-        assert!(matches!(
-            world.rebuild(PATRON, 2, &mut |_| ()),
-            Err(Fault::Stop(_))
-        ));
+        let rebuilt = transport.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
+        assert_eq!((rebuilt, offsets), (Ok(ReadOutcome::Done), vec![0, 1, 2, 3, 4]));
+        assert!(!transport.has_uncommitted());
+        assert!(matches!(transport.rebuild(PATRON, 2, &mut |_| ()), Err(Fault::Stop(_))));
     }
 
     #[test]
-    fn a_replay_ends_at_what_is_committed() {
-        let replay = |world: &mut MemoryTransport| {
+    fn memory_replay_ends_at_committed_position() {
+        let replay = |transport: &mut MemoryTransport| {
             let mut offsets = Vec::new();
-            let read = world.replay(LOAN, 0, &mut |input| offsets.push(input.offset));
-            assert_eq!(read, Ok(Rebuilt::Done));
+            let read = transport.replay(LOAN, 0, &mut |input| offsets.push(input.offset));
+            assert_eq!(read, Ok(ReadOutcome::Done));
             offsets
         };
-        let mut world = world();
-        assert!(replay(&mut world).is_empty());
-        run(&mut world, 3);
-        world.push(LOAN, 0, Some(b"p1"), Payload::Null);
-        assert_eq!(replay(&mut world), [0, 1, 2, 3, 4]);
-        world.cut(LOAN, 0, 3);
-        assert_eq!(replay(&mut world), [3, 4]);
+        let mut transport = filled_transport();
+        assert!(replay(&mut transport).is_empty());
+        copy_to_end(&mut transport, 3);
+        transport.push(LOAN, 0, Some(b"p1"), Payload::Null);
+        assert_eq!(replay(&mut transport), [0, 1, 2, 3, 4]);
+        transport.delete_below(LOAN, 0, 3);
+        assert_eq!(replay(&mut transport), [3, 4]);
     }
 
     #[test]
-    fn what_is_pushed_after_the_end_is_read() {
-        let mut world = world();
-        run(&mut world, 3);
-        world.push(PATRON, 0, Some(b"p1"), Payload::Null);
-        assert!(run(&mut world, 3).len() == 20 && world.published().len() == 21);
-        assert!(world.last_values("out.all").contains_key(&b"p1"[..]));
+    fn memory_poll_reads_messages_pushed_after_end() {
+        let mut transport = filled_transport();
+        copy_to_end(&mut transport, 3);
+        transport.push(PATRON, 0, Some(b"p1"), Payload::Null);
+        assert!(copy_to_end(&mut transport, 3).len() == 20 && transport.published().len() == 21);
+        assert!(transport.latest_values("out.all").contains_key(&b"p1"[..]));
     }
 
     #[test]
-    fn an_abort_asks_for_a_rewind() {
-        let mut world = world().with_fail_every(Some(1));
-        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
-        world.resume().unwrap();
-        world.poll(Duration::ZERO, &mut |_| Flow::Full).unwrap();
-        assert!(matches!(world.commit(), Err(Fault::Abort(_))));
-        assert!(matches!(world.commit(), Err(Fault::Stop(_))));
-        world.rewind().unwrap();
-        assert!(!world.uncommitted() && world.published().is_empty());
+    fn memory_commit_after_abort_requires_rewind() {
+        let mut transport = filled_transport().with_abort_every(Some(1));
+        transport.poll(Duration::ZERO, &mut |_| PollFlow::Continue).unwrap();
+        transport.resume().unwrap();
+        transport.poll(Duration::ZERO, &mut |_| PollFlow::BatchFull).unwrap();
+        assert!(matches!(transport.commit(), Err(Fault::Abort(..))));
+        assert!(matches!(transport.commit(), Err(Fault::Stop(_))));
+        transport.rewind().unwrap();
+        assert!(!transport.has_uncommitted() && transport.published().is_empty());
     }
 
-    fn read(world: &mut MemoryTransport, wanted: &[(SourceId, i32, i64)]) -> String {
+    fn reread_values(transport: &mut MemoryTransport, wanted: &[(SourceId, i32, i64)]) -> String {
         let wanted: Vec<Coordinates> = wanted
             .iter()
-            .map(|&(source, partition, offset)| Coordinates {
-                source,
-                partition,
-                offset,
-            })
+            .map(|&(source, partition, offset)| Coordinates { source, partition, offset })
             .collect();
         let mut found = String::new();
-        let read = world.read_again(&wanted, &mut |_, input| match input.map(|i| i.payload) {
-            None => found.push('-'),
-            Some(Payload::Bytes(bytes)) => found.push_str(std::str::from_utf8(bytes).unwrap()),
-            Some(_) => found.push('!'),
-        });
-        assert_eq!(read, Ok(Rebuilt::Done));
+        let read =
+            transport.reread_records(&wanted, &mut |_, input| match input.map(|i| i.payload) {
+                None => found.push('-'),
+                Some(Payload::Bytes(bytes)) => found.push_str(std::str::from_utf8(bytes).unwrap()),
+                Some(_) => found.push('!'),
+            });
+        assert_eq!(read, Ok(ReadOutcome::Done));
         found
     }
 
     #[test]
-    fn records_are_read_again_where_they_still_are() {
-        let mut world = world();
+    fn memory_reread_returns_only_remaining_records() {
+        let mut transport = filled_transport();
         let wanted = [(LOAN, 0, 1), (LOAN, 0, 9), (LOAN, 1, 2), (PATRON, 0, 3)];
-        assert_eq!(read(&mut world, &wanted), "2-5g");
-        world.cut(LOAN, 1, 3).compact(PATRON);
-        assert_eq!(read(&mut world, &wanted), "2---");
-        assert_eq!(read(&mut world, &[(LOAN, 1, 3), (PATRON, 0, 4)]), "7i");
-        assert!(!world.uncommitted());
-        let nowhere = Coordinates {
-            source: LOAN,
-            partition: 7,
-            offset: 0,
-        };
-        let none = world.read_again(&[nowhere], &mut |_, _| ());
+        assert_eq!(reread_values(&mut transport, &wanted), "2-5g");
+        transport.delete_below(LOAN, 1, 3).compact(PATRON);
+        assert_eq!(reread_values(&mut transport, &wanted), "2---");
+        assert_eq!(reread_values(&mut transport, &[(LOAN, 1, 3), (PATRON, 0, 4)]), "7i");
+        assert!(!transport.has_uncommitted());
+        let nowhere = Coordinates { source: LOAN, partition: 7, offset: 0 };
+        let none = transport.reread_records(&[nowhere], &mut |_, _| ());
         assert!(matches!(none, Err(Fault::Stop(_))));
     }
 
     #[test]
-    fn holes_are_passed_over() {
-        let mut world = world();
-        world.push(PATRON, 0, Some(b"p1"), Payload::Null);
-        world.compact(PATRON).drop_nulls(PATRON).cut(LOAN, 0, 4);
-        assert_eq!(run(&mut world, 3), "j813579");
+    fn memory_poll_skips_compacted_and_deleted_offsets() {
+        let mut transport = filled_transport();
+        transport.push(PATRON, 0, Some(b"p1"), Payload::Null);
+        transport.compact(PATRON).drop_tombstones(PATRON).delete_below(LOAN, 0, 4);
+        assert_eq!(copy_to_end(&mut transport, 3), "j813579");
         let mut offsets = Vec::new();
-        let rebuilt = world.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
-        assert_eq!((rebuilt, offsets), (Ok(Rebuilt::Done), vec![4]));
+        let rebuilt = transport.rebuild(PATRON, 1, &mut |input| offsets.push(input.offset));
+        assert_eq!((rebuilt, offsets), (Ok(ReadOutcome::Done), vec![4]));
         let ends = [(LOAN, 0, 5), (LOAN, 1, 5), (PATRON, 0, 6), (PATRON, 1, 5)];
-        assert_eq!(world.positions(), ends);
+        assert_eq!(transport.committed_positions(), ends);
     }
 
     #[test]
-    fn state_is_what_was_committed() {
-        let mut world = world();
+    fn memory_restore_returns_committed_rows_only() {
+        let mut transport = filled_transport();
         let mut outbox = Outbox::default();
         outbox.push(OutputId(0), Some(1), Some(b"a"), |bytes| {
             bytes.extend(b"1");
@@ -883,37 +924,37 @@ mod tests {
         outbox.push(OutputId(0), Some(0), Some(b"b"), |bytes| {
             bytes.extend(b"2");
         });
-        outbox.push_null(OutputId(0), Some(1), b"a");
-        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
-        world.resume().unwrap();
-        let rows = |world: &mut MemoryTransport| {
+        outbox.push_tombstone(OutputId(0), Some(1), b"a");
+        transport.poll(Duration::ZERO, &mut |_| PollFlow::Continue).unwrap();
+        transport.resume().unwrap();
+        let rows = |transport: &mut MemoryTransport| {
             let mut rows = Vec::new();
-            let done = world.restore(OutputId(0), 1, &mut |row| rows.push(row.value.is_some()));
-            assert_eq!(done, Ok(Rebuilt::Done));
+            let done = transport.restore(OutputId(0), 1, &mut |row| rows.push(row.value.is_some()));
+            assert_eq!(done, Ok(ReadOutcome::Done));
             rows
         };
-        world.publish(&outbox, 0).unwrap();
-        world.poll(Duration::ZERO, &mut |_| Flow::Full).unwrap();
-        assert!(rows(&mut world).is_empty());
-        world.restart();
-        assert!(!world.uncommitted());
-        world.poll(Duration::ZERO, &mut |_| Flow::More).unwrap();
-        world.resume().unwrap();
-        world.publish(&outbox, 0).unwrap();
-        world.commit().unwrap();
-        world.restart();
-        assert_eq!(rows(&mut world), [true, false]);
+        transport.publish(&outbox, 0).unwrap();
+        transport.poll(Duration::ZERO, &mut |_| PollFlow::BatchFull).unwrap();
+        assert!(rows(&mut transport).is_empty());
+        transport.restart();
+        assert!(!transport.has_uncommitted());
+        transport.poll(Duration::ZERO, &mut |_| PollFlow::Continue).unwrap();
+        transport.resume().unwrap();
+        transport.publish(&outbox, 0).unwrap();
+        transport.commit().unwrap();
+        transport.restart();
+        assert_eq!(rows(&mut transport), [true, false]);
     }
 
     proptest! {
         #[test]
-        fn batches_chunks_and_aborts_change_nothing(
+        fn memory_output_is_independent_of_batches_polls_and_aborts(
             batch in 1_usize..30,
             chunk in 1_usize..30,
             fail in prop::option::of(2_u32..5),
         ) {
-            let mut world = world().with_chunk(chunk).with_fail_every(fail);
-            prop_assert_eq!(run(&mut world, batch), "acegibdfhj0246813579");
+            let mut transport = filled_transport().with_max_poll_records(chunk).with_abort_every(fail);
+            prop_assert_eq!(copy_to_end(&mut transport, batch), "acegibdfhj0246813579");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Continuity on a real Kafka: what is lost, moved or made anew stops a lane
 //! before anything is released; ordinary days go on.
 
-mod accepted;
-mod clock;
-mod keys;
-mod lost;
-mod moved;
-mod ordinary;
-mod town;
+mod accepted_findings;
+mod clock_skew;
+mod fixture;
+mod group_offsets;
+mod hmac_keys;
+mod no_finding;
+mod topic_loss;
 
-use town::Town;
+use fixture::ContinuityFixture;

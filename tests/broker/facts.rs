@@ -14,15 +14,16 @@ use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::harness::{
-    Broker, Isolation, Options, Partitioner, Record, Row, Topics, Writer, eventually,
+    Broker, BrokerOptions, ConsumedMessage, Isolation, ProducerPartitioner, ProducerRecord,
+    TestProducer, TestTopics, eventually,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
 /// Longer than any test, so that no transaction ends by itself.
 const LONG: Duration = Duration::from_secs(300);
 
-fn texts(rows: &[Row]) -> Vec<&str> {
-    rows.iter().filter_map(Row::text).collect()
+fn texts(rows: &[ConsumedMessage]) -> Vec<&str> {
+    rows.iter().filter_map(ConsumedMessage::value_text).collect()
 }
 
 fn end(broker: &Broker, topic: &str, isolation: Isolation) -> i64 {
@@ -44,26 +45,23 @@ fn aborted_records_are_seen_by_uncommitted_readers_only() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "aborted");
+    let topics = TestTopics::new(broker, "aborted");
     let topic = topics.create("out", 1, &[]);
-    let writer = Writer::transactional(broker, &topics.name("id"), LONG);
+    let writer = TestProducer::transactional(broker, &topics.full_name("id"), LONG);
     for (value, kept) in [("first", true), ("aborted", false), ("last", true)] {
-        writer.begin();
-        writer.write(&topic, &[Record::new("k", value)]);
+        writer.begin_transaction();
+        writer.write_records(&topic, &[ProducerRecord::new("k", value)]);
         if kept {
-            writer.commit();
+            writer.commit_transaction();
         } else {
-            writer.abort();
+            writer.abort_transaction();
         }
     }
 
-    assert_eq!(texts(&topics.committed("out")), ["first", "last"]);
-    assert_eq!(
-        texts(&topics.uncommitted("out")),
-        ["first", "aborted", "last"]
-    );
+    assert_eq!(texts(&topics.read_committed("out")), ["first", "last"]);
+    assert_eq!(texts(&topics.read_uncommitted("out")), ["first", "aborted", "last"]);
 
-    let outside = broker.tool(
+    let outside = broker.run_tool(
         "console-consumer",
         &[
             "--topic",
@@ -76,16 +74,8 @@ fn aborted_records_are_seen_by_uncommitted_readers_only() {
         ],
     );
     assert_eq!(outside.lines().collect::<Vec<_>>(), ["first", "last"]);
-    let args = [
-        "-C",
-        "-q",
-        "-e",
-        "-t",
-        &topic,
-        "-X",
-        "isolation.level=read_committed",
-    ];
-    if let Some(outside) = broker.kcat(&args) {
+    let args = ["-C", "-q", "-e", "-t", &topic, "-X", "isolation.level=read_committed"];
+    if let Some(outside) = broker.run_kcat(&args) {
         assert_eq!(outside.lines().collect::<Vec<_>>(), ["first", "last"]);
     }
 }
@@ -95,21 +85,21 @@ fn a_second_producer_with_the_same_id_fences_the_first() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "fenced");
+    let topics = TestTopics::new(broker, "fenced");
     let topic = topics.create("out", 1, &[]);
-    let id = topics.name("id");
-    let first = Writer::transactional(broker, &id, LONG);
-    first.begin();
-    first.write(&topic, &[Record::new("k", "of the first")]);
+    let id = topics.full_name("id");
+    let first = TestProducer::transactional(broker, &id, LONG);
+    first.begin_transaction();
+    first.write_records(&topic, &[ProducerRecord::new("k", "of the first")]);
 
-    let second = Writer::transactional(broker, &id, LONG);
-    let refused = first.producer().commit_transaction(WAIT).unwrap_err();
+    let second = TestProducer::transactional(broker, &id, LONG);
+    let refused = first.base_producer().commit_transaction(WAIT).unwrap_err();
     check_fenced(&refused);
 
-    second.begin();
-    second.write(&topic, &[Record::new("k", "of the second")]);
-    second.commit();
-    assert_eq!(texts(&topics.committed("out")), ["of the second"]);
+    second.begin_transaction();
+    second.write_records(&topic, &[ProducerRecord::new("k", "of the second")]);
+    second.commit_transaction();
+    assert_eq!(texts(&topics.read_committed("out")), ["of the second"]);
 }
 
 /// A process that was stopped for too long cannot tell this from a twin.
@@ -118,19 +108,20 @@ fn a_transaction_that_timed_out_gives_the_same_error_as_a_twin() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "timed-out");
+    let topics = TestTopics::new(broker, "timed-out");
     let topic = topics.create("out", 1, &[]);
-    let writer = Writer::transactional(broker, &topics.name("id"), Duration::from_secs(2));
-    writer.begin();
-    writer.write(&topic, &[Record::new("k", "too late")]);
+    let writer =
+        TestProducer::transactional(broker, &topics.full_name("id"), Duration::from_secs(2));
+    writer.begin_transaction();
+    writer.write_records(&topic, &[ProducerRecord::new("k", "too late")]);
     // The broker's abort shows as one more offset: the marker's.
     eventually("the broker aborts", WAIT, || {
         (end(broker, &topic, Isolation::Committed) == 2).then_some(())
     });
 
-    let refused = writer.producer().commit_transaction(WAIT).unwrap_err();
+    let refused = writer.base_producer().commit_transaction(WAIT).unwrap_err();
     check_fenced(&refused);
-    assert!(topics.committed("out").is_empty());
+    assert!(topics.read_committed("out").is_empty());
 }
 
 #[test]
@@ -138,19 +129,15 @@ fn commit_markers_take_offsets() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "markers");
+    let topics = TestTopics::new(broker, "markers");
     let topic = topics.create("out", 1, &[]);
-    let writer = Writer::transactional(broker, &topics.name("id"), LONG);
+    let writer = TestProducer::transactional(broker, &topics.full_name("id"), LONG);
     for value in ["a", "b", "c"] {
-        writer.begin();
-        writer.write(&topic, &[Record::new("k", value)]);
-        writer.commit();
+        writer.begin_transaction();
+        writer.write_records(&topic, &[ProducerRecord::new("k", value)]);
+        writer.commit_transaction();
     }
-    let offsets: Vec<i64> = topics
-        .committed("out")
-        .iter()
-        .map(|row| row.offset)
-        .collect();
+    let offsets: Vec<i64> = topics.read_committed("out").iter().map(|row| row.offset).collect();
     assert_eq!(offsets, [0, 2, 4]);
     let end = eventually("the last marker", WAIT, || {
         let end = end(broker, &topic, Isolation::Committed);
@@ -164,29 +151,30 @@ fn rows_behind_a_dead_writers_transaction_are_hidden_until_it_times_out() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "hidden");
+    let topics = TestTopics::new(broker, "hidden");
     let topic = topics.create("state", 1, &[]);
-    let dead = Writer::transactional(broker, &topics.name("dead"), Duration::from_secs(10));
-    dead.begin();
-    dead.write(&topic, &[Record::new("k", "open")]);
-    dead.die();
+    let dead =
+        TestProducer::transactional(broker, &topics.full_name("dead"), Duration::from_secs(10));
+    dead.begin_transaction();
+    dead.write_records(&topic, &[ProducerRecord::new("k", "open")]);
+    dead.crash();
 
-    let writer = Writer::transactional(broker, &topics.name("alive"), LONG);
-    writer.begin();
-    writer.write(&topic, &[Record::new("k", "committed")]);
-    writer.commit();
+    let writer = TestProducer::transactional(broker, &topics.full_name("alive"), LONG);
+    writer.begin_transaction();
+    writer.write_records(&topic, &[ProducerRecord::new("k", "committed")]);
+    writer.commit_transaction();
 
     // The committed row lies at offset 1, its marker at 2.
     eventually("the high watermark shows it", WAIT, || {
         (end(broker, &topic, Isolation::Uncommitted) == 3).then_some(())
     });
     assert_eq!(end(broker, &topic, Isolation::Committed), 0);
-    assert!(topics.committed("state").is_empty());
+    assert!(topics.read_visible("state").is_empty());
 
     eventually("the broker aborts what is open", WAIT, || {
         (end(broker, &topic, Isolation::Committed) == 4).then_some(())
     });
-    assert_eq!(texts(&topics.committed("state")), ["committed"]);
+    assert_eq!(texts(&topics.read_committed("state")), ["committed"]);
 }
 
 /// A restart need not wait for that: the same id ends it at once.
@@ -195,23 +183,23 @@ fn a_restart_with_the_same_id_aborts_what_hung() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "restarted");
+    let topics = TestTopics::new(broker, "restarted");
     let topic = topics.create("state", 1, &[]);
-    let id = topics.name("id");
-    let dead = Writer::transactional(broker, &id, LONG);
-    dead.begin();
-    dead.write(&topic, &[Record::new("k", "open")]);
-    dead.die();
+    let id = topics.full_name("id");
+    let dead = TestProducer::transactional(broker, &id, LONG);
+    dead.begin_transaction();
+    dead.write_records(&topic, &[ProducerRecord::new("k", "open")]);
+    dead.crash();
 
-    let _heir = Writer::transactional(broker, &id, LONG);
+    let _heir = TestProducer::transactional(broker, &id, LONG);
     eventually("what hung is aborted", WAIT, || {
         (end(broker, &topic, Isolation::Committed) == 2).then_some(())
     });
-    assert!(topics.committed("state").is_empty());
+    assert!(topics.read_committed("state").is_empty());
 }
 
 fn member(broker: &Broker, group: &str, instance: Option<&str>, topic: &str) -> BaseConsumer {
-    let mut config = broker.client();
+    let mut config = broker.client_config();
     config
         .set("group.id", group)
         .set("partition.assignment.strategy", "range")
@@ -230,17 +218,14 @@ fn member(broker: &Broker, group: &str, instance: Option<&str>, topic: &str) -> 
 
 /// Polls `members` until each owns as many partitions as `want` says.
 #[track_caller]
-fn settle(members: &[&BaseConsumer], want: usize) {
+fn poll_until_assigned(members: &[&BaseConsumer], want: usize) {
     eventually("partitions are shared out", WAIT, || {
         for member in members {
             if let Some(Err(error)) = member.poll(Duration::from_millis(20)) {
                 panic!("failed to poll: {error}");
             }
         }
-        members
-            .iter()
-            .all(|member| member.assignment().unwrap().count() == want)
-            .then_some(())
+        members.iter().all(|member| member.assignment().unwrap().count() == want).then_some(())
     });
 }
 
@@ -249,30 +234,31 @@ fn check_stale_batch(test: &str, instances: [Option<&str>; 2]) {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, test);
+    let topics = TestTopics::new(broker, test);
     let source = topics.create("in", 2, &[]);
-    let group = topics.name("group");
-    topics.write(
+    let group = topics.full_name("group");
+    topics.write_records(
         "in",
-        &[Record::new("k", "v").to(0), Record::new("k", "v").to(1)],
+        &[
+            ProducerRecord::new("k", "v").in_partition(0),
+            ProducerRecord::new("k", "v").in_partition(1),
+        ],
     );
 
     let stale = member(broker, &group, instances[0], &source);
-    settle(&[&stale], 2);
+    poll_until_assigned(&[&stale], 2);
     let taken_at_assignment = stale.group_metadata().unwrap();
     let heir = member(broker, &group, instances[1], &source);
-    settle(&[&stale, &heir], 1);
+    poll_until_assigned(&[&stale, &heir], 1);
     let lost = heir.assignment().unwrap().elements()[0].partition();
     let fetched_at_commit = stale.group_metadata().unwrap();
 
     let mut offsets = TopicPartitionList::new();
-    offsets
-        .add_partition_offset(&source, lost, Offset::Offset(1))
-        .unwrap();
-    let writer = Writer::transactional(broker, &topics.name("id"), LONG);
-    writer.begin();
+    offsets.add_partition_offset(&source, lost, Offset::Offset(1)).unwrap();
+    let writer = TestProducer::transactional(broker, &topics.full_name("id"), LONG);
+    writer.begin_transaction();
     let refused = writer
-        .producer()
+        .base_producer()
         .send_offsets_to_transaction(&offsets, &taken_at_assignment, WAIT)
         .unwrap_err();
     let KafkaError::Transaction(cause) = &refused else {
@@ -280,26 +266,15 @@ fn check_stale_batch(test: &str, instances: [Option<&str>; 2]) {
     };
     assert_eq!(cause.code(), RDKafkaErrorCode::IllegalGeneration);
     assert!(cause.txn_requires_abort() && !cause.is_fatal());
-    writer.abort();
-    assert!(
-        broker
-            .group_offsets(&group, &source)
-            .iter()
-            .all(|(_, offset)| offset.is_none())
-    );
+    writer.abort_transaction();
+    assert!(broker.group_offsets(&group, &source).iter().all(|(_, offset)| offset.is_none()));
 
     // This is the trap: the partition is another member's, and still it works.
-    writer.begin();
-    writer
-        .producer()
-        .send_offsets_to_transaction(&offsets, &fetched_at_commit, WAIT)
-        .unwrap();
-    writer.commit();
+    writer.begin_transaction();
+    writer.base_producer().send_offsets_to_transaction(&offsets, &fetched_at_commit, WAIT).unwrap();
+    writer.commit_transaction();
     eventually("the stale offset is accepted", WAIT, || {
-        broker
-            .group_offsets(&group, &source)
-            .contains(&(lost, Some(1)))
-            .then_some(())
+        broker.group_offsets(&group, &source).contains(&(lost, Some(1))).then_some(())
     });
 }
 
@@ -318,27 +293,24 @@ fn a_static_member_is_back_at_once_and_leaves_only_when_it_unsubscribes() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "static");
+    let topics = TestTopics::new(broker, "static");
     let source = topics.create("in", 2, &[]);
-    let group = topics.name("group");
+    let group = topics.full_name("group");
     let first = member(broker, &group, Some("one"), &source);
-    settle(&[&first], 2);
+    poll_until_assigned(&[&first], 2);
     drop(first);
-    assert_eq!(broker.group_members(&group), 1);
+    assert_eq!(broker.count_group_members(&group), 1);
 
     let start = Instant::now();
     let again = member(broker, &group, Some("one"), &source);
-    settle(&[&again], 2);
+    poll_until_assigned(&[&again], 2);
     let away = start.elapsed();
-    assert!(
-        away < Duration::from_secs(12),
-        "less than half a session, found {away:?}"
-    );
+    assert!(away < Duration::from_secs(12), "less than half a session, found {away:?}");
 
     again.unsubscribe();
     eventually("the group is left", WAIT, || {
         again.poll(Duration::from_millis(20));
-        (broker.group_members(&group) == 0).then_some(())
+        (broker.count_group_members(&group) == 0).then_some(())
     });
 }
 
@@ -357,72 +329,64 @@ impl ConsumerContext for Reports {}
 /// Connects with `changed` properties until a report of `code`.
 #[track_caller]
 fn check_refused(broker: &Broker, changed: (&str, &str), code: RDKafkaErrorCode) {
-    let mut config = broker.client();
+    let mut config = broker.client_config();
     config.set("group.id", "refused").set(changed.0, changed.1);
     config.remove("log_level");
     let consumer: BaseConsumer<Reports> = config.create_with_context(Reports::default()).unwrap();
     // A busy machine may need a few handshakes, each later than the one before.
-    eventually(&format!("refused with {code:?}"), LONG, || {
+    let start = Instant::now();
+    loop {
         let metadata = consumer.fetch_metadata(None, Duration::from_millis(300));
         assert!(metadata.is_err(), "{} must not connect", changed.0);
-        consumer.poll(Duration::ZERO);
-        consumer
-            .context()
-            .0
-            .lock()
-            .unwrap()
-            .contains(&code)
-            .then_some(())
-    });
+        // Every report that waits.
+        while consumer.poll(Duration::from_millis(20)).is_some() {}
+        let reports = consumer.context().0.lock().unwrap();
+        if reports.contains(&code) {
+            return;
+        }
+        assert!(start.elapsed() < LONG, "expected {code:?} within {LONG:?}, got {reports:?}");
+    }
 }
 
 #[test]
 fn tls_and_sasl_take_the_right_password_only() {
-    let Some(broker) = Broker::own(Options {
-        sasl_ssl: true,
-        ..Options::default()
-    }) else {
+    let Some(broker) =
+        Broker::start_own(BrokerOptions { sasl_ssl: true, ..BrokerOptions::default() })
+    else {
         return;
     };
-    let topics = Topics::new(&broker, "sasl");
+    let topics = TestTopics::new(&broker, "sasl");
     topics.create("out", 1, &[]);
-    topics.write("out", &[Record::new("k", "v")]);
-    assert_eq!(texts(&topics.committed("out")), ["v"]);
-    assert!(broker.tool("topics", &["--list"]).contains(topics.prefix()));
+    topics.write_records("out", &[ProducerRecord::new("k", "v")]);
+    assert_eq!(texts(&topics.read_committed("out")), ["v"]);
+    assert!(broker.run_tool("topics", &["--list"]).contains(topics.prefix()));
 
-    check_refused(
-        &broker,
-        ("sasl.password", "wrong"),
-        RDKafkaErrorCode::Authentication,
-    );
+    check_refused(&broker, ("sasl.password", "wrong"), RDKafkaErrorCode::Authentication);
     // The system's own certificates do not vouch for this broker.
     check_refused(&broker, ("ssl.ca.location", "probe"), RDKafkaErrorCode::SSL);
 }
 
 #[test]
 fn a_broker_that_crashed_comes_back_with_what_was_committed() {
-    let Some(broker) = Broker::own(Options::default()) else {
+    let Some(broker) = Broker::start_own(BrokerOptions::default()) else {
         return;
     };
-    let topics = Topics::new(&broker, "crash");
+    let topics = TestTopics::new(&broker, "crash");
     let topic = topics.create("out", 1, &[]);
-    let writer = Writer::transactional(&broker, &topics.name("id"), LONG);
-    writer.begin();
-    writer.write(&topic, &[Record::new("k", "before")]);
-    writer.commit();
-    writer.begin();
-    writer.write(&topic, &[Record::new("k", "open")]);
+    let writer = TestProducer::transactional(&broker, &topics.full_name("id"), LONG);
+    writer.begin_transaction();
+    writer.write_records(&topic, &[ProducerRecord::new("k", "before")]);
+    writer.commit_transaction();
+    writer.begin_transaction();
+    writer.write_records(&topic, &[ProducerRecord::new("k", "open")]);
 
     broker.kill();
     broker.start();
     eventually("the producer goes on", WAIT, || {
-        writer
-            .producer()
-            .commit_transaction(Duration::from_secs(5))
-            .ok()
+        writer.base_producer().commit_transaction(Duration::from_secs(5)).ok()
     });
     broker.restart();
-    assert_eq!(texts(&topics.committed("out")), ["before", "open"]);
+    assert_eq!(texts(&topics.read_committed("out")), ["before", "open"]);
 }
 
 /// A key lies where Java clients look for it, or where librdkafka does.
@@ -431,23 +395,24 @@ fn two_partitioners_put_keys_in_different_partitions() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "keys");
+    let topics = TestTopics::new(broker, "keys");
     let keys: Vec<String> = (0..32).map(|number| format!("patron-{number}")).collect();
-    let records: Vec<Record> = keys.iter().map(|key| Record::new(key, "v")).collect();
+    let records: Vec<ProducerRecord> =
+        keys.iter().map(|key| ProducerRecord::new(key, "v")).collect();
     let placed = |topic, partitioner| {
         topics.create(topic, 4, &[]);
-        topics.write_by(partitioner, topic, &records);
+        topics.write_with_partitioner(partitioner, topic, &records);
         let mut placed: Vec<(String, i32)> = topics
-            .committed(topic)
+            .read_committed(topic)
             .iter()
             .map(|row| (row.key_text().to_owned(), row.partition))
             .collect();
         placed.sort();
         placed
     };
-    let java = placed("java", Partitioner::Murmur2);
-    assert_eq!(java, placed("java-again", Partitioner::Murmur2));
-    assert_ne!(java, placed("librdkafka", Partitioner::Crc32));
+    let java = placed("java", ProducerPartitioner::Murmur2);
+    assert_eq!(java, placed("java-again", ProducerPartitioner::Murmur2));
+    assert_ne!(java, placed("librdkafka", ProducerPartitioner::Crc32));
 }
 
 #[test]
@@ -455,32 +420,29 @@ fn topics_are_changed_while_they_are_read() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let topics = Topics::new(broker, "changed");
+    let topics = TestTopics::new(broker, "changed");
     let topic = topics.create("in", 1, &[("retention.ms", "-1")]);
-    topics.write(
+    topics.write_records(
         "in",
         &[
-            Record::new("a", "1").at(1_000).header("kind", "test"),
-            Record::tombstone("a"),
-            Record::keyless("2"),
+            ProducerRecord::new("a", "1").at_timestamp(1_000).with_header("kind", "test"),
+            ProducerRecord::tombstone("a"),
+            ProducerRecord::without_key("2"),
         ],
     );
-    let rows = topics.committed("in");
-    assert_eq!(
-        rows[0].headers,
-        [("kind".to_owned(), Some(b"test".to_vec()))]
-    );
+    let rows = topics.read_committed("in");
+    assert_eq!(rows[0].headers, [("kind".to_owned(), Some(b"test".to_vec()))]);
     assert_eq!(rows[0].timestamp_ms, Some(1_000));
-    assert_eq!((rows[1].key_text(), rows[1].text()), ("a", None));
-    assert_eq!((rows[2].key.as_deref(), rows[2].text()), (None, Some("2")));
+    assert_eq!((rows[1].key_text(), rows[1].value_text()), ("a", None));
+    assert_eq!((rows[2].key.as_deref(), rows[2].value_text()), (None, Some("2")));
 
     // Before the change: a compacted topic cannot be cut.
-    topics.cut("in", 0, 2);
+    topics.delete_records_before("in", 0, 2);
     assert_eq!(broker.watermarks(&topic, 0, Isolation::Uncommitted), (2, 3));
 
-    topics.alter("in", &[("cleanup.policy", "compact")]);
+    topics.alter_settings("in", &[("cleanup.policy", "compact")]);
     let settings = eventually("settings change", WAIT, || {
-        let mut settings = topics.settings("in");
+        let mut settings = topics.topic_settings("in");
         settings.sort();
         (settings.len() == 2).then_some(settings)
     });
@@ -488,9 +450,7 @@ fn topics_are_changed_while_they_are_read() {
     assert_eq!(settings[1], ("retention.ms".to_owned(), "-1".to_owned()));
 
     topics.add_partitions("in", 3);
-    eventually("partitions appear", WAIT, || {
-        (broker.partitions(&topic).len() == 3).then_some(())
-    });
+    eventually("partitions appear", WAIT, || (broker.partitions(&topic).len() == 3).then_some(()));
     topics.delete("in");
 }
 
@@ -501,7 +461,7 @@ fn two_tests_share_no_topic() {
     };
     let names: Vec<String> = thread::scope(|scope| {
         let tasks: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| Topics::new(broker, "same").name("out")))
+            .map(|_| scope.spawn(|| TestTopics::new(broker, "same").full_name("out")))
             .collect();
         tasks.into_iter().map(|task| task.join().unwrap()).collect()
     });

@@ -3,26 +3,30 @@
 //!
 //! What is released to whom is told elsewhere; here it only has to arrive.
 
-mod admin;
+mod acknowledgements;
+mod acls;
+mod added_partitions;
+mod admin_endpoints;
+mod broker_outage;
 mod erasure;
 mod explain;
+mod export;
 mod gates;
 mod generate;
 mod holds;
 mod idle;
 mod lanes;
-mod login;
+mod ledger;
 mod misplaced;
-mod outage;
-mod partitions;
-mod partner;
-mod policy;
-mod rate;
-mod refusals;
+mod partner_view;
+mod policy_change;
+mod rate_limit;
+mod repartition;
 mod retraction;
-mod rights;
-pub(crate) mod site;
+mod sasl_login;
+mod start_refusals;
+pub(crate) mod test_site;
 mod topics;
 mod until_end;
 
-use site::{Options, Site, loan, patron};
+use test_site::{SiteOptions, TestSite, open_loan, patron_record};

@@ -20,23 +20,23 @@ mod remap;
 
 use std::path::Path;
 
-use common::serde_value::SerdeValue;
-use common::turns::{SLICE, Way, print_table};
-use common::workload::{Layout, Record, patrons};
-use common::zeef_way::{self, RECIPIENTS, Zeef};
+use common::interleaved_timing::{RECORDS_PER_TURN, TimedImplementation, print_table};
+use common::serde_value::SerdeJsonPeer;
+use common::workload::{RecordLayout, SourceRecord, generate_patrons};
+use common::zeef_peer::{self, RECIPIENTS, ZeefPeer};
 use remap::{AsVector, Lean, Outputs, Remap};
 use serde_json::Value;
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
-    let (count, rounds) = if short { (2 * SLICE, 4) } else { (20_000, 600) };
+    let (count, rounds) = if short { (2 * RECORDS_PER_TURN, 4) } else { (20_000, 600) };
     let policy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../policy"));
-    let zeef = || Zeef::new(zeef_way::lane(policy, |_| true), "patron");
+    let zeef = || ZeefPeer::new(zeef_peer::compile_lane(policy, |_| true), "patron");
     let (mut checked, mut zeef) = (zeef(), zeef());
-    let mut tree = SerdeValue::new();
+    let mut tree = SerdeJsonPeer::new();
     let (mut vector, mut lean) = (AsVector::new(), Lean::new());
-    for layout in [Layout::Spaced, Layout::Shuffled, Layout::Compact] {
-        for record in &patrons(count, layout) {
+    for layout in [RecordLayout::Spaced, RecordLayout::Shuffled, RecordLayout::Compact] {
+        for record in &generate_patrons(count, layout) {
             let outputs = checked.outputs(record);
             assert_eq!(outputs.len(), RECIPIENTS.len());
             assert!(outputs == tree.outputs(record), "`Value` does not agree");
@@ -44,19 +44,17 @@ fn main() {
             check(&outputs, &mut lean, record);
         }
     }
-    let records = patrons(count, Layout::Compact);
+    let records = generate_patrons(count, RecordLayout::Compact);
     let (mut first, mut second) = (Outputs::default(), Outputs::default());
     let mut ways = [
-        Way::new("zeef", &records, |slice| zeef.run(slice)),
-        Way::new("serde_json `Value`, then pick", &records, |slice| {
+        TimedImplementation::new("zeef", &records, |slice| zeef.run(slice)),
+        TimedImplementation::new("serde_json `Value`, then pick", &records, |slice| {
             tree.run(slice)
         }),
-        Way::new(
-            "VRL, lean: all programs read one event",
-            &records,
-            |slice| lean.run(slice, &mut first),
-        ),
-        Way::new(
+        TimedImplementation::new("VRL, lean: all programs read one event", &records, |slice| {
+            lean.run(slice, &mut first)
+        }),
+        TimedImplementation::new(
             "VRL, as Vector runs it: an event for each partner",
             &records,
             |slice| vector.run(slice, &mut second),
@@ -64,7 +62,7 @@ fn main() {
     ];
     for round in 0..rounds {
         for way in &mut ways {
-            way.round(round);
+            way.run_round(round);
         }
     }
     print_table(&ways, "zeef is faster by", |own, zeef| own / zeef);
@@ -72,7 +70,7 @@ fn main() {
 
 /// Stops unless the way's outputs are the same JSON values, of the same length.
 #[track_caller]
-fn check(wanted: &[Vec<u8>], way: &mut impl Remap, record: &Record) {
+fn check(wanted: &[Vec<u8>], way: &mut impl Remap, record: &SourceRecord) {
     let mut out = Outputs::default();
     way.transform(record, &mut out);
     assert_eq!(out.iter().count(), wanted.len());

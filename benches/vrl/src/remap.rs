@@ -12,9 +12,9 @@ use vrl::compiler::runtime::Runtime;
 use vrl::compiler::{Function, Program, TargetValue, TimeZone};
 use vrl::value::{Secrets, Value};
 
-use crate::common::serde_value::{Field, PROFILES, SCRUB};
-use crate::common::workload::Record;
-use crate::common::zeef_way::secret;
+use crate::common::serde_value::{PROFILES, ProfileField, SCRUB_PATTERNS};
+use crate::common::workload::SourceRecord;
+use crate::common::zeef_peer::key_bytes;
 
 /// Which records are sent on, as the policy's `when` has it.
 const CONDITION: &str = r#".kind == "person" && is_string(.patron_id) && is_string(.library)"#;
@@ -29,10 +29,10 @@ pub(crate) struct Outputs {
 /// One way of running programs over records.
 pub(crate) trait Remap {
     /// Appends what each partner may see of the record.
-    fn transform(&mut self, record: &Record, out: &mut Outputs);
+    fn transform(&mut self, record: &SourceRecord, out: &mut Outputs);
 
     /// Does all records; says how many bytes came of them.
-    fn run(&mut self, records: &[Record], out: &mut Outputs) -> usize {
+    fn run(&mut self, records: &[SourceRecord], out: &mut Outputs) -> usize {
         let mut bytes = 0;
         for record in records {
             out.clear();
@@ -69,21 +69,18 @@ struct Step {
 impl AsVector {
     pub(crate) fn new() -> Self {
         let functions = vrl::stdlib::all();
-        let partners = PROFILES
-            .iter()
-            .map(|(partner, fields)| format!(". = {}", object(partner, fields)));
+        let partners =
+            PROFILES.iter().map(|(partner, fields)| format!(". = {}", object(partner, fields)));
         AsVector {
             parse: Step::new(". = parse_json!(.message)", &functions),
             condition: Step::new(CONDITION, &functions),
-            partners: partners
-                .map(|source| Step::new(&source, &functions))
-                .collect(),
+            partners: partners.map(|source| Step::new(&source, &functions)).collect(),
         }
     }
 }
 
 impl Remap for AsVector {
-    fn transform(&mut self, record: &Record, out: &mut Outputs) {
+    fn transform(&mut self, record: &SourceRecord, out: &mut Outputs) {
         let message = Value::from(record.value.as_slice());
         let mut event = Some(target(BTreeMap::from([("message".into(), message)]).into()));
         let Some(parsed) = event.as_mut() else { return };
@@ -94,11 +91,7 @@ impl Remap for AsVector {
         }
         let last = self.partners.len() - 1;
         for (at, partner) in self.partners.iter_mut().enumerate() {
-            let copy = if at == last {
-                event.take()
-            } else {
-                event.as_ref().map(copy)
-            };
+            let copy = if at == last { event.take() } else { event.as_ref().map(copy) };
             let Some(mut copy) = copy else { return };
             if partner.says(&mut copy).is_some() {
                 out.push(&copy.value);
@@ -113,15 +106,12 @@ impl Lean {
         let partners = PROFILES
             .iter()
             .map(|(partner, fields)| Step::new(&object(partner, fields), &functions));
-        Lean {
-            condition: Step::new(CONDITION, &functions),
-            partners: partners.collect(),
-        }
+        Lean { condition: Step::new(CONDITION, &functions), partners: partners.collect() }
     }
 }
 
 impl Remap for Lean {
-    fn transform(&mut self, record: &Record, out: &mut Outputs) {
+    fn transform(&mut self, record: &SourceRecord, out: &mut Outputs) {
         let Ok(event) = serde_json::from_slice::<Value>(&record.value) else {
             return;
         };
@@ -144,11 +134,7 @@ impl Step {
             Ok(compiled) => compiled.program,
             Err(diagnostics) => panic!("{source}\n{diagnostics:?}"),
         };
-        Step {
-            program,
-            runtime: Runtime::default(),
-            zone: TimeZone::default(),
-        }
+        Step { program, runtime: Runtime::default(), zone: TimeZone::default() }
     }
 
     /// What the program ends with; nothing if it stopped.
@@ -167,9 +153,7 @@ impl Outputs {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| &self.bytes[start..end])
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
     }
 
     fn push(&mut self, value: &Value) {
@@ -179,11 +163,7 @@ impl Outputs {
 }
 
 fn target(value: Value) -> TargetValue {
-    TargetValue {
-        value,
-        metadata: Value::Object(BTreeMap::new()),
-        secrets: Secrets::default(),
-    }
+    TargetValue { value, metadata: Value::Object(BTreeMap::new()), secrets: Secrets::default() }
 }
 
 fn copy(event: &TargetValue) -> TargetValue {
@@ -198,13 +178,13 @@ fn copy(event: &TargetValue) -> TargetValue {
 fn object(partner: &str, fields: &[(&str, Field)]) -> String {
     let members = fields.iter().map(|(name, field)| {
         let value = match field {
-            Field::PatronRef => pseudonym(partner),
-            Field::At(first, rest) => path(first, rest),
-            Field::Object(first, parts) => {
+            ProfileField::PatronRef => pseudonym(partner),
+            ProfileField::Path(first, rest) => path(first, rest),
+            ProfileField::Object(first, parts) => {
                 let parts = parts.iter().map(|part| (*part, path(first, &[part])));
                 without_nulls(parts)
             }
-            Field::Note => note(),
+            ProfileField::ScrubbedNote => note(),
         };
         (*name, value)
     });
@@ -220,12 +200,11 @@ fn without_nulls<'a>(members: impl Iterator<Item = (&'a str, String)>) -> String
 }
 
 fn path(first: &str, rest: &[&str]) -> String {
-    rest.iter()
-        .fold(format!(".{first}"), |path, part| path + "." + part)
+    rest.iter().fold(format!(".{first}"), |path, part| path + "." + part)
 }
 
 fn pseudonym(partner: &str) -> String {
-    let key = String::from_utf8(secret(partner)).expect("the benches' keys are text");
+    let key = String::from_utf8(key_bytes(partner)).expect("the benches' keys are text");
     format!(
         r#"encode_base64(slice!(hmac("patron\0patron_id\0" + string!(.library) + "\0" + string!(.patron_id), {key:?}), 0, 16), padding: false, charset: "url_safe")"#
     )
@@ -233,7 +212,7 @@ fn pseudonym(partner: &str) -> String {
 
 fn note() -> String {
     let note = r#"(string(.note) ?? "")"#.to_owned();
-    SCRUB.iter().fold(note, |note, (name, expression)| {
+    SCRUB_PATTERNS.iter().fold(note, |note, (name, expression)| {
         format!("replace({note}, r'{expression}', {name:?})")
     })
 }

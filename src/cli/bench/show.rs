@@ -1,4 +1,4 @@
-//! What `zeef bench` found: tables for people, one object for programs.
+//! The results of `zeef bench`: tables for people, one object for programs.
 //!
 //! Measures nothing.
 
@@ -6,21 +6,21 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::super::exit::counted;
+use super::super::exit::pluralise;
 use super::super::screen::{HEADING, Screen};
-use super::super::table::{Cell, Table, grouped};
-use super::measure::{Figures, Shares};
+use super::super::table::{TableCell, TextTable, format_thousands};
+use super::measure::{BenchFigures, TimeShares};
 
-impl Figures {
+impl BenchFigures {
     fn ns_per_record(&self) -> f64 {
-        self.ns[1]
+        self.round_ns_min_median_max[1]
     }
 
     fn records_per_s(&self) -> f64 {
         1e9 / self.ns_per_record().max(f64::MIN_POSITIVE)
     }
 
-    /// Megabytes a second, where all records together are so many bytes.
+    /// Returns megabytes per second, if all records together have so many bytes.
     fn mb_per_s(&self, bytes: u64) -> f64 {
         self.per_record(bytes) * self.records_per_s() / 1e6
     }
@@ -29,9 +29,9 @@ impl Figures {
         count as f64 / self.records as f64
     }
 
-    /// What neither reading nor any one recipient has alone.
-    fn rest(&self, shares: &Shares) -> f64 {
-        let parts: f64 = self.recipients.iter().filter_map(|one| one.share).sum();
+    /// Returns the share that belongs neither to reading nor to one recipient alone.
+    fn shared_time(&self, shares: &TimeShares) -> f64 {
+        let parts: f64 = self.recipients.iter().filter_map(|one| one.time_share).sum();
         (1.0 - shares.reading - parts).max(0.0)
     }
 }
@@ -41,53 +41,50 @@ impl Figures {
 /// # Errors
 ///
 /// Those of the screen.
-pub(super) fn tables(screen: &mut Screen, figures: &Figures) -> io::Result<()> {
-    let made = if figures.invented { "invented " } else { "" };
+pub(super) fn write_tables(screen: &mut Screen, figures: &BenchFigures) -> io::Result<()> {
+    let made = if figures.is_invented { "invented " } else { "" };
     let style = HEADING;
     writeln!(
         screen,
         "{style}{}{style:#}: {} {made}records of {:.0} bytes, {}, one core, median of {}",
         figures.source,
-        grouped(figures.records as u64),
+        format_thousands(figures.records as u64),
         figures.per_record(figures.input_bytes),
-        counted(figures.recipients.len(), "recipient"),
-        counted(figures.rounds as usize, "round"),
+        pluralise(figures.recipients.len(), "recipient"),
+        pluralise(figures.rounds as usize, "round"),
     )?;
     writeln!(screen)?;
-    whole(figures).write(screen, None)?;
+    totals_table(figures).write(screen, None)?;
     writeln!(screen)?;
-    recipients(figures).write(screen, screen.width())?;
-    if let Some(shares) = &figures.shares {
+    recipients_table(figures).write(screen, screen.width())?;
+    if let Some(shares) = &figures.time_shares {
         writeln!(screen)?;
-        inside(figures, shares).write(screen, screen.width())?;
+        recipient_time_table(figures, shares).write(screen, screen.width())?;
     }
     Ok(())
 }
 
-fn whole(figures: &Figures) -> Table {
-    let [fastest, middle, slowest] = figures.ns;
-    let mut table = Table::new(&[]).indented(2);
-    table.row([
-        "records/s".into(),
-        Cell::number(figures.records_per_s().round() as u64),
-    ]);
-    table.row([
+fn totals_table(figures: &BenchFigures) -> TextTable {
+    let [fastest, middle, slowest] = figures.round_ns_min_median_max;
+    let mut table = TextTable::new(&[]).indented(2);
+    table.add_row(["records/s".into(), TableCell::number(figures.records_per_s().round() as u64)]);
+    table.add_row([
         "ns per record".into(),
-        Cell::number(middle.round() as u64),
+        TableCell::number(middle.round() as u64),
         format!(
             "rounds from {} to {}",
-            grouped(fastest.round() as u64),
-            grouped(slowest.round() as u64)
+            format_thousands(fastest.round() as u64),
+            format_thousands(slowest.round() as u64)
         )
         .into(),
     ]);
-    table.row([
+    table.add_row([
         "MB/s in".into(),
-        Cell::right(format!("{:.1}", figures.mb_per_s(figures.input_bytes))),
+        TableCell::right_aligned(format!("{:.1}", figures.mb_per_s(figures.input_bytes))),
     ]);
-    table.row([
+    table.add_row([
         "MB/s out".into(),
-        Cell::right(format!("{:.1}", figures.mb_per_s(figures.output_bytes))),
+        TableCell::right_aligned(format!("{:.1}", figures.mb_per_s(figures.output_bytes))),
         format!(
             "{:.2} outputs, {:.0} bytes per record",
             figures.per_record(figures.outputs),
@@ -98,104 +95,102 @@ fn whole(figures: &Figures) -> Table {
     table
 }
 
-/// The time that has this share of the whole, and the share.
-fn part(figures: &Figures, share: f64) -> [Cell; 2] {
+/// Returns the time for a share of the total, and the share.
+fn time_cells(figures: &BenchFigures, time_share: f64) -> [TableCell; 2] {
     [
-        Cell::number((share * figures.ns_per_record()).round() as u64),
-        Cell::right(format!("{:.1} %", 100.0 * share)),
+        TableCell::number((time_share * figures.ns_per_record()).round() as u64),
+        TableCell::right_aligned(format!("{:.1} %", 100.0 * time_share)),
     ]
 }
 
-fn recipients(figures: &Figures) -> Table {
-    let released = |count: u64| Cell::right(format!("{:.1} %", 100.0 * figures.per_record(count)));
-    let Some(shares) = &figures.shares else {
-        let mut table = Table::new(&["RECIPIENT", "RELEASED"]);
+fn recipients_table(figures: &BenchFigures) -> TextTable {
+    let released = |count: u64| {
+        TableCell::right_aligned(format!("{:.1} %", 100.0 * figures.per_record(count)))
+    };
+    let Some(shares) = &figures.time_shares else {
+        let mut table = TextTable::new(&["RECIPIENT", "RELEASED"]);
         for one in &figures.recipients {
-            table.row([one.name.clone().into(), released(one.released)]);
+            table.add_row([one.name.clone().into(), released(one.released)]);
         }
         return table;
     };
-    let mut table = Table::new(&["WHERE THE TIME GOES", "NS PER RECORD", "SHARE", "RELEASED"]);
+    let mut table = TextTable::new(&["WHERE THE TIME GOES", "NS PER RECORD", "SHARE", "RELEASED"]);
     let row = |name: &str, share: f64| {
-        let [time, share] = part(figures, share);
-        [Cell::from(name), time, share]
+        let [time, share] = time_cells(figures, share);
+        [TableCell::from(name), time, share]
     };
-    table.row(row("reading", shares.reading));
+    table.add_row(row("reading", shares.reading));
     for one in &figures.recipients {
-        let cells = row(&one.name, one.share.unwrap_or_default());
-        table.row(cells.into_iter().chain([released(one.released)]));
+        let cells = row(&one.name, one.time_share.unwrap_or_default());
+        table.add_row(cells.into_iter().chain([released(one.released)]));
     }
-    table.row(row("what several have together", figures.rest(shares)));
+    table.add_row(row("what several have together", figures.shared_time(shares)));
     table
 }
 
-fn inside(figures: &Figures, shares: &Shares) -> Table {
-    let mut table = Table::new(&["OF THE RECIPIENTS' TIME", "NS PER RECORD", "SHARE", ""]);
-    let [time, share] = part(figures, shares.pseudonyms);
+fn recipient_time_table(figures: &BenchFigures, shares: &TimeShares) -> TextTable {
+    let mut table = TextTable::new(&["OF THE RECIPIENTS' TIME", "NS PER RECORD", "SHARE", ""]);
+    let [time, share] = time_cells(figures, shares.pseudonyms);
     let each = format!("{:.2} per record", shares.pseudonyms_per_record);
-    table.row(["pseudonyms".into(), time, share, each.into()]);
-    let [time, share] = part(figures, shares.detectors);
-    table.row(["detectors".into(), time, share]);
-    let [time, share] = part(figures, shares.inspect);
+    table.add_row(["pseudonyms".into(), time, share, each.into()]);
+    let [time, share] = time_cells(figures, shares.detectors);
+    table.add_row(["detectors".into(), time, share]);
+    let [time, share] = time_cells(figures, shares.inspect);
     let known = format!("{:.1} % of records", 100.0 * shares.inspected_records);
-    table.row(["inspect".into(), time, share, known.into()]);
+    table.add_row(["inspect".into(), time, share, known.into()]);
     table
 }
 
-/// Writes the figures for a program: one object, every key with its unit.
+/// Writes the figures for programs: one object, every key with its unit.
 ///
 /// # Errors
 ///
 /// Those of the screen.
-pub(super) fn json(screen: &mut Screen, figures: &Figures) -> anyhow::Result<()> {
-    let [fastest, middle, slowest] = figures.ns;
+pub(super) fn write_json(screen: &mut Screen, figures: &BenchFigures) -> anyhow::Result<()> {
+    let [fastest, middle, slowest] = figures.round_ns_min_median_max;
     let mut object = json!({
         "policy_version": figures.policy_version,
         "source": figures.source,
         "records": figures.records,
-        "invented": figures.invented,
+        "invented": figures.is_invented,
         "rounds": figures.rounds,
-        "records_per_s": tenths(figures.records_per_s()),
-        "input_mb_per_s": tenths(figures.mb_per_s(figures.input_bytes)),
-        "output_mb_per_s": tenths(figures.mb_per_s(figures.output_bytes)),
-        "ns_per_record": tenths(middle),
-        "fastest_ns_per_record": tenths(fastest),
-        "slowest_ns_per_record": tenths(slowest),
-        "input_bytes_per_record": tenths(figures.per_record(figures.input_bytes)),
-        "output_bytes_per_record": tenths(figures.per_record(figures.output_bytes)),
-        "outputs_per_record": thousandths(figures.per_record(figures.outputs)),
+        "records_per_s": round_to_tenths(figures.records_per_s()),
+        "input_mb_per_s": round_to_tenths(figures.mb_per_s(figures.input_bytes)),
+        "output_mb_per_s": round_to_tenths(figures.mb_per_s(figures.output_bytes)),
+        "ns_per_record": round_to_tenths(middle),
+        "fastest_ns_per_record": round_to_tenths(fastest),
+        "slowest_ns_per_record": round_to_tenths(slowest),
+        "input_bytes_per_record": round_to_tenths(figures.per_record(figures.input_bytes)),
+        "output_bytes_per_record": round_to_tenths(figures.per_record(figures.output_bytes)),
+        "outputs_per_record": round_to_thousandths(figures.per_record(figures.outputs)),
         "refused_records": figures.refused.iter().sum::<u64>(),
         "held_records": figures.held,
     });
     let mut add = |key: &str, value: Value| object[key] = value;
-    if let Some(shares) = &figures.shares {
+    if let Some(shares) = &figures.time_shares {
         let parts = [
             ("reading", shares.reading),
-            ("together", figures.rest(shares)),
+            ("together", figures.shared_time(shares)),
             ("pseudonyms", shares.pseudonyms),
             ("detectors", shares.detectors),
             ("inspect", shares.inspect),
         ];
         for (name, share) in parts {
-            for (unit, value) in part_json(figures, share) {
+            for (unit, value) in time_json(figures, share) {
                 add(&format!("{name}_{unit}"), value);
             }
         }
-        let each = thousandths(shares.pseudonyms_per_record);
+        let each = round_to_thousandths(shares.pseudonyms_per_record);
         add("pseudonyms_per_record", json!(each));
-        let inspected = tenths(100.0 * shares.inspected_records);
+        let inspected = round_to_tenths(100.0 * shares.inspected_records);
         add("inspected_records_percent", json!(inspected));
     }
     let recipients = figures.recipients.iter().map(|one| {
         let released = 100.0 * figures.per_record(one.released);
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(one.name));
-        object.insert("released_percent".to_owned(), json!(tenths(released)));
-        object.extend(
-            one.share
-                .into_iter()
-                .flat_map(|share| part_json(figures, share)),
-        );
+        object.insert("released_percent".to_owned(), json!(round_to_tenths(released)));
+        object.extend(one.time_share.into_iter().flat_map(|share| time_json(figures, share)));
         Value::Object(object)
     });
     add("recipients", recipients.collect());
@@ -204,18 +199,18 @@ pub(super) fn json(screen: &mut Screen, figures: &Figures) -> anyhow::Result<()>
     Ok(())
 }
 
-fn part_json(figures: &Figures, share: f64) -> [(String, Value); 2] {
-    let ns = tenths(share * figures.ns_per_record());
+fn time_json(figures: &BenchFigures, time_share: f64) -> [(String, Value); 2] {
+    let ns = round_to_tenths(time_share * figures.ns_per_record());
     [
         ("ns_per_record".to_owned(), json!(ns)),
-        ("share_percent".to_owned(), json!(tenths(100.0 * share))),
+        ("share_percent".to_owned(), json!(round_to_tenths(100.0 * time_share))),
     ]
 }
 
-fn tenths(number: f64) -> f64 {
+fn round_to_tenths(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
-fn thousandths(number: f64) -> f64 {
+fn round_to_thousandths(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }

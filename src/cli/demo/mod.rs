@@ -1,10 +1,10 @@
-//! `zeef demo`: all of it at work on a machine with nothing installed.
+//! `zeef demo`: everything at work on a machine with nothing installed.
 //!
-//! Uses the real directory transport and the real worker, in a folder of its
-//! own that is kept: three nights, up to this one. Everybody in it is invented.
+//! Uses the real directory transport and the real worker, in a folder of its own that is
+//! kept: three nights, up to this one. Everybody in it is invented.
 
-mod member;
-mod shipped;
+mod followed_member;
+mod shipped_config;
 mod show;
 
 use std::io;
@@ -14,125 +14,123 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use crate::config::LoadedConfig;
+use crate::config::keyring::{KeyRing, STATE_KEY_NAME, key_file};
 use crate::daemon::clock::now_ms;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneRun, holds, lanes};
+use crate::daemon::run::{LaneSetup, compile_lanes};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::tally::Tally;
-use crate::policy::Loaded;
-use crate::policy::pseudonym::{KeyRing, STATE_KEY, key_file};
-use crate::policy::recipient::Libraries;
-use crate::sample::{Library, Member, Message, Settings};
-use crate::transport::Stop;
-use crate::transport::file::{Mode, create_folder, create_folders};
+use crate::policy::recipient::ServedLibraries;
+use crate::policy::term::DAY_MS;
+use crate::sample::{DemoPatron, SampleLibrary, SampleMessage, SampleSettings};
+use crate::transport::StopSignal;
+use crate::transport::file::{FileMode, create_folder, create_folder_all};
 
 use super::arguments::DemoArguments;
 use super::config::load;
 use super::directory;
-use super::exit::{Exit, Failure};
-use super::generate::{DirectorySink, Existing, Sink, fill};
-use super::key::Keys;
-use super::keys::{new_key, write_new};
+use super::exit::{CliFailure, Exit};
+use super::generate::{DirectorySink, ExistingFiles, MessageSink, write_library};
+use super::key_lookup::FoundKeys;
+use super::keys::{generate_key, write_new_key_file};
 use super::logging;
-use super::project::names;
+use super::project::recipient_names;
 use super::screen::Screen;
-use member::Followed;
+use followed_member::FollowedMember;
 
-const DAY_MS: i64 = 86_400_000;
 /// How many nights the demo has.
-const NIGHTS: i64 = 3;
+const RUN_COUNT: i64 = 3;
 
 pub(super) fn run(arguments: &DemoArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
-    logging::quiet();
-    let folder = new_folder(arguments.directory.as_deref())?;
-    let (loaded, config, keys) = policy(arguments, &folder)?;
-    let nights = Nights {
-        loaded: &loaded,
-        keys: &keys,
-        folder: &folder,
-        last_ms: now_ms(),
-    };
-    let library = Library::new(Settings::new(
+    logging::start_errors_only();
+    let folder = create_demo_folder(arguments.directory.as_deref())?;
+    let (loaded, config, keys) = load_policy_and_keys(arguments, &folder)?;
+    let directory_runs =
+        DirectoryRuns { loaded: &loaded, keys: &keys, folder: &folder, last_run_ms: now_ms() };
+    let library = SampleLibrary::new(SampleSettings::new(
         arguments.seed,
         arguments.patrons,
-        nights.date(0),
+        directory_runs.run_date(0),
     ));
-    let isil = library_of(&loaded);
-    let on = |night| Member::new(isil, nights.date(night));
-    let mut sink = DirectorySink::open(&folder, Existing::Refuse)?;
-    let mut records = fill(&library, true, &mut sink)?;
-    records += put(&mut sink, &on(0).records())?;
+    let isil = served_library(&loaded);
+    let on = |night| DemoPatron::new(isil, directory_runs.run_date(night));
+    let mut sink = DirectorySink::open(&folder, ExistingFiles::Refuse)?;
+    let mut records = write_library(&library, true, &mut sink)?;
+    records += write_messages(&mut sink, &on(0).initial_messages())?;
     let started = Instant::now();
-    let lanes = nights.work(0)?;
+    let lanes = directory_runs.run_lanes(0)?;
     let took = started.elapsed();
-    let mut followed = Followed::new(&on(0), &nights)?;
-    // Withdrawn by day, read in the night after it; then the same with the erasure.
-    for (night, message) in [(1, on(1).withdrawal()), (2, on(2).erasure())] {
-        let mut sink = DirectorySink::open(&folder, Existing::Append)?;
-        put(&mut sink, &[message])?;
-        nights.work(night)?;
-        followed.look(&folder)?;
+    let mut followed = FollowedMember::new(&on(0), &directory_runs)?;
+    // It happens by day and is read in the night after it; then the same with the erasure.
+    let days = [(1, on(1).changes_of_second_day()), (2, vec![on(2).erasure_tombstone()])];
+    for (night, messages) in days {
+        let mut sink = DirectorySink::open(&folder, ExistingFiles::Append)?;
+        write_messages(&mut sink, &messages)?;
+        directory_runs.run_lanes(night)?;
+        followed.read_outputs(&folder)?;
     }
-    let done = Done {
+    let done = DemoResult {
+        patrons: library.settings().patrons,
         records,
-        took,
+        first_run_duration: took,
         lanes,
-        poison: library.poison().count(),
-        searched: member::search(&folder)?,
-        someone: library.patron_id(0),
+        invalid_records: library.invalid_records().count(),
+        trace_search: followed_member::search_traces(&folder)?,
+        example_patron_id: library.patron_id(0),
         folder,
         config,
     };
-    show::all(screen, &loaded, &library, &followed, &done)?;
-    Ok(Exit::Fine)
+    show::write_demo(screen, &loaded, &followed, &done)?;
+    Ok(Exit::Success)
 }
 
-/// What the demo did.
-pub(super) struct Done {
+/// The results of the demo.
+pub(super) struct DemoResult {
+    patrons: u64,
     records: u64,
     /// The first night.
-    took: Duration,
+    first_run_duration: Duration,
     lanes: Vec<(Arc<Lane>, Tally)>,
-    /// How many records were made that must not pass.
-    poison: usize,
-    searched: member::Searched,
-    /// Some patron.
-    someone: String,
+    /// How many of the records must not pass.
+    invalid_records: usize,
+    trace_search: followed_member::TraceSearch,
+    example_patron_id: String,
     folder: PathBuf,
     config: PathBuf,
 }
 
-/// The library of the member that is followed: one that the policy serves.
-fn library_of(loaded: &Loaded) -> &str {
+/// Returns the library of the followed member: one that the policy serves.
+fn served_library(loaded: &LoadedConfig) -> &str {
     let recipients = loaded.policy.recipients.iter();
     let mut listed = recipients.filter_map(|recipient| match &recipient.libraries {
-        Libraries::All => None,
-        Libraries::Only(libraries) => libraries.first(),
+        ServedLibraries::All => None,
+        ServedLibraries::Only(libraries) => libraries.first(),
     });
     listed.next().map_or("NL-AmrBKW", String::as_str)
 }
 
-fn put(sink: &mut DirectorySink, messages: &[Message]) -> anyhow::Result<u64> {
+fn write_messages(sink: &mut DirectorySink, messages: &[SampleMessage]) -> anyhow::Result<u64> {
     for message in messages {
         let value = message.value.as_deref().map(str::as_bytes);
-        sink.put(message.source, Some(message.key.as_bytes()), value)?;
+        let key = message.key.as_deref().map(str::as_bytes);
+        sink.write_message(message.source, key, value)?;
     }
     sink.finish()?;
     Ok(messages.len() as u64)
 }
 
-/// Makes the folder that everything happens in, for this user alone; it must not be
-/// there yet.
-fn new_folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// Creates the demo's folder, for this user alone; it must not exist.
+fn create_demo_folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = wanted {
-        if create(folder)? {
+        if create_folder_if_absent(folder)? {
             return Ok(folder.to_owned());
         }
         let folder = folder.display();
-        let text = format!("{folder} is there already: the demo wants a folder of its own");
-        return Err(Failure::Usage(text).into());
+        let text = format!("{folder} exists already: the demo needs a new folder");
+        return Err(CliFailure::Usage(text).into());
     }
     let root = std::env::temp_dir();
     let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
@@ -142,81 +140,84 @@ fn new_folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
             _ => format!("-{number}"),
         };
         let folder = root.join(format!("zeef-demo-{stamp}{more}"));
-        if create(&folder)? {
+        if create_folder_if_absent(&folder)? {
             return Ok(folder);
         }
     }
-    anyhow::bail!("no folder for the demo could be made in {}", root.display())
+    anyhow::bail!("cannot create a folder for the demo in {}", root.display())
 }
 
-/// Creates a folder; false where something has its name already.
-fn create(folder: &Path) -> anyhow::Result<bool> {
+/// Creates a folder. Returns false if something has its name already.
+fn create_folder_if_absent(folder: &Path) -> anyhow::Result<bool> {
     if let Some(parent) = folder.parent().filter(|one| !one.as_os_str().is_empty()) {
-        create_folders(parent, Mode::folder(false))?;
+        create_folder_all(parent, FileMode::for_folder(false))?;
     }
-    match create_folder(folder, Mode::folder(false)) {
-        Err(failure) if failure.source.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+    match create_folder(folder, FileMode::for_folder(false)) {
+        Err(failure) if failure.cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         created => Ok(created.map(|()| true)?),
     }
 }
 
-/// The policy of the demo, where its files are, and its keys.
-fn policy(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<(Loaded, PathBuf, KeyRing)> {
+/// Returns the demo's policy, the folder of its files, and its keys.
+fn load_policy_and_keys(
+    arguments: &DemoArguments,
+    folder: &Path,
+) -> anyhow::Result<(LoadedConfig, PathBuf, KeyRing)> {
     if let Some(config) = &arguments.config {
         let loaded = load(config)?;
-        let names: Vec<&str> = names(&loaded.policy).collect();
-        let keys = Keys::find(&loaded.daemon.keys, &names).or_throwaway(&names)?;
+        let names: Vec<&str> = recipient_names(&loaded.policy).collect();
+        let keys =
+            FoundKeys::find_keys(&loaded.daemon.keys, &names).into_ring_with_throwaways(&names)?;
         return Ok((loaded, config.clone(), keys));
     }
     let config = folder.join("config");
-    shipped::write(&config)?;
+    shipped_config::write_config(&config)?;
     let loaded = load(&config)?;
     let mut keys = Vec::new();
-    for name in names(&loaded.policy).chain([STATE_KEY]) {
-        let key = new_key()?;
-        write_new(&key_file(&loaded.daemon.keys.directory, name), &key)?;
+    for name in recipient_names(&loaded.policy).chain([STATE_KEY_NAME]) {
+        let key = generate_key()?;
+        write_new_key_file(&key_file(&loaded.daemon.keys.directory, name), &key)?;
         keys.push((name.to_owned(), key));
     }
-    Ok((loaded, config, KeyRing::of(keys)))
+    Ok((loaded, config, KeyRing::from_keys(keys)))
 }
 
 /// The nights of the demo; the last one is now.
-struct Nights<'a> {
-    loaded: &'a Loaded,
+struct DirectoryRuns<'a> {
+    loaded: &'a LoadedConfig,
     keys: &'a KeyRing,
     folder: &'a Path,
-    last_ms: i64,
+    last_run_ms: i64,
 }
 
-impl Nights<'_> {
-    /// When a night is, counted from 0.
-    fn ms(&self, night: i64) -> i64 {
-        self.last_ms - (NIGHTS - 1 - night) * DAY_MS
+impl DirectoryRuns<'_> {
+    /// Returns the time of a night, counted from 0.
+    fn run_time_ms(&self, run_number: i64) -> i64 {
+        self.last_run_ms - (RUN_COUNT - 1 - run_number) * DAY_MS
     }
 
-    fn date(&self, night: i64) -> jiff::civil::Date {
-        let time = jiff::Timestamp::from_millisecond(self.ms(night)).unwrap_or_default();
+    fn run_date(&self, run_number: i64) -> jiff::civil::Date {
+        let time =
+            jiff::Timestamp::from_millisecond(self.run_time_ms(run_number)).unwrap_or_default();
         time.to_zoned(jiff::tz::TimeZone::UTC).date()
     }
 
     /// Runs every lane to the end of its input, one after the other.
-    fn work(&self, night: i64) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
-        let (loaded, at_ms) = (self.loaded, self.ms(night));
+    fn run_lanes(&self, run_number: i64) -> anyhow::Result<Vec<(Arc<Lane>, Tally)>> {
+        let (loaded, at_ms) = (self.loaded, self.run_time_ms(run_number));
         let metrics = Metrics::new(&loaded.policy.version)?;
-        let settings = directory::with_keys(self.folder, loaded, self.keys)?;
-        let directory = directory::open_at(settings, at_ms)?;
+        let settings = directory::settings_with_keys(self.folder, loaded, self.keys)?;
+        let directory = directory::open_directory_at(settings, at_ms)?;
         let spinner = ProgressBar::new_spinner().with_message("deciding");
         spinner.enable_steady_tick(Duration::from_millis(100));
         let mut done = Vec::new();
-        for run in lanes(loaded, self.keys, "")? {
-            let LaneRun {
-                lane, plan, namer, ..
-            } = run;
-            let transport = directory.transport(&plan, Stop::default())?;
-            let holds = holds(&loaded.daemon);
-            let pipeline = Pipeline::with_state(Arc::clone(&lane), namer, holds);
-            let mut worker = Worker::new(pipeline, transport, metrics.worker(&lane, 0));
-            worker.bounds = (&loaded.daemon.batch).into();
+        for run in compile_lanes(loaded, self.keys, "")? {
+            let LaneSetup { lane, plan, state_keys, .. } = run;
+            let transport = directory.lane_transport(&plan, StopSignal::default())?;
+            let holds = loaded.daemon.holds;
+            let pipeline = Pipeline::with_state(Arc::clone(&lane), state_keys, holds);
+            let mut worker = Worker::new(pipeline, transport, metrics.worker_metrics(&lane, 0));
+            worker.bounds = loaded.daemon.batch;
             worker.clock = Box::new(move || at_ms);
             worker.run()?;
             done.push((lane, worker.totals));

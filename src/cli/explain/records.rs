@@ -1,118 +1,120 @@
-//! Where records lie that are explained: lines, a directory, or Kafka. They are read
-//! beside whatever runs, and nothing is written.
+//! The sources of records to explain: lines, a directory, or Kafka. Nothing is written, and a
+//! running daemon is not disturbed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::id_of;
+use super::read_id;
+use crate::cli::command_target::DataLocation;
 use crate::cli::kafka;
-use crate::cli::message::Lines;
-use crate::cli::project::input;
-use crate::engine::lane::{Lane, PATRONS_TOPIC, Source};
-use crate::policy::Loaded;
+use crate::cli::message_lines::MessageLines;
+use crate::cli::project::message_input;
+use crate::config::LoadedConfig;
+use crate::engine::lane::{Lane, LaneSource, PATRONS_TOPIC};
+use crate::message::commands::CommandLog;
+use crate::message::{AppendTime, Fault, Input, Output, Payload, SourceId};
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
-use crate::transport::commands::Commands;
-use crate::transport::directory::{Beside, read_state};
+use crate::transport::directory::{DirectoryView, read_state};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
-use crate::transport::kafka::whole::{read_one, read_partitions, read_source, read_whole};
-use crate::transport::{Appended, Fault, Input, Output, Payload, SourceId};
+use crate::transport::kafka::read_topic::{
+    read_input_at, read_inputs, read_partition_inputs, read_rows,
+};
 
-/// A fault of who only looks: no lane stops for it.
-fn unread(fault: Fault) -> anyhow::Error {
+/// Reports a fault of reading, without saying that a lane stops.
+fn read_failure(fault: Fault) -> anyhow::Error {
     match fault {
-        Fault::Stop(text) => anyhow::Error::msg(text),
+        Fault::Stop(cause) => anyhow::Error::msg(cause),
         other => anyhow::Error::new(other),
     }
 }
 
-/// Where records lie.
-pub(super) enum Records {
-    Lines(Lines),
-    Directory(Beside, std::path::PathBuf),
+pub(super) enum RecordSource {
+    Lines(MessageLines),
+    Directory(DirectoryView, std::path::PathBuf),
     Kafka(KafkaSettings),
 }
 
-/// A record, and where it lies.
+/// A record with its position.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
+pub(super) struct ExplainedRecord {
     source: u16,
-    /// The source's topic, as it is called outside.
+    /// The source's topic with its prefix.
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,
-    /// It is the line of that number, and lies nowhere else.
+    /// `offset` is the number of a line.
     pub(super) is_line: bool,
-    appended: Option<Appended>,
+    appended: Option<AppendTime>,
     key: Option<Vec<u8>>,
-    /// What could be read of its value; `None` for a null.
+    /// `None` for a null, or if the value could not be read.
     pub(super) value: Option<Vec<u8>>,
-    refused: Option<Reason>,
-    /// Its own id, once that was looked for.
+    refusal_reason: Option<Reason>,
+    /// Its own id, once it was read.
     pub(super) own_id: Option<String>,
 }
 
-impl Record {
-    fn of(input: &Input<'_>, source: u16, topic: String) -> Record {
+impl ExplainedRecord {
+    fn from_input(input: &Input<'_>, source: u16, topic: String) -> ExplainedRecord {
         let (value, refused) = match input.payload {
             Payload::Null => (None, None),
             Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
             Payload::Refused(reason) => (None, Some(reason)),
-            Payload::Unread(reason, bytes) => (Some(bytes.to_vec()), Some(reason)),
+            Payload::RefusedBytes(reason, bytes) => (Some(bytes.to_vec()), Some(reason)),
         };
-        Record {
+        ExplainedRecord {
             source,
             topic,
             partition: input.partition,
             offset: input.offset,
             is_line: false,
-            appended: input.appended,
+            appended: input.append_time,
             key: input.key.map(<[u8]>::to_vec),
             value,
-            refused,
+            refusal_reason: refused,
             own_id: None,
         }
     }
 
-    pub(super) fn input(&self) -> Input<'_> {
+    pub(super) fn to_input(&self) -> Input<'_> {
         let value = self.value.as_deref();
         Input {
             source: SourceId(self.source),
             partition: self.partition,
             offset: self.offset,
             timestamp_ms: None,
-            appended: self.appended,
+            append_time: self.appended,
             key: self.key.as_deref(),
-            payload: match (value, self.refused) {
+            payload: match (value, self.refusal_reason) {
                 (None, None) => Payload::Null,
                 (Some(bytes), None) => Payload::Bytes(bytes),
                 (None, Some(reason)) => Payload::Refused(reason),
-                (Some(bytes), Some(reason)) => Payload::Unread(reason, bytes),
+                (Some(bytes), Some(reason)) => Payload::RefusedBytes(reason, bytes),
             },
         }
     }
 
-    /// Whose record it is: its partition and key.
-    pub(super) fn patron(&self) -> (i32, Vec<u8>) {
+    /// The partition and key, which identify its patron.
+    pub(super) fn patron_key(&self) -> (i32, Vec<u8>) {
         (self.partition, self.key.clone().unwrap_or_default())
     }
 
-    /// Its own id, which stands at `path`, where it can be read.
-    pub(super) fn id(&self, path: &str) -> Option<String> {
-        id_of(self.value.as_deref()?, path)
+    /// Reads its own id at `path`.
+    pub(super) fn read_own_id(&self, path: &str) -> Option<String> {
+        read_id(self.value.as_deref()?, path)
     }
 
     /// Whether `later` is a version of the same record.
-    pub(super) fn is_before(&self, later: &Record) -> bool {
+    pub(super) fn is_older_version_of(&self, later: &ExplainedRecord) -> bool {
         let is_same = self.own_id.is_some() && self.own_id == later.own_id;
-        is_same && self.patron() == later.patron()
+        is_same && self.patron_key() == later.patron_key()
     }
 
-    /// Where it lies, for people.
-    pub(super) fn place(&self) -> String {
+    /// Its position, for people.
+    pub(super) fn describe_place(&self) -> String {
         match self.is_line {
             true => format!("line {}", self.offset),
             false => format!("{}-{}@{}", self.topic, self.partition, self.offset),
@@ -120,17 +122,20 @@ impl Record {
     }
 }
 
-impl Records {
+impl RecordSource {
     /// Opens a directory.
     ///
     /// # Errors
     ///
-    /// It is none of zeef, or cannot be read.
-    pub(super) fn directory(root: &Path, loaded: &Loaded) -> anyhow::Result<Records> {
-        let beside = Beside::open(root, crate::daemon::run::line_bytes_max(&loaded.daemon));
-        let beside = beside.map_err(unread);
+    /// It is no directory of zeef, or cannot be read.
+    pub(super) fn open_directory(
+        root: &Path,
+        loaded: &LoadedConfig,
+    ) -> anyhow::Result<RecordSource> {
+        let beside = DirectoryView::open(root, crate::daemon::run::line_bytes_max(&loaded.daemon));
+        let beside = beside.map_err(read_failure);
         let beside = beside.with_context(|| format!("failed to open {}", root.display()))?;
-        Ok(Records::Directory(beside, root.to_owned()))
+        Ok(RecordSource::Directory(beside, root.to_owned()))
     }
 
     /// Finds the settings of Kafka.
@@ -138,104 +143,114 @@ impl Records {
     /// # Errors
     ///
     /// A wrong config.
-    pub(super) fn kafka(loaded: &Loaded, brokers: &str) -> anyhow::Result<Records> {
-        let settings = kafka::settings(loaded, Some(brokers), None)?;
-        Ok(Records::Kafka(settings))
+    pub(super) fn open_kafka(loaded: &LoadedConfig, brokers: &str) -> anyhow::Result<RecordSource> {
+        let settings = kafka::kafka_settings(loaded, Some(brokers), None)?;
+        Ok(RecordSource::Kafka(settings))
     }
 
-    /// Hands each record of a source of `lane` to `take`; on Kafka those of
-    /// `partitions`, where that is given.
+    /// Where the audit of what is read lies; `None` for lines that somebody handed in.
+    pub(super) fn location(&self) -> Option<DataLocation<'_>> {
+        match self {
+            RecordSource::Lines(_) => None,
+            RecordSource::Directory(_, root) => Some(DataLocation::Directory(root)),
+            RecordSource::Kafka(settings) => Some(DataLocation::Kafka(settings.clone())),
+        }
+    }
+
+    /// Visits each record of a source of `lane`; on Kafka only those of `partitions`, if given.
     ///
     /// # Errors
     ///
     /// They cannot be read, or the source is not there.
-    pub(super) fn each(
+    pub(super) fn for_each_record(
         &self,
         lane: &Lane,
-        source: &Source,
+        source: &LaneSource,
         partitions: Option<&BTreeSet<i32>>,
-        take: &mut dyn FnMut(Record),
+        visit: &mut dyn FnMut(ExplainedRecord),
     ) -> anyhow::Result<()> {
         let topic = source.kind.topic.as_str();
         let is_gate = source.kind.role != Role::Record;
         let there = match self {
-            Records::Lines(lines) => {
+            RecordSource::Lines(lines) => {
                 let own = |name: &str| name == source.kind.name || name == topic;
                 for message in lines.messages.iter().filter(|one| own(&one.source)) {
-                    let input = input(message, usize::from(source.place));
-                    take(Record {
+                    let input = message_input(message, usize::from(source.index));
+                    visit(ExplainedRecord {
                         is_line: true,
-                        ..Record::of(&input, source.place, topic.to_owned())
+                        ..ExplainedRecord::from_input(&input, source.index, topic.to_owned())
                     });
                 }
                 true
             }
-            Records::Directory(beside, _) => {
-                let mut take = self.taking(source, take);
-                // A file that is not there yet is an empty one.
-                let read = beside.read_source((&lane.name, topic), is_gate, &mut take);
-                read.map_err(unread)?;
+            RecordSource::Directory(beside, _) => {
+                let mut visit = self.record_visitor(source, visit);
+                // A missing file counts as empty.
+                let read = beside.read_source((&lane.name, topic), is_gate, &mut visit);
+                read.map_err(read_failure)?;
                 true
             }
-            Records::Kafka(settings) => {
-                let mut take = self.taking(source, take);
+            RecordSource::Kafka(settings) => {
+                let mut visit = self.record_visitor(source, visit);
                 match partitions {
-                    None => read_source(settings, topic, &mut take)?,
-                    Some(some) => read_partitions(settings, topic, some, &mut take)?,
+                    None => read_inputs(settings, topic, &mut visit)?,
+                    Some(some) => read_partition_inputs(settings, topic, some, &mut visit)?,
                 }
             }
         };
         match there {
             true => Ok(()),
-            false => anyhow::bail!("topic `{}` does not exist", self.topic(topic)),
+            false => anyhow::bail!("topic `{}` does not exist", self.topic_name(topic)),
         }
     }
 
-    /// Hands the record that lies there to `take`, or all among which it is.
+    /// Visits the record at `place`, and perhaps others of its source.
     ///
     /// # Errors
     ///
-    /// As [`each`](Self::each).
-    pub(super) fn one(
+    /// As [`for_each_record`](Self::for_each_record).
+    pub(super) fn visit_record_at(
         &self,
         lane: &Lane,
-        source: &Source,
+        source: &LaneSource,
         place: (i32, i64),
-        take: &mut dyn FnMut(Record),
+        visit: &mut dyn FnMut(ExplainedRecord),
     ) -> anyhow::Result<()> {
         match self {
-            Records::Kafka(settings) => {
-                let mut take = self.taking(source, take);
-                read_one(settings, &source.kind.topic, place, &mut take)?;
+            RecordSource::Kafka(settings) => {
+                let mut visit = self.record_visitor(source, visit);
+                read_input_at(settings, &source.kind.topic, place, &mut visit)?;
                 Ok(())
             }
-            Records::Lines(_) | Records::Directory(..) => self.each(lane, source, None, take),
+            RecordSource::Lines(_) | RecordSource::Directory(..) => {
+                self.for_each_record(lane, source, None, visit)
+            }
         }
     }
 
-    /// Hands the rows of what is kept of erasures to `take`.
+    /// Visits the rows of erasures.
     ///
     /// # Errors
     ///
     /// It cannot be read.
-    pub(super) fn kept_of_patrons(
+    pub(super) fn for_each_erasure_row(
         &self,
         partitions: &BTreeSet<i32>,
-        take: &mut dyn FnMut(Output<'_>),
+        visit: &mut dyn FnMut(Output<'_>),
     ) -> anyhow::Result<()> {
-        let mut take = |row: Output<'_>| {
+        let mut visit = |row: Output<'_>| {
             if partitions.contains(&row.partition.unwrap_or_default()) {
-                take(row);
+                visit(row);
             }
         };
         match self {
-            Records::Lines(_) => {}
-            // Before anything ran there is none.
-            Records::Directory(_, root) => {
-                read_state(root, PATRONS_TOPIC, &mut take).map_err(unread)?;
+            RecordSource::Lines(_) => {}
+            // A missing file counts as empty.
+            RecordSource::Directory(_, root) => {
+                read_state(root, PATRONS_TOPIC, &mut visit).map_err(read_failure)?;
             }
-            Records::Kafka(settings) => {
-                read_whole(settings, PATRONS_TOPIC, &mut take)?;
+            RecordSource::Kafka(settings) => {
+                read_rows(settings, PATRONS_TOPIC, &mut visit)?;
             }
         }
         Ok(())
@@ -246,33 +261,33 @@ impl Records {
     /// # Errors
     ///
     /// It cannot be read.
-    pub(super) fn commands(&self) -> anyhow::Result<Commands> {
+    pub(super) fn read_commands(&self) -> anyhow::Result<CommandLog> {
         match self {
-            Records::Lines(_) => Ok(Commands::default()),
-            Records::Directory(beside, _) => beside.commands().map_err(unread),
-            Records::Kafka(settings) => match commands::read(settings) {
-                // Nobody accepted anything yet.
-                Err(CommandsError::Absent(_)) => Ok(Commands::default()),
+            RecordSource::Lines(_) => Ok(CommandLog::default()),
+            RecordSource::Directory(beside, _) => beside.read_commands().map_err(read_failure),
+            RecordSource::Kafka(settings) => match commands::read_commands(settings) {
+                // Nothing was accepted yet.
+                Err(CommandsError::Absent(_)) => Ok(CommandLog::default()),
                 read => Ok(read?),
             },
         }
     }
 
-    fn taking<'a>(
+    fn record_visitor<'a>(
         &'a self,
-        source: &'a Source,
-        take: &'a mut dyn FnMut(Record),
+        source: &'a LaneSource,
+        visit: &'a mut dyn FnMut(ExplainedRecord),
     ) -> impl FnMut(Input<'_>) + 'a {
         move |input| {
-            let topic = self.topic(&source.kind.topic);
-            take(Record::of(&input, source.place, topic));
+            let topic = self.topic_name(&source.kind.topic);
+            visit(ExplainedRecord::from_input(&input, source.index, topic));
         }
     }
 
-    fn topic(&self, topic: &str) -> String {
+    fn topic_name(&self, topic: &str) -> String {
         match self {
-            Records::Kafka(settings) => settings.topic(topic),
-            Records::Lines(_) | Records::Directory(..) => topic.to_owned(),
+            RecordSource::Kafka(settings) => settings.topic_name(topic),
+            RecordSource::Lines(_) | RecordSource::Directory(..) => topic.to_owned(),
         }
     }
 }

@@ -1,70 +1,41 @@
-//! Which reasons may be given at all: for who shows numbers that are still nought.
+//! Which reasons may be given at all: metrics start each of them at 0.
 
-use super::{Program, Route, Source};
+use super::{LaneSource, Program, Prohibitions, Route};
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
-use crate::policy::recipient::Libraries;
+use crate::policy::recipient::ServedLibraries;
 
 impl Program {
     /// Returns the reasons for which a record of `source` may be withheld from the
     /// recipient.
-    pub fn withheld_reasons(&self, source: &Source) -> impl Iterator<Item = Reason> {
-        let gates = &self.gates;
-        let objections = gates.objections;
-        let keyed = source.kind.keyed;
-        let by_patron = self.key.value.own_slot() == source.patron_id;
-        given([
+    pub fn withheld_reasons(&self, source: &LaneSource) -> impl Iterator<Item = Reason> {
+        let keyed = source.kind.is_keyed_by_patron;
+        let is_keyed_by_patron = self.output_key.value.record_slot() == source.patron_id_slot;
+        possible_reasons([
             (Reason::TooLarge, true),
-            (Reason::Malformed, !self.needs.is_empty()),
-            (
-                Reason::Condition,
-                !self.conditions.is_empty() || gates.period.is_some(),
-            ),
-            (
-                Reason::Library,
-                matches!(self.libraries, Libraries::Only(_)),
-            ),
-            (
-                Reason::LibraryConflict,
-                self.joined && !source.kind.other_library,
-            ),
-            (Reason::PatronErased, keyed),
-            (Reason::NoConsent, gates.consent.is_some()),
-            (Reason::LoanHistoryOff, gates.loan_history.is_some()),
-            (Reason::PeriodOpen, gates.period.is_some()),
-            (Reason::Unpublished, gates.period.is_some()),
-            (Reason::KeyMissing, !by_patron),
-            (
-                Reason::ReceiverUnlisted,
-                matches!(self.route, Route::Each { .. }),
-            ),
-            (Reason::AgreementLapsed, gates.agreement.is_some()),
-            (Reason::AuthorisationLapsed, gates.authorisation.is_some()),
-            (
-                Reason::ObjectionUnreadable,
-                objections.marketing || objections.special,
-            ),
-            (Reason::ObjectionMarketing, objections.marketing),
-            (Reason::Objection, objections.special || objections.refusal),
-            (
-                Reason::ConsentUnreadable,
-                gates.consent.is_some() || objections.refusal,
-            ),
-            (Reason::Stages, !gates.stages.is_empty()),
-            (Reason::PatronLapsed, gates.membership.ends_on.is_some()),
+            (Reason::Malformed, !self.needed_fields.is_empty() || source.gone_slot.is_some()),
+            (Reason::Library, matches!(self.libraries, ServedLibraries::Only(_))),
+            (Reason::LibraryConflict, self.is_joined && !self.allows_other_library),
+            (Reason::PatronErased, keyed && !self.ignores_patron),
+            (Reason::KeyMissing, !is_keyed_by_patron),
+            (Reason::PartyUnlisted, matches!(self.route, Route::ByParty { .. })),
             (Reason::Lapsed, true),
-            (Reason::HoldFull, self.joined),
+            (Reason::HoldFull, self.is_joined),
+            (Reason::RecordGone, source.gone_slot.is_some()),
         ])
+        .chain(self.conditions.iter().map(|condition| condition.refusal_reason))
+        .chain(self.gates.reasons())
+        .chain(source.prohibitions.iter().flat_map(Prohibitions::reasons))
     }
 }
 
-impl Source {
+impl LaneSource {
     /// Returns the reasons for which a record of the source may become a dead letter.
     pub fn dead_letter_reasons(&self) -> impl Iterator<Item = Reason> {
         let kind = &self.kind;
-        let decided = !self.recipients.is_empty();
-        let says = kind.role == Role::Gate;
-        given([
+        let is_decided = !self.recipient_indices.is_empty();
+        let is_gate = kind.role == Role::Gate;
+        possible_reasons([
             (Reason::NotUtf8, true),
             (Reason::NotJson, true),
             (Reason::NotAnObject, true),
@@ -72,21 +43,22 @@ impl Source {
             (Reason::TooDeep, true),
             (Reason::TooManyKeys, true),
             (Reason::Identifier, true),
-            (Reason::Miskeyed, kind.keyed),
-            (Reason::Misplaced, kind.keyed),
+            (Reason::Miskeyed, kind.is_keyed_by_patron),
+            (Reason::Misplaced, kind.is_keyed_by_patron),
             (Reason::NullValue, kind.role != Role::Patron),
             (Reason::ForeignKey, kind.role == Role::Patron),
-            (Reason::UnlistedField, kind.closed),
-            (Reason::Malformed, decided || says),
-            (Reason::Unclear, says),
-            (Reason::NationalNumber, decided),
-            (Reason::HoldFull, self.joins()),
-            (Reason::HoldExpired, self.joins()),
+            (Reason::UnlistedField, kind.is_closed && kind.role != Role::Record),
+            (Reason::Malformed, is_decided || is_gate),
+            (Reason::Unclear, is_gate),
+            (Reason::NationalNumber, is_decided),
+            (Reason::HoldFull, self.joins_patrons()),
+            (Reason::HoldExpired, self.joins_patrons()),
         ])
+        .chain(self.prohibitions.iter().flat_map(Prohibitions::reasons))
     }
 }
 
-fn given<const N: usize>(reasons: [(Reason, bool); N]) -> impl Iterator<Item = Reason> {
+fn possible_reasons<const N: usize>(reasons: [(Reason, bool); N]) -> impl Iterator<Item = Reason> {
     let reasons = reasons.into_iter();
-    reasons.filter_map(|(reason, may_be)| may_be.then_some(reason))
+    reasons.filter_map(|(reason, is_possible)| is_possible.then_some(reason))
 }

@@ -4,18 +4,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn only(def: &DetectorDef) -> Detectors {
-    Detectors::new([def.name]).expect("a detector")
+fn single_detector(def: &DetectorDef) -> DetectorSet {
+    DetectorSet::new([def.name]).expect("a detector")
 }
 
-fn all() -> Detectors {
-    Detectors::new(DETECTORS.iter().map(|def| def.name)).expect("detectors")
+fn all_detectors() -> DetectorSet {
+    DetectorSet::new(DETECTORS.iter().map(|def| def.name)).expect("detectors")
 }
 
-fn replaced(detectors: &Detectors, text: &str, own: &[&str]) -> (Option<String>, Vec<u32>) {
+fn redact(detectors: &DetectorSet, text: &str, own: &[&str]) -> (Option<String>, Vec<u32>) {
     let mut out = String::from("before ");
-    let mut hits = vec![0; DETECTORS.len()];
-    let found = detectors.apply(text, own.iter().copied(), &mut out, &mut hits);
+    let mut hits = vec![0; DETECTOR_ROWS];
+    let found = detectors.redact(text, own.iter().copied(), &mut out, &mut hits);
     let added = out.strip_prefix("before ").expect("what stood there");
     assert_eq!(found, hits.iter().any(|&count| count > 0));
     assert!(found || added.is_empty());
@@ -23,26 +23,26 @@ fn replaced(detectors: &Detectors, text: &str, own: &[&str]) -> (Option<String>,
 }
 
 #[track_caller]
-fn check(detectors: &Detectors, text: &str, own: &[&str], want: Option<&str>) {
-    let (got, _) = replaced(detectors, text, own);
+fn check(detectors: &DetectorSet, text: &str, own: &[&str], want: Option<&str>) {
+    let (got, _) = redact(detectors, text, own);
     assert_eq!(got.as_deref(), want, "{text:?}");
 }
 
 #[test]
-fn every_example_of_the_table() {
+fn detectors_table_examples_hold() {
     for (row, def) in DETECTORS.iter().enumerate() {
         assert_eq!(def.detector as usize, row);
         for (text, want) in def.hits {
-            check(&only(def), text, def.own, Some(want));
+            check(&single_detector(def), text, def.own_values, Some(want));
         }
         for text in def.misses {
-            check(&only(def), text, def.own, None);
+            check(&single_detector(def), text, def.own_values, None);
         }
     }
 }
 
 #[test]
-fn all_at_once() {
+fn detectors_redact_together() {
     let own = &["Berg", "0600000000"];
     for (text, want) in [
         (
@@ -51,48 +51,106 @@ fn all_at_once() {
         ),
         ("111222333 0600000000", "[bsn] [phone]"),
         ("0600000000.jan@example.org", "[email]"),
-        (
-            "NL91 ABNA 0417 1643 00 85.07.30-033.28",
-            "[iban] [rijksregisternummer]",
-        ),
+        ("NL91 ABNA 0417 1643 00 85.07.30-033.28", "[iban] [rijksregisternummer]"),
         ("Berg0600000000", "[own_values][phone]"),
         ("0600000000Berg", "[phone][own_values]"),
-        (
-            "boek 9789027439642, pas 20013004567890",
-            "boek 9789027439642, pas [card_number]",
-        ),
-        (
-            "geb. 30-07-1985 te 1234 AB 12",
-            "geb. [birth_date] te [postcode_house_number]",
-        ),
+        ("boek 9789027439642, pas 20013004567890", "boek 9789027439642, pas [card_number]"),
+        ("geb. 30-07-1985 te 1234 AB 12", "geb. [birth_date] te [postcode_house_number]"),
     ] {
-        check(&all(), text, own, Some(want));
+        check(&all_detectors(), text, own, Some(want));
     }
-    check(&all(), "drie boeken te laat", own, None);
-    check(&Detectors::default(), "bsn 111222333 Berg", own, None);
+    check(&all_detectors(), "drie boeken te laat", own, None);
+    check(&DetectorSet::default(), "bsn 111222333 Berg", own, None);
 }
 
 #[test]
-fn hits_are_counted_by_row() {
-    let (_, hits) = replaced(&all(), "111222333 jan@example.org 111222333", &[]);
-    assert_eq!(hits, [2, 0, 0, 1, 0, 0, 0, 0, 0]);
+fn detector_hits_are_counted_by_row() {
+    let (_, hits) = redact(&all_detectors(), "111222333 jan@example.org 111222333", &[]);
+    assert_eq!(hits[..DETECTORS.len()], [2, 0, 0, 1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
-fn unknown_names_are_all_reported() {
-    let unknown = Detectors::new(["bsn", "bns", "mail"]).expect_err("unknown names");
+fn detector_set_reports_all_unknown_names() {
+    let unknown = DetectorSet::new(["bsn", "bns", "mail"]).expect_err("unknown names");
     let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        unknown,
-        ["unknown detector \"bns\"", "unknown detector \"mail\""]
-    );
-    let two = Detectors::new(["phone", "bsn", "phone"]).expect("detectors");
-    assert_eq!(two.names().collect::<Vec<_>>(), ["bsn", "phone"]);
+    assert_eq!(unknown, ["unknown detector \"bns\"", "unknown detector \"mail\""]);
+    let two = DetectorSet::new(["phone", "bsn", "phone"]).expect("detectors");
+    assert_eq!(two.enabled_names().collect::<Vec<_>>(), ["bsn", "phone"]);
     assert!(!two.needs_own_values());
 }
 
+/// Returns detectors of a config, of these names and patterns.
+fn custom_detectors(list: &[(&str, &str)]) -> CustomDetectors {
+    let one = |&(name, pattern): &(&str, &str)| CustomDetector {
+        name: name.to_owned(),
+        description: "A number.".to_owned(),
+        pattern: CustomPattern::new(pattern).expect("a pattern"),
+        hits: Vec::new(),
+        misses: Vec::new(),
+    };
+    list.iter().map(one).collect()
+}
+
+#[test]
+fn custom_detectors_redact_with_those_of_the_table() {
+    let custom = custom_detectors(&[("pupil", r"\bll[- ]?\d{4,}\b"), ("room", r"lokaal \w+")]);
+    let all = DetectorSet::all(&custom);
+    assert!(all.is_complete() && !all_detectors_with(&custom, &["pupil"]).is_complete());
+    for (text, want) in [
+        ("leerling LL-1234 komt", "leerling [pupil] komt"),
+        ("leerling ＬＬ １２３４ komt", "leerling [pupil] komt"),
+        ("ll 1234 in Lokaal e\u{301}", "[pupil] in [room]"),
+        // What overlaps is replaced as one, under the name of what begins first.
+        ("lokaal jan@example.org", "[room]"),
+        ("lokaal 111222333", "[room]"),
+    ] {
+        check(&all, text, &[], Some(want));
+    }
+    let (_, hits) = redact(&all, "ll1234, ll2345 en lokaal 3", &[]);
+    assert_eq!(hits[DETECTORS.len()..][..3], [2, 1, 0]);
+    // Only what is enabled.
+    check(&all_detectors_with(&custom, &["room"]), "ll1234 lokaal 3", &[], Some("ll1234 [room]"));
+    assert!(!all.finds_any(&mut DetectorBuffers::default(), "in het lokaal"));
+    assert!(all.finds_any(&mut DetectorBuffers::default(), "in Lokaal a"));
+}
+
+fn all_detectors_with(custom: &CustomDetectors, names: &[&str]) -> DetectorSet {
+    DetectorSet::with_custom(names.iter().copied(), custom).expect("detectors")
+}
+
+#[test]
+fn custom_pattern_that_cannot_be_used_is_refused() {
+    for (pattern, want) in [
+        ("a(", "unclosed group"),
+        ("(?=a)b", "look-around, including look-ahead and look-behind, is not supported"),
+        ("a*", "it finds the empty text"),
+        ("(?:a{999}){999}", "it is too large when compiled"),
+    ] {
+        let error = CustomPattern::new(pattern).expect_err(pattern);
+        assert_eq!(error.to_string(), want);
+    }
+}
+
+proptest! {
+    /// Whatever a detector finds, nothing of it stays.
+    #[test]
+    fn nothing_that_a_detector_found_remains(text in arbitrary_note()) {
+        let custom = custom_detectors(&[("digits", "[0-9][0-9 ]+"), ("rest", "[0-9a-z]{3}")]);
+        let all = DetectorSet::all(&custom);
+        let (redacted, _) = redact(&all, &text, OWN_VALUES);
+        let mut rest = redacted.unwrap_or(text);
+        let names = DETECTORS.iter().map(|def| def.name).chain(["digits", "rest"]);
+        for name in names {
+            rest = rest.replace(&format!("[{name}]"), "\u{1}");
+        }
+        for one in custom.iter() {
+            prop_assert!(!one.pattern.finds_any(&rest), "{} in {rest:?}", one.name);
+        }
+    }
+}
+
 /// Text that is nearly something.
-fn note() -> impl Strategy<Value = String> {
+fn arbitrary_note() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         Just("111222333".to_owned()),
         Just("85.07.30-033.28".to_owned()),
@@ -113,7 +171,7 @@ fn note() -> impl Strategy<Value = String> {
     proptest::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-const OWN: &[&str] = &[
+const OWN_VALUES: &[&str] = &[
     "O'Brien",
     "van der Berg",
     "Özge",
@@ -125,81 +183,70 @@ const OWN: &[&str] = &[
 
 /// Looks for hits in every place, and where they may begin.
 #[track_caller]
-fn check_places(text: &str, on: &[bool]) {
+fn check_start_finder(text: &str, on: &[bool]) {
     let names = DETECTORS.iter().zip(on).filter(|(_, on)| **on);
-    let on = Detectors::new(names.map(|(def, _)| def.name)).expect("detectors");
-    let mut buffers = Buffers::default();
-    let own = OWN.iter().filter(|_| on.needs_own_values());
-    own.for_each(|value| buffers.look_for([*value]));
-    let folded = buffers.folding.fold(text);
-    let scan = Scan {
-        on: &on,
-        text: folded.bytes(),
-        own: &buffers.own,
-    };
+    let on = DetectorSet::new(names.map(|(def, _)| def.name)).expect("detectors");
+    let mut buffers = DetectorBuffers::default();
+    let own = OWN_VALUES.iter().filter(|_| on.needs_own_values());
+    own.for_each(|value| buffers.add_own_value([*value]));
+    let folded = buffers.fold_buffers.fold_text(text);
+    let scan = TextScan { detectors: &on, text: folded.bytes(), own_values: &buffers.own_values };
     let (mut some, mut every) = (Vec::new(), Vec::new());
-    scan.each_hit(|hit| some.push(hit));
-    scan.each_hit_from(|at, _| at, |hit| every.push(hit));
+    scan.for_each_hit(|hit| some.push(hit));
+    scan.for_each_hit_from_starts(|at, _| at, |hit| every.push(hit));
     assert_eq!(some, every, "{text:?}");
-    assert!(every.is_empty() || !buffers.own.is_empty() || may_hit(text.as_bytes()));
+    assert!(every.is_empty() || !buffers.own_values.is_empty() || may_contain_hit(text.as_bytes()));
 }
 
 #[test]
-fn a_hit_may_end_in_a_name() {
+fn hit_may_end_inside_email_local_part() {
     // The name begins in a book's number, where nothing does.
     let text = "(9791234567896NL20013004567890&jan@example.org";
-    check_places(text, &[true; 9]);
-    check(
-        &all(),
-        text,
-        &[],
-        Some("(9791234567896NL[card_number][email]"),
-    );
+    check_start_finder(text, &[true; 9]);
+    check(&all_detectors(), text, &[], Some("(9791234567896NL[card_number][email]"));
 }
 
 proptest! {
     #[test]
-    fn nothing_is_left_to_find(text in note()) {
+    fn s04_redacted_text_has_no_further_hits(text in arbitrary_note()) {
         for def in DETECTORS {
-            if let (Some(out), _) = replaced(&only(def), &text, OWN) {
-                prop_assert_eq!(replaced(&only(def), &out, OWN).0, None, "{} left", def.name);
+            if let (Some(out), _) = redact(&single_detector(def), &text, OWN_VALUES) {
+                prop_assert_eq!(redact(&single_detector(def), &out, OWN_VALUES).0, None, "{} left", def.name);
             }
         }
-        if let (Some(out), _) = replaced(&all(), &text, OWN) {
-            prop_assert_eq!(replaced(&all(), &out, OWN).0, None);
+        if let (Some(out), _) = redact(&all_detectors(), &text, OWN_VALUES) {
+            prop_assert_eq!(redact(&all_detectors(), &out, OWN_VALUES).0, None);
         }
     }
 
     #[test]
-    fn no_place_is_left_out(text in note(), on in proptest::collection::vec(any::<bool>(), 9)) {
-        check_places(&text, &on);
+    fn start_finder_misses_no_hit(text in arbitrary_note(), on in proptest::collection::vec(any::<bool>(), 9)) {
+        check_start_finder(&text, &on);
     }
 
     #[test]
-    fn any_values_are_safe(text in any::<String>(), own in proptest::collection::vec(any::<String>(), 0..4)) {
+    fn redact_never_panics(text in any::<String>(), own in proptest::collection::vec(any::<String>(), 0..4)) {
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
-        replaced(&all(), &text, &own);
+        redact(&all_detectors(), &text, &own);
     }
 
     #[test]
-    fn own_words_never_remain(before in "[ .,]{0,2}", name in "[A-Z][a-z]{3,9}", after in "[ .,0-9]{0,2}") {
+    fn s04_own_words_are_always_redacted(before in "[ .,]{0,2}", name in "[A-Z][a-z]{3,9}", after in "[ .,0-9]{0,2}") {
         let text = format!("x{before} {name}{after}");
-        let (out, _) = replaced(&all(), &text, &[&name]);
+        let (out, _) = redact(&all_detectors(), &text, &[&name]);
         prop_assert!(out.is_some_and(|out| !out.contains(&name)));
     }
 }
 
 /// Takes minutes where a text is read over and over.
 #[test]
-fn long_texts_take_linear_time() {
-    let own: Vec<String> = ["a", "-", "1", "@", "a-", "1 ", "a."]
-        .iter()
-        .map(|piece| piece.repeat(300))
-        .collect();
+fn redact_takes_linear_time() {
+    let own: Vec<String> =
+        ["a", "-", "1", "@", "a-", "1 ", "a."].iter().map(|piece| piece.repeat(300)).collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    for piece in [
-        "1", "1 ", "a", "a-", "a@", "@", "+", "(", "a.", "a@a.", "+1", "NL9", "1a", "1-", "12, ",
-    ] {
-        replaced(&all(), &piece.repeat(10_000), &own);
+    for piece in
+        ["1", "1 ", "a", "a-", "a@", "@", "+", "(", "a.", "a@a.", "+1", "NL9", "1a", "1-", "12, "]
+    {
+        redact(&all_detectors(), &piece.repeat(10_000), &own);
     }
 }

@@ -1,8 +1,8 @@
-//! What is committed: `DIR/.zeef/committed.json`, the directory's mark.
+//! `DIR/.zeef/committed.json`, the directory's mark.
 //!
-//! The file is replaced whole at the end of each commit. It holds lengths,
-//! positions and keyed hashes, and never anything of a record. Its last member
-//! is a seal: who edits it by hand stops the next start.
+//! The file is replaced whole at the end of each commit. It contains lengths, positions and
+//! keyed hashes, and nothing of any record. Its last member is a seal: an edit by hand
+//! stops the next start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,68 +11,67 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::transport::Fault;
-use crate::transport::continuity::{Fingerprinter, KeyPrint, Trail, hex};
-use crate::transport::file::Failure;
+use crate::message::continuity::{Fingerprinter, KeyFingerprint, SourceProgress, hex};
+use crate::message::{Cause, Fault};
+use crate::transport::file::FileError;
 
-/// The version of the files in `.zeef`.
+/// The format version of the files in `.zeef`.
 pub(super) const FORMAT: u32 = 3;
-/// The version before: outputs lay in `out` itself, and nothing was sealed.
-pub(super) const OLDER: u32 = 2;
-/// The name of the state's own key in [`Committed::keys`].
-pub(super) const STATE: &str = "zeef.state";
+/// The previous format: outputs lay in `out` itself, and nothing was sealed.
+pub(super) const PREVIOUS_FORMAT: u32 = 2;
+/// The name of the state's own key in [`DirectoryCommit::keys`].
+pub(super) const STATE_KEY_NAME: &str = "zeef.state";
 
-/// All that holds after a commit.
+/// Everything that holds after a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Committed {
+pub(super) struct DirectoryCommit {
     pub(super) format: u32,
-    /// Counts the commits of all lanes: the number of this mark.
+    /// Counts the commits of all lanes; the number of this mark.
     pub(super) commit: u64,
-    /// The length of each output file in bytes, by `OWNER/TOPIC`.
+    /// Length of each output file in bytes, by `OWNER/TOPIC`.
     pub(super) outputs: BTreeMap<String, u64>,
     /// Each lane's state, by topic.
-    pub(super) state: BTreeMap<String, StateFile>,
-    /// Something was taken back, and what it was may still stand in an output.
+    pub(super) state: BTreeMap<String, CommittedStateFile>,
+    /// Something was retracted since the last compaction.
     pub(super) taken_back: bool,
-    /// Where each lane goes on in its sources, by lane and topic. Offsets are
-    /// bytes behind the trail's `start`, which is 0 unless it was accepted that
-    /// the file is another one.
-    pub(super) lanes: BTreeMap<String, BTreeMap<String, Trail>>,
-    /// The keys that outputs and state were made with, by recipient.
-    pub(super) keys: BTreeMap<String, KeyPrint>,
+    /// Position of each lane in its sources, by lane and topic. Offsets are bytes after
+    /// `start`, which is 0 unless a replaced file was accepted.
+    pub(super) lanes: BTreeMap<String, BTreeMap<String, SourceProgress>>,
+    /// The keys behind outputs and state, by recipient.
+    pub(super) keys: BTreeMap<String, KeyFingerprint>,
 }
 
 /// What is committed of a lane's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StateFile {
-    /// In bytes: the only truth about the file, whatever lies behind that.
+pub(super) struct CommittedStateFile {
+    /// In bytes; whatever lies behind it does not count.
     pub(super) length: u64,
     pub(super) rows: u64,
-    /// The hash of all rows in their order.
+    /// The hash of all rows in order.
     #[serde(with = "hex")]
     pub(super) hash: u64,
 }
 
-impl StateFile {
+impl CommittedStateFile {
     /// Adds a row, without its line end.
-    pub(super) fn add(&mut self, prints: &Fingerprinter, row: &[u8]) {
+    pub(super) fn add_row(&mut self, fingerprinter: &Fingerprinter, row: &[u8]) {
         self.length += row.len() as u64 + 1;
         self.rows += 1;
-        self.hash = prints.chained(self.hash, Some(row), None);
+        self.hash = fingerprinter.hash_chained(self.hash, Some(row), None);
     }
 
     /// Adds whole lines.
-    pub(super) fn add_lines(&mut self, prints: &Fingerprinter, lines: &[u8]) {
+    pub(super) fn add_lines(&mut self, fingerprinter: &Fingerprinter, lines: &[u8]) {
         let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
         if !lines.is_empty() {
             for row in lines.split(|byte| *byte == b'\n') {
-                self.add(prints, row);
+                self.add_row(fingerprinter, row);
             }
         }
     }
 }
 
-impl Default for Committed {
+impl Default for DirectoryCommit {
     fn default() -> Self {
         Self {
             format: FORMAT,
@@ -86,35 +85,34 @@ impl Default for Committed {
     }
 }
 
-/// What lies where the mark should.
+/// What was found at the mark's path.
 #[derive(Debug)]
-pub(super) enum Found {
-    Nothing,
-    Committed(Committed),
-    /// Of the version before.
-    Older(Older),
+pub(super) enum CommittedFile {
+    Missing,
+    Current(DirectoryCommit),
+    PreviousFormat(DirectoryCommitV2),
 }
 
-/// [`Committed`] as the version before wrote it.
+/// [`DirectoryCommit`] in the previous format.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Older {
+pub(super) struct DirectoryCommitV2 {
     pub(super) commit: u64,
     /// By topic.
     pub(super) outputs: BTreeMap<String, u64>,
     pub(super) state: BTreeMap<String, u64>,
     pub(super) taken_back: bool,
-    pub(super) lanes: BTreeMap<String, BTreeMap<String, OlderPosition>>,
+    pub(super) lanes: BTreeMap<String, BTreeMap<String, SourcePositionV2>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct OlderPosition {
+pub(super) struct SourcePositionV2 {
     pub(super) offset: u64,
-    /// The CRC-32 of up to [`OLDER_TAIL_BYTES`] before it.
+    /// The CRC-32 of up to [`POSITION_V2_TAIL_BYTES`] before it.
     pub(super) tail: u32,
 }
 
-/// How many bytes before a position its checksum covered.
-pub(super) const OLDER_TAIL_BYTES: u64 = 256;
+/// How many bytes before a position its checksum covers.
+pub(super) const POSITION_V2_TAIL_BYTES: u64 = 256;
 
 #[derive(Deserialize)]
 struct FormatOnly {
@@ -126,40 +124,47 @@ struct SealOnly {
     seal: String,
 }
 
-impl Found {
-    /// Reads the file; its seal is checked with `prints`, where it is given.
+impl CommittedFile {
+    /// Reads the file, and checks its seal if `seal_check` is given.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where it cannot be read, is damaged or changed, or was
-    /// written by another version or under another key.
-    pub(super) fn read(path: &Path, sealed: Option<Sealed<'_>>) -> Result<Self, Fault> {
+    /// [`Fault::Stop`] if the file cannot be read, is damaged or changed, or was written in
+    /// another format or under another key.
+    pub(super) fn read(path: &Path, seal_check: Option<SealCheck<'_>>) -> Result<Self, Fault> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(error) => return Err(Fault::Stop(Failure::to("read", path)(error).to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(CommittedFile::Missing);
+            }
+            Err(error) => {
+                let failure = FileError::wrap("read", path)(error);
+                return Err(Fault::stop(Cause::from_error(failure)));
+            }
         };
         match serde_json::from_slice::<FormatOnly>(&bytes) {
-            Ok(found) if found.format > FORMAT => Err(newer(path, found.format)),
-            Ok(found) if found.format < OLDER => Err(too_old(path, found.format)),
-            Ok(found) if found.format == OLDER => serde_json::from_slice(&bytes)
-                .map(Found::Older)
-                .map_err(|_| damaged(path)),
+            Ok(found) if found.format > FORMAT => Err(newer_format_fault(path, found.format)),
+            Ok(found) if found.format < PREVIOUS_FORMAT => {
+                Err(old_format_fault(path, found.format))
+            }
+            Ok(found) if found.format == PREVIOUS_FORMAT => serde_json::from_slice(&bytes)
+                .map(CommittedFile::PreviousFormat)
+                .map_err(|_| damaged_fault(path)),
             _ => {
-                let committed = serde_json::from_slice(&bytes).map_err(|_| damaged(path))?;
-                if let Some(sealed) = sealed {
-                    sealed.check(path, &committed, &bytes)?;
+                let committed = serde_json::from_slice(&bytes).map_err(|_| damaged_fault(path))?;
+                if let Some(seal_check) = seal_check {
+                    seal_check.verify(path, &committed, &bytes)?;
                 }
-                Ok(Found::Committed(committed))
+                Ok(CommittedFile::Current(committed))
             }
         }
     }
 }
 
-impl Committed {
-    /// Returns the file's text, sealed.
-    pub(super) fn encode(&self, prints: &Fingerprinter) -> Vec<u8> {
-        let (mut text, seal) = self.sealed(prints);
+impl DirectoryCommit {
+    /// Returns the sealed text of the file.
+    pub(super) fn encode(&self, fingerprinter: &Fingerprinter) -> Vec<u8> {
+        let (mut text, seal) = self.text_and_seal(fingerprinter);
         if text.ends_with(b"\n}") {
             text.truncate(text.len() - 2);
         }
@@ -167,40 +172,36 @@ impl Committed {
         text
     }
 
-    /// Returns the text without the seal, and the seal.
-    fn sealed(&self, prints: &Fingerprinter) -> (Vec<u8>, String) {
+    /// Returns the text without its seal, and the seal.
+    fn text_and_seal(&self, fingerprinter: &Fingerprinter) -> (Vec<u8>, String) {
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        let seal = format!("{:016x}", prints.text(&text));
+        let seal = format!("{:016x}", fingerprinter.hash_text(&text));
         (text, seal)
     }
 }
 
-/// What a seal is checked with.
+/// What to check a seal with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sealed<'a> {
-    pub(super) prints: &'a Fingerprinter,
-    /// The state's key, as far as it may be shown.
-    pub(super) key: Option<&'a KeyPrint>,
+pub(super) struct SealCheck<'a> {
+    pub(super) fingerprinter: &'a Fingerprinter,
+    /// The public part of the state's key.
+    pub(super) state_key: Option<&'a KeyFingerprint>,
 }
 
-impl Sealed<'_> {
-    fn check(&self, path: &Path, committed: &Committed, bytes: &[u8]) -> Result<(), Fault> {
-        let found = serde_json::from_slice::<SealOnly>(bytes).map_err(|_| damaged(path))?;
-        if found.seal == committed.sealed(self.prints).1 {
+impl SealCheck<'_> {
+    fn verify(&self, path: &Path, committed: &DirectoryCommit, bytes: &[u8]) -> Result<(), Fault> {
+        let found = serde_json::from_slice::<SealOnly>(bytes).map_err(|_| damaged_fault(path))?;
+        if found.seal == committed.text_and_seal(self.fingerprinter).1 {
             return Ok(());
         }
         let path = path.display();
-        Err(Fault::Stop(match (committed.keys.get(STATE), self.key) {
+        Err(Fault::stop(match (committed.keys.get(STATE_KEY_NAME), self.state_key) {
             (Some(theirs), Some(ours)) if theirs != ours => format!(
                 "{path} was sealed under the state key `{}`, and the key here is {} `{}`: put back \
                  the key it was made with, or what recipients have can never be taken back \
                  (`zeef forget` begins so on purpose)",
                 theirs.id,
-                if theirs.id == ours.id {
-                    "another"
-                } else {
-                    "the"
-                },
+                if theirs.id == ours.id { "another" } else { "the" },
                 ours.id
             ),
             _ => format!(
@@ -212,26 +213,26 @@ impl Sealed<'_> {
     }
 }
 
-fn newer(path: &Path, found: u32) -> Fault {
+fn newer_format_fault(path: &Path, found: u32) -> Fault {
     let path = path.display();
-    Fault::Stop(format!(
+    Fault::stop(format!(
         "{path} has format {found}, expected {FORMAT}: another version of zeef wrote it, run that one"
     ))
 }
 
-fn too_old(path: &Path, found: u32) -> Fault {
+fn old_format_fault(path: &Path, found: u32) -> Fault {
     let path = path.display();
-    Fault::Stop(format!(
+    Fault::stop(format!(
         "{path} has format {found}, expected {FORMAT}: it is of a time when no state was kept. To \
          read all input again from its beginning, move the out folder away and remove the .zeef \
          folder beside it"
     ))
 }
 
-/// The fault of a file in `.zeef` that is not as it was written.
-pub(super) fn damaged(path: &Path) -> Fault {
+/// Returns the fault for a damaged file in `.zeef`.
+pub(super) fn damaged_fault(path: &Path) -> Fault {
     let path = path.display();
-    Fault::Stop(format!(
+    Fault::stop(format!(
         "{path} is damaged: restore the directory as a whole (in, out and .zeef) from a copy"
     ))
 }
@@ -241,36 +242,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_that_was_changed_by_hand_stops() {
+    fn committed_file_edited_by_hand_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("committed.json");
-        let prints = Fingerprinter::new([1, 2, 3, 4]);
-        let mut committed = Committed {
-            commit: 7,
-            ..Committed::default()
-        };
+        let fingerprinter = Fingerprinter::new([1, 2, 3, 4]);
+        let mut committed = DirectoryCommit { commit: 7, ..DirectoryCommit::default() };
         committed.outputs.insert("a/out.a".to_owned(), 12);
-        let key = |id: &str| KeyPrint {
-            id: id.to_owned(),
-            print: format!("print of {id}"),
-        };
-        committed.keys.insert(STATE.to_owned(), key("k1"));
-        let text = String::from_utf8(committed.encode(&prints)).unwrap();
-        let read = |text: &str, prints: &Fingerprinter, id: &str| {
+        let key = |id: &str| KeyFingerprint { id: id.to_owned(), print: format!("print of {id}") };
+        committed.keys.insert(STATE_KEY_NAME.to_owned(), key("k1"));
+        let text = String::from_utf8(committed.encode(&fingerprinter)).unwrap();
+        let read = |text: &str, fingerprinter: &Fingerprinter, id: &str| {
             fs::write(&path, text).unwrap();
             let key = key(id);
-            let sealed = Sealed {
-                prints,
-                key: Some(&key),
-            };
-            Found::read(&path, Some(sealed))
+            let sealed = SealCheck { fingerprinter, state_key: Some(&key) };
+            CommittedFile::read(&path, Some(sealed))
         };
-        let found = read(&text, &prints, "k1").unwrap();
-        assert!(matches!(found, Found::Committed(found) if found == committed));
+        let found = read(&text, &fingerprinter, "k1").unwrap();
+        assert!(matches!(found, CommittedFile::Current(found) if found == committed));
         for (from, to) in [("12", "13"), (": 7", ": 6"), ("a/out.a", "b/out.a")] {
             let other = text.replacen(from, to, 1);
             assert_ne!(other, text);
-            let fault = read(&other, &prints, "k1").unwrap_err().to_string();
+            let fault = read(&other, &fingerprinter, "k1").unwrap_err().to_string();
             assert!(fault.contains("not as zeef wrote it"), "{fault}");
         }
         let other = Fingerprinter::new([0; 4]);

@@ -1,86 +1,88 @@
-//! A lane that begins anew, on purpose.
+//! Makes a lane of a directory start over on purpose.
 //!
-//! What its recipients have stays where it is, and nobody knows of it any more.
+//! What its recipients have stays, and zeef no longer knows of it.
 
 use std::fs;
 use std::sync::Arc;
 
-use super::committed::{Committed, Found};
+use super::committed::{CommittedFile, DirectoryCommit};
 use super::disk::RealDisk;
 use super::layout::Layout;
 use super::store::Store;
-use super::{DirectorySettings, lock, stop};
-use crate::transport::Fault;
-use crate::transport::file::{Failure, make_folder};
+use super::{DirectorySettings, lock_directory, to_fault};
+use crate::message::Fault;
+use crate::transport::file::{FileError, ensure_folder};
 
 /// What a lane forgot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forgotten {
-    /// The mark itself could not be used, and was made anew: all lanes begin anew.
-    pub mark: bool,
-    /// How long the state was, in bytes.
+pub struct ForgetOutcome {
+    /// The mark was unusable and was recreated: all lanes start over.
+    pub is_mark_reset: bool,
+    /// The length of the state in bytes.
     pub state_bytes: u64,
 }
 
-/// Makes a lane of a directory begin anew: without its positions, and without the
-/// state with this topic. Outputs stay as they are, and go on behind what they
-/// have.
+/// Removes a lane's positions and the state with this topic. Outputs stay, and are appended
+/// to.
 ///
 /// # Errors
 ///
-/// [`Fault::Twin`] where a process uses the directory, [`Fault::Stop`] where the
-/// disk refuses.
-pub fn forget(settings: DirectorySettings, lane: &str, state: &str) -> Result<Forgotten, Fault> {
+/// [`Fault::Fenced`] if a process uses the directory, [`Fault::Stop`] if the disk refuses.
+pub fn forget_lane(
+    settings: DirectorySettings,
+    lane: &str,
+    state: &str,
+) -> Result<ForgetOutcome, Fault> {
     let layout = Layout::new(&settings.root, settings.group_read);
     for state in [false, true] {
-        make_folder(layout.folder(state), layout.folder_mode(state)).map_err(stop)?;
+        ensure_folder(layout.folder(state), layout.folder_mode(state)).map_err(to_fault)?;
     }
-    let lock = lock(&layout.lock(), &settings.root)?;
+    let lock = lock_directory(&layout.lock_path(), &settings.root)?;
     let settings = Arc::new(settings);
     let open = || Store::open(Arc::clone(&settings), layout.clone(), Box::new(RealDisk));
     let (mut store, mark) = match open() {
-        Ok(store) if !store.new => (store, false),
+        Ok(store) if !store.is_new => (store, false),
         Ok(store) => (store, true),
         Err(fault) => {
-            if matches!(Found::read(&layout.committed(), None), Ok(Found::Older(_))) {
+            if matches!(
+                CommittedFile::read(&layout.committed_path(), None),
+                Ok(CommittedFile::PreviousFormat(_))
+            ) {
                 return Err(fault);
             }
-            set_aside(&layout).map_err(stop)?;
+            rename_unusable(&layout).map_err(to_fault)?;
             (open()?, true)
         }
     };
-    let path = layout.written(state, true);
-    let state_bytes = super::layout::length_of(&path).map_err(stop)?;
-    let mut committed = store.next();
+    let path = layout.written_path(state, true);
+    let state_bytes = super::layout::file_length(&path).map_err(to_fault)?;
+    let mut committed = store.next_commit();
     committed.lanes.remove(lane);
     committed.state.remove(state);
     if mark {
-        take_outputs(&layout, &mut committed).map_err(stop)?;
+        adopt_outputs(&layout, &mut committed).map_err(to_fault)?;
     }
-    store.disk.remove(&path).map_err(stop)?;
-    store.carry_out(&super::journal::Journal {
-        committed,
-        ..Default::default()
-    })?;
+    store.disk.remove(&path).map_err(to_fault)?;
+    store.commit_journal(&super::journal::Journal { committed, ..Default::default() })?;
     drop(lock);
-    Ok(Forgotten { mark, state_bytes })
+    Ok(ForgetOutcome { is_mark_reset: mark, state_bytes })
 }
 
-/// Keeps a mark and a journal that cannot be used under other names.
-fn set_aside(layout: &Layout) -> Result<(), Failure> {
-    for path in [layout.committed(), layout.journal()] {
+/// Keeps an unusable mark and journal under other names.
+fn rename_unusable(layout: &Layout) -> Result<(), FileError> {
+    for path in [layout.committed_path(), layout.journal_path()] {
         if path.exists() {
             let mut aside = path.clone().into_os_string();
             aside.push(".unusable");
-            fs::rename(&path, &aside).map_err(Failure::to("rename", &path))?;
+            fs::rename(&path, &aside).map_err(FileError::wrap("rename", &path))?;
         }
     }
     Ok(())
 }
 
-/// Takes the outputs for what they are.
-fn take_outputs(layout: &Layout, committed: &mut Committed) -> Result<(), Failure> {
-    for (name, length) in layout.files(false)? {
+/// Takes the outputs as they are.
+fn adopt_outputs(layout: &Layout, committed: &mut DirectoryCommit) -> Result<(), FileError> {
+    for (name, length) in layout.list_files(false)? {
         if length > 0 {
             committed.outputs.insert(name, length);
         }

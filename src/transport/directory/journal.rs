@@ -1,92 +1,91 @@
-//! The journal's bytes: one batch, whole, with a checksum.
+//! The journal: one batch with a checksum.
 //!
-//! A line of JSON, then what is appended to each file, then four bytes of
-//! CRC-32 over all of it. Pure: reading and writing files is the store's.
+//! A line of JSON, then what is appended to each file, then four bytes of CRC-32 over all
+//! of it. Pure: the store reads and writes files.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::committed::{Committed, FORMAT};
+use super::committed::{DirectoryCommit, FORMAT};
 
-/// What a batch adds to one file.
+/// What a batch appends to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Append<'a> {
+pub(super) struct FileAppend<'a> {
     pub(super) name: Cow<'a, str>,
-    /// It is the state of a lane, and no output.
-    pub(super) state: bool,
-    /// The file's length before, in bytes.
-    pub(super) before: u64,
+    /// Whether it is the state of a lane.
+    pub(super) is_state: bool,
+    /// In bytes.
+    pub(super) length_before: u64,
     pub(super) bytes: &'a [u8],
 }
 
-impl Append<'_> {
-    /// The file's length after, in bytes.
-    pub(super) fn after(&self) -> u64 {
-        self.before + self.bytes.len() as u64
+impl FileAppend<'_> {
+    /// Returns the length after the append, in bytes.
+    pub(super) fn length_after(&self) -> u64 {
+        self.length_before + self.bytes.len() as u64
     }
 }
 
-/// A file in whose place one is put that was written beside it.
+/// A file to be replaced by the one written beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Replace<'a> {
+pub(super) struct FileReplacement<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
-    /// It is the state of a lane, and no output.
+    /// Whether it is the state of a lane.
     pub(super) state: bool,
 }
 
-/// An output of the version before, which comes into its owner's folder.
+/// An output in the previous format, to be moved into its owner's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Move {
+pub(super) struct OutputMove {
     pub(super) topic: String,
     pub(super) name: String,
 }
 
-/// One batch: what it appends, or which files it replaces or moves, and what is
-/// committed once that is done.
+/// One batch: the files it appends to, replaces or moves, and what is committed after that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
-    pub(super) appends: Vec<Append<'a>>,
-    pub(super) replaces: Vec<Replace<'a>>,
-    pub(super) moves: Vec<Move>,
-    pub(super) committed: Committed,
+    pub(super) appends: Vec<FileAppend<'a>>,
+    pub(super) replacements: Vec<FileReplacement<'a>>,
+    pub(super) moves: Vec<OutputMove>,
+    pub(super) committed: DirectoryCommit,
 }
 
 /// Why bytes are no journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DecodeError {
+pub(super) enum JournalError {
     Damaged,
-    /// Of another version: its format, and the number of its commit.
-    Other {
+    /// Another format, and the number of its commit.
+    OtherVersion {
         format: u32,
         commit: u64,
     },
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct VersionHeader {
     format: u32,
-    committed: VersionCommit,
+    committed: CommitHeader,
 }
 
 #[derive(Deserialize)]
-struct VersionCommit {
+struct CommitHeader {
     commit: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct JournalHeader<'a> {
     format: u32,
     #[serde(borrow)]
-    appends: Vec<AppendHead<'a>>,
-    replaces: Vec<Replace<'a>>,
-    moves: Vec<Move>,
-    committed: Committed,
+    appends: Vec<AppendHeader<'a>>,
+    replaces: Vec<FileReplacement<'a>>,
+    moves: Vec<OutputMove>,
+    committed: DirectoryCommit,
 }
 
 #[derive(Serialize, Deserialize)]
-struct AppendHead<'a> {
+struct AppendHeader<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     state: bool,
@@ -95,81 +94,80 @@ struct AppendHead<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Hands the bytes to `write`, piece by piece and in order.
+    /// Hands the bytes to `write`, in order.
     pub(super) fn encode<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut checksum = crc32fast::Hasher::new();
         let mut piece = |bytes: &[u8]| {
             checksum.update(bytes);
             write(bytes)
         };
-        piece(self.head().as_bytes())?;
+        piece(self.encode_header().as_bytes())?;
         for append in &self.appends {
             piece(append.bytes)?;
         }
         write(&checksum.finalize().to_le_bytes())
     }
 
-    fn head(&self) -> String {
-        let appends = self.appends.iter().map(|append| AppendHead {
+    fn encode_header(&self) -> String {
+        let appends = self.appends.iter().map(|append| AppendHeader {
             name: Cow::Borrowed(append.name.as_ref()),
-            state: append.state,
-            before: append.before,
+            state: append.is_state,
+            before: append.length_before,
             length: append.bytes.len(),
         });
-        let head = Head {
+        let head = JournalHeader {
             format: FORMAT,
             appends: appends.collect(),
-            replaces: self.replaces.clone(),
+            replaces: self.replacements.clone(),
             moves: self.moves.clone(),
             committed: self.committed.clone(),
         };
-        // Strings and numbers always serialise; an empty head would be refused
-        // when read, so nothing could be lost silently.
+        // Strings and numbers always serialize; an empty head would be rejected when read.
         let mut text = serde_json::to_string(&head).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`], where it is anything else.
-    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let (head, rest) = whole(bytes).ok_or(DecodeError::Damaged)?;
-        match serde_json::from_slice::<Version>(head) {
-            Ok(found) if found.format != FORMAT => Err(DecodeError::Other {
+    /// [`JournalError`] for anything else.
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, JournalError> {
+        let (head, rest) = split_checked(bytes).ok_or(JournalError::Damaged)?;
+        match serde_json::from_slice::<VersionHeader>(head) {
+            Ok(found) if found.format != FORMAT => Err(JournalError::OtherVersion {
                 format: found.format,
                 commit: found.committed.commit,
             }),
-            _ => Self::parse(head, rest).ok_or(DecodeError::Damaged),
+            _ => Self::parse(head, rest).ok_or(JournalError::Damaged),
         }
     }
 
     fn parse(head: &'a [u8], mut rest: &'a [u8]) -> Option<Self> {
-        let head: Head<'a> = serde_json::from_slice(head).ok()?;
+        let head: JournalHeader<'a> = serde_json::from_slice(head).ok()?;
         let mut appends = Vec::with_capacity(head.appends.len());
         for append in head.appends {
             let (bytes, others) = rest.split_at_checked(append.length)?;
             rest = others;
-            appends.push(Append {
+            appends.push(FileAppend {
                 name: append.name,
-                state: append.state,
-                before: append.before,
+                is_state: append.state,
+                length_before: append.before,
                 bytes,
             });
         }
         rest.is_empty().then_some(Self {
             appends,
-            replaces: head.replaces,
+            replacements: head.replaces,
             moves: head.moves,
             committed: head.committed,
         })
     }
 }
 
-/// Splits a journal whose checksum is right into its head and what is appended.
-fn whole(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Verifies the checksum, and splits a journal into its head and what is appended.
+fn split_checked(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, checksum) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
         return None;
@@ -184,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    fn encoded(journal: &Journal<'_>) -> Vec<u8> {
+    fn encode_to_vec(journal: &Journal<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let done = journal.encode(|piece| {
             bytes.extend_from_slice(piece);
@@ -196,36 +194,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(
+        fn journal_round_trips_and_detects_damage(
             files in prop::collection::vec((".{0,9}", any::<bool>(), 0_u64..1_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..4),
             flip: prop::sample::Index,
         ) {
-            let appends = files.iter().map(|(name, state, before, bytes)| Append {
+            let appends = files.iter().map(|(name, state, before, bytes)| FileAppend {
                 name: Cow::Borrowed(name),
-                state: *state,
-                before: *before,
+                is_state: *state,
+                length_before: *before,
                 bytes,
             });
-            let replaces = files.iter().map(|(name, state, _, _)| Replace {
+            let replaces = files.iter().map(|(name, state, _, _)| FileReplacement {
                 name: Cow::Borrowed(name),
                 state: *state,
             });
-            let moves = files.iter().map(|(name, ..)| Move {
+            let moves = files.iter().map(|(name, ..)| OutputMove {
                 topic: name.clone(),
                 name: format!("a/{name}"),
             });
             let journal = Journal {
                 appends: appends.collect(),
-                replaces: replaces.collect(),
+                replacements: replaces.collect(),
                 moves: moves.collect(),
-                committed: Committed::default(),
+                committed: DirectoryCommit::default(),
             };
-            let mut bytes = encoded(&journal);
+            let mut bytes = encode_to_vec(&journal);
             prop_assert_eq!(Journal::decode(&bytes), Ok(journal.clone()));
             let cut = flip.index(bytes.len());
-            prop_assert_eq!(Journal::decode(&bytes[..cut]), Err(DecodeError::Damaged));
+            prop_assert_eq!(Journal::decode(&bytes[..cut]), Err(JournalError::Damaged));
             bytes[cut] ^= 0x10;
-            prop_assert_eq!(Journal::decode(&bytes), Err(DecodeError::Damaged));
+            prop_assert_eq!(Journal::decode(&bytes), Err(JournalError::Damaged));
         }
     }
 }

@@ -1,26 +1,23 @@
-//! The names of the files of a directory.
+//! File names in a directory.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::transport::file::{Failure, Mode};
+use crate::transport::file::{FileError, FileMode};
 
-/// How the name of a file ends that is to take the place of another.
-const REWRITTEN: &str = ".ndjson.new";
-/// How the names of files of lines end.
-const LINES: &str = "ndjson";
-/// The file of commands, without its ending.
-const COMMANDS: &str = "commands";
+/// Suffix of a file that is to replace another.
+const REWRITTEN_SUFFIX: &str = ".ndjson.new";
+const LINES_EXTENSION: &str = "ndjson";
+const COMMANDS_STEM: &str = "commands";
 
-/// The names of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     root: PathBuf,
-    pub(super) input: PathBuf,
-    pub(super) output: PathBuf,
-    pub(super) own: PathBuf,
-    /// The group may read outputs.
+    pub(super) input_folder: PathBuf,
+    pub(super) output_folder: PathBuf,
+    pub(super) internal_folder: PathBuf,
+    /// Whether the group may read outputs.
     group_read: bool,
 }
 
@@ -28,152 +25,157 @@ impl Layout {
     pub(super) fn new(root: &Path, group_read: bool) -> Self {
         Self {
             root: root.to_owned(),
-            input: root.join("in"),
-            output: root.join("out"),
-            own: root.join(".zeef"),
+            input_folder: root.join("in"),
+            output_folder: root.join("out"),
+            internal_folder: root.join(".zeef"),
             group_read,
         }
     }
 
-    pub(super) fn source(&self, topic: &str) -> PathBuf {
-        self.input.join(format!("{topic}.{LINES}"))
+    pub(super) fn source_path(&self, topic: &str) -> PathBuf {
+        self.input_folder.join(format!("{topic}.{LINES_EXTENSION}"))
     }
 
-    /// The file of an output `OWNER/TOPIC`, or of a lane's state `TOPIC`.
-    pub(super) fn written(&self, name: &str, state: bool) -> PathBuf {
-        self.folder(state).join(format!("{name}.{LINES}"))
+    /// Returns the file in which a recipient acknowledges retractions.
+    pub(super) fn acknowledgement_path(&self, recipient: &str) -> PathBuf {
+        self.root.join("ack").join(format!("{recipient}.{LINES_EXTENSION}"))
     }
 
-    /// Where an output was before each owner had a folder.
-    pub(super) fn older_output(&self, topic: &str) -> PathBuf {
-        self.output.join(format!("{topic}.{LINES}"))
+    /// Returns the file of an output `OWNER/TOPIC`, or of a lane's state `TOPIC`.
+    pub(super) fn written_path(&self, name: &str, is_state: bool) -> PathBuf {
+        self.folder(is_state).join(format!("{name}.{LINES_EXTENSION}"))
     }
 
-    /// What is to take the place of such a file, in the same folder.
-    pub(super) fn rewritten(&self, name: &str, state: bool) -> PathBuf {
+    /// Returns the path of an output in the previous format.
+    pub(super) fn previous_output_path(&self, topic: &str) -> PathBuf {
+        self.output_folder.join(format!("{topic}.{LINES_EXTENSION}"))
+    }
+
+    /// Returns the path of a file that is to replace another, in the same folder.
+    pub(super) fn rewritten_path(&self, name: &str, is_state: bool) -> PathBuf {
         let (owner, topic) = match name.rsplit_once('/') {
             Some((owner, topic)) => (owner, topic),
             None => ("", name),
         };
-        let folder = self.folder(state).join(owner);
-        folder.join(format!(".{topic}{REWRITTEN}"))
+        let folder = self.folder(is_state).join(owner);
+        folder.join(format!(".{topic}{REWRITTEN_SUFFIX}"))
     }
 
-    pub(super) fn folder(&self, state: bool) -> &Path {
-        if state { &self.own } else { &self.output }
+    pub(super) fn folder(&self, is_state: bool) -> &Path {
+        if is_state { &self.internal_folder } else { &self.output_folder }
     }
 
-    pub(super) fn file_mode(&self, state: bool) -> Mode {
-        Mode::file(self.group_read && !state)
+    pub(super) fn file_mode(&self, is_state: bool) -> FileMode {
+        FileMode::for_file(self.group_read && !is_state)
     }
 
-    pub(super) fn folder_mode(&self, state: bool) -> Mode {
-        Mode::folder(self.group_read && !state)
+    pub(super) fn folder_mode(&self, is_state: bool) -> FileMode {
+        FileMode::for_folder(self.group_read && !is_state)
     }
 
-    pub(super) fn lock(&self) -> PathBuf {
-        self.own.join("lock")
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.internal_folder.join("lock")
     }
 
-    pub(super) fn committed(&self) -> PathBuf {
-        self.own.join("committed.json")
+    pub(super) fn committed_path(&self) -> PathBuf {
+        self.internal_folder.join("committed.json")
     }
 
-    pub(super) fn committed_new(&self) -> PathBuf {
-        self.own.join("committed.json.new")
+    pub(super) fn committed_new_path(&self) -> PathBuf {
+        self.internal_folder.join("committed.json.new")
     }
 
-    pub(super) fn journal(&self) -> PathBuf {
-        self.own.join("journal")
+    pub(super) fn journal_path(&self) -> PathBuf {
+        self.internal_folder.join("journal")
     }
 
-    pub(super) fn journal_new(&self) -> PathBuf {
-        self.own.join("journal.new")
+    pub(super) fn journal_new_path(&self) -> PathBuf {
+        self.internal_folder.join("journal.new")
     }
 
-    /// How far the sources went in each run.
-    pub(super) fn runs(&self) -> PathBuf {
-        self.own.join("runs")
+    pub(super) fn run_log_path(&self) -> PathBuf {
+        self.internal_folder.join("runs")
     }
 
-    /// Where acceptances of findings lie, a file for each.
-    pub(super) fn accepted(&self) -> PathBuf {
-        self.own.join("accepted")
+    pub(super) fn accepted_folder(&self) -> PathBuf {
+        self.internal_folder.join("accepted")
     }
 
-    /// What operators ask of lanes, a line for each.
-    pub(super) fn commands(&self) -> PathBuf {
-        self.own.join(format!("{COMMANDS}.{LINES}"))
+    pub(super) fn commands_path(&self) -> PathBuf {
+        self.internal_folder.join(format!("{COMMANDS_STEM}.{LINES_EXTENSION}"))
     }
 
-    /// Returns a path as it is shown: from the directory on.
-    pub(super) fn shown(&self, path: &Path) -> String {
+    /// Returns a path relative to the directory.
+    pub(super) fn display_path(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
         below.display().to_string()
     }
 
-    /// Lists the files of lines in the folders of all owners, as `OWNER/TOPIC`,
-    /// or of all states, as `TOPIC`; with their lengths.
-    pub(super) fn files(&self, state: bool) -> Result<Vec<(String, u64)>, Failure> {
+    /// Lists all outputs as `OWNER/TOPIC`, or all states as `TOPIC` and the files of the ledger,
+    /// with their lengths.
+    pub(super) fn list_files(&self, is_state: bool) -> Result<Vec<(String, u64)>, FileError> {
         let mut found = Vec::new();
-        if state {
-            lines_in(&self.own, "", &mut found)?;
-            found.retain(|(name, _)| name != COMMANDS);
+        if is_state {
+            add_line_files(&self.internal_folder, "", &mut found)?;
+            add_line_files(&self.internal_folder.join("ledger"), "ledger/", &mut found)?;
+            found.retain(|(name, _)| name != COMMANDS_STEM);
             return Ok(found);
         }
-        for (name, path) in entries(&self.output)? {
+        for (name, path) in list_folder(&self.output_folder)? {
             if path.is_dir() {
-                lines_in(&path, &format!("{name}/"), &mut found)?;
+                add_line_files(&path, &format!("{name}/"), &mut found)?;
             }
         }
         Ok(found)
     }
 
-    /// Lists the outputs that lie in `out` itself, as the version before wrote
-    /// them; with their lengths.
-    pub(super) fn older_files(&self) -> Result<Vec<(String, u64)>, Failure> {
+    /// Lists the outputs of the previous format with their lengths.
+    pub(super) fn list_previous_outputs(&self) -> Result<Vec<(String, u64)>, FileError> {
         let mut found = Vec::new();
-        lines_in(&self.output, "", &mut found)?;
+        add_line_files(&self.output_folder, "", &mut found)?;
         Ok(found)
     }
 
-    /// Lists what a compaction that broke off left.
-    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut folders = vec![self.own.clone(), self.output.clone()];
-        let owners = entries(&self.output)?.into_iter().map(|(_, path)| path);
+    /// Lists what an interrupted compaction left.
+    pub(super) fn list_leftovers(&self) -> Result<Vec<PathBuf>, FileError> {
+        let mut folders = vec![self.internal_folder.clone(), self.output_folder.clone()];
+        let owners = list_folder(&self.output_folder)?.into_iter().map(|(_, path)| path);
         folders.extend(owners.filter(|path| path.is_dir()));
         let mut found = Vec::new();
         for folder in folders {
-            let left = entries(&folder)?.into_iter();
-            let left = left.filter(|(name, _)| name.starts_with('.') && name.ends_with(REWRITTEN));
+            let left = list_folder(&folder)?.into_iter();
+            let left =
+                left.filter(|(name, _)| name.starts_with('.') && name.ends_with(REWRITTEN_SUFFIX));
             found.extend(left.map(|(_, path)| path));
         }
         Ok(found)
     }
 }
 
-/// Appends the files of lines in a folder, with `before` before their names.
-fn lines_in(folder: &Path, before: &str, found: &mut Vec<(String, u64)>) -> Result<(), Failure> {
-    for (name, path) in entries(folder)? {
-        let topic = name
-            .strip_suffix(LINES)
-            .and_then(|name| name.strip_suffix('.'));
+/// Appends the line files of a folder, with `prefix` before their names.
+fn add_line_files(
+    folder: &Path,
+    name_prefix: &str,
+    found: &mut Vec<(String, u64)>,
+) -> Result<(), FileError> {
+    for (name, path) in list_folder(folder)? {
+        let topic = name.strip_suffix(LINES_EXTENSION).and_then(|name| name.strip_suffix('.'));
         if let Some(topic) = topic.filter(|topic| !topic.starts_with('.')) {
-            found.push((format!("{before}{topic}"), length_of(&path)?));
+            found.push((format!("{name_prefix}{topic}"), file_length(&path)?));
         }
     }
     Ok(())
 }
 
-/// Lists a folder, by name; one that is not there is empty.
-pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+/// Lists a folder by name; a missing one is empty.
+pub(super) fn list_folder(folder: &Path) -> Result<Vec<(String, PathBuf)>, FileError> {
     let list = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(Failure::to("list", folder))?,
+        list => list.map_err(FileError::wrap("list", folder))?,
     };
     let mut found = Vec::new();
     for entry in list {
-        let entry = entry.map_err(Failure::to("list", folder))?;
+        let entry = entry.map_err(FileError::wrap("list", folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         found.push((name, entry.path()));
     }
@@ -181,11 +183,11 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> 
     Ok(found)
 }
 
-/// The length of a file in bytes; one that is not there has none.
-pub(super) fn length_of(path: &Path) -> Result<u64, Failure> {
+/// Returns the length of a file in bytes, 0 if it does not exist.
+pub(super) fn file_length(path: &Path) -> Result<u64, FileError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(Failure::to("look at", path)(error)),
+        Err(error) => Err(FileError::wrap("look at", path)(error)),
     }
 }

@@ -56,93 +56,102 @@
 //! may share outputs: their commits are made one after the other. Headers and
 //! timestamps have no place in the files. Nothing here looks into a value.
 
-mod beside;
+mod acknowledgement_file;
+mod chain_file;
 mod committed;
-mod compact;
-mod compare;
+mod compaction;
+mod continuity_check;
+mod current_outputs;
 mod disk;
 mod forget;
 mod journal;
-mod lane;
+mod lane_transport;
 mod layout;
-mod line;
-mod output;
-mod reader;
-mod runs;
+mod ledger_files;
+mod line_reader;
+mod output_files;
+mod run_log;
 mod source;
+mod source_line;
+mod state_rows;
 mod store;
 mod upgrade;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use committed::{Committed, damaged};
+use committed::DirectoryCommit;
 use disk::{Disk, RealDisk};
 use layout::Layout;
-use line::Line;
-use reader::{Found, Reader};
-use runs::{Runs, Times};
+use line_reader::LineReader;
+use run_log::{ArrivalTimes, RunLog};
+use state_rows::read_last_mark;
 use store::Store;
 
-pub use beside::Beside;
-pub use compact::Compacted;
-pub use compare::Finding;
-pub use forget::{Forgotten, forget};
-pub use lane::DirectoryTransport;
+pub use acknowledgement_file::{AcknowledgementLine, read_acknowledgement_lines};
+pub use chain_file::{ChainFile, append_to_chain_file, read_chain_file};
+pub use compaction::CompactedFile;
+pub use continuity_check::DirectoryFinding;
+pub use current_outputs::read_current_outputs;
+pub use forget::{ForgetOutcome, forget_lane};
+pub use lane_transport::DirectoryTransport;
+pub use ledger_files::{LedgerFileDifference, LedgerPart, TakeLedgerLine, read_ledger};
+pub use state_rows::{list_states, read_state};
+pub use view::DirectoryView;
 
-use super::commands::{CommandText, Commands};
-use super::continuity::{Fingerprinter, KeyPrint, MARK_KEY};
-use super::file::{Failure, Mode, make_folder, open_file};
-use super::{Fault, LanePlan, Output, OutputId, Payload, Rebuilt, Stop};
+use ledger_files::is_ledger_file;
 
-/// The key and the value of a row of a state.
+use super::StopSignal;
+use super::file::{FileError, FileMode, ensure_folder, open_file};
+use crate::message::commands::{CommandLog, CommandRecord};
+use crate::message::continuity::{Fingerprinter, KeyFingerprint, MARK_ROW_KEY};
+use crate::message::{AbortReason, Cause, Fault, LanePlan, Output, OutputId, OutputPlan};
+
+/// Key and value of a state row.
 pub type StateRow = (Vec<u8>, Vec<u8>);
 
-/// A directory has one partition of each source, with this number.
-const PARTITION: i32 = 0;
+/// A directory has one partition per source.
+const ONLY_PARTITION: i32 = 0;
 
-/// The name of the state's own key in [`DirectorySettings::keys`].
-pub const STATE_KEY: &str = committed::STATE;
+/// The name of the state's own key in [`DirectorySettings::key_fingerprints`].
+pub const STATE_KEY_NAME: &str = committed::STATE_KEY_NAME;
 
-/// Where and how a directory is read.
+/// Where and how to read a directory.
 #[derive(Clone, Debug)]
 pub struct DirectorySettings {
     pub root: PathBuf,
-    /// Made with the state's key.
-    pub prints: Fingerprinter,
-    /// The keys in use, by recipient, and the state's by [`STATE_KEY`].
-    pub keys: BTreeMap<String, KeyPrint>,
-    /// The sources that are gates.
-    pub gates: BTreeSet<String>,
-    /// Whose an output is, by topic: for a directory of the version before.
-    pub owners: BTreeMap<String, String>,
-    /// The group of the process may read outputs.
+    pub fingerprinter: Fingerprinter,
+    /// The keys in use, by recipient, and the state's by [`STATE_KEY_NAME`].
+    pub key_fingerprints: BTreeMap<String, KeyFingerprint>,
+    pub gate_topics: BTreeSet<String>,
+    /// Owner of each output by topic, for a directory in the previous format.
+    pub output_owners: BTreeMap<String, String>,
+    /// Whether the process's group may read outputs.
     pub group_read: bool,
-    /// Goes on when the input ends, and picks up what is appended.
+    /// Do not end with the input, but read what is appended.
     pub follow: bool,
-    /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge): the
-    /// limit of a record and some room for its key.
-    pub line_bytes_max: usize,
+    /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge).
+    pub max_line_bytes: usize,
 }
 
 impl DirectorySettings {
-    /// Makes the settings of a run that ends, without keys, gates or owners.
+    /// Returns the settings of a bounded run without keys, gates or owners.
     #[must_use]
     pub fn new(root: &Path, prints: Fingerprinter) -> Self {
         DirectorySettings {
             root: root.to_owned(),
-            prints,
-            keys: BTreeMap::new(),
-            gates: BTreeSet::new(),
-            owners: BTreeMap::new(),
+            fingerprinter: prints,
+            key_fingerprints: BTreeMap::new(),
+            gate_topics: BTreeSet::new(),
+            output_owners: BTreeMap::new(),
             group_read: false,
             follow: false,
-            line_bytes_max: usize::MAX,
+            max_line_bytes: usize::MAX,
         }
     }
 }
@@ -151,118 +160,128 @@ impl DirectorySettings {
 ///
 /// The lanes of a process share one.
 #[derive(Clone)]
-pub struct Directory(Arc<Shared>);
+pub struct Directory(Arc<DirectoryInner>);
 
-struct Shared {
+struct DirectoryInner {
     settings: Arc<DirectorySettings>,
     layout: Layout,
     store: Mutex<Store>,
-    runs: Mutex<Runs>,
-    /// Locked for as long as it is open.
+    run_log: Mutex<RunLog>,
+    /// Locked while it is open.
     _lock: File,
 }
 
 impl Directory {
-    /// Takes the directory, and finishes a commit that was broken off.
+    /// Takes the directory, and finishes an interrupted commit.
     ///
     /// # Errors
     ///
-    /// [`Fault::Twin`] where another process (or another [`Directory`]) has
-    /// it, [`Fault::Stop`] where it is no input directory, cannot be written,
-    /// or something in it is damaged.
+    /// [`Fault::Fenced`] if another process (or another [`Directory`]) has it,
+    /// [`Fault::Stop`] if it is no input directory, cannot be written, or something in it
+    /// is damaged.
     pub fn open(settings: DirectorySettings) -> Result<Self, Fault> {
         Self::open_at(settings, now_ms())
     }
 
-    /// The same at a time of day, in milliseconds since 1970: that of the run.
+    /// As [`open`](Self::open), for a run at a given time in Unix milliseconds.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_at(settings: DirectorySettings, now_ms: i64) -> Result<Self, Fault> {
-        Self::open_with(settings, Box::new(RealDisk), now_ms)
+        Self::open_inner(settings, Box::new(RealDisk), now_ms)
     }
 
     #[cfg(test)]
-    fn open_on(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
-        Self::open_with(settings, disk, now_ms())
+    fn open_with_disk(settings: DirectorySettings, disk: Box<dyn Disk>) -> Result<Self, Fault> {
+        Self::open_inner(settings, disk, now_ms())
     }
 
-    fn open_with(
+    fn open_inner(
         settings: DirectorySettings,
         disk: Box<dyn Disk>,
         now_ms: i64,
     ) -> Result<Self, Fault> {
         let layout = Layout::new(&settings.root, settings.group_read);
-        if !layout.input.is_dir() {
-            let input = layout.input.display();
-            return Err(Fault::Stop(format!(
+        if !layout.input_folder.is_dir() {
+            let input = layout.input_folder.display();
+            return Err(Fault::stop(format!(
                 "{input} is no folder: expected it to hold one SOURCE.ndjson for each source"
             )));
         }
         let settings = Arc::new(settings);
         for state in [false, true] {
-            make_folder(layout.folder(state), layout.folder_mode(state)).map_err(stop)?;
+            ensure_folder(layout.folder(state), layout.folder_mode(state)).map_err(to_fault)?;
         }
-        let lock = lock(&layout.lock(), &settings.root)?;
+        let lock = lock_directory(&layout.lock_path(), &settings.root)?;
         let store = Store::open(Arc::clone(&settings), layout.clone(), disk)?;
         let store = Mutex::new(store);
-        let runs = Runs::open(&layout.runs(), now_ms, settings.follow).map_err(stop)?;
-        Ok(Self(Arc::new(Shared {
+        let run_log =
+            RunLog::open(&layout.run_log_path(), now_ms, settings.follow).map_err(to_fault)?;
+        Ok(Self(Arc::new(DirectoryInner {
             settings,
             layout,
             store,
-            runs: Mutex::new(runs),
+            run_log: Mutex::new(run_log),
             _lock: lock,
         })))
     }
 
-    /// Makes the transport of one lane, at its committed positions.
+    /// Creates the transport of one lane at its committed positions.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where a name cannot be a file's, or the directory is not as
-    /// zeef left it: with every [`Finding`] that is not accepted.
-    pub fn transport(&self, plan: &LanePlan, stop: Stop) -> Result<DirectoryTransport, Fault> {
+    /// [`Fault::Stop`] for a name that no file may have, or with every finding that is not
+    /// accepted.
+    pub fn lane_transport(
+        &self,
+        plan: &LanePlan,
+        stop: StopSignal,
+    ) -> Result<DirectoryTransport, Fault> {
         let sources = plan.sources.iter().map(|source| source.topic.as_str());
         let outputs = plan.outputs.iter();
         let outputs = outputs.flat_map(|output| [output.topic.as_str(), output.owner.as_str()]);
         for name in sources.chain(outputs) {
-            check_name(name)?;
+            check_file_name(name)?;
         }
-        self.make_folders(plan)?;
-        self.compare()?;
-        let positions = self.store().positions(&plan.name);
+        self.ensure_owner_folders(plan)?;
+        self.check_continuity()?;
+        let positions = self.lock_store().lane_progress(&plan.name);
         DirectoryTransport::new(self.clone(), plan, &positions, stop)
     }
 
-    /// Leaves in each output, and in each state, the last line of each key, so
-    /// that no value stands above the null that took it back. Lines without a key
-    /// stay. Says what became of the files that had more.
+    /// Keeps only the last line of each key in each output and state, so that no value
+    /// remains above the null that retracted it. Lines without a key stay. Returns the
+    /// files that changed.
     ///
     /// # Errors
     ///
-    /// [`Fault::Abort`] where the disk refuses and nothing happened,
-    /// [`Fault::Rebuild`] where it may have happened: the next call, or the next
-    /// start, finds out and finishes it. [`Fault::Stop`] where that fails.
-    pub fn compact(&self) -> Result<Vec<Compacted>, Fault> {
-        self.compare()?;
-        self.store().compact(true)
+    /// [`Fault::Abort`] if the disk refuses and nothing happened, [`Fault::TransportLost`]
+    /// if it may have happened: the next call or start finds out and finishes it.
+    /// [`Fault::Stop`] if that fails.
+    pub fn compact(&self) -> Result<Vec<CompactedFile>, Fault> {
+        self.check_continuity()?;
+        self.lock_store().compact(true)
     }
 
-    /// Compacts all where something was taken back since that was done last; else
-    /// only a state of which less than half still counts.
+    /// Compacts everything if something was retracted since the last compaction, otherwise
+    /// only states of which less than half counts.
     ///
     /// # Errors
     ///
     /// As [`compact`](Self::compact).
-    pub fn compact_if_due(&self) -> Result<Vec<Compacted>, Fault> {
-        self.store().compact_if_due()
+    pub fn compact_if_due(&self) -> Result<Vec<CompactedFile>, Fault> {
+        self.lock_store().compact_if_due()
     }
 
-    /// Whether a run goes on when its input ends.
+    /// The folder with in/, out/ and .zeef/.
     #[must_use]
-    pub fn follows(&self) -> bool {
+    pub fn root(&self) -> &Path {
+        &self.0.settings.root
+    }
+
+    #[must_use]
+    pub fn is_following(&self) -> bool {
         self.0.settings.follow
     }
 
@@ -270,101 +289,103 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] with every [`Finding`] that is not accepted.
-    pub fn compare(&self) -> Result<(), Fault> {
+    /// [`Fault::Stop`] with every finding that is not accepted.
+    pub fn check_continuity(&self) -> Result<(), Fault> {
         let root = self.0.settings.root.display().to_string();
-        self.store().compare(&root)
+        self.lock_store().check_continuity(&root)
     }
 
-    /// Returns what is not as zeef left it, accepted or not.
+    /// Returns all findings, accepted or not.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where something cannot be read.
-    pub fn findings(&self) -> Result<Vec<Finding>, Fault> {
-        self.store().findings()
+    /// [`Fault::Stop`] if something cannot be read.
+    pub fn findings(&self) -> Result<Vec<DirectoryFinding>, Fault> {
+        self.lock_store().findings()
     }
 
-    /// Accepts the finding with this code, and no other: the next start goes on in
-    /// spite of it. `None` where there is no such finding now.
+    /// Accepts the finding with this code, and no other, for the next start. Returns `None`
+    /// if there is no such finding now.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where something cannot be read or written.
-    pub fn accept(&self, code: &str, reason: &str) -> Result<Option<Finding>, Fault> {
+    /// [`Fault::Stop`] if something cannot be read or written.
+    pub fn accept_finding(
+        &self,
+        code: &str,
+        reason: &str,
+    ) -> Result<Option<DirectoryFinding>, Fault> {
         let findings = self.findings()?.into_iter();
         let mut findings = findings.filter(|finding| finding.code.as_deref() == Some(code));
         let Some(finding) = findings.next() else {
             return Ok(None);
         };
-        let folder = self.0.layout.accepted();
+        let folder = self.0.layout.accepted_folder();
         let write = || {
-            make_folder(&folder, Mode::folder(false))?;
+            ensure_folder(&folder, FileMode::for_folder(false))?;
             let path = folder.join(code);
-            let file = open_file(&path, Mode::file(false), true)?;
+            let file = open_file(&path, FileMode::for_file(false), true)?;
             let text = format!("{}\n{reason}\n", finding.text);
             let done = (&file.file).write_all(text.as_bytes());
             let done = done.and_then(|()| file.file.sync_all());
-            done.map_err(Failure::to("write", &path))
+            done.map_err(FileError::wrap("write", &path))
         };
-        write().map_err(stop)?;
+        write().map_err(to_fault)?;
         Ok(Some(finding))
     }
 
-    /// Gives commands: they count from the next start on.
+    /// Appends commands; they take effect at the next start.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where the disk refuses.
-    pub fn give(&self, texts: &[CommandText]) -> Result<(), Fault> {
-        let path = self.0.layout.commands();
+    /// [`Fault::Stop`] if the disk refuses.
+    pub fn append_commands(&self, texts: &[CommandRecord]) -> Result<(), Fault> {
+        let path = self.0.layout.commands_path();
         let write = || {
-            let file = open_file(&path, Mode::file(false), false)?;
-            let lines: Vec<u8> = texts
-                .iter()
-                .flat_map(|text| [text.write(), b"\n".to_vec()].concat())
-                .collect();
+            let file = open_file(&path, FileMode::for_file(false), false)?;
+            let lines: Vec<u8> =
+                texts.iter().flat_map(|text| [text.encode(), b"\n".to_vec()].concat()).collect();
             let end = (&file.file).seek(SeekFrom::End(0));
             let done = end.and_then(|_| (&file.file).write_all(&lines));
             let done = done.and_then(|()| file.file.sync_all());
-            done.map_err(Failure::to("write", &path))
+            done.map_err(FileError::wrap("write", &path))
         };
-        write().map_err(stop)
+        write().map_err(to_fault)
     }
 
-    /// Reads all commands that were given, and the findings that were accepted.
+    /// Reads all commands and accepted findings.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where they cannot be read.
-    pub fn commands(&self) -> Result<Commands, Fault> {
-        commands_of(&self.0.layout)
+    /// [`Fault::Stop`] if they cannot be read.
+    pub fn read_commands(&self) -> Result<CommandLog, Fault> {
+        read_commands(&self.0.layout)
     }
 
-    /// Returns the sources that some lane has read, by topic.
+    /// Returns the topics of the sources that some lane has read.
     #[must_use]
     pub fn sources_read(&self) -> BTreeSet<String> {
-        let store = self.store();
+        let store = self.lock_store();
         let lanes = store.committed.lanes.values();
-        lanes.flat_map(|trails| trails.keys().cloned()).collect()
+        lanes.flat_map(|progress| progress.keys().cloned()).collect()
     }
 
-    /// Returns the newest mark of each lane's state, by topic: also of lanes that
-    /// nobody runs any more.
+    /// Returns the newest mark of each lane's state by topic, including lanes that nobody
+    /// runs any more.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where a state cannot be read.
-    pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
-        let store = self.store();
+    /// [`Fault::Stop`] if a state cannot be read.
+    pub fn latest_marks(&self) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
+        let store = self.lock_store();
         let mut marks = BTreeMap::new();
-        for (topic, file) in &store.committed.state {
-            let path = self.0.layout.written(topic, true);
-            let mut mark = last_mark(&path, file.length).map_err(self::stop)?;
+        let states = store.committed.state.iter();
+        for (topic, file) in states.filter(|(name, _)| !is_ledger_file(name)) {
+            let path = self.0.layout.written_path(topic, true);
+            let mut mark = read_last_mark(&path, file.length).map_err(self::to_fault)?;
             if mark.is_none() {
-                let (mut reader, end) = store.open_state(topic)?;
-                each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
-                    if row.key == Some(MARK_KEY) {
+                store.open_state(topic)?.for_each_row(OutputId(0), &|| true, &mut |row| {
+                    if row.key == Some(MARK_ROW_KEY) {
                         mark = row.value.map(<[u8]>::to_vec);
                     }
                 })?;
@@ -374,102 +395,97 @@ impl Directory {
         Ok(marks)
     }
 
-    /// Hands each row of each lane's state to `take`, by topic, in their order.
+    /// Hands out each row of each lane's state by topic, in order.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where a state cannot be read.
-    pub fn rows(&self, take: &mut dyn FnMut(&str, Output<'_>)) -> Result<(), Fault> {
-        let store = self.store();
-        for topic in store.committed.state.keys() {
-            let (mut reader, end) = store.open_state(topic)?;
-            each_row(&mut reader, end, OutputId(0), &|| true, &mut |row| {
+    /// [`Fault::Stop`] if a state cannot be read.
+    pub fn for_each_state_row(&self, take: &mut dyn FnMut(&str, Output<'_>)) -> Result<(), Fault> {
+        let store = self.lock_store();
+        for topic in store.committed.state.keys().filter(|name| !is_ledger_file(name)) {
+            store.open_state(topic)?.for_each_row(OutputId(0), &|| true, &mut |row| {
                 take(topic, row);
             })?;
         }
         Ok(())
     }
 
-    /// Writes rows to states, by topic, and has lanes go on where others are that
-    /// are further behind, all or nothing: `follows` has who takes over from whom.
+    /// Writes rows to states by topic, and moves lanes back to the positions of those they
+    /// take over from, all or nothing. `takeovers` contains (to, from).
     ///
     /// # Errors
     ///
     /// As [`compact`](Self::compact).
-    pub fn rearrange(
+    pub fn rearrange_lanes(
         &self,
         rows: &BTreeMap<String, Vec<StateRow>>,
-        follows: &BTreeSet<(String, String)>,
+        takeovers: &BTreeSet<(String, String)>,
     ) -> Result<(), Fault> {
-        let mut lines = BTreeMap::new();
-        for (topic, rows) in rows {
-            let lines: &mut Vec<u8> = lines.entry(topic.as_str()).or_default();
-            for (key, value) in rows {
-                let row = Output {
-                    output: OutputId(0),
-                    partition: Some(PARTITION),
-                    key: Some(key),
-                    value: Some(value),
-                };
-                output::write_line(lines, &row).map_err(|why| Fault::Stop(why.to_owned()))?;
-            }
-        }
-        let written = lines.iter().map(|(topic, lines)| output::Written {
-            name: topic,
-            state: true,
-            lines,
-            nulls: false,
-        });
-        self.store().rearrange(written, follows)
+        let lines = state_lines(rows)?;
+        self.lock_store().rearrange_lanes(lines_of_states(&lines), takeovers)
     }
 
-    /// Whether something was written here, by whatever lane.
-    #[must_use]
-    pub fn has_written(&self) -> bool {
-        let store = self.store();
-        !store.committed.outputs.is_empty() || !store.committed.state.is_empty()
-    }
-
-    /// Lists the files in the folder of inputs, by name, without hidden ones.
+    /// Writes rows to states by topic, and empties the ledger's files of a year and those before
+    /// it, all or nothing.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where it cannot be read.
-    pub fn inputs(&self) -> Result<Vec<String>, Fault> {
-        let found = layout::entries(&self.0.layout.input).map_err(stop)?;
+    /// As [`compact`](Self::compact).
+    pub fn forget_ledger_years(
+        &self,
+        year: i16,
+        rows: &BTreeMap<String, Vec<StateRow>>,
+    ) -> Result<(), Fault> {
+        let lines = state_lines(rows)?;
+        self.lock_store().forget_ledger_years(year, lines_of_states(&lines))
+    }
+
+    /// Returns whether any lane has written something here.
+    #[must_use]
+    pub fn has_committed_files(&self) -> bool {
+        let store = self.lock_store();
+        !store.committed.outputs.is_empty() || !store.committed.state.is_empty()
+    }
+
+    /// Lists the input files by name, without hidden ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] if the folder cannot be read.
+    pub fn list_inputs(&self) -> Result<Vec<String>, Fault> {
+        let found = layout::list_folder(&self.0.layout.input_folder).map_err(to_fault)?;
         let names = found.into_iter().filter(|(_, path)| !path.is_dir());
         let names = names.map(|(name, _)| name);
         Ok(names.filter(|name| !name.starts_with('.')).collect())
     }
 
-    /// Makes an empty file for a source that was never read.
+    /// Creates an empty file for a source that was never read.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where the disk refuses.
-    pub fn make_input(&self, topic: &str) -> Result<(), Fault> {
-        check_name(topic)?;
-        let made = open_file(&self.0.layout.source(topic), Mode::file(false), false);
-        made.map(drop).map_err(stop)
+    /// [`Fault::Stop`] if the disk refuses.
+    pub fn create_input(&self, topic: &str) -> Result<(), Fault> {
+        check_file_name(topic)?;
+        let made = open_file(&self.0.layout.source_path(topic), FileMode::for_file(false), false);
+        made.map(drop).map_err(to_fault)
     }
 
-    /// Makes the folder of each owner.
-    fn make_folders(&self, plan: &LanePlan) -> Result<(), Fault> {
+    fn ensure_owner_folders(&self, plan: &LanePlan) -> Result<(), Fault> {
         let layout = &self.0.layout;
-        for output in plan.outputs.iter().filter(|output| !output.is_restored()) {
-            let folder = layout.output.join(&output.owner);
-            make_folder(&folder, layout.folder_mode(false)).map_err(self::stop)?;
+        let is_internal = |output: &OutputPlan| output.is_restorable() || output.is_of_ledger();
+        for output in plan.outputs.iter().filter(|output| !is_internal(output)) {
+            let folder = layout.output_folder.join(&output.owner);
+            ensure_folder(&folder, layout.folder_mode(false)).map_err(self::to_fault)?;
         }
         Ok(())
     }
 
-    /// When the file of each source was last changed, in milliseconds since 1970;
-    /// `None` where there is none, or it is empty. Lines say nothing of when they
-    /// were written.
+    /// Returns when the file of each source was last modified, in Unix milliseconds, or
+    /// `None` if it is missing or empty. Lines have no timestamps.
     #[must_use]
-    pub fn changed_ms(&self, topics: &[String]) -> Vec<Option<i64>> {
+    pub fn modified_times_ms(&self, topics: &[String]) -> Vec<Option<i64>> {
         let changed = |topic: &String| {
-            let metadata = std::fs::metadata(self.0.layout.source(topic)).ok()?;
+            let metadata = std::fs::metadata(self.0.layout.source_path(topic)).ok()?;
             let changed = metadata.modified().ok().filter(|_| metadata.len() > 0)?;
             let since = changed.duration_since(UNIX_EPOCH).ok()?;
             i64::try_from(since.as_millis()).ok()
@@ -477,220 +493,152 @@ impl Directory {
         topics.iter().map(changed).collect()
     }
 
-    /// Makes a reader of a source, not opened yet.
-    fn reader(&self, topic: &str, offset: u64) -> Reader {
-        let path = self.0.layout.source(topic);
-        Reader::new(path, self.0.settings.line_bytes_max, offset)
+    fn source_reader(&self, topic: &str, offset: u64) -> LineReader {
+        let path = self.0.layout.source_path(topic);
+        LineReader::new(path, self.0.settings.max_line_bytes, offset)
     }
 
-    /// Notes that a source goes as far as `end`, before a line of it is handed out;
-    /// says when its lines came.
-    fn note_end(&self, topic: &str, end: u64) -> Result<Times, Fault> {
+    /// Records that a source extends to `end`, before a line of it is handed out. Returns
+    /// when its lines arrived.
+    fn record_source_end(&self, topic: &str, end: u64) -> Result<ArrivalTimes, Fault> {
         let now_ms = now_ms();
-        let mut runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.note(topic, end, now_ms).map_err(stop)
+        let mut run_log = self.0.run_log.lock().unwrap_or_else(PoisonError::into_inner);
+        run_log.record_end(topic, end, now_ms).map_err(to_fault)
     }
 
-    /// When the lines of a source came.
-    fn times(&self, topic: &str) -> Times {
-        let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.times(topic)
+    fn arrival_times(&self, topic: &str) -> ArrivalTimes {
+        let run_log = self.0.run_log.lock().unwrap_or_else(PoisonError::into_inner);
+        run_log.arrival_times(topic)
     }
 
-    /// The store. A lane that panicked while it had it may have left a commit
-    /// half done: the next one looks at the disk first.
-    fn store(&self) -> MutexGuard<'_, Store> {
+    /// Locks the store. A lane that panicked with it may have left a commit half done, so
+    /// the next one checks the disk first.
+    fn lock_store(&self) -> MutexGuard<'_, Store> {
         self.0.store.lock().unwrap_or_else(|poisoned| {
             let mut store = poisoned.into_inner();
-            store.distrust();
+            store.require_recovery();
             self.0.store.clear_poison();
             store
         })
     }
 }
 
-/// The committed length in bytes of each output below `root`, by `OWNER/TOPIC`: what
-/// lies before it is whole batches, in all outputs alike.
+/// Returns the rows of states as lines of their files, by topic.
+fn state_lines(rows: &BTreeMap<String, Vec<StateRow>>) -> Result<BTreeMap<&str, Vec<u8>>, Fault> {
+    let mut lines = BTreeMap::new();
+    for (topic, rows) in rows {
+        let lines: &mut Vec<u8> = lines.entry(topic.as_str()).or_default();
+        for (key, value) in rows {
+            let row = Output {
+                output: OutputId(0),
+                partition: Some(ONLY_PARTITION),
+                key: Some(key),
+                value: Some(value),
+                retraction: None,
+            };
+            output_files::write_line(lines, &row).map_err(Fault::stop)?;
+        }
+    }
+    Ok(lines)
+}
+
+fn lines_of_states<'a>(
+    lines: &'a BTreeMap<&str, Vec<u8>>,
+) -> impl Iterator<Item = output_files::OutputLines<'a>> {
+    lines.iter().map(|(topic, lines)| output_files::OutputLines {
+        name: topic,
+        is_state: true,
+        lines,
+        has_tombstones: false,
+    })
+}
+
+/// Returns the committed length of each output below `root` by `OWNER/TOPIC`: before it lie
+/// whole batches, in all outputs alike.
 ///
 /// # Errors
 ///
-/// [`Fault::Stop`] where it cannot be read.
+/// [`Fault::Stop`] if it cannot be read.
 pub fn committed_lengths(root: &Path) -> Result<BTreeMap<String, u64>, Fault> {
     Ok(read_committed(&Layout::new(root, false))?.outputs)
 }
 
-/// Reads the mark beside whatever runs; who only looks needs no key.
-fn read_committed(layout: &Layout) -> Result<Committed, Fault> {
-    match committed::Found::read(&layout.committed(), None)? {
-        committed::Found::Nothing => Ok(Committed::default()),
-        committed::Found::Committed(committed) => Ok(committed),
-        committed::Found::Older(_) => Err(Fault::Stop(format!(
+/// Reads the mark without verifying its seal, even while a run is going on.
+fn read_committed(layout: &Layout) -> Result<DirectoryCommit, Fault> {
+    match committed::CommittedFile::read(&layout.committed_path(), None)? {
+        committed::CommittedFile::Missing => Ok(DirectoryCommit::default()),
+        committed::CommittedFile::Current(committed) => Ok(committed),
+        committed::CommittedFile::PreviousFormat(_) => Err(Fault::stop(format!(
             "{} is of an earlier version: the next `zeef run` brings it to this one",
-            layout.committed().display()
+            layout.committed_path().display()
         ))),
     }
 }
 
-/// Hands each row of a lane's state below `root` to `take`, in
-/// their order, some of them twice: what is committed. The directory may be in
-/// use meanwhile.
-///
-/// # Errors
-///
-/// [`Fault::Stop`] where it cannot be read, or is shorter than what is committed.
-pub fn read_state(root: &Path, topic: &str, take: &mut dyn FnMut(Output<'_>)) -> Result<(), Fault> {
-    /// A compaction replaces the file a moment before its length.
-    const LOOKS: usize = 5;
-    const MOMENT: Duration = Duration::from_millis(200);
-    check_name(topic)?;
-    let layout = Layout::new(root, false);
-    let mut read = Ok(());
-    for look in 0..LOOKS {
-        if look > 0 {
-            thread::sleep(MOMENT);
-        }
-        read = read_state_once(&layout, topic, take);
-        if read.is_ok() {
-            break;
-        }
-    }
-    read
-}
-
-fn read_state_once(
-    layout: &Layout,
-    topic: &str,
-    take: &mut dyn FnMut(Output<'_>),
-) -> Result<(), Fault> {
-    let committed = read_committed(layout)?;
-    let end = committed.state.get(topic).map_or(0, |file| file.length);
-    let mut reader = Reader::new(layout.written(topic, true), usize::MAX, 0);
-    reader.open().map_err(stop)?;
-    each_row(&mut reader, end, OutputId(0), &|| true, take)?;
-    Ok(())
-}
-
-/// Returns the last mark among the last rows of a state of `length` bytes.
-fn last_mark(path: &Path, length: u64) -> Result<Option<Vec<u8>>, Failure> {
-    /// More than a mark has.
-    const TAIL: u64 = 256 << 10;
-    if length == 0 {
-        return Ok(None);
-    }
-    let start = length.saturating_sub(TAIL);
-    let mut tail = Vec::new();
-    let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::Start(start))?;
-        file.take(length - start).read_to_end(&mut tail)
-    });
-    read.map_err(Failure::to("read", path))?;
-    let mut lines = tail
-        .split(|byte| *byte == b'\n')
-        .skip(usize::from(start > 0));
-    let mark = |line: &[u8]| {
-        let row = Line::read(line, false);
-        let is_mark = row
-            .key
-            .as_ref()
-            .is_some_and(|key| key.as_bytes() == MARK_KEY);
-        row.payload.bytes().filter(|_| is_mark).map(<[u8]>::to_vec)
-    };
-    Ok(lines.by_ref().filter_map(mark).last())
-}
-
-/// Hands each row of a state to `take`, up to the byte `end`; `go_on` is asked
-/// before each.
-fn each_row(
-    reader: &mut Reader,
-    end: u64,
-    output: OutputId,
-    go_on: &dyn Fn() -> bool,
-    take: &mut dyn FnMut(Output<'_>),
-) -> Result<Rebuilt, Fault> {
-    while go_on() {
-        let Found::Line { bytes, .. } = reader.next(end).map_err(stop)? else {
-            return match reader.position() {
-                position if position == end => Ok(Rebuilt::Done),
-                _ => Err(damaged(reader.path())),
-            };
-        };
-        let row = Line::read(reader.bytes(&bytes), false);
-        let value = match row.payload {
-            Payload::Null => None,
-            Payload::Bytes(value) => Some(value),
-            Payload::Refused(_) | Payload::Unread(..) => return Err(damaged(reader.path())),
-        };
-        let key = row.key.ok_or_else(|| damaged(reader.path()))?;
-        take(Output {
-            output,
-            partition: Some(PARTITION),
-            key: Some(key.as_bytes()),
-            value,
-        });
-    }
-    Ok(Rebuilt::Interrupted)
-}
-
-/// Reads all commands that were given, and the findings that were accepted.
-fn commands_of(layout: &Layout) -> Result<Commands, Fault> {
-    let mut commands = Commands::default();
-    let path = layout.commands();
+/// Reads all commands and accepted findings.
+fn read_commands(layout: &Layout) -> Result<CommandLog, Fault> {
+    let mut commands = CommandLog::default();
+    let path = layout.commands_path();
     let lines = match std::fs::read(&path) {
         Ok(lines) => lines,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(stop(Failure::to("read", &path)(error))),
+        Err(error) => return Err(to_fault(FileError::wrap("read", &path)(error))),
     };
     let lines = lines.split(|byte| *byte == b'\n');
     for (number, line) in (0..).zip(lines).filter(|(_, line)| !line.is_empty()) {
-        commands.add(number, line).map_err(|error| {
-            let shown = layout.shown(&path);
-            Fault::Stop(format!("{shown} line {}: {error}", number + 1))
+        commands.add_message(number, line).map_err(|error| {
+            let shown = layout.display_path(&path);
+            Fault::stop(format!("{shown} line {}: {error}", number + 1))
         })?;
     }
-    let accepted = layout::entries(&layout.accepted()).map_err(stop)?;
+    let accepted = layout::list_folder(&layout.accepted_folder()).map_err(to_fault)?;
     for (code, _) in accepted {
-        commands.accept(code);
+        commands.accept_code(code);
     }
     Ok(commands)
 }
 
-fn lock(path: &Path, root: &Path) -> Result<File, Fault> {
-    let file = open_file(path, Mode::file(false), false)
-        .map_err(stop)?
-        .file;
+fn lock_directory(path: &Path, root: &Path) -> Result<File, Fault> {
+    let file = open_file(path, FileMode::for_file(false), false).map_err(to_fault)?.file;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let root = root.display();
-            Err(Fault::Twin(format!("{root} is in use by another process")))
+            Err(Fault::fenced(format!("{root} is in use by another process")))
         }
-        Err(TryLockError::Error(error)) => Err(stop(Failure::to("lock", path)(error))),
+        Err(TryLockError::Error(error)) => Err(to_fault(FileError::wrap("lock", path)(error))),
     }
 }
 
-fn check_name(name: &str) -> Result<(), Fault> {
+fn check_file_name(name: &str) -> Result<(), Fault> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain) {
         return Ok(());
     }
-    Err(Fault::Stop(format!(
+    Err(Fault::stop(format!(
         "topic {name:?} cannot be a file: expected letters, digits, dots, underscores and hyphens, and no dot first"
     )))
 }
 
-/// The time of day in milliseconds since 1970.
+/// Returns Unix milliseconds.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// What a failure means: one that the system reports may pass, one that was found in
-/// a file needs an operator.
-fn stop(failure: Failure) -> Fault {
-    let text = failure.to_string();
-    match failure.source.raw_os_error() {
-        Some(_) => Fault::Io(text),
-        None => Fault::Stop(text),
+/// Maps an error of the system, which may pass, to [`Fault::Io`], and what was found in a
+/// file, which needs an operator, to [`Fault::Stop`].
+fn to_fault(failure: FileError) -> Fault {
+    match failure.cause.raw_os_error() {
+        Some(_) => Fault::Io(Cause::from_error(failure)),
+        None => Fault::stop(Cause::from_error(failure)),
     }
+}
+
+/// Maps an error before anything was committed.
+fn abort_fault(failure: FileError) -> Fault {
+    let code = failure.cause.raw_os_error();
+    let reason = AbortReason::CallFailed { step: failure.action, code };
+    Fault::abort(reason, Cause::from_error(failure))
 }
 
 #[cfg(test)]

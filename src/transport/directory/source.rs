@@ -1,61 +1,59 @@
-//! One source of a lane: how far it is read, and that it is still the file it
-//! was.
+//! One source of a lane: its position, and whether it is still the same file.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::layout::length_of;
-use super::line::Line;
-use super::reader::{Found, Reader};
-use super::runs::Times;
-use super::{PARTITION, stop};
+use super::layout::file_length;
+use super::line_reader::{LineReader, NextLine};
+use super::run_log::ArrivalTimes;
+use super::source_line::SourceLine;
+use super::{ONLY_PARTITION, to_fault};
+use crate::message::continuity::{Fingerprinter, SourceAnchor, SourceProgress};
+use crate::message::{Coordinates, Fault, Input, SourceId, SourcePlan};
 use crate::policy::reason::Reason;
-use crate::transport::continuity::{Anchor, Fingerprinter, Trail};
-use crate::transport::file::Failure;
-use crate::transport::{Coordinates, Fault, Flow, Input, SourceId, SourcePlan};
+use crate::transport::PollFlow;
+use crate::transport::file::FileError;
 
-/// One source of a lane.
-pub(super) struct Source {
+pub(super) struct DirectorySource {
     pub(super) id: SourceId,
     pub(super) topic: String,
-    pub(super) gate: bool,
-    committed: Trail,
-    /// As far as it is read.
-    trail: Trail,
-    reader: Reader,
-    prints: Fingerprinter,
-    /// So far it is read, as it was found; what is appended later waits.
-    pub(super) end: u64,
-    /// When its lines came.
-    pub(super) times: Times,
-    /// No whole line is left before `end`.
-    pub(super) done: bool,
+    pub(super) is_gate: bool,
+    committed_progress: SourceProgress,
+    progress: SourceProgress,
+    reader: LineReader,
+    fingerprinter: Fingerprinter,
+    /// The known end; what is appended later waits.
+    pub(super) known_end: u64,
+    /// When its lines arrived.
+    pub(super) arrival_times: ArrivalTimes,
+    /// No whole line is left before `known_end`.
+    pub(super) is_exhausted: bool,
 }
 
-impl Source {
-    /// Makes a source that goes on at `committed`.
+impl DirectorySource {
+    /// Creates a source at `committed`.
     pub(super) fn new(
         id: SourceId,
         plan: &SourcePlan,
-        (mut reader, prints): (Reader, Fingerprinter),
-        committed: Option<Trail>,
+        (mut reader, fingerprinter): (LineReader, Fingerprinter),
+        committed: Option<SourceProgress>,
     ) -> Self {
-        reader.hash_with(prints);
+        reader.set_fingerprinter(fingerprinter);
         let mut committed = committed.unwrap_or_default();
-        if plan.gate && committed.next == committed.start {
+        if plan.is_gate && committed.next == committed.start {
             committed.log.get_or_insert(0);
         }
         Self {
             id,
             topic: plan.topic.clone(),
-            gate: plan.gate,
-            trail: committed.clone(),
-            committed,
+            is_gate: plan.is_gate,
+            progress: committed.clone(),
+            committed_progress: committed,
             reader,
-            prints,
-            end: 0,
-            times: Times::default(),
-            done: false,
+            fingerprinter,
+            known_end: 0,
+            arrival_times: ArrivalTimes::default(),
+            is_exhausted: false,
         }
     }
 
@@ -63,175 +61,174 @@ impl Source {
         self.reader.path()
     }
 
-    /// The present position, as it is committed.
-    pub(super) fn position(&self) -> Trail {
-        Trail {
-            next: self.trail.start + offset_of(self.reader.position()),
-            ..self.trail.clone()
+    /// Returns the current position, as it is committed.
+    pub(super) fn current_progress(&self) -> SourceProgress {
+        SourceProgress {
+            next: self.progress.start + to_offset(self.reader.position()),
+            ..self.progress.clone()
         }
     }
 
-    /// Notes what was committed.
-    pub(super) fn commit(&mut self, position: Trail) {
-        self.trail = position.clone();
-        self.committed = position;
+    pub(super) fn set_committed(&mut self, position: SourceProgress) {
+        self.progress = position.clone();
+        self.committed_progress = position;
     }
 
-    /// How many bytes of the file are committed.
-    pub(super) fn bytes_committed(&self) -> u64 {
-        bytes_read(&self.committed)
+    /// Returns how many bytes of the file are committed.
+    pub(super) fn committed_bytes(&self) -> u64 {
+        consumed_bytes(&self.committed_progress)
     }
 
-    /// How many bytes are not committed.
-    pub(super) fn behind(&self) -> u64 {
-        let length = length_of(self.path()).unwrap_or(self.end);
-        length.saturating_sub(self.bytes_committed())
+    /// Returns how many bytes are not committed.
+    pub(super) fn lag_bytes(&self) -> u64 {
+        let length = file_length(self.path()).unwrap_or(self.known_end);
+        length.saturating_sub(self.committed_bytes())
     }
 
-    /// Refuses a last line without its end.
+    /// Rejects a torn last line.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`], with the file and the byte where that line begins.
+    /// [`Fault::Stop`] with the file and the offset of that line.
     pub(super) fn check_last_line(&self) -> Result<(), Fault> {
-        let Some(at) = self.reader.torn_line(self.end).map_err(stop)? else {
+        let Some(at) = self.reader.find_torn_line(self.known_end).map_err(to_fault)? else {
             return Ok(());
         };
         let path = self.path().display();
-        Err(Fault::Stop(format!(
+        Err(Fault::stop(format!(
             "{path}: the last line, at byte {at}, has no line end: it is not whole, or somebody is \
              still writing it. Nothing of it was decided; end the line, or wait, and run again"
         )))
     }
 
-    /// Notes how far the file goes now, and that it still is the same file.
-    pub(super) fn look(&mut self) -> Result<(), Fault> {
-        let length = length_of(self.reader.path()).map_err(stop)?;
-        if length < self.reader.position().max(self.bytes_committed()) {
-            return Err(self.replaced(&format!("{length} bytes long")));
+    /// Updates the known end, and checks that it still is the same file.
+    pub(super) fn update_end(&mut self) -> Result<(), Fault> {
+        let length = file_length(self.reader.path()).map_err(to_fault)?;
+        if length < self.reader.position().max(self.committed_bytes()) {
+            return Err(self.replaced_fault(&format!("{length} bytes long")));
         }
-        if length == self.end && (self.reader.is_open() || length == 0) {
+        if length == self.known_end && (self.reader.is_open() || length == 0) {
             return Ok(());
         }
-        self.reader.open().map_err(stop)?;
-        if self.reader.is_utf16().map_err(stop)? {
+        self.reader.open().map_err(to_fault)?;
+        if self.reader.is_utf16().map_err(to_fault)? {
             let path = self.path().display();
-            return Err(Fault::Stop(format!(
+            return Err(Fault::stop(format!(
                 "{path} begins at byte 0 as a text in UTF-16, expected UTF-8"
             )));
         }
-        let mut reader = Reader::new(self.path().to_owned(), usize::MAX, 0);
-        if !has_anchors(&mut reader, &self.committed, &self.prints).map_err(stop)? {
-            return Err(self.replaced("another file"));
+        let mut reader = LineReader::new(self.path().to_owned(), usize::MAX, 0);
+        if !has_anchors(&mut reader, &self.committed_progress, &self.fingerprinter)
+            .map_err(to_fault)?
+        {
+            return Err(self.replaced_fault("another file"));
         }
-        self.end = length;
-        self.done = false;
+        self.known_end = length;
+        self.is_exhausted = false;
         Ok(())
     }
 
-    fn replaced(&self, found: &str) -> Fault {
+    fn replaced_fault(&self, found: &str) -> Fault {
         let path = self.reader.path().display();
-        let read = self.reader.position().max(self.bytes_committed());
-        Fault::Stop(format!(
+        let read = self.reader.position().max(self.committed_bytes());
+        Fault::stop(format!(
             "{path} was read up to byte {read}, and now it is {found}: an input may only grow. \
              Put the file back as it was and append to it; the next start says what else may be done"
         ))
     }
 
-    /// Opens the source anew with `reader`, to read lines of it again.
+    /// Opens the source with `reader`, to read lines of it again.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where it is shorter than it was: a line that is gone with
-    /// it must not pass for one that is no longer there.
-    pub(super) fn again(&self, mut reader: Reader, times: Times) -> Result<Again, Fault> {
-        let end = length_of(self.path()).map_err(stop)?;
-        if end < self.bytes_committed() {
-            return Err(self.replaced(&format!("{end} bytes long")));
+    /// [`Fault::Stop`] if it is shorter than before: a lost line must not pass for one that
+    /// no longer exists.
+    pub(super) fn open_for_reread(
+        &self,
+        mut reader: LineReader,
+        times: ArrivalTimes,
+    ) -> Result<SourceRereader, Fault> {
+        let end = file_length(self.path()).map_err(to_fault)?;
+        if end < self.committed_bytes() {
+            return Err(self.replaced_fault(&format!("{end} bytes long")));
         }
-        reader.open().map_err(stop)?;
-        Ok(Again {
+        reader.open().map_err(to_fault)?;
+        Ok(SourceRereader {
             reader,
-            end,
-            handing: self.handing(),
-            times,
+            known_end: end,
+            line_mapping: self.line_mapping(),
+            arrival_times: times,
         })
     }
 
-    /// Hands out the next line; [`Flow::Full`] also where there is none.
-    pub(super) fn read_one(
+    /// Hands out the next line. Returns [`PollFlow::BatchFull`] also if there is none.
+    pub(super) fn deliver_next_line(
         &mut self,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Result<Flow, Fault> {
-        let found = self.reader.next(self.end);
-        let found = found.map_err(|failure| self.fault(failure))?;
-        self.done = found == Found::End;
-        if let Found::Line { offset, .. } | Found::TooLong { offset, .. } = &found {
-            pass(&mut self.trail, *offset, &self.reader, &self.prints);
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Result<PollFlow, Fault> {
+        let found = self.reader.next_line(self.known_end);
+        let found = found.map_err(|failure| self.read_fault(failure))?;
+        self.is_exhausted = found == NextLine::End;
+        if let NextLine::Line { offset, .. } | NextLine::TooLong { offset, .. } = &found {
+            add_line_to_progress(&mut self.progress, *offset, &self.reader, &self.fingerprinter);
         }
-        let flow = self
-            .handing()
-            .hand_over((&self.reader, &self.times), &found, take);
-        Ok(flow.unwrap_or(Flow::Full))
+        let flow =
+            self.line_mapping().deliver_line((&self.reader, &self.arrival_times), &found, take);
+        Ok(flow.unwrap_or(PollFlow::BatchFull))
     }
 
-    pub(super) fn handing(&self) -> Handing {
-        Handing {
-            source: self.id,
-            gate: self.gate,
-            start: self.trail.start,
-        }
+    pub(super) fn line_mapping(&self) -> LineMapping {
+        LineMapping { source: self.id, is_gate: self.is_gate, start_offset: self.progress.start }
     }
 
-    fn fault(&self, failure: Failure) -> Fault {
-        match failure.source.kind() {
-            ErrorKind::UnexpectedEof => self.replaced("shorter"),
-            _ => stop(failure),
+    fn read_fault(&self, failure: FileError) -> Fault {
+        match failure.cause.kind() {
+            ErrorKind::UnexpectedEof => self.replaced_fault("shorter"),
+            _ => to_fault(failure),
         }
     }
 
-    /// Whether the position is another than the committed one.
-    pub(super) fn moved(&self) -> bool {
-        self.reader.position() != self.bytes_committed()
+    /// Returns whether the position differs from the committed one.
+    pub(super) fn has_moved(&self) -> bool {
+        self.reader.position() != self.committed_bytes()
     }
 
     /// Goes back to the committed position.
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
-        if !self.moved() {
+        if !self.has_moved() {
             return Ok(());
         }
-        self.done = false;
-        self.trail = self.committed.clone();
-        self.reader.seek(self.bytes_committed()).map_err(stop)
+        self.is_exhausted = false;
+        self.progress = self.committed_progress.clone();
+        self.reader.seek(self.committed_bytes()).map_err(to_fault)
     }
 }
 
-/// Lines of a source that are read again.
-pub(super) struct Again {
-    reader: Reader,
-    end: u64,
-    handing: Handing,
-    times: Times,
+/// Reads lines of a source again.
+pub(super) struct SourceRereader {
+    reader: LineReader,
+    known_end: u64,
+    line_mapping: LineMapping,
+    arrival_times: ArrivalTimes,
 }
 
-impl Again {
-    /// Hands `take` the line at these coordinates, where there still is one.
-    pub(super) fn read(
+impl SourceRereader {
+    /// Hands out the line at these coordinates, if it still exists.
+    pub(super) fn read_at(
         &mut self,
         at: Coordinates,
         take: &mut dyn FnMut(Option<Input<'_>>),
     ) -> Result<(), Fault> {
-        let found = match u64::try_from(at.offset - self.handing.start) {
-            Ok(offset) => self.reader.line_at(offset, self.end).map_err(stop)?,
-            Err(_) => Found::End,
+        let found = match u64::try_from(at.offset - self.line_mapping.start_offset) {
+            Ok(offset) => self.reader.line_at(offset, self.known_end).map_err(to_fault)?,
+            Err(_) => NextLine::End,
         };
         let mut given = |input: Input<'_>| {
             take(Some(input));
-            Flow::More
+            PollFlow::Continue
         };
-        let handed = self
-            .handing
-            .hand_over((&self.reader, &self.times), &found, &mut given);
+        let handed =
+            self.line_mapping.deliver_line((&self.reader, &self.arrival_times), &found, &mut given);
         if handed.is_none() {
             take(None);
         }
@@ -241,122 +238,122 @@ impl Again {
 
 /// How lines become messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Handing {
+pub(super) struct LineMapping {
     pub(super) source: SourceId,
-    pub(super) gate: bool,
+    pub(super) is_gate: bool,
     /// The offset of the file's first byte.
-    pub(super) start: i64,
+    pub(super) start_offset: i64,
 }
 
-impl Handing {
-    /// Hands `take` what a reader found; `None` where that is nothing.
+impl LineMapping {
+    /// Hands out what a reader found; returns `None` if that is nothing.
     ///
-    /// A line of a gate source that is refused may name more than one patron, as
-    /// two objects on one line do: it is handed out for each of them, under the
-    /// offset at which its key stands.
-    pub(super) fn hand_over(
+    /// A refused line of a gate source may name more than one patron, such as two objects
+    /// on one line: it is handed out for each of them, with the offset of its key.
+    pub(super) fn deliver_line(
         self,
-        (reader, times): (&Reader, &Times),
-        found: &Found,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Option<Flow> {
+        (reader, times): (&LineReader, &ArrivalTimes),
+        found: &NextLine,
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Option<PollFlow> {
         let (offset, line) = match found {
-            Found::End => return None,
-            Found::Line { offset, bytes } => (*offset, Line::read(reader.bytes(bytes), self.gate)),
-            Found::TooLong { offset, key } => {
+            NextLine::End => return None,
+            NextLine::Line { offset, bytes } => {
+                (*offset, SourceLine::parse(reader.line_bytes(bytes), self.is_gate))
+            }
+            NextLine::TooLong { offset, key } => {
                 let key = key.as_deref().map(Into::into);
-                (*offset, Line::refused(Reason::TooLarge, key))
+                (*offset, SourceLine::refused(Reason::TooLarge, key))
             }
         };
-        let appended = Some(times.of(offset));
-        let offset = self.start.saturating_add(offset_of(offset));
+        let appended = Some(times.append_time(offset));
+        let offset = self.start_offset.saturating_add(to_offset(offset));
         let mut flow = take(Input {
             source: self.source,
-            partition: PARTITION,
+            partition: ONLY_PARTITION,
             offset,
             timestamp_ms: None,
-            appended,
+            append_time: appended,
             key: line.key.as_deref().map(str::as_bytes),
             payload: line.payload,
         });
-        for (at, key) in &line.others {
+        for (at, key) in &line.other_keys {
             let next = take(Input {
                 source: self.source,
-                partition: PARTITION,
-                offset: offset.saturating_add(offset_of(*at as u64)),
+                partition: ONLY_PARTITION,
+                offset: offset.saturating_add(to_offset(*at as u64)),
                 timestamp_ms: None,
-                appended,
+                append_time: appended,
                 key: Some(key.as_bytes()),
                 payload: line.payload,
             });
-            if next == Flow::Full {
-                flow = Flow::Full;
+            if next == PollFlow::BatchFull {
+                flow = PollFlow::BatchFull;
             }
         }
         Some(flow)
     }
 }
 
-/// Returns how many bytes of its file a trail has passed.
-pub(super) fn bytes_read(trail: &Trail) -> u64 {
-    u64::try_from(trail.next - trail.start).unwrap_or(0)
+/// Returns how many bytes of its file a position has passed.
+pub(super) fn consumed_bytes(progress: &SourceProgress) -> u64 {
+    u64::try_from(progress.next - progress.start).unwrap_or(0)
 }
 
-fn offset_of(bytes: u64) -> i64 {
+fn to_offset(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Adds to a trail the line that was found at the byte `offset`.
-fn pass(trail: &mut Trail, offset: u64, reader: &Reader, prints: &Fingerprinter) {
+/// Adds the line found at the byte `offset`.
+fn add_line_to_progress(
+    progress: &mut SourceProgress,
+    offset: u64,
+    reader: &LineReader,
+    fingerprinter: &Fingerprinter,
+) {
     let hash = reader.last_hash();
-    trail.passed(Anchor {
-        offset: trail.start + offset_of(offset),
-        hash,
-    });
-    if let Some(log) = &mut trail.log {
-        *log = prints.chained(*log, Some(&hash.to_le_bytes()), None);
+    progress.add_anchor(SourceAnchor { offset: progress.start + to_offset(offset), hash });
+    if let Some(log) = &mut progress.log {
+        *log = fingerprinter.hash_chained(*log, Some(&hash.to_le_bytes()), None);
     }
 }
 
-/// Reads a file from its beginning to the byte `end`, for its trail; of a gate
-/// with the hash of all of it.
-pub(super) fn read_trail(
-    reader: &mut Reader,
+/// Reads a file from its beginning to the byte `end` for its progress; for a gate with the
+/// hash of all of it.
+pub(super) fn read_progress(
+    reader: &mut LineReader,
     gate: bool,
     end: u64,
-    prints: &Fingerprinter,
-) -> Result<Trail, Failure> {
-    reader.hash_with(*prints);
-    let mut trail = Trail {
-        log: gate.then_some(0),
-        ..Trail::default()
-    };
+    fingerprinter: &Fingerprinter,
+) -> Result<SourceProgress, FileError> {
+    reader.set_fingerprinter(*fingerprinter);
+    let mut progress = SourceProgress { log: gate.then_some(0), ..SourceProgress::default() };
     loop {
-        match reader.next(end)? {
-            Found::End => break,
-            Found::Line { offset, .. } | Found::TooLong { offset, .. } => {
-                pass(&mut trail, offset, reader, prints);
+        match reader.next_line(end)? {
+            NextLine::End => break,
+            NextLine::Line { offset, .. } | NextLine::TooLong { offset, .. } => {
+                add_line_to_progress(&mut progress, offset, reader, fingerprinter);
             }
         }
     }
-    trail.next = offset_of(end);
-    Ok(trail)
+    progress.next = to_offset(end);
+    Ok(progress)
 }
 
-/// Whether the lines that a trail remembers are still where they were.
+/// Returns whether the anchors are still where they were.
 pub(super) fn has_anchors(
-    reader: &mut Reader,
-    trail: &Trail,
-    prints: &Fingerprinter,
-) -> Result<bool, Failure> {
-    reader.hash_with(*prints);
+    reader: &mut LineReader,
+    progress: &SourceProgress,
+    fingerprinter: &Fingerprinter,
+) -> Result<bool, FileError> {
+    reader.set_fingerprinter(*fingerprinter);
     reader.open()?;
-    for anchor in trail.anchors.iter().rev() {
-        let Ok(offset) = u64::try_from(anchor.offset - trail.start) else {
+    for anchor in progress.anchors.iter().rev() {
+        let Ok(offset) = u64::try_from(anchor.offset - progress.start) else {
             continue;
         };
-        let found = reader.line_at(offset, bytes_read(trail))?;
-        if found == Found::End || reader.last_hash() != anchor.hash {
+        let found = reader.line_at(offset, consumed_bytes(progress))?;
+        if found == NextLine::End || reader.last_hash() != anchor.hash {
             return Ok(false);
         }
     }

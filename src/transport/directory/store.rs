@@ -1,7 +1,7 @@
-//! Where commits are made: `DIR/out` and `DIR/.zeef`, one batch at a time.
+//! Commits to `DIR/out` and `DIR/.zeef`, one batch at a time.
 //!
-//! The steps of a commit are in [`Store::commit`]; the head of the directory
-//! module says what holds between any two of them. The store knows no records.
+//! The steps of a commit are in [`Store::commit`]; the head of the directory module says
+//! what holds between any two of them. The store knows no records.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,33 +10,37 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::committed::{Committed, Found, STATE, Sealed, StateFile, damaged};
+use super::committed::{
+    CommittedFile, CommittedStateFile, DirectoryCommit, STATE_KEY_NAME, SealCheck, damaged_fault,
+};
 use super::disk::Disk;
-use super::journal::{Append, DecodeError, Journal};
-use super::layout::{Layout, length_of};
-use super::output::Written;
-use super::reader::Reader;
-use super::{DirectorySettings, stop};
-use crate::transport::Fault;
-use crate::transport::continuity::{Fingerprinter, Trail, behind};
-use crate::transport::file::{Failure, OpenFile};
+use super::journal::{FileAppend, FileReplacement, Journal, JournalError};
+use super::layout::{Layout, file_length};
+use super::ledger_files::blocks_file_year;
+use super::line_reader::LineReader;
+use super::output_files::OutputLines;
+use super::state_rows::StateRows;
+use super::{DirectorySettings, abort_fault, to_fault};
+use crate::message::continuity::{Fingerprinter, SourceProgress, merge_earliest};
+use crate::message::{Cause, Fault};
+use crate::transport::file::{FileError, NamedFile};
 
 /// The outputs and positions of all lanes of a directory.
 pub(super) struct Store {
     pub(super) settings: Arc<DirectorySettings>,
     pub(super) layout: Layout,
     pub(super) disk: Box<dyn Disk>,
-    pub(super) committed: Committed,
+    pub(super) committed: DirectoryCommit,
     /// Nothing was ever committed here.
-    pub(super) new: bool,
-    /// All is known to be as it was left, or accepted as it is.
-    pub(super) compared: bool,
-    /// A commit may have passed its point of no return and is not done yet.
-    unfinished: bool,
+    pub(super) is_new: bool,
+    /// Everything is known to be as zeef left it, or was accepted.
+    pub(super) is_continuity_checked: bool,
+    /// A commit may have passed its point of no return without being finished.
+    has_unfinished_commit: bool,
 }
 
 impl Store {
-    /// Opens the store, and finishes a commit that was broken off.
+    /// Opens the store, and finishes an interrupted commit.
     ///
     /// # Errors
     ///
@@ -50,319 +54,338 @@ impl Store {
             settings,
             layout,
             disk,
-            committed: Committed::default(),
-            new: true,
-            compared: false,
-            unfinished: true,
+            committed: DirectoryCommit::default(),
+            is_new: true,
+            is_continuity_checked: false,
+            has_unfinished_commit: true,
         };
         store.recover()?;
         Ok(store)
     }
 
-    pub(super) fn prints(&self) -> Fingerprinter {
-        self.settings.prints
+    pub(super) fn fingerprinter(&self) -> Fingerprinter {
+        self.settings.fingerprinter
     }
 
-    /// Finishes a commit that was broken off, where there is one.
+    /// Finishes an interrupted commit, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where the disk refuses or a file is damaged; the same
-    /// call can be made again.
+    /// [`Fault::Stop`] if the disk refuses or a file is damaged; the call may be repeated.
     pub(super) fn recover(&mut self) -> Result<(), Fault> {
-        if !self.unfinished {
+        if !self.has_unfinished_commit {
             return Ok(());
         }
         let settings = Arc::clone(&self.settings);
-        let sealed = Sealed {
-            prints: &settings.prints,
-            key: settings.keys.get(STATE),
+        let sealed = SealCheck {
+            fingerprinter: &settings.fingerprinter,
+            state_key: settings.key_fingerprints.get(STATE_KEY_NAME),
         };
-        let found = Found::read(&self.layout.committed(), Some(sealed))?;
-        self.new = matches!(found, Found::Nothing);
+        let found = CommittedFile::read(&self.layout.committed_path(), Some(sealed))?;
+        self.is_new = matches!(found, CommittedFile::Missing);
         let mut older = None;
         self.committed = match found {
-            Found::Nothing => Committed::default(),
-            Found::Committed(committed) => committed,
-            Found::Older(found) => {
+            CommittedFile::Missing => DirectoryCommit::default(),
+            CommittedFile::Current(committed) => committed,
+            CommittedFile::PreviousFormat(found) => {
                 let commit = found.commit;
                 older = Some(found);
-                Committed {
-                    commit,
-                    ..Committed::default()
-                }
+                DirectoryCommit { commit, ..DirectoryCommit::default() }
             }
         };
         if self.finish_journal()? {
             older = None;
         }
         if let Some(older) = older {
-            self.upgrade(&older)?;
+            self.upgrade_from_v2(&older)?;
         }
-        self.sweep().map_err(unfinished)?;
-        self.unfinished = false;
+        self.remove_leftovers().map_err(unfinished_fault)?;
+        self.has_unfinished_commit = false;
         Ok(())
     }
 
-    /// Does what is left of a journal; says whether that committed something.
+    /// Does what is left of a journal. Returns whether that committed something.
     fn finish_journal(&mut self) -> Result<bool, Fault> {
         let Some(bytes) = self.read_journal()? else {
             return Ok(false);
         };
-        let path = self.layout.journal();
+        let path = self.layout.journal_path();
         match Journal::decode(&bytes) {
             Ok(journal) => {
                 let ahead = self.committed.commit < journal.committed.commit;
-                self.finish(&journal).map_err(unfinished)?;
-                self.new &= !ahead;
+                self.apply_journal(&journal).map_err(unfinished_fault)?;
+                self.is_new &= !ahead;
                 Ok(ahead)
             }
-            Err(DecodeError::Other { commit, .. }) if commit <= self.committed.commit => {
-                self.disk.remove(&path).map_err(unfinished)?;
+            Err(JournalError::OtherVersion { commit, .. }) if commit <= self.committed.commit => {
+                self.disk.remove(&path).map_err(unfinished_fault)?;
                 Ok(false)
             }
-            Err(DecodeError::Other { format, .. }) => Err(Fault::Stop(format!(
+            Err(JournalError::OtherVersion { format, .. }) => Err(Fault::stop(format!(
                 "{} has format {format}: a commit of another version is not finished; run that \
                  version once more, then this one",
                 path.display()
             ))),
-            Err(DecodeError::Damaged) => Err(damaged(&path)),
+            Err(JournalError::Damaged) => Err(damaged_fault(&path)),
         }
     }
 
-    /// Says that the store may not be as it was left, so that the next call
-    /// looks at the disk again.
-    pub(super) fn distrust(&mut self) {
-        self.unfinished = true;
+    /// Makes the next call check the disk first.
+    pub(super) fn require_recovery(&mut self) {
+        self.has_unfinished_commit = true;
     }
 
-    /// Where `lane` goes on in each of its sources.
-    pub(super) fn positions(&self, lane: &str) -> BTreeMap<String, Trail> {
+    /// Returns the position of `lane` in each of its sources.
+    pub(super) fn lane_progress(&self, lane: &str) -> BTreeMap<String, SourceProgress> {
         self.committed.lanes.get(lane).cloned().unwrap_or_default()
     }
 
-    /// Whether a key is used for which the mark has no fingerprint.
+    /// Returns whether a key is in use that the mark does not have.
     pub(super) fn has_new_keys(&self) -> bool {
         let known = |name| self.committed.keys.contains_key(name);
-        self.settings.keys.keys().any(|name| !known(name))
+        self.settings.key_fingerprints.keys().any(|name| !known(name))
     }
 
-    /// Appends `outputs` (name, bytes) and sets the positions of `lane`, both
-    /// or neither.
+    /// Appends `outputs` and sets the positions of `lane`, both or neither.
     ///
     /// # Errors
     ///
-    /// [`Fault::Abort`]: nothing happened. [`Fault::Rebuild`]: the batch may be
-    /// committed; [`recover`](Self::recover) finds out and finishes it.
-    /// [`Fault::Stop`]: a file is not as zeef left it.
+    /// [`Fault::Abort`]: nothing happened. [`Fault::TransportLost`]: the batch may be
+    /// committed; [`recover`](Self::recover) finds out and finishes it. [`Fault::Stop`]: a
+    /// file is not as zeef left it.
     pub(super) fn commit<'a>(
         &mut self,
         lane: &str,
-        positions: BTreeMap<String, Trail>,
-        outputs: impl Iterator<Item = Written<'a>>,
+        positions: BTreeMap<String, SourceProgress>,
+        outputs: impl Iterator<Item = OutputLines<'a>>,
     ) -> Result<(), Fault> {
         self.recover()?;
-        let outputs: Vec<Written<'a>> = outputs.collect();
-        let mut committed = self.next();
+        let outputs: Vec<OutputLines<'a>> = outputs.collect();
+        let mut committed = self.next_commit();
         let known = committed.lanes.entry(lane.to_owned()).or_default();
         known.extend(positions);
-        committed.taken_back |= outputs.iter().any(|output| output.nulls && !output.state);
-        let appends = self.plan(&outputs, &mut committed)?;
-        self.carry_out(&Journal {
-            appends,
-            committed,
-            ..Journal::default()
-        })
+        committed.taken_back |=
+            outputs.iter().any(|output| output.has_tombstones && !output.is_state);
+        let appends = self.plan_appends(&outputs, &mut committed)?;
+        self.commit_journal(&Journal { appends, committed, ..Journal::default() })
     }
 
-    /// Appends to states, and has a lane go on where another is that is further
-    /// behind, for each of `follows` (who takes over, from whom).
+    /// Appends to states, and moves lanes back to the positions of those they take over
+    /// from.
     ///
     /// # Errors
     ///
     /// As [`commit`](Self::commit).
-    pub(super) fn rearrange<'a>(
+    pub(super) fn rearrange_lanes<'a>(
         &mut self,
-        states: impl Iterator<Item = Written<'a>>,
-        follows: &BTreeSet<(String, String)>,
+        states: impl Iterator<Item = OutputLines<'a>>,
+        takeovers: &BTreeSet<(String, String)>,
     ) -> Result<(), Fault> {
         self.recover()?;
-        let states: Vec<Written<'a>> = states.collect();
-        let mut committed = self.next();
-        for (to, from) in follows {
-            let (known, other) = (self.positions(to), self.positions(from));
-            committed.lanes.insert(to.clone(), behind(&known, &other));
+        let states: Vec<OutputLines<'a>> = states.collect();
+        let mut committed = self.next_commit();
+        for (to, from) in takeovers {
+            let (known, other) = (self.lane_progress(to), self.lane_progress(from));
+            committed.lanes.insert(to.clone(), merge_earliest(&known, &other));
         }
-        let appends = self.plan(&states, &mut committed)?;
-        self.carry_out(&Journal {
+        let appends = self.plan_appends(&states, &mut committed)?;
+        self.commit_journal(&Journal { appends, committed, ..Journal::default() })
+    }
+
+    /// Appends to states, and empties the ledger's files of a year and those before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub(super) fn forget_ledger_years<'a>(
+        &mut self,
+        year: i16,
+        states: impl Iterator<Item = OutputLines<'a>>,
+    ) -> Result<(), Fault> {
+        self.recover()?;
+        let states: Vec<OutputLines<'a>> = states.collect();
+        let mut committed = self.next_commit();
+        let appends = self.plan_appends(&states, &mut committed)?;
+        let is_gone = |(name, file): &(&String, &CommittedStateFile)| {
+            file.length > 0 && blocks_file_year(name).is_some_and(|of_file| of_file <= year)
+        };
+        let gone = self.committed.state.iter().filter(is_gone).map(|(name, _)| name.clone());
+        let gone: Vec<String> = gone.collect();
+        for name in &gone {
+            let path = self.layout.rewritten_path(name, true);
+            let mode = self.layout.file_mode(true);
+            let empty = self.disk.create(&path, mode).map_err(abort_fault)?;
+            self.disk.sync(&empty).map_err(abort_fault)?;
+            committed.state.insert(name.clone(), CommittedStateFile::default());
+        }
+        let replacements = gone
+            .iter()
+            .map(|name| FileReplacement { name: Cow::Borrowed(name.as_str()), state: true });
+        self.commit_journal(&Journal {
             appends,
+            replacements: replacements.collect(),
             committed,
             ..Journal::default()
         })
     }
 
-    /// What is committed, as the next commit starts from it.
-    pub(super) fn next(&self) -> Committed {
+    /// Returns the commit that the next one starts from.
+    pub(super) fn next_commit(&self) -> DirectoryCommit {
         let mut committed = self.committed.clone();
         committed.commit += 1;
-        for (name, print) in &self.settings.keys {
-            committed
-                .keys
-                .entry(name.clone())
-                .or_insert_with(|| print.clone());
+        for (name, print) in &self.settings.key_fingerprints {
+            committed.keys.entry(name.clone()).or_insert_with(|| print.clone());
         }
         committed
     }
 
-    /// Makes one batch happen whole, or not at all.
-    pub(super) fn carry_out(&mut self, journal: &Journal<'_>) -> Result<(), Fault> {
+    /// Commits one batch whole, or not at all.
+    pub(super) fn commit_journal(&mut self, journal: &Journal<'_>) -> Result<(), Fault> {
         let written = self.write_journal(journal);
-        written.map_err(|failure| Fault::Abort(failure.to_string()))?;
-        self.unfinished = true;
-        let done = self.turn().and_then(|()| self.finish(journal));
-        done.map_err(|failure| Fault::Rebuild(failure.to_string()))?;
-        self.unfinished = false;
-        self.new = false;
+        written.map_err(abort_fault)?;
+        self.has_unfinished_commit = true;
+        let done = self.rename_journal().and_then(|()| self.apply_journal(journal));
+        done.map_err(|failure| Fault::transport_lost(Cause::from_error(failure)))?;
+        self.has_unfinished_commit = false;
+        self.is_new = false;
         Ok(())
     }
 
-    /// Makes of `outputs` what is appended to which file, and writes into
-    /// `committed` how the files are then.
-    fn plan<'a>(
+    /// Plans what is appended to which file, and updates `committed` accordingly.
+    fn plan_appends<'a>(
         &self,
-        outputs: &[Written<'a>],
-        committed: &mut Committed,
-    ) -> Result<Vec<Append<'a>>, Fault> {
+        outputs: &[OutputLines<'a>],
+        committed: &mut DirectoryCommit,
+    ) -> Result<Vec<FileAppend<'a>>, Fault> {
         let mut appends = Vec::with_capacity(outputs.len());
         for output in outputs {
             let name = output.name.to_owned();
-            let before = self.length_left(output.name, output.state)?;
-            if output.state {
+            let before = self.checked_length(output.name, output.is_state)?;
+            if output.is_state {
                 let file = committed.state.entry(name).or_default();
-                file.add_lines(&self.settings.prints, output.lines);
+                file.add_lines(&self.settings.fingerprinter, output.lines);
             } else {
                 let length = before + output.lines.len() as u64;
                 committed.outputs.insert(name, length);
             }
-            appends.push(Append {
+            appends.push(FileAppend {
                 name: Cow::Borrowed(output.name),
-                state: output.state,
-                before,
+                is_state: output.is_state,
+                length_before: before,
                 bytes: output.lines,
             });
         }
         Ok(appends)
     }
 
-    /// The committed length of a file, which is also how long it is.
+    /// Returns the committed length of a file, which is also its length.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where it has another length: without its state a lane
-    /// would take nothing back, and what an output lost would never come again.
-    fn length_left(&self, name: &str, state: bool) -> Result<u64, Fault> {
+    /// [`Fault::Stop`] if it has another length: without its state a lane would retract
+    /// nothing, and what an output lost would never come again.
+    fn checked_length(&self, name: &str, state: bool) -> Result<u64, Fault> {
         let committed = match state {
             true => self.committed.state.get(name).map(|file| file.length),
             false => self.committed.outputs.get(name).copied(),
         };
         let committed = committed.unwrap_or(0);
-        let path = self.layout.written(name, state);
-        let length = length_of(&path).map_err(|failure| Fault::Abort(failure.to_string()))?;
+        let path = self.layout.written_path(name, state);
+        let length = file_length(&path).map_err(abort_fault)?;
         if length == committed {
             return Ok(committed);
         }
-        let shown = self.layout.shown(&path);
-        Err(Fault::Stop(format!(
-            "{shown} is {length} bytes long, and zeef left it at {committed}: somebody changed it \
+        let shown = self.layout.display_path(&path);
+        Err(Fault::stop(format!(
+            "{shown} is {length} bytes long, and zeef left it at {committed}: it was changed \
              meanwhile; the next start says what may be done about it"
         )))
     }
 
-    /// Opens a lane's state to be read, and says up to which byte.
+    /// Opens a lane's state for reading.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where it is not as long as what is committed of it.
-    pub(super) fn open_state(&self, topic: &str) -> Result<(Reader, u64), Fault> {
-        let end = self.length_left(topic, true)?;
-        let mut reader = Reader::new(self.layout.written(topic, true), usize::MAX, 0);
-        reader.open().map_err(stop)?;
-        Ok((reader, end))
+    /// [`Fault::Stop`] if its length is not the committed one.
+    pub(super) fn open_state(&self, topic: &str) -> Result<StateRows, Fault> {
+        let end = self.checked_length(topic, true)?;
+        let mut reader = LineReader::new(self.layout.written_path(topic, true), usize::MAX, 0);
+        reader.open().map_err(to_fault)?;
+        Ok(StateRows { reader, end })
     }
 
-    /// Writes the journal under its new name, where nobody reads it.
-    fn write_journal(&mut self, journal: &Journal<'_>) -> Result<(), Failure> {
+    /// Writes the journal under its new name, which nobody reads.
+    fn write_journal(&mut self, journal: &Journal<'_>) -> Result<(), FileError> {
         let mode = self.layout.file_mode(true);
-        let mut file = self.disk.create(&self.layout.journal_new(), mode)?;
+        let mut file = self.disk.create(&self.layout.journal_new_path(), mode)?;
         let mut offset = 0;
         journal.encode(|piece| {
-            self.disk.write(&mut file, offset, piece)?;
+            self.disk.write_at(&mut file, offset, piece)?;
             offset += piece.len() as u64;
             Ok(())
         })?;
         self.disk.sync(&file)
     }
 
-    /// Gives the journal its name: from here on the batch is committed.
-    fn turn(&mut self) -> Result<(), Failure> {
-        let (new, journal) = (self.layout.journal_new(), self.layout.journal());
+    /// Renames the journal: from here on the batch is committed.
+    fn rename_journal(&mut self) -> Result<(), FileError> {
+        let (new, journal) = (self.layout.journal_new_path(), self.layout.journal_path());
         self.disk.rename(&new, &journal)?;
-        self.disk.sync_folder(&self.layout.own)
+        self.disk.sync_folder(&self.layout.internal_folder)
     }
 
     fn read_journal(&self) -> Result<Option<Vec<u8>>, Fault> {
-        let path = self.layout.journal();
+        let path = self.layout.journal_path();
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unfinished(Failure::to("read", &path)(error))),
+            Err(error) => Err(unfinished_fault(FileError::wrap("read", &path)(error))),
         }
     }
 
-    /// Does what the journal says, unless it is done, and removes it. Done
-    /// twice it comes to the same.
-    fn finish(&mut self, journal: &Journal<'_>) -> Result<(), Failure> {
+    /// Does what the journal says, unless it is done, and removes it. Idempotent.
+    fn apply_journal(&mut self, journal: &Journal<'_>) -> Result<(), FileError> {
         if self.committed.commit < journal.committed.commit {
             for one in &journal.moves {
                 self.move_output(&one.topic, &one.name)?;
             }
-            let mut files = self.open_outputs(journal)?;
+            let mut files = self.open_appended_files(journal)?;
             for (append, file) in journal.appends.iter().zip(&mut files) {
-                self.disk.write(file, append.before, append.bytes)?;
-                self.disk.set_length(file, append.after())?;
+                self.disk.write_at(file, append.length_before, append.bytes)?;
+                self.disk.set_length(file, append.length_after())?;
                 self.disk.sync(file)?;
             }
-            for replace in &journal.replaces {
-                self.replace(replace)?;
+            for replace in &journal.replacements {
+                self.replace_file(replace)?;
             }
-            self.replace_committed(&journal.committed)?;
+            self.write_committed(&journal.committed)?;
             self.committed = journal.committed.clone();
         }
-        self.disk.remove(&self.layout.journal())
+        self.disk.remove(&self.layout.journal_path())
     }
 
-    /// Opens the files that are appended to.
+    /// Opens the files to append to.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] where one is not between its lengths before and after.
-    fn open_outputs(&mut self, journal: &Journal<'_>) -> Result<Vec<OpenFile>, Failure> {
+    /// A [`FileError`] if the length of one is not between those before and after.
+    fn open_appended_files(&mut self, journal: &Journal<'_>) -> Result<Vec<NamedFile>, FileError> {
         let mut files = Vec::with_capacity(journal.appends.len());
         for append in &journal.appends {
-            let path = self.layout.written(&append.name, append.state);
+            let path = self.layout.written_path(&append.name, append.is_state);
             let folder = path.parent().unwrap_or(&path);
             if !folder.is_dir() {
-                let mode = self.layout.folder_mode(append.state);
-                self.disk.make_folder(folder, mode)?;
-                self.disk.sync_folder(&self.layout.output)?;
+                let mode = self.layout.folder_mode(append.is_state);
+                self.disk.ensure_folder(folder, mode)?;
+                self.disk.sync_folder(folder.parent().unwrap_or(folder))?;
             }
-            let mode = self.layout.file_mode(append.state);
+            let mode = self.layout.file_mode(append.is_state);
             let file = self.disk.open(&path, mode)?;
             let length = file.length()?;
-            let longer = length > append.after() && !append.bytes.is_empty();
-            if length < append.before || longer {
+            let longer = length > append.length_after() && !append.bytes.is_empty();
+            if length < append.length_before || longer {
                 let error = io::Error::other("somebody changed it meanwhile");
-                return Err(Failure::to("extend", &path)(error));
+                return Err(FileError::wrap("extend", &path)(error));
             }
             if length == 0 {
                 self.disk.sync_folder(folder)?;
@@ -372,54 +395,62 @@ impl Store {
         Ok(files)
     }
 
-    fn replace_committed(&mut self, committed: &Committed) -> Result<(), Failure> {
-        let (new, path) = (self.layout.committed_new(), self.layout.committed());
+    fn write_committed(&mut self, committed: &DirectoryCommit) -> Result<(), FileError> {
+        let (new, path) = (self.layout.committed_new_path(), self.layout.committed_path());
         let mut file = self.disk.create(&new, self.layout.file_mode(true))?;
-        let text = committed.encode(&self.settings.prints);
-        self.disk.write(&mut file, 0, &text)?;
+        let text = committed.encode(&self.settings.fingerprinter);
+        self.disk.write_at(&mut file, 0, &text)?;
         self.disk.sync(&file)?;
         self.disk.rename(&new, &path)?;
-        self.disk.sync_folder(&self.layout.own)
+        self.disk.sync_folder(&self.layout.internal_folder)
     }
 
-    /// Removes what a commit left that never came to its point of no return.
-    fn sweep(&mut self) -> Result<(), Failure> {
-        self.disk.remove(&self.layout.journal_new())?;
-        self.disk.remove(&self.layout.committed_new())?;
-        for path in self.layout.leftovers()? {
+    /// Removes what a commit left that never reached its point of no return.
+    fn remove_leftovers(&mut self) -> Result<(), FileError> {
+        self.disk.remove(&self.layout.journal_new_path())?;
+        self.disk.remove(&self.layout.committed_new_path())?;
+        for path in self.layout.list_leftovers()? {
             self.disk.remove(&path)?;
         }
         Ok(())
     }
 
-    /// What a state's file is, of which `length` bytes count.
+    /// Reads the checksum of a state file up to `length`.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] where it is shorter, or does not end with a line there.
-    pub(super) fn state_file(&self, topic: &str, length: u64) -> Result<StateFile, Failure> {
-        let path = self.layout.written(topic, true);
-        state_file(&path, length, &self.settings.prints)
+    /// A [`FileError`] if the file is shorter, or no line ends there.
+    pub(super) fn read_state_file(
+        &self,
+        topic: &str,
+        length: u64,
+    ) -> Result<CommittedStateFile, FileError> {
+        let path = self.layout.written_path(topic, true);
+        read_state_file(&path, length, &self.settings.fingerprinter)
     }
 }
 
-/// See [`Store::state_file`].
-fn state_file(path: &Path, length: u64, prints: &Fingerprinter) -> Result<StateFile, Failure> {
-    let mut file = StateFile::default();
-    let mut reader = Reader::new(path.to_owned(), usize::MAX, 0);
+/// See [`Store::read_state_file`].
+fn read_state_file(
+    path: &Path,
+    length: u64,
+    fingerprinter: &Fingerprinter,
+) -> Result<CommittedStateFile, FileError> {
+    let mut file = CommittedStateFile::default();
+    let mut reader = LineReader::new(path.to_owned(), usize::MAX, 0);
     reader.open()?;
-    while let super::reader::Found::Line { bytes, .. } = reader.next(length)? {
-        file.add(prints, reader.bytes(&bytes));
+    while let super::line_reader::NextLine::Line { bytes, .. } = reader.next_line(length)? {
+        file.add_row(fingerprinter, reader.line_bytes(&bytes));
     }
     if reader.position() == length && file.length == length {
         return Ok(file);
     }
     let error = io::Error::other("it does not end with a whole row");
-    Err(Failure::to("read", path)(error))
+    Err(FileError::wrap("read", path)(error))
 }
 
-fn unfinished(failure: Failure) -> Fault {
-    Fault::Stop(format!(
-        "{failure}: the last commit is not finished; free the disk or mend the permissions, and start again"
+fn unfinished_fault(failure: FileError) -> Fault {
+    Fault::stop(format!(
+        "{failure}: the last commit is not finished; free disk space or fix the permissions, and start again"
     ))
 }

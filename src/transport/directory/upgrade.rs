@@ -1,158 +1,152 @@
-//! A directory of the version before: outputs lay in `out` itself, and nothing
-//! in `.zeef` was sealed.
+//! Upgrades a directory from the previous format, in which outputs lay in `out` itself and
+//! nothing in `.zeef` was sealed.
 //!
-//! One commit brings each output into its owner's folder and writes the mark.
-//! Its journal names every move, so that a process may die at any step of it.
+//! One commit moves each output into its owner's folder and writes the mark. Its journal
+//! names every move, so that a process may die at any step of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::committed::{Committed, OLDER_TAIL_BYTES, Older, OlderPosition};
-use super::journal::{Append, Journal, Move};
-use super::layout::length_of;
-use super::reader::Reader;
+use super::committed::{
+    DirectoryCommit, DirectoryCommitV2, POSITION_V2_TAIL_BYTES, SourcePositionV2,
+};
+use super::journal::{FileAppend, Journal, OutputMove};
+use super::layout::file_length;
+use super::line_reader::LineReader;
 use super::store::Store;
-use super::{DirectorySettings, source, stop};
-use crate::transport::Fault;
-use crate::transport::continuity::Trail;
-use crate::transport::file::Failure;
+use super::{DirectorySettings, source, to_fault};
+use crate::message::continuity::SourceProgress;
+use crate::message::{Cause, Fault};
+use crate::transport::file::FileError;
 
 impl DirectorySettings {
-    /// Returns the folder of an output. An output of nobody, as of a recipient
-    /// that is no longer there, has the name of its topic.
-    fn owner_of<'a>(&'a self, topic: &'a str) -> &'a str {
-        let known = self.owners.get(topic).map(String::as_str);
+    /// Returns the folder of an output. Without an owner, such as for a removed recipient,
+    /// it has the name of its topic.
+    fn output_owner<'a>(&'a self, topic: &'a str) -> &'a str {
+        let known = self.output_owners.get(topic).map(String::as_str);
         known.unwrap_or_else(|| topic.strip_prefix("out.").unwrap_or(topic))
     }
 }
 
 impl Store {
-    /// Makes this version's files of the older one's.
+    /// Upgrades the files.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] where something is not as that version left it, or the
-    /// disk refuses; the same call can be made again.
-    pub(super) fn upgrade(&mut self, older: &Older) -> Result<(), Fault> {
-        // Or an old mark would undo all that the new one holds.
-        if let Some((name, _)) = self.layout.files(false).map_err(stop)?.first() {
-            return Err(Fault::Stop(format!(
+    /// [`Fault::Stop`] if something is not as the previous version left it, or the disk
+    /// refuses; the call may be repeated.
+    pub(super) fn upgrade_from_v2(&mut self, older: &DirectoryCommitV2) -> Result<(), Fault> {
+        // Otherwise an old mark would undo all that the new one contains.
+        if let Some((name, _)) = self.layout.list_files(false).map_err(to_fault)?.first() {
+            return Err(Fault::stop(format!(
                 "{} is of an earlier version, which wrote nothing like out/{name}: move that away, \
                  or, if this version has run here, restore .zeef as it was",
-                self.layout.shown(&self.layout.committed())
+                self.layout.display_path(&self.layout.committed_path())
             )));
         }
-        let mut committed = Committed {
+        let mut committed = DirectoryCommit {
             commit: older.commit + 1,
             taken_back: older.taken_back,
-            keys: self.settings.keys.clone(),
-            ..Committed::default()
+            keys: self.settings.key_fingerprints.clone(),
+            ..DirectoryCommit::default()
         };
         let mut moves = Vec::new();
         for topic in older.outputs.keys() {
-            let length = length_of(&self.layout.older_output(topic)).map_err(stop)?;
+            let length = file_length(&self.layout.previous_output_path(topic)).map_err(to_fault)?;
             if length > 0 {
-                let name = format!("{}/{topic}", self.settings.owner_of(topic));
+                let name = format!("{}/{topic}", self.settings.output_owner(topic));
                 committed.outputs.insert(name.clone(), length);
-                moves.push(Move {
-                    topic: topic.clone(),
-                    name,
-                });
+                moves.push(OutputMove { topic: topic.clone(), name });
             }
         }
         let mut appends = Vec::new();
         for (topic, length) in &older.state {
-            let file = self.state_file(topic, *length).map_err(stop)?;
+            let file = self.read_state_file(topic, *length).map_err(to_fault)?;
             committed.state.insert(topic.clone(), file);
-            // Nothing is added, and what lies behind the end is cut off.
-            appends.push(Append {
+            // Adds nothing, and truncates the file behind its committed length.
+            appends.push(FileAppend {
                 name: topic.as_str().into(),
-                state: true,
-                before: *length,
+                is_state: true,
+                length_before: *length,
                 bytes: b"",
             });
         }
         for (lane, positions) in &older.lanes {
-            let trails = self.trails(positions)?;
-            committed.lanes.insert(lane.clone(), trails);
+            let progress_by_topic = self.read_all_progress(positions)?;
+            committed.lanes.insert(lane.clone(), progress_by_topic);
         }
         tracing::info!(
             outputs = moves.len(),
-            "the directory is of an earlier version: each output comes into a folder of its recipient"
+            "upgrading the directory from an earlier version: each output moves to a folder of its recipient"
         );
-        let journal = Journal {
-            appends,
-            moves,
-            committed,
-            ..Journal::default()
-        };
-        self.carry_out(&journal)
-            .map_err(|fault| Fault::Stop(fault.to_string()))
+        let journal = Journal { appends, moves, committed, ..Journal::default() };
+        self.commit_journal(&journal).map_err(|fault| Fault::stop(Cause::from_error(fault)))
     }
 
-    /// Reads each source up to its position once more, for the anchors.
-    fn trails(
+    /// Reads each source up to its position again, for the anchors.
+    fn read_all_progress(
         &self,
-        positions: &BTreeMap<String, OlderPosition>,
-    ) -> Result<BTreeMap<String, Trail>, Fault> {
-        let mut trails = BTreeMap::new();
+        positions: &BTreeMap<String, SourcePositionV2>,
+    ) -> Result<BTreeMap<String, SourceProgress>, Fault> {
+        let mut progress_by_topic = BTreeMap::new();
         for (topic, position) in positions {
-            let path = self.layout.source(topic);
-            if !tail_is(&path, *position).map_err(stop)? {
-                return Err(Fault::Stop(format!(
+            let path = self.layout.source_path(topic);
+            if !has_tail_checksum(&path, *position).map_err(to_fault)? {
+                return Err(Fault::stop(format!(
                     "{} was read up to byte {}, and now it is another file or shorter: an input may \
                      only grow. Put the file back as it was and append to it",
-                    self.layout.shown(&path),
+                    self.layout.display_path(&path),
                     position.offset
                 )));
             }
-            let mut reader = Reader::new(path, self.settings.line_bytes_max, 0);
-            reader.open().map_err(stop)?;
-            let gate = self.settings.gates.contains(topic);
-            let trail = source::read_trail(&mut reader, gate, position.offset, &self.prints());
-            trails.insert(topic.clone(), trail.map_err(stop)?);
+            let mut reader = LineReader::new(path, self.settings.max_line_bytes, 0);
+            reader.open().map_err(to_fault)?;
+            let gate = self.settings.gate_topics.contains(topic);
+            let progress =
+                source::read_progress(&mut reader, gate, position.offset, &self.fingerprinter());
+            progress_by_topic.insert(topic.clone(), progress.map_err(to_fault)?);
         }
-        Ok(trails)
+        Ok(progress_by_topic)
     }
 
     /// Moves an output into its owner's folder, unless that is done.
-    pub(super) fn move_output(&mut self, topic: &str, name: &str) -> Result<(), Failure> {
-        let (from, to) = (
-            self.layout.older_output(topic),
-            self.layout.written(name, false),
-        );
+    pub(super) fn move_output(&mut self, topic: &str, name: &str) -> Result<(), FileError> {
+        let (from, to) =
+            (self.layout.previous_output_path(topic), self.layout.written_path(name, false));
         let found = match fs::symlink_metadata(&from) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            found => found.map_err(Failure::to("look at", &from))?,
+            found => found.map_err(FileError::wrap("look at", &from))?,
         };
         if !found.is_file() {
             let error = io::Error::other("it is no file");
-            return Err(Failure::to("move", &from)(error));
+            return Err(FileError::wrap("move", &from)(error));
         }
         let folder = to.parent().unwrap_or(&to);
-        self.disk
-            .make_folder(folder, self.layout.folder_mode(false))?;
+        self.disk.ensure_folder(folder, self.layout.folder_mode(false))?;
         self.disk.rename(&from, &to)?;
         self.disk.open(&to, self.layout.file_mode(false))?;
         self.disk.sync_folder(folder)?;
-        self.disk.sync_folder(&self.layout.output)
+        self.disk.sync_folder(&self.layout.output_folder)
     }
 }
 
-/// Whether the bytes before a position have the checksum that was kept of them.
-fn tail_is(path: &std::path::Path, position: OlderPosition) -> Result<bool, Failure> {
+/// Returns whether the bytes before a position have the recorded checksum.
+fn has_tail_checksum(
+    path: &std::path::Path,
+    position: SourcePositionV2,
+) -> Result<bool, FileError> {
     if position.offset == 0 {
         return Ok(true);
     }
-    if length_of(path)? < position.offset {
+    if file_length(path)? < position.offset {
         return Ok(false);
     }
-    let length = position.offset.min(OLDER_TAIL_BYTES);
+    let length = position.offset.min(POSITION_V2_TAIL_BYTES);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    let file = File::open(path).map_err(Failure::to("open", path))?;
+    let file = File::open(path).map_err(FileError::wrap("open", path))?;
     let read = file.read_exact_at(&mut bytes, position.offset - length);
-    read.map_err(Failure::to("read", path))?;
+    read.map_err(FileError::wrap("read", path))?;
     Ok(crc32fast::hash(&bytes) == position.tail)
 }

@@ -1,13 +1,13 @@
-//! `zeef.commands`: what operators ask of every process, read whole at a start.
+//! Operator commands in `zeef.commands`, which every process reads whole at its start.
 
 use super::publish::{PublishError, Publisher};
+use super::read_topic::read_rows_with_offsets;
 use super::settings::KafkaSettings;
 use super::topics::TopicError;
-use super::whole::read_placed;
-use crate::transport::commands::{COMMANDS_TOPIC, CommandError, CommandText, Commands};
+use crate::message::commands::{COMMANDS_TOPIC, CommandError, CommandLog, CommandRecord};
 
-/// How the keys of commands begin; other rows of the topic are none.
-const KEY: &str = "command:";
+/// Prefix of the message keys of commands; the topic has other rows too.
+const COMMAND_KEY_PREFIX: &str = "command:";
 
 /// Why commands cannot be read. Never quotes one.
 #[derive(Debug, thiserror::Error)]
@@ -16,58 +16,51 @@ pub enum CommandsError {
     Topic(#[from] TopicError),
     #[error("topic `{0}` does not exist: `zeef topics --apply` creates it")]
     Absent(String),
-    #[error("topic `{topic}` offset {offset}: {source}")]
-    Unreadable {
-        topic: String,
-        offset: i64,
-        #[source]
-        source: CommandError,
-    },
+    #[error("topic `{topic}` offset {offset}: {cause}")]
+    Unreadable { topic: String, offset: i64, cause: CommandError },
 }
 
-/// Reads all commands that were given.
+/// Reads all commands.
 ///
 /// # Errors
 ///
-/// No such topic, no answer from Kafka, or a message that is no command of a
-/// known format.
-pub fn read(settings: &KafkaSettings) -> Result<Commands, CommandsError> {
-    let topic = || settings.topic(COMMANDS_TOPIC);
-    let mut commands = Commands::default();
+/// The topic does not exist, Kafka does not answer, or a message is no command of a known
+/// format.
+pub fn read_commands(settings: &KafkaSettings) -> Result<CommandLog, CommandsError> {
+    let topic = || settings.topic_name(COMMANDS_TOPIC);
+    let mut commands = CommandLog::default();
     let mut unreadable = None;
-    let found = read_placed(settings, COMMANDS_TOPIC, &mut |offset, message| {
-        let is_command = message
-            .key
-            .is_some_and(|key| key.starts_with(KEY.as_bytes()));
+    let found = read_rows_with_offsets(settings, COMMANDS_TOPIC, &mut |offset, message| {
+        let is_command =
+            message.key.is_some_and(|key| key.starts_with(COMMAND_KEY_PREFIX.as_bytes()));
         let Some(value) = message.value.filter(|_| is_command) else {
             return;
         };
-        if let Err(source) = commands.add(offset, value) {
-            unreadable.get_or_insert((offset, source));
+        if let Err(cause) = commands.add_message(offset, value) {
+            unreadable.get_or_insert((offset, cause));
         }
     })?;
     match unreadable {
-        Some((offset, source)) => Err(CommandsError::Unreadable {
-            topic: topic(),
-            offset,
-            source,
-        }),
+        Some((offset, cause)) => Err(CommandsError::Unreadable { topic: topic(), offset, cause }),
         None if !found => Err(CommandsError::Absent(topic())),
         None => Ok(commands),
     }
 }
 
-/// Gives commands, in their order; they count from the next start on.
+/// Writes commands in order; they take effect at the next start.
 ///
 /// # Errors
 ///
-/// No such topic, or a Kafka that does not take them.
-pub fn write(settings: &KafkaSettings, texts: &[CommandText]) -> Result<(), PublishError> {
+/// The topic does not exist, or Kafka refuses them.
+pub fn write_commands(
+    settings: &KafkaSettings,
+    texts: &[CommandRecord],
+) -> Result<(), PublishError> {
     let publisher = Publisher::open(settings.clone(), &[COMMANDS_TOPIC].into())?;
     for (number, text) in texts.iter().enumerate() {
-        // One of its own: compaction takes no command.
-        let key = format!("{KEY}{}:{number}", text.time);
-        publisher.send(COMMANDS_TOPIC, Some(key.as_bytes()), Some(&text.write()))?;
+        // A unique key: compaction must not remove a command.
+        let key = format!("{COMMAND_KEY_PREFIX}{}:{number}", text.time);
+        publisher.send(COMMANDS_TOPIC, Some(key.as_bytes()), Some(&text.encode()))?;
     }
-    publisher.finish()
+    publisher.flush()
 }

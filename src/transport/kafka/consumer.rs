@@ -1,6 +1,6 @@
-//! The group's member: its partitions, in the order that gates demand.
+//! The group member: its partitions, in the order that gates demand.
 //!
-//! It commits nothing by itself, but for the first offsets of a new group.
+//! Commits nothing itself, except the first offsets of a new group.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,204 +12,175 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::connect::Connection;
 use super::fault;
-use super::log::Logged;
-use super::marks::MarkNumber;
-use super::member::{Bell, Event, Member};
-use super::misplaced::{Found, Watch};
-use super::partition::{Part, Passed, Place};
-use super::partitioner::Placement;
-use super::settings::KafkaSettings;
-use crate::transport::continuity::{Fingerprinter, Kept, Trail};
-use crate::transport::{Fault, Flow, Input, Lag, LanePlan, LateGate, SourceId, Stop};
+use super::group_member::{GroupMemberContext, RebalanceEvent, Wakeup};
+use super::log::LoggingContext;
+use super::misplaced::{MisplacedMessage, MisplacedMonitor};
+use super::owned_partition::{OwnedPartition, PartitionProgress, RecordReceiver};
+use super::source::{KafkaSource, SourcePartition, check_partition_count};
+use super::start_offsets::OffsetMetadata;
+use crate::message::continuity::{Fingerprinter, SourceProgress};
+use crate::message::{Cause, Fault, Input, LanePlan, SourceId};
+use crate::transport::{LateGate, PartitionLag, PollFlow, StopSignal};
 
-/// How many records one partition hands out before it is the next one's turn.
-const CHUNK: usize = 256;
-/// How long the bell is waited for at a time.
-const NAP: Duration = Duration::from_millis(20);
-const CALL: Duration = Duration::from_secs(5);
-/// How long the ends of gates are waited for: the group must be served soon.
-const GATES: Duration = Duration::from_secs(1);
-/// Ends that were noted so lately are those of the batch's begin.
-const FRESH: Duration = Duration::from_millis(200);
+/// How many records a partition hands out before the next one's turn.
+const CHUNK_RECORDS: usize = 256;
+/// How long to wait for records at a time.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for the ends of gates: the group must be served soon.
+const GATE_ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Ends fetched within this time count as those of the batch's start.
+const FRESH_ENDS_MAX_AGE: Duration = Duration::from_millis(200);
 /// How long offsets without records may stay uncommitted.
-const LAZY: Duration = Duration::from_secs(1);
+const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One source of the plan, on Kafka.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub id: SourceId,
-    /// As the plan has it, without the prefix.
-    pub name: String,
-    pub topic: String,
-    pub gate: bool,
-    pub kept: Kept,
-    /// The worker has the same partitions of it as of the others.
-    pub joined: bool,
-    /// How many partitions it had when the transport was opened.
-    pub partitions: i32,
-    /// Where its keys belong; `None` where they are no patron ids, or there is
-    /// one partition only.
-    pub placement: Option<Placement>,
-}
-
-impl Source {
-    /// Returns the trail of a partition that begins at `start`.
-    pub(super) fn begin(&self, start: i64) -> Trail {
-        Trail {
-            next: start,
-            start,
-            anchors: Vec::new(),
-            log: (self.kept == Kept::Whole).then_some(0),
-        }
-    }
-}
-
-/// Partitions of which some wait for the gates among them: those of one number
-/// where all sources are joined, else all.
+/// Partitions that wait for the gates among them: those with one partition number if all
+/// sources are joined, otherwise all.
 #[derive(Clone, Copy, Debug, Default)]
-struct Group {
-    /// When their ends were noted.
-    noted: Option<Instant>,
-    /// The gates reached the ends that were noted: the others may go on.
-    open: bool,
-    /// They waited for long: only what lay there when the ends were noted goes on.
-    limited: bool,
+struct GateGroup {
+    /// When the ends of its partitions were fetched.
+    ends_noted_at: Option<Instant>,
+    /// The gates reached those ends: the others may be handed out.
+    is_open: bool,
+    /// The gates took long: only what lay below the fetched ends may be handed out.
+    is_limited: bool,
 }
 
-/// Records in.
-pub(super) struct Intake {
-    parts: Vec<Part>,
-    /// Queues of partitions that are not owned now. They are kept: librdkafka
-    /// then never puts a record of these partitions into the common queue.
-    queues: HashMap<Place, PartitionQueue<Member>>,
-    pub consumer: Arc<BaseConsumer<Member>>,
+/// The consumer of a worker, as a member of the lane's group.
+pub(super) struct GroupConsumer {
+    owned: Vec<OwnedPartition>,
+    /// Queues of partitions not owned now. They are kept so that librdkafka never puts
+    /// their records into the common queue.
+    idle_queues: HashMap<SourcePartition, PartitionQueue<GroupMemberContext>>,
+    pub consumer: Arc<BaseConsumer<GroupMemberContext>>,
     /// Sees the ends beyond open transactions.
-    observer: Arc<BaseConsumer<Logged>>,
-    bell: Arc<Bell>,
-    pub sources: Vec<Source>,
-    /// What was read of partitions that are not owned now.
-    passed: HashMap<Place, Passed>,
-    /// The number of the last mark of each partition number, and when the first
-    /// one was written: what goes with the group's offsets.
-    pub numbers: BTreeMap<i32, MarkNumber>,
-    /// The partition numbers that the open batch writes marks for.
-    pub marked: BTreeSet<i32>,
-    prints: Option<Fingerprinter>,
+    read_uncommitted_client: Arc<BaseConsumer<LoggingContext>>,
+    wakeup: Arc<Wakeup>,
+    pub sources: Vec<KafkaSource>,
+    /// Progress of partitions not owned now.
+    unowned_progress: HashMap<SourcePartition, PartitionProgress>,
+    /// What is committed with the group's offsets, by partition number.
+    pub offset_metadata: BTreeMap<i32, OffsetMetadata>,
+    /// Partition numbers for which the open batch writes marks.
+    pub marked_partitions: BTreeSet<i32>,
+    /// Owned partitions of raw topics for which the group has no offset yet: without one, an
+    /// empty partition would look as if nobody had read it.
+    pub without_offset: BTreeSet<SourcePartition>,
+    fingerprinter: Option<Fingerprinter>,
     /// The group's metadata at the assignment, never fetched again.
-    pub group: Option<ConsumerGroupMetadata>,
-    /// Whose turn it is.
-    turn: usize,
-    /// Of the partitions that wait for each other.
-    groups: Vec<Group>,
-    /// All groups are open.
-    open: bool,
-    /// Since when the ends of gates are asked for without an answer.
-    unanswered: Option<Instant>,
-    /// How many statistics were looked at.
-    received: u64,
-    /// A source was reported missing; to be looked into.
-    pub doubted: bool,
-    /// Misplaced records that were handed out, not yet looked into.
-    pub found: Vec<Found>,
-    pub watch: Watch,
+    pub group_metadata: Option<ConsumerGroupMetadata>,
+    /// The index of the partition to hand out next.
+    next_turn: usize,
+    gate_groups: Vec<GateGroup>,
+    are_all_gates_open: bool,
+    /// Since when a request for the ends of gates has had no answer.
+    unanswered_since: Option<Instant>,
+    statistics_seen: u64,
+    /// A source was reported missing and has to be looked up.
+    pub has_missing_topic_report: bool,
+    /// Misplaced records that were handed out and not examined yet.
+    pub misplaced_messages: Vec<MisplacedMessage>,
+    pub misplaced_monitor: MisplacedMonitor,
     until_end: bool,
-    stop: Stop,
+    stop: StopSignal,
 }
 
-impl Intake {
+impl GroupConsumer {
     pub(super) fn open(
-        settings: &KafkaSettings,
+        connection: &Connection<'_>,
         plan: &LanePlan,
         worker: usize,
-        sources: Vec<Source>,
-        observer: Arc<BaseConsumer<Logged>>,
-        stop: Stop,
+        sources: Vec<KafkaSource>,
     ) -> Result<Self, Fault> {
-        let mut consumer: BaseConsumer<Member> = BaseConsumer::from_config_and_context(
-            &settings.member(plan, worker),
-            Member::default(),
+        let mut consumer: BaseConsumer<GroupMemberContext> = BaseConsumer::from_config_and_context(
+            &connection.settings.group_member_config(plan, worker),
+            GroupMemberContext::default(),
         )
-        .map_err(|error| Fault::Stop(format!("consumer: {error}")))?;
-        let bell = Arc::new(Bell::default());
-        let ring = Arc::clone(&bell);
-        consumer.set_nonempty_callback(move || ring.ring());
+        .map_err(|error| Fault::stop(Cause::at_step("consumer", error)))?;
+        let wakeup = Arc::new(Wakeup::default());
+        let on_record = Arc::clone(&wakeup);
+        consumer.set_nonempty_callback(move || on_record.notify());
         let topics: Vec<&str> = sources.iter().map(|source| &*source.topic).collect();
         consumer
             .subscribe(&topics)
-            .map_err(|error| Fault::Stop(format!("subscribe: {error}")))?;
+            .map_err(|error| Fault::stop(Cause::at_step("subscribe", error)))?;
         Ok(Self {
-            parts: Vec::new(),
-            queues: HashMap::new(),
+            owned: Vec::new(),
+            idle_queues: HashMap::new(),
             consumer: Arc::new(consumer),
-            observer,
-            bell,
+            read_uncommitted_client: Arc::clone(connection.client),
+            wakeup,
             sources,
-            passed: HashMap::new(),
-            numbers: BTreeMap::new(),
-            marked: BTreeSet::new(),
-            prints: plan.prints,
-            group: None,
-            turn: 0,
-            groups: Vec::new(),
-            open: false,
-            unanswered: None,
-            received: 0,
-            doubted: false,
-            found: Vec::new(),
-            watch: Watch::default(),
-            until_end: settings.until_end,
-            stop,
+            unowned_progress: HashMap::new(),
+            offset_metadata: BTreeMap::new(),
+            marked_partitions: BTreeSet::new(),
+            without_offset: BTreeSet::new(),
+            fingerprinter: plan.fingerprinter,
+            group_metadata: None,
+            next_turn: 0,
+            gate_groups: Vec::new(),
+            are_all_gates_open: false,
+            unanswered_since: None,
+            statistics_seen: 0,
+            has_missing_topic_report: false,
+            misplaced_messages: Vec::new(),
+            misplaced_monitor: MisplacedMonitor::default(),
+            until_end: connection.settings.until_end,
+            stop: connection.stop.clone(),
         })
     }
 
     /// Serves the group's events; waits at most `wait` for the first one.
-    pub(super) fn serve(&mut self, wait: Duration) -> Result<(), Fault> {
+    pub(super) fn serve_events(&mut self, wait: Duration) -> Result<(), Fault> {
         let mut wait = wait;
         loop {
-            let before = self.consumer.context().recorded().calls;
+            let before = self.consumer.context().lock_record().callback_count;
             match self.consumer.poll(wait) {
-                None if self.consumer.context().recorded().calls == before => break,
+                None if self.consumer.context().lock_record().callback_count == before => break,
                 None => {}
                 Some(Ok(_)) => {
-                    return Err(Fault::Rebuild(
-                        "consumer: a record came outside of its partition's queue".to_owned(),
+                    return Err(Fault::transport_lost(
+                        "consumer: a record arrived outside its partition's queue".to_owned(),
                     ));
                 }
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(error)) => self.handle_error(&error)?,
             }
             if self.has_event() {
                 break;
             }
             wait = Duration::ZERO;
         }
-        self.observe()
+        self.apply_statistics()
     }
 
-    fn judge(&mut self, error: &KafkaError) -> Result<(), Fault> {
+    fn handle_error(&mut self, error: &KafkaError) -> Result<(), Fault> {
         let fatal = self.consumer.client().fatal_error();
-        let lapsed = self.consumer.context().recorded().lapsed;
-        if let Some(fault) = fault::of_consumer(error, fatal, lapsed) {
+        let lapsed = self.consumer.context().lock_record().has_session_lapsed;
+        if let Some(fault) = fault::classify_consumer_error(error, fatal, lapsed) {
             return Err(fault);
         }
-        self.doubted |= matches!(
+        self.has_missing_topic_report |= matches!(
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
         );
         Ok(())
     }
 
-    /// Looks at statistics that came since the last time.
-    fn observe(&mut self) -> Result<(), Fault> {
-        let recorded = self.consumer.context().recorded();
-        if recorded.received == self.received {
+    /// Applies statistics that arrived since the last call.
+    fn apply_statistics(&mut self) -> Result<(), Fault> {
+        let recorded = self.consumer.context().lock_record();
+        if recorded.statistics_count == self.statistics_seen {
             return Ok(());
         }
-        self.received = recorded.received;
-        for part in &mut self.parts {
+        self.statistics_seen = recorded.statistics_count;
+        for part in &mut self.owned {
             let found = recorded.statistics.topics.get(&part.topic);
-            if let Some(found) = found.and_then(|topic| topic.partitions.get(&part.place.1)) {
-                part.observe(*found);
+            if let Some(found) =
+                found.and_then(|topic| topic.partitions.get(&part.source_partition.1))
+            {
+                part.apply_statistics(*found);
             }
         }
         for source in &self.sources {
@@ -217,267 +188,277 @@ impl Intake {
                 continue;
             };
             let last = found.partitions.keys().copied().max().unwrap_or(-1);
-            check_count(source, last + 1)?;
+            check_partition_count(source, last + 1)?;
         }
         Ok(())
     }
 
     pub(super) fn has_event(&self) -> bool {
-        !self.consumer.context().recorded().events.is_empty()
+        !self.consumer.context().lock_record().events.is_empty()
     }
 
-    pub(super) fn next_event(&self) -> Option<Event> {
-        self.consumer.context().recorded().events.pop_front()
+    pub(super) fn next_event(&self) -> Option<RebalanceEvent> {
+        self.consumer.context().lock_record().events.pop_front()
     }
 
-    /// Takes partitions on, from the offsets given.
-    pub(super) fn assign(&mut self, starts: &HashMap<Place, i64>) -> Result<(), Fault> {
-        self.give_back();
-        let mut places: Vec<_> = starts
-            .iter()
-            .map(|(place, start)| (*place, *start))
-            .collect();
+    /// Takes on partitions from the given offsets.
+    pub(super) fn assign(&mut self, starts: &HashMap<SourcePartition, i64>) -> Result<(), Fault> {
+        self.release_owned();
+        let mut places: Vec<_> = starts.iter().map(|(place, start)| (*place, *start)).collect();
         places.sort_unstable();
         for (place, start) in places {
-            let queue = self.queue(place)?;
-            let Some(source) = self.source(place.0).cloned() else {
+            let queue = self.take_queue(place)?;
+            let Some(source) = self.find_source(place.0).cloned() else {
                 continue;
             };
-            let known = self.passed.remove(&place);
-            let known = known.filter(|passed| passed.committed.next == start);
-            let passed = known.unwrap_or_else(|| Passed::new(source.begin(start)));
-            self.parts
-                .push(Part::new(place, &source, queue, passed, self.prints));
+            let known = self.unowned_progress.remove(&place);
+            let known = known.filter(|known| known.committed_progress.next == start);
+            let progress = known.unwrap_or_else(|| {
+                PartitionProgress::new(source.new_progress(start), self.fingerprinter)
+            });
+            self.owned.push(OwnedPartition::new(place.1, &source, queue, progress));
         }
-        self.turn = 0;
-        self.group_parts();
-        self.assign_parts()
+        self.next_turn = 0;
+        self.form_gate_groups();
+        self.assign_owned()
     }
 
-    /// Says which partitions wait for each other.
-    fn group_parts(&mut self) {
-        let joined = self.sources.iter().all(|source| source.joined);
-        let number = |part: &Part| if joined { part.place.1 } else { 0 };
-        let numbers: BTreeSet<i32> = self.parts.iter().map(number).collect();
-        for part in &mut self.parts {
-            part.group = numbers.range(..number(part)).count();
+    /// Groups the partitions that wait for each other.
+    fn form_gate_groups(&mut self) {
+        let joined = self.sources.iter().all(|source| source.is_joined);
+        let number = |part: &OwnedPartition| if joined { part.source_partition.1 } else { 0 };
+        let numbers: BTreeSet<i32> = self.owned.iter().map(number).collect();
+        for part in &mut self.owned {
+            part.gate_group = numbers.range(..number(part)).count();
         }
-        self.groups = vec![Group::default(); numbers.len()];
-        self.open = false;
-        self.unanswered = None;
+        self.gate_groups = vec![GateGroup::default(); numbers.len()];
+        self.are_all_gates_open = false;
+        self.unanswered_since = None;
     }
 
-    fn assign_parts(&self) -> Result<(), Fault> {
-        let list = self.list(|part| Some(part.committed))?;
+    fn assign_owned(&self) -> Result<(), Fault> {
+        let list = self.build_offset_list(|part| Some(part.committed_position))?;
         self.consumer
             .assign(&list)
-            .map_err(|error| Fault::Rebuild(format!("assign: {error}")))
+            .map_err(|error| Fault::transport_lost(Cause::at_step("assign", error)))
     }
 
-    /// Answers the coordinator before the start offsets are known: an unanswered
-    /// assignment would hold up the next rebalance.
+    /// Answers the coordinator before the start offsets are known: an unanswered assignment
+    /// would delay the next rebalance.
     pub(super) fn assign_nothing(&mut self) -> Result<(), Fault> {
-        self.give_back();
+        self.without_offset.clear();
+        self.release_owned();
         self.consumer
             .assign(&TopicPartitionList::new())
-            .map_err(|error| Fault::Rebuild(format!("assign: {error}")))
+            .map_err(|error| Fault::transport_lost(Cause::at_step("assign", error)))
     }
 
-    /// Gives all partitions up.
     pub(super) fn unassign(&mut self) -> Result<(), Fault> {
-        self.give_back();
-        self.group = None;
+        self.without_offset.clear();
+        self.release_owned();
+        self.group_metadata = None;
         self.consumer
             .unassign()
-            .map_err(|error| Fault::Rebuild(format!("unassign: {error}")))
+            .map_err(|error| Fault::transport_lost(Cause::at_step("unassign", error)))
     }
 
-    /// Forgets the partitions, but keeps their queues.
-    fn give_back(&mut self) {
-        for part in self.parts.drain(..) {
-            self.passed.insert(part.place, part.passed);
-            self.queues.insert(part.place, part.queue);
+    /// Gives up the partitions, but keeps their queues.
+    fn release_owned(&mut self) {
+        for part in self.owned.drain(..) {
+            self.unowned_progress.insert(part.source_partition, part.progress);
+            self.idle_queues.insert(part.source_partition, part.queue);
         }
     }
 
-    /// The partition's own queue, split off before anything is fetched.
-    fn queue(&mut self, place: Place) -> Result<PartitionQueue<Member>, Fault> {
-        if let Some(queue) = self.queues.remove(&place) {
+    /// Returns the partition's own queue, split off before anything is fetched.
+    fn take_queue(
+        &mut self,
+        source_partition: SourcePartition,
+    ) -> Result<PartitionQueue<GroupMemberContext>, Fault> {
+        if let Some(queue) = self.idle_queues.remove(&source_partition) {
             return Ok(queue);
         }
-        let topic = self.source(place.0).map(|source| source.topic.clone());
+        let topic = self.find_source(source_partition.0).map(|source| source.topic.clone());
         let mut queue = topic
-            .and_then(|topic| self.consumer.split_partition_queue(&topic, place.1))
-            .ok_or_else(|| Fault::Rebuild("consumer: no queue for a partition".to_owned()))?;
-        let ring = Arc::clone(&self.bell);
-        queue.set_nonempty_callback(move || ring.ring());
+            .and_then(|topic| self.consumer.split_partition_queue(&topic, source_partition.1))
+            .ok_or_else(|| Fault::transport_lost("consumer: no queue for a partition"))?;
+        let wakeup = Arc::clone(&self.wakeup);
+        queue.set_nonempty_callback(move || wakeup.notify());
         Ok(queue)
     }
 
-    pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
+    pub(super) fn find_source(&self, id: SourceId) -> Option<&KafkaSource> {
         self.sources.get(usize::from(id.0))
     }
 
-    /// Finds the source of a topic on Kafka.
-    pub(super) fn place(&self, topic: &str, partition: i32) -> Option<Place> {
+    pub(super) fn find_source_partition(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Option<SourcePartition> {
         let source = self.sources.iter().find(|source| source.topic == topic)?;
         Some((source.id, partition))
     }
 
-    /// Hands out what lies ready; waits at most `wait` for the first record.
-    pub(super) fn hand_out(
+    /// Hands out what is ready; waits at most `wait` for the first record.
+    pub(super) fn deliver_records(
         &mut self,
         wait: Duration,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
     ) -> Result<usize, Fault> {
         let deadline = Instant::now() + wait;
         let mut handed = 0;
         loop {
-            let (count, flow) = self.round(take)?;
+            let (count, flow) = self.deliver_round(take)?;
             handed += count;
-            self.serve(Duration::ZERO)?;
-            if flow == Flow::Full || self.has_event() {
+            self.serve_events(Duration::ZERO)?;
+            if flow == PollFlow::BatchFull || self.has_event() {
                 return Ok(handed);
             }
             if count > 0 {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if handed > 0 || left.is_zero() || self.stop.asked() {
+            if handed > 0 || left.is_zero() || self.stop.is_requested() {
                 return Ok(handed);
             }
-            self.bell.wait(left.min(NAP));
+            self.wakeup.wait(left.min(POLL_INTERVAL));
         }
     }
 
-    /// One chunk of each partition that may go on.
-    fn round(&mut self, take: &mut dyn FnMut(Input<'_>) -> Flow) -> Result<(usize, Flow), Fault> {
-        if !self.open {
-            self.look_at_gates()?;
+    /// Hands out one chunk of each partition that may be handed out.
+    fn deliver_round(
+        &mut self,
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Result<(usize, PollFlow), Fault> {
+        if !self.are_all_gates_open {
+            self.update_gate_ends()?;
         }
         let mut handed = 0;
-        let parts = self.parts.len();
+        let parts = self.owned.len();
         for _ in 0..parts {
-            let index = self.turn % parts;
-            self.turn = (index + 1) % parts;
-            if !self.may_go_on(index) {
+            let index = self.next_turn % parts;
+            self.next_turn = (index + 1) % parts;
+            if !self.can_deliver(index) {
                 continue;
             }
-            let Some(part) = self.parts.get_mut(index) else {
+            let Some(part) = self.owned.get_mut(index) else {
                 continue;
             };
-            let member = self.consumer.context();
-            let (count, flow) = part.hand_out(CHUNK, member, &mut self.found, take)?;
+            let mut receiver =
+                RecordReceiver { misplaced_messages: &mut self.misplaced_messages, take };
+            let (count, flow) =
+                part.deliver_records(CHUNK_RECORDS, self.consumer.context(), &mut receiver)?;
             handed += count;
             if count > 0 {
-                let source = part.place.0;
-                self.watch.compared(source, part.newly_compared(count));
+                let source = part.source_partition.0;
+                self.misplaced_monitor.add_compared(source, part.count_newly_compared(count));
             }
-            if flow == Flow::Full {
-                return Ok((handed, Flow::Full));
+            if flow == PollFlow::BatchFull {
+                return Ok((handed, PollFlow::BatchFull));
             }
         }
-        Ok((handed, Flow::More))
+        Ok((handed, PollFlow::Continue))
     }
 
-    /// Notes the ends of the gates once per batch, when the first record that
-    /// must wait for them lies ready.
-    fn look_at_gates(&mut self) -> Result<(), Fault> {
-        if !self.parts.iter().any(|part| part.gate) {
-            self.groups.iter_mut().for_each(|group| group.open = true);
-            self.open = true;
+    /// Fetches the ends of the gates once per batch, when the first record that must wait
+    /// for them is ready.
+    fn update_gate_ends(&mut self) -> Result<(), Fault> {
+        if !self.owned.iter().any(|part| part.is_gate) {
+            self.gate_groups.iter_mut().for_each(|group| group.is_open = true);
+            self.are_all_gates_open = true;
             return Ok(());
         }
-        self.forget_exhausted()?;
+        self.reset_exhausted_groups()?;
         let mut waiting = false;
-        for part in self.parts.iter_mut().filter(|part| !part.gate) {
-            let is_noted = self.groups[part.group].noted.is_some();
-            waiting = waiting || (!is_noted && part.look(self.consumer.context())?);
+        for part in self.owned.iter_mut().filter(|part| !part.is_gate) {
+            let is_noted = self.gate_groups[part.gate_group].ends_noted_at.is_some();
+            waiting = waiting || (!is_noted && part.peek_record(self.consumer.context())?);
         }
-        if waiting && !self.note_ends()? {
-            self.unanswered.get_or_insert_with(Instant::now);
+        if waiting && !self.fetch_gate_ends()? {
+            self.unanswered_since.get_or_insert_with(Instant::now);
         }
-        self.open_groups();
+        self.open_ready_groups();
         Ok(())
     }
 
-    /// Lets go on what waits for gates that have reached their ends.
-    fn open_groups(&mut self) {
-        for (place, group) in self.groups.iter_mut().enumerate() {
-            let Some(noted) = group.noted.filter(|_| !group.open) else {
+    /// Opens the groups whose gates have reached their ends.
+    fn open_ready_groups(&mut self) {
+        for (place, group) in self.gate_groups.iter_mut().enumerate() {
+            let Some(noted) = group.ends_noted_at.filter(|_| !group.is_open) else {
                 continue;
             };
-            let parts = || self.parts.iter().filter(|part| part.group == place);
-            group.open = parts().all(|part| !part.gate || part.reached_mark());
-            if !group.open {
+            let parts = || self.owned.iter().filter(|part| part.gate_group == place);
+            group.is_open = parts().all(|part| !part.is_gate || part.has_reached_gate_end());
+            if !group.is_open {
                 continue;
             }
-            // Ends that were noted just now are the batch's own: what came since
-            // then is as good as what lay there.
-            group.limited = noted.elapsed() >= FRESH;
-            if !group.limited {
-                let parts = self.parts.iter_mut().filter(|part| part.group == place);
-                parts.for_each(|part| part.limit = None);
+            // Ends fetched just now are the batch's own: what came since is as good as what
+            // lay there.
+            group.is_limited = noted.elapsed() >= FRESH_ENDS_MAX_AGE;
+            if !group.is_limited {
+                let parts = self.owned.iter_mut().filter(|part| part.gate_group == place);
+                parts.for_each(|part| part.read_limit = None);
             }
         }
-        self.open = self.groups.iter().all(|group| group.open && !group.limited);
+        self.are_all_gates_open =
+            self.gate_groups.iter().all(|group| group.is_open && !group.is_limited);
     }
 
-    /// Forgets the ends of groups in which all that lay there was handed out and
-    /// committed, so that they are noted anew.
-    fn forget_exhausted(&mut self) -> Result<(), Fault> {
+    /// Resets the groups whose records below the fetched ends were all committed, so that
+    /// ends are fetched again.
+    fn reset_exhausted_groups(&mut self) -> Result<(), Fault> {
         if self.has_moved() {
             return Ok(());
         }
-        for place in 0..self.groups.len() {
-            if !self.groups[place].limited {
+        for place in 0..self.gate_groups.len() {
+            if !self.gate_groups[place].is_limited {
                 continue;
             }
             let mut ready = false;
-            for part in self.parts.iter_mut() {
-                let waits = part.group == place && !part.gate;
-                ready = ready || (waits && part.lies_ready(self.consumer.context())?);
+            for part in self.owned.iter_mut() {
+                let waits = part.gate_group == place && !part.is_gate;
+                ready = ready || (waits && part.has_deliverable_record(self.consumer.context())?);
             }
             if !ready {
-                self.forget_ends(place);
+                self.reset_group(place);
             }
         }
         Ok(())
     }
 
-    fn forget_ends(&mut self, place: usize) {
-        self.groups[place] = Group::default();
-        let parts = self.parts.iter_mut().filter(|part| part.group == place);
-        parts.for_each(Part::forget_end);
-        self.open = false;
+    fn reset_group(&mut self, group_index: usize) {
+        self.gate_groups[group_index] = GateGroup::default();
+        let parts = self.owned.iter_mut().filter(|part| part.gate_group == group_index);
+        parts.for_each(OwnedPartition::clear_batch_end);
+        self.are_all_gates_open = false;
     }
 
-    /// Asks for the ends of the partitions of which none are noted, as a reader of
-    /// uncommitted records sees them: what lies behind an open transaction of a
-    /// gate counts. One request to each leader. Without an answer, which is false,
-    /// the records behind the gates go on waiting.
-    fn note_ends(&mut self) -> Result<bool, Fault> {
-        let groups = &self.groups;
-        let is_new = |part: &Part| groups[part.group].noted.is_none();
+    /// Fetches missing ends, one request per leader, as a reader of uncommitted records
+    /// sees them: what an open transaction of a gate hides counts. Returns false without an
+    /// answer; the records behind the gates keep waiting.
+    fn fetch_gate_ends(&mut self) -> Result<bool, Fault> {
+        let groups = &self.gate_groups;
+        let is_new = |part: &OwnedPartition| groups[part.gate_group].ends_noted_at.is_none();
         let mut list = TopicPartitionList::new();
-        for part in self.parts.iter().filter(|part| is_new(part)) {
-            list.add_partition_offset(&part.topic, part.place.1, Offset::End)
-                .map_err(|error| Fault::Rebuild(format!("ends of gates: {error}")))?;
+        for part in self.owned.iter().filter(|part| is_new(part)) {
+            list.add_partition_offset(&part.topic, part.source_partition.1, Offset::End)
+                .map_err(|error| Fault::transport_lost(Cause::at_step("ends of gates", error)))?;
         }
-        let ends = match self.observer.offsets_for_times(list, GATES) {
+        let ends = match self.read_uncommitted_client.offsets_for_times(list, GATE_ENDS_TIMEOUT) {
             Ok(ends) => ends,
             Err(error) => {
                 tracing::warn!(error = %error, "kafka: the ends of the gates are not known yet");
                 return Ok(false);
             }
         };
-        let mut found = Vec::with_capacity(self.parts.len());
-        for (place, part) in self.parts.iter().enumerate() {
+        let mut found = Vec::with_capacity(self.owned.len());
+        for (place, part) in self.owned.iter().enumerate() {
             if !is_new(part) {
                 continue;
             }
             let end = ends
-                .find_partition(&part.topic, part.place.1)
+                .find_partition(&part.topic, part.source_partition.1)
                 .filter(|end| end.error().is_ok());
             match end.map(|end| end.offset()) {
                 Some(Offset::Offset(end)) => found.push((place, end)),
@@ -485,65 +466,76 @@ impl Intake {
             }
         }
         for (place, end) in found {
-            self.parts[place].note_end(end);
+            self.owned[place].set_batch_end(end);
         }
         let now = Instant::now();
-        for group in &mut self.groups {
-            group.noted.get_or_insert(now);
+        for group in &mut self.gate_groups {
+            group.ends_noted_at.get_or_insert(now);
         }
-        self.unanswered = None;
+        self.unanswered_since = None;
         Ok(true)
     }
 
-    /// The gate that is late for the longest time: it holds back other records,
-    /// or stays below its end.
-    pub(super) fn late_gate(&self) -> Option<LateGate> {
-        let gates = self.parts.iter().filter(|part| part.gate);
+    /// Returns the gate that has held back other records, or stayed below its end, for
+    /// longest.
+    pub(super) fn longest_late_gate(&self) -> Option<LateGate> {
+        let gates = self.owned.iter().filter(|part| part.is_gate);
         let late = gates.filter_map(|part| {
-            let noted = self.groups[part.group].noted;
-            let waits = noted.map_or(self.unanswered, |noted| {
-                (!part.reached_mark()).then_some(noted)
+            let noted = self.gate_groups[part.gate_group].ends_noted_at;
+            let waits = noted.map_or(self.unanswered_since, |noted| {
+                (!part.has_reached_gate_end()).then_some(noted)
             });
-            let since = [waits, part.stays_since()].into_iter().flatten().min()?;
+            let since = [waits, part.stalled_since()].into_iter().flatten().min()?;
             Some(LateGate {
-                source: part.place.0,
-                partition: part.place.1,
+                source: part.source_partition.0,
+                partition: part.source_partition.1,
                 offset: part.position,
-                since: since.elapsed(),
+                late_for: since.elapsed(),
             })
         });
-        late.max_by_key(|late| late.since)
+        late.max_by_key(|late| late.late_for)
     }
 
-    /// Gates always may. Others wait for the gates of their group.
-    fn may_go_on(&self, index: usize) -> bool {
-        let part = self.parts.get(index);
-        part.is_some_and(|part| part.gate || self.groups[part.group].open)
+    /// Returns whether a partition may be handed out: a gate always, others once their
+    /// group is open.
+    fn can_deliver(&self, index: usize) -> bool {
+        let part = self.owned.get(index);
+        part.is_some_and(|part| part.is_gate || self.gate_groups[part.gate_group].is_open)
     }
 
-    pub(super) fn is_uncommitted(&self) -> bool {
-        let patience = if self.until_end { Duration::ZERO } else { LAZY };
-        self.parts.iter().any(|part| part.is_uncommitted(patience))
+    pub(super) fn needs_commit(&self) -> bool {
+        let patience = if self.until_end { Duration::ZERO } else { IDLE_COMMIT_INTERVAL };
+        !self.without_offset.is_empty() || self.owned.iter().any(|part| part.needs_commit(patience))
     }
 
     pub(super) fn has_moved(&self) -> bool {
-        self.parts.iter().any(Part::has_moved)
+        self.owned.iter().any(OwnedPartition::has_moved)
     }
 
-    /// The offsets that go with the batch: of all partitions that it writes marks
-    /// for or that moved, or where there is none of all, so that a stale worker is
-    /// refused in any case. Their metadata is the mark's number.
-    pub(super) fn offsets(&self) -> Result<TopicPartitionList, Fault> {
-        let any = self.has_moved() || !self.marked.is_empty();
-        let goes = |part: &Part| part.has_moved() || self.marked.contains(&part.place.1) || !any;
+    /// Returns the offsets to commit: of all partitions that moved, get a mark or have none yet,
+    /// or of all if there is none, so that a stale worker is always fenced. Their metadata is the
+    /// mark's number.
+    pub(super) fn offsets_to_commit(&self) -> Result<TopicPartitionList, Fault> {
+        let any = self.has_moved()
+            || !self.marked_partitions.is_empty()
+            || !self.without_offset.is_empty();
+        let goes = |part: &OwnedPartition| {
+            part.has_moved()
+                || self.marked_partitions.contains(&part.source_partition.1)
+                || self.without_offset.contains(&part.source_partition)
+                || !any
+        };
         let mut list = TopicPartitionList::new();
-        for part in self.parts.iter().filter(|part| goes(part)) {
-            let added =
-                list.add_partition_offset(&part.topic, part.place.1, Offset::Offset(part.position));
-            added.map_err(|error| Fault::Rebuild(format!("offsets: {error}")))?;
-            let number = self.numbers.get(&part.place.1);
+        for part in self.owned.iter().filter(|part| goes(part)) {
+            let added = list.add_partition_offset(
+                &part.topic,
+                part.source_partition.1,
+                Offset::Offset(part.position),
+            );
+            added.map_err(|error| Fault::transport_lost(Cause::at_step("offsets", error)))?;
+            let number = self.offset_metadata.get(&part.source_partition.1);
             if let (Some(number), Some(mut element)) =
-                (number, list.find_partition(&part.topic, part.place.1))
+                (number, list.find_partition(&part.topic, part.source_partition.1))
             {
                 element.set_metadata(number.to_string());
             }
@@ -551,167 +543,179 @@ impl Intake {
         Ok(list)
     }
 
-    /// The partitions with this number.
-    pub(super) fn parts(&self, partition: i32) -> impl Iterator<Item = &Part> {
-        let parts = self.parts.iter();
-        parts.filter(move |part| part.place.1 == partition)
+    pub(super) fn owned_with_number(
+        &self,
+        partition: i32,
+    ) -> impl Iterator<Item = &OwnedPartition> {
+        let parts = self.owned.iter();
+        parts.filter(move |part| part.source_partition.1 == partition)
     }
 
-    /// How many partitions the largest source has.
-    pub(super) fn partitions(&self) -> i32 {
-        let counts = self.sources.iter().map(|source| source.partitions);
+    pub(super) fn max_partition_count(&self) -> i32 {
+        let counts = self.sources.iter().map(|source| source.partition_count);
         counts.max().unwrap_or(0)
     }
 
-    /// All partitions.
-    pub(super) fn all_parts(&self) -> impl Iterator<Item = &Part> {
-        self.parts.iter()
+    pub(super) fn all_owned(&self) -> impl Iterator<Item = &OwnedPartition> {
+        self.owned.iter()
     }
 
-    /// Sets what was read of a partition, before anything of it is handed out.
-    pub(super) fn set_passed(&mut self, place: Place, trail: Trail) {
-        if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
-            part.position = trail.next;
-            part.committed = trail.next;
-            part.passed = Passed::new(trail);
+    /// Sets the progress of a partition before anything of it is handed out.
+    pub(super) fn set_progress(
+        &mut self,
+        source_partition: SourcePartition,
+        mut progress: SourceProgress,
+    ) {
+        let source = self.find_source(source_partition.0);
+        progress.partition_count = source.map_or(0, |source| source.partition_count);
+        if let Some(part) =
+            self.owned.iter_mut().find(|part| part.source_partition == source_partition)
+        {
+            part.position = progress.next;
+            part.committed_position = progress.next;
+            part.progress.restart(progress);
         }
     }
 
-    /// Sets the first offset of a partition, as it is now.
-    pub(super) fn set_start(&mut self, place: Place, start: i64) {
-        if let Some(part) = self.parts.iter_mut().find(|part| part.place == place) {
-            part.passed.committed.start = start;
+    /// Sets the first offset that a partition has now.
+    pub(super) fn set_progress_start(&mut self, source_partition: SourcePartition, start: i64) {
+        if let Some(part) =
+            self.owned.iter_mut().find(|part| part.source_partition == source_partition)
+        {
+            part.progress.committed_progress.start = start;
         }
     }
 
-    /// The partition numbers of which records were handed out.
-    pub(super) fn moved(&self) -> BTreeSet<i32> {
-        let moved = self.parts.iter().filter(|part| part.has_moved());
-        moved.map(|part| part.place.1).collect()
+    /// Returns the partition numbers of which records were handed out.
+    pub(super) fn moved_partition_numbers(&self) -> BTreeSet<i32> {
+        let moved = self.owned.iter().filter(|part| part.has_moved());
+        moved.map(|part| part.source_partition.1).collect()
     }
 
     /// Fetches from the committed offsets.
-    pub(super) fn fetch_anew(&mut self) -> Result<(), Fault> {
-        let starts = self.committed();
+    pub(super) fn reassign_committed(&mut self) -> Result<(), Fault> {
+        let starts = self.committed_positions();
         self.assign(&starts)
     }
 
-    fn list(&self, offset: impl Fn(&Part) -> Option<i64>) -> Result<TopicPartitionList, Fault> {
+    fn build_offset_list(
+        &self,
+        offset: impl Fn(&OwnedPartition) -> Option<i64>,
+    ) -> Result<TopicPartitionList, Fault> {
         let mut list = TopicPartitionList::new();
-        for part in &self.parts {
+        for part in &self.owned {
             if let Some(offset) = offset(part) {
-                list.add_partition_offset(&part.topic, part.place.1, Offset::Offset(offset))
-                    .map_err(|error| Fault::Rebuild(format!("offsets: {error}")))?;
+                list.add_partition_offset(
+                    &part.topic,
+                    part.source_partition.1,
+                    Offset::Offset(offset),
+                )
+                .map_err(|error| Fault::transport_lost(Cause::at_step("offsets", error)))?;
             }
         }
         Ok(list)
     }
 
-    /// The batch was committed.
-    pub(super) fn settle(&mut self) {
-        self.parts.iter_mut().for_each(Part::settle);
-        self.marked.clear();
-        // While records wait the ends that they wait for stay: a gate whose
-        // transactions are open most of the time would never be at a new one.
-        for place in 0..self.groups.len() {
-            if self.groups[place].open {
-                self.forget_ends(place);
+    pub(super) fn commit_positions(&mut self) {
+        self.owned.iter_mut().for_each(OwnedPartition::commit_position);
+        self.marked_partitions.clear();
+        self.without_offset.clear();
+        // The ends that waiting records wait for stay: a gate with open transactions most
+        // of the time would never reach new ones.
+        for place in 0..self.gate_groups.len() {
+            if self.gate_groups[place].is_open {
+                self.reset_group(place);
             }
         }
     }
 
-    /// Back to the last commit.
+    /// Goes back to the last commit.
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
-        self.open = false;
-        self.marked.clear();
-        self.groups.fill(Group::default());
+        self.are_all_gates_open = false;
+        self.marked_partitions.clear();
+        self.gate_groups.fill(GateGroup::default());
         let mut list = TopicPartitionList::new();
-        for part in &mut self.parts {
+        for part in &mut self.owned {
             if part.rewind() {
                 list.add_partition_offset(
                     &part.topic,
-                    part.place.1,
-                    Offset::Offset(part.committed),
+                    part.source_partition.1,
+                    Offset::Offset(part.committed_position),
                 )
-                .map_err(|error| Fault::Rebuild(format!("rewind: {error}")))?;
+                .map_err(|error| Fault::transport_lost(Cause::at_step("rewind", error)))?;
             }
         }
         if list.count() == 0 {
             return Ok(());
         }
-        let sought = self.consumer.seek_partitions(list, CALL);
-        let done = sought.is_ok_and(|list| {
-            list.elements()
-                .iter()
-                .all(|element| element.error().is_ok())
-        });
+        let sought = self.consumer.seek_partitions(list, CALL_TIMEOUT);
+        let done =
+            sought.is_ok_and(|list| list.elements().iter().all(|element| element.error().is_ok()));
         if done {
             return Ok(());
         }
-        // A partition that is not fetching yet cannot be sought in.
-        let starts = self.committed();
+        // A partition that is not fetching yet cannot seek.
+        let starts = self.committed_positions();
         self.assign(&starts)
     }
 
-    pub(super) fn committed(&self) -> HashMap<Place, i64> {
-        self.parts
-            .iter()
-            .map(|part| (part.place, part.committed))
-            .collect()
+    pub(super) fn committed_positions(&self) -> HashMap<SourcePartition, i64> {
+        self.owned.iter().map(|part| (part.source_partition, part.committed_position)).collect()
     }
 
-    pub(super) fn lag(&self) -> Vec<Lag> {
-        self.parts
+    pub(super) fn lag(&self) -> Vec<PartitionLag> {
+        self.owned
             .iter()
             .filter_map(|part| {
-                Some(Lag {
-                    source: part.place.0,
-                    partition: part.place.1,
-                    behind: part.behind()?,
+                Some(PartitionLag {
+                    source: part.source_partition.0,
+                    partition: part.source_partition.1,
+                    behind: part.lag()?,
                 })
             })
             .collect()
     }
 
-    /// Leaves the group for good: a static member, too.
-    pub(super) fn leave(&mut self, patience: Duration) {
-        let before = self.received;
-        let deadline = Instant::now() + patience;
+    /// Leaves the group for good, even as a static member.
+    pub(super) fn leave_group(&mut self, timeout: Duration) {
+        let before = self.statistics_seen;
+        let deadline = Instant::now() + timeout;
         self.consumer.unsubscribe();
         while Instant::now() < deadline && !self.has_left(before) {
-            self.serve_closing();
+            self.serve_while_closing();
         }
     }
 
-    /// Whether the member's state, reported after `before`, is that of one who
-    /// left. Two statistics must have come: the first may have been on its way.
+    /// Returns whether statistics since `before` show a member that left. The first ones
+    /// may have been under way, so two are needed.
     fn has_left(&self, before: u64) -> bool {
-        let recorded = self.consumer.context().recorded();
+        let recorded = self.consumer.context().lock_record();
         let group = recorded.statistics.cgrp.as_ref();
-        recorded.received >= before + 2 && group.is_none_or(|group| group.join_state == "init")
+        recorded.statistics_count >= before + 2
+            && group.is_none_or(|group| group.join_state == "init")
     }
 
-    /// Closes the consumer; nothing is left for its drop to wait for.
-    pub(super) fn close(&mut self, patience: Duration) {
+    /// Closes the consumer, so that its drop waits for nothing.
+    pub(super) fn close(&mut self, timeout: Duration) {
         if self.consumer.closed() {
             return;
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         if let Err(error) = self.consumer.close_queue() {
             tracing::debug!(error = %error, "kafka: close");
             return;
         }
         while !self.consumer.closed() && Instant::now() < deadline {
-            self.serve_closing();
+            self.serve_while_closing();
         }
         self.consumer.context().give_up();
-        self.give_back();
-        self.queues.clear();
+        self.release_owned();
+        self.idle_queues.clear();
     }
 
-    /// Answers each rebalance with giving up all partitions.
-    fn serve_closing(&mut self) {
-        if let Err(fault) = self.serve(Duration::from_millis(20)) {
+    /// Answers each rebalance by giving up all partitions.
+    fn serve_while_closing(&mut self) {
+        if let Err(fault) = self.serve_events(Duration::from_millis(20)) {
             tracing::debug!(%fault, "kafka: while closing");
         }
         while self.next_event().is_some() {
@@ -720,27 +724,4 @@ impl Intake {
             }
         }
     }
-}
-
-/// Stops where a source has another number of partitions than at the start.
-pub(super) fn check_count(source: &Source, partitions: i32) -> Result<(), Fault> {
-    if partitions <= source.partitions {
-        return Ok(());
-    }
-    Err(Fault::Stop(widened(
-        &source.topic,
-        partitions,
-        source.partitions,
-    )))
-}
-
-/// Says that partitions were added to a source, and what is the way on.
-#[must_use]
-pub fn widened(topic: &str, partitions: i32, before: i32) -> String {
-    format!(
-        "topic `{topic}` has {partitions} partitions, had {before}: one patron's records would lie \
-         in two of them, and what was refused or objected to would not count in the other one. \
-         Have the sources written anew, to topics with as many partitions as are wanted, and start \
-         a deployment of its own on them (`[kafka] topic_prefix`)"
-    )
 }

@@ -1,15 +1,13 @@
-//! What librdkafka's errors mean for the worker.
-//!
-//! Pure: it looks at an error and names the consequence.
+//! Maps librdkafka's errors to what the worker does about them.
 
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::transport::Fault;
+use crate::message::{AbortReason, Cause, Fault};
 
-/// An error in words for an operator, once.
-pub(super) fn plain(error: &KafkaError) -> String {
+/// Describes an error for an operator.
+pub(super) fn describe_error(error: &KafkaError) -> String {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
             "no broker answers".to_owned()
@@ -17,7 +15,7 @@ pub(super) fn plain(error: &KafkaError) -> String {
         Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
             "no answer in time".to_owned()
         }
-        Some(RDKafkaErrorCode::Resolve) => "nobody knows the brokers' hosts".to_owned(),
+        Some(RDKafkaErrorCode::Resolve) => "the brokers' hosts cannot be resolved".to_owned(),
         Some(code) => code.to_string(),
         None => error.to_string(),
     }
@@ -25,136 +23,160 @@ pub(super) fn plain(error: &KafkaError) -> String {
 
 /// What to do after a failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// The outcome is not known, or the call may succeed later: the same call
-    /// again.
-    Retry(String),
+pub(super) enum ErrorAction {
+    /// The outcome is unknown, or the call may succeed later: repeat it.
+    Retry(Cause),
     Fail(Fault),
 }
 
-/// The open transaction at the time of an error.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opened {
-    /// For how long the transaction has been open, if one is.
-    pub since: Option<Duration>,
+pub(super) struct TransactionAge {
+    /// How long the transaction has been open, if one is.
+    pub open_for: Option<Duration>,
     pub timeout: Duration,
 }
 
-impl Opened {
-    /// Whether Kafka itself may have ended the transaction and its epoch.
-    fn outlived(self) -> bool {
-        self.since.is_some_and(|since| since >= self.timeout)
+impl TransactionAge {
+    /// Returns whether Kafka itself may have ended the transaction and its epoch.
+    fn may_have_timed_out(self) -> bool {
+        self.open_for.is_some_and(|since| since >= self.timeout)
     }
 }
 
-/// Judges an error of the producer. `fatal` is the producer's fatal error,
-/// where it has one: the code of a call's own error may hide it.
-pub(super) fn of_producer(
-    doing: &str,
+/// Classifies an error of the producer. A `fatal` error takes precedence: the code of a
+/// call's own error may hide it.
+pub(super) fn classify_producer_error(
+    attempted_step: &str,
     error: &KafkaError,
     fatal: Option<(RDKafkaErrorCode, String)>,
-    opened: Opened,
-) -> Step {
+    transaction_age: TransactionAge,
+) -> ErrorAction {
     if let Some((code, reason)) = fatal {
-        return Step::Fail(of_fatal(doing, code, &reason, opened));
+        return ErrorAction::Fail(classify_fatal_error(
+            attempted_step,
+            code,
+            &reason,
+            transaction_age,
+        ));
     }
-    let text = format!("{doing}: {error}");
+    let cause = Cause::at_step(attempted_step, error.clone());
     match error {
         KafkaError::Transaction(native) => {
             if native.is_fatal() {
-                Step::Fail(of_fatal(doing, native.code(), &native.string(), opened))
+                ErrorAction::Fail(classify_fatal_error(
+                    attempted_step,
+                    native.code(),
+                    &native.string(),
+                    transaction_age,
+                ))
             } else if native.txn_requires_abort() && is_timeout(native.code()) {
-                Step::Fail(Fault::Unanswered(text))
+                ErrorAction::Fail(Fault::Unanswered(cause))
             } else if native.txn_requires_abort() {
-                Step::Fail(Fault::Abort(text))
-            } else if native.is_retriable() || is_passing(native.code()) {
-                Step::Retry(text)
-            } else if is_refused(native.code()) {
-                Step::Fail(Fault::Stop(text))
+                ErrorAction::Fail(Fault::Abort(abort_reason("transaction", error), cause))
+            } else if native.is_retriable() || is_transient(native.code()) {
+                ErrorAction::Retry(cause)
+            } else if is_operator_error(native.code()) {
+                ErrorAction::Fail(Fault::Stop(cause))
             } else {
-                Step::Fail(Fault::Rebuild(text))
+                ErrorAction::Fail(Fault::TransportLost(cause))
             }
         }
-        KafkaError::Flush(code) if is_passing(*code) => Step::Retry(text),
-        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => Step::Retry(text),
+        KafkaError::Flush(code) if is_transient(*code) => ErrorAction::Retry(cause),
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => ErrorAction::Retry(cause),
         KafkaError::MessageProduction(
             RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
-        ) => Step::Fail(Fault::Stop(format!(
-            "{text}; raise `message.max.bytes` or lower the size limit of outputs"
+        ) => ErrorAction::Fail(Fault::stop(format!(
+            "{cause}; raise `message.max.bytes` or lower the size limit of outputs"
         ))),
         KafkaError::MessageProduction(code) if is_timeout(*code) => {
-            Step::Fail(Fault::Unanswered(text))
+            ErrorAction::Fail(Fault::Unanswered(cause))
         }
-        KafkaError::MessageProduction(_) => Step::Fail(Fault::Abort(text)),
-        _ => Step::Fail(Fault::Rebuild(text)),
+        KafkaError::MessageProduction(_) => {
+            ErrorAction::Fail(Fault::Abort(abort_reason("delivery", error), cause))
+        }
+        _ => ErrorAction::Fail(Fault::TransportLost(cause)),
     }
 }
 
-/// A twin's fencing and a transaction that timed out give the same error: what
-/// tells them apart is how long the own transaction was open.
-fn of_fatal(doing: &str, code: RDKafkaErrorCode, reason: &str, opened: Opened) -> Fault {
-    let text = format!("{doing}: {reason}");
+/// `step` is the kind of call, without a topic.
+fn abort_reason(step: &'static str, error: &KafkaError) -> AbortReason {
+    AbortReason::CallFailed { step, code: error.rdkafka_error_code().map(|code| code as i32) }
+}
+
+/// A fencing and a timed-out transaction give the same error; how long the own transaction
+/// was open tells them apart.
+fn classify_fatal_error(
+    attempted_step: &str,
+    code: RDKafkaErrorCode,
+    reason: &str,
+    transaction_age: TransactionAge,
+) -> Fault {
+    let text = format!("{attempted_step}: {reason}");
     if code == RDKafkaErrorCode::FencedInstanceId {
-        Fault::Twin(text)
-    } else if is_fenced(code) && !opened.outlived() {
-        Fault::Twin(format!(
-            "{text}; another process runs under this instance name"
-        ))
-    } else if is_refused(code) {
-        Fault::Stop(text)
+        Fault::fenced(text)
+    } else if is_fenced(code) && !transaction_age.may_have_timed_out() {
+        Fault::fenced(format!("{text}; another process runs under this instance name"))
+    } else if is_operator_error(code) {
+        Fault::stop(text)
     } else {
-        Fault::Rebuild(text)
+        Fault::transport_lost(text)
     }
 }
 
-/// Judges an error of the consumer that belongs to no partition. `None`: it
-/// passes, and librdkafka goes on by itself.
+/// Classifies an error of the consumer that belongs to no partition. Returns `None` for one
+/// that librdkafka recovers from.
 ///
-/// A fenced instance has a twin, but for one case: librdkafka whose own session
-/// timed out (`lapsed`) forgets its member id, and is fenced with it by a
-/// coordinator that comes back and still knows the old one. If there is a twin
-/// after all, it is fenced by the rebuilt consumer, and ends.
-pub(super) fn of_consumer(
+/// A fenced instance means that another one took over, with one exception: after its own
+/// session timed out, librdkafka forgets its member id, and a coordinator that comes back
+/// with the old one fences it. If there is another instance after all, the rebuilt consumer
+/// fences it.
+pub(super) fn classify_consumer_error(
     error: &KafkaError,
     fatal: Option<(RDKafkaErrorCode, String)>,
-    lapsed: bool,
+    has_session_lapsed: bool,
 ) -> Option<Fault> {
     if let Some((code, reason)) = fatal {
-        return Some(if code == RDKafkaErrorCode::FencedInstanceId && !lapsed {
-            Fault::Twin(format!(
+        return Some(if code == RDKafkaErrorCode::FencedInstanceId && !has_session_lapsed {
+            Fault::fenced(format!(
                 "consumer: {reason}; another process runs under this instance name"
             ))
         } else {
-            Fault::Rebuild(format!("consumer: {reason}"))
+            Fault::transport_lost(format!("consumer: {reason}"))
         });
     }
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::FencedInstanceId) if !lapsed => {
-            Some(Fault::Twin(format!("consumer: {error}")))
+        Some(RDKafkaErrorCode::FencedInstanceId) if !has_session_lapsed => {
+            Some(Fault::fenced(Cause::at_step("consumer", error.clone())))
         }
-        Some(code) if is_refused(code) => Some(Fault::Stop(format!("consumer: {error}"))),
+        Some(code) if is_operator_error(code) => {
+            Some(Fault::stop(Cause::at_step("consumer", error.clone())))
+        }
         _ => None,
     }
 }
 
-/// Judges an error of one partition.
-pub(super) fn of_partition(topic: &str, partition: i32, error: &KafkaError) -> Option<Fault> {
+pub(super) fn classify_partition_error(
+    topic: &str,
+    partition: i32,
+    error: &KafkaError,
+) -> Option<Fault> {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-            Some(Fault::Stop(format!(
+            Some(Fault::stop(format!(
                 "topic `{topic}` partition {partition}: the next record is no longer there \
                  (offset out of range): records were deleted before they were read; set the \
                  group's offset by hand, then start again"
             )))
         }
-        Some(code) if is_refused(code) => Some(Fault::Stop(format!(
-            "topic `{topic}` partition {partition}: {error}"
-        ))),
+        Some(code) if is_operator_error(code) => {
+            let step = format!("topic `{topic}` partition {partition}");
+            Some(Fault::stop(Cause::at_step(step, error.clone())))
+        }
         _ => None,
     }
 }
 
-fn is_fenced(code: RDKafkaErrorCode) -> bool {
+pub(super) fn is_fenced(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::Fenced
@@ -164,7 +186,7 @@ fn is_fenced(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-fn is_passing(code: RDKafkaErrorCode) -> bool {
+fn is_transient(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::OperationTimedOut
@@ -187,8 +209,8 @@ fn is_timeout(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// What only an operator can mend.
-fn is_refused(code: RDKafkaErrorCode) -> bool {
+/// Only an operator can resolve these.
+fn is_operator_error(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::TopicAuthorizationFailed
@@ -207,95 +229,79 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[track_caller]
-    fn check(code: RDKafkaErrorCode, open_secs: Option<u64>, want: &str) {
-        let opened = Opened {
-            since: open_secs.map(Duration::from_secs),
-            timeout: TIMEOUT,
-        };
+    fn check_fatal_error(code: RDKafkaErrorCode, open_secs: Option<u64>, want: &str) {
+        let opened =
+            TransactionAge { open_for: open_secs.map(Duration::from_secs), timeout: TIMEOUT };
         let error = KafkaError::Flush(RDKafkaErrorCode::Fatal);
-        let step = of_producer("commit", &error, Some((code, "reason".into())), opened);
+        let step = classify_producer_error("commit", &error, Some((code, "reason".into())), opened);
         let found = match step {
-            Step::Fail(Fault::Twin(_)) => "twin",
-            Step::Fail(Fault::Rebuild(_)) => "rebuild",
-            Step::Fail(Fault::Stop(_)) => "stop",
-            Step::Fail(Fault::Abort(_)) => "abort",
-            Step::Fail(Fault::Unanswered(_)) => "unanswered",
-            Step::Fail(Fault::Interrupted) => "interrupted",
-            Step::Fail(Fault::Io(_)) => "io",
-            Step::Retry(_) => "retry",
+            ErrorAction::Fail(Fault::Fenced(_)) => "twin",
+            ErrorAction::Fail(Fault::TransportLost(_)) => "rebuild",
+            ErrorAction::Fail(Fault::Stop(_)) => "stop",
+            ErrorAction::Fail(Fault::Abort(..)) => "abort",
+            ErrorAction::Fail(Fault::Unanswered(_)) => "unanswered",
+            ErrorAction::Fail(Fault::Interrupted) => "interrupted",
+            ErrorAction::Fail(Fault::Io(_)) => "io",
+            ErrorAction::Retry(_) => "retry",
         };
         assert_eq!(found, want, "{code:?} after {open_secs:?}");
     }
 
     #[test]
-    fn fatal_errors_of_the_producer() {
-        check(RDKafkaErrorCode::Fenced, None, "twin");
-        check(RDKafkaErrorCode::ProducerFenced, Some(3), "twin");
-        check(RDKafkaErrorCode::ProducerFenced, Some(10), "rebuild");
-        check(RDKafkaErrorCode::InvalidProducerEpoch, Some(60), "rebuild");
-        check(RDKafkaErrorCode::FencedInstanceId, Some(60), "twin");
-        check(
-            RDKafkaErrorCode::OutOfOrderSequenceNumber,
-            Some(1),
-            "rebuild",
-        );
-        check(
-            RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
-            None,
-            "stop",
-        );
+    fn producer_fatal_error_is_fenced_only_within_its_transaction_timeout() {
+        check_fatal_error(RDKafkaErrorCode::Fenced, None, "twin");
+        check_fatal_error(RDKafkaErrorCode::ProducerFenced, Some(3), "twin");
+        check_fatal_error(RDKafkaErrorCode::ProducerFenced, Some(10), "rebuild");
+        check_fatal_error(RDKafkaErrorCode::InvalidProducerEpoch, Some(60), "rebuild");
+        check_fatal_error(RDKafkaErrorCode::FencedInstanceId, Some(60), "twin");
+        check_fatal_error(RDKafkaErrorCode::OutOfOrderSequenceNumber, Some(1), "rebuild");
+        check_fatal_error(RDKafkaErrorCode::TransactionalIdAuthorizationFailed, None, "stop");
     }
 
     #[test]
-    fn an_outage_says_nothing_about_the_batch() {
-        let opened = Opened {
-            since: Some(Duration::ZERO),
-            timeout: TIMEOUT,
-        };
+    fn producer_outage_is_unanswered_and_no_fault_of_the_batch() {
+        let opened = TransactionAge { open_for: Some(Duration::ZERO), timeout: TIMEOUT };
         for code in [
             RDKafkaErrorCode::MessageTimedOut,
             RDKafkaErrorCode::BrokerTransportFailure,
             RDKafkaErrorCode::AllBrokersDown,
         ] {
             let error = KafkaError::MessageProduction(code);
-            let step = of_producer("deliver", &error, None, opened);
-            assert!(matches!(step, Step::Fail(Fault::Unanswered(_))), "{step:?}");
+            let step = classify_producer_error("deliver", &error, None, opened);
+            assert!(matches!(step, ErrorAction::Fail(Fault::Unanswered(_))), "{step:?}");
         }
     }
 
     #[test]
-    fn errors_of_the_consumer() {
+    fn consumer_error_maps_to_its_fault() {
         let down = KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown);
-        assert_eq!(of_consumer(&down, None, false), None);
+        assert_eq!(classify_consumer_error(&down, None, false), None);
         let fenced = Some((RDKafkaErrorCode::FencedInstanceId, "x".into()));
         assert!(matches!(
-            of_consumer(&down, fenced.clone(), false),
-            Some(Fault::Twin(_))
+            classify_consumer_error(&down, fenced.clone(), false),
+            Some(Fault::Fenced(_))
         ));
         assert!(matches!(
-            of_consumer(&down, fenced, true),
-            Some(Fault::Rebuild(_))
+            classify_consumer_error(&down, fenced, true),
+            Some(Fault::TransportLost(_))
         ));
         let other = Some((RDKafkaErrorCode::UnknownMemberId, "x".into()));
         assert!(matches!(
-            of_consumer(&down, other, false),
-            Some(Fault::Rebuild(_))
+            classify_consumer_error(&down, other, false),
+            Some(Fault::TransportLost(_))
         ));
         let refused = KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed);
-        assert!(matches!(
-            of_consumer(&refused, None, false),
-            Some(Fault::Stop(_))
-        ));
+        assert!(matches!(classify_consumer_error(&refused, None, false), Some(Fault::Stop(_))));
     }
 
     #[test]
-    fn errors_of_a_partition() {
+    fn partition_offset_out_of_range_stops_the_lane() {
         let reset = KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset);
-        let Some(Fault::Stop(text)) = of_partition("loan", 3, &reset) else {
+        let Some(Fault::Stop(text)) = classify_partition_error("loan", 3, &reset) else {
             panic!("expected a stop");
         };
-        assert!(text.contains("`loan` partition 3"), "{text}");
+        assert!(text.to_string().contains("`loan` partition 3"), "{text}");
         let passing = KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure);
-        assert_eq!(of_partition("loan", 3, &passing), None);
+        assert_eq!(classify_partition_error("loan", 3, &passing), None);
     }
 }

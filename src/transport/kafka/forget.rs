@@ -1,19 +1,21 @@
-//! A lane that begins anew, on purpose: what it knows of its recipients is
-//! removed, and what they have stays with them.
+//! Makes a lane start over on purpose: removes what it knows of its recipients, who keep
+//! what they have.
 //!
-//! Only while nobody runs it. The state is a compacted topic, of which Kafka
-//! deletes no records: each key gets a null, the mark last. Killed at any step,
-//! it is to be done again, and no start goes on before that.
+//! Only while nobody runs the lane. The state is a compacted topic from which Kafka deletes
+//! no records, so each key gets a null, the mark last. If interrupted it has to be run
+//! again, and no run starts before that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::publish::{PublishError, Publisher};
+use super::read_topic::read_rows;
 use super::settings::KafkaSettings;
-use super::topics::{TopicError, delete_group, ends_of, members_of};
-use super::whole::read_whole;
-use crate::transport::continuity::{MARK_KEY, Mark};
+use super::topics::{
+    TopicError, count_group_members, delete_group, require_no_members, sum_end_offsets,
+};
+use crate::message::continuity::{ContinuityMark, MARK_ROW_KEY};
 
 /// Why a lane cannot be forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -22,116 +24,105 @@ pub enum ForgetError {
     Topic(#[from] TopicError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error(
-        "group `{group}` has {members} members: stop every process of the lane first (a process that \
-         was stopped stays a member for its session timeout)"
-    )]
-    Runs { group: String, members: usize },
 }
 
 /// What is known of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// By partition, the keys of all that lives in the state.
-    keys: BTreeMap<i32, BTreeSet<Vec<u8>>>,
-    /// By recipient, how many outputs it has by the marks.
-    pub has: BTreeMap<String, u64>,
-    /// Partitions that have rows and no mark that can be read.
-    pub unmarked: usize,
-    /// The outputs' end offsets, in all.
-    pub offsets: i64,
+pub struct LaneContents {
+    /// Keys of the live state rows, by partition.
+    state_row_keys: BTreeMap<i32, BTreeSet<Vec<u8>>>,
+    /// Outputs of each recipient, by the marks.
+    pub outputs_by_recipient: BTreeMap<String, u64>,
+    /// Partitions with rows but no readable mark.
+    pub unmarked_partitions: usize,
+    /// The sum of the outputs' end offsets.
+    pub output_end_total: i64,
 }
 
-impl Known {
-    /// How many rows the state has, its marks and other entries included.
+impl LaneContents {
+    /// Returns the number of state rows, marks and other entries included.
     #[must_use]
-    pub fn rows(&self) -> usize {
-        self.keys.values().map(BTreeSet::len).sum()
+    pub fn row_count(&self) -> usize {
+        self.state_row_keys.values().map(BTreeSet::len).sum()
     }
 
-    fn take_marks(&mut self, marks: &BTreeMap<i32, Vec<u8>>) {
-        for partition in self.keys.keys() {
+    fn read_marks(&mut self, marks: &BTreeMap<i32, Vec<u8>>) {
+        for partition in self.state_row_keys.keys() {
             let text = marks.get(partition);
-            // Without the key nobody knows whether it is whole; it is shown all the same.
-            let mark = text.and_then(|text| serde_json::from_slice::<Mark>(text).ok());
+            // Shown without verification, as there is no key.
+            let mark = text.and_then(|text| serde_json::from_slice::<ContinuityMark>(text).ok());
             let Some(mark) = mark else {
-                self.unmarked += 1;
+                self.unmarked_partitions += 1;
                 continue;
             };
             for (recipient, topics) in mark.has {
-                *self.has.entry(recipient).or_default() += topics.values().sum::<u64>();
+                *self.outputs_by_recipient.entry(recipient).or_default() +=
+                    topics.values().sum::<u64>();
             }
         }
     }
 }
 
-/// Looks at a lane: at its state with this topic, and the topics of its outputs.
+/// Inspects the state of a lane and the topics of its outputs.
 ///
 /// # Errors
 ///
-/// [`ForgetError::Runs`] while its group has members, or no answer from Kafka.
-pub fn look(
+/// [`TopicError::StillRunning`] if its group has members, or Kafka does not answer.
+pub fn inspect_lane(
     settings: &KafkaSettings,
     lane: &str,
     state: &str,
     outputs: &[String],
-) -> Result<Known, ForgetError> {
-    let group = settings.group(lane);
-    let members = members_of(settings, &group)?;
-    if members > 0 {
-        return Err(ForgetError::Runs { group, members });
-    }
-    let mut known = Known::default();
+) -> Result<LaneContents, ForgetError> {
+    require_no_members(settings, &settings.group_id(lane))?;
+    let mut contents = LaneContents::default();
     let mut marks = BTreeMap::new();
-    read_whole(settings, state, &mut |row| {
+    read_rows(settings, state, &mut |row| {
         let partition = row.partition.unwrap_or_default();
-        let keys = known.keys.entry(partition).or_default();
+        let keys = contents.state_row_keys.entry(partition).or_default();
         let key = row.key.unwrap_or_default();
         match row.value {
             Some(value) => {
                 keys.insert(key.to_vec());
-                if key == MARK_KEY {
+                if key == MARK_ROW_KEY {
                     marks.insert(partition, value.to_vec());
                 }
             }
             None => drop(keys.remove(key)),
         }
     })?;
-    known.keys.retain(|_, keys| !keys.is_empty());
-    known.take_marks(&marks);
-    known.offsets = ends_of(settings, outputs)?;
-    Ok(known)
+    contents.state_row_keys.retain(|_, keys| !keys.is_empty());
+    contents.read_marks(&marks);
+    contents.output_end_total = sum_end_offsets(settings, outputs)?;
+    Ok(contents)
 }
 
-/// Removes the group's offsets and all that lives in the state.
+/// Removes the group's offsets and all live state rows.
 ///
 /// # Errors
 ///
-/// [`ForgetError::Runs`] where a process joined meanwhile; nothing is removed
-/// then. Else no answer from Kafka: to be done again.
-pub fn forget(
+/// [`TopicError::StillRunning`] if a process joined meanwhile; nothing is removed then.
+/// Any other error: run it again.
+pub fn forget_lane(
     settings: &KafkaSettings,
     lane: &str,
     state: &str,
-    known: &Known,
+    contents: &LaneContents,
 ) -> Result<(), ForgetError> {
-    let group = settings.group(lane);
+    let group = settings.group_id(lane);
     match delete_group(settings, &group) {
-        Err(TopicError::Group {
-            code: RDKafkaErrorCode::NonEmptyGroup,
-            ..
-        }) => {
-            let members = members_of(settings, &group)?;
-            return Err(ForgetError::Runs { group, members });
+        Err(TopicError::Group { code: RDKafkaErrorCode::NonEmptyGroup, .. }) => {
+            let members = count_group_members(settings, &group)?;
+            return Err(TopicError::StillRunning { group, members }.into());
         }
         deleted => deleted?,
     }
     let publisher = Publisher::open(settings.clone(), &[state].into())?;
-    for (partition, keys) in &known.keys {
-        let (marks, rows): (Vec<_>, Vec<_>) = keys.iter().partition(|key| *key == MARK_KEY);
+    for (partition, keys) in &contents.state_row_keys {
+        let (marks, rows): (Vec<_>, Vec<_>) = keys.iter().partition(|key| *key == MARK_ROW_KEY);
         for key in rows.into_iter().chain(marks) {
-            publisher.send_to(state, Some(*partition), Some(key), None)?;
+            publisher.send_tombstone(state, *partition, key)?;
         }
     }
-    Ok(publisher.finish()?)
+    Ok(publisher.flush()?)
 }

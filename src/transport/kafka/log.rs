@@ -1,6 +1,6 @@
-//! librdkafka's own messages, as lines of the process's log.
+//! librdkafka's messages as lines of the process's log.
 //!
-//! librdkafka logs topics, offsets and brokers; no record's key or value.
+//! librdkafka logs topics, offsets and brokers, and no record's key or value.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,10 +8,9 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::member::end_offset;
+use super::group_member::parse_end_offset;
 
-/// Logs one line of librdkafka.
-pub(super) fn line(client: &'static str, level: RDKafkaLogLevel, facility: &str, text: &str) {
+pub(super) fn log_line(client: &'static str, level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
@@ -25,9 +24,9 @@ pub(super) fn line(client: &'static str, level: RDKafkaLogLevel, facility: &str,
     }
 }
 
-/// Logs an error that librdkafka reports beside its calls. What it also logs by
-/// itself, each lost connection, is said once.
-pub(super) fn error(client: &'static str, error: &KafkaError, reason: &str) {
+/// Logs an error that librdkafka reports outside its calls, except lost connections, which
+/// it also logs itself.
+pub(super) fn log_error(client: &'static str, error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::PartitionEOF) => {}
         Some(
@@ -39,58 +38,51 @@ pub(super) fn error(client: &'static str, error: &KafkaError, reason: &str) {
     }
 }
 
-/// The context of clients that need nothing but a log.
-pub(super) struct Logged {
-    client: &'static str,
-    unauthenticated: Mutex<Option<String>>,
-    end: Mutex<Option<i64>>,
+/// The context of clients that need only a log.
+pub(super) struct LoggingContext {
+    client_name: &'static str,
+    login_refusal: Mutex<Option<String>>,
+    last_end: Mutex<Option<i64>>,
 }
 
-impl Logged {
+impl LoggingContext {
     pub(super) fn new(client: &'static str) -> Self {
-        Self {
-            client,
-            unauthenticated: Mutex::new(None),
-            end: Mutex::new(None),
-        }
+        Self { client_name: client, login_refusal: Mutex::new(None), last_end: Mutex::new(None) }
     }
 
-    /// The offset of the partition's end that was met last.
-    pub(super) fn take_end(&self) -> Option<i64> {
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns the offset of the last partition end.
+    pub(super) fn take_last_end(&self) -> Option<i64> {
+        let mut end = self.last_end.lock().unwrap_or_else(PoisonError::into_inner);
         end.take()
     }
 
-    /// Why Kafka refused the login, where it did.
-    pub(super) fn unauthenticated(&self) -> Option<String> {
-        self.unauthenticated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Returns why Kafka refused the login, if it did.
+    pub(super) fn login_refusal(&self) -> Option<String> {
+        self.login_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl ClientContext for Logged {
+impl ClientContext for LoggingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        line(self.client, level, facility, text);
+        log_line(self.client_name, level, facility, text);
     }
 
     fn error(&self, reported: KafkaError, reason: &str) {
         if reported.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
-            self.unauthenticated
+            self.login_refusal
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert_with(|| reason.to_owned());
         }
         if reported.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-            *end = end_offset(reason);
+            let mut end = self.last_end.lock().unwrap_or_else(PoisonError::into_inner);
+            *end = parse_end_offset(reason);
         }
-        error(self.client, &reported, reason);
+        log_error(self.client_name, &reported, reason);
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Logged {
+impl rdkafka::consumer::ConsumerContext for LoggingContext {
     /// Answers a reader's own unassignment while it closes.
     fn rebalance(
         &self,
@@ -99,7 +91,7 @@ impl rdkafka::consumer::ConsumerContext for Logged {
         _: &mut rdkafka::TopicPartitionList,
     ) {
         if let Err(error) = rdkafka::consumer::Consumer::unassign(consumer) {
-            tracing::warn!(client = self.client, error = %error, "kafka: unassign");
+            tracing::warn!(client = self.client_name, error = %error, "kafka: unassign");
         }
     }
 }

@@ -1,297 +1,319 @@
-//! Kafka as a transport: one consumer and one transactional producer per
-//! worker, exactly once. The only folder that names rdkafka.
+//! Kafka as a transport: one consumer and one transactional producer per worker, exactly
+//! once. The only folder that names rdkafka.
 //!
-//! It looks into no value, and logs no key.
+//! Looks into no value and logs no key.
 
+pub mod chain_topic;
 pub mod commands;
+mod connect;
 mod consumer;
-mod ends;
+mod continuity_check;
 mod fault;
+pub mod followed_topic;
 pub mod forget;
+mod group_member;
+mod idle_compaction;
+pub mod key_sample;
+pub mod lane_states;
+mod ledger_end;
 mod log;
-mod marks;
-mod member;
+mod lookups;
+mod maintenance;
 mod misplaced;
-pub mod newest;
-mod partition;
+pub mod newest_timestamps;
+mod owned_partition;
 pub mod partitioner;
+pub mod partner_position;
 mod producer;
 mod properties;
 pub mod publish;
-pub mod reach;
+pub mod reachability;
+pub mod read_topic;
 mod reader;
 pub mod repair;
-pub mod repaired;
+pub mod repaired_records;
 mod settings;
-mod stale;
-mod start;
-pub mod states;
-mod sweep;
+mod source;
+pub mod source_positions;
+mod start_offsets;
+mod target_offsets;
 pub mod topics;
 pub mod tuning;
-pub mod whole;
+mod unassigned;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 
-pub use consumer::widened;
+pub use idle_compaction::IDLE_NULL_KEY;
 pub use settings::{FIXED, KafkaSettings, SettingsMistake};
-pub use sweep::SWEEP_KEY;
+pub use source::describe_changed_partitions;
 
-use settings::joined;
+use settings::join_mistakes;
 
-use consumer::{Intake, Source, check_count};
-use ends::Ends;
-use log::Logged;
-use marks::Marks;
-use member::Event;
-use misplaced::{Found as FoundMisplaced, compare};
-use partition::{Part, Place};
-use partitioner::Placement;
-use producer::Outlet;
-use reader::{Reader, Wanted};
-use repaired::Repaired;
-use start::edges;
-use sweep::Spot;
+use connect::{
+    Connection, TopicLookup, look_up_topic, metadata_client, raw_topic_absent_fault,
+    topic_absent_fault,
+};
+use consumer::GroupConsumer;
+use continuity_check::ContinuityCheck;
+use group_member::RebalanceEvent;
+use log::LoggingContext;
+use lookups::LookupReader;
+use misplaced::{MisplacedMessage as FoundMisplaced, refuse_misplaced};
+use owned_partition::OwnedPartition;
+use partitioner::KeyPlacement;
+use producer::TransactionalProducer;
+use reader::{PartitionReader, ReadRange, ReadRequest, ReaderSession, WantedRecords};
+use repaired_records::RepairedRecords;
+use source::{KafkaSource, SourcePartition, check_partition_count};
+use start_offsets::fetch_bound_offsets;
+use target_offsets::TargetOffsets;
 use topics::TopicError;
 
-use super::continuity::{Finding, Fingerprinter, Mark, Position};
 use super::{
-    Assigned, Coordinates, Fault, Flow, Input, Lag, LanePlan, LateGate, Misplaced, Outbox, Output,
-    OutputId, Payload, Polled, Rebuilt, SourceId, Stop, Transport,
+    AssignedPartition, LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal,
+    Transport,
+};
+use crate::message::continuity::{ContinuityFinding, ContinuityMark, Fingerprinter, MarkPositions};
+use crate::message::{
+    AbortReason, Cause, Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output,
+    OutputId, Payload, SourceId,
 };
 
-/// How long the first contact may take before the transport is given up.
-const CONTACT: Duration = Duration::from_secs(60);
-const CALL: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a close may wait for the coordinator.
-const CLOSE: Duration = Duration::from_secs(10);
-/// A process that was asked to stop waits for nobody after this time, but for a moment.
-const STOPPED: Duration = Duration::from_secs(12);
-const MOMENT: Duration = Duration::from_secs(1);
-/// What is read is no source.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a stop was requested for this long, waits are cut to [`CLOSE_TIMEOUT_MIN`].
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
+const CLOSE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// The source of records that belong to none.
 const NO_SOURCE: SourceId = SourceId(u16::MAX);
-/// How often it is looked at which outputs were idle.
-const TIDY: Duration = Duration::from_secs(1);
-/// How long it is waited between two looks at offsets that another worker is
-/// to commit.
-const STARTS: Duration = Duration::from_millis(100);
+/// How often to fetch offsets that another worker is to commit.
+const START_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where the worker stands with its group.
+/// The worker's stage in its group.
 #[derive(Debug)]
-enum Stage {
-    /// Nothing is assigned.
-    Out,
-    /// Assigned, but the start offsets are not known yet.
-    Starting(BTreeSet<Place>),
+enum GroupStage {
+    Unassigned,
+    /// Assigned, but the start offsets are unknown.
+    Starting(BTreeSet<SourcePartition>),
     /// The worker was told of its partitions and rebuilds.
     Rebuilding,
     Running,
-    /// The worker was told that they go, or went.
-    Leaving(Polled),
+    /// The worker was told that its partitions are revoked or lost.
+    Leaving(PollOutcome),
     Closed,
 }
 
-/// A worker's connection to Kafka.
 pub struct KafkaTransport {
-    intake: Intake,
-    outlet: Outlet,
+    group_consumer: GroupConsumer,
+    producer: TransactionalProducer,
     /// Sees the ends beyond open transactions.
-    observer: Arc<BaseConsumer<Logged>>,
+    read_uncommitted_client: Arc<BaseConsumer<LoggingContext>>,
     /// Sees the stable ends.
-    stable: Arc<BaseConsumer<Logged>>,
-    reader: Option<Reader>,
-    ends: Option<Ends>,
-    /// Where the owned partitions ended when it was first asked whether the worker
-    /// has caught up.
-    ends_at_start: Option<HashMap<Place, i64>>,
-    stage: Stage,
-    /// What this worker committed last, of partitions that it had without a
-    /// break: their tables still hold.
-    kept: HashMap<Place, i64>,
-    /// Partitions came from another run, of which it is not known what it took
-    /// back; or a transaction was aborted.
-    unswept: bool,
-    /// What is compared with the marks of the lane's state.
-    marks: Marks,
-    /// Makes hashes of records; without it no marks are kept.
-    prints: Option<Fingerprinter>,
-    /// With how many offsets in its outputs the lane was told to begin anew.
-    forgotten: Vec<i64>,
-    /// When it was last looked at what is to be swept.
-    tidied: Option<Instant>,
-    /// Misplaced records that were repaired, as far as that was asked.
-    repaired: Repaired,
+    read_committed_client: Arc<BaseConsumer<LoggingContext>>,
+    reader: Option<PartitionReader>,
+    /// Only an intake with lookups has them.
+    lookups: Option<LookupReader>,
+    target_offsets: Option<TargetOffsets>,
+    /// The ends of the owned partitions when [`Transport::is_caught_up`] was first called.
+    ends_at_start: Option<HashMap<SourcePartition, i64>>,
+    stage: GroupStage,
+    /// The last committed offsets of partitions owned without a break: their tables still
+    /// hold.
+    kept_offsets: HashMap<SourcePartition, i64>,
+    /// Partitions came from another run whose retractions are unknown, or a transaction was
+    /// aborted.
+    has_unknown_output_writes: bool,
+    continuity_check: ContinuityCheck,
+    /// Without it no marks are kept.
+    fingerprinter: Option<Fingerprinter>,
+    /// The sums of output offsets with which the lane was told to start over.
+    forget_offset_totals: Vec<i64>,
+    maintained_at: Option<Instant>,
+    /// Repaired misplaced records, as of the last load.
+    repaired_records: RepairedRecords,
     settings: KafkaSettings,
-    group: String,
-    stop: Stop,
+    group_id: String,
+    stop: StopSignal,
 }
 
 impl KafkaTransport {
     /// Connects worker `worker` of a lane, and joins its group.
     ///
-    /// Blocks until Kafka answers, [`Stop`] is asked, or a minute has passed.
+    /// Blocks until Kafka answers, a stop is requested, or a minute has passed.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] for wrong settings, a source that does not exist or
-    /// access that is refused; [`Fault::Rebuild`] where Kafka gave no answer.
+    /// [`Fault::Stop`] for wrong settings, a missing source or refused access;
+    /// [`Fault::TransportLost`] if Kafka does not answer.
     pub fn open(
         settings: KafkaSettings,
         plan: LanePlan,
         worker: usize,
-        stop: Stop,
+        stop: StopSignal,
     ) -> Result<Self, Fault> {
-        settings
-            .check()
-            .map_err(|mistakes| Fault::Stop(joined(&mistakes)))?;
-        let observer = Arc::new(asking(&settings, false)?);
-        let stable = Arc::new(asking(&settings, true)?);
-        let sources = sources(&observer, &settings, &plan, &stop)?;
-        check_state(&observer, &settings, &plan, &sources, &stop)?;
-        let ends = if settings.until_end {
-            Some(contact(&observer, &stop, || {
-                Ends::capture(&observer, &sources)
+        settings.check().map_err(|mistakes| Fault::stop(join_mistakes(&mistakes)))?;
+        let read_uncommitted_client = Arc::new(metadata_client(&settings, false)?);
+        let read_committed_client = Arc::new(metadata_client(&settings, true)?);
+        let connection =
+            Connection { settings: &settings, client: &read_uncommitted_client, stop: &stop };
+        let sources = connection.resolve_sources(&plan)?;
+        connection.check_state_partitions(&plan, &sources)?;
+        let target_offsets = if settings.until_end {
+            Some(connection.retry_until_connected(|| {
+                TargetOffsets::capture(&read_uncommitted_client, &sources)
             })?)
         } else {
             None
         };
-        // First the producer: it ends what a dead predecessor left open, so
-        // that the group's offsets are settled when they are asked for.
-        let outlet = Outlet::open(&settings, &plan, worker, &stop)?;
-        let intake = Intake::open(
-            &settings,
-            &plan,
-            worker,
-            sources,
-            Arc::clone(&observer),
-            stop.clone(),
-        )?;
+        // The producer first: it aborts what a dead predecessor left open, so that the
+        // group's offsets are settled.
+        let producer = TransactionalProducer::open(&connection, &plan, worker)?;
+        let lookups = open_lookups(&connection, &plan)?;
+        let group_consumer = GroupConsumer::open(&connection, &plan, worker, sources)?;
         tracing::info!(lane = plan.name, worker, "kafka: connected");
         Ok(Self {
-            intake,
-            outlet,
-            observer,
-            stable,
+            group_consumer,
+            producer,
+            read_uncommitted_client,
+            read_committed_client,
             reader: None,
-            ends,
+            lookups,
+            target_offsets,
             ends_at_start: None,
-            stage: Stage::Out,
-            kept: HashMap::new(),
-            unswept: false,
-            marks: Marks::default(),
-            prints: plan.prints,
-            forgotten: plan.forgotten.clone(),
-            tidied: None,
-            repaired: Repaired::default(),
-            group: settings.group(&plan.name),
+            stage: GroupStage::Unassigned,
+            kept_offsets: HashMap::new(),
+            has_unknown_output_writes: false,
+            continuity_check: ContinuityCheck::default(),
+            fingerprinter: plan.fingerprinter,
+            forget_offset_totals: plan.forget_offset_totals.clone(),
+            maintained_at: None,
+            repaired_records: RepairedRecords::default(),
+            group_id: settings.group_id(&plan.name),
             settings,
             stop,
         })
     }
 
-    /// Serves the group; looks into what was reported missing.
-    fn serve(&mut self, wait: Duration) -> Result<(), Fault> {
-        self.intake.serve(wait)?;
-        // The other clients say nothing, but their logs must be fetched.
-        let _ = self.observer.poll(Duration::ZERO);
-        let _ = self.stable.poll(Duration::ZERO);
+    /// Serves the group, and looks up topics that were reported missing.
+    fn serve_clients(&mut self, wait: Duration) -> Result<(), Fault> {
+        self.group_consumer.serve_events(wait)?;
+        // The other clients have no events, but their logs must be fetched.
+        let _ = self.read_uncommitted_client.poll(Duration::ZERO);
+        let _ = self.read_committed_client.poll(Duration::ZERO);
         if let Some(reader) = &self.reader {
-            reader.serve();
+            reader.serve_log();
         }
-        if std::mem::take(&mut self.intake.doubted) {
-            for source in &self.intake.sources {
-                if let Found::Absent = look_up(&self.observer, &source.topic) {
-                    return Err(absent(&source.topic));
+        if let Some(lookups) = &self.lookups {
+            lookups.serve_events()?;
+        }
+        if std::mem::take(&mut self.group_consumer.has_missing_topic_report) {
+            for source in &self.group_consumer.sources {
+                if let TopicLookup::Absent =
+                    look_up_topic(&self.read_uncommitted_client, &source.topic)
+                {
+                    return Err(match source.is_raw {
+                        true => raw_topic_absent_fault(&source.topic),
+                        false => topic_absent_fault(&source.topic),
+                    });
                 }
             }
         }
         Ok(())
     }
 
-    /// Acts on one event of the group; says what the worker must know of it.
-    fn act(&mut self, event: Event) -> Result<Option<Polled>, Fault> {
+    /// Handles a group event. Returns what the worker must know of it.
+    fn handle_event(&mut self, event: RebalanceEvent) -> Result<Option<PollOutcome>, Fault> {
         match event {
-            Event::Assigned(partitions) => {
-                self.intake.group = self.intake.consumer.group_metadata();
-                self.check_fresh(&partitions)?;
-                let owned = self.places(&partitions)?;
+            RebalanceEvent::Assigned(partitions) => {
+                self.group_consumer.group_metadata = self.group_consumer.consumer.group_metadata();
+                self.check_all_assigned(&partitions)?;
+                let owned = self.resolve_assigned(&partitions)?;
                 tracing::info!(partitions = owned.len(), "kafka: assigned");
-                self.stage = Stage::Starting(owned);
-                self.start()
+                self.stage = GroupStage::Starting(owned);
+                self.try_start()
             }
-            Event::Revoked | Event::Lost => {
-                let lost = event == Event::Lost;
-                tracing::info!(lost, "kafka: partitions taken away");
-                if let Stage::Rebuilding | Stage::Running | Stage::Leaving(_) = self.stage {
-                    let polled = if lost { Polled::Lost } else { Polled::Revoked };
-                    self.stage = Stage::Leaving(polled.clone());
-                    return Ok(Some(polled));
+            RebalanceEvent::Revoked | RebalanceEvent::Lost => {
+                let lost = event == RebalanceEvent::Lost;
+                tracing::info!(lost, "kafka: partitions revoked");
+                if let GroupStage::Rebuilding | GroupStage::Running | GroupStage::Leaving(_) =
+                    self.stage
+                {
+                    let outcome = if lost { PollOutcome::Lost } else { PollOutcome::Revoked };
+                    self.stage = GroupStage::Leaving(outcome.clone());
+                    return Ok(Some(outcome));
                 }
-                self.intake.unassign()?;
-                self.stage = Stage::Out;
+                self.group_consumer.unassign()?;
+                self.stage = GroupStage::Unassigned;
                 Ok(None)
             }
         }
     }
 
-    /// Gives up the seat that an assignment came with from before partitions
-    /// were added: only then does the group share out anew.
-    fn check_fresh(&mut self, partitions: &[(String, i32)]) -> Result<(), Fault> {
-        let (consumer, sources) = (&self.intake.consumer, &self.intake.sources);
-        let found = stale::forgotten(consumer, &self.group, sources, partitions);
+    /// Leaves the group if its assignment is older than added partitions: only then does it
+    /// rebalance.
+    fn check_all_assigned(&mut self, partitions: &[(String, i32)]) -> Result<(), Fault> {
+        let (consumer, sources) = (&self.group_consumer.consumer, &self.group_consumer.sources);
+        let found = unassigned::find_unassigned(consumer, &self.group_id, sources, partitions);
         let Some((topic, partition)) = found else {
             return Ok(());
         };
-        // An assignment that nobody answers would hold up the leaving.
-        self.intake.assign_nothing()?;
-        self.shut(true);
-        Err(Fault::Rebuild(format!(
-            "topic `{topic}` partition {partition} is assigned to nobody: the group shares out anew"
+        // An unanswered assignment would delay leaving.
+        self.group_consumer.assign_nothing()?;
+        self.close_consumer(true);
+        Err(Fault::transport_lost(format!(
+            "topic `{topic}` partition {partition} is assigned to nobody: the group rebalances"
         )))
     }
 
-    fn places(&self, partitions: &[(String, i32)]) -> Result<BTreeSet<Place>, Fault> {
+    fn resolve_assigned(
+        &self,
+        partitions: &[(String, i32)],
+    ) -> Result<BTreeSet<SourcePartition>, Fault> {
         let mut places = BTreeSet::new();
         for (topic, partition) in partitions {
-            let Some(place) = self.intake.place(topic, *partition) else {
-                return Err(Fault::Stop(format!(
+            let Some(place) = self.group_consumer.find_source_partition(topic, *partition) else {
+                return Err(Fault::stop(format!(
                     "the group assigned topic `{topic}`, which is none of this lane's sources: \
                      another policy runs under the same lane name"
                 )));
             };
             places.insert(place);
         }
-        for source in &self.intake.sources {
+        for source in &self.group_consumer.sources {
             let of_source = places.iter().filter(|place| place.0 == source.id);
             let last = of_source.map(|place| place.1).max().unwrap_or(-1);
-            check_count(source, last + 1)?;
+            check_partition_count(source, last + 1)?;
         }
-        self.check_joined(&places)?;
+        self.check_joined_assignment(&places)?;
         Ok(places)
     }
 
-    /// The range assignor gives a worker the same partitions of all joined
-    /// sources, as long as all members have the same subscription.
-    fn check_joined(&self, places: &BTreeSet<Place>) -> Result<(), Fault> {
-        let numbers = |source: &Source| -> BTreeSet<i32> {
+    /// The range assignor gives a worker the same partitions of all joined sources, as long
+    /// as all members have the same subscription.
+    fn check_joined_assignment(&self, places: &BTreeSet<SourcePartition>) -> Result<(), Fault> {
+        let numbers = |source: &KafkaSource| -> BTreeSet<i32> {
             let of_source = places.iter().filter(|place| place.0 == source.id);
             of_source.map(|place| place.1).collect()
         };
-        let mut joined = self.intake.sources.iter().filter(|source| source.joined);
-        let Some(first) = joined.next() else {
+        let joined = || self.group_consumer.sources.iter().filter(|source| source.is_joined);
+        let Some(first) = joined().max_by_key(|source| source.partition_count) else {
             return Ok(());
         };
         let want = numbers(first);
-        match joined.find(|source| numbers(source) != want) {
+        // A source without keys has the first partition only.
+        let is_wanted = |source: &KafkaSource| match source.has_keys {
+            true => numbers(source) == want,
+            false => numbers(source).iter().eq(want.iter().filter(|number| **number == 0)),
+        };
+        match joined().find(|source| !is_wanted(source)) {
             None => Ok(()),
-            Some(other) => Err(Fault::Stop(format!(
+            Some(other) => Err(Fault::stop(format!(
                 "topics `{}` and `{}` belong together, but this worker was assigned different \
                  partitions of them: they need the same number of partitions, and all members of \
                  the group the same sources",
@@ -300,268 +322,202 @@ impl KafkaTransport {
         }
     }
 
-    /// Takes the partitions on as soon as their start offsets are known.
-    fn start(&mut self) -> Result<Option<Polled>, Fault> {
-        let Stage::Starting(owned) = &self.stage else {
+    /// Takes on the partitions once their start offsets are known.
+    fn try_start(&mut self) -> Result<Option<PollOutcome>, Fault> {
+        let GroupStage::Starting(owned) = &self.stage else {
             return Ok(None);
         };
-        let (consumer, sources) = (&self.intake.consumer, &self.intake.sources);
-        let committed = start::committed(consumer, sources)?;
+        let (consumer, sources) = (&self.group_consumer.consumer, &self.group_consumer.sources);
+        let committed = start_offsets::fetch_committed_offsets(consumer, sources)?;
         let starts = match &committed {
-            Some(committed) => start::find(consumer, sources, owned, committed)?,
+            Some(committed) => {
+                start_offsets::find_start_offsets(consumer, sources, owned, committed)?
+            }
             None => None,
         };
         let Some((committed, starts)) = committed.zip(starts) else {
-            self.intake.assign_nothing()?;
+            self.group_consumer.assign_nothing()?;
             return Ok(None);
         };
-        self.marks.committed = committed;
-        self.intake.assign(&starts)?;
+        let is_raw = |source: SourceId| {
+            self.group_consumer.find_source(source).is_some_and(|source| source.is_raw)
+        };
+        let without_offset =
+            starts.keys().filter(|place| is_raw(place.0) && !committed.contains_key(place));
+        let without_offset = without_offset.copied().collect();
+        self.continuity_check.committed_offsets = committed;
+        self.group_consumer.assign(&starts)?;
+        self.group_consumer.without_offset = without_offset;
         self.ends_at_start = None;
-        self.kept
-            .retain(|place, offset| starts.get(place) == Some(offset));
-        self.stage = Stage::Rebuilding;
-        Ok(Some(Polled::Assigned(self.assigned(&starts))))
+        self.kept_offsets.retain(|place, offset| starts.get(place) == Some(offset));
+        self.stage = GroupStage::Rebuilding;
+        Ok(Some(PollOutcome::Assigned(self.report_assigned(&starts))))
     }
 
-    fn assigned(&mut self, starts: &HashMap<Place, i64>) -> Vec<Assigned> {
+    fn report_assigned(
+        &mut self,
+        starts: &HashMap<SourcePartition, i64>,
+    ) -> Vec<AssignedPartition> {
         let joined: BTreeSet<SourceId> = self
-            .intake
+            .group_consumer
             .sources
             .iter()
-            .filter(|source| source.joined)
+            .filter(|source| source.is_joined)
             .map(|source| source.id)
             .collect();
-        let numbers: BTreeSet<i32> = starts
-            .keys()
-            .filter(|place| joined.contains(&place.0))
-            .map(|place| place.1)
-            .collect();
-        let assigned: Vec<Assigned> = numbers
+        let numbers: BTreeSet<i32> =
+            starts.keys().filter(|place| joined.contains(&place.0)).map(|place| place.1).collect();
+        let assigned: Vec<AssignedPartition> = numbers
             .into_iter()
-            .map(|partition| Assigned {
+            .map(|partition| AssignedPartition {
                 partition,
-                returned: joined
+                is_unchanged: joined
                     .iter()
-                    .all(|source| self.kept.contains_key(&(*source, partition))),
+                    .map(|source| (*source, partition))
+                    .filter(|place| starts.contains_key(place))
+                    .all(|place| self.kept_offsets.contains_key(&place)),
             })
             .collect();
-        for one in assigned.iter().filter(|one| !one.returned) {
-            self.unswept = true;
-            self.kept.retain(|place, _| place.1 != one.partition);
+        for assigned_partition in
+            assigned.iter().filter(|assigned_partition| !assigned_partition.is_unchanged)
+        {
+            self.has_unknown_output_writes = true;
+            self.kept_offsets.retain(|place, _| place.1 != assigned_partition.partition);
         }
         assigned
     }
 
-    /// Lends the reader out, with the question that keeps the group alive.
+    /// Reads with the reader while the group is served.
     fn with_reader(
         &mut self,
-        read: impl FnOnce(&Reader, &mut dyn FnMut() -> Result<bool, Fault>) -> Result<Rebuilt, Fault>,
-    ) -> Result<Rebuilt, Fault> {
+        read: impl FnOnce(&mut ReaderSession<'_>) -> Result<ReadOutcome, Fault>,
+    ) -> Result<ReadOutcome, Fault> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::open(&self.settings, &self.group)?,
+            None => PartitionReader::open(
+                &self.settings,
+                &self.group_id,
+                Arc::clone(&self.read_uncommitted_client),
+                Arc::clone(&self.read_committed_client),
+            )?,
         };
-        let (intake, stop) = (&mut self.intake, &self.stop);
-        let mut go_on = || {
-            intake.serve(Duration::ZERO)?;
-            Ok(!intake.has_event() && !stop.asked())
+        let (group_consumer, stop) = (&mut self.group_consumer, &self.stop);
+        let mut should_continue = || {
+            group_consumer.serve_events(Duration::ZERO)?;
+            Ok(!group_consumer.has_event() && !stop.is_requested())
         };
-        let rebuilt = read(&reader, &mut go_on);
+        let mut session = ReaderSession { reader: &reader, should_continue: &mut should_continue };
+        let outcome = read(&mut session);
         self.reader = Some(reader);
-        rebuilt
+        outcome
     }
 
-    fn read_whole(
+    fn read_partition(
         &mut self,
         topic: &str,
-        place: Place,
+        source_partition: SourcePartition,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let (observer, stable) = (Arc::clone(&self.observer), Arc::clone(&self.stable));
-        self.with_reader(|reader, go_on| reader.read(&observer, &stable, topic, place, go_on, take))
+    ) -> Result<ReadOutcome, Fault> {
+        let request = ReadRequest { topic, source_partition, range: ReadRange::Whole };
+        self.with_reader(|session| session.read(request, take))
     }
 
-    /// Where the keys of a source belong.
-    fn placement(&self, source: SourceId) -> Option<Placement> {
-        self.intake.source(source)?.placement
+    fn key_placement(&self, source: SourceId) -> Option<KeyPlacement> {
+        self.group_consumer.find_source(source)?.key_placement
     }
 
-    /// Takes out what is known to be repaired.
-    fn drop_repaired(&self, found: &mut Vec<FoundMisplaced>) {
-        found.retain(|one| {
-            let topic = self.intake.source(one.place.0).map(|source| &*source.topic);
+    /// Removes the records that are known to be repaired.
+    fn drop_repaired(&self, misplaced_messages: &mut Vec<FoundMisplaced>) {
+        misplaced_messages.retain(|assigned_partition| {
+            let topic = self
+                .group_consumer
+                .find_source(assigned_partition.source_partition.0)
+                .map(|source| &*source.topic);
             let topic = topic.and_then(|topic| topic.strip_prefix(&*self.settings.topic_prefix));
             let place = (
                 topic.unwrap_or_default().to_owned(),
-                one.place.1,
-                one.offset,
+                assigned_partition.source_partition.1,
+                assigned_partition.offset,
             );
-            !self.repaired.contains(&place, one.timestamp_ms)
+            !self.repaired_records.contains(&place, assigned_partition.timestamp_ms)
         });
     }
 
-    /// The wanted records by partition.
-    fn wanted<'w>(&self, wanted: &'w [Coordinates]) -> Result<Vec<Wanted<'w>>, Fault> {
+    fn wanted_by_partition<'w>(
+        &self,
+        wanted: &'w [Coordinates],
+    ) -> Result<Vec<WantedRecords<'w>>, Fault> {
         let place = |at: &Coordinates| (at.source, at.partition);
         wanted
-            .chunk_by(|one, next| place(one) == place(next))
+            .chunk_by(|assigned_partition, next| place(assigned_partition) == place(next))
             .filter_map(|at| Some((place(at.first()?), at)))
-            .map(|(place, at)| match self.intake.source(place.0) {
-                Some(source) => Ok(Wanted {
+            .map(|(place, at)| match self.group_consumer.find_source(place.0) {
+                Some(source) => Ok(WantedRecords {
                     topic: source.topic.clone(),
-                    place,
-                    at,
+                    source_partition: place,
+                    coordinates: at,
                 }),
-                None => Err(Fault::Stop(
-                    "records are read again of no source of the plan".to_owned(),
-                )),
+                None => Err(Fault::stop("a read of no source of the plan")),
             })
             .collect()
     }
 
-    /// The partitions of some outputs that have messages, by output; `None`
-    /// without an answer.
-    fn filled(&self, wanted: impl Fn(usize) -> bool) -> Option<BTreeMap<usize, Vec<i32>>> {
-        let mut spots = Vec::new();
-        let outputs = self.outlet.outputs().filter(|(place, _)| wanted(*place));
-        for (place, topic) in outputs {
-            let Found::Partitions(partitions) = look_up(&self.observer, topic) else {
-                return None;
-            };
-            spots.extend((0..partitions).map(|partition| (place, topic, partition)));
-        }
-        let partitions = || {
-            spots
-                .iter()
-                .map(|&(_, topic, partition)| (topic, partition))
-        };
-        let edge = |edge| edges(&self.stable, partitions(), edge).ok();
-        let (starts, ends) = (edge(Offset::Beginning)?, edge(Offset::End)?);
-        let offset = |list: &TopicPartitionList, topic: &str, partition| {
-            list.find_partition(topic, partition)
-                .map(|found| found.offset())
-        };
-        let mut filled = BTreeMap::<usize, Vec<i32>>::new();
-        for (place, topic, partition) in spots {
-            if offset(&starts, topic, partition) != offset(&ends, topic, partition) {
-                filled.entry(place).or_default().push(partition);
-            }
-        }
-        Some(filled)
-    }
-
-    /// Notes every partition of the outputs that has messages, as one that may
-    /// need an append. False without an answer.
-    fn wonder(&mut self, now_ms: i64) -> bool {
-        let Some(filled) = self.filled(|_| true) else {
-            return false;
-        };
-        for (place, partitions) in filled {
-            for partition in partitions {
-                self.outlet.sweep.wonder((place, partition), now_ms);
-            }
-        }
-        true
-    }
-
-    /// Notes the partitions of the outputs that were written to a segment's age
-    /// ago. Without an answer they are noted another time.
-    fn spread(&mut self, now_ms: i64) {
-        let ripe = self.outlet.sweep.ripe(now_ms);
-        if ripe.is_empty() {
-            return;
-        }
-        let Some(filled) = self.filled(|place| ripe.contains(&place)) else {
+    /// Fetches the ends of the owned partitions as a reader of uncommitted records sees
+    /// them; without an answer it is tried again later.
+    fn fetch_ends_at_start(&mut self) {
+        let parts = || self.group_consumer.all_owned();
+        let places = parts().map(|part| (&*part.topic, part.source_partition.1));
+        let Ok(found) = fetch_bound_offsets(&self.read_uncommitted_client, places, Offset::End)
+        else {
             return;
         };
-        for place in ripe {
-            let partitions = filled.get(&place).map_or(&[][..], Vec::as_slice);
-            self.outlet.sweep.spread(place, partitions);
-        }
-    }
-
-    /// Whether nothing was appended since the time that each partition needs it;
-    /// `None` without an answer.
-    fn idle(&self, due: &[(Spot, i64)]) -> Option<Vec<bool>> {
-        if due.is_empty() {
-            return None;
-        }
-        let topics: HashMap<usize, &str> = self.outlet.outputs().collect();
-        let mut times = TopicPartitionList::new();
-        for ((place, partition), from_ms) in due {
-            let topic = topics.get(place)?;
-            let from = Offset::Offset((*from_ms).max(0));
-            times.add_partition_offset(topic, *partition, from).ok()?;
-        }
-        let found = self.stable.offsets_for_times(times, CALL).ok()?;
-        let idle = |((place, partition), _): &(Spot, i64)| {
-            let found = found.find_partition(topics.get(place)?, *partition)?;
-            found.error().ok()?;
-            Some(!matches!(found.offset(), Offset::Offset(_)))
-        };
-        due.iter().map(idle).collect()
-    }
-
-    /// Notes where the owned partitions end, as a reader of uncommitted records sees
-    /// it; without an answer it is asked another time.
-    fn note_ends_at_start(&mut self) {
-        let parts = || self.intake.all_parts();
-        let places = parts().map(|part| (&*part.topic, part.place.1));
-        let Ok(found) = edges(&self.observer, places, Offset::End) else {
-            return;
-        };
-        let end = |part: &Part| {
-            let found = found.find_partition(&part.topic, part.place.1)?;
+        let end = |part: &OwnedPartition| {
+            let found = found.find_partition(&part.topic, part.source_partition.1)?;
             match found.offset() {
-                Offset::Offset(end) => Some((part.place, end)),
+                Offset::Offset(end) => Some((part.source_partition, end)),
                 _ => None,
             }
         };
         self.ends_at_start = parts().map(end).collect();
     }
 
-    /// Hands out records, or says that the end is reached.
-    fn run(
+    fn poll_records(
         &mut self,
         wait: Duration,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Result<Polled, Fault> {
-        let handed = self.intake.hand_out(wait, take)?;
-        self.outlet.serve();
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Result<PollOutcome, Fault> {
+        let handed = self.group_consumer.deliver_records(wait, take)?;
+        self.producer.serve_events();
         if handed > 0 {
-            return Ok(Polled::Records(handed));
+            return Ok(PollOutcome::Records(handed));
         }
-        if let Some(ends) = &mut self.ends
-            && !self.intake.is_uncommitted()
-            && ends.reached(
-                &self.intake.consumer,
-                &self.intake.sources,
-                &self.intake.committed(),
+        if let Some(ends) = &mut self.target_offsets
+            && !self.group_consumer.needs_commit()
+            && ends.are_committed(
+                &self.group_consumer.consumer,
+                &self.group_consumer.sources,
+                &self.group_consumer.committed_positions(),
             )?
         {
-            return Ok(Polled::End);
+            return Ok(PollOutcome::End);
         }
-        Ok(Polled::Idle)
+        Ok(PollOutcome::Idle)
     }
 
-    fn shut(&mut self, leave: bool) {
-        if let Stage::Closed = self.stage {
+    fn close_consumer(&mut self, leave: bool) {
+        if let GroupStage::Closed = self.stage {
             return;
         }
-        self.stage = Stage::Closed;
+        self.stage = GroupStage::Closed;
         if leave {
-            self.intake.leave(self.closing());
+            self.group_consumer.leave_group(self.close_timeout());
         }
-        self.intake.close(self.closing());
+        self.group_consumer.close(self.close_timeout());
     }
 
-    /// How long the coordinator may be waited for now.
-    fn closing(&self) -> Duration {
-        let left = |asked| STOPPED.saturating_sub(asked).max(MOMENT);
-        self.stop
-            .asked_for()
-            .map_or(CLOSE, |asked| left(asked).min(CLOSE))
+    fn close_timeout(&self) -> Duration {
+        let left = |asked| STOP_TIMEOUT.saturating_sub(asked).max(CLOSE_TIMEOUT_MIN);
+        self.stop.time_since_request().map_or(CLOSE_TIMEOUT, |asked| left(asked).min(CLOSE_TIMEOUT))
     }
 }
 
@@ -569,38 +525,38 @@ impl Transport for KafkaTransport {
     fn poll(
         &mut self,
         wait: Duration,
-        take: &mut dyn FnMut(Input<'_>) -> Flow,
-    ) -> Result<Polled, Fault> {
+        take: &mut dyn FnMut(Input<'_>) -> PollFlow,
+    ) -> Result<PollOutcome, Fault> {
         let until = Instant::now() + wait;
-        self.serve(Duration::ZERO)?;
+        self.serve_clients(Duration::ZERO)?;
         loop {
-            while let Some(event) = self.intake.next_event() {
-                if let Some(polled) = self.act(event)? {
-                    return Ok(polled);
+            while let Some(event) = self.group_consumer.next_event() {
+                if let Some(outcome) = self.handle_event(event)? {
+                    return Ok(outcome);
                 }
             }
             match &self.stage {
-                Stage::Running => {
+                GroupStage::Running => {
                     let left = until.saturating_duration_since(Instant::now());
-                    let polled = self.run(left, take)?;
-                    if polled != Polled::Idle || !self.intake.has_event() {
-                        return Ok(polled);
+                    let outcome = self.poll_records(left, take)?;
+                    if outcome != PollOutcome::Idle || !self.group_consumer.has_event() {
+                        return Ok(outcome);
                     }
                     continue;
                 }
-                Stage::Leaving(polled) => return Ok(polled.clone()),
-                Stage::Starting(_) => {
-                    if let Some(polled) = self.start()? {
-                        return Ok(polled);
+                GroupStage::Leaving(outcome) => return Ok(outcome.clone()),
+                GroupStage::Starting(_) => {
+                    if let Some(outcome) = self.try_start()? {
+                        return Ok(outcome);
                     }
                 }
-                Stage::Out | Stage::Rebuilding | Stage::Closed => {}
+                GroupStage::Unassigned | GroupStage::Rebuilding | GroupStage::Closed => {}
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stop.asked() {
-                return Ok(Polled::Idle);
+            if left.is_zero() || self.stop.is_requested() {
+                return Ok(PollOutcome::Idle);
             }
-            self.serve(left.min(STARTS))?;
+            self.serve_clients(left.min(START_POLL_INTERVAL))?;
         }
     }
 
@@ -609,58 +565,62 @@ impl Transport for KafkaTransport {
         source: SourceId,
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let Some(topic) = self.intake.source(source).map(|s| s.topic.clone()) else {
-            return Err(Fault::Stop("a rebuild of no source of the plan".to_owned()));
+    ) -> Result<ReadOutcome, Fault> {
+        let Some(topic) = self.group_consumer.find_source(source).map(|s| s.topic.clone()) else {
+            return Err(Fault::stop("a rebuild of no source of the plan"));
         };
         let place = (source, partition);
-        let to_hash = self.log_to_hash(place);
-        let placement = self.placement(source);
+        let to_hash = self.gate_log_to_hash(place);
+        let placement = self.key_placement(source);
         let mut found = Vec::new();
         let mut log = 0;
         let mut read = |input: Input<'_>| {
-            if let Some((prints, next)) = to_hash
+            if let Some((fingerprinter, next)) = to_hash
                 && input.offset < next
             {
-                log = prints.chained(log, input.key, input.payload.bytes());
+                log = fingerprinter.hash_chained(log, input.key, input.payload.bytes());
             }
-            take(compare(input, placement, &mut found));
+            take(refuse_misplaced(input, placement, &mut found));
         };
-        let rebuilt = self.read_whole(&topic, place, &mut read)?;
-        self.intake.found.append(&mut found);
+        let rebuilt = self.read_partition(&topic, place, &mut read)?;
+        self.group_consumer.misplaced_messages.append(&mut found);
         if to_hash.is_some() {
-            self.set_log(place, log);
+            self.set_gate_log_hash(place, log);
         }
         Ok(rebuilt)
     }
 
-    fn recall(&mut self, partition: i32, mark: Option<&Mark>) -> Result<(), Fault> {
-        self.recall_mark(partition, mark);
+    fn load_mark(&mut self, partition: i32, mark: Option<&ContinuityMark>) -> Result<(), Fault> {
+        self.set_restored_mark(partition, mark);
         Ok(())
     }
 
-    fn verify(&mut self, partition: i32, before: bool) -> Result<Vec<Finding>, Fault> {
-        self.verify_marks(partition, before)
+    fn compare_with_mark(
+        &mut self,
+        partition: i32,
+        before: bool,
+    ) -> Result<Vec<ContinuityFinding>, Fault> {
+        self.verify_partition(partition, before)
     }
 
-    fn accept(&mut self, findings: &[Finding]) -> Result<(), Fault> {
-        self.accept_findings(findings);
+    fn apply_accepted(&mut self, findings: &[ContinuityFinding]) -> Result<(), Fault> {
+        self.apply_accepted_findings(findings);
         Ok(())
     }
 
-    fn check(&mut self) -> Result<Vec<Finding>, Fault> {
+    fn find_changes(&mut self) -> Result<Vec<ContinuityFinding>, Fault> {
         match self.stage {
-            Stage::Running => self.check_continuity(),
+            GroupStage::Running => self.check_owned_continuity(),
             _ => Ok(Vec::new()),
         }
     }
 
-    fn acting(&self) -> BTreeSet<i32> {
-        self.intake.moved()
+    fn batch_partitions(&self) -> BTreeSet<i32> {
+        self.group_consumer.moved_partition_numbers()
     }
 
-    fn position(&mut self, partition: i32, number: u64) -> Position {
-        self.position_of(partition, number)
+    fn mark_positions(&mut self, partition: i32, number: u64) -> MarkPositions {
+        self.next_mark_positions(partition, number)
     }
 
     fn clock_ahead_ms(
@@ -669,12 +629,12 @@ impl Transport for KafkaTransport {
         partition: i32,
         written_ms: i64,
     ) -> Result<Option<i64>, Fault> {
-        let broker_ms = self.broker_ms(output, partition)?;
+        let broker_ms = self.newest_mark_broker_ms(output, partition)?;
         Ok(broker_ms.map(|broker_ms| written_ms.saturating_sub(broker_ms)))
     }
 
-    fn begins_with_mark(&self) -> bool {
-        self.prints.is_some()
+    fn needs_initial_mark(&self) -> bool {
+        self.fingerprinter.is_some()
     }
 
     fn replay(
@@ -682,46 +642,47 @@ impl Transport for KafkaTransport {
         source: SourceId,
         partition: i32,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
+    ) -> Result<ReadOutcome, Fault> {
         let place = (source, partition);
-        let topic = self.intake.source(source).map(|s| s.topic.clone());
-        let position = self.intake.committed().get(&place).copied();
+        let found = self.group_consumer.find_source(source);
+        // It has fewer partitions than the joined ones.
+        if found.is_some_and(|found| !found.has_keys && partition >= found.partition_count) {
+            return Ok(ReadOutcome::Done);
+        }
+        let topic = found.map(|found| found.topic.clone());
+        let position = self.group_consumer.committed_positions().get(&place).copied();
         let Some((topic, position)) = topic.zip(position) else {
             let text = "a replay of a partition that the worker does not have";
-            return Err(Fault::Stop(text.to_owned()));
+            return Err(Fault::stop(text));
         };
-        let stable = Arc::clone(&self.stable);
-        let placement = self.placement(source);
-        // They were told of when they were handed out.
+        let placement = self.key_placement(source);
+        // They were reported when they were handed out.
         let mut found = Vec::new();
-        let mut in_place = |input: Input<'_>| take(compare(input, placement, &mut found));
-        self.with_reader(|reader, go_on| {
-            reader.replay(&stable, &topic, place, position, go_on, &mut in_place)
-        })
+        let mut in_place = |input: Input<'_>| take(refuse_misplaced(input, placement, &mut found));
+        let range = ReadRange::UpTo(position);
+        let request = ReadRequest { topic: &topic, source_partition: place, range };
+        self.with_reader(|session| session.read(request, &mut in_place))
     }
 
-    fn read_again(
+    fn reread_records(
         &mut self,
         wanted: &[Coordinates],
         take: &mut dyn FnMut(usize, Option<Input<'_>>),
-    ) -> Result<Rebuilt, Fault> {
-        let places = self.wanted(wanted)?;
-        let placements: Vec<_> = self.intake.sources.iter().map(|s| s.placement).collect();
+    ) -> Result<ReadOutcome, Fault> {
+        let places = self.wanted_by_partition(wanted)?;
+        let placements: Vec<_> =
+            self.group_consumer.sources.iter().map(|s| s.key_placement).collect();
         let mut found = Vec::new();
         let mut index = 0;
         let mut take_next = |input: Option<Input<'_>>| {
-            let in_place = |input: Input<'_>| -> Option<Placement> {
+            let in_place = |input: Input<'_>| -> Option<KeyPlacement> {
                 placements.get(usize::from(input.source.0)).copied()?
             };
-            take(
-                index,
-                input.map(|input| compare(input, in_place(input), &mut found)),
-            );
+            take(index, input.map(|input| refuse_misplaced(input, in_place(input), &mut found)));
             found.clear();
             index += 1;
         };
-        let stable = Arc::clone(&self.stable);
-        self.with_reader(|reader, go_on| reader.read_again(&stable, &places, go_on, &mut take_next))
+        self.with_reader(|session| session.read_wanted(&places, &mut take_next))
     }
 
     fn restore(
@@ -729,9 +690,9 @@ impl Transport for KafkaTransport {
         output: OutputId,
         partition: i32,
         take: &mut dyn FnMut(Output<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let Some(topic) = self.outlet.state(output).map(str::to_owned) else {
-            return Err(Fault::Stop("a restore of no state of the plan".to_owned()));
+    ) -> Result<ReadOutcome, Fault> {
+        let Some(topic) = self.producer.restored_topic(output).map(str::to_owned) else {
+            return Err(Fault::stop("a restore of no state of the plan"));
         };
         let mut row = |input: Input<'_>| {
             take(Output {
@@ -740,94 +701,128 @@ impl Transport for KafkaTransport {
                 key: input.key,
                 value: match input.payload {
                     Payload::Bytes(value) => Some(value),
-                    Payload::Null | Payload::Refused(_) | Payload::Unread(..) => None,
+                    Payload::Null | Payload::Refused(_) | Payload::RefusedBytes(..) => None,
                 },
+                retraction: None,
             });
         };
-        self.read_whole(&topic, (NO_SOURCE, partition), &mut row)
+        self.read_partition(&topic, (NO_SOURCE, partition), &mut row)
     }
 
-    fn misplaced(&mut self) -> Result<Vec<Misplaced>, Fault> {
-        if self.intake.found.is_empty() {
+    fn take_misplaced(&mut self) -> Result<Vec<MisplacedRecord>, Fault> {
+        if self.group_consumer.misplaced_messages.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = std::mem::take(&mut self.intake.found);
+        let mut found = std::mem::take(&mut self.group_consumer.misplaced_messages);
         self.drop_repaired(&mut found);
         if !found.is_empty() {
-            self.repaired = Repaired::load(&self.settings).map_err(|error| match error {
-                TopicError::Settings(text) => Fault::Stop(text),
-                error => Fault::Rebuild(format!("repaired records: {error}")),
-            })?;
+            self.repaired_records =
+                RepairedRecords::load(&self.settings).map_err(|error| match error {
+                    TopicError::Settings(text) => Fault::stop(text),
+                    error => Fault::transport_lost(Cause::at_step("repaired records", error)),
+                })?;
             self.drop_repaired(&mut found);
         }
-        let intake = &mut self.intake;
-        intake.watch.count(found, &intake.sources, Instant::now())
+        let group_consumer = &mut self.group_consumer;
+        group_consumer.misplaced_monitor.count_unrepaired(
+            found,
+            &group_consumer.sources,
+            Instant::now(),
+        )
     }
 
-    fn lies_elsewhere(&self, at: Coordinates, key: &[u8]) -> bool {
-        let placement = self.placement(at.source);
-        placement.is_some_and(|placement| placement.elsewhere(Some(key), at.partition).is_some())
+    fn is_misplaced(&self, at: Coordinates, key: &[u8]) -> bool {
+        let placement = self.key_placement(at.source);
+        placement
+            .is_some_and(|placement| placement.home_if_misplaced(Some(key), at.partition).is_some())
+    }
+
+    fn read_lookups(
+        &mut self,
+        take: &mut dyn FnMut(Input<'_>),
+        waiting: &mut dyn FnMut(Duration),
+    ) -> Result<ReadOutcome, Fault> {
+        let Some(lookups) = &mut self.lookups else {
+            return Ok(ReadOutcome::Done);
+        };
+        let (group_consumer, stop) = (&mut self.group_consumer, &self.stop);
+        lookups.read_to_ends(take, &mut |waited| {
+            waiting(waited);
+            group_consumer.serve_events(Duration::ZERO)?;
+            Ok(!group_consumer.has_event() && !stop.is_requested())
+        })
+    }
+
+    fn check_topics(&mut self, is_read: &dyn Fn(&str) -> bool) -> Result<(), Fault> {
+        let metadata = match self.read_uncommitted_client.fetch_metadata(None, CALL_TIMEOUT) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::warn!(error = %error, "kafka: the topics are not known");
+                return Ok(());
+            }
+        };
+        let lookups = self.lookups.as_ref().map_or(&[][..], LookupReader::sources);
+        for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
+            let name = topic.name();
+            let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+            let mut read = self.group_consumer.sources.iter().chain(lookups);
+            match read.find(|source| source.topic == name) {
+                Some(source) => check_partition_count(source, partitions)?,
+                None if is_read(name) => {
+                    return Err(Fault::transport_lost(format!("topic `{name}` is new")));
+                }
+                None => {}
+            }
+            let mut written = self.producer.canonical_topics();
+            if let Some((_, before)) = written.find(|(topic, _)| *topic == name)
+                && partitions > before
+            {
+                return Err(Fault::stop(describe_changed_partitions(name, partitions, before)));
+            }
+        }
+        Ok(())
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
-        if let Stage::Rebuilding = self.stage {
-            if std::mem::take(&mut self.marks.moved) {
-                self.intake.fetch_anew()?;
+        if let GroupStage::Rebuilding = self.stage {
+            if std::mem::take(&mut self.continuity_check.has_moved_positions) {
+                self.group_consumer.reassign_committed()?;
             }
-            self.kept = self.intake.committed();
-            self.stage = Stage::Running;
+            self.kept_offsets = self.group_consumer.committed_positions();
+            self.stage = GroupStage::Running;
         }
         Ok(())
     }
 
     fn release(&mut self) -> Result<(), Fault> {
-        self.intake.unassign()?;
-        self.stage = Stage::Out;
+        self.group_consumer.unassign()?;
+        self.stage = GroupStage::Unassigned;
         Ok(())
     }
 
     fn publish(&mut self, outbox: &Outbox, now_ms: i64) -> Result<(), Fault> {
-        self.outlet.publish(outbox, now_ms)
+        self.producer.publish(outbox, now_ms)
     }
 
-    /// Appends a null to outputs that were idle for so long that what was taken
-    /// back would not be compacted.
-    fn tidy(&mut self, now_ms: i64) -> Result<bool, Fault> {
-        let asked_lately = self.tidied.is_some_and(|asked| asked.elapsed() < TIDY);
-        if !matches!(self.stage, Stage::Running) || asked_lately {
-            return Ok(false);
-        }
-        self.tidied = Some(Instant::now());
-        if self.unswept {
-            self.unswept = !self.wonder(now_ms);
-        }
-        self.spread(now_ms);
-        let due = self.outlet.sweep.due(now_ms);
-        let Some(idle) = self.idle(&due) else {
-            return Ok(false);
-        };
-        for ((spot, _), idle) in due.into_iter().zip(&idle) {
-            if *idle {
-                self.outlet.publish_sweep(spot, now_ms)?;
-            } else {
-                self.outlet.sweep.covered(spot, now_ms);
-            }
-        }
-        Ok(idle.contains(&true))
+    fn maintain(&mut self, now_ms: i64) -> Result<bool, Fault> {
+        self.compact_idle_outputs(now_ms)
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        if !self.outlet.is_open() && !self.intake.has_moved() {
+        if !self.producer.has_open_transaction()
+            && !self.group_consumer.has_moved()
+            && self.group_consumer.without_offset.is_empty()
+        {
             return Ok(());
         }
-        let offsets = self.intake.offsets()?;
-        let Some(group) = &self.intake.group else {
-            return Err(Fault::Abort("no partitions are assigned".to_owned()));
+        let offsets = self.group_consumer.offsets_to_commit()?;
+        let Some(group) = &self.group_consumer.group_metadata else {
+            return Err(Fault::abort(AbortReason::Unassigned, "no partitions are assigned"));
         };
-        self.outlet.commit(&offsets, group)?;
-        self.intake.settle();
-        let committed = self.intake.committed();
-        for (place, kept) in &mut self.kept {
+        self.producer.commit(&offsets, group)?;
+        self.group_consumer.commit_positions();
+        let committed = self.group_consumer.committed_positions();
+        for (place, kept) in &mut self.kept_offsets {
             if let Some(offset) = committed.get(place) {
                 *kept = *offset;
             }
@@ -835,204 +830,82 @@ impl Transport for KafkaTransport {
         Ok(())
     }
 
-    fn uncommitted(&self) -> bool {
-        self.intake.is_uncommitted()
+    fn has_uncommitted(&self) -> bool {
+        self.group_consumer.needs_commit()
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
-        // What was aborted may never come again, and has to go all the same.
-        self.unswept |= self.outlet.is_open();
-        self.outlet.abort()?;
-        if let Stage::Leaving(Polled::Lost) = self.stage {
+        // Aborted records may never come again, and have to be compacted all the same.
+        self.has_unknown_output_writes |= self.producer.has_open_transaction();
+        self.producer.abort()?;
+        if let GroupStage::Leaving(PollOutcome::Lost) = self.stage {
             return Ok(());
         }
-        self.intake.rewind()
+        self.group_consumer.rewind()
     }
 
     fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
         let until = Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            self.serve(left.min(STARTS))?;
-            self.outlet.serve();
-            if left.is_zero() || self.stop.asked() || self.intake.has_event() {
+            self.serve_clients(left.min(START_POLL_INTERVAL))?;
+            self.producer.serve_events();
+            if left.is_zero() || self.stop.is_requested() || self.group_consumer.has_event() {
                 return Ok(());
             }
         }
     }
 
-    fn lag(&mut self) -> Vec<Lag> {
-        self.intake.lag()
+    fn lag(&mut self) -> Vec<PartitionLag> {
+        self.group_consumer.lag()
     }
 
-    fn caught_up(&mut self) -> Result<bool, Fault> {
-        if !matches!(self.stage, Stage::Running) {
+    fn is_caught_up(&mut self) -> Result<bool, Fault> {
+        if !matches!(self.stage, GroupStage::Running) {
             return Ok(false);
         }
         if self.ends_at_start.is_none() {
-            self.note_ends_at_start();
+            self.fetch_ends_at_start();
         }
         let Some(ends) = &self.ends_at_start else {
             return Ok(false);
         };
-        let mut parts = self.intake.all_parts();
-        Ok(parts.all(|part| {
-            ends.get(&part.place)
-                .is_some_and(|end| part.position >= *end)
-        }))
+        let mut parts = self.group_consumer.all_owned();
+        Ok(parts
+            .all(|part| ends.get(&part.source_partition).is_some_and(|end| part.position >= *end)))
     }
 
     fn late_gate(&self) -> Option<LateGate> {
         match self.stage {
-            Stage::Running => self.intake.late_gate(),
+            GroupStage::Running => self.group_consumer.longest_late_gate(),
             _ => None,
         }
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {
-        let aborted = self.outlet.abort();
-        self.shut(leave);
+        let aborted = self.producer.abort();
+        self.close_consumer(leave);
         aborted
     }
 }
 
+/// Opens the lookups of an intake that has some.
+fn open_lookups(
+    connection: &Connection<'_>,
+    plan: &LanePlan,
+) -> Result<Option<LookupReader>, Fault> {
+    let Some(intake) = plan.intake.as_ref().filter(|intake| !intake.lookups.is_empty()) else {
+        return Ok(None);
+    };
+    let sources = connection.resolve_raw_topics(intake.lookups.iter().map(String::as_str), true)?;
+    let group = connection.settings.group_id(&plan.name);
+    LookupReader::open(connection, &group, sources).map(Some)
+}
+
 impl Drop for KafkaTransport {
-    /// Closes the consumer by its own loop: librdkafka would wait for an answer
-    /// to the last revocation.
+    /// Closes the consumer explicitly: librdkafka's own drop would wait for an answer to
+    /// the last revocation.
     fn drop(&mut self) {
-        self.shut(false);
-    }
-}
-
-fn asking(settings: &KafkaSettings, stable: bool) -> Result<BaseConsumer<Logged>, Fault> {
-    let config = settings.observer(stable);
-    BaseConsumer::from_config_and_context(&config, Logged::new("observer"))
-        .map_err(|error| Fault::Stop(format!("client: {error}")))
-}
-
-/// What is known of a topic.
-enum Found {
-    Partitions(i32),
-    Absent,
-    Refused(String),
-    Unknown(String),
-}
-
-fn look_up(observer: &BaseConsumer<Logged>, topic: &str) -> Found {
-    let metadata = match observer.fetch_metadata(Some(topic), CALL) {
-        Ok(metadata) => metadata,
-        Err(error) => return Found::Unknown(fault::plain(&error)),
-    };
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-        return Found::Absent;
-    };
-    match found.error().map(RDKafkaErrorCode::from) {
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Found::Absent
-        }
-        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => Found::Refused(code.to_string()),
-        Some(code) => Found::Unknown(code.to_string()),
-        None => Found::Partitions(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
-    }
-}
-
-fn absent(topic: &str) -> Fault {
-    Fault::Stop(format!(
-        "topic `{topic}` does not exist: `zeef topics --apply` creates it"
-    ))
-}
-
-/// The sources of the plan, with their numbers of partitions.
-fn sources(
-    observer: &BaseConsumer<Logged>,
-    settings: &KafkaSettings,
-    plan: &LanePlan,
-    stop: &Stop,
-) -> Result<Vec<Source>, Fault> {
-    // The rows of a state lie by the numbers of partitions, of any source.
-    let state = plan.outputs.iter().any(|output| output.is_state());
-    let mut sources = Vec::new();
-    for (index, source) in plan.sources.iter().enumerate() {
-        let topic = settings.topic(&source.topic);
-        let partitions = partitions(observer, &topic, stop)?;
-        let Ok(index) = u16::try_from(index) else {
-            return Err(Fault::Stop("a lane has too many sources".to_owned()));
-        };
-        sources.push(Source {
-            id: SourceId(index),
-            name: source.topic.clone(),
-            topic,
-            gate: source.gate,
-            kept: source.kept,
-            joined: source.joined || state,
-            partitions,
-            placement: Placement::new(settings.partitioner, partitions).filter(|_| source.joined),
-        });
-    }
-    Ok(sources)
-}
-
-/// Stops where a state topic has fewer partitions than the largest source: a
-/// row lies in the partition of its record, so that it has one writer.
-fn check_state(
-    observer: &BaseConsumer<Logged>,
-    settings: &KafkaSettings,
-    plan: &LanePlan,
-    sources: &[Source],
-    stop: &Stop,
-) -> Result<(), Fault> {
-    let wanted = sources.iter().map(|source| source.partitions).max();
-    let wanted = wanted.unwrap_or(1);
-    for output in plan.outputs.iter().filter(|output| output.is_restored()) {
-        let topic = settings.topic(&output.topic);
-        match partitions(observer, &topic, stop)? {
-            partitions if partitions >= wanted => {}
-            partitions => {
-                return Err(Fault::Stop(format!(
-                    "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
-                     the largest source has; where a source was given partitions, write the sources \
-                     anew, for a deployment of its own (`[kafka] topic_prefix`)"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How many partitions a topic has that must exist.
-fn partitions(observer: &BaseConsumer<Logged>, topic: &str, stop: &Stop) -> Result<i32, Fault> {
-    let found = contact(observer, stop, || match look_up(observer, topic) {
-        Found::Unknown(text) => Err(text),
-        known => Ok(known),
-    })?;
-    match found {
-        Found::Partitions(partitions) => Ok(partitions),
-        Found::Refused(text) => Err(Fault::Stop(format!("topic `{topic}`: {text}"))),
-        Found::Absent | Found::Unknown(_) => Err(absent(topic)),
-    }
-}
-
-/// Asks until Kafka answers.
-fn contact<T>(
-    observer: &BaseConsumer<Logged>,
-    stop: &Stop,
-    mut ask: impl FnMut() -> Result<T, String>,
-) -> Result<T, Fault> {
-    let deadline = Instant::now() + CONTACT;
-    loop {
-        let text = match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(text) => text,
-        };
-        // Serves the log and the errors of the client.
-        let _ = observer.poll(Duration::ZERO);
-        if let Some(reason) = observer.context().unauthenticated() {
-            return Err(Fault::Stop(format!("kafka refuses the login: {reason}")));
-        }
-        if stop.asked() || Instant::now() >= deadline {
-            return Err(Fault::Rebuild(format!("no answer from kafka: {text}")));
-        }
-        tracing::warn!("kafka: no answer yet: {text}");
-        let _ = observer.poll(Duration::from_millis(200));
+        self.close_consumer(false);
     }
 }

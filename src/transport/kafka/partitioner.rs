@@ -1,25 +1,25 @@
-//! Where a key belongs, and whether the keys of a topic lie where its producers'
-//! partitioner puts them.
+//! The partition that a key belongs in, and whether the keys of a topic lie where its
+//! producers' partitioner puts them.
 //!
-//! Pure: it is given keys and says what fits. It never reads a topic.
+//! Pure: reads no topic.
 
 use std::collections::BTreeSet;
 
-pub use crate::policy::settings::Partitioner;
+pub use crate::config::settings::Partitioner;
 
-/// How many keys of a sample may lie elsewhere before a topic is refused, where
-/// no other partitioner explains them: a few strays are for the running lane.
-const STRAYS_MAX: usize = 10;
+/// How many sampled keys may be misplaced if no other partitioner explains them: the
+/// running lane deals with a few.
+const SAMPLE_MISPLACED_MAX: usize = 10;
 
 impl Partitioner {
-    /// The partition of `key` among `partitions`, which are at least one.
+    /// Returns the partition of `key` among `partitions`, of which there is at least one.
     #[must_use]
-    pub fn partition(self, key: &[u8], partitions: u32) -> u32 {
-        self.hash(key) % partitions.max(1)
+    pub fn partition_of_key(self, key: &[u8], partitions: u32) -> u32 {
+        self.hash_message_key(key) % partitions.max(1)
     }
 
     #[inline]
-    fn hash(self, key: &[u8]) -> u32 {
+    fn hash_message_key(self, key: &[u8]) -> u32 {
         match self {
             Partitioner::Murmur2 => murmur2(key) & 0x7fff_ffff,
             Partitioner::Crc32 => crc32fast::hash(key),
@@ -27,107 +27,100 @@ impl Partitioner {
         }
     }
 
-    /// Whether `key` belongs in `partition` among `count`.
-    fn fits(self, (partition, key): &(i32, Vec<u8>), count: u32) -> bool {
-        u32::try_from(*partition) == Ok(self.partition(key, count))
+    fn is_key_in_its_partition(self, (partition, key): &(i32, Vec<u8>), count: u32) -> bool {
+        u32::try_from(*partition) == Ok(self.partition_of_key(key, count))
     }
 }
 
-/// Where the keys of one source belong.
+/// The partitions of the keys of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub struct KeyPlacement {
     partitioner: Partitioner,
-    partitions: u32,
+    partition_count: u32,
 }
 
-impl Placement {
-    /// `None` where there is nothing to compare: with one partition only.
+impl KeyPlacement {
+    /// Returns `None` for one partition, as there is nothing to compare.
     #[must_use]
     pub fn new(partitioner: Partitioner, partitions: i32) -> Option<Self> {
         let partitions = u32::try_from(partitions).ok()?;
-        (partitions > 1).then_some(Placement {
-            partitioner,
-            partitions,
-        })
+        (partitions > 1).then_some(KeyPlacement { partitioner, partition_count: partitions })
     }
 
-    /// Returns the partition that `key` belongs in.
     #[must_use]
-    pub fn partition_of(self, key: &[u8]) -> i32 {
-        let partition = self.partitioner.partition(key, self.partitions);
+    pub fn home_partition(self, key: &[u8]) -> i32 {
+        let partition = self.partitioner.partition_of_key(key, self.partition_count);
         i32::try_from(partition).unwrap_or(i32::MAX)
     }
 
-    /// Returns the partition that `key` belongs in, where that is not
-    /// `partition`. Without a key, or with an empty one, there is none: such a
-    /// record is refused for that.
+    /// Returns the partition that `key` belongs in if that is not `partition`. `None` for a
+    /// missing or empty key, for which the record is refused.
     #[inline]
     #[must_use]
-    pub fn elsewhere(self, key: Option<&[u8]>, partition: i32) -> Option<i32> {
+    pub fn home_if_misplaced(self, key: Option<&[u8]>, partition: i32) -> Option<i32> {
         let key = key.filter(|key| !key.is_empty())?;
-        let home = self.partition_of(key);
+        let home = self.home_partition(key);
         (home != partition).then_some(home)
     }
 }
 
 /// The keys found in one joined source.
 #[derive(Clone, Debug)]
-pub struct JoinedTopic {
-    /// As it is called outside.
+pub struct JoinedTopicKeys {
+    /// The topic name on Kafka.
     pub name: String,
-    pub partitions: i32,
-    /// Distinct keys with the partitions that they lie in, without those of
-    /// records that were repaired.
-    pub keys: Vec<(i32, Vec<u8>)>,
+    pub partition_count: i32,
+    /// Distinct keys with their partitions, without those of repaired records.
+    pub message_keys: Vec<(i32, Vec<u8>)>,
 }
 
-impl JoinedTopic {
-    /// How many keys lie elsewhere than `partitioner` puts them.
-    fn strays(&self, partitioner: Partitioner) -> usize {
-        let count = u32::try_from(self.partitions).unwrap_or(1).max(1);
-        let keys = self.keys.iter();
-        keys.filter(|key| !partitioner.fits(key, count)).count()
+impl JoinedTopicKeys {
+    /// Returns how many keys lie elsewhere than `partitioner` puts them.
+    fn count_misplaced(&self, partitioner: Partitioner) -> usize {
+        let count = u32::try_from(self.partition_count).unwrap_or(1).max(1);
+        let keys = self.message_keys.iter();
+        keys.filter(|key| !partitioner.is_key_in_its_partition(key, count)).count()
     }
 
-    /// The partitioners that put every key where it lies.
-    fn fitting(&self) -> BTreeSet<Partitioner> {
+    /// Returns the partitioners that put every key where it lies.
+    fn fitting_partitioners(&self) -> BTreeSet<Partitioner> {
         let all = Partitioner::ALL.into_iter();
-        all.filter(|one| self.strays(*one) == 0).collect()
+        all.filter(|one| self.count_misplaced(*one) == 0).collect()
     }
 
-    /// What is wrong with the topic's keys under this setting.
-    fn misfit(&self, setting: Partitioner) -> Option<String> {
-        let strays = self.strays(setting);
-        let fitting = self.fitting();
-        if strays == 0 || (strays <= STRAYS_MAX && fitting.is_empty()) {
+    /// Returns what is wrong with the topic's keys under `setting`.
+    fn describe_misfit(&self, setting: Partitioner) -> Option<String> {
+        let misplaced = self.count_misplaced(setting);
+        let fitting = self.fitting_partitioners();
+        if misplaced == 0 || (misplaced <= SAMPLE_MISPLACED_MAX && fitting.is_empty()) {
             return None;
         }
-        let fit: Vec<String> = fitting
-            .iter()
-            .map(|fit| format!("`{}`", fit.as_str()))
-            .collect();
+        let fit: Vec<String> = fitting.iter().map(|fit| format!("`{}`", fit.as_str())).collect();
         let fit = match fit.is_empty() {
             true => "no single known partitioner does".to_owned(),
             false => format!("{} does", fit.join(" or ")),
         };
         Some(format!(
-            "topic `{}`: {strays} of {} keys do not lie where `{}` puts them; {fit}",
+            "topic `{}`: {misplaced} of {} keys do not lie where `{}` puts them; {fit}",
             self.name,
-            self.keys.len(),
+            self.message_keys.len(),
             setting.as_str(),
         ))
     }
 }
 
-/// Checks that records of one patron lie in the same partition of each topic,
-/// the one where `setting` puts their key.
+/// Checks that records of one patron lie in the same partition of each topic, the one where
+/// `setting` puts their key.
 ///
 /// # Errors
 ///
-/// Which topics differ, in what, and how to fix it.
-pub fn co_partitioned(topics: &[JoinedTopic], setting: Partitioner) -> Result<(), String> {
-    wrong_setting(topics, setting)?;
-    let misfits = misfits(topics, setting);
+/// Which topics differ, how, and what to do.
+pub fn check_co_partitioned(
+    topics: &[JoinedTopicKeys],
+    setting: Partitioner,
+) -> Result<(), String> {
+    check_partitioner_setting(topics, setting)?;
+    let misfits = describe_misfits(topics, setting);
     if misfits.is_empty() {
         return Ok(());
     }
@@ -137,24 +130,25 @@ pub fn co_partitioned(topics: &[JoinedTopic], setting: Partitioner) -> Result<()
          partitioner (in librdkafka `partitioner={}`), and write again what is no patron, consent \
          or objection; those `zeef gates repair` writes once more in their places",
         setting.as_str(),
-        producer_setting(setting)
+        librdkafka_partitioner(setting)
     ))
 }
 
-/// Checks that no other setting fits all topics where this one does not, and that
-/// they have the same number of partitions.
+/// Checks that no other setting fits all topics better than this one, and that they have
+/// the same number of partitions.
 ///
 /// # Errors
 ///
-/// Which setting does fit, or which numbers of partitions there are.
-pub fn wrong_setting(topics: &[JoinedTopic], setting: Partitioner) -> Result<(), String> {
-    same_counts(topics)?;
-    let misfits = misfits(topics, setting);
-    let common = topics
-        .iter()
-        .fold(BTreeSet::from(Partitioner::ALL), |common, topic| {
-            common.intersection(&topic.fitting()).copied().collect()
-        });
+/// The setting that fits, or the numbers of partitions.
+pub fn check_partitioner_setting(
+    topics: &[JoinedTopicKeys],
+    setting: Partitioner,
+) -> Result<(), String> {
+    check_partition_counts(topics)?;
+    let misfits = describe_misfits(topics, setting);
+    let common = topics.iter().fold(BTreeSet::from(Partitioner::ALL), |common, topic| {
+        common.intersection(&topic.fitting_partitioners()).copied().collect()
+    });
     match common.first() {
         Some(fit) if !misfits.is_empty() => Err(format!(
             "`[kafka] partitioner` is \"{}\". {misfits}: set `[kafka] partitioner = \"{}\"`, \
@@ -166,13 +160,13 @@ pub fn wrong_setting(topics: &[JoinedTopic], setting: Partitioner) -> Result<(),
     }
 }
 
-fn misfits(topics: &[JoinedTopic], setting: Partitioner) -> String {
-    let misfits = topics.iter().filter_map(|topic| topic.misfit(setting));
+fn describe_misfits(topics: &[JoinedTopicKeys], setting: Partitioner) -> String {
+    let misfits = topics.iter().filter_map(|topic| topic.describe_misfit(setting));
     misfits.collect::<Vec<String>>().join("; ")
 }
 
-/// What librdkafka calls the partitioner, as a producer's property.
-pub(super) fn producer_setting(partitioner: Partitioner) -> &'static str {
+/// Returns librdkafka's name of the partitioner.
+pub(super) fn librdkafka_partitioner(partitioner: Partitioner) -> &'static str {
     match partitioner {
         Partitioner::Murmur2 => "murmur2_random",
         Partitioner::Crc32 => "consistent_random",
@@ -180,15 +174,15 @@ pub(super) fn producer_setting(partitioner: Partitioner) -> &'static str {
     }
 }
 
-fn same_counts(topics: &[JoinedTopic]) -> Result<(), String> {
-    let counts: BTreeSet<i32> = topics.iter().map(|topic| topic.partitions).collect();
+fn check_partition_counts(topics: &[JoinedTopicKeys]) -> Result<(), String> {
+    let counts: BTreeSet<i32> = topics.iter().map(|topic| topic.partition_count).collect();
     if counts.len() <= 1 {
         return Ok(());
     }
     let most = counts.last().copied().unwrap_or_default();
     let list: Vec<String> = topics
         .iter()
-        .map(|topic| format!("`{}` has {}", topic.name, topic.partitions))
+        .map(|topic| format!("`{}` has {}", topic.name, topic.partition_count))
         .collect();
     Err(format!(
         "joined topics differ in their number of partitions: {}; they need the same number, for \
@@ -220,9 +214,9 @@ fn murmur2(key: &[u8]) -> u32 {
 
 /// FNV-1a of a key, made positive as Sarama does it.
 fn fnv1a(key: &[u8]) -> u32 {
-    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = key
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.cast_signed().unsigned_abs()
 }
 
@@ -232,16 +226,13 @@ mod tests {
 
     /// The values of Kafka's own test of its `murmur2`.
     #[test]
-    fn murmur2_is_that_of_java() {
+    fn murmur2_hashes_as_java_clients_do() {
         for (key, want) in [
             ("21", -973_932_308_i32),
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
         ] {
             assert_eq!(murmur2(key.as_bytes()), want.cast_unsigned(), "{key}");
@@ -249,73 +240,66 @@ mod tests {
     }
 
     #[test]
-    fn others() {
+    fn crc32_and_fnv1a_hash_as_their_clients_do() {
         assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
         assert_eq!(fnv1a(b""), 0x7ee3_623b);
         assert_eq!(fnv1a(b"kafka"), 0x0d33_c4e1);
     }
 
-    fn keys(partitioner: Partitioner, partitions: u32) -> Vec<(i32, Vec<u8>)> {
+    fn message_keys(partitioner: Partitioner, partitions: u32) -> Vec<(i32, Vec<u8>)> {
         (0..200)
             .map(|n| {
                 let key = format!("patron-{n}").into_bytes();
-                (partitioner.partition(&key, partitions).cast_signed(), key)
+                (partitioner.partition_of_key(&key, partitions).cast_signed(), key)
             })
             .collect()
     }
 
-    fn topic(name: &str, partitions: i32, keys: Vec<(i32, Vec<u8>)>) -> JoinedTopic {
-        JoinedTopic {
-            name: name.to_owned(),
-            partitions,
-            keys,
-        }
+    fn topic(name: &str, partitions: i32, keys: Vec<(i32, Vec<u8>)>) -> JoinedTopicKeys {
+        JoinedTopicKeys { name: name.to_owned(), partition_count: partitions, message_keys: keys }
     }
 
     #[test]
-    fn each_is_told_from_the_others() {
+    fn partitioner_is_recognised_by_where_keys_lie() {
         for partitioner in Partitioner::ALL {
-            let fitting = |partitions, keys| topic("t", partitions, keys).fitting();
-            assert_eq!(
-                fitting(6, keys(partitioner, 6)),
-                BTreeSet::from([partitioner])
-            );
-            // Partitions were added since: what lies there fits nothing.
-            assert!(fitting(6, keys(partitioner, 4)).is_empty());
+            let fitting = |partitions, keys| topic("t", partitions, keys).fitting_partitioners();
+            assert_eq!(fitting(6, message_keys(partitioner, 6)), BTreeSet::from([partitioner]));
+            // Partitions were added since: old keys fit no partitioner.
+            assert!(fitting(6, message_keys(partitioner, 4)).is_empty());
         }
-        assert_eq!(topic("t", 6, Vec::new()).fitting().len(), 3);
+        assert_eq!(topic("t", 6, Vec::new()).fitting_partitioners().len(), 3);
         assert_eq!(
-            topic("t", 1, keys(Partitioner::Crc32, 1)).fitting().len(),
+            topic("t", 1, message_keys(Partitioner::Crc32, 1)).fitting_partitioners().len(),
             3
         );
-        assert!(
-            topic("t", 6, vec![(-1, b"a".to_vec())])
-                .fitting()
-                .is_empty()
-        );
+        assert!(topic("t", 6, vec![(-1, b"a".to_vec())]).fitting_partitioners().is_empty());
     }
 
     #[test]
-    fn a_key_has_one_place() {
-        assert_eq!(Placement::new(Partitioner::Murmur2, 1), None);
-        assert_eq!(Placement::new(Partitioner::Murmur2, 0), None);
+    fn key_placement_has_one_home_partition_per_key() {
+        assert_eq!(KeyPlacement::new(Partitioner::Murmur2, 1), None);
+        assert_eq!(KeyPlacement::new(Partitioner::Murmur2, 0), None);
         for partitioner in Partitioner::ALL {
-            let placement = Placement::new(partitioner, 6).unwrap();
-            for (partition, key) in keys(partitioner, 6) {
-                assert_eq!(placement.partition_of(&key), partition);
+            let placement = KeyPlacement::new(partitioner, 6).unwrap();
+            for (partition, key) in message_keys(partitioner, 6) {
+                assert_eq!(placement.home_partition(&key), partition);
                 for other in 0..6 {
                     let want = (other != partition).then_some(partition);
-                    assert_eq!(placement.elsewhere(Some(&key), other), want);
+                    assert_eq!(placement.home_if_misplaced(Some(&key), other), want);
                 }
             }
-            assert_eq!(placement.elsewhere(None, 3), None);
-            assert_eq!(placement.elsewhere(Some(b""), 3), None);
+            assert_eq!(placement.home_if_misplaced(None, 3), None);
+            assert_eq!(placement.home_if_misplaced(Some(b""), 3), None);
         }
     }
 
     #[track_caller]
-    fn check(setting: Partitioner, topics: &[JoinedTopic], want: Option<&[&str]>) {
-        match (co_partitioned(topics, setting), want) {
+    fn check_co_partitioning(
+        setting: Partitioner,
+        topics: &[JoinedTopicKeys],
+        want: Option<&[&str]>,
+    ) {
+        match (check_co_partitioned(topics, setting), want) {
             (Ok(()), None) => {}
             (Err(text), Some(parts)) => {
                 for part in parts {
@@ -327,28 +311,24 @@ mod tests {
     }
 
     #[test]
-    fn joined_topics_lie_as_the_setting_says() {
+    fn co_partitioning_error_names_the_setting_that_fits() {
         use Partitioner::{Crc32, Fnv1a, Murmur2};
-        let one = |name, partitioner| topic(name, 6, keys(partitioner, 6));
+        let one = |name, partitioner| topic(name, 6, message_keys(partitioner, 6));
         let empty = |name| topic(name, 6, Vec::new());
-        check(Murmur2, &[], None);
-        check(Murmur2, &[one("patron", Murmur2), empty("loan")], None);
-        check(Crc32, &[one("patron", Crc32), empty("loan")], None);
-        check(
+        check_co_partitioning(Murmur2, &[], None);
+        check_co_partitioning(Murmur2, &[one("patron", Murmur2), empty("loan")], None);
+        check_co_partitioning(Crc32, &[one("patron", Crc32), empty("loan")], None);
+        check_co_partitioning(
             Murmur2,
             &[one("patron", Murmur2), topic("loan", 8, Vec::new())],
             Some(&["`patron` has 6", "`loan` has 8", "instance 8"]),
         );
-        check(
+        check_co_partitioning(
             Murmur2,
             &[one("patron", Crc32), one("loan", Crc32), empty("debt")],
-            Some(&[
-                "`patron`",
-                "`crc32` does",
-                "set `[kafka] partitioner = \"crc32\"`",
-            ]),
+            Some(&["`patron`", "`crc32` does", "set `[kafka] partitioner = \"crc32\"`"]),
         );
-        check(
+        check_co_partitioning(
             Murmur2,
             &[one("patron", Murmur2), one("objection", Crc32)],
             Some(&[
@@ -358,7 +338,7 @@ mod tests {
                 "zeef gates repair",
             ]),
         );
-        check(
+        check_co_partitioning(
             Fnv1a,
             &[one("patron", Murmur2), one("loan", Crc32)],
             Some(&["topic `patron`", "topic `loan`", "fnv1a_random"]),
@@ -366,20 +346,20 @@ mod tests {
     }
 
     #[test]
-    fn a_few_strays_are_no_other_partitioner() {
+    fn co_partitioning_tolerates_a_few_misplaced_keys() {
         use Partitioner::Murmur2;
         let with_strays = |count: usize| {
-            let mut keys = keys(Murmur2, 6);
+            let mut keys = message_keys(Murmur2, 6);
             for (partition, _) in keys.iter_mut().take(count) {
                 *partition = (*partition + 1) % 6;
             }
             topic("loan", 6, keys)
         };
-        check(Murmur2, &[with_strays(0)], None);
-        check(Murmur2, &[with_strays(STRAYS_MAX)], None);
-        check(
+        check_co_partitioning(Murmur2, &[with_strays(0)], None);
+        check_co_partitioning(Murmur2, &[with_strays(SAMPLE_MISPLACED_MAX)], None);
+        check_co_partitioning(
             Murmur2,
-            &[with_strays(STRAYS_MAX + 1)],
+            &[with_strays(SAMPLE_MISPLACED_MAX + 1)],
             Some(&["11 of 200 keys", "no single known partitioner"]),
         );
     }

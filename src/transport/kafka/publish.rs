@@ -1,5 +1,5 @@
-//! Records to sources, for `zeef generate`: without transactions, in the order
-//! given, each where `[kafka] partitioner` puts its key.
+//! Publishes records to sources for `zeef generate`: without transactions, in the given
+//! order, partitioned by `[kafka] partitioner`.
 //!
 //! Never part of a run: outputs go through the worker's transaction.
 
@@ -11,14 +11,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 
 use super::fault;
-use super::producer::{Deliveries, offer};
+use super::producer::{DeliveryFailures, try_send};
 use super::settings::KafkaSettings;
 use super::topics::{self, TopicError};
 
 /// How long the last records may take to arrive.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why records could not be published. Never carries a key.
+/// Why records could not be published. Never contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error(transparent)]
@@ -28,81 +28,84 @@ pub enum PublishError {
     #[error("a record is larger than a producer may send")]
     TooLarge,
     #[error("failed to publish to `{topic}`: {code}")]
-    Refused {
-        topic: String,
-        code: RDKafkaErrorCode,
-    },
+    Refused { topic: String, code: RDKafkaErrorCode },
     #[error("failed to {doing}: {why}")]
     Kafka { doing: &'static str, why: String },
     #[error("failed to publish: {0} records did not arrive in time")]
-    Late(i32),
+    TimedOut(i32),
 }
 
 /// An idempotent producer.
 pub struct Publisher {
-    producer: BaseProducer<Deliveries>,
+    producer: BaseProducer<DeliveryFailures>,
     settings: KafkaSettings,
 }
 
 impl Publisher {
-    /// Connects, and makes sure that `topics` exist; their names have no prefix.
+    /// Connects, and checks that `topics`, without prefix, exist.
     ///
     /// # Errors
     ///
-    /// A topic that does not exist, or a Kafka that does not answer.
+    /// A topic does not exist, or Kafka does not answer.
     pub fn open(settings: KafkaSettings, topics: &BTreeSet<&str>) -> Result<Self, PublishError> {
         let names: Vec<&str> = topics.iter().copied().collect();
-        let found = topics::describe(&settings, &names)?;
+        let found = topics::describe_topics(&settings, &names)?;
         let absent: Vec<String> = found
             .iter()
             .filter(|(_, found)| found.is_none())
-            .map(|(name, _)| format!("`{}`", settings.topic(name)))
+            .map(|(name, _)| format!("`{}`", settings.topic_name(name)))
             .collect();
         if !absent.is_empty() {
             return Err(PublishError::Absent(absent.join(", ")));
         }
-        let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
-            BaseProducer::from_config_and_context(&settings.publisher(), Deliveries::default())
-                .map_err(failed("build a producer"))?;
+        let producer: BaseProducer<DeliveryFailures, NoCustomPartitioner> =
+            BaseProducer::from_config_and_context(
+                &settings.publisher_config(),
+                DeliveryFailures::default(),
+            )
+            .map_err(publish_error("build a producer"))?;
         Ok(Self { producer, settings })
     }
 
-    /// Hands one record over; waits while librdkafka's queue is full.
+    /// Sends one record; waits while librdkafka's queue is full.
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooLarge`] for this record, which is then left out; else
-    /// the first record, of those before, that Kafka did not take.
+    /// [`PublishError::TooLarge`] for this record, which is left out; otherwise the first
+    /// earlier record that Kafka refused.
     pub fn send(
         &self,
         topic: &str,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), PublishError> {
-        self.send_to(topic, None, key, value)
+        let topic = self.settings.topic_name(topic);
+        let mut record = BaseRecord::to(&topic);
+        record.key = key;
+        record.payload = value;
+        self.send_record(record)
     }
 
-    /// The same, to a partition that is not left to the key.
+    /// Sends a tombstone to a given partition.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub fn send_to(
+    pub fn send_tombstone(
         &self,
         topic: &str,
-        partition: Option<i32>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
+        partition: i32,
+        key: &[u8],
     ) -> Result<(), PublishError> {
-        let topic = self.settings.topic(topic);
-        let mut record = BaseRecord::<[u8], [u8]>::to(&topic);
-        record.partition = partition;
-        record.key = key;
-        record.payload = value;
+        let topic = self.settings.topic_name(topic);
+        self.send_record(BaseRecord::to(&topic).partition(partition).key(key))
+    }
+
+    fn send_record(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
         let mut waiting = Some(record);
         while let Some(record) = waiting {
-            delivered(&self.producer)?;
-            waiting = offer(&self.producer, record).map_err(not_taken)?;
+            check_delivered(&self.producer)?;
+            waiting = try_send(&self.producer, record).map_err(send_error)?;
         }
         Ok(())
     }
@@ -112,40 +115,38 @@ impl Publisher {
     /// # Errors
     ///
     /// The first record that did not arrive.
-    pub fn finish(&self) -> Result<(), PublishError> {
-        let deadline = Instant::now() + FLUSH;
+    pub fn flush(&self) -> Result<(), PublishError> {
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
         while self.producer.in_flight_count() > 0 {
-            delivered(&self.producer)?;
+            check_delivered(&self.producer)?;
             if Instant::now() >= deadline {
-                return Err(PublishError::Late(self.producer.in_flight_count()));
+                return Err(PublishError::TimedOut(self.producer.in_flight_count()));
             }
             let _ = self.producer.flush(Duration::from_millis(200));
         }
-        delivered(&self.producer)
+        check_delivered(&self.producer)
     }
 }
 
-/// The first record that the broker refused, if any since this was asked last.
-pub(super) fn delivered(producer: &BaseProducer<Deliveries>) -> Result<(), PublishError> {
-    match producer.context().take() {
+/// Fails with the first record that the broker refused since the last call.
+pub(super) fn check_delivered(
+    producer: &BaseProducer<DeliveryFailures>,
+) -> Result<(), PublishError> {
+    match producer.context().take_first_failure() {
         Some((topic, code)) => Err(PublishError::Refused { topic, code }),
         None => Ok(()),
     }
 }
 
-/// Why a record was not handed over.
-pub(super) fn not_taken(error: KafkaError) -> PublishError {
+pub(super) fn send_error(error: KafkaError) -> PublishError {
     match error {
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
             PublishError::TooLarge
         }
-        source => failed("publish")(source),
+        source => publish_error("publish")(source),
     }
 }
 
-pub(super) fn failed(doing: &'static str) -> impl FnOnce(KafkaError) -> PublishError {
-    move |error| PublishError::Kafka {
-        doing,
-        why: fault::plain(&error),
-    }
+pub(super) fn publish_error(doing: &'static str) -> impl FnOnce(KafkaError) -> PublishError {
+    move |error| PublishError::Kafka { doing, why: fault::describe_error(&error) }
 }

@@ -1,8 +1,8 @@
-//! Reads a partition from its beginning to its end, for the worker's table and
-//! state; and single records again.
+//! Reads partitions of sources and states again: from their beginning, or single records.
 //!
-//! It joins no group, commits nothing, and moves nobody's position.
+//! Joins no group, commits nothing and moves no position.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -10,421 +10,446 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 
+use super::connect::LeaderLookups;
 use super::fault;
-use super::log::Logged;
-use super::partition::{Place, input};
+use super::log::LoggingContext;
 use super::settings::KafkaSettings;
-use super::start::edges;
-use crate::transport::{Coordinates, Fault, Input, Rebuilt};
+use super::source::{SourcePartition, message_to_input};
+use super::start_offsets::fetch_bound_offsets;
+use crate::message::{AbortReason, Cause, Coordinates, Fault, Input};
+use crate::transport::ReadOutcome;
 
-/// After how many records it is asked whether to go on.
-const CHUNK: usize = 1000;
-const POLL: Duration = Duration::from_millis(20);
-/// How often the stable end is asked for while a transaction is open.
-const STABLE: Duration = Duration::from_millis(100);
+/// Ask whether to continue every this many records.
+const CONTINUE_CHECK_RECORDS: usize = 1000;
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+/// How often to query the stable end while a transaction is open.
+const BOUND_QUERY_INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for records that were there before, and how often to warn about an
+/// open transaction.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Below this distance reading on is faster than a seek.
+const SEEK_MIN_OFFSETS: i64 = 5_000;
 
-/// How long records that are read again are waited for, and how often it is told
-/// that an open transaction is.
-const PATIENCE: Duration = Duration::from_secs(30);
-const CALL: Duration = Duration::from_secs(5);
-/// Over so many offsets it is read on, where a seek would take longer.
-const NEAR: i64 = 5_000;
-
-/// The records of one partition that are to be read again.
-pub(super) struct Wanted<'a> {
-    pub topic: String,
-    pub place: Place,
-    /// Rising.
-    pub at: &'a [Coordinates],
-}
+/// A client for metadata and offsets.
+type MetadataClient = Arc<BaseConsumer<LoggingContext>>;
 
 /// The second consumer of a worker.
-pub(super) struct Reader {
-    consumer: BaseConsumer<Logged>,
+pub(super) struct PartitionReader {
+    consumer: BaseConsumer<LoggingContext>,
+    /// Sees the ends beyond open transactions.
+    read_uncommitted_client: MetadataClient,
+    /// Sees the stable ends.
+    read_committed_client: MetadataClient,
+    leaders: LeaderLookups,
 }
 
-impl Reader {
-    pub(super) fn open(settings: &KafkaSettings, group: &str) -> Result<Self, Fault> {
-        BaseConsumer::from_config_and_context(&settings.reader(group), Logged::new("reader"))
-            .map(|consumer| Self { consumer })
-            .map_err(|error| Fault::Stop(format!("reader: {error}")))
+/// How much of a partition to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ReadRange {
+    /// Up to the high watermark it has when the read begins.
+    Whole,
+    /// The last so many offsets below the high watermark.
+    Tail(i64),
+    /// Up to a position below which records were handed out before.
+    UpTo(i64),
+}
+
+/// A partition to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadRequest<'a> {
+    pub topic: &'a str,
+    pub source_partition: SourcePartition,
+    pub range: ReadRange,
+}
+
+/// The records of one partition to read again.
+pub(super) struct WantedRecords<'a> {
+    pub topic: String,
+    pub source_partition: SourcePartition,
+    /// In ascending order.
+    pub coordinates: &'a [Coordinates],
+}
+
+impl PartitionReader {
+    pub(super) fn open(
+        settings: &KafkaSettings,
+        group: &str,
+        read_uncommitted_client: MetadataClient,
+        read_committed_client: MetadataClient,
+    ) -> Result<Self, Fault> {
+        let config = settings.reader_config(group);
+        let consumer =
+            BaseConsumer::from_config_and_context(&config, LoggingContext::new("reader"))
+                .map_err(|error| Fault::stop(Cause::at_step("reader", error)))?;
+        let leaders = LeaderLookups::default();
+        Ok(Self { consumer, read_uncommitted_client, read_committed_client, leaders })
     }
 
-    /// Fetches what librdkafka wants logged.
-    pub(super) fn serve(&self) {
+    /// Serves librdkafka's log.
+    pub(super) fn serve_log(&self) {
         let _ = self.consumer.poll(Duration::ZERO);
     }
 
-    /// Reads `topic` up to the high watermark that `observer`, which sees
-    /// uncommitted records, has when this begins; `stable` sees stable ends.
-    ///
-    /// Reading begins only when the stable end has come up to that mark: until
-    /// then committed records are hidden behind an open transaction. From there
-    /// on the first end of the partition that is met lies at the mark or above,
-    /// whatever markers and holes there are. `go_on` is asked all along.
-    pub(super) fn read(
-        &self,
-        observer: &BaseConsumer<Logged>,
-        stable: &BaseConsumer<Logged>,
-        topic: &str,
-        place: Place,
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let Some(mark) = wait_for(go_on, || edge(observer, topic, place.1, Offset::End))? else {
-            return Ok(Rebuilt::Interrupted);
-        };
-        self.read_to(stable, topic, place, mark, go_on, take)
-    }
-
-    /// Reads `topic` up to `position`, where records were handed out once. `go_on`
-    /// is asked all along.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Unanswered`] where Kafka does not answer in time, or the partition ends
-    /// below the position.
-    pub(super) fn replay(
-        &self,
-        stable: &BaseConsumer<Logged>,
-        topic: &str,
-        place: Place,
-        position: i64,
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let end = wait_patiently(topic, go_on, || {
-            edge(stable, topic, place.1, Offset::End).filter(|end| *end >= position)
-        })?;
-        if end.is_none() {
-            return Ok(Rebuilt::Interrupted);
-        }
-        // Where markers lie at the position a record behind it comes, too.
-        let mut below = |input: Input<'_>| {
-            if input.offset < position {
-                take(input);
-            }
-        };
-        self.read_to(stable, topic, place, position, go_on, &mut below)
-    }
-
-    /// Reads the last `tail` offsets of a partition, as [`read`](Self::read) does
-    /// the whole.
-    pub(super) fn read_tail(
-        &self,
-        (observer, stable): (&BaseConsumer<Logged>, &BaseConsumer<Logged>),
-        topic: &str,
-        (place, tail): (Place, i64),
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let Some(end) = wait_for(go_on, || edge(observer, topic, place.1, Offset::End))? else {
-            return Ok(Rebuilt::Interrupted);
-        };
-        let begin = end.saturating_sub(tail);
-        self.read_between(stable, topic, (place, begin, end), go_on, take)
-    }
-
-    fn read_to(
-        &self,
-        stable: &BaseConsumer<Logged>,
-        topic: &str,
-        place: Place,
-        mark: i64,
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        self.read_between(stable, topic, (place, 0, mark), go_on, take)
-    }
-
-    /// Reads from `begin`, or from the partition's beginning where that comes
-    /// later, up to `mark`.
-    fn read_between(
-        &self,
-        stable: &BaseConsumer<Logged>,
-        topic: &str,
-        (place, begin, mark): (Place, i64, i64),
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
-        let partition = place.1;
-        let mut told = Instant::now();
-        let Some(start) = wait_for(go_on, || {
-            let end = edge(stable, topic, partition, Offset::End)?;
-            if end < mark {
-                if told.elapsed() >= PATIENCE {
-                    told = Instant::now();
-                    tracing::warn!(
-                        topic,
-                        partition,
-                        offset = end,
-                        mark,
-                        "kafka: an open transaction hides records that are needed first"
-                    );
-                }
-                return None;
-            }
-            edge(stable, topic, partition, Offset::Beginning)
-        })?
-        else {
-            return Ok(Rebuilt::Interrupted);
-        };
-        let start = start.max(begin);
-        if start >= mark {
-            return Ok(Rebuilt::Done);
-        }
-        self.assign(topic, partition, start)?;
-        let rebuilt = self.read_on(topic, place, mark, go_on, take);
-        self.unassign()?;
-        rebuilt
-    }
-
     fn assign(&self, topic: &str, partition: i32, start: i64) -> Result<(), Fault> {
+        self.leaders.learn(&self.consumer, topic);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(start))
             .and_then(|()| self.consumer.assign(&list))
-            .map_err(|error| Fault::Rebuild(format!("reader: {error}")))
-    }
-
-    /// Reads records again; `take` gets each of them in order, or `None` where it
-    /// is gone. `go_on` is asked all along.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Unanswered`] where Kafka does not answer in time, or a partition ends
-    /// below a record that was there.
-    pub(super) fn read_again(
-        &self,
-        stable: &BaseConsumer<Logged>,
-        wanted: &[Wanted<'_>],
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Option<Input<'_>>),
-    ) -> Result<Rebuilt, Fault> {
-        let ends = wait_patiently("ends of sources", go_on, || both_edges(stable, wanted))?;
-        let Some(found) = ends else {
-            return Ok(Rebuilt::Interrupted);
-        };
-        for (of_partition, edges) in wanted.iter().zip(found) {
-            if self.read_partition(of_partition, edges, go_on, take)? == Rebuilt::Interrupted {
-                return Ok(Rebuilt::Interrupted);
-            }
-        }
-        Ok(Rebuilt::Done)
-    }
-
-    fn read_partition(
-        &self,
-        wanted: &Wanted<'_>,
-        (start, end): (i64, i64),
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-        take: &mut dyn FnMut(Option<Input<'_>>),
-    ) -> Result<Rebuilt, Fault> {
-        let gone = wanted.at.partition_point(|at| at.offset < start);
-        (0..gone).for_each(|_| take(None));
-        let mut left = Left {
-            at: &wanted.at[gone..],
-            take,
-        };
-        let Some(first) = left.next() else {
-            return Ok(Rebuilt::Done);
-        };
-        self.assign(&wanted.topic, wanted.place.1, first)?;
-        let read = self.pick(wanted, end, &mut left, go_on);
-        self.unassign()?;
-        read
-    }
-
-    /// Reads on until nothing is left, from the offset of the first one. `end` is
-    /// known to be the partition's end, or below it.
-    fn pick(
-        &self,
-        wanted: &Wanted<'_>,
-        end: i64,
-        left: &mut Left<'_>,
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-    ) -> Result<Rebuilt, Fault> {
-        let Wanted { topic, place, .. } = wanted;
-        let mut heard = Instant::now();
-        let mut count = 0;
-        while let Some(next) = left.next() {
-            let polled = match self.consumer.poll(Duration::ZERO) {
-                None => self.consumer.poll(POLL),
-                some => some,
-            };
-            match polled {
-                Some(Ok(message)) => {
-                    count += 1;
-                    if message.offset() >= next && message.topic() == topic {
-                        left.gone_below(message.offset());
-                        left.found(input(*place, &message));
-                        self.approach(topic, place.1, message.offset(), left.next())?;
-                    }
-                    if count % CHUNK != 0 {
-                        continue;
-                    }
-                    heard = Instant::now();
-                }
-                Some(Err(KafkaError::PartitionEOF(ended))) => {
-                    let met = self.consumer.context().take_end();
-                    if let Some(met) = met.filter(|met| *met >= end && ended == place.1) {
-                        left.gone_below(met);
-                        heard = Instant::now();
-                    }
-                }
-                Some(Err(error)) => {
-                    if is_out_of_range(&error) {
-                        let text = format!("topic `{topic}` partition {}: cut meanwhile", place.1);
-                        return Err(Fault::Abort(text));
-                    }
-                    if let Some(fault) = fault::of_partition(topic, place.1, &error) {
-                        return Err(fault);
-                    }
-                    tracing::warn!(topic, partition = place.1, error = %error, "kafka: reading again");
-                }
-                None if heard.elapsed() >= PATIENCE => return Err(late(topic)),
-                None => {}
-            }
-            if !go_on()? {
-                return Ok(Rebuilt::Interrupted);
-            }
-        }
-        Ok(Rebuilt::Done)
-    }
-
-    /// Goes to the `next` wanted record where it is far from the present one.
-    fn approach(
-        &self,
-        topic: &str,
-        partition: i32,
-        present: i64,
-        next: Option<i64>,
-    ) -> Result<(), Fault> {
-        let Some(next) = next.filter(|next| next - present > NEAR) else {
-            return Ok(());
-        };
-        let sought = self
-            .consumer
-            .seek(topic, partition, Offset::Offset(next), CALL);
-        // A partition that is not fetching yet cannot be sought in.
-        sought.or_else(|_| self.assign(topic, partition, next))
+            .map_err(|error| Fault::transport_lost(Cause::at_step("reader", error)))
     }
 
     fn unassign(&self) -> Result<(), Fault> {
         self.consumer
             .unassign()
-            .map_err(|error| Fault::Rebuild(format!("reader: {error}")))
+            .map_err(|error| Fault::transport_lost(Cause::at_step("reader", error)))
     }
 
-    fn read_on(
+    /// Polls without waiting first, which saves two clock reads per record.
+    fn poll(&self) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
+        self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(POLL_TIMEOUT))
+    }
+
+    /// Seeks to the `next` wanted record if it is far from the `present` one.
+    fn seek_to_next(
         &self,
-        topic: &str,
-        place: Place,
-        mark: i64,
-        go_on: &mut dyn FnMut() -> Result<bool, Fault>,
+        wanted: &WantedRecords<'_>,
+        present: i64,
+        next: Option<i64>,
+    ) -> Result<(), Fault> {
+        let Some(next) = next.filter(|next| next - present > SEEK_MIN_OFFSETS) else {
+            return Ok(());
+        };
+        let (topic, partition) = (&wanted.topic, wanted.source_partition.1);
+        let sought = self.consumer.seek(topic, partition, Offset::Offset(next), CALL_TIMEOUT);
+        // A partition that is not fetching yet cannot seek.
+        sought.or_else(|_| self.assign(topic, partition, next))
+    }
+}
+
+/// A reader in use. Every read ends as [`ReadOutcome::Interrupted`] once
+/// `should_continue` returns false.
+pub(super) struct ReaderSession<'a> {
+    pub reader: &'a PartitionReader,
+    pub should_continue: &'a mut dyn FnMut() -> Result<bool, Fault>,
+}
+
+impl<'a> ReaderSession<'a> {
+    /// Reads a partition.
+    ///
+    /// Begins only once the stable end has reached the end of the range: until then an
+    /// open transaction hides committed records. After that the first end of partition
+    /// lies at or above it, whatever markers and holes there are.
+    ///
+    /// # Errors
+    ///
+    /// With [`ReadRange::UpTo`], [`Fault::Unanswered`] if the partition ends below that
+    /// position for too long.
+    pub(super) fn read(
+        &mut self,
+        request: ReadRequest<'_>,
         take: &mut dyn FnMut(Input<'_>),
-    ) -> Result<Rebuilt, Fault> {
+    ) -> Result<ReadOutcome, Fault> {
+        let Some((start, end)) = self.await_offsets(request)? else {
+            return Ok(ReadOutcome::Interrupted);
+        };
+        if start >= end {
+            return Ok(ReadOutcome::Done);
+        }
+        self.reader.assign(request.topic, request.source_partition.1, start)?;
+        let read = self.read_assigned(request, end, &mut |input| match request.range {
+            // Behind markers at the position, a later record comes too.
+            ReadRange::UpTo(position) if input.offset >= position => {}
+            _ => take(input),
+        });
+        self.reader.unassign()?;
+        read
+    }
+
+    /// Returns first offset and end of the range once they are readable, or `None` if
+    /// interrupted.
+    fn await_offsets(&mut self, request: ReadRequest<'_>) -> Result<Option<(i64, i64)>, Fault> {
+        let ReadRequest { topic, source_partition: (_, partition), range } = request;
+        let reader: &'a PartitionReader = self.reader;
+        let stable = |edge| fetch_bound(&reader.read_committed_client, topic, partition, edge);
+        let end = match range {
+            ReadRange::UpTo(position) => self.retry_until_timeout(topic, || {
+                stable(Offset::End).filter(|end| *end >= position).map(|_| position)
+            })?,
+            ReadRange::Whole | ReadRange::Tail(_) => self.retry_until_answered(|| {
+                fetch_bound(&reader.read_uncommitted_client, topic, partition, Offset::End)
+            })?,
+        };
+        let Some(end) = end else {
+            return Ok(None);
+        };
+        let begin = match range {
+            ReadRange::Tail(offsets) => end.saturating_sub(offsets),
+            ReadRange::Whole | ReadRange::UpTo(_) => 0,
+        };
+        let mut warned_at = Instant::now();
+        let start = self.retry_until_answered(|| {
+            let stable_end = stable(Offset::End)?;
+            if stable_end < end {
+                if warned_at.elapsed() >= GIVE_UP_AFTER {
+                    warned_at = Instant::now();
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        offset = stable_end,
+                        mark = end,
+                        "kafka: an open transaction hides records that are needed first"
+                    );
+                }
+                return None;
+            }
+            stable(Offset::Beginning)
+        })?;
+        Ok(start.map(|start| (start.max(begin), end)))
+    }
+
+    fn read_assigned(
+        &mut self,
+        request: ReadRequest<'_>,
+        end: i64,
+        take: &mut dyn FnMut(Input<'_>),
+    ) -> Result<ReadOutcome, Fault> {
+        let ReadRequest { topic, source_partition, .. } = request;
+        let partition = source_partition.1;
         let mut count = 0;
         loop {
-            // Not to wait spares two looks at the clock, which count here.
-            let polled = match self.consumer.poll(Duration::ZERO) {
-                None => self.consumer.poll(POLL),
-                some => some,
-            };
-            match polled {
+            match self.reader.poll() {
                 Some(Ok(message)) => {
-                    take(input(place, &message));
-                    if message.offset() + 1 >= mark {
-                        return Ok(Rebuilt::Done);
+                    take(message_to_input(source_partition, &message));
+                    if message.offset() + 1 >= end {
+                        return Ok(ReadOutcome::Done);
                     }
                     count += 1;
-                    if count % CHUNK != 0 {
+                    if count % CONTINUE_CHECK_RECORDS != 0 {
                         continue;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) => {
-                    let met = self.consumer.context().take_end();
-                    if ended == place.1 && met.is_none_or(|met| met >= mark) {
-                        return Ok(Rebuilt::Done);
+                    let stable_end = self.reader.consumer.context().take_last_end();
+                    if ended == partition && stable_end.is_none_or(|found| found >= end) {
+                        return Ok(ReadOutcome::Done);
                     }
                 }
                 Some(Err(error)) => {
-                    if let Some(fault) = fault::of_partition(topic, place.1, &error) {
+                    if let Some(fault) = fault::classify_partition_error(topic, partition, &error) {
                         return Err(fault);
                     }
-                    tracing::warn!(topic, partition = place.1, error = %error, "kafka: rebuild");
+                    tracing::warn!(topic, partition, error = %error, "kafka: rebuild");
                 }
                 None => {}
             }
-            if !go_on()? {
-                return Ok(Rebuilt::Interrupted);
+            if !(self.should_continue)()? {
+                return Ok(ReadOutcome::Interrupted);
+            }
+        }
+    }
+
+    /// Reads records again, in order. `take` gets `None` for a record that is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unanswered`] if Kafka does not answer in time, or a partition ends below
+    /// a record that was there.
+    pub(super) fn read_wanted(
+        &mut self,
+        wanted: &[WantedRecords<'_>],
+        take: &mut dyn FnMut(Option<Input<'_>>),
+    ) -> Result<ReadOutcome, Fault> {
+        let reader: &'a PartitionReader = self.reader;
+        let bounds = self.retry_until_timeout("ends of sources", || {
+            fetch_both_bounds(&reader.read_committed_client, wanted)
+        })?;
+        let Some(bounds) = bounds else {
+            return Ok(ReadOutcome::Interrupted);
+        };
+        for (of_partition, bounds) in wanted.iter().zip(bounds) {
+            if self.read_wanted_in_partition(of_partition, bounds, take)?
+                == ReadOutcome::Interrupted
+            {
+                return Ok(ReadOutcome::Interrupted);
+            }
+        }
+        Ok(ReadOutcome::Done)
+    }
+
+    fn read_wanted_in_partition(
+        &mut self,
+        wanted: &WantedRecords<'_>,
+        (start, end): (i64, i64),
+        take: &mut dyn FnMut(Option<Input<'_>>),
+    ) -> Result<ReadOutcome, Fault> {
+        let gone = wanted.coordinates.partition_point(|at| at.offset < start);
+        (0..gone).for_each(|_| take(None));
+        let mut remaining =
+            RemainingRecords { coordinates: &wanted.coordinates[gone..], on_record: take };
+        let Some(first) = remaining.next_offset() else {
+            return Ok(ReadOutcome::Done);
+        };
+        self.reader.assign(&wanted.topic, wanted.source_partition.1, first)?;
+        let read = self.read_remaining(wanted, end, &mut remaining);
+        self.reader.unassign()?;
+        read
+    }
+
+    /// Reads from the first remaining record until none is left. `end` is at most the
+    /// partition's end.
+    fn read_remaining(
+        &mut self,
+        wanted: &WantedRecords<'_>,
+        end: i64,
+        remaining: &mut RemainingRecords<'_>,
+    ) -> Result<ReadOutcome, Fault> {
+        let WantedRecords { topic, source_partition, .. } = wanted;
+        let partition = source_partition.1;
+        let mut last_progress = Instant::now();
+        let mut count = 0;
+        while let Some(next) = remaining.next_offset() {
+            match self.reader.poll() {
+                Some(Ok(message)) => {
+                    count += 1;
+                    if message.offset() >= next && message.topic() == topic {
+                        remaining.drop_below(message.offset());
+                        remaining.deliver_if_next(message_to_input(*source_partition, &message));
+                        let next = remaining.next_offset();
+                        self.reader.seek_to_next(wanted, message.offset(), next)?;
+                    }
+                    if count % CONTINUE_CHECK_RECORDS != 0 {
+                        continue;
+                    }
+                    last_progress = Instant::now();
+                }
+                Some(Err(KafkaError::PartitionEOF(ended))) => {
+                    let stable_end = self.reader.consumer.context().take_last_end();
+                    let reached = stable_end.filter(|found| *found >= end && ended == partition);
+                    if let Some(found) = reached {
+                        remaining.drop_below(found);
+                        last_progress = Instant::now();
+                    }
+                }
+                Some(Err(error)) if is_out_of_range(&error) => {
+                    return Err(Fault::abort(
+                        AbortReason::Truncated,
+                        format!("topic `{topic}` partition {partition}: truncated meanwhile"),
+                    ));
+                }
+                Some(Err(error)) => {
+                    if let Some(fault) = fault::classify_partition_error(topic, partition, &error) {
+                        return Err(fault);
+                    }
+                    tracing::warn!(topic, partition, error = %error, "kafka: reading again");
+                }
+                None if last_progress.elapsed() >= GIVE_UP_AFTER => {
+                    return Err(no_answer_fault(topic));
+                }
+                None => {}
+            }
+            if !(self.should_continue)()? {
+                return Ok(ReadOutcome::Interrupted);
+            }
+        }
+        Ok(ReadOutcome::Done)
+    }
+
+    /// Asks until there is an answer, for [`GIVE_UP_AFTER`] at most. `None` if interrupted.
+    fn retry_until_timeout<T>(
+        &mut self,
+        what: &str,
+        ask: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>, Fault> {
+        let deadline = Instant::now() + GIVE_UP_AFTER;
+        let should_continue = &mut self.should_continue;
+        let mut within_deadline = || match Instant::now() < deadline {
+            true => should_continue(),
+            false => Err(no_answer_fault(what)),
+        };
+        ReaderSession { reader: self.reader, should_continue: &mut within_deadline }
+            .retry_until_answered(ask)
+    }
+
+    /// Asks until there is an answer. `None` if interrupted.
+    fn retry_until_answered<T>(
+        &mut self,
+        mut ask: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>, Fault> {
+        loop {
+            if !(self.should_continue)()? {
+                return Ok(None);
+            }
+            if let Some(answer) = ask() {
+                return Ok(Some(answer));
+            }
+            let until = Instant::now() + BOUND_QUERY_INTERVAL;
+            while Instant::now() < until {
+                if !(self.should_continue)()? {
+                    return Ok(None);
+                }
+                std::thread::sleep(POLL_TIMEOUT);
             }
         }
     }
 }
 
-/// The records of one partition that were not met yet.
-struct Left<'a> {
-    at: &'a [Coordinates],
-    take: &'a mut dyn FnMut(Option<Input<'_>>),
+/// The wanted records of one partition that were not read yet.
+struct RemainingRecords<'a> {
+    coordinates: &'a [Coordinates],
+    on_record: &'a mut dyn FnMut(Option<Input<'_>>),
 }
 
-impl Left<'_> {
-    fn next(&self) -> Option<i64> {
-        self.at.first().map(|at| at.offset)
+impl RemainingRecords<'_> {
+    fn next_offset(&self) -> Option<i64> {
+        self.coordinates.first().map(|at| at.offset)
     }
 
-    /// Nothing below `offset` is to come any more.
-    fn gone_below(&mut self, offset: i64) {
-        while self.next().is_some_and(|next| next < offset) {
-            self.at = &self.at[1..];
-            (self.take)(None);
+    /// Reports the records below `offset` as gone.
+    fn drop_below(&mut self, offset: i64) {
+        while self.next_offset().is_some_and(|next| next < offset) {
+            self.coordinates = &self.coordinates[1..];
+            (self.on_record)(None);
         }
     }
 
-    /// Takes a record, where it is the next one.
-    fn found(&mut self, input: Input<'_>) {
-        if self.next() == Some(input.offset) {
-            self.at = &self.at[1..];
-            (self.take)(Some(input));
+    fn deliver_if_next(&mut self, input: Input<'_>) {
+        if self.next_offset() == Some(input.offset) {
+            self.coordinates = &self.coordinates[1..];
+            (self.on_record)(Some(input));
         }
     }
 }
 
-/// The first offset of each partition, and its end; `None` without an answer, or where a
-/// partition ends below what is wanted of it: a leader that has just changed may
-/// not know its end yet, and what it does not know is not gone.
-fn both_edges(stable: &BaseConsumer<Logged>, wanted: &[Wanted<'_>]) -> Option<Vec<(i64, i64)>> {
-    let ends = all_edges(stable, wanted, Offset::End)?;
-    let last = |wanted: &Wanted<'_>| wanted.at.last().map_or(-1, |at| at.offset);
-    let short = wanted
-        .iter()
-        .zip(&ends)
-        .find(|(of_partition, end)| last(of_partition) >= **end);
+/// Returns first offset and end of each partition, or `None` if Kafka does not answer or a
+/// partition ends below a wanted record: a new leader may not know its end yet.
+fn fetch_both_bounds(
+    read_committed_client: &BaseConsumer<LoggingContext>,
+    wanted: &[WantedRecords<'_>],
+) -> Option<Vec<(i64, i64)>> {
+    let ends = fetch_bounds(read_committed_client, wanted, Offset::End)?;
+    let last = |wanted: &WantedRecords<'_>| wanted.coordinates.last().map_or(-1, |at| at.offset);
+    let short = wanted.iter().zip(&ends).find(|(of_partition, end)| last(of_partition) >= **end);
     if let Some((of_partition, end)) = short {
-        let (topic, partition) = (&of_partition.topic, of_partition.place.1);
-        tracing::warn!(
-            topic,
-            partition,
-            end,
-            "kafka: a partition ends below a record of it"
-        );
+        let (topic, partition) = (&of_partition.topic, of_partition.source_partition.1);
+        tracing::warn!(topic, partition, end, "kafka: a partition ends below a record of it");
         return None;
     }
-    let starts = all_edges(stable, wanted, Offset::Beginning)?;
+    let starts = fetch_bounds(read_committed_client, wanted, Offset::Beginning)?;
     Some(starts.into_iter().zip(ends).collect())
 }
 
-fn all_edges(
-    consumer: &BaseConsumer<Logged>,
-    wanted: &[Wanted<'_>],
+fn fetch_bounds(
+    consumer: &BaseConsumer<LoggingContext>,
+    wanted: &[WantedRecords<'_>],
     edge: Offset,
 ) -> Option<Vec<i64>> {
-    let partitions = wanted
-        .iter()
-        .map(|of_partition| (&*of_partition.topic, of_partition.place.1));
-    let found = match edges(consumer, partitions.clone(), edge) {
+    let partitions =
+        wanted.iter().map(|of_partition| (&*of_partition.topic, of_partition.source_partition.1));
+    let found = match fetch_bound_offsets(consumer, partitions.clone(), edge) {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(error = %error, "kafka: no answer yet: ends");
@@ -438,8 +463,8 @@ fn all_edges(
     partitions.map(offset).collect()
 }
 
-fn late(what: &str) -> Fault {
-    Fault::Unanswered(format!("kafka, while reading again: {what}"))
+fn no_answer_fault(what: &str) -> Fault {
+    Fault::unanswered(format!("kafka, while reading again: {what}"))
 }
 
 fn is_out_of_range(error: &KafkaError) -> bool {
@@ -449,45 +474,14 @@ fn is_out_of_range(error: &KafkaError) -> bool {
     )
 }
 
-/// Asks until there is an answer, or `go_on` says no; not for ever.
-fn wait_patiently<T>(
-    what: &str,
-    go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-    ask: impl FnMut() -> Option<T>,
-) -> Result<Option<T>, Fault> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut patient = || match Instant::now() < deadline {
-        true => go_on(),
-        false => Err(late(what)),
-    };
-    wait_for(&mut patient, ask)
-}
-
-/// Asks until there is an answer, or `go_on` says no.
-fn wait_for<T>(
-    go_on: &mut dyn FnMut() -> Result<bool, Fault>,
-    mut ask: impl FnMut() -> Option<T>,
-) -> Result<Option<T>, Fault> {
-    loop {
-        if !go_on()? {
-            return Ok(None);
-        }
-        if let Some(answer) = ask() {
-            return Ok(Some(answer));
-        }
-        let until = Instant::now() + STABLE;
-        while Instant::now() < until {
-            if !go_on()? {
-                return Ok(None);
-            }
-            std::thread::sleep(POLL);
-        }
-    }
-}
-
-/// An edge of one partition; `None` without an answer.
-fn edge(consumer: &BaseConsumer<Logged>, topic: &str, partition: i32, edge: Offset) -> Option<i64> {
-    match edges(consumer, std::iter::once((topic, partition)), edge) {
+/// Returns a bound of one partition, or `None` if Kafka does not answer.
+fn fetch_bound(
+    consumer: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    partition: i32,
+    edge: Offset,
+) -> Option<i64> {
+    match fetch_bound_offsets(consumer, std::iter::once((topic, partition)), edge) {
         Ok(list) => match list.find_partition(topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,

@@ -1,9 +1,9 @@
-//! Writes misplaced records of gate sources once more in their place, for `zeef
-//! gates repair`: key by key, so that each key's records end in the order in
-//! which they were written.
+//! Rewrites misplaced records of gate sources to their home partitions for `zeef gates
+//! repair`, key by key, so that each key's records end in the order in which they were
+//! written.
 //!
-//! Beside each record it notes in `zeef.commands`, in the same transaction, that
-//! it was repaired. It knows nothing of what a record says, and shows no key.
+//! Each transaction also notes its repaired records in `zeef.commands`. Looks into no value
+//! and shows no key.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,234 +13,222 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer};
 
-use super::partitioner::Placement;
-use super::producer::{Deliveries, ROOM, offer};
-use super::publish::{PublishError, delivered, failed, not_taken};
-use super::repaired::{RecordPlace, Repaired, row};
+use super::partitioner::KeyPlacement;
+use super::producer::{DeliveryFailures, QUEUE_FULL_POLL_TIMEOUT, try_send};
+use super::publish::{PublishError, check_delivered, publish_error, send_error};
+use super::read_topic::{read_messages, read_messages_from};
+use super::repaired_records::{RecordLocation, RepairedRecords, encode_repaired_row};
 use super::settings::KafkaSettings;
-use super::topics::{TopicError, describe};
-use super::whole::{read_from, read_messages};
-use crate::transport::commands::COMMANDS_TOPIC;
+use super::topics::{TopicError, describe_topics};
+use crate::message::commands::COMMANDS_TOPIC;
 
-/// The records of how many keys are read at a time.
-const READ_KEYS: usize = 10_000;
-/// How many keys are written in one transaction: each with all its records.
-const KEYS: usize = 500;
-const CALL: Duration = Duration::from_secs(30);
+/// How many keys to read at a time.
+const KEYS_PER_READ: usize = 10_000;
+/// How many keys, with all their records, to write in one transaction.
+const KEYS_PER_TRANSACTION: usize = 500;
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One record that lies in another partition than its key belongs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stray {
+pub struct UnrepairedRecord {
     pub partition: i32,
     pub offset: i64,
     pub timestamp_ms: Option<i64>,
-    key: Vec<u8>,
+    message_key: Vec<u8>,
 }
 
-/// A source that is looked at: its name without the prefix, and how many
-/// partitions it has.
+/// A source to examine, without prefix.
 #[derive(Clone, Copy, Debug)]
-pub struct Topic<'a> {
+pub struct SourceTopic<'a> {
     pub name: &'a str,
-    pub partitions: i32,
+    pub partition_count: i32,
 }
 
 /// What was found in one source.
 #[derive(Clone, Debug)]
-pub struct Findings {
-    /// Its name, without the prefix.
+pub struct MisplacedReport {
+    /// Without the prefix.
     pub topic: String,
-    pub records: u64,
+    pub record_count: u64,
     /// Misplaced records that were repaired before.
-    pub repaired: u64,
+    pub repaired_count: u64,
     /// Those that were not.
-    pub strays: Vec<Stray>,
-    placement: Option<Placement>,
+    pub unrepaired: Vec<UnrepairedRecord>,
+    key_placement: Option<KeyPlacement>,
 }
 
-impl Findings {
-    /// The keys of the misplaced records, each once.
+impl MisplacedReport {
+    /// Returns each key of the misplaced records once.
     #[must_use]
-    pub fn keys(&self) -> Vec<&[u8]> {
-        let mut keys: Vec<&[u8]> = self.strays.iter().map(|stray| &*stray.key).collect();
+    pub fn distinct_message_keys(&self) -> Vec<&[u8]> {
+        let mut keys: Vec<&[u8]> =
+            self.unrepaired.iter().map(|record| &*record.message_key).collect();
         keys.sort_unstable();
         keys.dedup();
         keys
     }
 
-    fn place(&self, partition: i32, offset: i64) -> RecordPlace {
+    fn record_location(&self, partition: i32, offset: i64) -> RecordLocation {
         (self.topic.clone(), partition, offset)
     }
 }
 
-/// Reads a source, and finds what is misplaced in it.
+/// Finds the misplaced records of a source.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn find(
+/// Kafka does not answer.
+pub fn find_misplaced(
     settings: &KafkaSettings,
-    topic: Topic<'_>,
-    repaired: &Repaired,
-) -> Result<Findings, TopicError> {
-    find_from(settings, topic, repaired, &BTreeMap::new())
+    topic: SourceTopic<'_>,
+    repaired: &RepairedRecords,
+) -> Result<MisplacedReport, TopicError> {
+    find_misplaced_from(settings, topic, repaired, &BTreeMap::new())
 }
 
-/// As [`find`], each partition from the offset that `from` has for it, where it
-/// has one.
+/// As [`find_misplaced`], each partition from its offset in `from`, if it has one.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn find_from(
+/// Kafka does not answer.
+pub fn find_misplaced_from(
     settings: &KafkaSettings,
-    topic: Topic<'_>,
-    repaired: &Repaired,
+    topic: SourceTopic<'_>,
+    repaired: &RepairedRecords,
     from: &BTreeMap<i32, i64>,
-) -> Result<Findings, TopicError> {
-    let mut findings = Findings {
+) -> Result<MisplacedReport, TopicError> {
+    let mut report = MisplacedReport {
         topic: topic.name.to_owned(),
-        records: 0,
-        repaired: 0,
-        strays: Vec::new(),
-        placement: Placement::new(settings.partitioner, topic.partitions),
+        record_count: 0,
+        repaired_count: 0,
+        unrepaired: Vec::new(),
+        key_placement: KeyPlacement::new(settings.partitioner, topic.partition_count),
     };
-    read_from(settings, topic.name, from, &mut |message| {
-        findings.records += 1;
+    read_messages_from(settings, topic.name, from, &mut |message| {
+        report.record_count += 1;
         let (partition, offset) = (message.partition(), message.offset());
-        let elsewhere = findings
-            .placement
-            .and_then(|placement| placement.elsewhere(message.key(), partition));
+        let elsewhere = report
+            .key_placement
+            .and_then(|placement| placement.home_if_misplaced(message.key(), partition));
         if elsewhere.is_none() {
             return;
         }
         let timestamp_ms = message.timestamp().to_millis();
-        if repaired.contains(&findings.place(partition, offset), timestamp_ms) {
-            findings.repaired += 1;
+        if repaired.contains(&report.record_location(partition, offset), timestamp_ms) {
+            report.repaired_count += 1;
             return;
         }
-        findings.strays.push(Stray {
+        report.unrepaired.push(UnrepairedRecord {
             partition,
             offset,
             timestamp_ms,
-            key: message.key().unwrap_or_default().to_vec(),
+            message_key: message.key().unwrap_or_default().to_vec(),
         });
     })?;
-    Ok(findings)
+    Ok(report)
 }
 
-/// The records of one key that are to be written once more, in their order: the
-/// first one is misplaced.
-type Tail = Vec<OwnedMessage>;
+/// The records of one key to rewrite, in order; the first one is misplaced.
+type KeyTail = Vec<OwnedMessage>;
 
 /// How many records are, or would be, written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Records that were misplaced.
-    pub strays: u64,
-    /// Records that lay in their place, written behind a misplaced one since
-    /// they are later than it.
-    pub later: u64,
+pub struct RewrittenCounts {
+    pub misplaced: u64,
+    /// Records in their place that were written after a misplaced one, and must stay behind
+    /// it.
+    pub in_place_followers: u64,
 }
 
-impl Written {
-    fn add(&mut self, more: Written) {
-        self.strays += more.strays;
-        self.later += more.later;
+impl RewrittenCounts {
+    fn add(&mut self, more: RewrittenCounts) {
+        self.misplaced += more.misplaced;
+        self.in_place_followers += more.in_place_followers;
     }
 }
 
-/// Finds how many records a repair would write.
+/// Counts the records that a repair would write.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn rehearse(settings: &KafkaSettings, findings: &Findings) -> Result<Written, TopicError> {
-    let mut written = Written::default();
-    for keys in findings.keys().chunks(READ_KEYS) {
-        for tail in tails(settings, findings, keys)? {
-            written.add(count(findings, &tail));
+/// Kafka does not answer.
+pub fn count_planned_rewrites(
+    settings: &KafkaSettings,
+    report: &MisplacedReport,
+) -> Result<RewrittenCounts, TopicError> {
+    let mut written = RewrittenCounts::default();
+    for keys in report.distinct_message_keys().chunks(KEYS_PER_READ) {
+        for tail in read_key_tails(settings, report, keys)? {
+            written.add(count_rewritten(report, &tail));
         }
     }
     Ok(written)
 }
 
-fn count(findings: &Findings, tail: &[OwnedMessage]) -> Written {
-    let strays = tail
-        .iter()
-        .filter(|message| is_stray(findings, message))
-        .count() as u64;
-    Written {
-        strays,
-        later: tail.len() as u64 - strays,
-    }
+fn count_rewritten(report: &MisplacedReport, tail: &[OwnedMessage]) -> RewrittenCounts {
+    let strays = tail.iter().filter(|message| is_misplaced(report, message)).count() as u64;
+    RewrittenCounts { misplaced: strays, in_place_followers: tail.len() as u64 - strays }
 }
 
-fn is_stray(findings: &Findings, message: &OwnedMessage) -> bool {
-    let placement = findings.placement;
-    let home = placement.and_then(|home| home.elsewhere(message.key(), message.partition()));
+fn is_misplaced(report: &MisplacedReport, message: &OwnedMessage) -> bool {
+    let placement = report.key_placement;
+    let home =
+        placement.and_then(|home| home.home_if_misplaced(message.key(), message.partition()));
     home.is_some()
 }
 
-/// Reads the tails of some keys.
-fn tails(
+fn read_key_tails(
     settings: &KafkaSettings,
-    findings: &Findings,
+    report: &MisplacedReport,
     keys: &[&[u8]],
-) -> Result<Vec<Tail>, TopicError> {
+) -> Result<Vec<KeyTail>, TopicError> {
     let keys: HashSet<&[u8]> = keys.iter().copied().collect();
-    let strays: HashSet<(i32, i64)> = findings
-        .strays
+    let strays: HashSet<(i32, i64)> = report
+        .unrepaired
         .iter()
-        .filter(|stray| keys.contains(&*stray.key))
-        .map(|stray| (stray.partition, stray.offset))
+        .filter(|record| keys.contains(&*record.message_key))
+        .map(|record| (record.partition, record.offset))
         .collect();
     let mut histories: BTreeMap<Vec<u8>, Vec<OwnedMessage>> = BTreeMap::new();
-    read_messages(settings, &findings.topic, &mut |message| {
+    read_messages(settings, &report.topic, &mut |message| {
         let Some(key) = message.key().filter(|key| keys.contains(key)) else {
             return;
         };
         let (partition, offset) = (message.partition(), message.offset());
-        let in_place = findings
-            .placement
-            .is_none_or(|home| home.partition_of(key) == partition);
-        // What was repaired before stands in its place already.
+        let in_place =
+            report.key_placement.is_none_or(|home| home.home_partition(key) == partition);
+        // What was repaired before is in its place already.
         if in_place || strays.contains(&(partition, offset)) {
-            histories
-                .entry(key.to_vec())
-                .or_default()
-                .push(message.detach());
+            histories.entry(key.to_vec()).or_default().push(message.detach());
         }
     })?;
     let tails = histories.into_values().map(|history| {
-        let at = |message: &OwnedMessage| WrittenAt {
+        let at = |message: &OwnedMessage| WritePosition {
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-            stray: is_stray(findings, message),
+            is_misplaced: is_misplaced(report, message),
         };
-        tail(history, at)
+        order_from_first_misplaced(history, at)
     });
     Ok(tails.collect())
 }
 
-/// Where and when a record of a key was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WrittenAt {
+struct WritePosition {
     partition: i32,
     offset: i64,
     timestamp_ms: i64,
-    stray: bool,
+    is_misplaced: bool,
 }
 
-/// The records of one key from its first misplaced one on, in the order in which
+/// Returns the records of one key from its first misplaced one on, in the order in which
 /// they were written.
 ///
-/// Those of one partition keep their order, whatever their producers' clocks
-/// said. Of two that were written in the same millisecond the misplaced one is
-/// the later: it was not understood before.
-fn tail<T>(history: Vec<T>, at: impl Fn(&T) -> WrittenAt) -> Vec<T> {
-    let mut history: Vec<(WrittenAt, T)> = history.into_iter().map(|one| (at(&one), one)).collect();
+/// Records of one partition keep their order, whatever their producers' clocks said. Of two
+/// with the same timestamp the misplaced one is the later: it was not understood before.
+fn order_from_first_misplaced<T>(history: Vec<T>, at: impl Fn(&T) -> WritePosition) -> Vec<T> {
+    let mut history: Vec<(WritePosition, T)> =
+        history.into_iter().map(|one| (at(&one), one)).collect();
     history.sort_by_key(|(at, _)| (at.partition, at.offset));
     let mut latest: HashMap<i32, i64> = HashMap::new();
     for (at, _) in &mut history {
@@ -248,96 +236,92 @@ fn tail<T>(history: Vec<T>, at: impl Fn(&T) -> WrittenAt) -> Vec<T> {
         *latest = (*latest).max(at.timestamp_ms);
         at.timestamp_ms = *latest;
     }
-    history.sort_by_key(|(at, _)| (at.timestamp_ms, at.stray, at.partition, at.offset));
-    let from = history
-        .iter()
-        .position(|(at, _)| at.stray)
-        .unwrap_or(history.len());
+    history.sort_by_key(|(at, _)| (at.timestamp_ms, at.is_misplaced, at.partition, at.offset));
+    let from = history.iter().position(|(at, _)| at.is_misplaced).unwrap_or(history.len());
     history.drain(..from);
     history.into_iter().map(|(_, one)| one).collect()
 }
 
-/// The one producer of a deployment that repairs.
+/// The only producer of a deployment that repairs.
 pub struct Repairer {
-    producer: BaseProducer<Deliveries>,
+    producer: BaseProducer<DeliveryFailures>,
     settings: KafkaSettings,
 }
 
 impl Repairer {
-    /// Connects, and fences whoever repairs beside. What is found is to be read
-    /// after this.
+    /// Connects, and fences any other repair. Search for misplaced records after this.
     ///
     /// # Errors
     ///
-    /// A topic of commands that does not exist, or a Kafka that does not answer.
+    /// The commands topic does not exist, or Kafka does not answer.
     pub fn open(settings: &KafkaSettings) -> Result<Self, PublishError> {
-        let found = describe(settings, &[COMMANDS_TOPIC])?;
+        let found = describe_topics(settings, &[COMMANDS_TOPIC])?;
         if found.values().any(Option::is_none) {
-            let topic = settings.topic(COMMANDS_TOPIC);
+            let topic = settings.topic_name(COMMANDS_TOPIC);
             return Err(PublishError::Absent(format!("`{topic}`")));
         }
-        let producer: BaseProducer<Deliveries, NoCustomPartitioner> =
-            BaseProducer::from_config_and_context(&settings.repairer(), Deliveries::default())
-                .map_err(failed("build a producer"))?;
-        let repairer = Self {
-            producer,
-            settings: settings.clone(),
-        };
-        repairer.repeat("start transactions", |producer| {
-            producer.init_transactions(CALL)
+        let producer: BaseProducer<DeliveryFailures, NoCustomPartitioner> =
+            BaseProducer::from_config_and_context(
+                &settings.repairer_config(),
+                DeliveryFailures::default(),
+            )
+            .map_err(publish_error("build a producer"))?;
+        let repairer = Self { producer, settings: settings.clone() };
+        repairer.retry_call("start transactions", |producer| {
+            producer.init_transactions(CALL_TIMEOUT)
         })?;
         Ok(repairer)
     }
 
-    /// Writes what is misplaced once more in its place. Calls `done` with the
-    /// number of keys that were done, after each transaction.
+    /// Rewrites the misplaced records. Calls `on_keys_done` with a number of keys after
+    /// each transaction.
     ///
     /// # Errors
     ///
-    /// The first record that did not arrive; what was done before is committed.
-    pub fn write(
+    /// The first record that did not arrive; earlier transactions are committed.
+    pub fn rewrite_misplaced(
         &self,
-        findings: &Findings,
+        report: &MisplacedReport,
         now_ms: i64,
-        done: &mut dyn FnMut(usize),
-    ) -> Result<Written, PublishError> {
-        let topic = self.settings.topic(&findings.topic);
-        let mut written = Written::default();
-        for keys in findings.keys().chunks(READ_KEYS) {
-            for tails in tails(&self.settings, findings, keys)?.chunks(KEYS) {
+        on_keys_done: &mut dyn FnMut(usize),
+    ) -> Result<RewrittenCounts, PublishError> {
+        let mut written = RewrittenCounts::default();
+        for keys in report.distinct_message_keys().chunks(KEYS_PER_READ) {
+            for tails in read_key_tails(&self.settings, report, keys)?.chunks(KEYS_PER_TRANSACTION)
+            {
                 self.in_transaction(|| {
                     for tail in tails {
-                        self.write_tail(&topic, findings, tail, now_ms)?;
-                        written.add(count(findings, tail));
+                        self.write_key_tail(report, tail, now_ms)?;
+                        written.add(count_rewritten(report, tail));
                     }
                     Ok(())
                 })?;
-                done(tails.len());
+                on_keys_done(tails.len());
             }
         }
         Ok(written)
     }
 
-    /// Notes that misplaced records are not to count any more, and writes none of
-    /// them. Calls `done` as [`write`](Self::write) does.
+    /// Marks misplaced records as dismissed without rewriting them. Calls `on_records_done`
+    /// after each transaction.
     ///
     /// # Errors
     ///
     /// The first row that did not arrive.
-    pub fn set_aside(
+    pub fn dismiss_misplaced(
         &self,
-        findings: &Findings,
-        done: &mut dyn FnMut(usize),
+        report: &MisplacedReport,
+        on_records_done: &mut dyn FnMut(usize),
     ) -> Result<(), PublishError> {
-        for strays in findings.strays.chunks(KEYS) {
+        for strays in report.unrepaired.chunks(KEYS_PER_TRANSACTION) {
             self.in_transaction(|| {
-                for stray in strays {
-                    let place = findings.place(stray.partition, stray.offset);
-                    self.note(&place, stray.timestamp_ms)?;
+                for record in strays {
+                    let place = report.record_location(record.partition, record.offset);
+                    self.write_repaired_row(&place, record.timestamp_ms)?;
                 }
                 Ok(())
             })?;
-            done(strays.len());
+            on_records_done(strays.len());
         }
         Ok(())
     }
@@ -346,46 +330,50 @@ impl Repairer {
         &self,
         write: impl FnOnce() -> Result<(), PublishError>,
     ) -> Result<(), PublishError> {
-        self.producer.context().take();
-        self.repeat("begin", Producer::begin_transaction)?;
-        let written = write()
-            .and_then(|()| self.arrived())
-            .and_then(|()| self.repeat("commit", |producer| producer.commit_transaction(CALL)));
+        self.producer.context().take_first_failure();
+        self.retry_call("begin", Producer::begin_transaction)?;
+        let written = write().and_then(|()| self.await_deliveries()).and_then(|()| {
+            self.retry_call("commit", |producer| producer.commit_transaction(CALL_TIMEOUT))
+        });
         if written.is_err() {
-            // What fails here is ended by the broker, or by the next start.
-            let _ = self.producer.abort_transaction(CALL);
+            // If this fails, the broker or the next start aborts it.
+            let _ = self.producer.abort_transaction(CALL_TIMEOUT);
         }
         written
     }
 
-    fn write_tail(
+    fn write_key_tail(
         &self,
-        topic: &str,
-        findings: &Findings,
+        report: &MisplacedReport,
         tail: &[OwnedMessage],
         now_ms: i64,
     ) -> Result<(), PublishError> {
+        let topic = self.settings.topic_name(&report.topic);
         for message in tail {
             let key = message.key().unwrap_or_default();
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(key);
+            let mut record = BaseRecord::<[u8], [u8]>::to(&topic).key(key);
             record.payload = message.payload();
-            record.partition = findings.placement.map(|home| home.partition_of(key));
+            record.partition = report.key_placement.map(|home| home.home_partition(key));
             // Never before the one that it repeats.
             let timestamp_ms = message.timestamp().to_millis();
             record.timestamp = Some(timestamp_ms.unwrap_or(now_ms).max(now_ms));
             record.headers = message.headers().cloned();
             self.send(record)?;
-            if is_stray(findings, message) {
-                let place = findings.place(message.partition(), message.offset());
-                self.note(&place, timestamp_ms)?;
+            if is_misplaced(report, message) {
+                let place = report.record_location(message.partition(), message.offset());
+                self.write_repaired_row(&place, timestamp_ms)?;
             }
         }
         Ok(())
     }
 
-    fn note(&self, place: &RecordPlace, timestamp_ms: Option<i64>) -> Result<(), PublishError> {
-        let topic = self.settings.topic(COMMANDS_TOPIC);
-        let (key, value) = row(place, timestamp_ms);
+    fn write_repaired_row(
+        &self,
+        location: &RecordLocation,
+        timestamp_ms: Option<i64>,
+    ) -> Result<(), PublishError> {
+        let topic = self.settings.topic_name(COMMANDS_TOPIC);
+        let (key, value) = encode_repaired_row(location, timestamp_ms);
         let record = BaseRecord::<[u8], [u8]>::to(&topic);
         self.send(record.key(&key).payload(&value))
     }
@@ -393,39 +381,39 @@ impl Repairer {
     fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
         let mut waiting = Some(record);
         while let Some(record) = waiting {
-            waiting = offer(&self.producer, record).map_err(not_taken)?;
+            waiting = try_send(&self.producer, record).map_err(send_error)?;
         }
         Ok(())
     }
 
     /// Waits until the broker has all records.
-    fn arrived(&self) -> Result<(), PublishError> {
-        let deadline = Instant::now() + CALL;
+    fn await_deliveries(&self) -> Result<(), PublishError> {
+        let deadline = Instant::now() + CALL_TIMEOUT;
         while self.producer.in_flight_count() > 0 {
             if Instant::now() >= deadline {
-                return Err(PublishError::Late(self.producer.in_flight_count()));
+                return Err(PublishError::TimedOut(self.producer.in_flight_count()));
             }
-            self.producer.poll(ROOM);
+            self.producer.poll(QUEUE_FULL_POLL_TIMEOUT);
         }
-        delivered(&self.producer)
+        check_delivered(&self.producer)
     }
 
-    /// Repeats a call that the broker asks to be repeated, for a minute at most.
-    fn repeat(
+    /// Repeats a retriable call, for a minute at most.
+    fn retry_call(
         &self,
         doing: &'static str,
-        call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), KafkaError>,
+        call: impl Fn(&BaseProducer<DeliveryFailures>) -> Result<(), KafkaError>,
     ) -> Result<(), PublishError> {
-        let deadline = Instant::now() + 2 * CALL;
+        let deadline = Instant::now() + 2 * CALL_TIMEOUT;
         loop {
             match call(&self.producer) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && Instant::now() < deadline =>
                 {
-                    self.producer.poll(ROOM);
+                    self.producer.poll(QUEUE_FULL_POLL_TIMEOUT);
                 }
-                Err(source) => return Err(failed(doing)(source)),
+                Err(source) => return Err(publish_error(doing)(source)),
             }
         }
     }
@@ -435,61 +423,46 @@ impl Repairer {
 mod tests {
     use super::*;
 
-    /// Records as name, partition, offset and time; partition 0 is their place.
+    /// Records as name, partition, offset and time; partition 0 is their home.
     #[track_caller]
-    fn check(history: &[(&str, i32, i64, i64)], want: &[&str]) {
-        let at = |one: &(&str, i32, i64, i64)| WrittenAt {
+    fn check_rewrite_order(history: &[(&str, i32, i64, i64)], want: &[&str]) {
+        let at = |one: &(&str, i32, i64, i64)| WritePosition {
             partition: one.1,
             offset: one.2,
             timestamp_ms: one.3,
-            stray: one.1 != 0,
+            is_misplaced: one.1 != 0,
         };
-        // Whatever the order in which partitions were read.
+        // The order in which partitions were read does not matter.
         let mut backwards = history.to_vec();
         backwards.reverse();
         for history in [history.to_vec(), backwards] {
-            let tail = tail(history, at);
+            let tail = order_from_first_misplaced(history, at);
             let names: Vec<&str> = tail.iter().map(|one| one.0).collect();
             assert_eq!(names, want);
         }
     }
 
     #[test]
-    fn a_tail_is_the_order_of_writing_from_the_first_misplaced_record_on() {
-        check(&[], &[]);
-        check(&[("a", 0, 1, 10)], &[]);
-        check(&[("a", 0, 1, 10), ("withdrawn", 1, 1, 20)], &["withdrawn"]);
+    fn repair_rewrites_a_key_in_write_order_from_its_first_misplaced() {
+        check_rewrite_order(&[], &[]);
+        check_rewrite_order(&[("a", 0, 1, 10)], &[]);
+        check_rewrite_order(&[("a", 0, 1, 10), ("withdrawn", 1, 1, 20)], &["withdrawn"]);
         // A grant behind a misplaced withdrawal stays behind it.
-        check(
-            &[
-                ("a", 0, 1, 10),
-                ("withdrawn", 1, 1, 20),
-                ("granted", 0, 2, 30),
-            ],
+        check_rewrite_order(
+            &[("a", 0, 1, 10), ("withdrawn", 1, 1, 20), ("granted", 0, 2, 30)],
             &["withdrawn", "granted"],
         );
         // An erasure behind a misplaced record is not undone.
-        check(
-            &[("old", 1, 5, 10), ("erased", 0, 2, 30)],
-            &["old", "erased"],
-        );
-        check(
-            &[("a", 2, 9, 30), ("b", 1, 9, 20), ("c", 2, 3, 10)],
-            &["c", "b", "a"],
-        );
-        // In one millisecond the misplaced one counts.
-        check(&[("a", 0, 1, 10), ("b", 1, 1, 10)], &["b"]);
+        check_rewrite_order(&[("old", 1, 5, 10), ("erased", 0, 2, 30)], &["old", "erased"]);
+        check_rewrite_order(&[("a", 2, 9, 30), ("b", 1, 9, 20), ("c", 2, 3, 10)], &["c", "b", "a"]);
+        // Within one millisecond the misplaced one is the later.
+        check_rewrite_order(&[("a", 0, 1, 10), ("b", 1, 1, 10)], &["b"]);
     }
 
     #[test]
-    fn a_clock_that_went_back_changes_no_order_of_a_partition() {
-        check(
-            &[
-                ("a", 1, 1, 50),
-                ("b", 1, 2, 10),
-                ("c", 0, 1, 40),
-                ("d", 0, 2, 60),
-            ],
+    fn repair_keeps_partition_order_when_a_producer_clock_went_back() {
+        check_rewrite_order(
+            &[("a", 1, 1, 50), ("b", 1, 2, 10), ("c", 0, 1, 40), ("d", 0, 2, 60)],
             &["a", "b", "d"],
         );
     }

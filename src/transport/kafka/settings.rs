@@ -1,6 +1,6 @@
-//! What an operator sets, and what is fixed because correctness rests on it.
+//! What an operator sets, and what is fixed because correctness depends on it.
 //!
-//! Nothing here connects to anything.
+//! Nothing here connects.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,40 +10,39 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
-use super::log::Logged;
-use super::partitioner::{Partitioner, producer_setting};
-use super::properties::PROPERTIES;
-use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, Tuned};
-use crate::policy::near;
-use crate::transport::LanePlan;
+use super::log::LoggingContext;
+use super::partitioner::{Partitioner, librdkafka_partitioner};
+use super::properties::KNOWN_PROPERTIES;
+use super::tuning::{MEMBER, PRODUCER, PUBLISHER, READER, TunedProperty};
+use crate::config::nearest_name;
+use crate::message::LanePlan;
 
-/// How often librdkafka reports stable ends and its state in the group: the
-/// measure of how old a lag may be.
-const STATISTICS_MS: &str = "200";
+/// How often librdkafka reports stable ends and its state in the group, which bounds the
+/// age of a lag.
+const STATISTICS_INTERVAL_MS: &str = "200";
 
 /// How to reach Kafka, and as whom.
 #[derive(Clone)]
 pub struct KafkaSettings {
-    /// `host:port`, several separated by commas.
+    /// `host:port`, comma-separated.
     pub brokers: String,
-    /// librdkafka's own properties, secrets already resolved.
+    /// librdkafka's own properties, with secrets resolved.
     pub properties: BTreeMap<String, String>,
-    /// Stands before every topic name, group id and transactional id.
+    /// Prefix of every topic name, group id and transactional id.
     pub topic_prefix: String,
-    /// Names the process in group and transactions: stable across restarts.
+    /// The process's name in group and transactions, stable across restarts.
     pub instance: String,
     pub transaction_timeout: Duration,
     pub session_timeout: Duration,
-    /// After this time the next append to an output rolls a segment of it: not
-    /// before is a tombstone compacted.
-    pub segment: Duration,
+    /// An append after this time rolls a segment; only then are its tombstones compacted.
+    pub segment_max_age: Duration,
     /// How the sources' producers choose a partition for a key.
     pub partitioner: Partitioner,
-    /// The run ends at the end that its sources have at its start.
+    /// The run ends at the ends that its sources have at its start.
     pub until_end: bool,
 }
 
-/// Shows no property's value: some are secrets.
+/// Hides the properties' values: some are secrets.
 impl std::fmt::Debug for KafkaSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaSettings")
@@ -53,7 +52,7 @@ impl std::fmt::Debug for KafkaSettings {
             .field("instance", &self.instance)
             .field("transaction_timeout", &self.transaction_timeout)
             .field("session_timeout", &self.session_timeout)
-            .field("segment", &self.segment)
+            .field("segment", &self.segment_max_age)
             .field("partitioner", &self.partitioner)
             .field("until_end", &self.until_end)
             .finish()
@@ -69,34 +68,28 @@ impl Default for KafkaSettings {
             instance: String::new(),
             transaction_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(10),
-            segment: Duration::from_secs(3600),
+            segment_max_age: Duration::from_secs(3600),
             partitioner: Partitioner::default(),
             until_end: false,
         }
     }
 }
 
-/// One thing that is wrong with the settings; never quotes a property's value.
+/// A mistake in the settings; never quotes a property's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsMistake {
-    /// The property that it is about, if it is about one.
+    /// The property it is about, if any.
     pub property: Option<String>,
     text: String,
 }
 
 impl SettingsMistake {
     fn general(text: String) -> SettingsMistake {
-        SettingsMistake {
-            property: None,
-            text,
-        }
+        SettingsMistake { property: None, text }
     }
 
-    fn of(property: &str, text: String) -> SettingsMistake {
-        SettingsMistake {
-            property: Some(property.to_owned()),
-            text,
-        }
+    fn of_property(property: &str, text: String) -> SettingsMistake {
+        SettingsMistake { property: Some(property.to_owned()), text }
     }
 }
 
@@ -106,13 +99,11 @@ impl std::fmt::Display for SettingsMistake {
     }
 }
 
-/// All of them on one line.
-pub(super) fn joined(mistakes: &[SettingsMistake]) -> String {
+pub(super) fn join_mistakes(mistakes: &[SettingsMistake]) -> String {
     let texts: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
     texts.join("; ")
 }
 
-/// Whether `broker`, a `host:port`, is on the same machine.
 fn is_loopback(broker: &str) -> bool {
     let host = broker.rsplit_once("://").map_or(broker, |(_, rest)| rest);
     let host = match host.rsplit_once(':') {
@@ -132,94 +123,40 @@ pub const FIXED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "topics come from `zeef topics`"),
     ("auto.commit.enable", "offsets go with the transaction"),
     ("auto.commit.interval.ms", "offsets go with the transaction"),
-    (
-        "auto.offset.reset",
-        "a missing offset is an error, never a guess",
-    ),
-    (
-        "bootstrap.servers",
-        "set the brokers in their own setting or with --brokers",
-    ),
+    ("auto.offset.reset", "a missing offset is an error, never a guess"),
+    ("bootstrap.servers", "set the brokers in their own setting or with --brokers"),
     ("consume.callback.max.messages", "no callbacks are used"),
-    (
-        "delivery.report.only.error",
-        "what arrived is counted down by librdkafka itself",
-    ),
+    ("delivery.report.only.error", "what arrived is counted down by librdkafka itself"),
     ("enable.auto.commit", "offsets go with the transaction"),
-    (
-        "enable.auto.offset.store",
-        "offsets go with the transaction",
-    ),
-    (
-        "enable.gapless.guarantee",
-        "the transaction already guarantees it",
-    ),
-    (
-        "enable.idempotence",
-        "a transactional producer is idempotent",
-    ),
-    (
-        "enable.partition.eof",
-        "ends are found by the transport itself",
-    ),
+    ("enable.auto.offset.store", "offsets go with the transaction"),
+    ("enable.gapless.guarantee", "the transaction already guarantees it"),
+    ("enable.idempotence", "a transactional producer is idempotent"),
+    ("enable.partition.eof", "ends are found by the transport itself"),
     ("group.id", "it is made of the prefix and the lane"),
-    (
-        "group.instance.id",
-        "it is made of lane, instance and worker",
-    ),
-    (
-        "group.protocol",
-        "assignment is by range, by the classic protocol",
-    ),
-    (
-        "group.protocol.type",
-        "assignment is by range, by the classic protocol",
-    ),
+    ("group.instance.id", "it is made of lane, instance and worker"),
+    ("group.protocol", "assignment is by range, by the classic protocol"),
+    ("group.protocol.type", "assignment is by range, by the classic protocol"),
     ("group.remote.assignor", "assignment is by range"),
     ("isolation.level", "aborted records must stay unseen"),
-    (
-        "log.queue",
-        "librdkafka's messages go to the process's own log",
-    ),
-    (
-        "metadata.broker.list",
-        "set the brokers in their own setting or with --brokers",
-    ),
-    (
-        "partition.assignment.strategy",
-        "joined sources need the range assignment",
-    ),
+    ("log.queue", "librdkafka's messages go to the process's own log"),
+    ("metadata.broker.list", "set the brokers in their own setting or with --brokers"),
+    ("partition.assignment.strategy", "joined sources need the range assignment"),
     (
         "partitioner",
         "outputs are spread as Java clients do: murmur2; that of the sources is `partitioner` itself",
     ),
-    (
-        "plugin.library.paths",
-        "no foreign code is loaded into the process",
-    ),
+    ("plugin.library.paths", "no foreign code is loaded into the process"),
     ("queuing.strategy", "the order per key would be lost"),
-    (
-        "request.required.acks",
-        "outputs count only when all replicas have them",
-    ),
+    ("request.required.acks", "outputs count only when all replicas have them"),
     ("session.timeout.ms", "it is a setting of its own"),
-    (
-        "statistics.interval.ms",
-        "ends and lag come from the statistics",
-    ),
-    (
-        "test.mock.num.brokers",
-        "a mocked broker stores no transactions",
-    ),
+    ("statistics.interval.ms", "ends and lag come from the statistics"),
+    ("test.mock.num.brokers", "a mocked broker stores no transactions"),
     ("transaction.timeout.ms", "it is a setting of its own"),
-    (
-        "transactional.id",
-        "it is made of group, instance and worker",
-    ),
+    ("transactional.id", "it is made of group, instance and worker"),
 ];
 
 impl KafkaSettings {
-    /// Finds all that is wrong with the settings, without connecting.
+    /// Finds all mistakes in the settings without connecting.
     ///
     /// # Errors
     ///
@@ -232,52 +169,48 @@ impl KafkaSettings {
         }
         check_name("instance", &self.instance, false, &mut mistakes);
         check_name("topic prefix", &self.topic_prefix, true, &mut mistakes);
-        check_duration(
-            "transaction timeout",
-            self.transaction_timeout,
-            &mut mistakes,
-        );
+        check_duration("transaction timeout", self.transaction_timeout, &mut mistakes);
         check_duration("session timeout", self.session_timeout, &mut mistakes);
         let general = mistakes.into_iter().map(SettingsMistake::general);
         let of_properties = self.properties.iter().filter_map(|(name, value)| {
-            property_mistake(name, value).map(|text| SettingsMistake::of(name, text))
+            property_mistake(name, value).map(|text| SettingsMistake::of_property(name, text))
         });
         let mut all: Vec<_> = general.chain(of_properties).collect();
         if all.is_empty() {
-            let native = self.base("check").create_native_config();
+            let native = self.base_config("check").create_native_config();
             if let Err(KafkaError::ClientConfig(_, _, name, _)) = native {
                 let text = format!("property `{name}` is not accepted by librdkafka");
-                all.push(SettingsMistake::of(&name, text));
+                all.push(SettingsMistake::of_property(&name, text));
             }
         }
         if all.is_empty() { Ok(()) } else { Err(all) }
     }
 
-    /// Makes a client that reaches nobody, as librdkafka looks at some properties
-    /// only then: whether it knows the login's mechanism, and reads certificates.
+    /// Creates a client that connects to nobody: only then does librdkafka check some
+    /// properties, such as login mechanism and certificates.
     ///
     /// # Errors
     ///
-    /// Why no client can be made.
-    pub fn probe(&self) -> Result<(), Vec<SettingsMistake>> {
-        let mut config = self.observer(true);
+    /// Why no client can be created.
+    pub fn check_client_creation(&self) -> Result<(), Vec<SettingsMistake>> {
+        let mut config = self.metadata_client_config(true);
         config.remove("bootstrap.servers");
-        let made: Result<BaseConsumer<Logged>, _> =
-            BaseConsumer::from_config_and_context(&config, Logged::new("check"));
+        let made: Result<BaseConsumer<LoggingContext>, _> =
+            BaseConsumer::from_config_and_context(&config, LoggingContext::new("check"));
         made.map(drop).map_err(|error| {
             let why = match error {
                 KafkaError::ClientCreation(why) => why,
                 other => other.to_string(),
             };
-            let text = format!("librdkafka can make no client: {why}");
+            let text = format!("librdkafka cannot create a client: {why}");
             vec![SettingsMistake::general(text)]
         })
     }
 
-    /// Returns what an operator should know of the way to the brokers: that it is
-    /// not encrypted, or that nobody looks whose certificate it is.
+    /// Returns warnings about the way to the brokers: no encryption, or no check of
+    /// certificates.
     #[must_use]
-    pub fn security_notes(&self) -> Vec<String> {
+    pub fn security_warnings(&self) -> Vec<String> {
         let property = |name: &str| self.properties.get(name).map(|value| value.to_lowercase());
         let protocol = property("security.protocol").unwrap_or_else(|| "plaintext".to_owned());
         let encrypted = protocol.ends_with("ssl");
@@ -286,7 +219,7 @@ impl KafkaSettings {
         let mut notes = Vec::new();
         if !encrypted && !far.is_empty() {
             notes.push(format!(
-                "{}: not encrypted: patrons' data can be read on the way; set `security.protocol` \
+                "{}: not encrypted: patrons' data can be read in transit; set `security.protocol` \
                  to `SSL` or `SASL_SSL`",
                 far.join(", ")
             ));
@@ -294,7 +227,7 @@ impl KafkaSettings {
         let unverified = property("enable.ssl.certificate.verification");
         if encrypted && unverified.is_some_and(|value| ["false", "f", "0"].contains(&&*value)) {
             notes.push(
-                "`enable.ssl.certificate.verification` is false: anybody can pretend to be a broker"
+                "`enable.ssl.certificate.verification` is false: anybody can impersonate a broker"
                     .to_owned(),
             );
         }
@@ -309,32 +242,29 @@ impl KafkaSettings {
         notes
     }
 
-    /// The topic's name on Kafka.
     #[must_use]
-    pub fn topic(&self, name: &str) -> String {
+    pub fn topic_name(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
     }
 
-    /// The consumer group of a lane.
     #[must_use]
-    pub fn group(&self, lane: &str) -> String {
+    pub fn group_id(&self, lane: &str) -> String {
         format!("{}zeef.{lane}", self.topic_prefix)
     }
 
-    /// The transactional id of a worker of a lane.
     #[must_use]
     pub fn transactional_id(&self, lane: &str, worker: usize) -> String {
-        format!("{}-{}-{worker}", self.group(lane), self.instance)
+        format!("{}-{}-{worker}", self.group_id(lane), self.instance)
     }
 
-    /// The name of a worker of a lane in its group, which no two members may have.
+    /// Returns the unique name of a worker in its group.
     #[must_use]
-    pub fn instance_id(&self, lane: &str, worker: usize) -> String {
+    pub fn group_instance_id(&self, lane: &str, worker: usize) -> String {
         format!("{lane}-{}-{worker}", self.instance)
     }
 
-    /// What all clients have in common.
-    pub(super) fn base(&self, role: &str) -> ClientConfig {
+    /// Returns what all clients have in common.
+    pub(super) fn base_config(&self, role: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("client.id", format!("zeef-{}-{role}", self.instance))
@@ -345,24 +275,18 @@ impl KafkaSettings {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set_log_level(RDKafkaLogLevel::Info);
+        config.set("bootstrap.servers", &self.brokers).set_log_level(RDKafkaLogLevel::Info);
         config
     }
 
-    /// A member of the lane's group.
-    pub(super) fn member(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
-        let mut config = self.base(&format!("{}-{worker}", plan.name));
-        self.unless_set(&mut config, MEMBER);
+    pub(super) fn group_member_config(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
+        let mut config = self.base_config(&format!("{}-{worker}", plan.name));
+        self.set_defaults(&mut config, MEMBER);
         config
-            .set("group.id", self.group(&plan.name))
-            .set("group.instance.id", self.instance_id(&plan.name, worker))
+            .set("group.id", self.group_id(&plan.name))
+            .set("group.instance.id", self.group_instance_id(&plan.name, worker))
             .set("group.protocol", "classic")
-            .set(
-                "session.timeout.ms",
-                self.session_timeout.as_millis().to_string(),
-            )
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("partition.assignment.strategy", "range")
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
@@ -370,15 +294,15 @@ impl KafkaSettings {
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
-            .set("statistics.interval.ms", STATISTICS_MS);
+            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         config
     }
 
-    /// A reader that joins no group. It carries the lane's group id only
-    /// because librdkafka assigns nothing without one.
-    pub(super) fn reader(&self, group: &str) -> ClientConfig {
-        let mut config = self.base("reader");
-        self.unless_set(&mut config, READER);
+    /// Configures a reader that joins no group. It has the lane's group id only because
+    /// librdkafka assigns nothing without one.
+    pub(super) fn reader_config(&self, group: &str) -> ClientConfig {
+        let mut config = self.base_config("reader");
+        self.set_defaults(&mut config, READER);
         config
             .set("group.id", group)
             .set("group.protocol", "classic")
@@ -392,16 +316,12 @@ impl KafkaSettings {
         config
     }
 
-    /// A client that only asks: for metadata, and for the ends that are stable,
-    /// or those beyond open transactions. It never fetches: an answer on a
-    /// connection comes after that to a fetch that waits for records.
-    pub(super) fn observer(&self, stable: bool) -> ClientConfig {
-        let mut config = self.base("observer");
-        let isolation = if stable {
-            "read_committed"
-        } else {
-            "read_uncommitted"
-        };
+    /// Configures a client for metadata, and for stable ends or those beyond open
+    /// transactions. It never fetches: an answer would have to wait for that of a pending
+    /// fetch.
+    pub(super) fn metadata_client_config(&self, is_read_committed: bool) -> ClientConfig {
+        let mut config = self.base_config("observer");
+        let isolation = if is_read_committed { "read_committed" } else { "read_uncommitted" };
         config
             .set("isolation.level", isolation)
             .set("allow.auto.create.topics", "false")
@@ -409,21 +329,14 @@ impl KafkaSettings {
         config
     }
 
-    /// The transactional producer of a worker.
-    pub(super) fn producer(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
-        let mut config = self.base(&format!("{}-{worker}", plan.name));
-        self.unless_set(&mut config, PRODUCER);
+    pub(super) fn producer_config(&self, plan: &LanePlan, worker: usize) -> ClientConfig {
+        let mut config = self.base_config(&format!("{}-{worker}", plan.name));
+        self.set_defaults(&mut config, PRODUCER);
         config
-            // A report of each output costs its worker more than its row does.
+            // A report of each output costs a worker more than its row does.
             .set("delivery.report.only.error", "true")
-            .set(
-                "transactional.id",
-                self.transactional_id(&plan.name, worker),
-            )
-            .set(
-                "transaction.timeout.ms",
-                self.transaction_timeout.as_millis().to_string(),
-            )
+            .set("transactional.id", self.transactional_id(&plan.name, worker))
+            .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string())
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
@@ -431,13 +344,13 @@ impl KafkaSettings {
         config
     }
 
-    /// A transactional producer that writes records of sources to partitions that
-    /// it is told: one in a deployment, as a second one fences the first.
-    pub(super) fn repairer(&self) -> ClientConfig {
-        let mut config = self.base("repair");
-        self.unless_set(&mut config, PUBLISHER);
+    /// Configures the repairing producer, which writes to given partitions. There is one
+    /// per deployment: a second one fences the first.
+    pub(super) fn repairer_config(&self) -> ClientConfig {
+        let mut config = self.base_config("repair");
+        self.set_defaults(&mut config, PUBLISHER);
         config
-            .set("transactional.id", self.group("repair"))
+            .set("transactional.id", self.group_id("repair"))
             .set("transaction.timeout.ms", "60000")
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -445,24 +358,23 @@ impl KafkaSettings {
         config
     }
 
-    /// A producer without transactions, for records of sources.
-    pub(super) fn publisher(&self) -> ClientConfig {
-        let mut config = self.base("publisher");
-        self.unless_set(&mut config, PUBLISHER);
+    /// Configures a producer without transactions.
+    pub(super) fn publisher_config(&self) -> ClientConfig {
+        let mut config = self.base_config("publisher");
+        self.set_defaults(&mut config, PUBLISHER);
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("partitioner", producer_setting(self.partitioner))
+            .set("partitioner", librdkafka_partitioner(self.partitioner))
             .set("statistics.interval.ms", "0");
         config
     }
 
     /// Sets what the operator left open; librdkafka's aliases count as set.
-    fn unless_set(&self, config: &mut ClientConfig, defaults: &[Tuned]) {
-        for Tuned { name, value, .. } in defaults {
-            let alias = ALIASES
-                .iter()
-                .find_map(|(one, other)| (one == name).then_some(*other));
+    fn set_defaults(&self, config: &mut ClientConfig, defaults: &[TunedProperty]) {
+        for TunedProperty { name, value, .. } in defaults {
+            let alias =
+                PROPERTY_ALIASES.iter().find_map(|(one, other)| (one == name).then_some(*other));
             let set = self.properties.contains_key(*name)
                 || alias.is_some_and(|alias| self.properties.contains_key(alias));
             if !set {
@@ -473,35 +385,29 @@ impl KafkaSettings {
 }
 
 /// Second names of the properties that have a default here.
-const ALIASES: &[(&str, &str)] = &[
+const PROPERTY_ALIASES: &[(&str, &str)] = &[
     ("compression.type", "compression.codec"),
     ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
     ("linger.ms", "queue.buffering.max.ms"),
 ];
 
 fn check_name(what: &str, name: &str, may_be_empty: bool, mistakes: &mut Vec<String>) {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() && !may_be_empty {
-        mistakes.push(format!(
-            "no {what}: expected letters, digits, `.`, `_`, `-`"
-        ));
-    } else if !name.bytes().all(fits) || name.len() > 100 {
-        mistakes.push(format!(
-            "{what} `{name}`: expected at most 100 letters, digits, `.`, `_`, `-`"
-        ));
+        mistakes.push(format!("no {what}: expected letters, digits, `.`, `_`, `-`"));
+    } else if !name.bytes().all(is_allowed) || name.len() > 100 {
+        mistakes
+            .push(format!("{what} `{name}`: expected at most 100 letters, digits, `.`, `_`, `-`"));
     }
 }
 
 fn check_duration(what: &str, value: Duration, mistakes: &mut Vec<String>) {
     if value < Duration::from_secs(1) || value > Duration::from_secs(900) {
-        mistakes.push(format!(
-            "{what} of {} s: expected 1 to 900 s",
-            value.as_secs_f32()
-        ));
+        mistakes.push(format!("{what} of {} s: expected 1 to 900 s", value.as_secs_f32()));
     }
 }
 
-/// What is wrong with one property; the value is never quoted.
+/// Returns what is wrong with one property, without quoting the value.
 fn property_mistake(name: &str, value: &str) -> Option<String> {
     if let Some((_, reason)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
         return Some(format!("property `{name}` cannot be set: {reason}"));
@@ -513,9 +419,7 @@ fn property_mistake(name: &str, value: &str) -> Option<String> {
             false => std::fs::read_dir(value).map(drop),
         });
         if let Err(error) = unread {
-            return Some(format!(
-                "property `{name}` names what cannot be read: {error}"
-            ));
+            return Some(format!("property `{name}` refers to an unreadable file: {error}"));
         }
     }
     let mut config = ClientConfig::new();
@@ -524,7 +428,7 @@ fn property_mistake(name: &str, value: &str) -> Option<String> {
         Ok(_) => None,
         Err(KafkaError::ClientConfig(code, ..)) => Some(match code {
             rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-                match near(name, PROPERTIES.iter().copied()) {
+                match nearest_name(name, KNOWN_PROPERTIES.iter().copied()) {
                     Some(close) => format!(
                         "property `{name}` is unknown to librdkafka: did you mean `{close}`?"
                     ),
@@ -550,7 +454,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(name: &str, value: &str, want: Option<&str>) {
+    fn check_property(name: &str, value: &str, want: Option<&str>) {
         let mut settings = settings();
         settings.properties.insert(name.into(), value.into());
         match (settings.check(), want) {
@@ -567,36 +471,36 @@ mod tests {
     }
 
     #[test]
-    fn properties() {
-        check("security.protocol", "sasl_ssl", None);
-        check("sasl.password", "s3cret", None);
-        check("linger.ms", "20", None);
-        check("compression.type", "zstd", None);
-        check("isolation.level", "read_uncommitted", Some("cannot be set"));
-        check("transactional.id", "mine", Some("cannot be set"));
-        check("group.id", "mine", Some("cannot be set"));
-        check(
+    fn librdkafka_properties_are_accepted_or_refused_with_a_reason() {
+        check_property("security.protocol", "sasl_ssl", None);
+        check_property("sasl.password", "s3cret", None);
+        check_property("linger.ms", "20", None);
+        check_property("compression.type", "zstd", None);
+        check_property("isolation.level", "read_uncommitted", Some("cannot be set"));
+        check_property("transactional.id", "mine", Some("cannot be set"));
+        check_property("group.id", "mine", Some("cannot be set"));
+        check_property(
             "sasl.pasword",
             "s3cret",
             Some("is unknown to librdkafka: did you mean `sasl.password`?"),
         );
-        check("xyzzy", "s3cret", Some("`xyzzy` is unknown to librdkafka"));
+        check_property("xyzzy", "s3cret", Some("`xyzzy` is unknown to librdkafka"));
         let absent = "ssl.ca.location";
-        check(absent, "/nowhere/ca.pem", Some("cannot be read"));
-        check(absent, "/", None);
-        check(absent, "probe", None);
-        check("linger.ms", "s3cret", Some("does not accept"));
+        check_property(absent, "/nowhere/ca.pem", Some("unreadable file"));
+        check_property(absent, "/", None);
+        check_property(absent, "probe", None);
+        check_property("linger.ms", "s3cret", Some("does not accept"));
     }
 
     #[test]
-    fn a_login_that_librdkafka_cannot_make_is_found_without_a_broker() {
+    fn login_mechanism_unknown_to_librdkafka_is_found_without_a_broker() {
         let with = |properties: &[(&str, &str)]| {
             let mut settings = settings();
             let owned = properties.iter();
             let owned = owned.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             settings.properties = owned.collect();
             settings.check().unwrap();
-            settings.probe().map_err(|mistakes| joined(&mistakes))
+            settings.check_client_creation().map_err(|mistakes| join_mistakes(&mistakes))
         };
         assert_eq!(with(&[]), Ok(()));
         let ssl = ("security.protocol", "sasl_ssl");
@@ -604,14 +508,11 @@ mod tests {
         let plain = [ssl, ("sasl.mechanism", "PLAIN"), login[0], login[1]];
         assert_eq!(with(&plain), Ok(()));
         let text = with(&[ssl, ("sasl.mechanism", "NONSENSE"), login[0], login[1]]).unwrap_err();
-        assert!(
-            text.contains("NONSENSE") && !text.contains("s3cret"),
-            "{text}"
-        );
+        assert!(text.contains("NONSENSE") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]
-    fn an_open_way_to_the_brokers_is_noted() {
+    fn security_warnings_name_unencrypted_and_unverified_brokers() {
         #[track_caller]
         fn check(brokers: &str, properties: &[(&str, &str)], want: &[&str]) {
             let owned = properties.iter();
@@ -621,7 +522,7 @@ mod tests {
                 properties: owned.collect(),
                 ..settings()
             };
-            let notes = settings.security_notes();
+            let notes = settings.security_warnings();
             assert_eq!(notes.len(), want.len(), "{notes:?}");
             for (note, want) in notes.iter().zip(want) {
                 assert!(note.contains(want), "{note}");
@@ -633,31 +534,23 @@ mod tests {
         }
         let far = "localhost:9092, kafka.example.org:9092";
         check(far, &[], &["kafka.example.org:9092: not encrypted"]);
-        check(
-            "10.0.0.1",
-            &[("security.protocol", "sasl_plaintext")],
-            &["10.0.0.1: not"],
-        );
+        check("10.0.0.1", &[("security.protocol", "sasl_plaintext")], &["10.0.0.1: not"]);
         check(far, &[ssl], &[]);
         let unverified = ("enable.ssl.certificate.verification", "false");
         let unnamed = ("ssl.endpoint.identification.algorithm", "none");
-        check(
-            far,
-            &[ssl, unverified, unnamed],
-            &["certificate.verification", "algorithm"],
-        );
+        check(far, &[ssl, unverified, unnamed], &["certificate.verification", "algorithm"]);
         check(far, &[unverified, unnamed], &["not encrypted"]);
     }
 
     #[test]
-    fn every_fixed_property_is_refused() {
+    fn fixed_properties_are_each_refused_with_their_reason() {
         for (name, reason) in FIXED {
-            check(name, "s3cret", Some(reason));
+            check_property(name, "s3cret", Some(reason));
         }
     }
 
     #[test]
-    fn all_mistakes_at_once() {
+    fn settings_mistakes_are_reported_all_at_once() {
         let mut settings = settings();
         settings.brokers.clear();
         settings.instance = "a b".into();
@@ -667,20 +560,18 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn topic_group_and_transactional_id_carry_the_prefix() {
         let mut settings = settings();
         settings.topic_prefix = "test-".into();
-        assert_eq!(settings.topic("patron"), "test-patron");
-        assert_eq!(settings.group("main"), "test-zeef.main");
+        assert_eq!(settings.topic_name("patron"), "test-patron");
+        assert_eq!(settings.group_id("main"), "test-zeef.main");
         assert_eq!(settings.transactional_id("main", 2), "test-zeef.main-one-2");
     }
 
     #[test]
-    fn no_secret_is_shown() {
+    fn settings_debug_output_shows_no_secret() {
         let mut settings = settings();
-        settings
-            .properties
-            .insert("sasl.password".into(), "s3cret".into());
+        settings.properties.insert("sasl.password".into(), "s3cret".into());
         assert!(!format!("{settings:?}").contains("s3cret"));
     }
 }

@@ -1,8 +1,8 @@
-//! Topics as they are, as they should be, and whose keys they carry.
+//! Topics as they are, and as they should be.
 //!
-//! These calls block; they belong to the start of a process and to commands,
-//! never to a worker's loop. Nothing here deletes or alters a topic; a group is
-//! deleted for `zeef forget` alone.
+//! These calls block: they are for the start of a process and for commands, never for a
+//! worker's loop. Nothing here deletes or alters a topic; only `zeef forget` deletes a
+//! group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -12,90 +12,84 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::Offset;
 
 use super::fault;
-use super::log::Logged;
-use super::repaired::Repaired;
-use super::settings::{KafkaSettings, joined};
+use super::log::LoggingContext;
+use super::settings::{KafkaSettings, join_mistakes};
+use super::start_offsets::OffsetMetadata;
 
-const CALL: Duration = Duration::from_secs(15);
-/// How long it is waited for a partition's leader between two looks.
-const LEADER: Duration = Duration::from_millis(50);
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often to look for a partition's leader.
+const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A topic that should exist. Its name has no prefix yet.
+/// A topic that should exist, without prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicWish {
+pub struct WantedTopic {
     pub name: String,
-    pub partitions: i32,
+    pub partition_count: i32,
     /// `None` leaves it to the broker.
-    pub replication: Option<i32>,
+    pub replication_factor: Option<i32>,
     pub configs: BTreeMap<String, String>,
 }
 
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicFound {
-    pub partitions: i32,
-    pub replication: i32,
-    /// What is in force, set or default.
+pub struct ExistingTopic {
+    pub partition_count: i32,
+    pub replication_factor: i32,
+    /// The configs in effect, set or default.
     pub configs: BTreeMap<String, String>,
 }
 
-/// What went wrong with topics. Never carries a key.
+/// What went wrong with topics. Never contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     #[error("{0}")]
     Settings(String),
     #[error("kafka refuses the login: {0}")]
-    Login(String),
+    LoginRefused(String),
     #[error("failed to {doing}: {why}")]
     Kafka { doing: String, why: String },
     #[error("topic `{0}`: kafka sends nothing more before its end")]
-    Silent(String),
+    NoMoreMessages(String),
     #[error("topic `{topic}`: {code}")]
-    Topic {
-        topic: String,
-        code: RDKafkaErrorCode,
-    },
+    Topic { topic: String, code: RDKafkaErrorCode },
     #[error("group `{group}`: {code}")]
-    Group {
-        group: String,
-        code: RDKafkaErrorCode,
-    },
+    Group { group: String, code: RDKafkaErrorCode },
+    #[error(
+        "group `{group}` has {members} members: stop every process of the lane first (a process that \
+         was stopped stays a member for its session timeout)"
+    )]
+    StillRunning { group: String, members: usize },
 }
 
-pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> TopicError {
-    move |error| TopicError::Kafka {
-        doing: doing.into(),
-        why: fault::plain(&error),
-    }
+pub(super) fn topic_error(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> TopicError {
+    move |error| TopicError::Kafka { doing: doing.into(), why: fault::describe_error(&error) }
 }
 
-/// Looks up topics by their names without the prefix; `None` does not exist.
+/// Describes topics, by names without prefix; `None` if one does not exist.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer or refuses an answer.
-pub fn describe(
+/// Kafka does not answer, or refuses.
+pub fn describe_topics(
     settings: &KafkaSettings,
     names: &[&str],
-) -> Result<BTreeMap<String, Option<TopicFound>>, TopicError> {
-    let observer = observer(settings)?;
+) -> Result<BTreeMap<String, Option<ExistingTopic>>, TopicError> {
+    let client = metadata_client(settings)?;
     let mut found = BTreeMap::new();
     for name in names {
-        found.insert((*name).to_owned(), look_up(&observer, settings, name)?);
+        found.insert((*name).to_owned(), describe_topic(&client, settings, name)?);
     }
     let present: Vec<&str> = names
         .iter()
@@ -110,15 +104,29 @@ pub fn describe(
     Ok(found)
 }
 
-pub(super) fn look_up(
-    observer: &BaseConsumer<Logged>,
+/// Returns the names on Kafka of all topics that this user may see.
+///
+/// # Errors
+///
+/// Kafka does not answer, or refuses.
+pub fn list_names(settings: &KafkaSettings) -> Result<BTreeSet<String>, TopicError> {
+    let client = metadata_client(settings)?;
+    let metadata = client
+        .fetch_metadata(None, CALL_TIMEOUT)
+        .map_err(|error| login_or_call_error(&client, "list topics", error))?;
+    let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    Ok(topics.map(|topic| topic.name().to_owned()).collect())
+}
+
+pub(super) fn describe_topic(
+    client: &BaseConsumer<LoggingContext>,
     settings: &KafkaSettings,
     name: &str,
-) -> Result<Option<TopicFound>, TopicError> {
-    let topic = settings.topic(name);
-    let metadata = observer
-        .fetch_metadata(Some(&topic), CALL)
-        .map_err(|error| unanswered(observer, "look up topics", error))?;
+) -> Result<Option<ExistingTopic>, TopicError> {
+    let topic = settings.topic_name(name);
+    let metadata = client
+        .fetch_metadata(Some(&topic), CALL_TIMEOUT)
+        .map_err(|error| login_or_call_error(client, "look up topics", error))?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Ok(None);
     };
@@ -127,16 +135,16 @@ pub(super) fn look_up(
             Ok(None)
         }
         Some(code) => Err(TopicError::Topic { topic, code }),
-        None => Ok(Some(shape(found))),
+        None => Ok(Some(to_existing_topic(found))),
     }
 }
 
-fn shape(found: &MetadataTopic) -> TopicFound {
+fn to_existing_topic(found: &MetadataTopic) -> ExistingTopic {
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let replicas = found.partitions().iter().map(|p| p.replicas().len()).min();
-    TopicFound {
-        partitions: count(found.partitions().len()),
-        replication: count(replicas.unwrap_or_default()),
+    ExistingTopic {
+        partition_count: count(found.partitions().len()),
+        replication_factor: count(replicas.unwrap_or_default()),
         configs: BTreeMap::new(),
     }
 }
@@ -148,177 +156,145 @@ fn describe_configs(
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let admin = admin(settings)?;
-    let topics: Vec<String> = names.iter().map(|name| settings.topic(name)).collect();
-    let wanted: Vec<ResourceSpecifier<'_>> = topics
-        .iter()
-        .map(|topic| ResourceSpecifier::Topic(topic))
-        .collect();
-    let answers = wait_for(admin.describe_configs(&wanted, &options()))
-        .map_err(failed("read the settings of topics"))?;
+    let admin = admin_client(settings)?;
+    let topics: Vec<String> = names.iter().map(|name| settings.topic_name(name)).collect();
+    let wanted: Vec<ResourceSpecifier<'_>> =
+        topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let answers = block_on(admin.describe_configs(&wanted, &admin_options()))
+        .map_err(topic_error("read the settings of topics"))?;
     let mut configs = BTreeMap::new();
     for answer in answers {
-        let resource = answer.map_err(|code| TopicError::Topic {
-            topic: "(settings)".to_owned(),
-            code,
-        })?;
-        if let Some((topic, entries)) = entries(resource) {
-            let name = topic
-                .strip_prefix(&*settings.topic_prefix)
-                .unwrap_or(&topic);
+        let resource =
+            answer.map_err(|code| TopicError::Topic { topic: "(settings)".to_owned(), code })?;
+        if let Some((topic, entries)) = config_entries(resource) {
+            let name = topic.strip_prefix(&*settings.topic_prefix).unwrap_or(&topic);
             configs.insert(name.to_owned(), entries);
         }
     }
     Ok(configs)
 }
 
-fn entries(resource: ConfigResource) -> Option<(String, BTreeMap<String, String>)> {
+fn config_entries(resource: ConfigResource) -> Option<(String, BTreeMap<String, String>)> {
     let OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
         return None;
     };
-    let entries = resource
-        .entries
-        .into_iter()
-        .filter_map(|entry| Some((entry.name, entry.value?)))
-        .collect();
+    let entries =
+        resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
     Some((topic, entries))
 }
 
-/// Creates topics; one that already exists is left as it is.
+/// Creates topics; existing ones stay as they are.
 ///
 /// # Errors
 ///
-/// The first topic that Kafka did not create; others may have been.
-pub fn create(settings: &KafkaSettings, wishes: &[TopicWish]) -> Result<(), TopicError> {
-    if wishes.is_empty() {
+/// The first topic that Kafka did not create; others may have been created.
+pub fn create_topics(settings: &KafkaSettings, wanted: &[WantedTopic]) -> Result<(), TopicError> {
+    if wanted.is_empty() {
         return Ok(());
     }
-    let admin = admin(settings)?;
-    let names: Vec<String> = wishes
-        .iter()
-        .map(|wish| settings.topic(&wish.name))
-        .collect();
-    let topics: Vec<NewTopic<'_>> = wishes
+    let admin = admin_client(settings)?;
+    let names: Vec<String> =
+        wanted.iter().map(|wanted_topic| settings.topic_name(&wanted_topic.name)).collect();
+    let topics: Vec<NewTopic<'_>> = wanted
         .iter()
         .zip(&names)
-        .map(|(wish, name)| {
-            let replication = TopicReplication::Fixed(wish.replication.unwrap_or(-1));
-            let topic = NewTopic::new(name, wish.partitions, replication);
-            wish.configs
-                .iter()
-                .fold(topic, |topic, (name, value)| topic.set(name, value))
+        .map(|(wanted_topic, name)| {
+            let replication =
+                TopicReplication::Fixed(wanted_topic.replication_factor.unwrap_or(-1));
+            let topic = NewTopic::new(name, wanted_topic.partition_count, replication);
+            wanted_topic.configs.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
         })
         .collect();
-    let answers =
-        wait_for(admin.create_topics(&topics, &options())).map_err(failed("create topics"))?;
+    let answers = block_on(admin.create_topics(&topics, &admin_options()))
+        .map_err(topic_error("create topics"))?;
     for answer in answers {
         match answer {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => return Err(TopicError::Topic { topic, code }),
         }
     }
-    settle(settings, wishes)
+    await_visible(settings, wanted)
 }
 
-/// Waits until the topics created can be seen.
-fn settle(settings: &KafkaSettings, wishes: &[TopicWish]) -> Result<(), TopicError> {
-    let observer = observer(settings)?;
-    let deadline = Instant::now() + CALL;
-    for wish in wishes {
+/// Gives an existing topic more partitions, `total` in all, and waits until they are visible.
+///
+/// # Errors
+///
+/// Kafka does not answer, or refuses.
+pub fn add_partitions(settings: &KafkaSettings, name: &str, total: i32) -> Result<(), TopicError> {
+    let topic = settings.topic_name(name);
+    let count = usize::try_from(total).unwrap_or_default();
+    let admin = admin_client(settings)?;
+    let wanted = NewPartitions::new(&topic, count);
+    let answers = block_on(admin.create_partitions([&wanted], &admin_options()))
+        .map_err(topic_error("add partitions"))?;
+    for answer in answers {
+        answer.map_err(|(topic, code)| TopicError::Topic { topic, code })?;
+    }
+    let client = metadata_client(settings)?;
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    while Instant::now() < deadline {
+        let found = describe_topic(&client, settings, name)?;
+        if found.is_some_and(|found| found.partition_count >= total) {
+            break;
+        }
+        let _ = client.poll(LEADER_POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Waits until the created topics are visible.
+fn await_visible(settings: &KafkaSettings, wanted: &[WantedTopic]) -> Result<(), TopicError> {
+    let client = metadata_client(settings)?;
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    for wanted_topic in wanted {
         while Instant::now() < deadline {
-            if look_up(&observer, settings, &wish.name)?.is_some() {
+            if describe_topic(&client, settings, &wanted_topic.name)?.is_some() {
                 break;
             }
-            let _ = observer.poll(Duration::from_millis(50));
+            let _ = client.poll(Duration::from_millis(50));
         }
     }
     Ok(())
 }
 
-/// How keys of a topic are sampled.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
-    /// At most about so many keys.
-    pub how_many: usize,
-    /// Records that are passed over.
-    pub repaired: &'a Repaired,
-}
-
-/// Reads keys of a topic, half from its beginning and half from its end, spread
-/// over its partitions: each key once, with its partition.
+/// Returns how many members a group has.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn sample_keys(
+/// Kafka does not answer.
+pub(super) fn count_group_members(
     settings: &KafkaSettings,
-    name: &str,
-    partitions: i32,
-    sample: Sample<'_>,
-) -> Result<Vec<(i32, Vec<u8>)>, TopicError> {
-    let topic = settings.topic(name);
-    let mut config = settings.reader(&settings.group("check"));
-    config.set("queued.max.messages.kbytes", "1024");
-    let consumer: BaseConsumer<Logged> =
-        BaseConsumer::from_config_and_context(&config, Logged::new("sample"))
-            .map_err(failed("build a consumer"))?;
-    let count = usize::try_from(partitions).unwrap_or(1).max(1);
-    let share = i64::try_from((sample.how_many / count / 2).max(1)).unwrap_or(1);
-    let mut keys = BTreeSet::new();
-    let mut heads = BTreeMap::new();
-    let mut tails = BTreeMap::new();
-    for partition in 0..partitions {
-        let (low, high) = edges(&consumer, &topic, partition)?;
-        if low < high {
-            heads.insert(partition, (low, high));
-            // A short partition is read whole by then.
-            if high - share > low {
-                tails.insert(partition, (high - share, high));
-            }
-        }
-    }
-    let limit = usize::try_from(share).unwrap_or(1);
-    let mut take = |message: &BorrowedMessage<'_>| {
-        let place = (name.to_owned(), message.partition(), message.offset());
-        let repaired = sample.repaired;
-        if let Some(key) = message.key().filter(|key| !key.is_empty())
-            && !repaired.contains(&place, message.timestamp().to_millis())
-        {
-            keys.insert((message.partition(), key.to_vec()));
-        }
-    };
-    for ranges in [heads, tails] {
-        read_keys(&consumer, &topic, (&ranges, limit), &mut take)?;
-    }
-    Ok(keys.into_iter().collect())
+    group: &str,
+) -> Result<usize, TopicError> {
+    let client = metadata_client(settings)?;
+    let found = client
+        .fetch_group_list(Some(group), CALL_TIMEOUT)
+        .map_err(|error| login_or_call_error(&client, "look up a group", error))?;
+    Ok(found.groups().iter().map(|group| group.members().len()).sum())
 }
 
-/// How many members a group has.
+/// Checks that a group has no members.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub(super) fn members_of(settings: &KafkaSettings, group: &str) -> Result<usize, TopicError> {
-    let observer = observer(settings)?;
-    let found = observer
-        .fetch_group_list(Some(group), CALL)
-        .map_err(|error| unanswered(&observer, "look up a group", error))?;
-    Ok(found
-        .groups()
-        .iter()
-        .map(|group| group.members().len())
-        .sum())
+/// [`TopicError::StillRunning`] if it has, or Kafka does not answer.
+pub(super) fn require_no_members(settings: &KafkaSettings, group: &str) -> Result<(), TopicError> {
+    match count_group_members(settings, group)? {
+        0 => Ok(()),
+        members => Err(TopicError::StillRunning { group: group.to_owned(), members }),
+    }
 }
 
-/// Deletes a group with its offsets; one that does not exist is no error.
+/// Deletes a group with its offsets, if it exists.
 ///
 /// # Errors
 ///
-/// [`TopicError::Group`] where Kafka refuses, as while it has members.
+/// [`TopicError::Group`] if Kafka refuses, as for a group with members.
 pub(super) fn delete_group(settings: &KafkaSettings, group: &str) -> Result<(), TopicError> {
-    let admin = admin(settings)?;
-    let answers =
-        wait_for(admin.delete_groups(&[group], &options())).map_err(failed("delete a group"))?;
+    let admin = admin_client(settings)?;
+    let answers = block_on(admin.delete_groups(&[group], &admin_options()))
+        .map_err(topic_error("delete a group"))?;
     for answer in answers {
         match answer {
             Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
@@ -328,48 +304,76 @@ pub(super) fn delete_group(settings: &KafkaSettings, group: &str) -> Result<(), 
     Ok(())
 }
 
-/// The ends of all partitions of some topics, in all; a topic that does not exist
-/// counts for nothing. Their names have no prefix yet.
+/// Deletes the messages of a topic, without prefix, before an offset of each partition.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub(super) fn ends_of(settings: &KafkaSettings, names: &[String]) -> Result<i64, TopicError> {
-    let observer = observer(settings)?;
+/// Kafka does not answer, or refuses.
+pub fn delete_records_before(
+    settings: &KafkaSettings,
+    name: &str,
+    offsets: &BTreeMap<i32, i64>,
+) -> Result<(), TopicError> {
+    let topic = settings.topic_name(name);
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(&topic, *partition, Offset::Offset(*offset))
+            .map_err(topic_error("set an offset"))?;
+    }
+    if list.count() == 0 {
+        return Ok(());
+    }
+    let admin = admin_client(settings)?;
+    let deleted = block_on(admin.delete_records(&list, &admin_options()))
+        .map_err(topic_error(format!("delete records of `{topic}`")))?;
+    for partition in deleted.elements() {
+        partition.error().map_err(topic_error(format!("delete records of `{topic}`")))?;
+    }
+    Ok(())
+}
+
+/// Returns the sum of the end offsets of some topics, without prefix; missing topics count
+/// as 0.
+///
+/// # Errors
+///
+/// Kafka does not answer.
+pub(super) fn sum_end_offsets(
+    settings: &KafkaSettings,
+    names: &[String],
+) -> Result<i64, TopicError> {
+    let client = metadata_client(settings)?;
     let mut sum = 0;
     for name in names {
-        let Some(found) = look_up(&observer, settings, name)? else {
-            continue;
-        };
-        for partition in 0..found.partitions {
-            sum += edges(&observer, &settings.topic(name), partition)?.1;
-        }
+        let ends = fetch_ends_with(&client, settings, name)?;
+        sum += ends.into_iter().flatten().sum::<i64>();
     }
     Ok(sum)
 }
 
-/// The first offset and the end of a partition; a topic that was created just
-/// now, or whose broker comes back, has no leader yet.
-pub(super) fn edges(
-    consumer: &BaseConsumer<Logged>,
+/// Returns the first offset and the end of a partition. Waits for a leader, which a new
+/// topic or a restarted broker may not have yet.
+pub(super) fn fetch_watermarks(
+    consumer: &BaseConsumer<LoggingContext>,
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), TopicError> {
-    let deadline = Instant::now() + CALL;
+    let deadline = Instant::now() + CALL_TIMEOUT;
     loop {
-        match consumer.fetch_watermarks(topic, partition, CALL) {
+        match consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
             Ok(edges) => return Ok(edges),
-            Err(error) if is_leaderless(&error) && Instant::now() < deadline => {
-                let _ = consumer.poll(LEADER);
+            Err(error) if has_no_leader(&error) && Instant::now() < deadline => {
+                let _ = consumer.poll(LEADER_POLL_INTERVAL);
             }
-            Err(error) => return Err(unanswered(consumer, "read the ends of a topic", error)),
+            Err(error) => {
+                return Err(login_or_call_error(consumer, "read the ends of a topic", error));
+            }
         }
     }
 }
 
-/// A broker that comes up, or another one that takes a group over, has to load
-/// it first.
-fn is_without_coordinator(error: &KafkaError) -> bool {
+/// A starting broker, or a new coordinator, has to load the group first.
+fn has_no_coordinator(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -380,7 +384,7 @@ fn is_without_coordinator(error: &KafkaError) -> bool {
     )
 }
 
-fn is_leaderless(error: &KafkaError) -> bool {
+fn has_no_leader(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -391,166 +395,207 @@ fn is_leaderless(error: &KafkaError) -> bool {
     )
 }
 
-/// Reads at most `limit` keys of each partition, within its range.
-fn read_keys(
-    consumer: &BaseConsumer<Logged>,
-    topic: &str,
-    (ranges, limit): (&BTreeMap<i32, (i64, i64)>, usize),
-    take: &mut dyn FnMut(&BorrowedMessage<'_>),
-) -> Result<(), TopicError> {
-    let mut list = TopicPartitionList::new();
-    for (partition, (start, _)) in ranges {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*start))
-            .map_err(failed("assign partitions"))?;
-    }
-    consumer
-        .assign(&list)
-        .map_err(failed("assign partitions"))?;
-    let mut open: BTreeMap<i32, usize> = ranges.keys().map(|p| (*p, limit)).collect();
-    let deadline = Instant::now() + CALL;
-    while !open.is_empty() && Instant::now() < deadline {
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                let partition = message.partition();
-                let Some(left) = open.get_mut(&partition) else {
-                    continue;
-                };
-                take(&message);
-                *left = left.saturating_sub(1);
-                let end = ranges.get(&partition).map_or(0, |range| range.1);
-                if *left == 0 || message.offset() + 1 >= end {
-                    open.remove(&partition);
-                }
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                open.remove(&partition);
-            }
-            Some(Err(error)) => tracing::warn!(topic, error = %error, "kafka: sample"),
-            None => {}
-        }
-    }
-    consumer.unassign().map_err(failed("unassign partitions"))
+/// What a group has committed of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupOffsets {
+    /// By partition.
+    pub offsets: BTreeMap<i32, i64>,
+    /// How many partitions the sources of the lane had then; `None` if zeef did not set the
+    /// offsets.
+    pub partition_count: Option<i32>,
 }
 
-/// Finds the offsets that a lane's group has, by topic and partition. Names have
-/// no prefix.
+impl GroupOffsets {
+    /// Returns how many partitions the topic had. A run that was killed during its first start has
+    /// offsets of some of them only.
+    #[must_use]
+    pub fn known_partition_count(&self) -> i32 {
+        let highest = self.offsets.keys().next_back().map_or(0, |last| last + 1);
+        self.partition_count.unwrap_or(0).max(highest)
+    }
+}
+
+/// Returns the offsets of a lane's group, by topic without prefix.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn group_offsets(
+/// Kafka does not answer.
+pub fn fetch_group_offsets(
     settings: &KafkaSettings,
     lane: &str,
     topics: &[(&str, i32)],
-) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, TopicError> {
-    let config = settings.reader(&settings.group(lane));
-    let consumer: BaseConsumer<Logged> =
-        BaseConsumer::from_config_and_context(&config, Logged::new("offsets"))
-            .map_err(failed("build a consumer"))?;
+) -> Result<BTreeMap<String, GroupOffsets>, TopicError> {
+    fetch_offsets_of_group(settings, &settings.group_id(lane), topics)
+}
+
+pub(super) fn fetch_offsets_of_group(
+    settings: &KafkaSettings,
+    group: &str,
+    topics: &[(&str, i32)],
+) -> Result<BTreeMap<String, GroupOffsets>, TopicError> {
+    let config = settings.reader_config(group);
+    let consumer: BaseConsumer<LoggingContext> =
+        BaseConsumer::from_config_and_context(&config, LoggingContext::new("offsets"))
+            .map_err(topic_error("build a consumer"))?;
     let mut list = TopicPartitionList::new();
     for (topic, partitions) in topics {
         for partition in 0..*partitions {
-            list.add_partition(&settings.topic(topic), partition);
+            list.add_partition(&settings.topic_name(topic), partition);
         }
     }
-    let mut offsets = BTreeMap::<String, BTreeMap<i32, i64>>::new();
+    let mut by_topic = BTreeMap::<String, GroupOffsets>::new();
     if list.count() == 0 {
-        return Ok(offsets);
+        return Ok(by_topic);
     }
-    let deadline = Instant::now() + CALL;
+    let deadline = Instant::now() + CALL_TIMEOUT;
     let found = loop {
-        match consumer.committed_offsets(list.clone(), CALL) {
+        match consumer.committed_offsets(list.clone(), CALL_TIMEOUT) {
             Ok(found) => break found,
-            Err(error) if is_without_coordinator(&error) && Instant::now() < deadline => {
-                let _ = consumer.poll(LEADER);
+            Err(error) if has_no_coordinator(&error) && Instant::now() < deadline => {
+                let _ = consumer.poll(LEADER_POLL_INTERVAL);
             }
             Err(error) => {
-                return Err(unanswered(&consumer, "read the offsets of a group", error));
+                return Err(login_or_call_error(&consumer, "read the offsets of a group", error));
             }
         }
     };
     for element in found.elements() {
-        element
-            .error()
-            .map_err(failed("read the offsets of a group"))?;
+        element.error().map_err(topic_error("read the offsets of a group"))?;
         let name = element.topic();
         let name = name.strip_prefix(&*settings.topic_prefix).unwrap_or(name);
         if let Offset::Offset(offset) = element.offset() {
-            let partitions = offsets.entry(name.to_owned()).or_default();
-            partitions.insert(element.partition(), offset);
+            let of_topic = by_topic.entry(name.to_owned()).or_default();
+            of_topic.offsets.insert(element.partition(), offset);
+            let metadata = OffsetMetadata::parse(element.metadata());
+            let partition_count = metadata.map(|metadata| metadata.partition_count);
+            of_topic.partition_count = of_topic.partition_count.max(partition_count);
         }
     }
-    Ok(offsets)
+    Ok(by_topic)
 }
 
-/// Whether something was ever written to a topic that exists.
+/// Returns the end of each partition of a topic, whose name has no prefix, open transactions
+/// included; `None` if it does not exist.
 ///
 /// # Errors
 ///
-/// Where Kafka does not answer.
-pub fn is_written(
+/// Kafka does not answer.
+pub fn fetch_ends(settings: &KafkaSettings, name: &str) -> Result<Option<Vec<i64>>, TopicError> {
+    fetch_ends_with(&metadata_client(settings)?, settings, name)
+}
+
+fn fetch_ends_with(
+    client: &BaseConsumer<LoggingContext>,
+    settings: &KafkaSettings,
+    name: &str,
+) -> Result<Option<Vec<i64>>, TopicError> {
+    let Some(found) = describe_topic(client, settings, name)? else {
+        return Ok(None);
+    };
+    let topic = settings.topic_name(name);
+    let end = |partition| Ok(fetch_watermarks(client, &topic, partition)?.1);
+    (0..found.partition_count).map(end).collect::<Result<Vec<i64>, TopicError>>().map(Some)
+}
+
+/// Returns how many offsets of raw topics the group of an intake has not committed.
+///
+/// # Errors
+///
+/// Kafka does not answer.
+pub fn count_unread(
+    settings: &KafkaSettings,
+    lane: &str,
+    raw_topics: &[&str],
+) -> Result<i64, TopicError> {
+    // Their names have no prefix, and the group's has.
+    let unprefixed = KafkaSettings { topic_prefix: String::new(), ..settings.clone() };
+    let mut unread = 0;
+    for &topic in raw_topics {
+        let ends = fetch_ends(&unprefixed, topic)?.unwrap_or_default();
+        let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
+        let group = settings.group_id(lane);
+        let committed = fetch_offsets_of_group(&unprefixed, &group, &[(topic, partitions)])?;
+        let of_topic = committed.get(topic);
+        for (partition, end) in (0..).zip(ends) {
+            let read = of_topic.and_then(|of_topic| of_topic.offsets.get(&partition)).copied();
+            unread += end - read.unwrap_or(0).min(end);
+        }
+    }
+    Ok(unread)
+}
+
+/// Returns whether anything was ever written to an existing topic.
+///
+/// # Errors
+///
+/// Kafka does not answer.
+pub fn has_been_written(
     settings: &KafkaSettings,
     name: &str,
     partitions: i32,
 ) -> Result<bool, TopicError> {
-    let observer = observer(settings)?;
-    let topic = settings.topic(name);
+    let client = metadata_client(settings)?;
+    let topic = settings.topic_name(name);
     for partition in 0..partitions {
-        if edges(&observer, &topic, partition)?.1 > 0 {
+        if fetch_watermarks(&client, &topic, partition)?.1 > 0 {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn observer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, TopicError> {
-    settings
-        .check()
-        .map_err(|mistakes| TopicError::Settings(joined(&mistakes)))?;
-    BaseConsumer::from_config_and_context(&settings.observer(false), Logged::new("observer"))
-        .map_err(failed("build a client"))
+fn metadata_client(settings: &KafkaSettings) -> Result<BaseConsumer<LoggingContext>, TopicError> {
+    settings.check().map_err(|mistakes| TopicError::Settings(join_mistakes(&mistakes)))?;
+    BaseConsumer::from_config_and_context(
+        &settings.metadata_client_config(false),
+        LoggingContext::new("observer"),
+    )
+    .map_err(topic_error("build a client"))
 }
 
-fn admin(settings: &KafkaSettings) -> Result<AdminClient<Logged>, TopicError> {
-    settings
-        .check()
-        .map_err(|mistakes| TopicError::Settings(joined(&mistakes)))?;
-    AdminClient::from_config_and_context(&settings.base("admin"), Logged::new("admin"))
-        .map_err(failed("build an admin client"))
+fn admin_client(settings: &KafkaSettings) -> Result<AdminClient<LoggingContext>, TopicError> {
+    settings.check().map_err(|mistakes| TopicError::Settings(join_mistakes(&mistakes)))?;
+    AdminClient::from_config_and_context(
+        &settings.base_config("admin"),
+        LoggingContext::new("admin"),
+    )
+    .map_err(topic_error("build an admin client"))
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new()
-        .request_timeout(Some(CALL))
-        .operation_timeout(Some(CALL))
+fn admin_options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
 }
 
-/// A refused login is the cause of a missing answer, where it is one: that is
-/// reported behind other events, and somewhat later.
-fn unanswered(client: &BaseConsumer<Logged>, doing: &str, source: KafkaError) -> TopicError {
-    const REPORT: Duration = Duration::from_millis(500);
-    let deadline = Instant::now() + REPORT;
-    while client.context().unauthenticated().is_none() && Instant::now() < deadline {
+/// Prefers a refused login as the cause of a missing answer: it is reported later, behind
+/// other events.
+fn login_or_call_error(
+    client: &BaseConsumer<LoggingContext>,
+    doing: &str,
+    source: KafkaError,
+) -> TopicError {
+    const LOGIN_REPORT_TIMEOUT: Duration = Duration::from_millis(500);
+    let deadline = Instant::now() + LOGIN_REPORT_TIMEOUT;
+    while client.context().login_refusal().is_none() && Instant::now() < deadline {
         let _ = client.poll(Duration::from_millis(20));
     }
-    match client.context().unauthenticated() {
-        Some(reason) => TopicError::Login(reason),
-        None => failed(doing)(source),
+    match client.context().login_refusal() {
+        Some(reason) => TopicError::LoginRefused(reason),
+        None => topic_error(doing)(source),
     }
 }
 
-struct Unpark(Thread);
+struct UnparkThread(Thread);
 
-impl Wake for Unpark {
+impl Wake for UnparkThread {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
 }
 
-/// Runs one future of the admin client on this thread. It has a thread of its
-/// own that wakes it, so that no runtime is needed, and none is in the way.
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+/// Runs a future of the admin client on this thread. The client wakes it from a thread of
+/// its own, so no runtime is needed.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(UnparkThread(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
@@ -565,10 +610,31 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
 mod tests {
     use super::*;
 
+    /// Each partition's first mark is a transaction of its own, so a kill leaves some of them.
     #[test]
-    fn a_future_is_waited_for() {
+    fn group_of_a_killed_first_start_knows_all_partitions() {
+        let of = |partitions: &[i32], partition_count| GroupOffsets {
+            offsets: partitions.iter().map(|partition| (*partition, 7)).collect(),
+            partition_count,
+        };
+        for (partitions, in_metadata, want) in [
+            (&[0][..], Some(4), 4),
+            (&[2], Some(4), 4),
+            (&[0, 1, 2, 3], Some(4), 4),
+            // Offsets that somebody else set.
+            (&[0, 1], None, 2),
+            (&[0, 1, 2], Some(2), 3),
+            (&[], None, 0),
+        ] {
+            let known = of(partitions, in_metadata).known_partition_count();
+            assert_eq!(known, want, "{partitions:?} {in_metadata:?}");
+        }
+    }
+
+    #[test]
+    fn block_on_polls_a_future_until_it_is_ready() {
         let mut polls = 0;
-        let value = wait_for(std::future::poll_fn(|context| {
+        let value = block_on(std::future::poll_fn(|context| {
             polls += 1;
             if polls < 3 {
                 context.waker().wake_by_ref();

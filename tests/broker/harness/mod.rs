@@ -5,17 +5,22 @@
 //! nothing outlives the test process, however that ends.
 
 mod broker;
+mod deployment;
+mod process;
 mod read;
-mod scene;
 mod topics;
+mod upstream;
 mod wait;
 mod write;
-mod zeef;
 
-pub(crate) use broker::{Broker, Options};
-pub(crate) use read::{Isolation, Row};
-pub(crate) use scene::{Ends, Expected, HOLDS, Letter, Scene, Tweaks, library, until_ready};
-pub(crate) use topics::Topics;
+pub(crate) use broker::{Broker, BrokerOptions};
+pub(crate) use deployment::{
+    ConfigTweaks, DeadLetterPointer, Deployment, ExpectedResult, HOLD_LIMITS, TransactionEnds,
+    sample_library, wait_until_ready,
+};
+pub(crate) use process::ZeefProcess;
+pub(crate) use read::{ConsumedMessage, Isolation};
+pub(crate) use topics::TestTopics;
+pub(crate) use upstream::{LibrarySystem, Upstream, UpstreamPart};
 pub(crate) use wait::eventually;
-pub(crate) use write::{Partitioner, Record, Writer};
-pub(crate) use zeef::Zeef;
+pub(crate) use write::{ProducerPartitioner, ProducerRecord, TestProducer};

@@ -12,13 +12,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::Broker;
 
-const WAIT: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the broker takes is for the topic to say.
-pub(crate) const LARGE_BYTES: usize = 4 << 20;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// A message to be written.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct ProducerRecord {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     partition: Option<i32>,
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Record {
+impl ProducerRecord {
     pub(crate) fn new(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         Self {
             key: Some(key.as_ref().to_owned()),
@@ -36,48 +36,47 @@ impl Record {
     }
 
     pub(crate) fn tombstone(key: impl AsRef<[u8]>) -> Self {
-        Self {
-            key: Some(key.as_ref().to_owned()),
-            ..Self::default()
-        }
+        Self { key: Some(key.as_ref().to_owned()), ..Self::default() }
     }
 
-    pub(crate) fn keyless(value: impl AsRef<[u8]>) -> Self {
-        Self {
-            value: Some(value.as_ref().to_owned()),
-            ..Self::default()
-        }
+    pub(crate) fn without_key(value: impl AsRef<[u8]>) -> Self {
+        Self { value: Some(value.as_ref().to_owned()), ..Self::default() }
     }
 
     /// Names the partition, which is otherwise left to the key.
-    pub(crate) fn to(mut self, partition: i32) -> Self {
+    pub(crate) fn in_partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    pub(crate) fn at(mut self, timestamp_ms: i64) -> Self {
+    pub(crate) fn at_timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp_ms = Some(timestamp_ms);
         self
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.to_owned(), value.as_ref().to_owned()));
+    /// Writes another value in place of the one that is there.
+    pub(crate) fn map_value(mut self, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
+        self.value = self.value.as_deref().map(change);
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 }
 
 /// How a key leads to a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Partitioner {
+pub(crate) enum ProducerPartitioner {
     /// As Java clients do.
     Murmur2,
     /// As librdkafka does by default.
     Crc32,
 }
 
-impl Partitioner {
-    fn property(self) -> &'static str {
+impl ProducerPartitioner {
+    fn librdkafka_name(self) -> &'static str {
         match self {
             Self::Murmur2 => "murmur2_random",
             Self::Crc32 => "consistent_random",
@@ -86,15 +85,15 @@ impl Partitioner {
 }
 
 /// A producer that keeps what could not be delivered.
-pub(crate) struct Writer(BaseProducer<Failures>);
+pub(crate) struct TestProducer(BaseProducer<FirstFailedDelivery>);
 
 /// The first failed delivery since it was last looked at.
 #[derive(Default)]
-pub(crate) struct Failures(Mutex<Option<KafkaError>>);
+pub(crate) struct FirstFailedDelivery(Mutex<Option<KafkaError>>);
 
-impl ClientContext for Failures {}
+impl ClientContext for FirstFailedDelivery {}
 
-impl ProducerContext for Failures {
+impl ProducerContext for FirstFailedDelivery {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
@@ -104,67 +103,75 @@ impl ProducerContext for Failures {
     }
 }
 
-impl Writer {
-    pub(crate) fn new(broker: &Broker, partitioner: Partitioner) -> Self {
-        Self::with(broker, &[("partitioner", partitioner.property())])
+impl TestProducer {
+    pub(crate) fn new(broker: &Broker, partitioner: ProducerPartitioner) -> Self {
+        Self::with_properties(broker, &[("partitioner", partitioner.librdkafka_name())])
     }
 
     /// A producer with transactions, which has just taken over `id`: whoever
     /// had it is fenced, and its open transaction is aborted.
     pub(crate) fn transactional(broker: &Broker, id: &str, timeout: Duration) -> Self {
         let timeout_ms = timeout.as_millis().to_string();
-        let writer = Self::with(
+        let writer = Self::with_properties(
             broker,
             &[
-                ("partitioner", Partitioner::Murmur2.property()),
+                ("partitioner", ProducerPartitioner::Murmur2.librdkafka_name()),
                 ("transactional.id", id),
                 ("transaction.timeout.ms", &timeout_ms),
                 ("message.timeout.ms", &timeout_ms),
             ],
         );
-        writer.producer().init_transactions(WAIT).unwrap();
+        writer.base_producer().init_transactions(WAIT_TIMEOUT).unwrap();
         writer
     }
 
-    fn with(broker: &Broker, properties: &[(&str, &str)]) -> Self {
-        let mut config = broker.client();
+    fn with_properties(broker: &Broker, properties: &[(&str, &str)]) -> Self {
+        let mut config = broker.client_config();
         config
             .set("linger.ms", "1")
+            // What is sent again after a slow answer is there once, and in order.
+            .set("enable.idempotence", "true")
             // A broker that was killed is found again at once.
             .set("reconnect.backoff.max.ms", "500")
-            .set("message.max.bytes", LARGE_BYTES.to_string());
+            .set("message.max.bytes", MESSAGE_BYTES_MAX.to_string());
         for (name, value) in properties {
             config.set(*name, *value);
         }
-        Self(BaseProducer::from_config_and_context(&config, Failures::default()).unwrap())
+        Self(
+            BaseProducer::from_config_and_context(&config, FirstFailedDelivery::default()).unwrap(),
+        )
     }
 
-    pub(crate) fn producer(&self) -> &BaseProducer<Failures> {
+    pub(crate) fn base_producer(&self) -> &BaseProducer<FirstFailedDelivery> {
         &self.0
     }
 
     #[track_caller]
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin_transaction(&self) {
         self.0.begin_transaction().unwrap();
     }
 
     /// Writes `records`; when this returns the broker has them.
     #[track_caller]
-    pub(crate) fn write(&self, topic: &str, records: &[Record]) {
-        self.try_write(topic, records).unwrap();
+    pub(crate) fn write_records(&self, topic: &str, records: &[ProducerRecord]) {
+        self.try_write_records(topic, records).unwrap();
     }
 
-    /// As [`write`](Self::write), where refusal is what a test expects.
-    pub(crate) fn try_write(&self, topic: &str, records: &[Record]) -> KafkaResult<()> {
-        self.write_within(WAIT, topic, records)
+    /// As [`write_records`](Self::write_records), where refusal is what a test expects.
+    pub(crate) fn try_write_records(
+        &self,
+        topic: &str,
+        records: &[ProducerRecord],
+    ) -> KafkaResult<()> {
+        self.write_records_within(WAIT_TIMEOUT, topic, records)
     }
 
-    /// As [`try_write`](Self::try_write), with a deadline of its own.
-    pub(crate) fn write_within(
+    /// As [`try_write_records`](Self::try_write_records), with a deadline of its own.
+    pub(crate) fn write_records_within(
         &self,
         deadline: Duration,
         topic: &str,
-        records: &[Record],
+        records: &[ProducerRecord],
     ) -> KafkaResult<()> {
         for record in records {
             self.send(topic, record)?;
@@ -176,14 +183,14 @@ impl Writer {
         }
     }
 
-    fn send(&self, topic: &str, record: &Record) -> KafkaResult<()> {
+    fn send(&self, topic: &str, record: &ProducerRecord) -> KafkaResult<()> {
         let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
         message.partition = record.partition;
         message.timestamp = record.timestamp_ms;
         if !record.headers.is_empty() {
-            message.headers = Some(headers(&record.headers));
+            message.headers = Some(to_headers(&record.headers));
         }
         loop {
             match self.0.send(message) {
@@ -198,27 +205,23 @@ impl Writer {
     }
 
     #[track_caller]
-    pub(crate) fn commit(&self) {
-        self.0.commit_transaction(WAIT).unwrap();
+    pub(crate) fn commit_transaction(&self) {
+        self.0.commit_transaction(WAIT_TIMEOUT).unwrap();
     }
 
     #[track_caller]
-    pub(crate) fn abort(&self) {
-        self.0.abort_transaction(WAIT).unwrap();
+    pub(crate) fn abort_transaction(&self) {
+        self.0.abort_transaction(WAIT_TIMEOUT).unwrap();
     }
 
     /// Goes away as a crashed process does: what is open stays open.
-    pub(crate) fn die(self) {
+    pub(crate) fn crash(self) {
         drop(self);
     }
 }
 
-fn headers(list: &[(String, Vec<u8>)]) -> OwnedHeaders {
-    list.iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header {
-                key,
-                value: Some(value),
-            })
-        })
+fn to_headers(list: &[(String, Vec<u8>)]) -> OwnedHeaders {
+    list.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    })
 }

@@ -6,23 +6,25 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::harness::{Broker, Options as BrokerOptions, Record, Writer, Zeef, eventually};
-use crate::marked::{Line, Marked, expect_nothing};
+use crate::harness::{
+    Broker, BrokerOptions, ProducerRecord, TestProducer, ZeefProcess, eventually,
+};
+use zeef_test_kit::marked_patrons::{MarkedLine, MarkedPatron, assert_no_traces};
 
-use super::site::{RECIPIENTS, SOURCES, WAIT, today};
-use super::{Options, Site};
+use super::test_site::{ALL_RECIPIENTS, ALL_SOURCES, WAIT_TIMEOUT, today};
+use super::{SiteOptions, TestSite};
 
 /// Compaction as quick as it can be; an hour is a second here.
-const QUICK: [(&str, &str); 3] = [
+const FAST_COMPACTION: [(&str, &str); 3] = [
     ("segment.ms", "1000"),
     ("max.compaction.lag.ms", "1000"),
     ("min.cleanable.dirty.ratio", "0.01"),
 ];
 
 /// What lies in a topic, that of aborted transactions too: a line per message.
-fn all_of(site: &Site<'_>, topic: &str) -> String {
+fn read_topic_text(site: &TestSite<'_>, topic: &str) -> String {
     let mut text = String::new();
-    for row in site.topics.uncommitted(topic) {
+    for row in site.topics.read_uncommitted(topic) {
         let parts = [row.key.as_deref(), row.value.as_deref()].into_iter();
         for part in parts.flatten() {
             text += &String::from_utf8_lossy(part);
@@ -38,206 +40,207 @@ fn all_of(site: &Site<'_>, topic: &str) -> String {
 }
 
 /// The topics of the site that zeef writes.
-fn own_topics(site: &Site<'_>) -> Vec<String> {
+fn topics_written_by_zeef(site: &TestSite<'_>) -> Vec<String> {
     let mut topics = site.topics.list();
-    topics.retain(|topic| !SOURCES.contains(&topic.as_str()));
-    assert_eq!(topics.len(), RECIPIENTS.len() + 4, "{topics:?}");
+    topics.retain(|topic| !ALL_SOURCES.contains(&topic.as_str()));
+    assert_eq!(topics.len(), ALL_RECIPIENTS.len() + 4, "{topics:?}");
     topics
 }
 
 /// Waits until every topic of zeef has nothing of `gone`, while all recipients
 /// still have what is of `kept`; does something before each look.
 #[track_caller]
-fn wait_gone(site: &Site<'_>, gone: &[Marked], kept: &[Marked], mut before: impl FnMut()) {
-    let topics = own_topics(site);
-    let marks: Vec<String> = gone.iter().flat_map(|patron| patron.marks()).collect();
+fn wait_until_compacted_away(
+    site: &TestSite<'_>,
+    erased: &[MarkedPatron],
+    kept: &[MarkedPatron],
+    mut before_each_look: impl FnMut(),
+) {
+    let topics = topics_written_by_zeef(site);
+    let marks: Vec<String> = erased.iter().flat_map(|patron| patron.distinctive_values()).collect();
     let found = |topic: &String| {
-        let text = all_of(site, topic);
+        let text = read_topic_text(site, topic);
         let mark = marks.iter().find(|mark| text.contains(*mark))?;
         Some(format!("{topic} has {mark}"))
     };
     let started = Instant::now();
     loop {
-        before();
+        before_each_look();
         let Some(left) = topics.iter().find_map(found) else {
             break;
         };
-        assert!(started.elapsed() < WAIT, "not compacted: {left}");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "not compacted: {left}");
     }
-    for recipient in RECIPIENTS {
-        let text = all_of(site, &format!("out.{recipient}"));
+    for recipient in ALL_RECIPIENTS {
+        let text = read_topic_text(site, &format!("out.{recipient}"));
         for patron in kept {
-            let mark = patron.mark();
+            let mark = patron.marker();
             assert!(text.contains(&mark), "{recipient} lacks {mark}");
         }
     }
 }
 
 /// Nothing that the process says has a value of anybody.
-fn check_said(zeef: &Zeef, all: &[Marked]) {
-    let metrics = zeef.metrics().unwrap();
-    let (_, health) = zeef.fetch("/health/ready").unwrap();
+fn check_output_names_nobody(zeef: &ZeefProcess, all: &[MarkedPatron]) {
+    let metrics = zeef.fetch_metrics().unwrap();
+    let (_, health) = zeef.get_admin_path("/health/ready").unwrap();
     for &patron in all {
-        expect_nothing("/metrics", &metrics, patron);
-        expect_nothing("/health/ready", &health, patron);
-        expect_nothing("stderr", &zeef.stderr(), patron);
-        expect_nothing("stdout", &zeef.stdout(), patron);
+        assert_no_traces("/metrics", &metrics, patron);
+        assert_no_traces("/health/ready", &health, patron);
+        assert_no_traces("stderr", &zeef.stderr(), patron);
+        assert_no_traces("stdout", &zeef.stdout(), patron);
     }
 }
 
-fn stop(mut zeef: Zeef, all: &[Marked]) {
-    check_said(&zeef, all);
-    zeef.signal(Signal::TERM);
-    assert_eq!(zeef.wait_exit(WAIT), 0);
+fn stop_and_check_output(mut zeef: ZeefProcess, all: &[MarkedPatron]) {
+    check_output_names_nobody(&zeef, all);
+    zeef.send_signal(Signal::TERM);
+    assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 0);
     for &patron in all {
-        expect_nothing("stderr", &zeef.stderr(), patron);
+        assert_no_traces("stderr", &zeef.stderr(), patron);
     }
 }
 
 /// How many outputs of some recipient were taken back for `reason`.
-fn taken_back(zeef: &Zeef, reason: &str) -> f64 {
+fn count_retractions(zeef: &ZeefProcess, reason: &str) -> f64 {
     let labels = [("reason", reason)];
-    let found = zeef.metric("zeef_retractions_total", &labels);
+    let found = zeef.fetch_metric_sum("zeef_retractions_total", &labels);
     found.unwrap_or_default()
 }
 
 #[test]
-fn after_an_erasure_compaction_leaves_nothing_of_the_patron() {
-    let options = BrokerOptions {
-        fast_cleaner: true,
-        ..BrokerOptions::default()
-    };
-    let Some(broker) = Broker::own(options) else {
+fn f45_erasure_and_compaction_leave_nothing_of_the_patron() {
+    let options = BrokerOptions { fast_cleaner: true, ..BrokerOptions::default() };
+    let Some(broker) = Broker::start_own(options) else {
         return;
     };
-    let site = Site::on(
+    let site = TestSite::on_broker(
         &broker,
         "erasure",
-        Options {
-            recipients: &RECIPIENTS,
-            tables: "[state]\nsweep_seconds = 1",
-            ..Options::default()
+        SiteOptions {
+            recipients: &ALL_RECIPIENTS,
+            extra_tables: "[state]\nsweep_seconds = 1",
+            ..SiteOptions::default()
         },
     );
-    site.apply();
-    let outputs = RECIPIENTS.map(|recipient| format!("out.{recipient}"));
-    for topic in outputs
-        .iter()
-        .map(String::as_str)
-        .chain(["zeef.state.main"])
-    {
-        site.topics.alter(topic, &QUICK);
+    site.apply_topics();
+    let outputs = ALL_RECIPIENTS.map(|recipient| format!("out.{recipient}"));
+    for topic in outputs.iter().map(String::as_str).chain(["zeef.state.main"]) {
+        site.topics.alter_settings(topic, &FAST_COMPACTION);
     }
 
     // A first run, so that what lies in the outputs before the next is no surprise.
-    site.until_end(&[]);
+    site.run_until_end(&[]);
 
-    let all: Vec<Marked> = (0..9).map(Marked).collect();
+    let all: Vec<MarkedPatron> = (0..9).map(MarkedPatron).collect();
     // Two have no record of their own yet, so what is theirs is held.
     let (known, held) = all.split_at(7);
     let (erased, kept) = known.split_at(3);
     for patron in &all {
-        site.write(&patron.records(today()));
+        site.write_marked(&patron.record_lines(today()));
     }
     for patron in known {
-        site.write(&[patron.patron()]);
+        site.write_marked(&[patron.patron_line()]);
     }
     // As an earlier run may have left it.
-    let aborted = site.topics.name("aborted");
-    let aborted = Writer::transactional(&broker, &aborted, WAIT);
-    aborted.begin();
-    let output = Record::new("AAAAAAAAAAAAAAAAAAAAAQ", all[0].mark()).to(0);
-    aborted.write(&site.topics.name("out.service-message"), &[output]);
-    aborted.abort();
-    let zeef = site.ready(&["--log-level", "trace"]);
+    let aborted = site.topics.full_name("aborted");
+    let aborted = TestProducer::transactional(&broker, &aborted, WAIT_TIMEOUT);
+    aborted.begin_transaction();
+    let output = ProducerRecord::new("AAAAAAAAAAAAAAAAAAAAAQ", all[0].marker()).in_partition(0);
+    aborted.write_records(&site.topics.full_name("out.service-message"), &[output]);
+    aborted.abort_transaction();
+    let zeef = site.spawn_ready_run(&["--log-level", "trace"]);
     let loans = 7 * all.len();
-    site.consumed(&zeef, "main", "loan", loans);
+    site.wait_consumed(&zeef, "main", "loan", loans);
     for topic in &outputs {
-        let text = all_of(&site, topic);
+        let text = read_topic_text(&site, topic);
         for patron in known {
-            assert!(text.contains(&patron.mark()), "{topic} {patron:?}");
+            assert!(text.contains(&patron.marker()), "{topic} {patron:?}");
         }
     }
-    assert!(site.dead_letters().len() >= 6 * all.len());
+    assert!(site.read_dead_letters().len() >= 6 * all.len());
 
     // Another name, and a version that nobody can read; then the patrons are
     // erased, one who never came too.
-    let unreadable = Line {
-        value: Some(format!("[\"{}\"]", erased[1].mark())),
-        ..erased[1].erased()
+    let unreadable = MarkedLine {
+        value: Some(format!("[\"{}\"]", erased[1].marker())),
+        ..erased[1].erasure_line()
     };
-    site.write(&[erased[0].patron_named(" anders"), unreadable]);
-    site.write(&[kept[0].patron_named(" anders")]);
+    site.write_marked(&[erased[0].patron_line_with_surname_suffix(" anders"), unreadable]);
+    site.write_marked(&[kept[0].patron_line_with_surname_suffix(" anders")]);
     let corrected = [("recipient", "service-message")];
-    eventually("the corrections are there", WAIT, || {
-        let corrections = zeef.metric("zeef_corrections_total", &corrected);
+    eventually("the corrections are there", WAIT_TIMEOUT, || {
+        let corrections = zeef.fetch_metric_sum("zeef_corrections_total", &corrected);
         (corrections? >= 2.0).then_some(())
     });
-    let gone: Vec<Marked> = erased.iter().chain(&held[..1]).copied().collect();
-    let lines: Vec<Line> = gone.iter().map(|patron| patron.erased()).collect();
-    site.write(&lines);
-    eventually("what they had is taken back", WAIT, || {
-        (taken_back(&zeef, "patron_erased") > 0.0).then_some(())
+    let gone: Vec<MarkedPatron> = erased.iter().chain(&held[..1]).copied().collect();
+    let lines: Vec<MarkedLine> = gone.iter().map(|patron| patron.erasure_line()).collect();
+    site.write_marked(&lines);
+    eventually("what they had is taken back", WAIT_TIMEOUT, || {
+        (count_retractions(&zeef, "patron_erased") > 0.0).then_some(())
     });
-    wait_gone(&site, &gone, kept, || ());
+    wait_until_compacted_away(&site, &gone, kept, || ());
 
     // Only who is still unknown is waited for.
-    let mut holds = site.zeef(&["holds", "--json"]);
-    assert_eq!(holds.wait_exit(WAIT), 0, "{}", holds.stderr());
+    let mut holds = site.spawn_command(&["holds", "--json"]);
+    assert_eq!(holds.wait_exit(WAIT_TIMEOUT), 0, "{}", holds.stderr());
     let waiting: Vec<serde_json::Value> = serde_json::from_str(&holds.stdout()).unwrap();
-    let whose: BTreeSet<&str> = waiting
-        .iter()
-        .filter_map(|one| one["patron"].as_str())
-        .collect();
+    let whose: BTreeSet<&str> = waiting.iter().filter_map(|one| one["patron"].as_str()).collect();
     assert_eq!(whose.len(), 1, "{waiting:?}");
     for &patron in &all {
-        expect_nothing("holds", &holds.stdout(), patron);
+        assert_no_traces("holds", &holds.stdout(), patron);
     }
-    site.write(&[held[1].patron()]);
-    let of_held = held[1].mark();
-    eventually("what waited is released", WAIT, || {
-        let waited = outputs
-            .iter()
-            .all(|topic| all_of(&site, topic).contains(&of_held));
+    site.write_marked(&[held[1].patron_line()]);
+    let of_held = held[1].marker();
+    eventually("what waited is released", WAIT_TIMEOUT, || {
+        let waited = outputs.iter().all(|topic| read_topic_text(&site, topic).contains(&of_held));
         waited.then_some(())
     });
-    stop(zeef, &all);
+    stop_and_check_output(zeef, &all);
 
     let [.., second, last] = *kept else {
         panic!("expected two more to erase");
     };
     let kept = &kept[..kept.len() - 2];
-    forgotten_while_down(&site, last, &[kept, &[second]].concat(), &all);
-    by_runs_that_end(&site, second, kept);
+    check_null_compacted_while_stopped(&site, last, &[kept, &[second]].concat(), &all);
+    check_erasure_by_until_end_runs(&site, second, kept);
 }
 
 /// One more is erased while nothing runs, and the broker forgets even the null.
-fn forgotten_while_down(site: &Site<'_>, patron: Marked, kept: &[Marked], all: &[Marked]) {
-    site.write(&[patron.erased()]);
-    let forget = [&QUICK[..], &[("delete.retention.ms", "0")]].concat();
-    site.topics.alter("patron", &forget);
+fn check_null_compacted_while_stopped(
+    site: &TestSite<'_>,
+    patron: MarkedPatron,
+    kept: &[MarkedPatron],
+    all: &[MarkedPatron],
+) {
+    site.write_marked(&[patron.erasure_line()]);
+    let forget = [&FAST_COMPACTION[..], &[("delete.retention.ms", "0")]].concat();
+    site.topics.alter_settings("patron", &forget);
     // Without an append no segment is rolled; these lie in both partitions.
-    let others: Vec<Line> = (50..58).map(|number| Marked(number).erased()).collect();
-    eventually("the null is compacted away", WAIT, || {
-        site.write(&others);
-        let rows = site.topics.uncommitted("patron");
-        let id = patron.id();
-        let is_there = rows
-            .iter()
-            .any(|row| row.key.as_deref() == Some(id.as_bytes()));
+    let others: Vec<MarkedLine> =
+        (50..58).map(|number| MarkedPatron(number).erasure_line()).collect();
+    eventually("the null is compacted away", WAIT_TIMEOUT, || {
+        site.write_marked(&others);
+        let rows = site.topics.read_uncommitted("patron");
+        let id = patron.patron_id();
+        let is_there = rows.iter().any(|row| row.key.as_deref() == Some(id.as_bytes()));
         (!is_there).then_some(())
     });
 
-    let zeef = site.ready(&["--log-level", "trace"]);
-    wait_gone(site, &[patron], kept, || ());
-    assert!(taken_back(&zeef, "patron_erased") >= RECIPIENTS.len() as f64);
-    stop(zeef, all);
+    let zeef = site.spawn_ready_run(&["--log-level", "trace"]);
+    wait_until_compacted_away(site, &[patron], kept, || ());
+    assert!(count_retractions(&zeef, "patron_erased") >= ALL_RECIPIENTS.len() as f64);
+    stop_and_check_output(zeef, all);
 }
 
 /// Each run ends before a segment could be rolled; the next one sees to it.
-fn by_runs_that_end(site: &Site<'_>, patron: Marked, kept: &[Marked]) {
-    site.write(&[patron.erased()]);
-    wait_gone(site, &[patron], kept, || {
-        site.until_end(&[]);
+fn check_erasure_by_until_end_runs(
+    site: &TestSite<'_>,
+    patron: MarkedPatron,
+    kept: &[MarkedPatron],
+) {
+    site.write_marked(&[patron.erasure_line()]);
+    wait_until_compacted_away(site, &[patron], kept, || {
+        site.run_until_end(&[]);
     });
 }

@@ -4,119 +4,135 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Record, Zeef};
+use crate::harness::{ProducerRecord, ZeefProcess, eventually};
 use rustix::process::Signal;
+use zeef::transport::kafka::lane_states::{PartitionRows, StateReader, StateRewriter};
+use zeef::transport::kafka::topics::TopicError;
 
-use super::site::WAIT;
-use super::{Options, Site, loan, patron};
+use super::test_site::WAIT_TIMEOUT;
+use super::{SiteOptions, TestSite, open_loan, patron_record};
 
 const RECIPIENTS: &[&str] = &["service-message", "statistics"];
-const OWN_LANE: &str = "[lanes.message]\nrecipients = [\"service-message\"]\n";
-const FORMER: &str =
+const MESSAGE_LANE_SECTION: &str = "[lanes.message]\nrecipients = [\"service-message\"]\n";
+const FORMER_SECTION: &str =
     "[former.service-message]\ntopics = [\"out.service-message\"]\nwhat = \"retract\"\n";
 
-fn options(tables: &'static str) -> Options<'static> {
-    Options {
-        recipients: RECIPIENTS,
-        tables,
-        ..Options::default()
-    }
+fn lanes_options(tables: &'static str) -> SiteOptions<'static> {
+    SiteOptions { recipients: RECIPIENTS, extra_tables: tables, ..SiteOptions::default() }
 }
 
 /// Runs `zeef lanes apply`; yields what it said.
 #[track_caller]
-fn apply(site: &Site<'_>, words: &[&str], code: i32) -> String {
-    let mut zeef: Zeef = site.zeef(&[&["lanes", "apply"], words].concat());
-    let found = zeef.wait_exit(WAIT);
+fn run_lanes_apply(site: &TestSite<'_>, arguments: &[&str], code: i32) -> String {
+    let mut zeef: ZeefProcess = site.spawn_command(&[&["lanes", "apply"], arguments].concat());
+    let found = zeef.wait_exit(WAIT_TIMEOUT);
     let said = format!("{}{}", zeef.stdout(), zeef.stderr());
     assert_eq!(found, code, "{said}");
     said
 }
 
 /// How many outputs the recipient was sent, and how many nulls.
-fn sent(site: &Site<'_>) -> (usize, usize) {
-    let rows = site.outputs("service-message");
-    let nulls = rows.iter().filter(|row| row.text().is_none()).count();
+fn count_outputs_and_nulls(site: &TestSite<'_>) -> (usize, usize) {
+    let rows = site.read_outputs("service-message");
+    let nulls = rows.iter().filter(|row| row.value_text().is_none()).count();
     (rows.len() - nulls, nulls)
 }
 
 #[test]
-fn a_recipient_moves_with_what_it_has_and_comes_back() {
-    let Some(site) = Site::new("lanes", options("")) else {
+fn lanes_apply_moves_a_recipient_with_its_outputs_and_back() {
+    let Some(site) = TestSite::new("lanes", lanes_options("")) else {
         return;
     };
     let ids: Vec<String> = (0..12).map(|number| format!("P{number}")).collect();
-    let patrons: Vec<Record> = ids.iter().map(|id| patron(id, "Berg")).collect();
-    site.topics.write("patron", &patrons);
-    let loans = ids.iter().map(|id| loan(&format!("L{id}"), id));
-    site.topics.write("loan", &loans.collect::<Vec<_>>());
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (12, 0));
+    let patrons: Vec<ProducerRecord> = ids.iter().map(|id| patron_record(id, "Berg")).collect();
+    site.topics.write_records("patron", &patrons);
+    let loans = ids.iter().map(|id| open_loan(&format!("L{id}"), id));
+    site.topics.write_records("loan", &loans.collect::<Vec<_>>());
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (12, 0));
 
-    site.write_config(options(OWN_LANE));
-    site.apply();
-    let said = site.refused(&[], 78);
-    assert!(
-        said.contains("12 outputs") && said.contains("zeef lanes apply"),
-        "{said}"
-    );
-    let said = apply(&site, &["--dry-run"], 0);
-    assert!(
-        said.contains("service-message: would move from lane main to message"),
-        "{said}"
-    );
-    site.refused(&[], 78);
+    site.write_config(lanes_options(MESSAGE_LANE_SECTION));
+    site.apply_topics();
+    let said = site.expect_run_exit(&[], 78);
+    assert!(said.contains("12 outputs") && said.contains("zeef lanes apply"), "{said}");
+    let said = run_lanes_apply(&site, &["--dry-run"], 0);
+    assert!(said.contains("service-message: would move from lane main to message"), "{said}");
+    site.expect_run_exit(&[], 78);
 
     // An erasure before, and one after.
-    site.topics.write("patron", &[Record::tombstone("P0")]);
-    let said = apply(&site, &[], 0);
-    assert!(
-        said.contains("moved from lane main to message, with 12 outputs"),
-        "{said}"
-    );
-    let said = apply(&site, &[], 0);
+    site.topics.write_records("patron", &[ProducerRecord::tombstone("P0")]);
+    let said = run_lanes_apply(&site, &[], 0);
+    assert!(said.contains("moved from lane main to message, with 12 outputs"), "{said}");
+    let said = run_lanes_apply(&site, &[], 0);
     assert!(said.contains("nothing to do"), "{said}");
-    site.topics.write("patron", &[Record::tombstone("P1")]);
-    site.topics.write("loan", &[loan("LNew", "P2")]);
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 2));
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 2));
+    site.topics.write_records("patron", &[ProducerRecord::tombstone("P1")]);
+    site.topics.write_records("loan", &[open_loan("LNew", "P2")]);
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 2));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 2));
 
     // Nobody may run meanwhile.
-    let mut alive = site.ready(&[]);
-    site.write_config(options(""));
-    let said = apply(&site, &[], 78);
+    let mut alive = site.spawn_ready_run(&[]);
+    site.write_config(lanes_options(""));
+    let said = run_lanes_apply(&site, &[], 78);
     assert!(said.contains("stop all processes first"), "{said}");
-    alive.signal(Signal::TERM);
-    assert_eq!(alive.wait_exit(WAIT), 0, "{}", alive.stderr());
-    site.topics.write("patron", &[Record::tombstone("P2")]);
+    alive.send_signal(Signal::TERM);
+    assert_eq!(alive.wait_exit(WAIT_TIMEOUT), 0, "{}", alive.stderr());
+    site.topics.write_records("patron", &[ProducerRecord::tombstone("P2")]);
     // Killed at any time it goes on where it was.
     for milliseconds in [200, 500, 900, 1_400] {
-        let zeef = site.zeef(&["lanes", "apply"]);
+        let zeef = site.spawn_command(&["lanes", "apply"]);
         std::thread::sleep(Duration::from_millis(milliseconds));
-        zeef.signal(Signal::KILL);
+        zeef.send_signal(Signal::KILL);
     }
-    apply(&site, &[], 0);
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 4));
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 4));
+    run_lanes_apply(&site, &[], 0);
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 4));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 4));
 
     // Served no longer: what it has is taken back as the config says.
-    let file = Path::new(site.config()).join("recipients/service-message.toml");
+    let file = Path::new(site.config_path()).join("recipients/service-message.toml");
     fs::remove_file(file).unwrap();
-    let statistics = |tables| Options {
-        recipients: &["statistics"],
-        ..options(tables)
+    let statistics = |tables| SiteOptions { recipients: &["statistics"], ..lanes_options(tables) };
+    site.write_config(statistics(""));
+    let said = site.expect_run_exit(&[], 78);
+    assert!(said.contains(FORMER_SECTION.trim_end()), "{said}");
+    site.write_config(statistics(FORMER_SECTION));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 13));
+    site.write_config(statistics(""));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (13, 13));
+}
+
+/// A process that starts after `lanes apply` looked for members is seen before the commit.
+#[test]
+fn lanes_apply_commits_nothing_while_a_worker_runs() {
+    let Some(site) = TestSite::new("lanes-running", lanes_options("")) else {
+        return;
     };
-    site.write_config(statistics(""));
-    let said = site.refused(&[], 78);
-    assert!(said.contains(FORMER.trim_end()), "{said}");
-    site.write_config(statistics(FORMER));
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 13));
-    site.write_config(statistics(""));
-    site.until_end(&[]);
-    assert_eq!(sent(&site), (13, 13));
+    let settings = site.topics.kafka_settings();
+    let writer = StateRewriter::open(&settings).unwrap();
+    let row = |key| PartitionRows {
+        topic: "zeef.state.main",
+        partition: 0,
+        rows: vec![(key, Some(b"{}".as_slice()))],
+    };
+    let mut alive = site.spawn_ready_run(&[]);
+    let refused = writer.write(&["message", "main"], &[row(b"first".as_slice())], &[]);
+    assert!(matches!(refused, Err(TopicError::StillRunning { members: 1, .. })), "{refused:?}");
+    alive.send_signal(Signal::KILL);
+    alive.wait_exit(WAIT_TIMEOUT);
+    // The member stays for its session.
+    let reader = StateReader::open(&settings).unwrap();
+    eventually("the member is gone", WAIT_TIMEOUT, || {
+        (reader.member_count("main").unwrap() == 0).then_some(())
+    });
+    writer.write(&["message", "main"], &[row(b"second".as_slice())], &[]).unwrap();
+    let mut keys = Vec::new();
+    reader.read_rows(("zeef.state.main", 0), &mut |key, _| keys.push(key.to_vec())).unwrap();
+    assert!(keys.contains(&b"second".to_vec()), "{keys:?}");
+    assert!(!keys.contains(&b"first".to_vec()), "{keys:?}");
 }

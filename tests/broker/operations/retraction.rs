@@ -6,59 +6,59 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
 
-use crate::harness::{Row, Zeef, eventually};
-use crate::marked::{Line, Marked};
+use crate::harness::{ConsumedMessage, ZeefProcess, eventually};
+use zeef_test_kit::marked_patrons::{MarkedLine, MarkedPatron};
 
-use super::site::{RECIPIENTS, WAIT, today};
-use super::{Options, Site};
+use super::test_site::{ALL_RECIPIENTS, WAIT_TIMEOUT, today};
+use super::{SiteOptions, TestSite};
 
 /// Each has a cause of its own.
-const WITHDRAWS: Marked = Marked(0);
-const OBJECTS: Marked = Marked(1);
-const COLLECTS: Marked = Marked(2);
-const PAYS: Marked = Marked(3);
-const CLOSES: Marked = Marked(4);
-const LEFT: Marked = Marked(5);
-const ERASED: Marked = Marked(6);
-const RENAMED: Marked = Marked(7);
+const CONSENT_WITHDRAWN: MarkedPatron = MarkedPatron(0);
+const OBJECTION_LODGED: MarkedPatron = MarkedPatron(1);
+const RESERVATION_COLLECTED: MarkedPatron = MarkedPatron(2);
+const DEBT_SETTLED: MarkedPatron = MarkedPatron(3);
+const ILL_REQUEST_CLOSED: MarkedPatron = MarkedPatron(4);
+const MEMBERSHIP_LAPSED: MarkedPatron = MarkedPatron(5);
+const PATRON_ERASED: MarkedPatron = MarkedPatron(6);
+const PATRON_RENAMED: MarkedPatron = MarkedPatron(7);
 
 /// A recipient that may no longer have what it had of a patron.
-struct Loss {
+struct ExpectedRetraction {
     recipient: &'static str,
-    patron: Marked,
+    patron: MarkedPatron,
     reason: &'static str,
 }
 
 /// What a recipient was sent of one patron: by key all values, oldest first.
-type Had = BTreeMap<String, Vec<Option<String>>>;
+type SentValuesByKey = BTreeMap<String, Vec<Option<String>>>;
 
 /// The site with its daemon.
-struct Scene {
-    site: Site<'static>,
-    zeef: Zeef,
+struct RunningSite {
+    site: TestSite<'static>,
+    zeef: ZeefProcess,
 }
 
-impl Scene {
+impl RunningSite {
     /// Waits until a recipient was sent this under each key that it has of these
     /// patrons, and no more: values, and nulls.
     #[track_caller]
-    fn wait(&self, recipient: &str, sent: &[(Marked, &[bool])]) -> Vec<Had> {
-        eventually(&format!("{recipient} {sent:?}"), WAIT, || {
-            let all = self.outputs(recipient);
-            let of = |(patron, sent): &(Marked, &[bool])| {
-                let had = of_patron(&all, *patron);
-                (!had.is_empty() && had.values().all(|values| shape(values) == *sent))
+    fn wait_sent(&self, recipient: &str, sent: &[(MarkedPatron, &[bool])]) -> Vec<SentValuesByKey> {
+        eventually(&format!("{recipient} {sent:?}"), WAIT_TIMEOUT, || {
+            let all = self.read_values_by_key(recipient);
+            let of = |(patron, sent): &(MarkedPatron, &[bool])| {
+                let had = outputs_of_patron(&all, *patron);
+                (!had.is_empty() && had.values().all(|values| non_null_flags(values) == *sent))
                     .then_some(had)
             };
             sent.iter().map(of).collect()
         })
     }
 
-    fn outputs(&self, recipient: &str) -> Had {
-        let mut all = Had::new();
-        for row in self.site.outputs(recipient) {
+    fn read_values_by_key(&self, recipient: &str) -> SentValuesByKey {
+        let mut all = SentValuesByKey::new();
+        for row in self.site.read_outputs(recipient) {
             let values = all.entry(row.key_text().to_owned()).or_default();
-            values.push(row.text().map(str::to_owned));
+            values.push(row.value_text().map(str::to_owned));
         }
         all
     }
@@ -66,18 +66,19 @@ impl Scene {
     /// Waits until a counter, or the sum of several, is `want`: it counts a moment
     /// after the commit.
     #[track_caller]
-    fn wait_count(&self, metric: &str, labels: &[(&str, &str)], want: usize) {
-        eventually(&format!("{metric} {labels:?} is {want}"), WAIT, || {
-            let found = self.zeef.metric(metric, labels).unwrap_or_default();
+    fn wait_metric(&self, metric: &str, labels: &[(&str, &str)], want: usize) {
+        eventually(&format!("{metric} {labels:?} is {want}"), WAIT_TIMEOUT, || {
+            let found = self.zeef.fetch_metric_sum(metric, labels).unwrap_or_default();
             (found == want as f64).then_some(())
         });
     }
 
     /// The rows of the state as they were written last, by where their records lie.
-    fn state(&self) -> BTreeMap<(String, i64, i64), Value> {
+    fn read_state_rows(&self) -> BTreeMap<(String, i64, i64), Value> {
         let mut last = BTreeMap::new();
-        for row in self.site.topics.committed("zeef.state.main") {
-            let row_value: Value = serde_json::from_str(row.text().unwrap_or("null")).unwrap();
+        for row in self.site.topics.read_committed("zeef.state.main") {
+            let row_value: Value =
+                serde_json::from_str(row.value_text().unwrap_or("null")).unwrap();
             last.insert(row.key_text().to_owned(), row_value);
         }
         // What the transport notes there is about no record.
@@ -91,50 +92,50 @@ impl Scene {
     }
 
     /// Where the last version lies of each record that tells of a recipient.
-    fn records(&self) -> BTreeMap<&'static str, Vec<Row>> {
-        let sources = RECIPIENTS.map(|recipient| record(recipient).0);
-        let read = |source| (source, self.site.topics.committed(source));
+    fn read_source_records(&self) -> BTreeMap<&'static str, Vec<ConsumedMessage>> {
+        let sources = ALL_RECIPIENTS.map(|recipient| source_and_id_suffix(recipient).0);
+        let read = |source| (source, self.site.topics.read_committed(source));
         sources.into_iter().map(read).collect()
     }
 
     /// Expects that each was taken back once, under its key as sent, while nothing
     /// else was, and that state and counters say why.
     #[track_caller]
-    fn check(&self, losses: &[Loss], patrons: &[Marked]) {
+    fn check_retractions(&self, retractions: &[ExpectedRetraction], patrons: &[MarkedPatron]) {
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for recipient in RECIPIENTS {
-            let lost = |patron: Marked| {
-                let mut losses = losses.iter();
-                losses.find(|loss| (loss.recipient, loss.patron) == (recipient, patron))
+        for recipient in ALL_RECIPIENTS {
+            let lost = |patron: MarkedPatron| {
+                let mut retractions = retractions.iter();
+                retractions.find(|loss| (loss.recipient, loss.patron) == (recipient, patron))
             };
             let sent = patrons.iter().map(|&patron| match lost(patron) {
                 Some(_) => (patron, &[true, false][..]),
                 None => (patron, &[true][..]),
             });
-            let had = self.wait(recipient, &sent.collect::<Vec<_>>());
+            let had = self.wait_sent(recipient, &sent.collect::<Vec<_>>());
             for (had, &patron) in had.iter().zip(patrons) {
                 if let Some(loss) = lost(patron) {
                     *counts.entry((recipient, loss.reason)).or_default() += had.len();
                 }
             }
         }
-        let (state, records) = (self.state(), self.records());
-        for loss in losses {
-            let found = outcome(&state, &records, loss.recipient, loss.patron);
+        let (state, records) = (self.read_state_rows(), self.read_source_records());
+        for loss in retractions {
+            let found = state_outcome(&state, &records, loss.recipient, loss.patron);
             let want = ("retracted".to_owned(), loss.reason.to_owned());
             assert_eq!(found, want, "{} {:?}", loss.recipient, loss.patron);
         }
         for (&(recipient, reason), &count) in &counts {
             let labels = [("recipient", recipient), ("reason", reason)];
-            self.wait_count("zeef_retractions_total", &labels, count);
+            self.wait_metric("zeef_retractions_total", &labels, count);
         }
-        self.wait_count("zeef_retractions_total", &[], counts.values().sum());
+        self.wait_metric("zeef_retractions_total", &[], counts.values().sum());
     }
 }
 
 /// The outputs that have, or had, something of a patron.
-fn of_patron(all: &Had, patron: Marked) -> Had {
-    let marks = patron.marks();
+fn outputs_of_patron(all: &SentValuesByKey, patron: MarkedPatron) -> SentValuesByKey {
+    let marks = patron.distinctive_values();
     let is_marked = |value: &String| marks.iter().any(|mark| value.contains(mark));
     let mut had = all.clone();
     had.retain(|_, values| values.iter().flatten().any(is_marked));
@@ -142,21 +143,21 @@ fn of_patron(all: &Had, patron: Marked) -> Had {
 }
 
 /// Which of the values are no nulls.
-fn shape(values: &[Option<String>]) -> Vec<bool> {
+fn non_null_flags(values: &[Option<String>]) -> Vec<bool> {
     values.iter().map(Option::is_some).collect()
 }
 
 /// How the state has a recipient's record of a patron: outcome and reason.
 #[track_caller]
-fn outcome(
+fn state_outcome(
     state: &BTreeMap<(String, i64, i64), Value>,
-    records: &BTreeMap<&str, Vec<Row>>,
+    records: &BTreeMap<&str, Vec<ConsumedMessage>>,
     recipient: &str,
-    patron: Marked,
+    patron: MarkedPatron,
 ) -> (String, String) {
-    let (source, id) = record(recipient);
-    let id = format!("\"{}-{id}\"", patron.mark());
-    let is_version = |row: &&Row| row.text().unwrap_or_default().contains(&id);
+    let (source, id) = source_and_id_suffix(recipient);
+    let id = format!("\"{}-{id}\"", patron.marker());
+    let is_version = |row: &&ConsumedMessage| row.value_text().unwrap_or_default().contains(&id);
     let last = records[source].iter().rfind(is_version).unwrap();
     let place = (source.to_owned(), i64::from(last.partition), last.offset);
     let entry = &state[&place]["to"][recipient];
@@ -166,7 +167,7 @@ fn outcome(
 
 /// The source of a recipient, and how the ids of its records end; of the first
 /// where there are several.
-fn record(recipient: &str) -> (&'static str, &'static str) {
+fn source_and_id_suffix(recipient: &str) -> (&'static str, &'static str) {
     match recipient {
         "deurwaarder" => ("debt", "debt"),
         "ill-library" | "ill-library-contact" => ("ill_request", "request"),
@@ -178,9 +179,9 @@ fn record(recipient: &str) -> (&'static str, &'static str) {
 
 /// The patron's only record of a kind, changed.
 #[track_caller]
-fn changed(patron: Marked, source: &str, old: &str, new: &str) -> Line {
-    let mut lines = patron.records(today());
-    lines.push(patron.patron());
+fn changed_record(patron: MarkedPatron, source: &str, old: &str, new: &str) -> MarkedLine {
+    let mut lines = patron.record_lines(today());
+    lines.push(patron.patron_line());
     let found = lines.into_iter().find(|line| line.source == source);
     let mut line = found.unwrap();
     let value = line.value.unwrap();
@@ -190,9 +191,9 @@ fn changed(patron: Marked, source: &str, old: &str, new: &str) -> Line {
 }
 
 /// A consent of the patron for the online library, of a minute ago.
-fn consent(patron: Marked, id: &str, decision: &str) -> Line {
+fn consent_record(patron: MarkedPatron, id: &str, decision: &str) -> MarkedLine {
     let at = Timestamp::now().saturating_sub(1.minute()).unwrap();
-    let mut line = changed(patron, "consent", "\"granted\"", &format!("\"{decision}\""));
+    let mut line = changed_record(patron, "consent", "\"granted\"", &format!("\"{decision}\""));
     let value: Value = serde_json::from_str(line.value.as_deref().unwrap()).unwrap();
     let mut value = value.as_object().unwrap().clone();
     value.insert("consent_id".to_owned(), id.into());
@@ -201,8 +202,8 @@ fn consent(patron: Marked, id: &str, decision: &str) -> Line {
     line
 }
 
-fn objection(patron: Marked, status: &str) -> Line {
-    let (m, at) = (patron.mark(), today());
+fn objection_record(patron: MarkedPatron, status: &str) -> MarkedLine {
+    let (m, at) = (patron.marker(), today());
     let value = format!(
         concat!(
             r#"{{"objection_id":"{m}-against","patron_id":"{m}-id","library":"NL-AmrBKW","#,
@@ -213,21 +214,13 @@ fn objection(patron: Marked, status: &str) -> Line {
         status = status,
         at = at,
     );
-    Line {
-        source: "objection",
-        key: patron.id(),
-        value: Some(value),
-    }
+    MarkedLine { source: "objection", key: patron.patron_id(), value: Some(value) }
 }
 
 /// The membership ended, for longer than a patron's data may be used.
-fn left(patron: Marked) -> Line {
-    let mut line = changed(
-        patron,
-        "patron",
-        "\"status\":\"active\"",
-        "\"status\":\"ended\"",
-    );
+fn lapsed_membership(patron: MarkedPatron) -> MarkedLine {
+    let mut line =
+        changed_record(patron, "patron", "\"status\":\"active\"", "\"status\":\"ended\"");
     let value: Value = serde_json::from_str(line.value.as_deref().unwrap()).unwrap();
     let mut value = value.as_object().unwrap().clone();
     value["membership"]["ends_on"] = "2019-01-01".into();
@@ -235,111 +228,100 @@ fn left(patron: Marked) -> Line {
     line
 }
 
-fn losses() -> Vec<Loss> {
-    let loss = |recipient, patron, reason| Loss {
-        recipient,
-        patron,
-        reason,
-    };
+fn expected_retractions() -> Vec<ExpectedRetraction> {
+    let loss = |recipient, patron, reason| ExpectedRetraction { recipient, patron, reason };
     let mut losses = vec![
-        loss("kb-membership", WITHDRAWS, "no_consent"),
-        loss("statistics", OBJECTS, "objection"),
-        loss("reservation-slip", COLLECTS, "condition"),
-        loss("deurwaarder", PAYS, "condition"),
-        loss("ill-library", CLOSES, "condition"),
-        loss("ill-library-contact", CLOSES, "condition"),
+        loss("kb-membership", CONSENT_WITHDRAWN, "no_consent"),
+        loss("statistics", OBJECTION_LODGED, "objection"),
+        loss("reservation-slip", RESERVATION_COLLECTED, "condition"),
+        loss("deurwaarder", DEBT_SETTLED, "condition"),
+        loss("ill-library", ILL_REQUEST_CLOSED, "condition"),
+        loss("ill-library-contact", ILL_REQUEST_CLOSED, "condition"),
     ];
-    for recipient in RECIPIENTS {
+    for recipient in ALL_RECIPIENTS {
         let reason = match recipient {
             "kb-membership" | "kb-recognition" => "condition",
             _ => "patron_lapsed",
         };
         // A debt outlives the membership.
         if recipient != "deurwaarder" {
-            losses.push(loss(recipient, LEFT, reason));
+            losses.push(loss(recipient, MEMBERSHIP_LAPSED, reason));
         }
-        losses.push(loss(recipient, ERASED, "patron_erased"));
+        losses.push(loss(recipient, PATRON_ERASED, "patron_erased"));
     }
     losses
 }
 
 #[test]
-fn what_recipients_have_is_taken_back_released_again_and_corrected() {
-    let options = Options {
-        recipients: &RECIPIENTS,
-        ..Options::default()
-    };
-    let Some(site) = Site::new("retraction", options) else {
+fn retraction_release_and_correction_follow_each_cause() {
+    let options = SiteOptions { recipients: &ALL_RECIPIENTS, ..SiteOptions::default() };
+    let Some(site) = TestSite::new("retraction", options) else {
         return;
     };
-    let patrons: Vec<Marked> = (0..8).map(Marked).collect();
+    let patrons: Vec<MarkedPatron> = (0..8).map(MarkedPatron).collect();
     for patron in &patrons {
-        site.write(&patron.records(today()));
-        site.write(&[patron.patron()]);
+        site.write_marked(&patron.record_lines(today()));
+        site.write_marked(&[patron.patron_line()]);
     }
-    let zeef = site.ready(&[]);
-    let scene = Scene { site, zeef };
-    let each: Vec<(Marked, &[bool])> = patrons.iter().map(|&one| (one, &[true][..])).collect();
-    for recipient in RECIPIENTS {
-        scene.wait(recipient, &each);
+    let zeef = site.spawn_ready_run(&[]);
+    let running = RunningSite { site, zeef };
+    let each: Vec<(MarkedPatron, &[bool])> =
+        patrons.iter().map(|&one| (one, &[true][..])).collect();
+    for recipient in ALL_RECIPIENTS {
+        running.wait_sent(recipient, &each);
     }
 
-    scene.site.write(&[
-        consent(WITHDRAWS, "no", "withdrawn"),
-        objection(OBJECTS, "lodged"),
-        changed(COLLECTS, "reservation", "ready_for_pickup", "collected"),
-        changed(PAYS, "debt", "\"open\"", "\"settled\""),
-        changed(CLOSES, "ill_request", "\"sent\"", "\"closed\""),
-        left(LEFT),
-        ERASED.erased(),
+    running.site.write_marked(&[
+        consent_record(CONSENT_WITHDRAWN, "no", "withdrawn"),
+        objection_record(OBJECTION_LODGED, "lodged"),
+        changed_record(RESERVATION_COLLECTED, "reservation", "ready_for_pickup", "collected"),
+        changed_record(DEBT_SETTLED, "debt", "\"open\"", "\"settled\""),
+        changed_record(ILL_REQUEST_CLOSED, "ill_request", "\"sent\"", "\"closed\""),
+        lapsed_membership(MEMBERSHIP_LAPSED),
+        PATRON_ERASED.erasure_line(),
     ]);
-    scene.check(&losses(), &patrons);
+    running.check_retractions(&expected_retractions(), &patrons);
 
-    scene.site.write(&[
-        consent(WITHDRAWS, "yes", "granted"),
-        objection(OBJECTS, "dismissed"),
+    running.site.write_marked(&[
+        consent_record(CONSENT_WITHDRAWN, "yes", "granted"),
+        objection_record(OBJECTION_LODGED, "dismissed"),
     ]);
-    let again = [("kb-membership", WITHDRAWS), ("statistics", OBJECTS)];
+    let again = [("kb-membership", CONSENT_WITHDRAWN), ("statistics", OBJECTION_LODGED)];
     let mut released = 0;
     for (recipient, patron) in again {
-        let had = scene.wait(recipient, &[(patron, &[true, false, true])]);
+        let had = running.wait_sent(recipient, &[(patron, &[true, false, true])]);
         let mut values = had[0].values();
         assert!(values.all(|values| values[0] == values[2]), "{recipient}");
         let labels = [("recipient", recipient)];
         // One for each record that it has of the patron.
         released += had[0].len();
-        scene.wait_count("zeef_later_releases_total", &labels, had[0].len());
+        running.wait_metric("zeef_later_releases_total", &labels, had[0].len());
     }
-    let (state, records) = (scene.state(), scene.records());
+    let (state, records) = (running.read_state_rows(), running.read_source_records());
     for (recipient, patron) in again {
-        let (outcome, _) = outcome(&state, &records, recipient, patron);
+        let (outcome, _) = state_outcome(&state, &records, recipient, patron);
         assert_eq!(outcome, "released", "{recipient}");
     }
-    scene.wait_count("zeef_later_releases_total", &[], released);
-    renamed(&scene);
+    running.wait_metric("zeef_later_releases_total", &[], released);
+    check_rename_corrects_holders_only(&running);
     // None but those of the records that nobody could read.
-    scene.wait_count("zeef_dead_letters_total", &[], 7 * patrons.len());
+    running.wait_metric("zeef_dead_letters_total", &[], 7 * patrons.len());
 }
 
 /// Who holds the name gets the new one; nobody else hears of it.
-fn renamed(scene: &Scene) {
-    scene.site.write(&[RENAMED.patron_named(" anders")]);
-    let holders = [
-        "deurwaarder",
-        "ill-library",
-        "ill-library-contact",
-        "service-message",
-    ];
-    for recipient in RECIPIENTS {
+fn check_rename_corrects_holders_only(running: &RunningSite) {
+    running.site.write_marked(&[PATRON_RENAMED.patron_line_with_surname_suffix(" anders")]);
+    let holders = ["deurwaarder", "ill-library", "ill-library-contact", "service-message"];
+    for recipient in ALL_RECIPIENTS {
         // The patron's own record is a new version of what it was.
         let holds = recipient == "kb-membership" || holders.contains(&recipient);
         let sent: &[bool] = if holds { &[true, true] } else { &[true] };
-        for values in scene.wait(recipient, &[(RENAMED, sent)])[0].values() {
+        for values in running.wait_sent(recipient, &[(PATRON_RENAMED, sent)])[0].values() {
             let last = values.last().unwrap().as_deref().unwrap();
             assert_eq!(last.contains(" anders"), holds, "{recipient}");
         }
         let corrected = usize::from(holders.contains(&recipient));
         let labels = [("recipient", recipient)];
-        scene.wait_count("zeef_corrections_total", &labels, corrected);
+        running.wait_metric("zeef_corrections_total", &labels, corrected);
     }
 }

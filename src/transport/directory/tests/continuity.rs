@@ -1,52 +1,52 @@
-//! Whatever is lost, changed or put in another's place stops the next start
-//! before anything is committed; ordinary days do not.
+//! Whatever is lost, changed or replaced stops the next start before anything is committed;
+//! ordinary days do not.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use super::*;
 
-impl World {
+impl TestDirectory {
     /// A directory after a run: patrons, loans, outputs and a state.
-    fn after_a_run() -> Self {
-        let world = World::new();
-        world.fill("patron", 40);
-        world.fill("loan", 300);
-        run(&mut world.lane().unwrap(), 200).unwrap();
+    fn new_after_run() -> Self {
+        let world = TestDirectory::new();
+        world.append_messages("patron", 40);
+        world.append_messages("loan", 300);
+        copy_to_end(&mut world.open_lane().unwrap(), 200).unwrap();
         world
     }
 
-    fn text(&self, name: &str) -> String {
+    fn read_text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn set(&self, name: &str, text: impl AsRef<[u8]>) {
+    fn write_text(&self, name: &str, text: impl AsRef<[u8]>) {
         fs::write(self.path(name), text).unwrap();
     }
 
     /// Changes a file in place.
-    fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = self.text(name);
+    fn replace_text(&self, name: &str, from: &str, to: &str) {
+        let text = self.read_text(name);
         assert!(text.contains(from), "{name} has no {from}");
-        self.set(name, text.replacen(from, to, 1));
+        self.write_text(name, text.replacen(from, to, 1));
     }
 
-    fn cut(&self, name: &str, lines: usize) {
-        let text = self.text(name);
+    fn truncate_lines(&self, name: &str, lines: usize) {
+        let text = self.read_text(name);
         let left: Vec<&str> = text.split_inclusive('\n').take(lines).collect();
-        self.set(name, left.concat());
+        self.write_text(name, left.concat());
     }
 
-    fn remove(&self, name: &str) {
+    fn remove_file(&self, name: &str) {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// Every file that zeef wrote, but what it holds open.
-    fn written(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        fn add(folder: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    /// Returns every file that zeef wrote, except those it holds open.
+    fn read_written_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        fn add_files(folder: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
-                    true => add(&path, all),
+                    true => add_files(&path, all),
                     false => drop(all.insert(path.clone(), fs::read(&path).unwrap())),
                 }
             }
@@ -54,58 +54,58 @@ impl World {
         let mut all = BTreeMap::new();
         for name in ["out", ".zeef"] {
             if self.path(name).exists() {
-                add(&self.path(name), &mut all);
+                add_files(&self.path(name), &mut all);
             }
         }
         all
     }
 }
 
-type Change = fn(&World);
+type DirectoryChange = fn(&TestDirectory);
 
 const STATE_FILE: &str = ".zeef/zeef.state.main.ndjson";
-const MARK: &str = ".zeef/committed.json";
-const OUTPUT: &str = "out/main/main.all.ndjson";
+const MARK_FILE: &str = ".zeef/committed.json";
+const OUTPUT_FILE: &str = "out/main/main.all.ndjson";
 
 /// What is changed, what the message says, and how many findings can be accepted.
-const CHANGES: [(&str, Change, &[&str], usize); 19] = [
+const CHANGES: [(&str, DirectoryChange, &[&str], usize); 19] = [
     (
         "an input is shorter",
-        |world| world.cut("in/loan.ndjson", 299),
+        |world| world.truncate_lines("in/loan.ndjson", 299),
         &["in/loan.ndjson", "may only grow"],
         1,
     ),
     (
         "an input is emptied",
-        |world| world.set("in/loan.ndjson", ""),
+        |world| world.write_text("in/loan.ndjson", ""),
         &["in/loan.ndjson", "bytes long"],
         1,
     ),
     (
         "an input is gone",
-        |world| world.remove("in/loan.ndjson"),
+        |world| world.remove_file("in/loan.ndjson"),
         &["in/loan.ndjson", "0 bytes long"],
         1,
     ),
     (
         "a gate is gone",
-        |world| world.remove("in/patron.ndjson"),
+        |world| world.remove_file("in/patron.ndjson"),
         &["in/patron.ndjson", "an objection"],
         1,
     ),
     (
         "a gate is another one, of the same length",
-        |world| world.edit("in/patron.ndjson", "\"patron-7\"", "\"patrom-7\""),
+        |world| world.replace_text("in/patron.ndjson", "\"patron-7\"", "\"patrom-7\""),
         &["in/patron.ndjson", "something else"],
         1,
     ),
     (
         "a gate has its lines in another order",
         |world| {
-            let text = world.text("in/patron.ndjson");
+            let text = world.read_text("in/patron.ndjson");
             let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
             lines.swap(3, 4);
-            world.set("in/patron.ndjson", lines.concat());
+            world.write_text("in/patron.ndjson", lines.concat());
         },
         &["in/patron.ndjson", "something else"],
         1,
@@ -113,8 +113,8 @@ const CHANGES: [(&str, Change, &[&str], usize); 19] = [
     (
         "an input is another one and longer",
         |world| {
-            world.remove("in/loan.ndjson");
-            world.append("loan", "{\"key\":\"other\",\"value\":7}\n".repeat(900));
+            world.remove_file("in/loan.ndjson");
+            world.append_text("loan", "{\"key\":\"other\",\"value\":7}\n".repeat(900));
         },
         &["in/loan.ndjson", "something else"],
         1,
@@ -122,16 +122,16 @@ const CHANGES: [(&str, Change, &[&str], usize); 19] = [
     (
         "an input lost its first line and gained others",
         |world| {
-            let text = world.text("in/loan.ndjson");
+            let text = world.read_text("in/loan.ndjson");
             let (_, rest) = text.split_once('\n').unwrap();
-            world.set("in/loan.ndjson", format!("{rest}{text}"));
+            world.write_text("in/loan.ndjson", format!("{rest}{text}"));
         },
         &["in/loan.ndjson", "something else"],
         1,
     ),
     (
         "the mark is gone",
-        |world| world.remove(MARK),
+        |world| world.remove_file(MARK_FILE),
         &["committed.json", "missing", "read again"],
         1,
     ),
@@ -143,57 +143,57 @@ const CHANGES: [(&str, Change, &[&str], usize); 19] = [
     ),
     (
         "the state is gone",
-        |world| world.remove(STATE_FILE),
+        |world| world.remove_file(STATE_FILE),
         &["zeef.state.main", "missing", "zeef forget"],
         0,
     ),
     (
         "the state is shorter",
-        |world| world.cut(STATE_FILE, 100),
+        |world| world.truncate_lines(STATE_FILE, 100),
         &["zeef.state.main", "can never be taken back"],
         1,
     ),
     (
         "a row is edited by hand",
-        |world| world.edit(STATE_FILE, "\"value\":0", "\"value\":1"),
+        |world| world.replace_text(STATE_FILE, "\"value\":0", "\"value\":1"),
         &["zeef.state.main", "not those that zeef wrote"],
         1,
     ),
     (
         "a row is half gone",
         |world| {
-            let text = world.text(STATE_FILE);
-            world.set(STATE_FILE, &text[..text.len() - 3]);
+            let text = world.read_text(STATE_FILE);
+            world.write_text(STATE_FILE, &text[..text.len() - 3]);
         },
         &["zeef.state.main", "no rows"],
         0,
     ),
     (
         "rows without positions",
-        |world| {
-            world.set(
-                ".zeef/zeef.state.other.ndjson",
-                "{\"key\":\"a\",\"value\":1}\n",
-            )
-        },
+        |world| world.write_text(".zeef/zeef.state.other.ndjson", "{\"key\":\"a\",\"value\":1}\n"),
         &["zeef.state.other"],
         1,
     ),
     (
         "an output is gone",
-        |world| world.remove(OUTPUT),
+        |world| world.remove_file(OUTPUT_FILE),
         &["main.all", "missing or empty", "Put the file back"],
         1,
     ),
     (
         "an output is shorter",
-        |world| world.cut(OUTPUT, 3),
+        |world| world.truncate_lines(OUTPUT_FILE, 3),
         &["main.all", "may miss"],
         1,
     ),
     (
         "somebody wrote to an output",
-        |world| world.set(OUTPUT, world.text(OUTPUT) + "{\"key\":\"x\",\"value\":1}\n"),
+        |world| {
+            world.write_text(
+                OUTPUT_FILE,
+                world.read_text(OUTPUT_FILE) + "{\"key\":\"x\",\"value\":1}\n",
+            )
+        },
         &["main.all", "older copy"],
         1,
     ),
@@ -201,10 +201,7 @@ const CHANGES: [(&str, Change, &[&str], usize); 19] = [
         "an output that zeef never wrote",
         |world| {
             fs::create_dir(world.path("out/other")).unwrap();
-            world.set(
-                "out/other/out.other.ndjson",
-                "{\"key\":\"x\",\"value\":1}\n",
-            );
+            world.write_text("out/other/out.other.ndjson", "{\"key\":\"x\",\"value\":1}\n");
         },
         &["out.other"],
         1,
@@ -212,263 +209,248 @@ const CHANGES: [(&str, Change, &[&str], usize); 19] = [
 ];
 
 #[test]
-fn what_is_lost_or_changed_stops_before_anything_is_committed() {
+fn directory_lost_or_changed_file_stops_before_any_commit() {
     for (name, change, words, codes) in CHANGES {
-        let world = World::after_a_run();
+        let world = TestDirectory::new_after_run();
         change(&world);
-        // What came in the night must not be decided either.
+        // What arrived in the night must not be decided either.
         if world.path("in/loan.ndjson").exists() {
-            world.append("loan", "{\"key\":\"new\",\"value\":3}\n");
+            world.append_text("loan", "{\"key\":\"new\",\"value\":3}\n");
         }
-        let before = world.written();
+        let before = world.read_written_files();
         for _ in 0..2 {
-            check_stop(world.lane(), words);
-            check_stop(world.directory().compact(), words);
+            assert_stops(world.open_lane(), words);
+            assert_stops(world.open_directory().compact(), words);
         }
-        let mut after = world.written();
+        let mut after = world.read_written_files();
         after.retain(|path, _| !path.ends_with("lock") || before.contains_key(path));
         assert_eq!(after, before, "{name}");
-        assert_eq!(world.codes().len(), codes, "{name}");
+        assert_eq!(world.finding_codes().len(), codes, "{name}");
     }
 }
 
 #[test]
-fn an_acceptance_is_for_one_finding_and_once() {
+fn directory_acceptance_holds_for_one_finding_once() {
     for (name, change, _, codes) in CHANGES {
-        let world = World::after_a_run();
+        let world = TestDirectory::new_after_run();
         change(&world);
-        for code in world.codes() {
-            let accepted = world.directory().accept(&code, "a test").unwrap();
+        for code in world.finding_codes() {
+            let accepted = world.open_directory().accept_finding(&code, "a test").unwrap();
             assert!(accepted.is_some(), "{name}");
-            assert_eq!(
-                world.directory().accept("000000000000", "no").unwrap(),
-                None
-            );
+            assert_eq!(world.open_directory().accept_finding("000000000000", "no").unwrap(), None);
         }
         if codes == 0 {
             continue;
         }
-        run(&mut world.lane().unwrap(), 50).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        assert_eq!(world.directory().findings().unwrap(), [], "{name}");
-        run(&mut world.lane().unwrap(), 50).unwrap();
-        // The same once more is another finding.
+        copy_to_end(&mut world.open_lane().unwrap(), 50)
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert_eq!(world.open_directory().findings().unwrap(), [], "{name}");
+        copy_to_end(&mut world.open_lane().unwrap(), 50).unwrap();
+        // Losing the same again is another finding.
         if fs::metadata(world.path("in/loan.ndjson")).is_ok_and(|found| found.len() > 0) {
-            world.remove("in/loan.ndjson");
-            check_stop(world.lane(), &["in/loan.ndjson"]);
+            world.remove_file("in/loan.ndjson");
+            assert_stops(world.open_lane(), &["in/loan.ndjson"]);
         }
     }
 }
 
 #[test]
-fn an_input_that_is_accepted_is_read_from_its_beginning() {
-    let world = World::after_a_run();
-    let length = i64::try_from(world.text("in/loan.ndjson").len()).unwrap();
-    world.set(
-        "in/loan.ndjson",
-        "{\"key\":\"a\",\"value\":1}\n{\"key\":\"b\",\"value\":2}\n",
-    );
-    let [code] = &world.codes()[..] else {
+fn directory_accepted_input_is_read_from_its_beginning() {
+    let world = TestDirectory::new_after_run();
+    let length = i64::try_from(world.read_text("in/loan.ndjson").len()).unwrap();
+    world
+        .write_text("in/loan.ndjson", "{\"key\":\"a\",\"value\":1}\n{\"key\":\"b\",\"value\":2}\n");
+    let [code] = &world.finding_codes()[..] else {
         panic!("one finding");
     };
-    world.directory().accept(code, "a new export").unwrap();
-    let mut lane = world.lane().unwrap();
-    start(&mut lane);
-    let (shown, _) = poll(&mut lane, 9);
-    // Its lines are other records than those that lay at these bytes before.
-    assert_eq!(
-        shown,
-        [
-            format!("loan {length} a 1"),
-            format!("loan {} b 2", length + 22)
-        ]
-    );
-    check_again(
+    world.open_directory().accept_finding(code, "a new export").unwrap();
+    let mut lane = world.open_lane().unwrap();
+    assign_and_resume(&mut lane);
+    let (shown, _) = poll_once(&mut lane, 9);
+    // Its lines are other records than those at these offsets before.
+    assert_eq!(shown, [format!("loan {length} a 1"), format!("loan {} b 2", length + 22)]);
+    check_reread(
         &mut lane,
         &[(LOAN, 0), (LOAN, length + 22)],
         &["-", &format!("loan {} b 2", length + 22)],
     );
     lane.commit().unwrap();
     drop(lane);
-    world.append("loan", "{\"key\":\"c\",\"value\":3}\n");
-    let mut lane = world.lane().unwrap();
-    start(&mut lane);
-    assert_eq!(poll(&mut lane, 9).0, [format!("loan {} c 3", length + 44)]);
+    world.append_text("loan", "{\"key\":\"c\",\"value\":3}\n");
+    let mut lane = world.open_lane().unwrap();
+    assign_and_resume(&mut lane);
+    assert_eq!(poll_once(&mut lane, 9).0, [format!("loan {} c 3", length + 44)]);
 }
 
 #[test]
-fn a_mark_that_is_rolled_back_is_noticed() {
-    let world = World::after_a_run();
-    let (mark, state) = (world.text(MARK), world.text(STATE_FILE));
-    world.append("loan", "{\"key\":\"new\",\"value\":3}\n");
-    run(&mut world.lane().unwrap(), 50).unwrap();
-    world.set(MARK, &mark);
-    check_stop(world.lane(), &["zeef.state.main", "main.all", "older copy"]);
-    world.set(STATE_FILE, &state);
-    check_stop(world.lane(), &["main.all", "older copy"]);
+fn directory_rolled_back_mark_is_found() {
+    let world = TestDirectory::new_after_run();
+    let (mark, state) = (world.read_text(MARK_FILE), world.read_text(STATE_FILE));
+    world.append_text("loan", "{\"key\":\"new\",\"value\":3}\n");
+    copy_to_end(&mut world.open_lane().unwrap(), 50).unwrap();
+    world.write_text(MARK_FILE, &mark);
+    assert_stops(world.open_lane(), &["zeef.state.main", "main.all", "older copy"]);
+    world.write_text(STATE_FILE, &state);
+    assert_stops(world.open_lane(), &["main.all", "older copy"]);
 }
 
 #[test]
-fn a_lane_that_nobody_runs_is_compared_too() {
-    let world = World::after_a_run();
-    world.edit("in/patron.ndjson", "\"patron-7\"", "\"patrom-7\"");
-    let other = world.directory().transport(&plan("other"), Stop::default());
-    check_stop(other, &["lane main", "in/patron.ndjson"]);
+fn directory_continuity_covers_lanes_that_do_not_run() {
+    let world = TestDirectory::new_after_run();
+    world.replace_text("in/patron.ndjson", "\"patron-7\"", "\"patrom-7\"");
+    let other = world.open_directory().lane_transport(&lane_plan("other"), StopSignal::default());
+    assert_stops(other, &["lane main", "in/patron.ndjson"]);
 }
 
 #[test]
-fn keys_are_known_again() {
-    let world = World::new();
-    let print = |id: &str, print: &str| KeyPrint {
-        id: id.to_owned(),
-        print: print.to_owned(),
-    };
-    let with = |keys: &[(&str, KeyPrint)], number: u64| DirectorySettings {
-        keys: keys
+fn directory_changed_recipient_or_state_key_is_found() {
+    let world = TestDirectory::new();
+    let print =
+        |id: &str, print: &str| KeyFingerprint { id: id.to_owned(), print: print.to_owned() };
+    let with = |keys: &[(&str, KeyFingerprint)], number: u64| DirectorySettings {
+        key_fingerprints: keys
             .iter()
             .map(|(name, print)| ((*name).to_owned(), print.clone()))
             .collect(),
-        prints: Fingerprinter::new([number; 4]),
+        fingerprinter: Fingerprinter::new([number; 4]),
         ..world.settings()
     };
-    let lane = |settings| DirectoryTransport::open(settings, &plan("main"), Stop::default());
-    let (state, a) = ((STATE_KEY, print("s1", "x")), ("a", print("k1", "y")));
+    let lane =
+        |settings| DirectoryTransport::open(settings, &lane_plan("main"), StopSignal::default());
+    let (state, a) = ((STATE_KEY_NAME, print("s1", "x")), ("a", print("k1", "y")));
     drop(lane(with(&[state.clone(), a.clone()], 1)).unwrap());
-    // A recipient that came, and one that is switched off, are no finding.
+    // A new recipient and a disabled one are no finding.
     drop(lane(with(&[state.clone(), ("b", print("k2", "z"))], 1)).unwrap());
     drop(lane(with(&[state.clone(), a], 1)).unwrap());
     let other = with(&[state.clone(), ("a", print("k3", "w"))], 1);
-    check_stop(lane(other.clone()), &["key of a", "`k1`", "`k3`"]);
+    assert_stops(lane(other.clone()), &["key of a", "`k1`", "`k3`"]);
     let findings = Directory::open(other.clone()).unwrap().findings().unwrap();
     let code = findings[0].code.clone().unwrap();
-    Directory::open(other.clone())
-        .unwrap()
-        .accept(&code, "rotated")
-        .unwrap();
+    Directory::open(other.clone()).unwrap().accept_finding(&code, "rotated").unwrap();
     drop(lane(other).unwrap());
-    // Under another state key nothing can be known.
-    let other = with(&[(STATE_KEY, print("s2", "v"))], 2);
-    check_stop(Directory::open(other), &["`s1`", "`s2`", "zeef forget"]);
+    // Under another state key nothing is known.
+    let other = with(&[(STATE_KEY_NAME, print("s2", "v"))], 2);
+    assert_stops(Directory::open(other), &["`s1`", "`s2`", "zeef forget"]);
 }
 
 #[test]
-fn a_mark_that_was_edited_stops() {
-    let world = World::after_a_run();
-    world.edit(MARK, "\"taken_back\": false", "\"taken_back\": true");
-    check_stop(Directory::open(world.settings()), &["not as zeef wrote it"]);
+fn directory_edited_mark_stops() {
+    let world = TestDirectory::new_after_run();
+    world.replace_text(MARK_FILE, "\"taken_back\": false", "\"taken_back\": true");
+    assert_stops(Directory::open(world.settings()), &["not as zeef wrote it"]);
 }
 
 #[test]
-fn ordinary_nights_go_on() {
-    let world = World::new();
+fn directory_ordinary_runs_have_no_findings() {
+    let world = TestDirectory::new();
     for _ in 0..3 {
-        run(&mut world.lane().unwrap(), 9).unwrap();
+        copy_to_end(&mut world.open_lane().unwrap(), 9).unwrap();
     }
     for night in 0..20 {
-        world.fill("loan", night * 7);
-        world.fill("patron", night % 3);
+        world.append_messages("loan", night * 7);
+        world.append_messages("patron", night % 3);
         if night % 4 == 0 {
-            world.append("patron", "{\"key\":\"patron-1\",\"value\":null}\n\n\n");
+            world.append_text("patron", "{\"key\":\"patron-1\",\"value\":null}\n\n\n");
         }
         if night % 5 == 0 {
-            // An export that is copied over the one before, and is longer.
-            let text = world.text("in/loan.ndjson");
-            world.remove("in/loan.ndjson");
-            world.set("in/loan.ndjson", text);
+            // An export copied over the previous one, and longer.
+            let text = world.read_text("in/loan.ndjson");
+            world.remove_file("in/loan.ndjson");
+            world.write_text("in/loan.ndjson", text);
         }
-        let directory = world.directory();
-        let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
-        run(&mut lane, 9).unwrap();
+        let directory = world.open_directory();
+        let mut lane = directory.lane_transport(&lane_plan("main"), StopSignal::default()).unwrap();
+        copy_to_end(&mut lane, 9).unwrap();
         directory.compact_if_due().unwrap();
     }
-    assert_eq!(world.directory().findings().unwrap(), []);
-    // A limit of lines that changes is no other file.
-    let settings = DirectorySettings {
-        line_bytes_max: 20,
-        ..world.settings()
-    };
+    assert_eq!(world.open_directory().findings().unwrap(), []);
+    // Another line limit makes no other file.
+    let settings = DirectorySettings { max_line_bytes: 20, ..world.settings() };
     assert_eq!(Directory::open(settings).unwrap().findings().unwrap(), []);
 }
 
 #[test]
-fn a_lane_can_be_forgotten() {
+fn directory_forget_lane_starts_over_after_any_damage() {
     let state = "zeef.state.main";
-    let forget = |world: &World| forget(world.settings(), "main", state).unwrap();
+    let forget = |world: &TestDirectory| forget_lane(world.settings(), "main", state).unwrap();
     for change in [
-        |_: &World| {},
-        |world: &World| world.remove(STATE_FILE),
-        |world: &World| world.remove(MARK),
-        |world: &World| world.edit(MARK, "\"taken_back\": false", "\"taken_back\": true"),
-        |world: &World| fs::remove_dir_all(world.path(".zeef")).unwrap(),
-        |world: &World| world.set(".zeef/journal", "half"),
+        |_: &TestDirectory| {},
+        |world: &TestDirectory| world.remove_file(STATE_FILE),
+        |world: &TestDirectory| world.remove_file(MARK_FILE),
+        |world: &TestDirectory| {
+            world.replace_text(MARK_FILE, "\"taken_back\": false", "\"taken_back\": true")
+        },
+        |world: &TestDirectory| fs::remove_dir_all(world.path(".zeef")).unwrap(),
+        |world: &TestDirectory| world.write_text(".zeef/journal", "half"),
     ] {
-        let world = World::after_a_run();
-        let lines = world.output("main.all").lines().count();
+        let world = TestDirectory::new_after_run();
+        let lines = world.read_output("main.all").lines().count();
         change(&world);
         forget(&world);
-        run(&mut world.lane().unwrap(), 50).unwrap();
-        assert_eq!(world.output("main.all").lines().count(), 2 * lines);
-        assert_eq!(world.directory().findings().unwrap(), []);
+        copy_to_end(&mut world.open_lane().unwrap(), 50).unwrap();
+        assert_eq!(world.read_output("main.all").lines().count(), 2 * lines);
+        assert_eq!(world.open_directory().findings().unwrap(), []);
     }
 }
 
 #[test]
-fn a_last_line_without_its_end_stops_a_run_that_ends() {
+fn directory_unterminated_last_line_stops_a_finite_run() {
     for (source, other) in [("patron", "loan"), ("loan", "patron")] {
-        let world = World::new();
-        world.fill(other, 2);
-        world.fill(source, 1);
-        let at = world.text(&format!("in/{source}.ndjson")).len();
-        world.append(source, "{\"key\":\"p9\",\"value\":1}");
-        let mut lane = world.lane().unwrap();
+        let world = TestDirectory::new();
+        world.append_messages(other, 2);
+        world.append_messages(source, 1);
+        let at = world.read_text(&format!("in/{source}.ndjson")).len();
+        world.append_text(source, "{\"key\":\"p9\",\"value\":1}");
+        let mut lane = world.open_lane().unwrap();
         let words = [source, &format!("byte {at}"), "no line end"];
-        check_stop(run(&mut lane, 1), &words);
-        assert_eq!(world.output("main.all"), "", "nothing is decided before");
-        world.append(source, "\n");
-        run(&mut lane, 1).unwrap();
-        assert_eq!(world.output("main.all").lines().count(), 4);
+        assert_stops(copy_to_end(&mut lane, 1), &words);
+        assert_eq!(world.read_output("main.all"), "", "nothing is decided before");
+        world.append_text(source, "\n");
+        copy_to_end(&mut lane, 1).unwrap();
+        assert_eq!(world.read_output("main.all").lines().count(), 4);
         // Blanks are no line.
-        world.append(source, " \t");
+        world.append_text(source, " \t");
         drop(lane);
-        run(&mut world.lane().unwrap(), 1).unwrap();
+        copy_to_end(&mut world.open_lane().unwrap(), 1).unwrap();
     }
-    // One that comes while the run goes on is not left behind either.
-    let world = World::new();
-    world.fill("loan", 3);
-    let mut lane = world.lane().unwrap();
-    start(&mut lane);
-    assert_eq!(poll(&mut lane, 1).0.len(), 1);
+    // A line that arrives during the run is not left behind either.
+    let world = TestDirectory::new();
+    world.append_messages("loan", 3);
+    let mut lane = world.open_lane().unwrap();
+    assign_and_resume(&mut lane);
+    assert_eq!(poll_once(&mut lane, 1).0.len(), 1);
     lane.commit().unwrap();
-    world.append("patron", "{\"key\":\"p9\",\"value\":1}");
-    assert_eq!(poll(&mut lane, 9).0.len(), 2);
+    world.append_text("patron", "{\"key\":\"p9\",\"value\":1}");
+    assert_eq!(poll_once(&mut lane, 9).0.len(), 2);
     lane.commit().unwrap();
-    check_stop(poll(&mut lane, 9).1, &["patron", "byte 0"]);
+    assert_stops(poll_once(&mut lane, 9).1, &["patron", "byte 0"]);
     // Nor a long one.
-    let world = World::new();
-    world.append("loan", "x".repeat(700_000));
-    check_stop(run(&mut world.lane().unwrap(), 1), &["loan", "byte 0"]);
+    let world = TestDirectory::new();
+    world.append_text("loan", "x".repeat(700_000));
+    assert_stops(copy_to_end(&mut world.open_lane().unwrap(), 1), &["loan", "byte 0"]);
 }
 
 #[test]
-fn a_text_in_utf16_stops() {
-    let world = World::new();
+fn directory_utf16_input_stops() {
+    let world = TestDirectory::new();
     let text = "\u{feff}{\"key\":\"p1\",\"value\":1}\n";
     for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
         let text: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
-        world.set("in/patron.ndjson", text);
-        check_stop(world.lane(), &["in/patron.ndjson", "byte 0", "UTF-16"]);
+        world.write_text("in/patron.ndjson", text);
+        assert_stops(world.open_lane(), &["in/patron.ndjson", "byte 0", "UTF-16"]);
     }
 }
 
 #[test]
-fn a_refused_line_of_a_gate_is_handed_out_for_each_key() {
-    let world = World::new();
+fn directory_refused_gate_line_is_delivered_for_each_key() {
+    let world = TestDirectory::new();
     let two = "{\"key\":\"p1\",\"value\":1}{\"key\":\"p2\",\"value\":2}\n";
     let marked = "\u{feff}{\"key\":\"p3\",\"value\":3}\n";
     for source in ["patron", "loan"] {
-        world.append(source, [marked, two, marked].concat());
+        world.append_text(source, [marked, two, marked].concat());
     }
-    let mut lane = world.lane().unwrap();
-    start(&mut lane);
+    let mut lane = world.open_lane().unwrap();
+    assign_and_resume(&mut lane);
     let want = [
         "patron 0 p3 3",
         "patron 26 p1 ! not_a_message",
@@ -478,67 +460,58 @@ fn a_refused_line_of_a_gate_is_handed_out_for_each_key() {
         "loan 26 p1 ! not_a_message",
         "loan 71 - ! not_a_message",
     ];
-    assert_eq!(poll(&mut lane, 99).0, want);
+    assert_eq!(poll_once(&mut lane, 99).0, want);
 }
 
 #[track_caller]
-fn check_mode(world: &World, name: &str, want: u32) {
+fn assert_mode(world: &TestDirectory, name: &str, want: u32) {
     let mode = fs::metadata(world.path(name)).unwrap().mode() & 0o777;
     assert_eq!(mode, want, "{name}: {mode:o}");
 }
 
 #[test]
-fn files_are_for_the_user_alone() {
+fn directory_files_have_private_or_group_modes() {
     for (group_read, file, folder) in [(false, 0o600, 0o700), (true, 0o640, 0o750)] {
-        let world = World::new();
-        world.fill("loan", 3);
-        let settings = DirectorySettings {
-            group_read,
-            ..world.settings()
-        };
+        let world = TestDirectory::new();
+        world.append_messages("loan", 3);
+        let settings = DirectorySettings { group_read, ..world.settings() };
         let directory = Directory::open(settings).unwrap();
-        let mut lane = directory.transport(&plan("main"), Stop::default()).unwrap();
-        run(&mut lane, 9).unwrap();
-        directory.make_input("patron").unwrap();
-        for name in [STATE_FILE, MARK, ".zeef/lock", "in/patron.ndjson"] {
-            check_mode(&world, name, 0o600);
+        let mut lane = directory.lane_transport(&lane_plan("main"), StopSignal::default()).unwrap();
+        copy_to_end(&mut lane, 9).unwrap();
+        directory.create_input("patron").unwrap();
+        for name in [STATE_FILE, MARK_FILE, ".zeef/lock", "in/patron.ndjson"] {
+            assert_mode(&world, name, 0o600);
         }
-        check_mode(&world, ".zeef", 0o700);
+        assert_mode(&world, ".zeef", 0o700);
         for name in ["out", "out/main", "out/zeef"] {
-            check_mode(&world, name, folder);
+            assert_mode(&world, name, folder);
         }
-        check_mode(&world, OUTPUT, file);
+        assert_mode(&world, OUTPUT_FILE, file);
     }
 }
 
 #[test]
-fn nothing_is_written_through_a_link() {
+fn directory_never_writes_through_a_link() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("target");
-    for name in [
-        "out",
-        ".zeef",
-        "out/main",
-        OUTPUT,
-        STATE_FILE,
-        ".zeef/lock",
-        ".zeef/journal.new",
-    ] {
-        let world = World::new();
-        world.fill("loan", 3);
+    for name in
+        ["out", ".zeef", "out/main", OUTPUT_FILE, STATE_FILE, ".zeef/lock", ".zeef/journal.new"]
+    {
+        let world = TestDirectory::new();
+        world.append_messages("loan", 3);
         let path = world.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink(&target, &path).unwrap();
-        let ran = world.lane().and_then(|mut lane| run(&mut lane, 9));
+        let ran = world.open_lane().and_then(|mut lane| copy_to_end(&mut lane, 9));
         let swept = name.ends_with(".new");
         assert_eq!(ran.is_ok(), swept, "{name}: {ran:?}");
         assert!(!target.exists(), "{name}");
     }
 }
 
-/// A directory after a run, made once and copied.
-fn copied() -> World {
-    static BASE: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+/// Returns a directory after a run, made once and copied.
+fn copied_after_run() -> TestDirectory {
+    static BASE: std::sync::OnceLock<TestDirectory> = std::sync::OnceLock::new();
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -550,8 +523,8 @@ fn copied() -> World {
             }
         }
     }
-    let base = BASE.get_or_init(World::after_a_run);
-    let world = World::new();
+    let base = BASE.get_or_init(TestDirectory::new_after_run);
+    let world = TestDirectory::new();
     copy(base.folder.path(), world.folder.path());
     world
 }
@@ -559,13 +532,13 @@ fn copied() -> World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn no_byte_is_changed_or_lost_unnoticed(
-        file in prop::sample::select(vec!["in/patron.ndjson", MARK, STATE_FILE]),
+    fn directory_any_changed_or_lost_byte_is_found(
+        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE]),
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
         cut in any::<bool>(),
     ) {
-        let world = copied();
+        let world = copied_after_run();
         let path = world.path(file);
         let mut bytes = fs::read(&path).unwrap();
         let at = at.index(bytes.len());
@@ -573,14 +546,14 @@ proptest! {
             true => bytes.truncate(at),
             false => bytes[at] ^= 1 << bit,
         }
-        let before = world.committed();
+        let before = world.read_committed();
         fs::write(&path, bytes).unwrap();
-        // The mark may be written in another way, as long as it says the same.
+        // The mark may be formatted differently, as long as it says the same.
         let now = read_committed(&Layout::new(world.folder.path(), false));
-        if file == MARK && now.is_ok_and(|now| now == before) {
+        if file == MARK_FILE && now.is_ok_and(|now| now == before) {
             return Ok(());
         }
-        let stopped = world.lane().err().map(|fault| fault.to_string());
+        let stopped = world.open_lane().err().map(|fault| fault.to_string());
         prop_assert!(stopped.is_some_and(|text| text.starts_with("stopped")));
     }
 }

@@ -1,21 +1,17 @@
-//! A directory of the version before.
+//! A directory in the previous format.
 
 use super::*;
 
-impl World {
-    /// A directory as format 2 left it, in the midst of its input.
-    fn older() -> Self {
-        let world = World::for_crashes();
-        run(&mut world.lane().unwrap(), 4).unwrap();
-        let committed = world.committed();
+impl TestDirectory {
+    /// A directory as format 2 left it, in the middle of its input.
+    fn new_with_format_2() -> Self {
+        let world = TestDirectory::new_for_crashes();
+        copy_to_end(&mut world.open_lane().unwrap(), 4).unwrap();
+        let committed = world.read_committed();
         let position = |topic: &str| {
             let bytes = fs::read(world.path(&format!("in/{topic}.ndjson"))).unwrap();
             let tail = &bytes[bytes.len().saturating_sub(256)..];
-            format!(
-                "{{\"offset\":{},\"tail\":{}}}",
-                bytes.len(),
-                crc32fast::hash(tail)
-            )
+            format!("{{\"offset\":{},\"tail\":{}}}", bytes.len(), crc32fast::hash(tail))
         };
         let mut outputs = Vec::new();
         for (name, length) in &committed.outputs {
@@ -44,36 +40,33 @@ impl World {
 }
 
 #[test]
-fn a_directory_of_the_version_before_is_brought_to_this_one() {
-    let (_, outputs) = undisturbed(4);
-    let world = World::older();
-    run(&mut world.lane().unwrap(), 4).unwrap();
-    assert_eq!(world.outputs(), outputs);
+fn directory_upgrade_from_format_2_keeps_all_outputs() {
+    let (_, outputs) = run_undisturbed(4);
+    let world = TestDirectory::new_with_format_2();
+    copy_to_end(&mut world.open_lane().unwrap(), 4).unwrap();
+    assert_eq!(world.read_outputs(), outputs);
     assert!(!world.path("out/main.all.ndjson").exists());
-    assert_eq!(world.directory().findings().unwrap(), []);
-    let lane = &world.committed().lanes["main"];
+    assert_eq!(world.open_directory().findings().unwrap(), []);
+    let lane = &world.read_committed().lanes["main"];
     assert!(lane["patron"].log.is_some() && lane["loan"].log.is_none());
     assert!(lane["loan"].anchors.len() > 1);
-    world.fill("loan", 2);
-    run(&mut world.lane().unwrap(), 4).unwrap();
-    assert_eq!(
-        world.output("main.all").lines().count(),
-        outputs[0].lines().count() + 2
-    );
+    world.append_messages("loan", 2);
+    copy_to_end(&mut world.open_lane().unwrap(), 4).unwrap();
+    assert_eq!(world.read_output("main.all").lines().count(), outputs[0].lines().count() + 2);
 }
 
 #[test]
-fn a_process_may_die_after_any_step_of_it() {
-    let (_, outputs) = undisturbed(4);
+fn directory_upgrade_survives_a_crash_at_any_step() {
+    let (_, outputs) = run_undisturbed(4);
     let mut steps = 0;
     loop {
-        let world = World::older();
-        let died = world.run_for(steps, 4).is_err();
-        // It dies again, in the midst of mending.
-        let _ = world.run_for(steps % 12, 4);
-        world.run_for(STEPS_ENOUGH, 4).unwrap();
-        assert_eq!(world.outputs(), outputs, "died after step {steps}");
-        assert_eq!(world.directory().findings().unwrap(), []);
+        let world = TestDirectory::new_with_format_2();
+        let died = world.run_steps(steps, 4).is_err();
+        // It dies again during recovery.
+        let _ = world.run_steps(steps % 12, 4);
+        world.run_steps(UNLIMITED_STEPS, 4).unwrap();
+        assert_eq!(world.read_outputs(), outputs, "died after step {steps}");
+        assert_eq!(world.open_directory().findings().unwrap(), []);
         if !died {
             break;
         }
@@ -83,24 +76,21 @@ fn a_process_may_die_after_any_step_of_it() {
 }
 
 #[test]
-fn one_that_is_not_as_it_was_left_stops() {
-    let world = World::older();
+fn directory_upgrade_refuses_changed_files() {
+    let world = TestDirectory::new_with_format_2();
     fs::write(world.path("in/patron.ndjson"), "").unwrap();
-    check_stop(world.lane(), &["in/patron.ndjson", "may only grow"]);
-    let world = World::older();
+    assert_stops(world.open_lane(), &["in/patron.ndjson", "may only grow"]);
+    let world = TestDirectory::new_with_format_2();
     fs::remove_file(world.path(".zeef/zeef.state.main.ndjson")).unwrap();
-    check_stop(world.lane(), &["zeef.state.main"]);
-    // The mark of a version before is of no use beside files of this one.
-    let world = World::older();
+    assert_stops(world.open_lane(), &["zeef.state.main"]);
+    // The mark of a previous version is useless beside files of this one.
+    let world = TestDirectory::new_with_format_2();
     fs::create_dir_all(world.path("out/main")).unwrap();
     fs::write(world.path("out/main/main.all.ndjson"), "{}\n").unwrap();
-    check_stop(world.lane(), &["main/main.all", "earlier version"]);
-    // An output of a recipient that is no more keeps a folder of its own.
-    let world = World::older();
-    let settings = DirectorySettings {
-        owners: BTreeMap::new(),
-        ..world.settings()
-    };
+    assert_stops(world.open_lane(), &["main/main.all", "earlier version"]);
+    // An output of a removed recipient keeps a folder of its own.
+    let world = TestDirectory::new_with_format_2();
+    let settings = DirectorySettings { output_owners: BTreeMap::new(), ..world.settings() };
     drop(Directory::open(settings).unwrap());
     assert!(world.path("out/main.all/main.all.ndjson").exists());
 }

@@ -1,0 +1,901 @@
+//! The consents and objections of patrons, as far as gates need them.
+//!
+//! Of a consent only purpose, recipient, library, decision and time are kept, and a hash
+//! that tells which later record replaces it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::erasures::LastErasure;
+use super::transactional::Transactional;
+use crate::message::AppendTime;
+use crate::policy::consent::{
+    ConsentDecision, ConsentQuery, ConsentView, LATEST_NS, UnreadableScope, has_objection,
+    has_refusal,
+};
+use crate::policy::consent_events::{
+    ConsentEvent, ConsentEvents, ConsentScope, NAMED_PATRON, WILDCARD,
+};
+
+/// The consents and objections of one patron.
+#[derive(Clone, Debug, Default)]
+pub struct PatronConsents {
+    consents: ConsentEvents,
+    /// The ones for special circumstances that stand.
+    objections: ConsentEvents,
+    /// The last objection to marketing, which stands for ever.
+    marketing_objection_ns: Option<i64>,
+    /// Unreadable records of both kinds; mostly none.
+    unreadable: Option<Box<[UnreadableRecords; 2]>>,
+    /// The libraries that its consents name, by number.
+    library_names: Vec<Arc<str>>,
+    /// The other patrons that its consents name; mostly none.
+    patron_names: Option<Box<PatronNames>>,
+    /// What was settled; mostly nothing.
+    settlements: Option<Box<Settlements>>,
+    /// Statements of either source below this offset are ignored. Stored as offset + 1; 0 = no
+    /// statement yet.
+    next_offsets: [i64; 3],
+    /// When each grant of `consents` was appended to its source, by its id.
+    grants_appended: HashMap<u64, Option<AppendTime>>,
+}
+
+/// The ids of the patrons that consents of another one name, numbered as they come.
+#[derive(Clone, Debug, Default)]
+struct PatronNames {
+    ids: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u16>,
+}
+
+impl PatronNames {
+    fn find(&self, number: u16) -> Option<&str> {
+        self.ids.get(usize::from(number)).map(|id| &**id)
+    }
+
+    fn number(&self, id: &str) -> Option<u16> {
+        self.numbers.get(id).copied()
+    }
+
+    /// The number that the next patron gets; `None` if there are no more numbers.
+    fn next_number(&self) -> Option<u16> {
+        u16::try_from(self.ids.len()).ok().filter(|number| *number < NAMED_PATRON)
+    }
+
+    fn push(&mut self, id: Arc<str>) {
+        if let Some(number) = self.next_number() {
+            self.ids.push(Arc::clone(&id));
+            self.numbers.insert(id, number);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<str>> {
+        let last = self.ids.pop()?;
+        self.numbers.remove(&last);
+        Some(last)
+    }
+}
+
+/// When a statement was appended, and when its patron was erased last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StatementTiming {
+    pub appended: Option<AppendTime>,
+    pub last_erasure: Option<LastErasure>,
+}
+
+/// What a record of a gate source says of one patron, and where it lies.
+#[derive(Clone, Debug)]
+pub struct GateStatement<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    pub patron_id: &'a str,
+    pub event: GateEvent,
+    pub timing: StatementTiming,
+}
+
+impl StatementTiming {
+    /// A refusal is always effective; a grant only if it was given and appended after the erasure.
+    fn is_effective(self, decision: ConsentDecision, at_ns: i64) -> bool {
+        let Some(epoch) = self.last_erasure.filter(|_| decision != ConsentDecision::Refusal) else {
+            return true;
+        };
+        epoch.precedes(self.appended) && at_ns > epoch.appended.ms.saturating_mul(1_000_000)
+    }
+}
+
+/// Unreadable records of one patron and one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct UnreadableRecords {
+    /// What the versions of a record may be about, by the hash of its id; `None` for records whose
+    /// id cannot be read either.
+    scopes_by_id: HashMap<Option<u64>, Vec<UnreadableScope>>,
+    /// How many records may be about a scope.
+    records_per_scope: HashMap<UnreadableScope, usize>,
+}
+
+impl UnreadableRecords {
+    /// Replaces what the versions of a record may be about; returns what was there.
+    fn set_scopes(
+        &mut self,
+        id: Option<u64>,
+        scopes: Vec<UnreadableScope>,
+    ) -> Vec<UnreadableScope> {
+        for scope in &scopes {
+            *self.records_per_scope.entry(*scope).or_default() += 1;
+        }
+        let before = match scopes.is_empty() {
+            true => self.scopes_by_id.remove(&id),
+            false => self.scopes_by_id.insert(id, scopes),
+        };
+        let before = before.unwrap_or_default();
+        for scope in &before {
+            if let Some(count) = self.records_per_scope.get_mut(scope) {
+                *count -= 1;
+            }
+        }
+        self.records_per_scope.retain(|_, count| *count > 0);
+        before
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateTopic {
+    Consent,
+    Objection,
+    Settlement,
+}
+
+/// A settlement that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settlement {
+    /// The id of the record that it settles.
+    settled_id: Box<str>,
+    appended: Option<AppendTime>,
+}
+
+/// The settlements of one patron.
+#[derive(Clone, Debug, Default)]
+struct Settlements {
+    by_id: HashMap<u64, Settlement>,
+    /// How many settlements name a record, by its id, sorted.
+    count_by_settled_id: BTreeMap<Box<str>, usize>,
+}
+
+impl Settlements {
+    /// Replaces the settlement with this id; returns what was there.
+    fn replace(&mut self, id: u64, settlement: Option<Settlement>) -> Option<Settlement> {
+        if let Some(one) = &settlement {
+            *self.count_by_settled_id.entry(one.settled_id.clone()).or_default() += 1;
+        }
+        let before = match settlement {
+            Some(settlement) => self.by_id.insert(id, settlement),
+            None => self.by_id.remove(&id),
+        };
+        if let Some(before) = &before
+            && let Some(count) = self.count_by_settled_id.get_mut(&before.settled_id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.count_by_settled_id.remove(&before.settled_id);
+            }
+        }
+        before
+    }
+}
+
+/// What one record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateEvent {
+    /// Sets the consent with this id, or removes it.
+    Consent(u64, Option<Consent>),
+    /// A null: ends all grants so far.
+    EndGrants,
+    /// Sets the objection with this id, to one purpose or to all, or removes it.
+    Objection(u64, Option<ConsentScope>),
+    /// An objection to marketing, and its time.
+    MarketingObjection(u64, i64),
+    /// Stops all that the unreadable record may be about. A later version with the same id lifts
+    /// the stop.
+    Unreadable(GateTopic, Option<u64>, UnreadableScope),
+    /// Sets the record that the settlement with this id settles, or removes the settlement.
+    Settlement(u64, Option<Box<str>>),
+}
+
+/// A consent with an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    pub about: ConsentScope,
+    pub decision: ConsentDecision,
+    pub at_ns: i64,
+    pub library: Box<str>,
+    /// The other patron that it names; its number becomes the recipient of `about`.
+    pub named_patron: Option<Box<str>>,
+}
+
+/// A patron that consents of another one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedPatron<'a> {
+    /// Among those that the other one names.
+    pub number: u16,
+    pub id: &'a str,
+}
+
+/// Number of all libraries beyond those that are told apart: their grants are not effective.
+const LIBRARIES_MAX: usize = 64;
+
+impl Consent {
+    fn is_grant(&self) -> bool {
+        self.decision != ConsentDecision::Refusal
+    }
+}
+
+impl GateEvent {
+    /// Whether it is a consent that is given.
+    #[must_use]
+    pub fn is_grant(&self) -> bool {
+        matches!(self, GateEvent::Consent(_, Some(consent)) if consent.is_grant())
+    }
+
+    fn topic(&self) -> GateTopic {
+        match self {
+            GateEvent::Consent(..) | GateEvent::EndGrants => GateTopic::Consent,
+            GateEvent::Objection(..) | GateEvent::MarketingObjection(..) => GateTopic::Objection,
+            GateEvent::Unreadable(topic, ..) => *topic,
+            GateEvent::Settlement(..) => GateTopic::Settlement,
+        }
+    }
+}
+
+/// A change of a patron's statements; the undo log has the inverse ones.
+#[derive(Clone, Debug)]
+enum ConsentChange {
+    NextOffset(GateTopic, i64),
+    MarketingObjection(Option<i64>),
+    GrantAppended(u64, Option<Option<AppendTime>>),
+    Event(ConsentList, u64, Option<ConsentEvent>),
+    Unreadable(GateTopic, Option<u64>, Vec<UnreadableScope>),
+    Settlement(u64, Option<Settlement>),
+    /// Gives the next library a number, or takes the last number back.
+    LibraryName(Option<Arc<str>>),
+    /// The same of the patrons that consents name.
+    PatronName(Option<Arc<str>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ConsentList {
+    Consents,
+    Objections,
+}
+
+impl PatronConsents {
+    /// The consents; of grants only those of libraries for which `is_effective_library` holds.
+    #[must_use]
+    pub fn effective_consents(
+        &self,
+        is_effective_library: impl Fn(&str) -> bool,
+    ) -> ConsentView<'_> {
+        let numbered = self.library_names.iter().enumerate();
+        let counting = numbered.filter(|(_, library)| is_effective_library(library));
+        ConsentView {
+            events: &self.consents,
+            granting_libraries: counting.fold(0, |all, (number, _)| all | 1 << number),
+            needs_signature: false,
+        }
+    }
+
+    /// The patrons that grants for a purpose name, in force or not, by their ids.
+    #[must_use]
+    pub fn named_patrons(&self, purpose: u16) -> Vec<NamedPatron<'_>> {
+        let Some(names) = &self.patron_names else {
+            return Vec::new();
+        };
+        let is_named = |one: &&ConsentEvent| {
+            one.scope.purpose == purpose && one.decision != ConsentDecision::Refusal
+        };
+        let numbers: BTreeSet<u16> =
+            self.consents.iter().filter(is_named).map(|one| one.scope.recipient).collect();
+        let mut named: Vec<NamedPatron<'_>> = numbers
+            .into_iter()
+            .filter_map(|number| Some(NamedPatron { number, id: names.find(number)? }))
+            .collect();
+        named.sort_unstable_by_key(|patron| patron.id);
+        named
+    }
+
+    /// When it last objected to marketing.
+    #[must_use]
+    pub fn marketing_objection_ns(&self) -> Option<i64> {
+        self.marketing_objection_ns
+    }
+
+    /// Whether an objection for special circumstances stands against `purpose`.
+    #[must_use]
+    pub fn has_objection(&self, purpose: u16) -> bool {
+        has_objection(&self.objections, purpose)
+    }
+
+    /// Whether it refused the purpose, for this recipient or for all.
+    #[must_use]
+    pub fn has_refusal(&self, asked: &ConsentQuery) -> bool {
+        has_refusal(&self.consents, asked)
+    }
+
+    /// Whether an unreadable record may be about this. With `any_purpose` a record whose purpose
+    /// cannot be read may be.
+    #[must_use]
+    pub fn has_unreadable(
+        &self,
+        topic: GateTopic,
+        asked: &ConsentQuery,
+        any_purpose: bool,
+    ) -> bool {
+        let Some(all) = &self.unreadable else {
+            return false;
+        };
+        let counts = &all[topic as usize].records_per_scope;
+        asked.blocking_scopes(any_purpose).any(|scope| counts.contains_key(&scope))
+    }
+
+    /// Whether a settlement names the record with this id.
+    #[must_use]
+    pub fn is_settled(&self, record_id: &str) -> bool {
+        let settlements = self.settlements.as_deref();
+        settlements.is_some_and(|all| all.count_by_settled_id.contains_key(record_id))
+    }
+
+    /// The ids of the records that settlements name, in order, each once.
+    pub fn settled_ids(&self) -> impl Iterator<Item = &str> {
+        let settlements = self.settlements.as_deref().into_iter();
+        settlements.flat_map(|all| all.count_by_settled_id.keys().map(|id| &**id))
+    }
+
+    /// Removes the grants and settlements that were given before an erasure.
+    fn drop_grants_before(&mut self, erasure: LastErasure, undo: &mut ConsentUndo<'_>) {
+        let ended = self.grants().filter(|(one, appended)| {
+            let came = StatementTiming { appended: *appended, last_erasure: Some(erasure) };
+            !came.is_effective(one.decision, one.at_ns)
+        });
+        let ended: Vec<u64> = ended.map(|(one, _)| one.id_hash).collect();
+        for id in ended {
+            undo.apply_and_log(self, ConsentChange::Event(ConsentList::Consents, id, None));
+            undo.apply_and_log(self, ConsentChange::GrantAppended(id, None));
+        }
+        let settlements = self.settlements.iter().flat_map(|all| &all.by_id);
+        let ended = settlements.filter(|(_, one)| !erasure.precedes(one.appended));
+        let ended: Vec<u64> = ended.map(|(id, _)| *id).collect();
+        for id in ended {
+            undo.apply_and_log(self, ConsentChange::Settlement(id, None));
+        }
+    }
+
+    /// The grants, and when each was appended. Does not iterate over refusals, of which there may
+    /// be many more.
+    fn grants(&self) -> impl Iterator<Item = (ConsentEvent, Option<AppendTime>)> {
+        let came = self.grants_appended.iter();
+        came.filter_map(|(id, appended)| Some((self.consents.find_by_id(*id)?, *appended)))
+    }
+
+    fn is_empty(&self) -> bool {
+        let lists = [&self.consents, &self.objections];
+        let unreadable = self.unreadable.as_deref();
+        lists.iter().all(|list| list.is_empty())
+            && self.marketing_objection_ns.is_none()
+            && unreadable.is_none_or(|all| all.iter().all(|one| one.scopes_by_id.is_empty()))
+            && self.settled_ids().next().is_none()
+            && self.next_offsets == [0; 3]
+    }
+
+    fn list_mut(&mut self, list: ConsentList) -> &mut ConsentEvents {
+        match list {
+            ConsentList::Consents => &mut self.consents,
+            ConsentList::Objections => &mut self.objections,
+        }
+    }
+
+    /// Applies a change; returns the inverse one.
+    fn apply_change(&mut self, change: ConsentChange) -> ConsentChange {
+        match change {
+            ConsentChange::NextOffset(topic, offset) => {
+                let next_offset = &mut self.next_offsets[topic as usize];
+                ConsentChange::NextOffset(topic, std::mem::replace(next_offset, offset))
+            }
+            ConsentChange::GrantAppended(id, appended) => {
+                let before = match appended {
+                    Some(appended) => self.grants_appended.insert(id, appended),
+                    None => self.grants_appended.remove(&id),
+                };
+                ConsentChange::GrantAppended(id, before)
+            }
+            ConsentChange::MarketingObjection(at_ns) => ConsentChange::MarketingObjection(
+                std::mem::replace(&mut self.marketing_objection_ns, at_ns),
+            ),
+            ConsentChange::Event(list, id, statement) => {
+                let before = self.list_mut(list).replace_by_id(id, statement);
+                ConsentChange::Event(list, id, before)
+            }
+            ConsentChange::Unreadable(topic, id, scopes) => {
+                let all = self.unreadable.get_or_insert_default();
+                let before = all[topic as usize].set_scopes(id, scopes);
+                ConsentChange::Unreadable(topic, id, before)
+            }
+            ConsentChange::Settlement(id, settlement) => {
+                let all = self.settlements.get_or_insert_default();
+                ConsentChange::Settlement(id, all.replace(id, settlement))
+            }
+            ConsentChange::LibraryName(name) => ConsentChange::LibraryName(match name {
+                Some(name) => {
+                    self.library_names.push(name);
+                    None
+                }
+                None => self.library_names.pop(),
+            }),
+            ConsentChange::PatronName(id) => {
+                let names = self.patron_names.get_or_insert_default();
+                ConsentChange::PatronName(match id {
+                    Some(id) => {
+                        names.push(id);
+                        None
+                    }
+                    None => names.pop(),
+                })
+            }
+        }
+    }
+
+    /// Applies a statement, and logs what each change replaces.
+    fn apply(
+        &mut self,
+        statement: GateStatement<'_>,
+        library_names: &mut LibraryNames,
+        undo: &mut ConsentUndo<'_>,
+    ) {
+        let GateStatement { offset, event, timing, patron_id, .. } = statement;
+        let topic = event.topic();
+        undo.apply_and_log(self, ConsentChange::NextOffset(topic, offset + 1));
+        match event {
+            GateEvent::Consent(id, consent) => {
+                let consent =
+                    consent.filter(|consent| timing.is_effective(consent.decision, consent.at_ns));
+                let consent =
+                    consent.and_then(|consent| self.number_patron(consent, patron_id, undo));
+                let grants = consent.as_ref().is_some_and(Consent::is_grant);
+                let appended = grants.then_some(timing.appended);
+                if appended.is_some() || self.grants_appended.contains_key(&id) {
+                    undo.apply_and_log(self, ConsentChange::GrantAppended(id, appended));
+                }
+                let statement =
+                    consent.map(|consent| self.make_event(id, consent, library_names, undo));
+                undo.apply_and_log(
+                    self,
+                    ConsentChange::Event(ConsentList::Consents, id, statement),
+                );
+                self.lift_unreadable(topic, id, undo);
+            }
+            GateEvent::EndGrants => {
+                let ids: Vec<u64> = self.grants().map(|(one, _)| one.id_hash).collect();
+                for id in ids {
+                    undo.apply_and_log(self, ConsentChange::Event(ConsentList::Consents, id, None));
+                    undo.apply_and_log(self, ConsentChange::GrantAppended(id, None));
+                }
+            }
+            GateEvent::Objection(id, about) => {
+                let statement = about.map(|about| objection_event(id, about));
+                undo.apply_and_log(
+                    self,
+                    ConsentChange::Event(ConsentList::Objections, id, statement),
+                );
+                self.lift_unreadable(topic, id, undo);
+            }
+            GateEvent::MarketingObjection(id, at_ns) => {
+                undo.apply_and_log(self, ConsentChange::Event(ConsentList::Objections, id, None));
+                let latest = self.marketing_objection_ns.max(Some(at_ns));
+                undo.apply_and_log(self, ConsentChange::MarketingObjection(latest));
+                self.lift_unreadable(topic, id, undo);
+            }
+            GateEvent::Settlement(id, settled_id) => {
+                let appended = timing.appended;
+                let is_effective = timing.last_erasure.is_none_or(|last| last.precedes(appended));
+                let settled_id = settled_id.filter(|_| is_effective);
+                let settlement = settled_id.map(|settled_id| Settlement { settled_id, appended });
+                undo.apply_and_log(self, ConsentChange::Settlement(id, settlement));
+            }
+            GateEvent::Unreadable(topic, id, scope) => {
+                let known = self.unreadable.as_deref();
+                let known = known.and_then(|all| all[topic as usize].scopes_by_id.get(&id));
+                let mut scopes = known.cloned().unwrap_or_default();
+                if !scopes.contains(&scope) {
+                    scopes.push(scope);
+                    undo.apply_and_log(self, ConsentChange::Unreadable(topic, id, scopes));
+                }
+            }
+        }
+    }
+
+    /// Lifts the stop of a record that can be read again.
+    fn lift_unreadable(&mut self, topic: GateTopic, id: u64, undo: &mut ConsentUndo<'_>) {
+        if self.unreadable.is_some() {
+            undo.apply_and_log(self, ConsentChange::Unreadable(topic, Some(id), Vec::new()));
+        }
+    }
+
+    fn make_event(
+        &mut self,
+        id: u64,
+        consent: Consent,
+        library_names: &mut LibraryNames,
+        undo: &mut ConsentUndo<'_>,
+    ) -> ConsentEvent {
+        let about = match consent.decision {
+            // A refusal counts whichever library it is of.
+            ConsentDecision::Refusal => consent.about,
+            _ => {
+                let number = self.number_library(&consent.library, library_names, undo);
+                consent.about.for_library(number)
+            }
+        };
+        ConsentEvent { id_hash: id, scope: about, decision: consent.decision, at_ns: consent.at_ns }
+    }
+
+    /// Gives the patron that a consent names its number; `None` if it then says nothing.
+    fn number_patron(
+        &mut self,
+        mut consent: Consent,
+        patron_id: &str,
+        undo: &mut ConsentUndo<'_>,
+    ) -> Option<Consent> {
+        let Some(named) = consent.named_patron.take() else {
+            return Some(consent);
+        };
+        // Nobody grants anything to oneself.
+        if *named == *patron_id && consent.is_grant() {
+            return None;
+        }
+        let names = self.patron_names.get_or_insert_default();
+        let known = names.number(&named);
+        let Some(number) = known.or_else(|| names.next_number()) else {
+            // Nobody more can be named, and a refusal is one of all.
+            consent.about.recipient = WILDCARD;
+            return (!consent.is_grant()).then_some(consent);
+        };
+        if known.is_none() {
+            undo.apply_and_log(self, ConsentChange::PatronName(Some(Arc::from(named))));
+        }
+        consent.about.recipient = number;
+        Some(consent)
+    }
+
+    /// Returns the number of a library, `LIBRARIES_MAX` if there are no more numbers.
+    fn number_library(
+        &mut self,
+        library: &str,
+        library_names: &mut LibraryNames,
+        undo: &mut ConsentUndo<'_>,
+    ) -> u16 {
+        let known = self.library_names.iter().position(|one| **one == *library);
+        let place = known.unwrap_or_else(|| {
+            let next = self.library_names.len();
+            if next < LIBRARIES_MAX {
+                let name = library_names.intern(library);
+                undo.apply_and_log(self, ConsentChange::LibraryName(Some(name)));
+            }
+            next
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+}
+
+fn objection_event(id: u64, about: ConsentScope) -> ConsentEvent {
+    ConsentEvent { id_hash: id, scope: about, decision: ConsentDecision::Refusal, at_ns: LATEST_NS }
+}
+
+/// Logs the inverse of each change; `None` outside of batches.
+struct ConsentUndo<'a>(Option<&'a mut Vec<ConsentChange>>);
+
+impl ConsentUndo<'_> {
+    fn apply_and_log(&mut self, consents: &mut PatronConsents, change: ConsentChange) {
+        let before = consents.apply_change(change);
+        if let Some(log) = &mut self.0 {
+            log.push(before);
+        }
+    }
+}
+
+/// The names of libraries, interned.
+#[derive(Debug, Default)]
+struct LibraryNames(HashSet<Arc<str>>);
+
+impl LibraryNames {
+    fn intern(&mut self, library: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(library) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = library.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
+}
+
+/// The consents and objections of a worker's partitions.
+#[derive(Debug, Default)]
+pub struct ConsentTable {
+    partitions: HashMap<i32, HashMap<Box<str>, PatronConsents>, foldhash::fast::RandomState>,
+    library_names: LibraryNames,
+    /// What the batch changed, oldest first.
+    undo_log: Vec<(i32, Box<str>, Vec<ConsentChange>)>,
+}
+
+impl ConsentTable {
+    #[inline]
+    #[must_use]
+    pub fn find(&self, partition: i32, patron_id: &str) -> Option<&PatronConsents> {
+        self.partitions.get(&partition)?.get(patron_id)
+    }
+
+    /// Applies a statement within the batch, unless a later one was applied. Returns
+    /// whether it was new.
+    pub fn apply_in_batch(&mut self, statement: GateStatement<'_>) -> bool {
+        let GateStatement { partition, offset, patron_id, .. } = statement;
+        let known = self.find(partition, patron_id);
+        let topic = statement.event.topic();
+        if known.is_some_and(|known| known.next_offsets[topic as usize] > offset) {
+            return false;
+        }
+        let mut changes = Vec::new();
+        self.apply(statement, ConsentUndo(Some(&mut changes)));
+        self.undo_log.push((partition, patron_id.into(), changes));
+        true
+    }
+
+    /// A patron was erased, within the batch: what it granted does not count for whom its
+    /// id is given next. What it refused stays.
+    pub fn drop_grants_before(&mut self, partition: i32, patron_id: &str, erasure: LastErasure) {
+        let part = self.partitions.get_mut(&partition);
+        let Some(consents) = part.and_then(|part| part.get_mut(patron_id)) else {
+            return;
+        };
+        let mut changes = Vec::new();
+        consents.drop_grants_before(erasure, &mut ConsentUndo(Some(&mut changes)));
+        if !changes.is_empty() {
+            self.undo_log.push((partition, patron_id.into(), changes));
+        }
+    }
+
+    /// Applies a statement outside of any batch; they come in the order of their source.
+    pub fn restore(&mut self, statement: GateStatement<'_>) {
+        self.apply(statement, ConsentUndo(None));
+    }
+
+    fn apply(&mut self, statement: GateStatement<'_>, mut undo: ConsentUndo<'_>) {
+        let part = self.partitions.entry(statement.partition).or_default();
+        let consents = match part.get_mut(statement.patron_id) {
+            Some(consents) => consents,
+            None => part.entry(statement.patron_id.into()).or_default(),
+        };
+        consents.apply(statement, &mut self.library_names, &mut undo);
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+}
+
+impl Transactional for ConsentTable {
+    fn commit(&mut self) {
+        self.undo_log.clear();
+    }
+
+    fn rollback(&mut self) {
+        while let Some((partition, patron_id, changes)) = self.undo_log.pop() {
+            let part = self.partitions.entry(partition).or_default();
+            let Some(consents) = part.get_mut(&patron_id) else {
+                continue;
+            };
+            for change in changes.into_iter().rev() {
+                consents.apply_change(change);
+            }
+            if consents.is_empty() {
+                part.remove(&patron_id);
+            }
+        }
+    }
+
+    fn retain_partitions(&mut self, is_kept: &dyn Fn(i32) -> bool) {
+        self.partitions.retain(|&partition, _| is_kept(partition));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::consent::GrantGivers;
+    use crate::policy::consent_events::WILDCARD;
+
+    const PATRON: &str = "p1";
+
+    fn statement(offset: i64, event: GateEvent) -> GateStatement<'static> {
+        let timing = StatementTiming::default();
+        GateStatement { partition: 0, offset, patron_id: PATRON, event, timing }
+    }
+
+    fn any_event() -> impl Strategy<Value = GateEvent> {
+        let decisions = [
+            ConsentDecision::Refusal,
+            ConsentDecision::DigitalGrant,
+            ConsentDecision::WrittenGrant,
+        ];
+        (0..9_u8, 0..4_u64, 0..3_u16, 0..3_usize, 0..5_i64).prop_map(
+            move |(sort, id, number, decision, at_ns)| {
+                let about = ConsentScope::for_purpose(number);
+                let scope = UnreadableScope { purpose: number, recipient: WILDCARD };
+                let consent = Consent {
+                    about,
+                    decision: decisions[decision],
+                    at_ns,
+                    library: format!("NL-{number}").into(),
+                    named_patron: (number == 2).then(|| format!("kin-{id}").into()),
+                };
+                match sort {
+                    0..=2 => GateEvent::Consent(id, (sort > 0).then_some(consent)),
+                    3 => GateEvent::EndGrants,
+                    4 => GateEvent::Objection(id, (decision > 0).then_some(about)),
+                    5 => GateEvent::MarketingObjection(id, at_ns),
+                    6 => {
+                        GateEvent::Settlement(id, (decision > 0).then(|| number.to_string().into()))
+                    }
+                    7 => {
+                        GateEvent::Unreadable(GateTopic::Consent, (number > 0).then_some(id), scope)
+                    }
+                    _ => GateEvent::Unreadable(
+                        GateTopic::Objection,
+                        (number > 0).then_some(id),
+                        scope,
+                    ),
+                }
+            },
+        )
+    }
+
+    /// All that gates ask.
+    fn gate_answers(table: &ConsentTable) -> Option<String> {
+        let patron = table.find(0, PATRON)?;
+        let asked = (0..4).map(|number| ConsentQuery {
+            purpose: number,
+            recipient: number,
+            is_explicit: false,
+            givers: GrantGivers::Anyone,
+        });
+        let answers = asked.map(|asked| {
+            let topics = [GateTopic::Consent, GateTopic::Objection];
+            let unreadable = topics.map(|topic| patron.has_unreadable(topic, &asked, true));
+            let library = format!("NL-{}", asked.purpose);
+            let consents = patron.effective_consents(|granted| granted == library);
+            let consent = crate::policy::consent::evaluate_consent(&consents, &asked, None, 2);
+            let objects = patron.has_objection(asked.purpose);
+            format!("{unreadable:?} {consent:?} {objects} {}", patron.has_refusal(&asked))
+        });
+        let marketing = patron.marketing_objection_ns();
+        let settled: Vec<_> = patron.settled_ids().map(|id| (id, patron.is_settled(id))).collect();
+        let named: Vec<_> = (0..4).map(|number| patron.named_patrons(number)).collect();
+        let answers: Vec<_> = answers.collect();
+        Some(format!("{marketing:?} {settled:?} {named:?} {answers:?}"))
+    }
+
+    proptest! {
+        /// An aborted batch has no effect, a committed one that of restored statements.
+        #[test]
+        fn consents_rollback_leaves_no_trace(
+            batches in prop::collection::vec(
+                (prop::collection::vec(any_event(), 0..6), any::<bool>()), 0..8),
+        ) {
+            let (mut table, mut plain) = (ConsentTable::default(), ConsentTable::default());
+            let mut offset = 0;
+            for (batch, is_aborted) in batches {
+                let before = gate_answers(&table);
+                for message in batch {
+                    offset += 1;
+                    prop_assert!(table.apply_in_batch(statement(offset, message.clone())));
+                    prop_assert!(!table.apply_in_batch(statement(offset, message.clone())));
+                    if !is_aborted {
+                        plain.restore(statement(offset, message));
+                    }
+                }
+                if is_aborted {
+                    table.rollback();
+                    prop_assert_eq!(gate_answers(&table), before);
+                } else {
+                    table.commit();
+                    prop_assert_eq!(gate_answers(&table), gate_answers(&plain));
+                }
+            }
+        }
+    }
+
+    /// Numbers run out: those that an aborted batch gave are given again.
+    #[test]
+    fn consents_rollback_takes_numbers_back() {
+        let grant = |number: usize| {
+            let consent = Consent {
+                about: ConsentScope::for_purpose(1),
+                decision: ConsentDecision::WrittenGrant,
+                at_ns: 0,
+                library: format!("NL-{number}").into(),
+                named_patron: Some(format!("kin-{number}").into()),
+            };
+            GateEvent::Consent(u64::try_from(number).unwrap(), Some(consent))
+        };
+        let mut table = ConsentTable::default();
+        let mut offset = 0;
+        for first in [0, 1_000, 2_000] {
+            for number in first..first + LIBRARIES_MAX {
+                table.apply_in_batch(statement(offset, grant(number)));
+                offset += 1;
+            }
+            let patron = table.find(0, PATRON).unwrap();
+            let last = format!("NL-{}", first + LIBRARIES_MAX - 1);
+            let consents = patron.effective_consents(|library| *library == *last);
+            assert_eq!(consents.granting_libraries, 1 << (LIBRARIES_MAX - 1));
+            assert_eq!(patron.named_patrons(1).len(), LIBRARIES_MAX);
+            table.rollback();
+            assert!(table.find(0, PATRON).is_none());
+        }
+    }
+
+    /// A stop is lifted by a version of its own record alone.
+    #[test]
+    fn consents_unreadable_record_stops_until_it_can_be_read() {
+        let givers = GrantGivers::Anyone;
+        let asked = ConsentQuery { purpose: 1, recipient: 7, is_explicit: false, givers };
+        let scope = |purpose, recipient| UnreadableScope { purpose, recipient };
+        let mut table = ConsentTable::default();
+        let mut offset = 0;
+        let mut say = |message: GateEvent| {
+            offset += 1;
+            table.apply_in_batch(statement(offset, message));
+            let patron = table.find(0, PATRON);
+            patron.is_some_and(|patron| patron.has_unreadable(GateTopic::Consent, &asked, true))
+        };
+        let unreadable = |id, scope| GateEvent::Unreadable(GateTopic::Consent, id, scope);
+        assert!(!say(unreadable(Some(3), scope(1, 8))));
+        assert!(!say(unreadable(Some(3), scope(2, 7))));
+        assert!(say(unreadable(Some(3), scope(1, WILDCARD))));
+        assert!(say(GateEvent::Consent(4, None)));
+        assert!(say(GateEvent::EndGrants));
+        assert!(say(unreadable(Some(3), scope(2, 7))), "each version adds its own");
+        assert!(!say(GateEvent::Consent(3, None)));
+        assert!(say(unreadable(None, scope(WILDCARD, 7))));
+        assert!(say(GateEvent::Consent(3, None)), "nothing of the patron's lifts it");
+    }
+
+    /// Each of very many records of one patron costs as much as the first.
+    #[test]
+    fn consents_cost_per_record_does_not_grow() {
+        let mut table = ConsentTable::default();
+        for number in 0..40_000_u64 {
+            let at_ns = i64::try_from(number).unwrap();
+            let consent = Consent {
+                about: ConsentScope::for_purpose(1),
+                decision: ConsentDecision::WrittenGrant,
+                at_ns,
+                library: "NL-A".into(),
+                named_patron: (number % 3 == 0).then(|| format!("kin-{number}").into()),
+            };
+            let message = match number % 4 {
+                0 => GateEvent::Unreadable(
+                    GateTopic::Consent,
+                    Some(number),
+                    UnreadableScope::WILDCARD,
+                ),
+                1 => GateEvent::Objection(number, Some(ConsentScope::for_purpose(2))),
+                _ => GateEvent::Consent(number, Some(consent)),
+            };
+            assert!(table.apply_in_batch(statement(at_ns, message)));
+        }
+        let patron = table.find(0, PATRON).unwrap();
+        assert!(patron.has_objection(2));
+        table.rollback();
+        assert!(table.find(0, PATRON).is_none());
+    }
+}

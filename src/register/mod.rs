@@ -1,0 +1,62 @@
+//! The record of processing (GDPR art. 30), in Dutch: from the policy and from
+//! `config/register`, complete or with what is missing.
+//!
+//! Pure but for reading those files: no clock, no network, no record.
+
+mod entry;
+mod load;
+mod national_numbers;
+mod render;
+
+use crate::policy::Policy;
+use crate::policy::paper::is_placeholder;
+
+pub use entry::{RegisterCell, RegisterEntry, class_word};
+pub use load::{Activity, Controller, RegisterFiles, load_folder};
+pub use national_numbers::{NATIONAL_NUMBER_COLUMNS, national_number_rows};
+pub use render::{RegisterTable, render_csv, render_html, render_markdown};
+
+/// The whole record of processing.
+#[derive(Clone, Debug)]
+pub struct Register {
+    pub controller: Controller,
+    /// Recipients, enabled ones first, and then the other activities.
+    pub entries: Vec<RegisterEntry>,
+}
+
+impl Register {
+    /// Builds the register of a policy and the other activities of a library.
+    #[must_use]
+    pub fn new(policy: &Policy, files: &RegisterFiles) -> Register {
+        let controller = files.controller.clone().unwrap_or_default();
+        let recipients = policy
+            .all_with_enabled()
+            .map(|one| RegisterEntry::of_recipient(one, policy, &controller));
+        let activities = files.activities.iter();
+        let activities = activities.map(|one| RegisterEntry::of_activity(one, &controller));
+        let entries = recipients.chain(activities).collect();
+        Register { controller, entries }
+    }
+
+    /// Returns what is missing or still an example's text, a line each in Dutch.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let controller = self.controller.cells().into_iter().map(|(label, text)| {
+            ("verwerkingsverantwoordelijke".to_owned(), label, text.to_owned())
+        });
+        let entries = self.entries.iter().flat_map(|entry| {
+            let required = entry.cells.iter().filter(|cell| cell.is_required);
+            required.map(move |cell| (entry.id.clone(), cell.label, cell.texts.join("; ")))
+        });
+        controller
+            .chain(entries)
+            .filter_map(|(id, label, text)| match text.trim().is_empty() {
+                true => Some(format!("{id}: {label} ontbreekt")),
+                false if is_placeholder(&text) => {
+                    Some(format!("{id}: {label} is nog een voorbeeldtekst"))
+                }
+                false => None,
+            })
+            .collect()
+    }
+}

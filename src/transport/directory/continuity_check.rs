@@ -1,0 +1,378 @@
+//! Compares a directory with what zeef left there.
+//!
+//! Done once after a start, before anything is decided, for all lanes. Every difference is
+//! a finding, which an operator accepts by its own code.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::committed::{CommittedStateFile, DirectoryCommit};
+use super::layout::file_length;
+use super::ledger_files::is_ledger_file;
+use super::line_reader::LineReader;
+use super::source;
+use super::store::Store;
+use super::to_fault;
+use crate::message::Fault;
+use crate::message::continuity::{SourceProgress, format_code};
+use crate::transport::file::FileError;
+
+/// A difference from what zeef left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryFinding {
+    /// What was found, what is lost, and what accepting it means.
+    pub text: String,
+    /// Accepts this finding and no other; `None` if it cannot be accepted.
+    pub code: Option<String>,
+}
+
+/// A finding without its code.
+struct Difference {
+    /// The file or key it is about.
+    subject: String,
+    detail: String,
+    consequence: &'static str,
+    /// How the mark changes if it is accepted.
+    accepted_change: Option<AcceptedChange>,
+}
+
+enum AcceptedChange {
+    /// An output has this length.
+    Output(String, u64),
+    State(String, CommittedStateFile),
+    /// Everything is dropped, and every lane reads its sources from their beginning.
+    Everything,
+    /// A lane reads a source from its beginning.
+    Source(String, String),
+    Key(String),
+}
+
+const INPUT_CHANGED: &str = "An input may only grow: what it had was decided, and what it does not have any \
+    more (an objection, an erasure) would count for nothing. Put the file back as it was and append \
+    to it. Accepted, it is read from its beginning, as if all of it came now; what stood in it before \
+    is gone";
+const OUTPUT_TRUNCATED: &str = "An output is read in place, and grows between compactions: its recipient \
+    may miss what it lost. Put the file back. Accepted, zeef goes on behind what is there, and sends \
+    nothing of it again";
+const OUTPUT_EXTENDED: &str = "Either .zeef is an older copy, or somebody else wrote to the output: what \
+    is behind that length can never be taken back. Put back the newer .zeef. Accepted, the lines stay \
+    as they are, and zeef may send some of them again";
+const STATE_CHANGED: &str = "The state says what recipients have: what it does not say can never be taken \
+    back. Restore in, out and .zeef together. Accepted, the rows that are there count, and no others";
+const STATE_MISSING: &str = "The state says what recipients have: without it nothing of that can ever be \
+    taken back. Restore in, out and .zeef together; `zeef forget LANE` begins anew on purpose";
+const LEDGER_CHANGED: &str = "The ledger says who received what: what it does not say any more is \
+    proved by nothing. Restore in, out and .zeef together. Accepted, it goes on behind what is there, \
+    and `zeef ledger verify` names the gap from then on";
+const MARK_MISSING: &str = "Nobody knows what was read, nor whether anything is missing. Restore in, out \
+    and .zeef together. Accepted, all input is read again from its beginning, and the rows of the \
+    states count as they are: what they do not say can never be taken back";
+const MARK_AND_STATE_MISSING: &str = "Nobody knows what was read and what recipients have. Restore in, out and \
+    .zeef together; `zeef forget LANE` begins anew on purpose, and what recipients have can then \
+    never be taken back";
+const KEY_CHANGED: &str = "A recipient would have two pseudonyms for one patron, and no way to see it. Put \
+    back the key that is missing. Accepted, outputs get their new keys as their records change";
+
+impl Store {
+    /// Compares everything with the mark, and applies what was accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with every finding that is not accepted.
+    pub(super) fn check_continuity(&mut self, root: &str) -> Result<(), Fault> {
+        self.recover()?;
+        if self.is_continuity_checked {
+            return Ok(());
+        }
+        let mut committed = self.next_commit();
+        let (mut left, mut accepted) = (Vec::new(), 0);
+        for difference in self.find_differences().map_err(to_fault)? {
+            let finding = self.to_finding(&difference);
+            if !self.is_accepted(&finding) {
+                left.push(finding_message(&finding, root));
+            } else if let Some(change) = difference.accepted_change {
+                tracing::warn!(finding = %finding.text, "accepted");
+                self.apply_acceptance(change, &mut committed);
+                accepted += 1;
+            }
+        }
+        if !left.is_empty() {
+            return Err(Fault::stop(left.join("\n")));
+        }
+        if accepted > 0 {
+            self.commit_journal(&super::journal::Journal { committed, ..Default::default() })?;
+        }
+        self.is_continuity_checked = true;
+        Ok(())
+    }
+
+    /// Returns all findings, accepted or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] if a file cannot be read.
+    pub(super) fn findings(&mut self) -> Result<Vec<DirectoryFinding>, Fault> {
+        self.recover()?;
+        let differences = self.find_differences().map_err(to_fault)?;
+        Ok(differences.iter().map(|one| self.to_finding(one)).collect())
+    }
+
+    fn to_finding(&self, difference: &Difference) -> DirectoryFinding {
+        let Difference { subject, detail, consequence: follows, accepted_change: accepted } =
+            difference;
+        let number = self.committed.commit;
+        let text = format!("directory\0{number}\0{subject}\0{detail}");
+        let code = format_code(self.settings.fingerprinter.hash_text(text.as_bytes()));
+        DirectoryFinding {
+            text: format!("{subject}: {detail}. {follows}"),
+            code: accepted.is_some().then_some(code),
+        }
+    }
+
+    fn is_accepted(&self, finding: &DirectoryFinding) -> bool {
+        let code = finding.code.as_ref();
+        code.is_some_and(|code| self.layout.accepted_folder().join(code).is_file())
+    }
+
+    fn apply_acceptance(&self, change: AcceptedChange, committed: &mut DirectoryCommit) {
+        match change {
+            AcceptedChange::Output(name, 0) => drop(committed.outputs.remove(&name)),
+            AcceptedChange::Output(name, length) => drop(committed.outputs.insert(name, length)),
+            AcceptedChange::State(topic, file) => drop(committed.state.insert(topic, file)),
+            AcceptedChange::Everything => {
+                committed.outputs.extend(self.file_lengths(false));
+                for (topic, length) in self.file_lengths(true) {
+                    if let Ok(file) = self.read_state_file(&topic, length) {
+                        committed.state.insert(topic, file);
+                    }
+                }
+            }
+            AcceptedChange::Source(lane, topic) => {
+                let trails = committed.lanes.get_mut(&lane);
+                if let Some(progress) = trails.and_then(|trails| trails.get_mut(&topic)) {
+                    *progress = SourceProgress {
+                        next: progress.next,
+                        start: progress.next,
+                        anchors: Vec::new(),
+                        log: progress.log.map(|_| 0),
+                        partition_count: progress.partition_count,
+                    };
+                }
+            }
+            AcceptedChange::Key(name) => {
+                if let Some(print) = self.settings.key_fingerprints.get(&name) {
+                    committed.keys.insert(name, print.clone());
+                }
+            }
+        }
+    }
+
+    fn find_differences(&self) -> Result<Vec<Difference>, FileError> {
+        if self.is_new {
+            return self.differences_without_mark();
+        }
+        let mut found = self.output_differences()?;
+        found.extend(self.state_differences()?);
+        found.extend(self.source_differences()?);
+        found.extend(self.key_differences());
+        Ok(found)
+    }
+
+    /// Finds files of zeef that no mark describes.
+    fn differences_without_mark(&self) -> Result<Vec<Difference>, FileError> {
+        let mut files = self.layout.list_files(true)?;
+        files.extend(self.layout.list_files(false)?);
+        files.extend(self.layout.list_previous_outputs()?);
+        let files: Vec<_> = files.into_iter().filter(|(_, length)| *length > 0).collect();
+        let Some((first, _)) = files.first() else {
+            return Ok(Vec::new());
+        };
+        let path = self.layout.committed_path();
+        let count = files.len();
+        let sum: u64 = files.iter().map(|(_, length)| length).sum();
+        let states = self.layout.list_files(true)?.into_iter();
+        let states: Vec<_> =
+            states.map(|(topic, length)| self.read_state_file(&topic, length).ok()).collect();
+        let rows = states.iter().flatten().map(|file| file.rows).sum::<u64>();
+        let usable = rows > 0 && states.iter().all(Option::is_some);
+        Ok(vec![Difference {
+            subject: self.layout.display_path(&path),
+            detail: format!(
+                "it is missing, and files were written before: {count}, the first {first} ({sum} \
+                 bytes, {rows} rows)"
+            ),
+            consequence: if usable { MARK_MISSING } else { MARK_AND_STATE_MISSING },
+            accepted_change: usable.then_some(AcceptedChange::Everything),
+        }])
+    }
+
+    /// Returns the non-empty written files with their lengths.
+    fn file_lengths(&self, state: bool) -> impl Iterator<Item = (String, u64)> + use<> {
+        let files = self.layout.list_files(state).unwrap_or_default();
+        files.into_iter().filter(|(_, length)| *length > 0)
+    }
+
+    fn output_differences(&self) -> Result<Vec<Difference>, FileError> {
+        let on_disk = self.layout.list_files(false)?;
+        let committed = &self.committed.outputs;
+        let mut names: BTreeSet<&String> = committed.keys().collect();
+        names.extend(on_disk.iter().map(|(name, _)| name));
+        let mut found = Vec::new();
+        for name in names {
+            let left = committed.get(name).copied().unwrap_or(0);
+            let path = self.layout.written_path(name, false);
+            let length = file_length(&path)?;
+            if length != left {
+                found.push(Difference {
+                    subject: self.layout.display_path(&path),
+                    detail: describe_lengths(length, left),
+                    consequence: match length < left {
+                        true => OUTPUT_TRUNCATED,
+                        false => OUTPUT_EXTENDED,
+                    },
+                    accepted_change: ends_with_newline(&path, length)?
+                        .then(|| AcceptedChange::Output(name.clone(), length)),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn state_differences(&self) -> Result<Vec<Difference>, FileError> {
+        let on_disk = self.layout.list_files(true)?;
+        let committed = &self.committed.state;
+        let mut names: BTreeSet<&String> = committed.keys().collect();
+        names.extend(on_disk.iter().map(|(name, _)| name));
+        let mut found = Vec::new();
+        for topic in names {
+            let left = committed.get(topic).copied().unwrap_or_default();
+            let path = self.layout.written_path(topic, true);
+            let length = file_length(&path)?;
+            let now = self.read_state_file(topic, length).ok();
+            if now == Some(left) {
+                continue;
+            }
+            let same_length = length == left.length;
+            let is_ledger = is_ledger_file(topic);
+            let (detail, follows) = match (same_length, length) {
+                (true, _) => ("its rows are not those that zeef wrote".to_owned(), STATE_CHANGED),
+                (false, 0) => (describe_lengths(length, left.length), STATE_MISSING),
+                (false, _) => (describe_lengths(length, left.length), STATE_CHANGED),
+            };
+            found.push(Difference {
+                subject: self.layout.display_path(&path),
+                detail: match now {
+                    Some(file) => format!("{detail} (rows: {}, {:08x})", file.rows, file.hash),
+                    None => format!("{detail}, and some are no rows"),
+                },
+                consequence: if is_ledger { LEDGER_CHANGED } else { follows },
+                accepted_change: now
+                    .filter(|file| file.rows > 0)
+                    .map(|file| AcceptedChange::State(topic.clone(), file)),
+            });
+        }
+        Ok(found)
+    }
+
+    fn source_differences(&self) -> Result<Vec<Difference>, FileError> {
+        let mut found = Vec::new();
+        for (lane, trails) in &self.committed.lanes {
+            for (topic, progress) in trails {
+                if let Some(detail) = self.describe_source_change(topic, progress)? {
+                    let path = self.layout.source_path(topic);
+                    found.push(Difference {
+                        subject: format!("{} (lane {lane})", self.layout.display_path(&path)),
+                        detail,
+                        consequence: INPUT_CHANGED,
+                        accepted_change: Some(AcceptedChange::Source(lane.clone(), topic.clone())),
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns what is wrong with a source, if anything.
+    fn describe_source_change(
+        &self,
+        topic: &str,
+        progress: &SourceProgress,
+    ) -> Result<Option<String>, FileError> {
+        let path = self.layout.source_path(topic);
+        let read = source::consumed_bytes(progress);
+        let length = file_length(&path)?;
+        if length < read {
+            return Ok(Some(format!(
+                "it was read up to byte {read}, and now it is {length} bytes long"
+            )));
+        }
+        let reader = || LineReader::new(path.clone(), self.settings.max_line_bytes, 0);
+        let mut now = None;
+        if !source::has_anchors(&mut reader(), progress, &self.settings.fingerprinter)? {
+            now = Some(0);
+        } else if let Some(log) = progress.log {
+            let mut reader = reader();
+            reader.open()?;
+            let again =
+                source::read_progress(&mut reader, true, read, &self.settings.fingerprinter)?;
+            now = again.log.filter(|again| *again != log);
+        }
+        Ok(now.map(|log| {
+            format!(
+                "it was read up to byte {read}, and what stands there now is something else \
+                 ({length} bytes, {log:08x})"
+            )
+        }))
+    }
+
+    fn key_differences(&self) -> Vec<Difference> {
+        let keys = self.settings.key_fingerprints.iter();
+        let others = keys.filter_map(|(name, print)| {
+            let known = self.committed.keys.get(name)?;
+            (known != print).then(|| Difference {
+                subject: format!("the key of {name}"),
+                detail: format!(
+                    "its outputs were made with the key `{}`, and the key here is {} `{}` ({})",
+                    known.id,
+                    if known.id == print.id { "another" } else { "the key" },
+                    print.id,
+                    print.print
+                ),
+                consequence: KEY_CHANGED,
+                accepted_change: Some(AcceptedChange::Key(name.clone())),
+            })
+        });
+        others.collect()
+    }
+}
+
+/// Returns whether the file up to `length` ends with a whole line.
+fn ends_with_newline(path: &Path, length: u64) -> Result<bool, FileError> {
+    let Some(last) = length.checked_sub(1) else {
+        return Ok(true);
+    };
+    let mut byte = [0];
+    let file = File::open(path).map_err(FileError::wrap("open", path))?;
+    let read = file.read_exact_at(&mut byte, last);
+    read.map_err(FileError::wrap("read", path))?;
+    Ok(byte == *b"\n")
+}
+
+fn describe_lengths(found: u64, committed_length: u64) -> String {
+    match found {
+        0 => format!("it is missing or empty, and zeef left it at {committed_length} bytes"),
+        _ => format!("it is {found} bytes long, and zeef left it at {committed_length}"),
+    }
+}
+
+/// Describes a finding with the command that accepts it.
+fn finding_message(finding: &DirectoryFinding, root: &str) -> String {
+    match &finding.code {
+        Some(code) => {
+            format!("{}: `zeef accept {code} --directory {root} --reason TEXT`", finding.text)
+        }
+        None => finding.text.clone(),
+    }
+}

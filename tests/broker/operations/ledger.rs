@@ -1,0 +1,324 @@
+//! The ledger's audit, checkpoints and forgotten years on Kafka.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use zeef::config::keyring::{KeyRing, STATE_KEY_NAME};
+use zeef::engine::memory::deliveries::StateKeys;
+use zeef::ledger::LEDGER_TOPIC;
+use zeef::ledger::block::{Block, ChainName};
+use zeef::ledger::forget::ForgetPlan;
+use zeef::message::continuity::{ContinuityMark, MARK_ROW_KEY};
+use zeef::policy::Policy;
+use zeef::transport::kafka::KafkaSettings;
+use zeef::transport::kafka::lane_states::{PartitionRows, StateReader, StateRewriter};
+use zeef::transport::kafka::read_topic::read_rows_with_offsets;
+use zeef::transport::kafka::topics::{delete_records_before, fetch_ends};
+
+use crate::harness::eventually;
+
+use super::repartition::recreate_sources;
+use super::test_site::WAIT_TIMEOUT;
+use super::{SiteOptions, TestSite, open_loan, patron_record};
+
+const TABLES: &str = r#"
+[ledger]
+enabled    = true
+operator   = "beheer"
+keep_years = 0
+
+[ledger.checkpoints]
+enabled       = true
+every_seconds = 1
+copy          = "outside.checkpoint"
+"#;
+
+fn ledger_ends(settings: &KafkaSettings) -> BTreeMap<i32, i64> {
+    (0..).zip(fetch_ends(settings, LEDGER_TOPIC).unwrap().unwrap()).collect()
+}
+
+fn options(partitions: usize) -> SiteOptions<'static> {
+    SiteOptions {
+        recipients: &["service-message"],
+        partitions,
+        extra_tables: TABLES,
+        ..SiteOptions::default()
+    }
+}
+
+fn ledger_site(test: &str) -> Option<TestSite<'static>> {
+    TestSite::new(test, options(2))
+}
+
+/// Runs a command that has to end with `code`; returns what it printed.
+#[track_caller]
+pub(super) fn run_command(site: &TestSite<'_>, words: &[&str], code: i32) -> String {
+    let mut zeef = site.spawn_command(words);
+    let ended = zeef.wait_exit(WAIT_TIMEOUT);
+    assert_eq!(ended, code, "{words:?}: {}{}", zeef.stdout(), zeef.stderr());
+    match code {
+        0 => zeef.stdout(),
+        _ => format!("{}{}", zeef.stdout(), zeef.stderr()),
+    }
+}
+
+fn write_loans(site: &TestSite<'_>, from: usize) {
+    let patrons: Vec<String> = (0..4).map(|number| format!("P{number}")).collect();
+    let loans: Vec<_> =
+        patrons.iter().map(|patron| open_loan(&format!("L{from}-{patron}"), patron)).collect();
+    if from == 0 {
+        let records: Vec<_> = patrons.iter().map(|id| patron_record(id, "Berg")).collect();
+        site.topics.write_records("patron", &records);
+    }
+    site.topics.write_records("loan", &loans);
+}
+
+#[test]
+fn audit_on_kafka_is_one_chain_however_many_write_at_once() {
+    let Some(site) = ledger_site("audit") else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    let mut commands: Vec<_> =
+        (0..4).map(|_| site.spawn_command(&["ledger", "patron", "P1", "--json"])).collect();
+    for command in &mut commands {
+        let code = command.wait_exit(WAIT_TIMEOUT);
+        assert_eq!(code, 0, "{}", command.stderr());
+        assert!(command.stdout().contains("service-message"), "{}", command.stdout());
+    }
+    let listed = run_command(&site, &["ledger", "audit", "--json"], 0);
+    let lines: Vec<Value> =
+        listed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let actions: Vec<&str> = lines.iter().filter_map(|line| line["action"].as_str()).collect();
+    assert_eq!(
+        actions,
+        ["run", "ledger patron", "ledger patron", "ledger patron", "ledger patron"]
+    );
+    let patrons: Vec<&Value> = lines.iter().map(|line| &line["patron"]).collect();
+    assert!(patrons[1].is_string() && patrons[1..].iter().all(|one| *one == patrons[1]));
+    for message in site.topics.read_committed("zeef.audit") {
+        assert!(!message.value_text().unwrap().contains("\"P1\""));
+    }
+    let verified = run_command(&site, &["ledger", "verify"], 0);
+    assert!(verified.contains("audit: 5 lines"), "{verified}");
+    // Without its topic nothing is shown.
+    site.topics.delete("zeef.audit");
+    let refused = run_command(&site, &["ledger", "patron", "P1"], 1);
+    assert!(refused.contains("audit") && !refused.contains("service-message"), "{refused}");
+}
+
+#[test]
+fn checkpoints_on_kafka_beside_a_copy_show_that_they_were_rolled_back() {
+    let Some(site) = ledger_site("checkpoints") else {
+        return;
+    };
+    let copy = Path::new(site.config_path()).join("outside.checkpoint");
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    // Two processes sign one tree.
+    let one = site.spawn_ready_run(&["--instance", "one"]);
+    let two = site.spawn_ready_run(&["--instance", "two"]);
+    write_loans(&site, 1);
+    eventually("lines of both rounds", WAIT_TIMEOUT, || {
+        let stats = run_command(&site, &["ledger", "stats", "--json"], 0);
+        let stats: Value = serde_json::from_str(stats.trim()).ok()?;
+        (stats["lines"].as_u64()? >= 8).then_some(())
+    });
+    drop((one, two));
+    site.run_until_end(&[]);
+    let verify = ["ledger", "verify", "--from", copy.to_str().unwrap()];
+    let verified = run_command(&site, &verify, 0);
+    assert!(verified.contains("checkpoints, each behind"), "{verified}");
+    let text = std::fs::read_to_string(&copy).unwrap();
+    assert!(text.starts_with("zeef.ledger\n"), "{text}");
+    for message in site.topics.read_committed("zeef.checkpoints") {
+        assert!(!message.value_text().unwrap().contains("P1"));
+    }
+    site.topics.delete("zeef.checkpoints");
+    site.apply_topics();
+    let said = site.expect_run_exit(&["--until-end"], 70);
+    assert!(said.contains("rolled back together"), "{said}");
+    let said = run_command(&site, &verify, 1);
+    assert!(said.contains("rolled back"), "{said}");
+}
+
+#[test]
+fn forgotten_year_on_kafka_is_deleted_and_a_start_goes_on() {
+    let Some(site) = ledger_site("years") else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
+    let refused = run_command(&site, &["ledger", "forget", &year.to_string()], 2);
+    assert!(refused.contains("is not over yet"), "{refused}");
+    // No line is of last year, so nothing goes, and a start goes on.
+    let forgotten = run_command(&site, &["ledger", "forget", &(year - 1).to_string()], 0);
+    assert!(forgotten.contains("0 blocks"), "{forgotten}");
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    run_command(&site, &["ledger", "verify"], 0);
+    // As the command does once this year is over.
+    forget_all(&site, year);
+    write_loans(&site, 2);
+    site.run_until_end(&[]);
+    run_command(&site, &["ledger", "verify"], 0);
+    assert_eq!(blocks(&site), site.topics.read_committed("zeef.ledger").len());
+    // What is deleted besides is missed.
+    for partition in 0..2 {
+        let ends = ledger_ends(&site.topics.kafka_settings());
+        site.topics.delete_records_before("zeef.ledger", partition, ends[&partition]);
+    }
+    let said = site.expect_run_exit(&["--until-end"], 70);
+    assert!(said.contains("ledger shorter than it was"), "{said}");
+    run_command(&site, &["ledger", "verify"], 1);
+}
+
+/// Of one patron alone, and only behind a line of the audit.
+#[test]
+fn values_on_kafka_are_those_of_one_patron() {
+    let Some(site) = ledger_site("values") else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    let words = ["ledger", "patron", "P1", "--values", "--identity-checked", "passport", "--json"];
+    let answer: Value = serde_json::from_str(&run_command(&site, &words, 0)).unwrap();
+    let values = answer["values"].as_array().unwrap();
+    let titles: Vec<&str> =
+        values.iter().filter_map(|one| one["value"]["title"].as_str()).collect();
+    let mut sorted = titles.clone();
+    sorted.sort_unstable();
+    assert_eq!((sorted, values.len()), (vec!["L0-P1", "L1-P1"], 2), "{answer}");
+    let listed = run_command(&site, &["ledger", "audit", "--json"], 0);
+    assert!(listed.lines().last().unwrap().contains("ledger patron --values"), "{listed}");
+}
+
+/// Asks for the lines of a patron over HTTP; yields status and body.
+fn ask_read_interface(address: &str, token: &str, patron: &str) -> (u16, Value) {
+    let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let body = serde_json::json!({
+        "dpl.core.data_subject_id": patron, "dpl.core.data_subject_id_type": "patron",
+    });
+    let body = body.to_string();
+    let request = format!(
+        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn read_interface_on_kafka_answers_what_was_given_to_one_patron() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let Some(site) = ledger_site("serve") else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    let file = format!("{}/read.token", site.config_path());
+    std::fs::write(&file, TOKEN).unwrap();
+    let words = ["ledger", "serve", "--token-file", &file, "--listen", "127.0.0.1:0"];
+    let mut service = site.spawn_command(&words);
+    let address = eventually("it listens", WAIT_TIMEOUT, || {
+        let said = service.stdout();
+        Some(said.lines().next()?.strip_prefix("listening on ")?.to_owned())
+    });
+    let count = |patron: &str| {
+        let (status, answer) = ask_read_interface(&address, TOKEN, patron);
+        assert_eq!(status, 200, "{answer}");
+        answer["processingActivities"].as_array().unwrap().len()
+    };
+    assert_eq!((count("P1"), count("nobody")), (1, 0));
+    // What is committed meanwhile is in the next answer.
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    assert_eq!(count("P1"), 2);
+    let (status, problem) = ask_read_interface(&address, "another", "P1");
+    assert_eq!((status, &problem["status"]), (401, &401.into()), "{problem}");
+    service.send_signal(Signal::TERM);
+    assert_eq!(service.wait_exit(WAIT_TIMEOUT), 0, "{}", service.stderr());
+    let listed = run_command(&site, &["ledger", "audit", "--json"], 0);
+    assert_eq!(listed.matches("\"ledger serve\"").count(), 3, "{listed}");
+}
+
+#[test]
+fn repartition_widens_the_ledger_and_its_chains_go_on() {
+    let Some(site) = ledger_site("widened") else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    recreate_sources(&site, options(4));
+    write_loans(&site, 0);
+    run_command(&site, &["lanes", "apply", "--repartition"], 0);
+    let ledger = site.topics.full_name("zeef.ledger");
+    assert_eq!(site.broker.partitions(&ledger).len(), 4);
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    run_command(&site, &["ledger", "verify"], 0);
+    let answer = run_command(&site, &["ledger", "patron", "P1", "--json"], 0);
+    let answer: Value = serde_json::from_str(answer.trim()).unwrap();
+    assert_eq!(answer["now"][0]["records"], 2, "{answer}");
+}
+
+/// How many blocks lie on Kafka.
+fn blocks(site: &TestSite<'_>) -> usize {
+    let mut count = 0;
+    read_rows_with_offsets(&site.topics.kafka_settings(), LEDGER_TOPIC, &mut |_, _| count += 1)
+        .unwrap();
+    count
+}
+
+fn forget_all(site: &TestSite<'_>, year: i16) {
+    let settings = site.topics.kafka_settings();
+    let loaded = Policy::load(Path::new(site.config_path())).unwrap();
+    let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY_NAME]).unwrap();
+    let fingerprinter = StateKeys::new(keys.state_key().unwrap()).fingerprinter();
+    let ends = ledger_ends(&settings);
+    let mut plan = ForgetPlan::new(year);
+    read_rows_with_offsets(&settings, LEDGER_TOPIC, &mut |offset, row| {
+        let block: Block<'_> = serde_json::from_slice(row.value.unwrap()).unwrap();
+        plan.add_block((row.partition.unwrap(), offset), &block);
+    })
+    .unwrap();
+    assert!(plan.blocks_removed > 0 && plan.first_kept.is_empty());
+    let states = StateReader::open(&settings).unwrap();
+    let state = states.list_topics("zeef.state.main").unwrap().remove(0);
+    let mut marks = BTreeMap::new();
+    for (partition, mark) in states.read_marks_by_partition(&state).unwrap() {
+        let mut mark = ContinuityMark::decode(&fingerprinter, &mark).unwrap();
+        let Some(head) = &mut mark.ledger else {
+            continue;
+        };
+        let chain = ChainName { lane: "main".to_owned(), partition, born: head.born };
+        assert!(plan.move_start(&chain.to_string(), head));
+        marks.insert(partition, mark.encode(&fingerprinter));
+    }
+    let rows: Vec<PartitionRows<'_>> = marks
+        .iter()
+        .map(|(partition, mark)| PartitionRows {
+            topic: &state.name,
+            partition: *partition,
+            rows: vec![(MARK_ROW_KEY, Some(mark.as_slice()))],
+        })
+        .collect();
+    StateRewriter::open(&settings).unwrap().write(&["main"], &rows, &[]).unwrap();
+    delete_records_before(&settings, LEDGER_TOPIC, &ends).unwrap();
+    assert_eq!(blocks(site), 0);
+}

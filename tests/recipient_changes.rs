@@ -1,0 +1,352 @@
+//! Who has something is never forgotten: recipients that are switched off, renamed,
+//! moved to other topics, kinds or lanes, as people do it with files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use zeef_test_kit::config::write_shipped_config;
+use zeef_test_kit::process::{CommandOutput, zeef_command};
+
+const ZEEF: &str = env!("CARGO_BIN_EXE_zeef");
+
+/// A config, a directory, and the keys.
+struct DirectoryFixture {
+    folder: TempDir,
+}
+
+/// By output file: the last value of each key; null where it was taken back.
+type OutputsByFile = BTreeMap<String, BTreeMap<String, Value>>;
+
+impl DirectoryFixture {
+    /// With invented records, and a first run behind it.
+    fn new() -> DirectoryFixture {
+        let folder = TempDir::new().unwrap();
+        write_shipped_config(&folder.path().join("config"));
+        let fixture = DirectoryFixture { folder };
+        fixture.run_zeef(0, &["keys", "new", "--all"], &[]);
+        let mut generate = zeef_command(ZEEF, &["generate", "--patrons", "60", "--directory"]);
+        CommandOutput::of(generate.arg(fixture.path("data"))).check(0, &[]);
+        fixture.run_directory(0, &[]);
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[track_caller]
+    fn run_zeef(&self, code: i32, words: &[&str], want: &[&str]) {
+        let mut command = zeef_command(ZEEF, words);
+        CommandOutput::of(command.arg("--config").arg(self.path("config"))).check(code, want);
+    }
+
+    #[track_caller]
+    fn run_directory(&self, code: i32, want: &[&str]) {
+        let data = self.path("data");
+        self.run_zeef(code, &["run", "--directory", data.to_str().unwrap()], want);
+    }
+
+    fn replace_in_file(&self, file: &str, from: &str, to: &str) {
+        let path = self.path("config").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn append_settings(&self, lines: &str) {
+        let path = self.path("config/zeef.toml");
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Erases every third patron, beginning with one of the first three.
+    fn erase_every_third(&self, first: usize) {
+        let path = self.path("data/in/patron.ndjson");
+        let text = fs::read_to_string(&path).unwrap();
+        let keys = text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["key"].as_str().unwrap().to_owned()
+        });
+        let nulls = keys.skip(first).step_by(3).take(12);
+        let nulls: String =
+            nulls.map(|key| format!("{{\"key\":{key:?},\"value\":null}}\n")).collect();
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(nulls.as_bytes()).unwrap();
+    }
+
+    fn outputs(&self) -> OutputsByFile {
+        let mut has = OutputsByFile::new();
+        for owner in fs::read_dir(self.path("data/out")).unwrap() {
+            let owner = owner.unwrap().path();
+            if owner.ends_with("zeef") {
+                continue;
+            }
+            for file in fs::read_dir(&owner).unwrap() {
+                let file = file.unwrap().path();
+                let text = fs::read_to_string(&file).unwrap();
+                let mut values = BTreeMap::new();
+                for line in text.lines() {
+                    let line: Value = serde_json::from_str(line).unwrap();
+                    let key = line["key"].as_str().unwrap().to_owned();
+                    values.insert(key, line["value"].clone());
+                }
+                has.insert(file.file_name().unwrap().to_str().unwrap().to_owned(), values);
+            }
+        }
+        has
+    }
+
+    /// How many lines all outputs have.
+    fn count_output_lines(&self) -> usize {
+        let owners = fs::read_dir(self.path("data/out")).unwrap();
+        let files = owners.flat_map(|owner| fs::read_dir(owner.unwrap().path()).unwrap());
+        let text = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        text.map(|text| text.lines().count()).sum()
+    }
+
+    fn outputs_of_topic(&self, topic: &str) -> BTreeMap<String, Value> {
+        let file = format!("{topic}.ndjson");
+        self.outputs().remove(&file).unwrap_or_default()
+    }
+
+    /// How many outputs are there, and how many were taken back.
+    fn count_present_and_retracted(&self, topic: &str) -> (usize, usize) {
+        let all = self.outputs_of_topic(topic);
+        let gone = all.values().filter(|value| value.is_null()).count();
+        (all.len() - gone, gone)
+    }
+}
+
+const FINANCE_LANE: &str = "[lanes.finance]\nrecipients = [\"reservation-slip\"]\n";
+const FINANCE_LANE_OF_TWO: &str =
+    "[lanes.finance]\nrecipients = [\"reservation-slip\", \"service-message\"]\n";
+
+/// One night: which lanes there are, whom an erasure reaches before it.
+type DailyRun = (&'static str, Option<usize>);
+
+/// What recipients have never depends on lanes: whatever way they go, outputs end as
+/// they do without any of that, and nothing is sent twice.
+#[test]
+fn lane_moves_there_and_back_leave_same_outputs() {
+    let stories: [&[DailyRun]; 4] = [
+        &[(FINANCE_LANE, None), ("", None)],
+        &[(FINANCE_LANE, Some(0)), ("", Some(1)), (FINANCE_LANE, Some(2))],
+        &[(FINANCE_LANE_OF_TWO, Some(1)), (FINANCE_LANE, None), ("", Some(0))],
+        &[
+            (FINANCE_LANE, None),
+            (FINANCE_LANE_OF_TWO, Some(2)),
+            (FINANCE_LANE_OF_TWO, None),
+            ("", None),
+        ],
+    ];
+    for story in stories {
+        let (moving, still) = (DirectoryFixture::new(), DirectoryFixture::new());
+        assert!(moving.count_present_and_retracted("out.reservation-slip").0 > 5);
+        fs::remove_dir_all(still.path("data")).unwrap();
+        fs::remove_dir_all(still.path("config/keys")).unwrap();
+        copy_dir(&moving.path("data"), &still.path("data"));
+        copy_dir(&moving.path("config/keys"), &still.path("config/keys"));
+        let zeef = fs::read_to_string(moving.path("config/zeef.toml")).unwrap();
+        let mut before = "";
+        for (lanes, erased) in story {
+            for fixture in [&moving, &still] {
+                if let Some(first) = erased {
+                    fixture.erase_every_third(*first);
+                }
+            }
+            fs::write(moving.path("config/zeef.toml"), format!("{zeef}\n{lanes}")).unwrap();
+            let moved =
+                [&["recipient moves to another lane"][..], &[]][usize::from(*lanes == before)];
+            moving.run_directory(0, moved);
+            before = lanes;
+            still.run_directory(0, &[]);
+            assert_eq!(moving.outputs(), still.outputs());
+            assert_eq!(moving.count_output_lines(), still.count_output_lines());
+        }
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_dir(&path, &to),
+            false => drop(fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
+const SLIP_FILE: &str = "recipients/reservation-slip.toml";
+const SLIP_TOPIC: &str = "out.reservation-slip";
+
+fn former_toml(topic: &str, what: &str) -> String {
+    format!("\n[former.reservation-slip]\ntopics = [\"{topic}\"]\nwhat = \"{what}\"\n")
+}
+
+#[test]
+fn deleted_recipient_outputs_are_retracted() {
+    let fixture = DirectoryFixture::new();
+    let (had, _) = fixture.count_present_and_retracted(SLIP_TOPIC);
+    assert!(had > 5);
+    let before = fixture.outputs();
+    fs::remove_file(fixture.path("config").join(SLIP_FILE)).unwrap();
+    let number = format!("has {had} outputs on `{SLIP_TOPIC}`");
+    let line = "[former.reservation-slip]\ntopics = [\"out.reservation-slip\"]\nwhat = \"retract\"";
+    fixture.run_directory(78, &[&number, line]);
+    assert_eq!(fixture.outputs(), before);
+    fixture.append_settings(&former_toml(SLIP_TOPIC, "retract"));
+    fixture.run_directory(0, &[]);
+    assert_eq!(fixture.count_present_and_retracted(SLIP_TOPIC), (0, had));
+    fixture.run_directory(0, &["`[former.reservation-slip]`", "may go"]);
+    fixture.replace_in_file("zeef.toml", &former_toml(SLIP_TOPIC, "retract"), "");
+    fixture.run_directory(0, &[]);
+    let mut others = fixture.outputs();
+    others.remove(&format!("{SLIP_TOPIC}.ndjson"));
+    let mut wanted = before;
+    wanted.remove(&format!("{SLIP_TOPIC}.ndjson"));
+    assert_eq!(others, wanted);
+}
+
+#[test]
+fn kept_outputs_are_erased_with_their_patron() {
+    for first in 0..3 {
+        let (fixture, control) = (DirectoryFixture::new(), DirectoryFixture::new());
+        fs::remove_dir_all(control.path("data")).unwrap();
+        fs::remove_dir_all(control.path("config/keys")).unwrap();
+        copy_dir(&fixture.path("data"), &control.path("data"));
+        copy_dir(&fixture.path("config/keys"), &control.path("config/keys"));
+        let before = fixture.outputs_of_topic(SLIP_TOPIC);
+        fixture.replace_in_file(SLIP_FILE, "name ", "enabled = false\nname ");
+        fixture.run_directory(78, &["is switched off"]);
+        fixture.append_settings(&former_toml(SLIP_TOPIC, "keep"));
+        fixture.run_directory(0, &[]);
+        assert_eq!(fixture.outputs_of_topic(SLIP_TOPIC), before);
+        for one in [&fixture, &control] {
+            one.erase_every_third(first);
+            one.run_directory(0, &[]);
+        }
+        assert!(control.count_present_and_retracted(SLIP_TOPIC).1 > 0);
+        assert_eq!(fixture.outputs_of_topic(SLIP_TOPIC), control.outputs_of_topic(SLIP_TOPIC));
+        // Switched on again, it goes on with what it has.
+        fixture.replace_in_file(SLIP_FILE, "enabled = false\n", "");
+        fixture.replace_in_file("zeef.toml", &former_toml(SLIP_TOPIC, "keep"), "");
+        let lines = fixture.count_output_lines();
+        fixture.run_directory(0, &[]);
+        assert_eq!(fixture.outputs_of_topic(SLIP_TOPIC), control.outputs_of_topic(SLIP_TOPIC));
+        assert_eq!(fixture.count_output_lines(), lines);
+    }
+}
+
+#[test]
+fn renamed_topic_leaves_no_output_behind() {
+    for (what, kept) in [("retract", false), ("keep", true)] {
+        let fixture = DirectoryFixture::new();
+        let (had, _) = fixture.count_present_and_retracted(SLIP_TOPIC);
+        fixture.replace_in_file(SLIP_FILE, "\"out.reservation-slip\"", "\"out.slips\"");
+        fixture.run_directory(78, &["is served on another topic", "[former.reservation-slip]"]);
+        fixture.append_settings(&former_toml(SLIP_TOPIC, what));
+        fixture.run_directory(0, &[]);
+        fixture.run_directory(0, &[]);
+        assert_eq!(
+            fixture.count_present_and_retracted(SLIP_TOPIC),
+            if kept { (had, 0) } else { (0, had) }
+        );
+        assert_eq!(fixture.count_present_and_retracted("out.slips"), (had, 0));
+        fixture.erase_every_third(0);
+        fixture.run_directory(0, &[]);
+        let gone = fixture.count_present_and_retracted("out.slips").1;
+        assert!(gone > 0);
+        assert_eq!(
+            fixture.count_present_and_retracted(SLIP_TOPIC).1,
+            if kept { gone } else { had }
+        );
+        // And back: what was kept is its own again.
+        fixture.replace_in_file(SLIP_FILE, "\"out.slips\"", "\"out.reservation-slip\"");
+        fixture.replace_in_file("zeef.toml", &former_toml(SLIP_TOPIC, what), "");
+        fixture.run_directory(78, &["out.slips"]);
+        let both = "\n[former.reservation-slip]\ntopics = [\"out.slips\", \"out.reservation-slip\"]\nwhat = \"retract\"\n";
+        fixture.append_settings(both);
+        fixture.run_directory(0, &[]);
+        fixture.run_directory(0, &["may go"]);
+        assert_eq!(fixture.count_present_and_retracted(SLIP_TOPIC), (had - gone, gone));
+        assert_eq!(fixture.count_present_and_retracted("out.slips").0, 0);
+    }
+}
+
+#[test]
+fn renamed_kind_leaves_no_output_behind() {
+    let fixture = DirectoryFixture::new();
+    let (had, _) = fixture.count_present_and_retracted(SLIP_TOPIC);
+    let records = fixture.path("config/records");
+    fs::rename(records.join("reservation.toml"), records.join("booking.toml")).unwrap();
+    fixture.replace_in_file(
+        SLIP_FILE,
+        "source       = \"reservation\"",
+        "source       = \"booking\"",
+    );
+    fixture.replace_in_file(
+        "recipients/self-service.toml",
+        "count = \"reservation\"",
+        "count = \"booking\"",
+    );
+    let text = fs::read_to_string(records.join("booking.toml")).unwrap();
+    let named = text.contains("name ");
+    if named {
+        let text = text.replacen("\"reservation\"", "\"booking\"", 1);
+        fs::write(records.join("booking.toml"), text).unwrap();
+    }
+    fixture.run_directory(78, &["another kind of records", "[former.reservation-slip]"]);
+    fixture.append_settings(&former_toml(SLIP_TOPIC, "retract"));
+    fixture.run_directory(0, &[]);
+    // Under its new kind the records have other keys.
+    assert_eq!(fixture.count_present_and_retracted(SLIP_TOPIC), (had, had));
+    fixture.run_directory(0, &["may go"]);
+}
+
+#[test]
+fn removed_lane_leaves_no_output_behind() {
+    let fixture = DirectoryFixture::new();
+    let (had, _) = fixture.count_present_and_retracted(SLIP_TOPIC);
+    fixture.append_settings(FINANCE_LANE);
+    fixture.run_directory(0, &["recipient moves to another lane"]);
+    // Lane and recipient at once: what it has goes to the main lane.
+    fs::remove_file(fixture.path("config").join(SLIP_FILE)).unwrap();
+    fixture.replace_in_file("zeef.toml", FINANCE_LANE, "");
+    fixture.run_directory(78, &["[former.reservation-slip]", "lane `main`"]);
+    fixture.append_settings(&former_toml(SLIP_TOPIC, "retract"));
+    fixture.run_directory(0, &[]);
+    assert_eq!(fixture.count_present_and_retracted(SLIP_TOPIC), (0, had));
+}
+
+/// Outputs in another format, or by another schema, are others: they are sent again, once.
+#[test]
+fn change_of_format_sends_every_output_again_once() {
+    let fixture = DirectoryFixture::new();
+    let topic = "out.service-message";
+    let (present, _) = fixture.count_present_and_retracted(topic);
+    assert!(present > 5, "{present}");
+    fixture.append_settings("\n[schema_registry]\nurl = \"http://127.0.0.1:1\"\n");
+    fixture.run_directory(0, &[]);
+    let before = fixture.count_output_lines();
+    let file = "recipients/service-message.toml";
+    fixture.replace_in_file(file, "\ntopic ", "\nformat = \"avro\"\ntopic ");
+    for _ in 0..2 {
+        fixture.run_directory(0, &[]);
+        assert_eq!(fixture.count_output_lines(), before + present);
+    }
+    // Another field name, with the same bytes in Avro.
+    fixture.replace_in_file(file, "\ndue_on ", "\ndue_date ");
+    for _ in 0..2 {
+        fixture.run_directory(0, &[]);
+        assert_eq!(fixture.count_output_lines(), before + 2 * present);
+    }
+    assert_eq!(fixture.count_present_and_retracted(topic).0, present);
+}
