@@ -53,12 +53,19 @@ impl CheckpointKeeper {
     /// [`Fault::Stop`] if something was rolled back or written anew, or is not what was signed;
     /// others if it cannot be read.
     pub fn check_start(&self) -> anyhow::Result<()> {
+        // Other processes go on meanwhile: chains are written before the checkpoint that lists
+        // them, and that before its copy, so all is read in the opposite order.
+        let copy = self.read_copy()?;
         let last = self.read_last()?;
         if let Some(last) = &last {
             let last = self.open(last)?;
             last.compare(&self.read_heads()?).map_err(|error| stop(&error))?;
         }
-        let (Some(path), Some(outside)) = (&self.settings.copy, self.read_copy()?) else {
+        let Some(path) = &self.settings.copy else {
+            return Ok(());
+        };
+        let Some(outside) = copy else {
+            tracing::warn!("{} has no checkpoint yet to compare with", path.display());
             return Ok(());
         };
         let size = last.map_or(Ok(0), |last| self.open(&last).map(|last| last.checkpoint.size))?;
@@ -246,17 +253,14 @@ impl CheckpointKeeper {
         Ok(root)
     }
 
-    /// Returns the checkpoint that is kept outside.
+    /// Returns the checkpoint that is kept outside; `None` if there is none yet.
     fn read_copy(&self) -> anyhow::Result<Option<Checkpoint>> {
         let Some(path) = &self.settings.copy else {
             return Ok(None);
         };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tracing::warn!("{} has no checkpoint yet to compare with", path.display());
-                return Ok(None);
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(error).with_context(|| format!("failed to read {}", path.display()));
             }
@@ -266,14 +270,16 @@ impl CheckpointKeeper {
         Ok(Some(opened.map_err(unusable)?))
     }
 
+    /// Replaces the copy by a newer checkpoint. A newer copy stays: another process wrote it.
     fn write_copy(&self, message: &[u8]) -> anyhow::Result<()> {
         let Some(path) = &self.settings.copy else {
             return Ok(());
         };
-        let message: CheckpointMessage = serde_json::from_slice(message)?;
-        if std::fs::read_to_string(path).is_ok_and(|text| text == message.checkpoint) {
+        let size = self.open(message)?.checkpoint.size;
+        if self.read_copy()?.is_some_and(|copy| copy.size >= size) {
             return Ok(());
         }
+        let message: CheckpointMessage = serde_json::from_slice(message)?;
         Ok(replace_file(path, FileMode::for_file(false), message.checkpoint.as_bytes())?)
     }
 }
