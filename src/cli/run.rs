@@ -30,7 +30,7 @@ use crate::daemon::intake::raw_topics::{RawTopic, fetch_raw_topics};
 use crate::daemon::lane_moves::{self, LaneMove};
 use crate::daemon::lane_repartition::find_changed_sources;
 use crate::daemon::run::{self, Endpoint, LaneSetup, Run, RunOutcome};
-use crate::daemon::signals;
+use crate::daemon::signals::{self, StopLimit};
 use crate::daemon::topics::{GroupOffsetReport, TopicReport};
 use crate::daemon::unserved_outputs::{self, LaneOutputs};
 use crate::engine::lane::STATE_TOPIC_PREFIX;
@@ -112,8 +112,14 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     let admin = admin_address(arguments, &loaded);
     let follower = raw_follower(arguments, &loaded, &intakes);
-    let run =
-        Run { loaded: &loaded, endpoint: &endpoint, admin, stop: StopSignal::default(), intakes };
+    let run = Run {
+        loaded: &loaded,
+        endpoint: &endpoint,
+        admin,
+        stop: StopSignal::default(),
+        stop_limit: stop_limit(&loaded, &endpoint),
+        intakes,
+    };
     let (outcome, has_later_refusals) = run_lanes(run, lanes, (checkpoints, follower))?;
     has_refusals |= has_later_refusals;
     Ok(match outcome {
@@ -137,6 +143,17 @@ struct StartPoint {
     /// How often recipients had been moved between lanes; `None` in a directory, whose lock
     /// keeps others out.
     lane_moves: Option<u64>,
+}
+
+/// Returns how long a stop may take: on Kafka its broker may be away.
+fn stop_limit(loaded: &LoadedConfig, endpoint: &Endpoint) -> Option<StopLimit> {
+    let checkpoints = &loaded.daemon.ledger.checkpoints;
+    let exit = match checkpoints.stop_unanchored_after {
+        Some(_) => Exit::Stopped,
+        None => Exit::Success,
+    };
+    let is_kafka = matches!(endpoint, Endpoint::Kafka { .. });
+    is_kafka.then_some(StopLimit::with_exit_code(exit.code()))
 }
 
 /// What brings later raw files into a directory that is followed; `None` if nothing does.

@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::partner_watch::{PartnerWatch, WatchedRun};
 use super::restart::WorkerRestarts;
 use super::retraction_follower::FollowedData;
-use super::signals;
+use super::signals::{self, StopLimit};
 use super::silence::{NewestRecordLookup, SilenceWatch};
 use super::worker::{BatchBounds, Worker, WorkerExit};
 use crate::config::LoadedConfig;
@@ -267,6 +267,8 @@ pub struct Run<'a> {
     /// Where to serve metrics and health.
     pub admin: Option<SocketAddr>,
     pub stop: StopSignal,
+    /// Of a stop by a signal; `None` lets it take any time.
+    pub stop_limit: Option<StopLimit>,
     /// On Kafka, the intakes that run beside the lanes.
     pub intakes: Vec<IntakeSetup>,
 }
@@ -310,7 +312,7 @@ impl Run<'_> {
                 let _ = wait_for_end.await;
             }));
         }
-        runtime.spawn(signals::stop_on_signal(self.stop.clone()));
+        runtime.spawn(signals::stop_on_signal(self.stop.clone(), self.stop_limit));
         let outcome = compact_at_end(self.run_workers(intakes, lanes)?, self.endpoint);
         let _ = ended.send(());
         finished.request();

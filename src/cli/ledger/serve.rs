@@ -32,7 +32,7 @@ use crate::cli::logging;
 use crate::cli::screen::Screen;
 use crate::config::secret::SecretSource;
 use crate::daemon::http::{ConnectionLimits, serve};
-use crate::daemon::signals::stop_on_signal;
+use crate::daemon::signals::{StopLimit, stop_on_signal};
 use crate::ledger::answer::PatronScope;
 use crate::ledger::confidential::ConfidentialRecipients;
 use crate::ledger::read_api::{API_VERSION, DataSubject, ReadQuestion};
@@ -171,7 +171,10 @@ impl Server {
             ConnectionLimits { total_timeout: REQUEST_TIMEOUT, ..ConnectionLimits::default() };
         runtime.spawn(serve(listener, routes(state), limits, std::future::pending()));
         let stop = StopSignal::default();
-        runtime.spawn(stop_on_signal(stop.clone()));
+        runtime.spawn(stop_on_signal(
+            stop.clone(),
+            Some(StopLimit::with_exit_code(Exit::Success.code())),
+        ));
         Ok(Server { runtime, address, stop })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::fault;
@@ -238,7 +238,7 @@ impl Connection<'_> {
 
 /// Has librdkafka know the leaders of a topic that is about to be assigned: by itself it asks for
 /// those of a new topic on a timer of a second. Returns false if there was no answer.
-pub(super) fn learn_leaders(consumer: &BaseConsumer<LoggingContext>, topic: &str) -> bool {
+pub(super) fn learn_leaders<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> bool {
     consumer.fetch_metadata(Some(topic), LEADERS_TIMEOUT).is_ok()
 }
 

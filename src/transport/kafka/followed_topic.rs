@@ -14,7 +14,7 @@ use super::CALL_TIMEOUT;
 use super::read_topic::{read_messages_from, topic_reader};
 use super::settings::KafkaSettings;
 use super::start_offsets::fetch_bound_offsets;
-use super::topics::{TopicError, describe_topic, topic_error};
+use super::topics::{TopicError, await_leader, describe_topic, topic_error};
 use crate::message::headers::RETRACTION_ID;
 
 /// A committed message.
@@ -111,8 +111,10 @@ fn find_offsets_at(
     let topic = settings.topic_name(name);
     let partitions = || (0..found.partition_count).map(|partition| (topic.as_str(), partition));
     // First: what is added after this is not before the end.
-    let ends = fetch_bound_offsets(&consumer, partitions(), Offset::End)
-        .map_err(topic_error("read the ends of a topic"))?;
+    let ends = await_leader(&consumer, &topic, || {
+        fetch_bound_offsets(&consumer, partitions(), Offset::End)
+    })
+    .map_err(topic_error("read the ends of a topic"))?;
     let mut times = TopicPartitionList::new();
     for (topic, partition) in partitions() {
         times

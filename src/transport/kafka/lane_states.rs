@@ -20,7 +20,7 @@ use super::log::LoggingContext;
 use super::producer::{DeliveryFailures, try_send};
 use super::settings::KafkaSettings;
 use super::start_offsets::OffsetMetadata;
-use super::topics::{TopicError, require_no_members, topic_error};
+use super::topics::{TopicError, fetch_watermarks, require_no_members, topic_error};
 use crate::message::continuity::{ContinuityMark, MARK_ROW_KEY};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -272,10 +272,7 @@ impl<'a> StateReader<'a> {
         (name, partition): (&str, i32),
     ) -> Result<Option<Vec<u8>>, TopicError> {
         let topic = self.settings.topic_name(name);
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&topic, partition, CALL_TIMEOUT)
-            .map_err(topic_error("read the ends of a state"))?;
+        let (low, high) = fetch_watermarks(&self.consumer, &topic, partition)?;
         let mut back = TAIL_OFFSETS;
         let mut end = high;
         while end > low {
@@ -306,10 +303,7 @@ impl<'a> StateReader<'a> {
         take: &mut RowHandler<'_>,
     ) -> Result<(), TopicError> {
         let topic = self.settings.topic_name(name);
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&topic, partition, CALL_TIMEOUT)
-            .map_err(topic_error("read the ends of a state"))?;
+        let (low, high) = fetch_watermarks(&self.consumer, &topic, partition)?;
         if low == high {
             return Ok(());
         }

@@ -9,7 +9,9 @@ use rdkafka::topic_partition_list::Offset;
 use super::read_topic::topic_reader;
 use super::settings::KafkaSettings;
 use super::start_offsets::fetch_bound_offsets;
-use super::topics::{TopicError, describe_topic, fetch_offsets_of_group, topic_error};
+use super::topics::{
+    TopicError, await_leader, describe_topic, fetch_offsets_of_group, topic_error,
+};
 
 /// How far a group has read a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,9 +47,10 @@ pub fn fetch_partner_position(
     };
     let topic = settings.topic_name(name);
     let fetch = |bound| {
-        let partitions = (0..found.partition_count).map(|partition| (topic.as_str(), partition));
-        let list = fetch_bound_offsets(&consumer, partitions, bound)
-            .map_err(topic_error("read the ends of a topic"))?;
+        let partitions = || (0..found.partition_count).map(|one| (topic.as_str(), one));
+        let list =
+            await_leader(&consumer, &topic, || fetch_bound_offsets(&consumer, partitions(), bound))
+                .map_err(topic_error("read the ends of a topic"))?;
         let offsets = list.elements().into_iter().filter_map(|element| match element.offset() {
             Offset::Offset(offset) => Some((element.partition(), offset)),
             _ => None,

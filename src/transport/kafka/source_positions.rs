@@ -11,7 +11,7 @@ use super::log::LoggingContext;
 use super::read_topic::read_inputs;
 use super::settings::KafkaSettings;
 use super::start_offsets::fetch_bound_offsets;
-use super::topics::{TopicError, topic_error};
+use super::topics::{TopicError, await_leader, topic_error};
 use crate::message::Input;
 use crate::message::continuity::{Fingerprinter, SourceAnchor, SourceProgress, SourceRetention};
 
@@ -71,9 +71,10 @@ fn fetch_first_positions(
     };
     let (uncommitted, committed) = (client(false)?, client(true)?);
     let bounds = |client: &BaseConsumer<LoggingContext>, bound: Offset| {
-        let partitions = (0..source.partition_count).map(|partition| (&*topic, partition));
-        let found = fetch_bound_offsets(client, partitions, bound)
-            .map_err(topic_error("read the ends of a source"))?;
+        let partitions = || (0..source.partition_count).map(|partition| (&*topic, partition));
+        let found =
+            await_leader(client, &topic, || fetch_bound_offsets(client, partitions(), bound))
+                .map_err(topic_error("read the ends of a source"))?;
         let offset = |partition| match found.find_partition(&topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,

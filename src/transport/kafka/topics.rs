@@ -18,17 +18,20 @@ use rdkafka::admin::{
     ResourceSpecifier, TopicReplication,
 };
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::Offset;
 
+use super::connect::learn_leaders;
 use super::fault;
 use super::log::LoggingContext;
 use super::settings::{KafkaSettings, join_mistakes};
 use super::start_offsets::OffsetMetadata;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a partition may have no leader; a busy broker needs some time for many new topics.
+const LEADER_WAIT: Duration = Duration::from_secs(30);
 /// How often to look for a partition's leader.
 const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -358,16 +361,24 @@ pub(super) fn fetch_watermarks(
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), TopicError> {
-    let deadline = Instant::now() + CALL_TIMEOUT;
+    await_leader(consumer, topic, || consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT))
+        .map_err(|error| login_or_call_error(consumer, "read the ends of a topic", error))
+}
+
+/// Repeats a call while a partition of `topic` has no leader, or another one than was known.
+pub(super) fn await_leader<C: ConsumerContext, T>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    call: impl Fn() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    let deadline = Instant::now() + LEADER_WAIT;
     loop {
-        match consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
-            Ok(edges) => return Ok(edges),
+        match call() {
             Err(error) if has_no_leader(&error) && Instant::now() < deadline => {
                 let _ = consumer.poll(LEADER_POLL_INTERVAL);
+                learn_leaders(consumer, topic);
             }
-            Err(error) => {
-                return Err(login_or_call_error(consumer, "read the ends of a topic", error));
-            }
+            ended => return ended,
         }
     }
 }
