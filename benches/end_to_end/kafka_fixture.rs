@@ -86,6 +86,7 @@ impl KafkaFixture {
     /// Starts a broker; `None` where there can be none, which was said then.
     pub fn start(options: &BenchOptions) -> Option<Self> {
         let broker = Broker::start_own(broker::BrokerOptions {
+            is_fast: true,
             broker_settings: BROKER_SETTINGS,
             ..broker::BrokerOptions::default()
         })?;

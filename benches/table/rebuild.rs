@@ -28,7 +28,10 @@ pub(crate) fn run(options: &TableBenchOptions) {
     let patrons = options.patrons.unwrap_or(1_000_000);
     let own = match options.brokers {
         Some(_) => None,
-        None => match Broker::start_own(broker::BrokerOptions::default()) {
+        None => match Broker::start_own(broker::BrokerOptions {
+            is_fast: true,
+            ..broker::BrokerOptions::default()
+        }) {
             Some(own) => Some(own),
             // Why it cannot be had has been said.
             None => return,

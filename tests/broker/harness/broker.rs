@@ -24,6 +24,8 @@ pub(crate) struct BrokerOptions {
     pub(crate) sasl_ssl: bool,
     /// Compaction and retention are looked at twice a second.
     pub(crate) fast_cleaner: bool,
+    /// Java compiles all the way what is hot: for benches.
+    pub(crate) is_fast: bool,
     /// Settings of the broker beside the script's own, as NAME=VALUE.
     pub(crate) broker_settings: &'static [&'static str],
 }
@@ -35,6 +37,7 @@ pub(crate) struct Broker {
     /// Where it lives; a broker named from outside has no home here.
     folder: Option<PathBuf>,
     login: Option<Login>,
+    is_fast: bool,
     /// Removes the folder of a test's own broker.
     _temp_folder: Option<TempDir>,
 }
@@ -67,6 +70,7 @@ impl Broker {
                 bootstrap_server: bootstrap,
                 folder: None,
                 login: None,
+                is_fast: false,
                 _temp_folder: None,
             });
         }
@@ -95,8 +99,9 @@ impl Broker {
         for setting in options.broker_settings {
             flags.extend(["--set", setting]);
         }
-        let bootstrap = start_broker(&folder, &flags);
+        let bootstrap = start_broker(&folder, &flags, options.is_fast);
         Self {
+            is_fast: options.is_fast,
             bootstrap_server: bootstrap,
             login: options.sasl_ssl.then(|| Login::read(&folder)),
             folder: Some(folder),
@@ -134,7 +139,7 @@ impl Broker {
 
     /// Starts a broker that was ended, on its data and its port.
     pub(crate) fn start(&self) {
-        let bootstrap = start_broker(self.folder(), &[]);
+        let bootstrap = start_broker(self.folder(), &[], self.is_fast);
         assert_eq!(bootstrap, self.bootstrap_server, "a broker keeps its port");
     }
 
@@ -262,10 +267,13 @@ pub(super) fn skip_test(why: &str) {
     let _ = writeln!(io::stderr(), "{test} {why}");
 }
 
-fn start_broker(folder: &Path, flags: &[&str]) -> String {
+fn start_broker(folder: &Path, flags: &[&str], is_fast: bool) -> String {
     let parent = process::id().to_string();
     let mut command = Command::new(SCRIPT);
     command.arg("start").arg(folder).args(flags);
+    if !is_fast {
+        command.arg("--light");
+    }
     run_for_stdout(command.args(["--discard", "--with-parent", &parent])).trim().to_owned()
 }
 
