@@ -43,6 +43,9 @@ pub struct SourcePlan {
     pub topic: String,
     /// A gate source is read to its known end before other sources continue.
     pub is_gate: bool,
+    /// On Kafka a source waits for the known ends of the gates with a lower rank: those that can
+    /// only stop have the lowest one. Gates of one rank do not wait for each other.
+    pub rank: u8,
     /// The source is read whole into the table when a partition is assigned.
     pub is_rebuilt: bool,
     /// The source's key is the patron id: it must have as many partitions as the other

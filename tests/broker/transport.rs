@@ -64,6 +64,7 @@ fn lane_plan() -> LanePlan {
     let source = |topic: &str, gate| SourcePlan {
         topic: topic.to_owned(),
         is_gate: gate,
+        rank: u8::from(!gate),
         is_rebuilt: gate,
         is_joined: true,
         retention: zeef::message::continuity::SourceRetention::Limited,

@@ -167,6 +167,7 @@ impl IntakeSetup {
                 .map(|topic| SourcePlan {
                     topic,
                     is_gate: false,
+                    rank: 0,
                     is_rebuilt: false,
                     is_joined: false,
                     retention: SourceRetention::Limited,

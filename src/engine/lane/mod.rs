@@ -624,6 +624,19 @@ impl CompiledSubField {
     }
 }
 
+/// Returns the rank of a source among those that wait for each other. What can stop a release, and
+/// start none by itself, comes before what may release: a settlement, then an objection, a
+/// consent, a patron, and all others. No two wait for each other.
+fn source_rank(source: &LaneSource) -> u8 {
+    match (source.kind.role, &source.statement_fields) {
+        (Role::Gate, Some(StatementFields::Settlement { .. })) => 0,
+        (Role::Gate, Some(StatementFields::Objection { .. })) => 1,
+        (Role::Gate, _) => 2,
+        (Role::Patron, _) => 3,
+        (Role::Record, _) => 4,
+    }
+}
+
 /// Returns how the records of a kind's source are kept.
 #[must_use]
 pub fn source_retention(kind: &RecordKind) -> SourceRetention {
@@ -651,6 +664,7 @@ impl Lane {
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
                 is_gate: source.kind.role != Role::Record,
+                rank: source_rank(source),
                 is_rebuilt: source.kind.is_keyed_by_patron
                     && (source.kind.role != Role::Record || source.kept_layout.is_some()),
                 is_joined: source.kind.is_keyed_by_patron,

@@ -64,10 +64,10 @@ const TWO_LETTER_WORDS: &[&[u8; 2]] = &[
 
 fn dutch_postcode_end(text: &[u8], at: usize) -> Option<usize> {
     let letters = at + belgian_postcode_len(text, at)?;
-    let spaces = count_while(text, letters, 2, |b| b == b' ');
-    let start = letters + spaces;
+    let between = separator_len(text, letters);
+    let start = letters + between;
     let pair: &[u8; 2] = text.get(start..start + 2)?.try_into().ok()?;
-    let is_word = spaces > 0 && TWO_LETTER_WORDS.contains(&pair);
+    let is_word = between > 0 && TWO_LETTER_WORDS.contains(&pair);
     let goes_on = text.get(start + 2).is_some_and(|&b| is_letter(b));
     (is_postcode_letters(pair) && !is_word && !goes_on).then_some(start + 2)
 }
@@ -113,16 +113,12 @@ pub(super) fn postcode_and_house_number_end(text: &[u8], at: usize) -> Option<us
 
 fn postcode_then_house_number_end(text: &[u8], at: usize) -> Option<usize> {
     let postcode = dutch_postcode_end(text, at)?;
-    let start = postcode + count_while(text, postcode, 3, is_address_separator);
+    let start = postcode + separator_len(text, postcode);
     let word = count_while(text, start, 11, |b| is_letter(b) || b == b'.');
     let named = [&b"nr"[..], b"nr.", b"no", b"no.", b"huisnr", b"huisnr.", b"huisnummer"]
         .iter()
         .any(|name| name.eq_ignore_ascii_case(&text[start..start + word]));
-    let number = if named {
-        start + word + count_while(text, start + word, 2, |b| b == b' ' || b == b':')
-    } else {
-        start
-    };
+    let number = if named { start + word + separator_len(text, start + word) } else { start };
     house_number_end(text, number)
 }
 
@@ -131,9 +127,9 @@ fn house_number_then_postcode_end(text: &[u8], at: usize) -> Option<usize> {
     let digits = at + count_while(text, at, 5, |b| b.is_ascii_digit());
     // An apparent addition may be the next line: 12-1234 AB.
     [number, digits].into_iter().find_map(|end| {
-        let between = count_while(text, end, 4, is_address_separator);
+        let between = separator_len(text, end);
         let start = end + between;
-        let parted = text[end..start].iter().any(|b| b",;\r\n".contains(b));
+        let parted = text[end..start].iter().any(|b| !b" \t-.".contains(b));
         let dutch = (between > 0).then(|| dutch_postcode_end(text, start)).flatten();
         dutch.or_else(|| parted.then(|| belgian_postcode_and_town_end(text, start)).flatten())
     })
@@ -146,10 +142,6 @@ fn belgian_postcode_and_town_end(text: &[u8], at: usize) -> Option<usize> {
     let town = text.get(end) == Some(&b' ')
         && text.get(end + 1).is_some_and(|&b| b.is_ascii_uppercase() || !b.is_ascii());
     town.then_some(end)
-}
-
-fn is_address_separator(b: u8) -> bool {
-    b.is_ascii_whitespace() || b",;-".contains(&b)
 }
 
 pub(super) fn is_letter(b: u8) -> bool {

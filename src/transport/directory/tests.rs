@@ -34,6 +34,7 @@ fn lane_plan(lane: &str) -> LanePlan {
     let source = |topic: &str, gate| SourcePlan {
         topic: topic.to_owned(),
         is_gate: gate,
+        rank: u8::from(!gate),
         is_rebuilt: gate,
         is_joined: true,
         retention: crate::message::continuity::SourceRetention::Limited,

@@ -42,10 +42,27 @@ const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 struct GateGroup {
     /// When the ends of its partitions were fetched.
     ends_noted_at: Option<Instant>,
-    /// The gates reached those ends: the others may be handed out.
+    /// Up to which rank partitions may be handed out: that of the first gate that has not
+    /// reached its end, or that has none yet.
+    open_rank: u8,
+    /// All gates reached those ends: everything may be handed out.
     is_open: bool,
     /// The gates took long: only what lay below the fetched ends may be handed out.
     is_limited: bool,
+}
+
+impl GateGroup {
+    /// Returns a group whose ends are not noted yet: only its first gates may be handed out.
+    fn closed(owned: &[OwnedPartition], index: usize) -> Self {
+        let gates = owned.iter().filter(|part| part.gate_group == index && part.is_gate);
+        let open_rank = gates.map(|part| part.rank).min().unwrap_or_default();
+        GateGroup { open_rank, ..GateGroup::default() }
+    }
+
+    fn open(&mut self) {
+        self.is_open = true;
+        self.open_rank = u8::MAX;
+    }
 }
 
 /// The consumer of a worker, as a member of the lane's group.
@@ -231,7 +248,8 @@ impl GroupConsumer {
         for part in &mut self.owned {
             part.gate_group = numbers.range(..number(part)).count();
         }
-        self.gate_groups = vec![GateGroup::default(); numbers.len()];
+        self.gate_groups =
+            (0..numbers.len()).map(|index| GateGroup::closed(&self.owned, index)).collect();
         self.are_all_gates_open = false;
         self.unanswered_since = None;
     }
@@ -315,7 +333,7 @@ impl GroupConsumer {
             if flow == PollFlow::BatchFull || self.has_event() {
                 return Ok(handed);
             }
-            if count > 0 {
+            if count > 0 || self.opens_more() {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -324,6 +342,17 @@ impl GroupConsumer {
             }
             self.wakeup.wait(left.min(POLL_INTERVAL));
         }
+    }
+
+    /// Returns whether gates have reached their ends by offsets without records.
+    fn opens_more(&mut self) -> bool {
+        let ranks =
+            |groups: &[GateGroup]| groups.iter().map(|group| u32::from(group.open_rank)).sum();
+        let before: u32 = ranks(&self.gate_groups);
+        if !self.are_all_gates_open {
+            self.open_ready_groups();
+        }
+        ranks(&self.gate_groups) > before
     }
 
     /// Hands out one chunk of each partition that may be handed out.
@@ -365,15 +394,16 @@ impl GroupConsumer {
     /// for them is ready.
     fn update_gate_ends(&mut self) -> Result<(), Fault> {
         if !self.owned.iter().any(|part| part.is_gate) {
-            self.gate_groups.iter_mut().for_each(|group| group.is_open = true);
+            self.gate_groups.iter_mut().for_each(GateGroup::open);
             self.are_all_gates_open = true;
             return Ok(());
         }
         self.reset_exhausted_groups()?;
         let mut waiting = false;
-        for part in self.owned.iter_mut().filter(|part| !part.is_gate) {
-            let is_noted = self.gate_groups[part.gate_group].ends_noted_at.is_some();
-            waiting = waiting || (!is_noted && part.peek_record(self.consumer.context())?);
+        for part in &mut self.owned {
+            let group = self.gate_groups[part.gate_group];
+            let waits = group.ends_noted_at.is_none() && part.rank > group.open_rank;
+            waiting = waiting || (waits && part.peek_record(self.consumer.context())?);
         }
         if waiting && !self.fetch_gate_ends()? {
             self.unanswered_since.get_or_insert_with(Instant::now);
@@ -382,17 +412,19 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Opens the groups whose gates have reached their ends.
+    /// Opens the groups whose gates have reached their ends, and others as far as they have.
     fn open_ready_groups(&mut self) {
         for (place, group) in self.gate_groups.iter_mut().enumerate() {
             let Some(noted) = group.ends_noted_at.filter(|_| !group.is_open) else {
                 continue;
             };
-            let parts = || self.owned.iter().filter(|part| part.gate_group == place);
-            group.is_open = parts().all(|part| !part.is_gate || part.has_reached_gate_end());
-            if !group.is_open {
+            let gates = self.owned.iter().filter(|part| part.gate_group == place && part.is_gate);
+            let late = gates.filter(|part| !part.has_reached_gate_end());
+            if let Some(rank) = late.map(|part| part.rank).min() {
+                group.open_rank = rank;
                 continue;
             }
+            group.open();
             // Ends fetched just now are the batch's own: what came since is as good as what
             // lay there.
             group.is_limited = noted.elapsed() >= FRESH_ENDS_MAX_AGE;
@@ -417,7 +449,7 @@ impl GroupConsumer {
             }
             let mut ready = false;
             for part in self.owned.iter_mut() {
-                let waits = part.gate_group == place && !part.is_gate;
+                let waits = part.gate_group == place && part.rank > 0;
                 ready = ready || (waits && part.has_deliverable_record(self.consumer.context())?);
             }
             if !ready {
@@ -428,7 +460,7 @@ impl GroupConsumer {
     }
 
     fn reset_group(&mut self, group_index: usize) {
-        self.gate_groups[group_index] = GateGroup::default();
+        self.gate_groups[group_index] = GateGroup::closed(&self.owned, group_index);
         let parts = self.owned.iter_mut().filter(|part| part.gate_group == group_index);
         parts.for_each(OwnedPartition::clear_batch_end);
         self.are_all_gates_open = false;
@@ -479,7 +511,10 @@ impl GroupConsumer {
     /// Returns the gate that has held back other records, or stayed below its end, for
     /// longest.
     pub(super) fn longest_late_gate(&self) -> Option<LateGate> {
-        let gates = self.owned.iter().filter(|part| part.is_gate);
+        // A gate that waits for another one is not late itself.
+        let may_read =
+            |part: &&OwnedPartition| part.rank <= self.gate_groups[part.gate_group].open_rank;
+        let gates = self.owned.iter().filter(|part| part.is_gate).filter(may_read);
         let late = gates.filter_map(|part| {
             let noted = self.gate_groups[part.gate_group].ends_noted_at;
             let waits = noted.map_or(self.unanswered_since, |noted| {
@@ -496,11 +531,11 @@ impl GroupConsumer {
         late.max_by_key(|late| late.late_for)
     }
 
-    /// Returns whether a partition may be handed out: a gate always, others once their
-    /// group is open.
+    /// Returns whether a partition may be handed out: the gates that its records wait for
+    /// have reached their ends.
     fn can_deliver(&self, index: usize) -> bool {
         let part = self.owned.get(index);
-        part.is_some_and(|part| part.is_gate || self.gate_groups[part.gate_group].is_open)
+        part.is_some_and(|part| part.rank <= self.gate_groups[part.gate_group].open_rank)
     }
 
     pub(super) fn needs_commit(&self) -> bool {
@@ -633,7 +668,9 @@ impl GroupConsumer {
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
         self.are_all_gates_open = false;
         self.marked_partitions.clear();
-        self.gate_groups.fill(GateGroup::default());
+        for (index, group) in self.gate_groups.iter_mut().enumerate() {
+            *group = GateGroup::closed(&self.owned, index);
+        }
         let mut list = TopicPartitionList::new();
         for part in &mut self.owned {
             if part.rewind() {

@@ -170,6 +170,7 @@ mod tests {
                 id: SourceId(id),
                 topic: topic.to_owned(),
                 is_gate: gate,
+                rank: u8::from(!gate),
                 is_joined: true,
                 is_raw: false,
                 has_keys: true,

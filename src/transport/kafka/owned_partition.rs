@@ -80,6 +80,7 @@ pub(super) struct OwnedPartition {
     pub source_partition: SourcePartition,
     pub topic: String,
     pub is_gate: bool,
+    pub rank: u8,
     /// Index of the group of partitions that wait for each other.
     pub gate_group: usize,
     /// `None` if keys are not compared with their partition.
@@ -91,7 +92,7 @@ pub(super) struct OwnedPartition {
     pub committed_position: i64,
     /// The end of this gate when the batch began, open transactions included.
     pub gate_end: Option<i64>,
-    /// For a source that waits for gates: its end when theirs were noted.
+    /// Of a source that may wait for gates: its end when theirs were noted.
     pub read_limit: Option<i64>,
     /// A record polled before its turn.
     peeked_message: Option<OwnedMessage>,
@@ -121,6 +122,7 @@ impl OwnedPartition {
             source_partition: (source.id, partition),
             topic: source.topic.clone(),
             is_gate: source.is_gate,
+            rank: source.rank,
             gate_group: 0,
             progress,
             key_placement: source.key_placement,
@@ -264,10 +266,12 @@ impl OwnedPartition {
     /// says.
     pub(super) fn set_batch_end(&mut self, end: i64) {
         let peeked_end = self.peeked_message.as_ref().map_or(0, |peeked| peeked.offset() + 1);
+        let end_with_peeked = end.max(peeked_end);
         if self.is_gate {
             self.gate_end = Some(end);
-        } else {
-            self.read_limit = Some(end.max(peeked_end));
+        }
+        if self.rank > 0 {
+            self.read_limit = Some(end_with_peeked);
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) struct KafkaSource {
     pub unprefixed_name: String,
     pub topic: String,
     pub is_gate: bool,
+    /// It waits for the known ends of the gates with a lower one.
+    pub rank: u8,
     pub retention: SourceRetention,
     /// Whether the worker owns the same partitions of it as of the other joined sources.
     pub is_joined: bool,
