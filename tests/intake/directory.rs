@@ -169,6 +169,32 @@ fn directory_run_tells_of_refused_raw_messages_and_goes_on() {
     site.run(&[]).check(0, &[]);
 }
 
+/// Nothing of the run is appended until somebody has decided.
+#[test]
+fn directory_run_stops_at_an_emptied_table_where_its_mapping_says_so() {
+    let site = Site::new("koha-debezium");
+    let mapping = site.config.path().join("intake/koha-debezium.toml");
+    let shipped = fs::read_to_string(&mapping).unwrap();
+    let loan = "kind   = \"loan\"\n";
+    assert!(shipped.contains(loan));
+    let decided = |word: &str| {
+        let text = shipped.replacen(loan, &format!("{loan}all_gone = \"{word}\"\n"), 1);
+        fs::write(&mapping, text).unwrap();
+    };
+    decided("stop");
+    let dump = site.raw("koha-debezium").join("dump.ndjson");
+    append(&dump, &case("loan-check-in.in.ndjson"));
+    append(&dump, "{\"topic\":\"koha.issues\",\"value\":{\"op\":\"t\",\"source\":{}}}\n");
+    for _ in 0..2 {
+        site.run(&[]).check(70, &["all rows of `koha.issues` were deleted at once"]);
+        assert_eq!(site.lines("in/loan.ndjson"), Vec::<Value>::new());
+    }
+    decided("refuse");
+    site.run(&[]).check(1, &["refused as all_gone"]);
+    let want = wanted_lines("loan-check-in.out.ndjson", "loan");
+    assert_eq!(site.lines("in/loan.ndjson"), want);
+}
+
 #[test]
 fn directory_follow_reads_raw_files_that_come_and_grow() {
     let site = Site::new("koha-debezium");
