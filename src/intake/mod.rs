@@ -29,7 +29,7 @@ pub use avro::{AvroSchema, RegisteredSchema, SchemaError};
 pub use columns::TopicColumns;
 pub use conversion::{CONVERSIONS, ConversionDef, ConversionExample, ValueKind, find_conversion};
 pub use csv::CsvFiles;
-pub use envelope::split_frame;
+pub use envelope::{SchemaId, split_frame};
 pub use explain::{ExplainedField, ExplainedRow, FieldOutcome};
 pub use expression_table::{EXPRESSIONS, ExpressionDef, ExpressionExample};
 pub use load::{load_file, load_folder};
@@ -169,9 +169,15 @@ impl Intake {
         self.framing == Framing::Avro
     }
 
+    /// Whether values are framed, be it by a header.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.framing != Framing::Bare
+    }
+
     /// The id of the schema without which `value` cannot be read; `None` if it needs none.
     #[must_use]
-    pub fn schema_id(&self, value: &[u8]) -> Option<u32> {
+    pub fn schema_id(&self, value: &[u8]) -> Option<SchemaId> {
         let (id, _) = envelope::split_frame(value).filter(|_| self.needs_schemas())?;
         Some(id)
     }

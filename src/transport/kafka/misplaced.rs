@@ -172,6 +172,7 @@ mod tests {
                 is_gate: gate,
                 is_joined: true,
                 is_raw: false,
+                has_schema_headers: false,
                 has_keys: true,
                 partition_count: 4,
                 key_placement: KeyPlacement::new(Partitioner::Murmur2, 4),
