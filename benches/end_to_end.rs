@@ -31,6 +31,8 @@ mod latency;
 mod mirror;
 #[path = "end_to_end/options.rs"]
 mod options;
+#[path = "end_to_end/output_span.rs"]
+mod output_span;
 #[path = "end_to_end/patron_source.rs"]
 mod patron_source;
 #[path = "end_to_end/report.rs"]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench intake               a catalogue of a million titles, some minutes
-//! cargo bench --bench intake -- --short    seconds: whether it still runs
+//! cargo bench --bench intake -- --end-to-end   on a real Kafka, against a bare mirror
+//! cargo bench --bench intake -- --short    seconds: whether all of it still runs
 //! ```
 //!
 //! The mapping is the shipped one, and messages are as Debezium writes them. First the catalogue
@@ -10,15 +11,23 @@
 //! their title through two lookups, and patrons are converted in memory by one thread, as JSON and
 //! as Avro, in turn with what serde_json and apache-avro need for the same bytes. Last, a library's
 //! whole export: read, converted, and run with `--snapshot` as a process of its own.
+//!
+//! `--end-to-end` runs the intake of the daemon and a mirror (that of the bench `end_to_end`) by
+//! turns, as processes, on one broker and the same loans. The mirror writes as many messages of the
+//! same bytes, and neither reads nor looks up anything. Ratios are those of alternated pairs.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a bench ends where something is not as expected, and prints"
 )]
 
+#[path = "../tests/broker/harness/broker.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod broker;
 #[path = "intake/catalogue.rs"]
 mod catalogue;
 #[path = "end_to_end/child_process.rs"]
@@ -27,8 +36,16 @@ mod child_process;
 mod common;
 #[path = "intake/conversion.rs"]
 mod conversion;
+#[path = "intake/end_to_end.rs"]
+mod end_to_end;
 #[path = "intake/koha.rs"]
 mod koha;
+#[path = "end_to_end/mirror.rs"]
+#[allow(unreachable_pub, reason = "a module of one program")]
+mod mirror;
+#[path = "end_to_end/output_span.rs"]
+#[allow(unreachable_pub, reason = "a module of one program")]
+mod output_span;
 #[path = "table/process.rs"]
 #[allow(dead_code, reason = "another bench uses more of it")]
 mod process;
@@ -54,6 +71,9 @@ struct BenchSize {
     /// The library that writes a whole export.
     exporter: KohaLibrary,
     exported_loans: u64,
+    /// Loans on a real Kafka, and how often each way reads them.
+    streamed_loans: u64,
+    pairs: usize,
 }
 
 const FULL: BenchSize = BenchSize {
@@ -62,6 +82,8 @@ const FULL: BenchSize = BenchSize {
     rounds: 400,
     exporter: KohaLibrary { patrons: 50_000, titles: 60_000 },
     exported_loans: 500_000,
+    streamed_loans: 600_000,
+    pairs: 5,
 };
 
 const SHORT: BenchSize = BenchSize {
@@ -70,6 +92,8 @@ const SHORT: BenchSize = BenchSize {
     rounds: 2,
     exporter: KohaLibrary { patrons: 50, titles: 60 },
     exported_loans: 500,
+    streamed_loans: 3_000,
+    pairs: 1,
 };
 
 /// The shipped mapping.
@@ -82,9 +106,19 @@ const CHUNK_MESSAGES: usize = 1_000;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
-    let is_short = std::env::args().any(|argument| argument == "--short");
-    let size = if is_short { &SHORT } else { &FULL };
+    let mut words = std::env::args().skip(1);
+    if words.next().is_some_and(|word| word == mirror::MIRROR_WORD) {
+        return mirror::run_mirror(&mirror::MirrorArgs::from_words(words).expect("an order"));
+    }
+    let has = |word: &str| std::env::args().any(|argument| argument == word);
+    let size = if has("--short") { &SHORT } else { &FULL };
     let intake = load_mapping("");
+    if has("--short") || has("--end-to-end") {
+        end_to_end::compare(size, &intake);
+    }
+    if has("--end-to-end") {
+        return;
+    }
     let lookups = catalogue::read(&intake, &size.library);
     conversion::compare(size, (&intake, &lookups));
     drop(lookups);

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use zeef_test_kit::config::{copy_shipped_config, files_below};
+use zeef_test_kit::config::copy_shipped_config;
+use zeef_test_kit::directory_outputs::live_outputs;
 use zeef_test_kit::process::{self, CommandOutput};
 use zeef_test_kit::rng::TestRng;
 
@@ -61,24 +62,6 @@ fn write_export(directory: &Path, export: &Export) {
             .collect();
         fs::write(directory.join(format!("snapshot/{source}.ndjson")), lines).unwrap();
     }
-}
-
-/// What each recipient has, by file and key; the dead letters apart.
-fn live_outputs(directory: &Path) -> BTreeMap<(String, String), Value> {
-    let mut live = BTreeMap::new();
-    for path in files_below(&directory.join("out")) {
-        let file = path.strip_prefix(directory).unwrap().display().to_string();
-        if file.starts_with("out/zeef") {
-            continue;
-        }
-        for line in fs::read_to_string(&path).unwrap().lines() {
-            let mut line: Value = serde_json::from_str(line).unwrap();
-            let key = line["key"].as_str().unwrap().to_owned();
-            live.insert((file.clone(), key), line["value"].take());
-        }
-    }
-    live.retain(|_, value| !value.is_null());
-    live
 }
 
 fn patron(id: &str, surname: &str) -> (String, Value) {
@@ -212,6 +195,28 @@ fn snapshot_of_half_an_export_stops_with_the_numbers() {
     std::mem::swap(export.get_mut("patron").unwrap(), &mut patrons);
     write_export(&directory, &export);
     site.run(&directory, &[]).check(0, &["loan: 0 new, 0 changed, 15 no longer there"]);
+}
+
+/// An empty file is a broken export more often than a library that closed, however small it is.
+#[test]
+fn snapshot_without_any_record_of_a_small_source_stops() {
+    let (site, directory, mut export) = site_after_first_night(5);
+    let before = live_outputs(&directory);
+    assert!(!before.is_empty());
+    export.remove("loan");
+    export.remove("patron");
+    write_export(&directory, &export);
+    let refused = site.run(&directory, &[]);
+    refused.check(70, &["patron: 5 of 5 are not in it (100 %)", "loan: 5 of 5"]);
+    refused.check(70, &["--max-removed 100"]);
+    assert_eq!(live_outputs(&directory), before);
+    site.run(&directory, &["--max-removed", "100"]).check(0, &["loan: 0 new, 0 changed, 5 no"]);
+    assert!(live_outputs(&directory).is_empty());
+    // A handful that ends by itself is an ordinary day.
+    let (site, directory, mut export) = site_after_first_night(4);
+    export.remove("loan");
+    write_export(&directory, &export);
+    site.run(&directory, &[]).check(0, &["loan: 0 new, 0 changed, 4 no longer there"]);
 }
 
 #[test]

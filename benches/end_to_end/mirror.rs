@@ -1,5 +1,5 @@
 //! The bare mirror: reads the source and writes as many messages for each record
-//! as zeef does, four outputs and a row of the state, with the settings of zeef's own clients. It parses nothing and decides
+//! as zeef does, with the settings of zeef's own clients. It parses nothing and decides
 //! nothing; what it writes are outputs of zeef, taken from a file by turns, so
 //! that they are the same number of the same bytes.
 
@@ -16,8 +16,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use zeef::daemon::worker::BatchBounds;
 use zeef::transport::kafka::tuning::{self, TunedProperty};
 
-use crate::options::MirrorArgs;
-
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// With zeef's own queue it would be slower by a tenth: it has many times the
 /// memory.
@@ -30,6 +28,71 @@ const POLL_PRODUCER_EVERY: u64 = 1_000;
 
 /// One output: key and value.
 pub type MirrorMessage = (Vec<u8>, Vec<u8>);
+
+/// The first argument of a child that is to be a mirror.
+pub const MIRROR_WORD: &str = "mirror";
+
+/// What a mirror needs to know, as it stands on its command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorArgs {
+    pub brokers: String,
+    pub source: String,
+    /// The topics that each record is written to, separated by commas.
+    pub outputs: Vec<String>,
+    pub group: String,
+    pub workers: usize,
+    pub transactions: bool,
+    /// Whether messages have headers, as outputs for recipients do.
+    pub headers: bool,
+    /// It ends after so many records.
+    pub records: u64,
+    /// A file of outputs to be written, by turns.
+    pub sample: String,
+    pub properties: Vec<(String, String)>,
+}
+
+impl MirrorArgs {
+    /// The order as arguments of a child.
+    pub fn to_arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            MIRROR_WORD.to_owned(),
+            self.brokers.clone(),
+            self.source.clone(),
+            self.outputs.join(","),
+            self.group.clone(),
+            self.workers.to_string(),
+            self.transactions.to_string(),
+            self.headers.to_string(),
+            self.records.to_string(),
+            self.sample.clone(),
+        ];
+        let properties = self.properties.iter();
+        arguments.extend(properties.map(|(name, value)| format!("{name}={value}")));
+        arguments
+    }
+
+    /// Reads the words behind [`MIRROR_WORD`].
+    pub fn from_words(mut words: impl Iterator<Item = String>) -> Option<Self> {
+        Some(Self {
+            brokers: words.next()?,
+            source: words.next()?,
+            outputs: words.next()?.split(',').map(str::to_owned).collect(),
+            group: words.next()?,
+            workers: words.next()?.parse().ok()?,
+            transactions: words.next()?.parse().ok()?,
+            headers: words.next()?.parse().ok()?,
+            records: words.next()?.parse().ok()?,
+            sample: words.next()?,
+            properties: words.filter_map(|word| parse_property(&word)).collect(),
+        })
+    }
+}
+
+/// Reads `NAME=VALUE`.
+pub fn parse_property(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    Some((name.to_owned(), value.to_owned()))
+}
 
 /// Writes outputs to a file for [`run_mirror`].
 pub fn save_sample(path: &std::path::Path, outputs: &[MirrorMessage]) {
@@ -136,10 +199,10 @@ impl<'a> Mirror<'a> {
                     let time = message.timestamp().to_millis();
                     let set = sets.next().expect("there is a sample");
                     for (topic, (key, value)) in self.args.outputs.iter().zip(set) {
-                        let mut record = BaseRecord::to(topic)
-                            .key(&key[..])
-                            .payload(&value[..])
-                            .headers(self.headers.clone());
+                        let mut record = BaseRecord::to(topic).key(&key[..]).payload(&value[..]);
+                        if self.args.headers {
+                            record = record.headers(self.headers.clone());
+                        }
                         record.timestamp = time;
                         self.send(record);
                     }

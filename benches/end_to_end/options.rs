@@ -1,5 +1,6 @@
 //! What the bench is asked for.
 
+use crate::mirror::{MIRROR_WORD, MirrorArgs, parse_property};
 use crate::run::Competitor;
 
 pub const HELP: &str = "\
@@ -58,61 +59,10 @@ impl Default for BenchOptions {
     }
 }
 
-/// What a mirror needs to know, as it stands on its command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorArgs {
-    pub brokers: String,
-    pub source: String,
-    /// The four outputs, separated by commas.
-    pub outputs: Vec<String>,
-    pub group: String,
-    pub workers: usize,
-    pub transactions: bool,
-    /// It ends after so many records.
-    pub records: u64,
-    /// A file of outputs to be written, by turns.
-    pub sample: String,
-    pub properties: Vec<(String, String)>,
-}
-
-impl MirrorArgs {
-    /// The order as arguments of a child.
-    pub fn to_arguments(&self) -> Vec<String> {
-        let mut arguments = vec![
-            "mirror".to_owned(),
-            self.brokers.clone(),
-            self.source.clone(),
-            self.outputs.join(","),
-            self.group.clone(),
-            self.workers.to_string(),
-            self.transactions.to_string(),
-            self.records.to_string(),
-            self.sample.clone(),
-        ];
-        let properties = self.properties.iter();
-        arguments.extend(properties.map(|(name, value)| format!("{name}={value}")));
-        arguments
-    }
-
-    fn from_words(mut words: impl Iterator<Item = String>) -> Option<Self> {
-        Some(Self {
-            brokers: words.next()?,
-            source: words.next()?,
-            outputs: words.next()?.split(',').map(str::to_owned).collect(),
-            group: words.next()?,
-            workers: words.next()?.parse().ok()?,
-            transactions: words.next()?.parse().ok()?,
-            records: words.next()?.parse().ok()?,
-            sample: words.next()?,
-            properties: words.filter_map(|word| parse_property(&word)).collect(),
-        })
-    }
-}
-
 /// Reads the words behind the program's name.
 pub fn parse(words: impl Iterator<Item = String>) -> Result<Invocation, String> {
     let mut words = words.filter(|word| word != "--bench").peekable();
-    if words.next_if(|word| word == "mirror").is_some() {
+    if words.next_if(|word| word == MIRROR_WORD).is_some() {
         let args = MirrorArgs::from_words(words).ok_or("expected an order for a mirror")?;
         return Ok(Invocation::Mirror(args));
     }
@@ -157,9 +107,4 @@ fn set_option(options: &mut BenchOptions, word: &str, value: &str) -> Option<()>
 
 fn parse_numbers(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|number| number.parse().ok()).collect()
-}
-
-fn parse_property(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=')?;
-    Some((name.to_owned(), value.to_owned()))
 }

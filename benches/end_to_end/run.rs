@@ -3,7 +3,6 @@
 //! How long it took is what the broker noted: from the first output's arrival
 //! to that of the last one. Starting, joining and leaving are not in it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -11,22 +10,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
 use zeef_test_kit::process::{ANY_ADMIN_ADDRESS, admin_address_in};
 
 use crate::child_process::{self, MeasuredChild, ProcessCost};
 use crate::kafka_fixture::{BenchRun, KafkaFixture};
-use crate::options::MirrorArgs;
+use crate::mirror::MirrorArgs;
+use crate::output_span::output_span_s;
 
 /// How many topics are written to: those of the policy of the benches, and the
 /// state's.
 pub const OUTPUT_TOPICS: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(900);
-/// How many partitions of a topic are looked at for its first and last output.
-const SAMPLED_PARTITIONS: i32 = 4;
 /// How often the metrics of a run are asked for.
 const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -141,7 +135,7 @@ pub fn measure_throughput(
         }
     });
     let broker_s = fixture.broker.process_id().map_or(0.0, child_process::cpu_s) - broker;
-    let seconds = output_span_s(fixture, &run, records);
+    let seconds = output_span_s(&fixture.client_config(), (&run.name, &run.outputs), records);
     fixture.delete_topics(&run);
     RunMeasurement {
         records,
@@ -175,6 +169,7 @@ pub fn child_command(
             group: format!("mirror.{}", run.name),
             workers,
             transactions: competitor == Competitor::MirrorTransactions,
+            headers: true,
             records,
             sample: fixture.sample_path.display().to_string(),
             properties: fixture.properties.clone(),
@@ -186,67 +181,6 @@ pub fn child_command(
     let log = File::create(run.log_path()).expect("a log");
     command.stderr(log).env_remove("ZEEF_BROKERS");
     command
-}
-
-/// From the first output to the last one, in seconds.
-fn output_span_s(fixture: &KafkaFixture, run: &BenchRun, records: u64) -> f64 {
-    let consumer: BaseConsumer = fixture
-        .client_config()
-        .set("group.id", &run.name)
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_uncommitted")
-        .set("fetch.message.max.bytes", "16384")
-        .create()
-        .expect("a consumer");
-    let (mut firsts, mut lasts) = (TopicPartitionList::new(), TopicPartitionList::new());
-    for topic in &run.outputs {
-        let found = consumer.fetch_metadata(Some(topic), DEADLINE).expect("metadata");
-        let partitions = i32::try_from(found.topics()[0].partitions().len()).unwrap();
-        let mut messages = 0;
-        for partition in 0..partitions {
-            let (low, high) =
-                consumer.fetch_watermarks(topic, partition, DEADLINE).expect("watermarks");
-            messages += high - low;
-            if partition < SAMPLED_PARTITIONS && high > low {
-                let (first, last) = (Offset::Offset(low), Offset::Offset((high - 20).max(low)));
-                firsts.add_partition_offset(topic, partition, first).unwrap();
-                lasts.add_partition_offset(topic, partition, last).unwrap();
-            }
-        }
-        // Each commit adds a marker to every partition that it touched.
-        assert!(messages >= i64::try_from(records).unwrap(), "{topic} lacks outputs");
-    }
-    let first = message_times(&consumer, &firsts, false).into_iter().min();
-    let last = message_times(&consumer, &lasts, true).into_iter().max();
-    let span = last.expect("outputs") - first.expect("outputs");
-    (span.max(1)) as f64 / 1_000.0
-}
-
-/// The times of one record of each partition, or of all that come.
-fn message_times(consumer: &BaseConsumer, list: &TopicPartitionList, all: bool) -> Vec<i64> {
-    consumer.assign(list).expect("assigns");
-    let mut open: BTreeMap<(String, i32), ()> =
-        list.elements().iter().map(|one| ((one.topic().to_owned(), one.partition()), ())).collect();
-    let mut left = open.len();
-    let mut times = Vec::new();
-    let start = Instant::now();
-    while left > 0 {
-        assert!(start.elapsed() < DEADLINE, "outputs can be read");
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                let place = (message.topic().to_owned(), message.partition());
-                if all || open.remove(&place).is_some() {
-                    times.extend(message.timestamp().to_millis());
-                    left -= usize::from(!all);
-                }
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => left -= usize::from(all),
-            _ => {}
-        }
-    }
-    consumer.unassign().expect("unassigns");
-    times
 }
 
 /// How many transactions zeef ended so far, and how long that took together.

@@ -3,6 +3,8 @@
 //!
 //! An unknown operation is a refusal, never a write.
 
+use std::fmt;
+
 use super::refusal::Refusal;
 use super::value::JsonValue;
 
@@ -24,8 +26,8 @@ pub(super) enum Envelope {
 pub(super) enum Framing {
     /// Nothing.
     Bare,
-    /// A zero byte and the id of a schema in four bytes, as Confluent's JSON Schema serialiser
-    /// writes them. The schema itself is not asked for: the mapping says what is read.
+    /// The id of a schema, as Confluent's JSON Schema serialiser writes it. The schema itself is not
+    /// asked for: the mapping says what is read.
     JsonSchema,
     /// The same before Avro, which nobody can read without the schema.
     Avro,
@@ -35,12 +37,54 @@ pub(super) enum Framing {
 pub(super) const FRAMINGS: &[(&str, Framing)] =
     &[("none", Framing::Bare), ("json_schema", Framing::JsonSchema), ("avro", Framing::Avro)];
 
+/// Which schema of its registry a frame names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SchemaId {
+    Number(u32),
+    /// What newer serialisers write in a header.
+    Guid([u8; 16]),
+}
+
+impl From<u32> for SchemaId {
+    fn from(number: u32) -> SchemaId {
+        SchemaId::Number(number)
+    }
+}
+
+impl fmt::Display for SchemaId {
+    /// The number, or the GUID in its usual groups.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SchemaId::Number(number) => write!(f, "{number}"),
+            SchemaId::Guid(bytes) => {
+                for (at, byte) in bytes.iter().enumerate() {
+                    let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+                    write!(f, "{dash}{byte:02x}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Splits a value in the schema's id, of its frame, and what is behind the frame; `None` if there
 /// is no frame.
+///
+/// A zero byte stands before a number of four bytes, a one before a GUID. A header with an id holds
+/// the same bytes, so a transport puts it in front of the value.
 #[must_use]
-pub fn split_frame(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (id, value) = bytes.strip_prefix(&[0])?.split_first_chunk()?;
-    Some((u32::from_be_bytes(*id), value))
+pub fn split_frame(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
+    match bytes.split_first()? {
+        (0, rest) => {
+            let (number, value) = rest.split_first_chunk()?;
+            Some((SchemaId::Number(u32::from_be_bytes(*number)), value))
+        }
+        (1, rest) => {
+            let (guid, value) = rest.split_first_chunk()?;
+            Some((SchemaId::Guid(*guid), value))
+        }
+        _ => None,
+    }
 }
 
 /// Each envelope by its word.

@@ -66,6 +66,8 @@ pub(super) struct RecordMapping {
     /// A patron for whom one of these holds is erased.
     pub(super) erased: Vec<Condition>,
     pub(super) delete: DeleteRule,
+    /// Whether the intake stops where all rows were deleted at once; or else that is refused.
+    pub(super) stops_if_all_gone: bool,
     /// What a record means that came to another patron, for the old one.
     pub(super) moved: DeleteAction,
     pub(super) fields: Vec<FieldNode>,

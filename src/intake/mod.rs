@@ -29,7 +29,7 @@ pub use avro::{AvroSchema, RegisteredSchema, SchemaError};
 pub use columns::TopicColumns;
 pub use conversion::{CONVERSIONS, ConversionDef, ConversionExample, ValueKind, find_conversion};
 pub use csv::CsvFiles;
-pub use envelope::split_frame;
+pub use envelope::{SchemaId, split_frame};
 pub use explain::{ExplainedField, ExplainedRow, FieldOutcome};
 pub use expression_table::{EXPRESSIONS, ExpressionDef, ExpressionExample};
 pub use load::{load_file, load_folder};
@@ -114,6 +114,18 @@ pub struct Conversion {
     pub refused: Vec<RefusedRecord>,
 }
 
+/// All rows of a table were deleted at once, and its mapping has the intake stop there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "all rows of `{topic}` were deleted at once: restore the table, or have the recipients' outputs \
+     taken back; then set `all_gone = \"refuse\"` for {kind} in intake/{intake}.toml to go on"
+)]
+pub struct AllGone {
+    intake: String,
+    topic: String,
+    kind: Arc<str>,
+}
+
 /// Whether `pattern`, as [`Intake::record_topics`] has it, stands for `topic`.
 #[must_use]
 pub fn matches_topic(pattern: &str, topic: &str) -> bool {
@@ -157,9 +169,15 @@ impl Intake {
         self.framing == Framing::Avro
     }
 
+    /// Whether values are framed, be it by a header.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.framing != Framing::Bare
+    }
+
     /// The id of the schema without which `value` cannot be read; `None` if it needs none.
     #[must_use]
-    pub fn schema_id(&self, value: &[u8]) -> Option<u32> {
+    pub fn schema_id(&self, value: &[u8]) -> Option<SchemaId> {
         let (id, _) = envelope::split_frame(value).filter(|_| self.needs_schemas())?;
         Some(id)
     }
@@ -173,7 +191,7 @@ impl Intake {
     /// Whether some kind of record comes from `topic`.
     #[must_use]
     pub fn reads_as_record(&self, topic: &str) -> bool {
-        self.records.iter().any(|record| record.topics.iter().any(|one| one.matches(topic)))
+        self.records_of(topic).next().is_some()
     }
 
     /// The topics that records of some kinds come from: names, and patterns with `*`. Sorted.
@@ -242,10 +260,7 @@ impl Intake {
     #[must_use]
     pub fn convert(&self, message: &RawMessage<'_>, lookups: &LookupTables) -> Conversion {
         let mut conversion = Conversion::default();
-        let reads = |record: &&RecordMapping| {
-            record.topics.iter().any(|topic| topic.matches(message.topic))
-        };
-        let mappings: Vec<&RecordMapping> = self.records.iter().filter(reads).collect();
+        let mappings: Vec<&RecordMapping> = self.records_of(message.topic).collect();
         if mappings.is_empty() {
             return conversion;
         }
@@ -262,6 +277,31 @@ impl Intake {
 }
 
 impl Intake {
+    /// Fails if `conversion` is that of a message of `topic` at which the intake has to stop.
+    ///
+    /// # Errors
+    ///
+    /// [`AllGone`].
+    pub fn require_rows(&self, topic: &str, conversion: &Conversion) -> Result<(), AllGone> {
+        if !conversion.refused.iter().any(|refused| refused.refusal == Refusal::AllGone) {
+            return Ok(());
+        }
+        let mut mappings = self.records_of(topic);
+        match mappings.find(|mapping| mapping.stops_if_all_gone) {
+            None => Ok(()),
+            Some(mapping) => Err(AllGone {
+                intake: self.name.clone(),
+                topic: topic.to_owned(),
+                kind: Arc::clone(&mapping.kind),
+            }),
+        }
+    }
+
+    /// The mappings that read `topic`.
+    fn records_of(&self, topic: &str) -> impl Iterator<Item = &RecordMapping> {
+        self.records.iter().filter(move |record| record.topics.iter().any(|one| one.matches(topic)))
+    }
+
     /// How messages of records are opened.
     fn opening(&self) -> Opening<'_> {
         let body = self.body.as_ref();

@@ -49,14 +49,14 @@ refusals! {
         "framed for a schema registry: a zero byte and a schema id stand before the value"
         "set `framing` in the mapping: \"json_schema\" for JSON, \"avro\" for Avro; Protobuf is not read: JsonConverter with schemas.enable=false",
     NotFramed "not_framed"
-        "without the frame of a schema registry, which `framing` of the mapping says there is"
+        "without a schema's id in front of the value or in the header __value_schema_id, while the mapping has `framing`"
         "leave `framing` out of the mapping, or find who else writes to the topic",
     UnknownSchema "unknown_schema"
         "framed with the id of a schema that the registry does not have"
         "compare `[schema_registry]` with the one that the connector writes to; once the schema is there, read the topic from its beginning",
     UnreadableSchema "unreadable_schema"
-        "framed with the id of a schema that is no Avro schema, or refers to others"
-        "look at the schema in the registry: AvroConverter writes one that zeef reads",
+        "framed with the id of a schema that is no Avro schema, or is not read"
+        "look at the schema in the registry: AvroConverter writes one that zeef reads; of Protobuf and JSON Schema, `framing = \"json_schema\"` reads the second",
     NotAvro "not_avro"
         "not a value of the Avro schema that its frame names"
         "find who else writes to the topic, or which other registry gave out the id",

@@ -7,6 +7,9 @@ pub const POLICY_VERSION: &str = "zeef-policy-version";
 /// The version of the contract that an output was written under.
 pub const CONTRACT_VERSION: &str = "zeef-contract-version";
 
+/// The id of a value's schema, as newer serialisers for schema registries write it.
+pub const SCHEMA_ID: &str = "__value_schema_id";
+
 // Of retractions alone.
 /// One of the words of `RetractionReason`.
 pub const RETRACTION_REASON: &str = "zeef-retraction-reason";

@@ -35,6 +35,9 @@ pub struct LanePlan {
 pub struct IntakePlan {
     /// The topics of lookups, which every worker reads whole.
     pub lookups: Vec<String>,
+    /// Whether the header [`SCHEMA_ID`](super::headers::SCHEMA_ID) of a message, where it has one,
+    /// is handed out in front of its value. No other header ever is.
+    pub has_schema_headers: bool,
 }
 
 #[derive(Clone, Debug)]

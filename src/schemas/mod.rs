@@ -4,26 +4,28 @@
 //! An id means the same schema for ever, so one that was found is kept. What the registry does
 //! not know is asked again; a registry that does not answer is an error and never a schema.
 
+mod answer;
 mod http;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::settings::{SchemaPlace, SchemaRegistrySettings};
-use crate::intake::{AvroSchema, Intake, RegisteredSchema, split_frame};
-use http::{HttpAnswer, HttpClient};
+use crate::intake::{AvroSchema, Intake, RegisteredSchema, SchemaId, split_frame};
+use answer::{ErrorAnswer, SchemaAnswer};
+use http::HttpClient;
 
 /// Schemas that are kept; more are forgotten and found again.
 const SCHEMAS_MAX: usize = 1_024;
 /// A larger schema is not read.
 const SCHEMA_BYTES_MAX: usize = 1 << 20;
+/// A schema that refers to more, with those that they refer to, is not read.
+const SCHEMA_REFERENCES_MAX: usize = 100;
 /// How long an id counts as unknown before the registry is asked again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
-/// How a registry with Confluent's interface says that it has no such schema.
-const SCHEMA_NOT_FOUND: u32 = 40_403;
 
 /// Why a schema cannot be found out. Never holds a login.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum RegistryError {
     #[error("schema registry {address}: it refuses the schema of subject `{subject}`: {cause}")]
     Refused { address: String, subject: String, cause: String },
     #[error("a value that is framed with schema {id} cannot be read by it")]
-    NotOfSchema { id: u32 },
+    NotOfSchema { id: SchemaId },
     #[error("schema {path}: {cause}")]
     File { path: String, cause: String },
 }
@@ -59,17 +61,19 @@ enum RegistryPlace {
 
 #[derive(Debug, Default)]
 struct FoundSchemas {
-    known: HashMap<u32, Arc<RegisteredSchema>>,
+    known: HashMap<SchemaId, Arc<RegisteredSchema>>,
     /// Until when the registry is not asked again.
-    unknown: HashMap<u32, Instant>,
+    unknown: HashMap<SchemaId, Instant>,
 }
 
 /// What a registry, or a folder, has under an id.
 #[derive(Debug, PartialEq, Eq)]
 enum FetchedSchema {
-    Avro(String),
-    /// Of another kind, or with references to others.
-    Other(String),
+    /// The schemas that it refers to, each behind those that it needs itself, and last itself.
+    Avro(Vec<String>),
+    /// Of another kind.
+    Other(&'static str),
+    /// Not there, or something that it refers to.
     Missing,
 }
 
@@ -119,7 +123,8 @@ impl SchemaRegistry {
     /// # Errors
     ///
     /// It cannot be found out now.
-    pub fn find(&self, id: u32) -> Result<Arc<RegisteredSchema>, RegistryError> {
+    pub fn find(&self, id: impl Into<SchemaId>) -> Result<Arc<RegisteredSchema>, RegistryError> {
+        let id = id.into();
         if let Some(known) = self.find_kept(id) {
             return Ok(known);
         }
@@ -166,7 +171,7 @@ impl SchemaRegistry {
         }
     }
 
-    fn find_kept(&self, id: u32) -> Option<Arc<RegisteredSchema>> {
+    fn find_kept(&self, id: SchemaId) -> Option<Arc<RegisteredSchema>> {
         let found = self.lock_found();
         let is_unknown = found.unknown.get(&id).is_some_and(|until| *until > Instant::now());
         match found.known.get(&id) {
@@ -175,7 +180,7 @@ impl SchemaRegistry {
         }
     }
 
-    fn keep(&self, id: u32, schema: &Arc<RegisteredSchema>) {
+    fn keep(&self, id: SchemaId, schema: &Arc<RegisteredSchema>) {
         let mut found = self.lock_found();
         if found.known.len() + found.unknown.len() >= SCHEMAS_MAX {
             *found = FoundSchemas::default();
@@ -196,25 +201,25 @@ impl SchemaRegistry {
     }
 }
 
-fn read_fetched(id: u32, fetched: FetchedSchema) -> RegisteredSchema {
-    let text = match fetched {
+fn read_fetched(id: SchemaId, fetched: FetchedSchema) -> RegisteredSchema {
+    let texts = match fetched {
         FetchedSchema::Missing => return RegisteredSchema::Unknown,
-        FetchedSchema::Avro(text) => text,
+        FetchedSchema::Avro(texts) => texts,
         FetchedSchema::Other(cause) => {
-            tracing::warn!(schema = id, cause, "schema cannot be read");
+            tracing::warn!(schema = %id, cause, "schema cannot be read");
             return RegisteredSchema::Unreadable;
         }
     };
-    match AvroSchema::parse(&text) {
+    match AvroSchema::parse_all(&texts) {
         Ok(schema) => RegisteredSchema::Avro(schema),
         Err(cause) => {
-            tracing::warn!(schema = id, %cause, "schema cannot be read");
+            tracing::warn!(schema = %id, %cause, "schema cannot be read");
             RegisteredSchema::Unreadable
         }
     }
 }
 
-fn read_from_folder(folder: &Path, id: u32) -> Result<FetchedSchema, RegistryError> {
+fn read_from_folder(folder: &Path, id: SchemaId) -> Result<FetchedSchema, RegistryError> {
     let path = folder.join(format!("{id}.avsc"));
     let failed = |cause: String| RegistryError::File { path: path.display().to_string(), cause };
     let file = match std::fs::File::open(&path) {
@@ -230,26 +235,8 @@ fn read_from_folder(folder: &Path, id: u32) -> Result<FetchedSchema, RegistryErr
     read.map_err(|error| failed(error.to_string()))?;
     match text.len() > SCHEMA_BYTES_MAX {
         true => Err(failed(format!("larger than {SCHEMA_BYTES_MAX} bytes"))),
-        false => Ok(FetchedSchema::Avro(text)),
+        false => Ok(FetchedSchema::Avro(vec![text])),
     }
-}
-
-/// What a registry says of a schema.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SchemaAnswer {
-    schema: String,
-    /// Avro where it is not there.
-    schema_type: Option<String>,
-    #[serde(default)]
-    references: Vec<serde::de::IgnoredAny>,
-}
-
-/// What a registry says of a mistake.
-#[derive(serde::Deserialize)]
-struct ErrorAnswer {
-    error_code: u32,
-    message: Option<String>,
 }
 
 fn no_answer(client: &HttpClient) -> impl Fn(String) -> RegistryError {
@@ -269,10 +256,65 @@ fn describe_status(status: u16) -> String {
     }
 }
 
-fn fetch_from_registry(client: &HttpClient, id: u32) -> Result<FetchedSchema, RegistryError> {
-    let failed = no_answer(client);
-    let answer = client.get(&format!("/schemas/ids/{id}")).map_err(&failed)?;
-    read_answer(&answer).ok_or_else(|| failed(describe_status(answer.status)))
+/// Asks for a schema, and for all that it refers to.
+fn fetch_from_registry(client: &HttpClient, id: SchemaId) -> Result<FetchedSchema, RegistryError> {
+    let path = match id {
+        SchemaId::Number(number) => format!("/schemas/ids/{number}"),
+        SchemaId::Guid(_) => format!("/schemas/guids/{id}"),
+    };
+    let mut references = References { client, texts: Vec::new(), met: HashSet::new() };
+    Ok(match references.fetch(&path)? {
+        ReferenceOutcome::Read => FetchedSchema::Avro(references.texts),
+        ReferenceOutcome::Other(why) => FetchedSchema::Other(why),
+        ReferenceOutcome::Missing => FetchedSchema::Missing,
+    })
+}
+
+/// Whether a schema and all that it refers to was read.
+enum ReferenceOutcome {
+    Read,
+    Other(&'static str),
+    Missing,
+}
+
+/// A schema and those that it refers to, as they are asked for.
+struct References<'c> {
+    client: &'c HttpClient,
+    /// Each behind those that it needs.
+    texts: Vec<String>,
+    /// The paths that were asked for.
+    met: HashSet<String>,
+}
+
+impl References<'_> {
+    fn fetch(&mut self, path: &str) -> Result<ReferenceOutcome, RegistryError> {
+        // Several may refer to the same one.
+        if !self.met.insert(path.to_owned()) {
+            return Ok(ReferenceOutcome::Read);
+        }
+        if self.met.len() > SCHEMA_REFERENCES_MAX {
+            return Ok(ReferenceOutcome::Other("it refers to too many others"));
+        }
+        let failed = no_answer(self.client);
+        let answer = self.client.get(path).map_err(&failed)?;
+        let found = answer::read(&answer).ok_or_else(|| failed(describe_status(answer.status)))?;
+        let (text, references) = match found {
+            SchemaAnswer::Avro { text, references } => (text, references),
+            SchemaAnswer::Other(why) => return Ok(ReferenceOutcome::Other(why)),
+            SchemaAnswer::Missing => {
+                tracing::warn!(registry = %self.client.address(), path, "the registry has no such schema");
+                return Ok(ReferenceOutcome::Missing);
+            }
+        };
+        for reference in references {
+            match self.fetch(&reference.path())? {
+                ReferenceOutcome::Read => {}
+                other => return Ok(other),
+            }
+        }
+        self.texts.push(text);
+        Ok(ReferenceOutcome::Read)
+    }
 }
 
 /// What a registry says once it has a schema.
@@ -306,59 +348,9 @@ fn register_at(client: &HttpClient, subject: &str, schema: &str) -> Result<u32, 
     }
 }
 
-/// `None` if the answer says nothing about the schema.
-fn read_answer(answer: &HttpAnswer) -> Option<FetchedSchema> {
-    match answer.status {
-        200 => {
-            let found: SchemaAnswer = serde_json::from_slice(&answer.body).ok()?;
-            let kind = found.schema_type.as_deref().unwrap_or("AVRO");
-            Some(match (kind, found.references.is_empty()) {
-                ("AVRO", true) => FetchedSchema::Avro(found.schema),
-                ("AVRO", false) => FetchedSchema::Other("it refers to other schemas".to_owned()),
-                _ => FetchedSchema::Other("it is no Avro schema".to_owned()),
-            })
-        }
-        // Anything that serves HTTP may answer so; only a registry has this code.
-        404 => {
-            let error: ErrorAnswer = serde_json::from_slice(&answer.body).ok()?;
-            (error.error_code == SCHEMA_NOT_FOUND).then_some(FetchedSchema::Missing)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check_answer(status: u16, body: &str, want: Option<FetchedSchema>) {
-        let answer = HttpAnswer { status, body: body.as_bytes().to_vec() };
-        assert_eq!(read_answer(&answer), want, "{status} {body}");
-    }
-
-    #[test]
-    fn registry_answer_is_a_schema_or_a_code_of_its_own() {
-        let avro = || Some(FetchedSchema::Avro("\"string\"".to_owned()));
-        check_answer(200, r#"{"schema":"\"string\""}"#, avro());
-        check_answer(200, r#"{"schema":"\"string\"","schemaType":"AVRO","references":[]}"#, avro());
-        let other = |why: &str| Some(FetchedSchema::Other(why.to_owned()));
-        check_answer(
-            200,
-            r#"{"schema":"x","schemaType":"PROTOBUF"}"#,
-            other("it is no Avro schema"),
-        );
-        let references =
-            r#"{"schema":"\"a.B\"","references":[{"name":"a.B","subject":"b","version":1}]}"#;
-        check_answer(200, references, other("it refers to other schemas"));
-        let missing = r#"{"error_code":40403,"message":"Schema 7 not found"}"#;
-        check_answer(404, missing, Some(FetchedSchema::Missing));
-        check_answer(404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, None);
-        check_answer(404, "<html>not here</html>", None);
-        check_answer(200, "<html>welcome</html>", None);
-        check_answer(200, r#"{"schema":7}"#, None);
-        check_answer(500, missing, None);
-    }
 
     #[test]
     fn schema_folder_has_a_file_for_each_id() {
@@ -372,13 +364,20 @@ mod tests {
         std::fs::write(folder.path().join("7.avsc"), "\"string\"").unwrap();
         std::fs::write(folder.path().join("8.avsc"), "{}").unwrap();
         let registry = SchemaRegistry::new(Some(&settings(folder.path())));
-        assert!(matches!(*registry.find(7).unwrap(), RegisteredSchema::Avro(_)));
-        assert!(matches!(*registry.find(8).unwrap(), RegisteredSchema::Unreadable));
-        assert!(matches!(*registry.find(9).unwrap(), RegisteredSchema::Unknown));
+        assert!(matches!(*registry.find(7_u32).unwrap(), RegisteredSchema::Avro(_)));
+        assert!(matches!(*registry.find(8_u32).unwrap(), RegisteredSchema::Unreadable));
+        assert!(matches!(*registry.find(9_u32).unwrap(), RegisteredSchema::Unknown));
+        let guid = SchemaId::Guid(*b"0123456789abcdef");
+        assert!(matches!(*registry.find(guid).unwrap(), RegisteredSchema::Unknown));
+        let file = folder.path().join("30313233-3435-3637-3839-616263646566.avsc");
+        std::fs::write(file, "\"int\"").unwrap();
+        // What was not there is not looked for again at once.
+        let registry = SchemaRegistry::new(Some(&settings(folder.path())));
+        assert!(matches!(*registry.find(guid).unwrap(), RegisteredSchema::Avro(_)));
         let nowhere = SchemaRegistry::new(Some(&settings(&folder.path().join("none"))));
-        let error = nowhere.find(7).unwrap_err().to_string();
+        let error = nowhere.find(7_u32).unwrap_err().to_string();
         assert!(error.contains("none/7.avsc"), "{error}");
-        assert!(matches!(SchemaRegistry::default().find(7), Err(RegistryError::NotConfigured)));
+        assert!(matches!(SchemaRegistry::default().find(7_u32), Err(RegistryError::NotConfigured)));
     }
 
     #[test]
@@ -392,7 +391,7 @@ mod tests {
         };
         std::fs::write(folder.path().join("0.avsc"), "\"string\"").unwrap();
         let registry = SchemaRegistry::new(Some(&settings));
-        for id in 0..3_000 {
+        for id in 0..3_000_u32 {
             registry.find(id).unwrap();
             let found = registry.lock_found();
             assert!(found.known.len() + found.unknown.len() <= SCHEMAS_MAX);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use zeef::engine::lane::DEAD_LETTERS_TOPIC;
-use zeef_test_kit::schema_registry::{AvroMessage, TestRegistry, frame};
+use zeef_test_kit::schema_registry::{AvroMessage, TestRegistry, frame, guid_header};
 
 use crate::harness::{
     Broker, ConfigTweaks, ProducerRecord, ZeefProcess, eventually, wait_until_ready,
@@ -156,4 +156,59 @@ fn intake_waits_for_a_schema_registry_that_went_away() {
     assert_eq!(reasons, ["unknown_schema"]);
     let outputs = ["loan", DEAD_LETTERS_TOPIC].map(|topic| format!("{:?}", koha.read(topic)));
     assert!(!outputs.concat().contains(CANARY) && !zeef.stderr().contains(CANARY));
+}
+
+/// A newer serialiser leaves the value as it is, and names its schema in a header: by GUID, or by
+/// the bytes that otherwise stand in front.
+#[test]
+fn intake_reads_schema_ids_in_headers() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let mut registry = RestartableRegistry::new();
+    let sections = format!("[schema_registry]\nurl = \"http://{}\"\n", registry.address);
+    let tweaks = ConfigTweaks { sections: &sections, ..ConfigTweaks::default() };
+    let koha = IntakeDeployment::new(broker, "intake-avro-header", tweaks);
+    frame_mapping_as_avro(&koha);
+    const HEADER: &str = "__value_schema_id";
+    let avro_of = |value: &[u8]| AvroMessage::from_json(&serde_json::from_slice(value).unwrap());
+    let guid = *b"0123456789abcdef";
+    let path = "/schemas/guids/30313233-3435-3637-3839-616263646566";
+    // Rows of lookups, by the number that stands in front otherwise.
+    for (topic, record) in lookup_rows() {
+        let framed = registry.as_avro(record);
+        let mut id = Vec::new();
+        let bare = framed.map_value(|value| {
+            id = value[..5].to_vec();
+            value[5..].to_vec()
+        });
+        koha.write(topic, &[bare.with_header(HEADER, id)]);
+    }
+    let (loans, want) = many_loans(0, 3);
+    let server = registry.server.as_ref().unwrap();
+    let by_guid: Vec<_> = loans
+        .into_iter()
+        .map(|loan| {
+            let bare = loan.map_value(|value| {
+                let avro = avro_of(value);
+                server.add_path(path, &json!({ "schema": avro.schema }));
+                avro.bytes
+            });
+            // The last header of a name counts.
+            let other = guid_header([0; 16]);
+            bare.with_header(HEADER, other).with_header(HEADER, guid_header(guid))
+        })
+        .collect();
+    koha.write("koha.issues", &by_guid);
+    let stray = row("issues", "17", &json!({ "issue_id": 1 })).map_value(|_| b"x".to_vec());
+    koha.write("koha.issues", &[stray.with_header(HEADER, b"\x07 no id")]);
+    koha.deployment.run_to_end(&[]);
+
+    assert_eq!(koha.read_loan_versions(), want);
+    assert!(koha.read_values("loan").iter().all(|loan| loan["item"]["title"] == "Wind over Wad"));
+    let letters = koha.read_values(DEAD_LETTERS_TOPIC);
+    let reasons: Vec<&Value> = letters.iter().map(|letter| &letter["reason"]).collect();
+    assert_eq!(reasons, ["not_framed"]);
+    let outputs = ["loan", DEAD_LETTERS_TOPIC].map(|topic| format!("{:?}", koha.read(topic)));
+    assert!(!outputs.concat().contains(CANARY));
 }

@@ -7,7 +7,8 @@ use apache_avro::Decimal;
 use apache_avro::types::Value as AvroValue;
 use serde_json::{Value, json};
 use zeef::intake::{
-    AvroSchema, Conversion, Intake, LookupTables, RawMessage, Refusal, RegisteredSchema, load_file,
+    AvroSchema, Conversion, Intake, LookupTables, RawMessage, Refusal, RegisteredSchema, SchemaId,
+    load_file,
 };
 use zeef_test_kit::schema_registry::{AvroMessage, frame};
 
@@ -241,7 +242,7 @@ fn bad_avro_is_refused_by_what_is_wrong_with_it() {
     assert_eq!(refusal(&framed, None), Refusal::UnknownSchema);
     assert_eq!(refusal(b"{\"op\":\"c\"}", None), Refusal::NotFramed);
     assert_eq!(refusal(&[0, 0, 0, 7], None), Refusal::NotFramed);
-    assert_eq!(intake.schema_id(&framed), Some(7));
+    assert_eq!(intake.schema_id(&framed), Some(SchemaId::Number(7)));
     assert_eq!(intake.schema_id(b"{}"), None);
     assert_eq!(load_text("debts", DEBTS).schema_id(&framed), None);
 }

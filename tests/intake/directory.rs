@@ -19,19 +19,29 @@ use super::repository;
 /// Far longer than files are looked at in turn.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Site {
+pub(super) struct Site {
     config: TempDir,
 }
 
 impl Site {
     /// A config with keys, and one enabled intake with an empty folder for its raw files.
-    fn new(intake: &str) -> Site {
+    pub(super) fn new(intake: &str) -> Site {
         let site = Site { config: copy_shipped_config() };
         enable_intake(site.config.path(), intake);
         site.zeef(&["keys", "new", "--all"]).check(0, &[]);
-        fs::create_dir_all(site.root().join("in")).unwrap();
-        fs::create_dir_all(site.raw(intake)).unwrap();
+        site.create_folders(intake);
         site
+    }
+
+    fn create_folders(&self, intake: &str) {
+        fs::create_dir_all(self.root().join("in")).unwrap();
+        fs::create_dir_all(self.raw(intake)).unwrap();
+    }
+
+    /// Begins anew, with the same config and keys.
+    pub(super) fn clear(&self, intake: &str) {
+        fs::remove_dir_all(self.root()).unwrap();
+        self.create_folders(intake);
     }
 
     fn zeef(&self, words: &[&str]) -> CommandOutput {
@@ -40,22 +50,22 @@ impl Site {
         CommandOutput::of(command.args(words).args(["--config", config]))
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.config.path().join("library")
     }
 
-    fn raw(&self, intake: &str) -> PathBuf {
+    pub(super) fn raw(&self, intake: &str) -> PathBuf {
         self.root().join("raw").join(intake)
     }
 
-    fn run(&self, words: &[&str]) -> CommandOutput {
+    pub(super) fn run(&self, words: &[&str]) -> CommandOutput {
         let root = self.root();
         let run = ["run", "--directory", root.to_str().unwrap()];
         self.zeef(&[&run[..], words].concat())
     }
 
     /// The lines of a file of the directory; none if it is not there.
-    fn lines(&self, name: &str) -> Vec<Value> {
+    pub(super) fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.root().join(name)).unwrap_or_default();
         // Of a line that is being written nothing is known.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -107,7 +117,7 @@ impl FollowingRun {
     }
 }
 
-fn case(name: &str) -> String {
+pub(super) fn case(name: &str) -> String {
     let path = format!("tests/intake/cases/koha-debezium/{name}");
     fs::read_to_string(repository().join(path)).unwrap()
 }
@@ -122,7 +132,7 @@ fn wanted_lines(name: &str, kind: &str) -> Vec<Value> {
         .collect()
 }
 
-fn append(path: &Path, text: &str) {
+pub(super) fn append(path: &Path, text: &str) {
     let before = fs::read_to_string(path).unwrap_or_default();
     fs::write(path, before + text).unwrap();
 }
@@ -167,6 +177,32 @@ fn directory_run_tells_of_refused_raw_messages_and_goes_on() {
     }
     // They are told of once.
     site.run(&[]).check(0, &[]);
+}
+
+/// Nothing of the run is appended until somebody has decided.
+#[test]
+fn directory_run_stops_at_an_emptied_table_where_its_mapping_says_so() {
+    let site = Site::new("koha-debezium");
+    let mapping = site.config.path().join("intake/koha-debezium.toml");
+    let shipped = fs::read_to_string(&mapping).unwrap();
+    let loan = "kind   = \"loan\"\n";
+    assert!(shipped.contains(loan));
+    let decided = |word: &str| {
+        let text = shipped.replacen(loan, &format!("{loan}all_gone = \"{word}\"\n"), 1);
+        fs::write(&mapping, text).unwrap();
+    };
+    decided("stop");
+    let dump = site.raw("koha-debezium").join("dump.ndjson");
+    append(&dump, &case("loan-check-in.in.ndjson"));
+    append(&dump, "{\"topic\":\"koha.issues\",\"value\":{\"op\":\"t\",\"source\":{}}}\n");
+    for _ in 0..2 {
+        site.run(&[]).check(70, &["all rows of `koha.issues` were deleted at once"]);
+        assert_eq!(site.lines("in/loan.ndjson"), Vec::<Value>::new());
+    }
+    decided("refuse");
+    site.run(&[]).check(1, &["refused as all_gone"]);
+    let want = wanted_lines("loan-check-in.out.ndjson", "loan");
+    assert_eq!(site.lines("in/loan.ndjson"), want);
 }
 
 #[test]

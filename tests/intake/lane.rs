@@ -339,6 +339,56 @@ fn lookups_over_their_bound_stop_the_intake() {
     assert!(worker.transport.published().is_empty());
 }
 
+/// Once somebody has decided, the mapping says so, and nothing of before or after is lost.
+#[test]
+fn emptied_table_stops_the_intake_where_its_mapping_says_so() {
+    let shipped = std::fs::read_to_string(super::mapping_path("koha-debezium")).unwrap();
+    let load = |word: &str| {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("koha-debezium.toml");
+        let loan = format!("kind   = \"loan\"\nall_gone = \"{word}\"\n");
+        let text = shipped.replacen("kind   = \"loan\"\n", &loan, 1);
+        assert_ne!(text, shipped);
+        std::fs::write(&path, text).unwrap();
+        let intake = zeef::intake::load_file(&path, &super::record_kinds()).unwrap();
+        Arc::new(IntakeSetup::new(intake, &CONFIG, ""))
+    };
+    let truncated = serde_json::json!({ "before": null, "after": null, "op": "t", "source": {} });
+    let truncated = |topic: &str| RawRecord {
+        topic: topic.to_owned(),
+        key_hash: 0,
+        value: Some(truncated.to_string().into_bytes()),
+    };
+    let (stops, refuses) = (load("stop"), load("refuse"));
+    let plan = stops.plan(&BTreeSet::new()).unwrap();
+    let mut transport = MemoryTransport::new(&plan);
+    push_rows(&mut transport, &plan, &[branch_row()]);
+    // Of another table's mapping that says nothing.
+    push_record(&mut transport, &plan, &truncated("koha.reserves"));
+    for raw in [loan_row(1), truncated("koha.issues"), loan_row(2)] {
+        push_record(&mut transport, &plan, &raw);
+    }
+    for _ in 0..2 {
+        let mut worker = bounded_worker(&stops, &plan, transport, 10);
+        let Err(Fault::Stop(why)) = worker.run() else {
+            panic!("expected a stop");
+        };
+        let why = why.to_string();
+        assert!(why.contains("offset 1: all rows of `koha.issues` were deleted"), "{why}");
+        assert!(why.contains("`all_gone = \"refuse\"` for loan in"), "{why}");
+        transport = worker.transport;
+        transport.restart();
+    }
+    assert!(transport.published().is_empty());
+    let mut worker = bounded_worker(&refuses, &plan, transport, 10);
+    assert_eq!(worker.run(), Ok(WorkerExit::EndOfInput));
+    let loans = values_of(&worker.transport, "loan");
+    let ids: Vec<&Value> = loans.iter().map(|loan| &loan["loan_id"]).collect();
+    assert_eq!(ids, ["koha-1", "koha-2"]);
+    let letters = values_of(&worker.transport, DEAD_LETTERS_TOPIC);
+    assert!(letters.len() == 2 && letters.iter().all(|letter| letter["reason"] == "all_gone"));
+}
+
 /// What no topic takes is a dead letter; a patron, whose row decides over others, is closed.
 #[test]
 fn record_too_large_for_its_topic_is_refused_and_closes_its_patron() {

@@ -15,6 +15,7 @@ mod lane;
 mod mistakes;
 mod properties;
 mod registry;
+mod repeated;
 
 use std::path::PathBuf;
 

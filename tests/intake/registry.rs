@@ -27,11 +27,11 @@ use zeef::config::settings::{
 use zeef::daemon::intake::IntakeSetup;
 use zeef::daemon::worker::WorkerExit;
 use zeef::engine::lane::DEAD_LETTERS_TOPIC;
-use zeef::intake::RegisteredSchema;
+use zeef::intake::{RawMessage, RegisteredSchema};
 use zeef::message::{Fault, LanePlan};
 use zeef::schemas::SchemaRegistry;
 use zeef::transport::memory::MemoryTransport;
-use zeef_test_kit::schema_registry::{AvroMessage, RegistryMood, TestRegistry, frame};
+use zeef_test_kit::schema_registry::{AvroMessage, RegistryMood, TestRegistry, frame, guid_header};
 
 use super::avro::load_avro_mapping;
 use super::commands::copy_config;
@@ -60,15 +60,131 @@ fn registry_is_asked_once_for_each_schema_and_unknown_id() {
     server.add_answer(8, &json!({ "schema": "syntax = \"proto3\";", "schemaType": "PROTOBUF" }));
     let registry = SchemaRegistry::new(Some(&settings_of(&server.url())));
     for _ in 0..3 {
-        assert!(matches!(*registry.find(7).unwrap(), RegisteredSchema::Avro(_)));
-        assert!(matches!(*registry.find(8).unwrap(), RegisteredSchema::Unreadable));
-        assert!(matches!(*registry.find(9).unwrap(), RegisteredSchema::Unknown));
+        assert!(matches!(*registry.find(7_u32).unwrap(), RegisteredSchema::Avro(_)));
+        assert!(matches!(*registry.find(8_u32).unwrap(), RegisteredSchema::Unreadable));
+        assert!(matches!(*registry.find(9_u32).unwrap(), RegisteredSchema::Unknown));
     }
     let lines: Vec<String> = server.requests().into_iter().map(|request| request.line).collect();
     assert_eq!(lines, ["GET /schemas/ids/7", "GET /schemas/ids/8", "GET /schemas/ids/9"]);
     // What is known is known without it.
     server.set_mood(RegistryMood::HangsUp);
-    assert!(matches!(*registry.find(7).unwrap(), RegisteredSchema::Avro(_)));
+    assert!(matches!(*registry.find(7_u32).unwrap(), RegisteredSchema::Avro(_)));
+}
+
+const ENVELOPE: &str = r#"{"type":"record","name":"koha.Envelope","fields":[
+    {"name":"before","type":["null","koha.Row"]},{"name":"after","type":["null","koha.Row"]},
+    {"name":"op","type":"string"},{"name":"source","type":"koha.Source"}]}"#;
+const SOURCE: &str = r#"{"type":"record","name":"koha.Source","fields":[
+    {"name":"table","type":"koha.Name"}]}"#;
+const ROW: &str = r#"{"type":"record","name":"koha.Row","fields":[
+    {"name":"branchcode","type":"koha.Name"},{"name":"branchname","type":"string"},
+    {"name":"marcorgcode","type":"string"}]}"#;
+const NAME: &str = r#"{"type":"enum","name":"koha.Name","symbols":["branches","DUIN"]}"#;
+
+fn version_path(subject: &str) -> String {
+    format!("/subjects/{subject}/versions/1")
+}
+
+/// Two schemas refer to the same third one, which is asked for once.
+fn register_references(server: &TestRegistry) {
+    let reference =
+        |name: &str, subject: &str| json!({ "name": name, "subject": subject, "version": 1 });
+    let references = [reference("koha.Row", "koha/row"), reference("koha.Source", "koha.Source")];
+    server.add_answer(7, &json!({ "schema": ENVELOPE, "references": references }));
+    let names = [reference("koha.Name", "koha.Name")];
+    let answer = |schema: &str| json!({ "schema": schema, "id": 1, "references": names });
+    server.add_path(&version_path("koha%2Frow"), &answer(ROW));
+    server.add_path(&version_path("koha.Source"), &answer(SOURCE));
+}
+
+#[test]
+fn registry_schema_is_read_with_all_that_it_refers_to() {
+    let server = TestRegistry::default();
+    register_references(&server);
+    let settings = settings_of(&server.url());
+    // Something that it refers to is missing: nothing of it is guessed.
+    let without = SchemaRegistry::new(Some(&settings)).find(7_u32).unwrap();
+    assert!(matches!(*without, RegisteredSchema::Unknown));
+    server.add_path(&version_path("koha.Name"), &json!({ "schema": NAME, "schemaType": "AVRO" }));
+    let asked = server.requests().len();
+    let schema = SchemaRegistry::new(Some(&settings)).find(7_u32).unwrap();
+    let lines: Vec<String> =
+        server.requests().into_iter().skip(asked).map(|request| request.line).collect();
+    let want = [
+        "GET /schemas/ids/7",
+        "GET /subjects/koha%2Frow/versions/1",
+        "GET /subjects/koha.Name/versions/1",
+        "GET /subjects/koha.Source/versions/1",
+    ];
+    assert_eq!(lines, want);
+
+    // The row of a branch, as its bytes stand.
+    let text = |text: &str| [&[u8::try_from(text.len() * 2).unwrap()], text.as_bytes()].concat();
+    let row = [vec![2], text("Duinbibliotheek"), text("NL-DuiBIB")].concat();
+    let value = [vec![0, 2], row, text("c"), vec![0]].concat();
+    let intake = load_avro_mapping("koha-debezium");
+    let mut lookups = intake.empty_lookups();
+    let value = frame(7, &value);
+    let message = RawMessage {
+        topic: "koha.koha_library.branches",
+        value: Some(&value),
+        schema: Some(&schema),
+    };
+    assert_eq!(intake.apply_to_lookups(&message, &mut lookups).unwrap(), []);
+    assert_eq!(lookups.row_counts().iter().sum::<usize>(), 1);
+
+    // Another kind of schema among them is no Avro.
+    let protobuf = json!({ "schema": "syntax = \"proto3\";", "schemaType": "PROTOBUF" });
+    server.add_path(&version_path("koha.Name"), &protobuf);
+    let schema = SchemaRegistry::new(Some(&settings)).find(7_u32).unwrap();
+    assert!(matches!(*schema, RegisteredSchema::Unreadable));
+    // A registry that goes away meanwhile is none that has no such schema.
+    server.set_mood(RegistryMood::Says(500, String::new()));
+    assert!(find_error(&settings, 7).contains("it answers 500"));
+}
+
+#[test]
+fn registry_schemas_that_refer_to_each_other_end() {
+    let server = TestRegistry::default();
+    let refers = |subject: &str| {
+        let reference = json!({ "name": "a.B", "subject": subject, "version": 1 });
+        json!({ "schema": "\"a.B\"", "references": [reference] })
+    };
+    server.add_answer(7, &refers("s0"));
+    server.add_path(&version_path("s0"), &refers("s0"));
+    server.add_answer(8, &refers("t0"));
+    for number in 0..200 {
+        server.add_path(&version_path(&format!("t{number}")), &refers(&format!("t{}", number + 1)));
+    }
+    let registry = SchemaRegistry::new(Some(&settings_of(&server.url())));
+    assert!(matches!(*registry.find(7_u32).unwrap(), RegisteredSchema::Unreadable));
+    assert!(matches!(*registry.find(8_u32).unwrap(), RegisteredSchema::Unreadable));
+    assert!(server.requests().len() < 120, "{}", server.requests().len());
+}
+
+/// What a newer serialiser writes in a header, as transports hand it out: in front of the value.
+#[test]
+fn registry_is_asked_for_a_schema_by_its_guid() {
+    let lane = AvroLane::new();
+    let guid = *b"0123456789abcdef";
+    let by_guid = |raw: &RawRecord| {
+        let value: Value = serde_json::from_slice(raw.value.as_deref().unwrap()).unwrap();
+        let avro = AvroMessage::from_json(&value);
+        let path = "/schemas/guids/30313233-3435-3637-3839-616263646566";
+        lane.server.add_path(path, &json!({ "schema": avro.schema }));
+        RawRecord { value: Some([guid_header(guid), avro.bytes].concat()), ..raw.clone() }
+    };
+    let mut transport = MemoryTransport::new(&lane.plan);
+    push_rows(&mut transport, &lane.plan, &[lane.framed(&branch_row())]);
+    push_record(&mut transport, &lane.plan, &by_guid(&loan_row(1)));
+    let unknown = [guid_header([0; 16]), b"x".to_vec()].concat();
+    push_record(&mut transport, &lane.plan, &RawRecord { value: Some(unknown), ..loan_row(1) });
+    let (ended, transport) = lane.run(transport);
+    assert_eq!(ended, Ok(WorkerExit::EndOfInput));
+    assert_eq!(loan_ids(&transport), ["koha-1"]);
+    let letters = values_of(&transport, DEAD_LETTERS_TOPIC);
+    let reasons: Vec<&Value> = letters.iter().map(|letter| &letter["reason"]).collect();
+    assert_eq!(reasons, ["unknown_schema"]);
 }
 
 #[test]
@@ -96,7 +212,7 @@ fn registry_that_answers_otherwise_is_an_error_that_names_it() {
         assert!(error.contains(want), "{mood:?}: {error}");
     }
     server.set_mood(RegistryMood::Answers);
-    assert!(SchemaRegistry::new(Some(&settings)).find(7).is_ok());
+    assert!(SchemaRegistry::new(Some(&settings)).find(7_u32).is_ok());
     drop(server);
     assert!(find_error(&settings, 7).contains("refused"), "{}", find_error(&settings, 7));
 }
@@ -167,7 +283,7 @@ fn registry_gets_the_login_and_no_error_shows_it() {
     ] {
         let settings = SchemaRegistrySettings { login: Some(login), ..settings_of(&server.url()) };
         let registry = SchemaRegistry::new(Some(&settings));
-        let error = registry.find(7).unwrap_err();
+        let error = registry.find(7_u32).unwrap_err();
         let shown = format!("{error} {error:?} {registry:?} {settings:?}");
         assert!(!shown.contains("CANARY") && !shown.contains(&encoded), "{shown}");
         assert_eq!(server.requests().last().unwrap().authorization, Some(want));
@@ -244,7 +360,7 @@ fn registry_over_https_is_asked_if_its_certificate_is_trusted() {
         ca_file: Some(ca_file.clone()),
         ..settings.clone()
     };
-    let found = SchemaRegistry::new(Some(&trusted(&by_address))).find(7).unwrap();
+    let found = SchemaRegistry::new(Some(&trusted(&by_address))).find(7_u32).unwrap();
     assert!(matches!(*found, RegisteredSchema::Avro(_)));
     for settings in [by_address, trusted(&by_name)] {
         let error = find_error(&settings, 7);

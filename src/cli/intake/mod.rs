@@ -165,6 +165,7 @@ fn convert_inputs(
                     let conversion =
                         reader.read(&raw, |intake, message| intake.convert(message, &lookups))?;
                     summary.add_conversion((at, number), &conversion);
+                    summary.note_stop(reader.intake.require_rows(&raw.topic, &conversion));
                     take(number, conversion)
                 }
                 Err(refusal) => {

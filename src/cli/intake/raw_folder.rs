@@ -175,7 +175,8 @@ impl<'a> RawFolders<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] if a file was changed, or does not end with a whole line.
+    /// [`Fault::Stop`] if a file was changed, does not end with a whole line, or has a message at
+    /// which its mapping has the intake stop.
     pub(in crate::cli) fn append_changes(&self) -> anyhow::Result<bool> {
         finish_commit(self.root, self.kinds)?;
         let new = state_path(self.root, "raw-new");
@@ -218,6 +219,7 @@ impl<'a> RawFolders<'a> {
                     conversion.records.iter().try_for_each(|record| sink.write(record))
                 })?;
             summary.report(&setup.intake, &lookups);
+            summary.require_no_stop()?;
             has_refusals |= summary.has_refusals();
         }
         sink.finish()?;

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use crate::cli::exit::pluralise;
 use crate::cli::screen::{self, NoteKind};
 use crate::cli::table::format_thousands;
-use crate::intake::{Conversion, Intake, LookupTables, RecordOutcome, Refusal, RefusedRecord};
+use crate::intake::{
+    AllGone, Conversion, Intake, LookupTables, RecordOutcome, Refusal, RefusedRecord,
+};
+use crate::message::Fault;
 
 use super::RawInput;
 
@@ -32,6 +35,8 @@ pub(super) struct ConversionSummary {
     /// Messages of topics that the mapping does not name.
     unread_messages: usize,
     unread_topics: BTreeSet<String>,
+    /// The first message at which an intake has to stop.
+    stop: Result<(), AllGone>,
 }
 
 impl ConversionSummary {
@@ -43,6 +48,7 @@ impl ConversionSummary {
             refused: BTreeMap::new(),
             unread_messages: 0,
             unread_topics: BTreeSet::new(),
+            stop: Ok(()),
         }
     }
 
@@ -79,6 +85,19 @@ impl ConversionSummary {
                 lines.places.push(place);
             }
         }
+    }
+
+    pub(super) fn note_stop(&mut self, stop: Result<(), AllGone>) {
+        if self.stop.is_ok() {
+            self.stop = stop;
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] if a run has to stop at one of the messages.
+    pub(super) fn require_no_stop(&self) -> Result<(), Fault> {
+        self.stop.clone().map_err(|stop| Fault::stop(stop.to_string()))
     }
 
     pub(super) fn has_refusals(&self) -> bool {

@@ -24,8 +24,10 @@ use crate::policy::Policy;
 use crate::policy::catalogue::{RecordKind, Role};
 use crate::transport::file::{FileError, FileMode, open_file};
 
-/// Below this number of removed records no share of them is looked at.
+/// Below this number of removed records no share of them is looked at, unless they are all.
 const REMOVED_FLOOR: usize = 20;
+/// From this number of records on, a source that loses all of them counts as an empty export.
+const ALL_REMOVED_FLOOR: usize = 5;
 
 const SNAPSHOT_FOLDER: &str = "snapshot";
 const INPUT_FOLDER: &str = "in";
@@ -121,7 +123,8 @@ pub(super) struct SourceRemovals<'a> {
 
 /// # Errors
 ///
-/// [`Fault::Stop`] with the numbers, if more than `max_percent` of a source would be.
+/// [`Fault::Stop`] with the numbers, if more than `max_percent` of a source would be, and so many
+/// records that it is no ordinary day.
 pub(super) fn refuse_large_removals(
     sources: &[SourceRemovals<'_>],
     max_percent: u32,
@@ -130,7 +133,8 @@ pub(super) fn refuse_large_removals(
     let mut largest = 0;
     for &SourceRemovals { topic, removed, known } in sources {
         let percent = (removed * 100).div_ceil(known.max(1));
-        if removed > REMOVED_FLOOR && percent > max_percent as usize {
+        let is_large = removed > REMOVED_FLOOR || (removed == known && known >= ALL_REMOVED_FLOOR);
+        if is_large && percent > max_percent as usize {
             largest = largest.max(percent);
             let (removed, known) =
                 (format_thousands(removed as u64), format_thousands(known as u64));

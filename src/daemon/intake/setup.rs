@@ -177,7 +177,7 @@ impl IntakeSetup {
             policy_version: self.policy_version.clone(),
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
-            intake: Some(IntakePlan { lookups }),
+            intake: Some(IntakePlan { lookups, has_schema_headers: self.intake.is_framed() }),
         })
     }
 

@@ -344,7 +344,8 @@ impl<T: Transport> IntakeWorker<T> {
 
     /// # Errors
     ///
-    /// [`Fault::Unanswered`] if the schema of a message cannot be found out.
+    /// [`Fault::Unanswered`] if the schema of a message cannot be found out; [`Fault::Stop`] if a
+    /// table was emptied that the mapping has the intake stop for.
     fn convert_batch(&mut self, now_ms: i64) -> Result<(), Fault> {
         let IntakeWorker { transport, setup, plan, lookups, batch, .. } = self;
         batch.reset_output();
@@ -374,6 +375,10 @@ impl<T: Transport> IntakeWorker<T> {
             }
             let message = RawMessage { topic: &source.topic, value, schema: schema.as_deref() };
             let conversion = setup.intake.convert(&message, lookups);
+            setup.intake.require_rows(&source.topic, &conversion).map_err(|stop| {
+                let Coordinates { partition, offset, .. } = coordinates;
+                Fault::stop(format!("partition {partition} offset {offset}: {stop}"))
+            })?;
             writer.write_conversion(coordinates, &conversion);
         }
         Ok(())

@@ -78,9 +78,23 @@ impl AvroSchema {
     ///
     /// Why the text is none.
     pub fn parse(text: &str) -> Result<AvroSchema, SchemaError> {
-        let schema: Value = serde_json::from_str(text).map_err(|_| SchemaError::NotJson)?;
+        AvroSchema::parse_all(&[text])
+    }
+
+    /// Reads the last of some schemas. Each may name the types of those before it.
+    ///
+    /// # Errors
+    ///
+    /// Why one of the texts is none, or that there is none.
+    pub fn parse_all(texts: &[impl AsRef<str>]) -> Result<AvroSchema, SchemaError> {
         let mut parser = SchemaParser::default();
-        let root = parser.parse_type(&schema, "")?;
+        let mut root = None;
+        for text in texts {
+            let schema: Value =
+                serde_json::from_str(text.as_ref()).map_err(|_| SchemaError::NotJson)?;
+            root = Some(parser.parse_type(&schema, "")?);
+        }
+        let root = root.ok_or(SchemaError::Incomplete("type"))?;
         Ok(AvroSchema { types: parser.types, root })
     }
 
@@ -275,6 +289,21 @@ mod tests {
         ] {
             AvroSchema::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         }
+    }
+
+    #[test]
+    fn avro_schema_names_the_types_of_those_before_it() {
+        let value =
+            r#"{"type":"record","name":"koha.Value","fields":[{"name":"id","type":"int"}]}"#;
+        let list = r#"{"type":"array","items":"koha.Value"}"#;
+        let envelope = r#"{"type":"record","name":"koha.Envelope","fields":[
+            {"name":"before","type":["null","Value"]},{"name":"after","type":"koha.Value"}]}"#;
+        AvroSchema::parse_all(&[value, list, envelope]).unwrap();
+        let error = AvroSchema::parse_all(&[envelope, value]).unwrap_err();
+        assert_eq!(error.to_string(), "unknown type `Value`");
+        let twice = AvroSchema::parse_all(&[value, value]).unwrap_err();
+        assert_eq!(twice.to_string(), "`koha.Value` is defined twice");
+        assert!(AvroSchema::parse_all(&[""; 0]).is_err());
     }
 
     #[test]

@@ -24,6 +24,8 @@ struct FileDefaults {
 
 const LIBRARY_EXPECTED: &str = "the ISIL of the library, as { const = \"NL-AmrBKW\" }";
 const PATRON_EXPECTED: &str = "the patron's id, as { text = \"{library}:{borrowernumber}\" }";
+/// Whether the intake stops where a table was emptied, by the word.
+const ALL_GONE: &[(&str, bool)] = &[("refuse", false), ("stop", true)];
 const RECORDS_EXPECTED: &str = "at least one `[[record]]`";
 
 pub(super) fn read_records(
@@ -75,6 +77,7 @@ fn read_record(
     let Some(kind) = kind else {
         // What is in these is judged by the kind.
         table.value("delete");
+        table.value("all_gone");
         table.value("fields");
         return None;
     };
@@ -83,6 +86,7 @@ fn read_record(
         table.report_mistake(line, "`erased`", "none: only patrons are erased");
     }
     let delete = read_delete(table, kind, context);
+    let all_gone = table.choice("all_gone", ALL_GONE, "what to do if all rows are deleted at once");
     let (id, fields) = read_fields(table, kind, context);
     if kind.role != Role::Patron && id.is_none() {
         let found = format!("no `{}` in `fields`", kind.id_path);
@@ -100,6 +104,7 @@ fn read_record(
         only,
         erased,
         delete: delete?,
+        stops_if_all_gone: all_gone.is_some_and(|at| at.value),
         moved: default_action(kind).unwrap_or(DeleteAction::Ignore),
         fields,
     })

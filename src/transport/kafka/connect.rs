@@ -15,7 +15,7 @@ use super::partitioner::KeyPlacement;
 use super::settings::KafkaSettings;
 use super::source::KafkaSource;
 use crate::message::continuity::SourceRetention;
-use crate::message::{Cause, Fault, LanePlan, OutputPlan, OutputRole, SourceId};
+use crate::message::{Cause, Fault, IntakePlan, LanePlan, OutputPlan, OutputRole, SourceId};
 use crate::transport::StopSignal;
 
 /// How long the first contact may take.
@@ -89,9 +89,9 @@ pub(super) struct Connection<'a> {
 impl Connection<'_> {
     /// Returns the sources of the plan with their numbers of partitions.
     pub(super) fn resolve_sources(&self, plan: &LanePlan) -> Result<Vec<KafkaSource>, Fault> {
-        if plan.intake.is_some() {
+        if let Some(intake) = &plan.intake {
             let topics = plan.sources.iter().map(|source| source.topic.as_str());
-            return self.resolve_raw_topics(topics, false);
+            return self.resolve_raw_topics(topics, (intake, false));
         }
         // State rows are partitioned like the sources, so every source is joined.
         let has_state = plan.outputs.iter().any(|output| output.is_state());
@@ -118,6 +118,7 @@ impl Connection<'_> {
                 is_joined: source.is_joined || has_state,
                 has_keys: source.is_joined,
                 is_raw: false,
+                has_schema_headers: false,
                 partition_count,
                 key_placement: KeyPlacement::new(self.settings.partitioner, partition_count)
                     .filter(|_| source.is_joined),
@@ -131,7 +132,7 @@ impl Connection<'_> {
     pub(super) fn resolve_raw_topics<'t>(
         &self,
         topics: impl Iterator<Item = &'t str>,
-        is_gate: bool,
+        (intake, is_gate): (&IntakePlan, bool),
     ) -> Result<Vec<KafkaSource>, Fault> {
         let mut sources = Vec::new();
         for (index, topic) in topics.enumerate() {
@@ -148,6 +149,7 @@ impl Connection<'_> {
                 is_joined: false,
                 has_keys: true,
                 is_raw: true,
+                has_schema_headers: intake.has_schema_headers,
                 partition_count: self.fetch_partition_count_or(topic, raw_topic_absent_fault)?,
                 key_placement: None,
             });

@@ -173,6 +173,7 @@ mod tests {
                 rank: u8::from(!gate),
                 is_joined: true,
                 is_raw: false,
+                has_schema_headers: false,
                 has_keys: true,
                 partition_count: 4,
                 key_placement: KeyPlacement::new(Partitioner::Murmur2, 4),

@@ -897,7 +897,8 @@ fn open_lookups(
     let Some(intake) = plan.intake.as_ref().filter(|intake| !intake.lookups.is_empty()) else {
         return Ok(None);
     };
-    let sources = connection.resolve_raw_topics(intake.lookups.iter().map(String::as_str), true)?;
+    let sources =
+        connection.resolve_raw_topics(intake.lookups.iter().map(String::as_str), (intake, true))?;
     let group = connection.settings.group_id(&plan.name);
     LookupReader::open(connection, &group, sources).map(Some)
 }

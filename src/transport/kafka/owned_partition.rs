@@ -10,9 +10,9 @@ use super::fault;
 use super::group_member::{GroupMemberContext, PartitionStatistics};
 use super::misplaced::{MisplacedMessage, refuse_misplaced};
 use super::partitioner::KeyPlacement;
-use super::source::{KafkaSource, SourcePartition, message_to_input};
+use super::source::{KafkaSource, SourcePartition, message_to_input, schema_header_and_value};
 use crate::message::continuity::{Fingerprinter, SourceAnchor, SourceProgress};
-use crate::message::{Fault, Input};
+use crate::message::{Fault, Input, Payload};
 use crate::transport::PollFlow;
 
 /// What was read of a partition, as its mark records it.
@@ -85,6 +85,7 @@ pub(super) struct OwnedPartition {
     pub gate_group: usize,
     /// `None` if keys are not compared with their partition.
     key_placement: Option<KeyPlacement>,
+    has_schema_headers: bool,
     pub queue: PartitionQueue<GroupMemberContext>,
     /// The offset of the next record to hand out.
     pub position: i64,
@@ -126,6 +127,7 @@ impl OwnedPartition {
             gate_group: 0,
             progress,
             key_placement: source.key_placement,
+            has_schema_headers: source.has_schema_headers,
             queue,
             position: start,
             committed_position: start,
@@ -170,6 +172,11 @@ impl OwnedPartition {
         receiver: &mut RecordReceiver<'_>,
     ) -> Result<(usize, PollFlow), Fault> {
         let limit = self.read_limit.unwrap_or(i64::MAX);
+        let origin = MessageOrigin {
+            source_partition: self.source_partition,
+            key_placement: self.key_placement,
+            has_schema_headers: self.has_schema_headers,
+        };
         let mut count = 0;
         let mut flow = PollFlow::Continue;
         if let Some(peeked) = self.peeked_message.take_if(|peeked| peeked.offset() < limit) {
@@ -178,8 +185,7 @@ impl OwnedPartition {
             self.progress.extend_log_hash(&peeked);
             self.progress.set_last_anchor(&peeked);
             count += 1;
-            let input = message_to_input(self.source_partition, &peeked);
-            flow = receiver.take(input, self.key_placement);
+            flow = receiver.take(&peeked, origin);
         }
         // Only the last record of a chunk is hashed as an anchor.
         let mut last = None;
@@ -193,8 +199,7 @@ impl OwnedPartition {
                     self.has_uncommitted_records = true;
                     count += 1;
                     self.progress.extend_log_hash(&message);
-                    let input = message_to_input(self.source_partition, &message);
-                    flow = receiver.take(input, self.key_placement);
+                    flow = receiver.take(&message, origin);
                     last = Some(message);
                 }
                 QueueEvent::Record(_) => {}
@@ -314,10 +319,26 @@ pub(super) struct RecordReceiver<'a> {
     pub take: &'a mut dyn FnMut(Input<'_>) -> PollFlow,
 }
 
+/// Where a message comes from, and how it is handed out.
+#[derive(Clone, Copy)]
+struct MessageOrigin {
+    source_partition: SourcePartition,
+    key_placement: Option<KeyPlacement>,
+    has_schema_headers: bool,
+}
+
 impl RecordReceiver<'_> {
     /// Notes a misplaced record and refuses it; takes any other.
-    fn take(&mut self, input: Input<'_>, placement: Option<KeyPlacement>) -> PollFlow {
-        (self.take)(refuse_misplaced(input, placement, self.misplaced_messages))
+    fn take(&mut self, message: &impl Message, origin: MessageOrigin) -> PollFlow {
+        let mut input = message_to_input(origin.source_partition, message);
+        let framed = match origin.has_schema_headers {
+            true => schema_header_and_value(message),
+            false => None,
+        };
+        if let Some(framed) = &framed {
+            input.payload = Payload::Bytes(framed);
+        }
+        (self.take)(refuse_misplaced(input, origin.key_placement, self.misplaced_messages))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The sources of a plan on Kafka, and their messages.
 
+use rdkafka::message::Headers as _;
 use rdkafka::{Message, Timestamp};
 
 use super::partitioner::KeyPlacement;
 use crate::message::continuity::{SourceProgress, SourceRetention};
+use crate::message::headers::SCHEMA_ID;
 use crate::message::{AppendTime, Fault, Input, Payload, SourceId};
 
 pub(super) type SourcePartition = (SourceId, i32);
@@ -24,6 +26,8 @@ pub(super) struct KafkaSource {
     pub has_keys: bool,
     /// Whether it is a topic of another program, which an intake reads.
     pub is_raw: bool,
+    /// Whether a header with the id of a message's schema is handed out in front of its value.
+    pub has_schema_headers: bool,
     /// How many partitions it had when the transport was opened.
     pub partition_count: i32,
     /// `None` if its keys are no patron ids, or it has one partition only.
@@ -71,6 +75,15 @@ pub fn describe_changed_partitions(topic: &str, partitions: i32, before: i32) ->
          processes, have all sources written anew, to new topics with as many partitions as are \
          wanted, and carry the states to them with `zeef lanes apply --repartition`"
     )
+}
+
+/// The value of a message behind the header with its schema's id; `None` if it has no such header.
+pub(super) fn schema_header_and_value(message: &impl Message) -> Option<Vec<u8>> {
+    let value = message.payload()?;
+    let headers = message.headers()?.iter().filter(|header| header.key == SCHEMA_ID);
+    // The last one counts, as for Kafka's own clients.
+    let header = headers.last()?.value?;
+    Some([header, value].concat())
 }
 
 pub(super) fn message_to_input<M: Message>(

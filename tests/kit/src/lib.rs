@@ -5,6 +5,7 @@ pub mod adversarial;
 pub mod config;
 pub mod convergence_model;
 pub mod deployment;
+pub mod directory_outputs;
 pub mod engine;
 pub mod golden;
 pub mod ledger;

@@ -42,6 +42,8 @@ struct RegistryState {
     mood: RegistryMood,
     /// The answers to who asks for a schema, by id.
     schemas: BTreeMap<u32, String>,
+    /// What is answered to other paths.
+    others: BTreeMap<String, String>,
     requests: Vec<RegistryRequest>,
 }
 
@@ -51,6 +53,10 @@ impl RegistryState {
         let id = request.line.strip_prefix("GET /schemas/ids/").and_then(|id| id.parse().ok());
         if let Some(schema) = id.and_then(|id: u32| self.schemas.get(&id)) {
             return (200, schema.clone());
+        }
+        let path = request.line.strip_prefix("GET ").unwrap_or_default();
+        if let Some(answer) = self.others.get(path) {
+            return (200, answer.clone());
         }
         match &request.schema {
             Some(schema) if request.line.starts_with("POST /subjects/") => {
@@ -89,6 +95,7 @@ impl TestRegistry {
         let state = RegistryState {
             mood: RegistryMood::Answers,
             schemas: BTreeMap::new(),
+            others: BTreeMap::new(),
             requests: Vec::new(),
         };
         let address = listener.local_addr().unwrap();
@@ -129,6 +136,11 @@ impl TestRegistry {
     /// Registers what is answered to who asks for an id.
     pub fn add_answer(&self, id: u32, answer: &Value) {
         self.state.lock().unwrap().schemas.insert(id, answer.to_string());
+    }
+
+    /// Registers what is answered to who asks for another path, as that of a subject's version.
+    pub fn add_path(&self, path: &str, answer: &Value) {
+        self.state.lock().unwrap().others.insert(path.to_owned(), answer.to_string());
     }
 
     #[must_use]
@@ -203,6 +215,12 @@ fn answer(mut stream: TcpStream, state: &Mutex<RegistryState>) -> std::io::Resul
 #[must_use]
 pub fn frame(id: u32, value: &[u8]) -> Vec<u8> {
     [&[0], id.to_be_bytes().as_slice(), value].concat()
+}
+
+/// A header's value that names a schema by its GUID.
+#[must_use]
+pub fn guid_header(guid: [u8; 16]) -> Vec<u8> {
+    [&[1], guid.as_slice()].concat()
 }
 
 /// A JSON value as a connector with an Avro converter writes it.
