@@ -118,15 +118,20 @@ impl LedgerLines {
         (head.year, head.key) = (key.year, key.print().to_owned());
         let born = if head.sequence == 0 { time } else { head.born };
         let chain = ChainName { lane: lane.name.clone(), partition, born }.to_string();
-        let mut encoder =
-            LineEncoder { lane, key: &key, chain: &chain, number, activities: BTreeMap::new() };
+        let mut encoder = LineEncoder {
+            lane,
+            ledger,
+            key: &key,
+            chain: &chain,
+            number,
+            activities: BTreeMap::new(),
+        };
         let of_partition = self.lines.iter().filter(|line| line.partition == partition);
         let lines = (1..).zip(of_partition).map(|(index, line)| encoder.encode(index, line));
         let lines: Vec<Line<'static>> = lines.collect();
         let mut activities = vec![Cow::Borrowed(""); encoder.activities.len()];
-        for (recipient, index) in encoder.activities {
-            let activity = ledger.activities.get(usize::from(recipient));
-            activities[usize::from(index)] = Cow::from(activity.map_or("", |one| &*one.id));
+        for (id, index) in encoder.activities {
+            activities[usize::from(index)] = Cow::Borrowed(id);
         }
         let policy = &lane.policy_version;
         let transaction = Transaction { lane: &lane.name, partition, number, time, policy };
@@ -152,18 +157,21 @@ fn write_register(ledger: &LaneLedger, outbox: &mut Outbox) {
 /// Makes lines of pending ones.
 struct LineEncoder<'a> {
     lane: &'a Lane,
+    ledger: &'a LaneLedger,
     key: &'a YearKey,
     chain: &'a str,
     /// The number of the transaction's mark.
     number: u64,
-    /// The indices of activities in the block, by recipient.
-    activities: BTreeMap<u16, u16>,
+    /// The indices of activities in the block, by their ids.
+    activities: BTreeMap<&'a str, u16>,
 }
 
 impl LineEncoder<'_> {
     fn encode(&mut self, index: u64, line: &PendingLine) -> Line<'static> {
+        let activity = self.ledger.activities.get(usize::from(line.recipient));
+        let id = activity.map_or("", |one| one.id.as_str());
         let next = u16::try_from(self.activities.len()).unwrap_or(u16::MAX);
-        let activity = *self.activities.entry(line.recipient).or_insert(next);
+        let activity = *self.activities.entry(id).or_insert(next);
         let number =
             |number: u64| LineNumber { chain: self.chain, transaction: self.number, number };
         let key = line.output.map(|(output, key)| {

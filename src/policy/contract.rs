@@ -190,6 +190,15 @@ impl OutputContract {
         }
     }
 
+    /// Returns the leaves of outputs, in their order: member names with dots between them, and `[]`
+    /// behind a list.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<String> {
+        let mut leaves = Vec::new();
+        push_leaves(&self.fields, "", &mut leaves);
+        leaves
+    }
+
     /// Returns the version: hexadecimal digits that change only if the contract does.
     #[must_use]
     pub fn version(&self) -> String {
@@ -197,6 +206,21 @@ impl OutputContract {
         let mut hex = sha256_hex(&text);
         hex.truncate(VERSION_LEN);
         hex
+    }
+}
+
+fn push_leaves(fields: &[ContractField], before: &str, leaves: &mut Vec<String>) {
+    for field in fields {
+        let mut path = format!("{before}{}", field.name);
+        let mut form = &field.form;
+        while let FieldForm::List(element) = form {
+            path.push_str("[]");
+            form = element;
+        }
+        match form {
+            FieldForm::Object(fields) => push_leaves(fields, &format!("{path}."), leaves),
+            _ => leaves.push(path),
+        }
     }
 }
 

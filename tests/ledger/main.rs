@@ -9,6 +9,7 @@
 )]
 
 mod acknowledgements;
+mod activities;
 mod audit;
 mod chains;
 mod checkpoints;
