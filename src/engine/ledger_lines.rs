@@ -43,6 +43,8 @@ pub(super) struct PendingLine {
     pub(super) fields: u128,
     /// The output and its key.
     pub(super) output: Option<(u16, u128)>,
+    /// It is about `patron` beside the patron of the line before it that is not.
+    pub(super) is_of_other_person: bool,
     /// Set by [`LedgerLines::push`].
     pub(super) decision: u64,
 }
@@ -118,14 +120,7 @@ impl LedgerLines {
         (head.year, head.key) = (key.year, key.print().to_owned());
         let born = if head.sequence == 0 { time } else { head.born };
         let chain = ChainName { lane: lane.name.clone(), partition, born }.to_string();
-        let mut encoder = LineEncoder {
-            lane,
-            ledger,
-            key: &key,
-            chain: &chain,
-            number,
-            activities: BTreeMap::new(),
-        };
+        let mut encoder = LineEncoder::new((lane, ledger), &key, (&chain, number));
         let of_partition = self.lines.iter().filter(|line| line.partition == partition);
         let lines = (1..).zip(of_partition).map(|(index, line)| encoder.encode(index, line));
         let lines: Vec<Line<'static>> = lines.collect();
@@ -164,9 +159,20 @@ struct LineEncoder<'a> {
     number: u64,
     /// The indices of activities in the block, by their ids.
     activities: BTreeMap<&'a str, u16>,
+    /// The id of the last line that is of no other person.
+    parent: String,
 }
 
-impl LineEncoder<'_> {
+impl<'a> LineEncoder<'a> {
+    fn new(
+        (lane, ledger): (&'a Lane, &'a LaneLedger),
+        key: &'a YearKey,
+        (chain, number): (&'a str, u64),
+    ) -> LineEncoder<'a> {
+        let (activities, parent) = (BTreeMap::new(), String::new());
+        LineEncoder { lane, ledger, key, chain, number, activities, parent }
+    }
+
     fn encode(&mut self, index: u64, line: &PendingLine) -> Line<'static> {
         let activity = self.ledger.activities.get(usize::from(line.recipient));
         let id = activity.map_or("", |one| one.id.as_str());
@@ -179,9 +185,15 @@ impl LineEncoder<'_> {
             let topic = output.map_or("", |output| output.topic.as_str());
             self.key.output_hash(topic, &encode_bits(key))
         });
+        let id = self.key.operation_id(number(index));
+        let parent = line.is_of_other_person.then(|| Cow::Owned(self.parent.clone()));
+        if !line.is_of_other_person {
+            self.parent.clone_from(&id);
+        }
         Line {
             trace: Cow::Owned(self.key.trace_id(number(line.decision))),
-            id: Cow::Owned(self.key.operation_id(number(index))),
+            id: Cow::Owned(id),
+            parent,
             patron: line.patron.map(|hash| Cow::Owned(self.key.patron_reference(hash.0))),
             activity,
             operation: line.operation,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::block::{Line, digest_hex};
+use super::block::{Block, Line, digest_hex};
 use super::fields::leaf_names;
 use crate::policy::Policy;
 use crate::policy::canonical::recipient_text;
@@ -39,6 +39,7 @@ impl Activity {
     #[must_use]
     pub fn of_recipient(policy: &Policy, recipient: &Recipient) -> Activity {
         let leaves = OutputContract::of_recipient(recipient, policy).leaves();
+        let leaves = leaves.into_iter().map(|leaf| leaf.path).collect();
         let text = recipient_text(policy, recipient);
         Activity::new((&recipient.name, &recipient.title), &text, leaves)
     }
@@ -179,6 +180,13 @@ pub struct Register {
 }
 
 impl Register {
+    /// Whether it has all that a block points to.
+    #[must_use]
+    pub fn has_all_of(&self, block: &Block<'_>) -> bool {
+        self.policies.contains_key(&*block.policy)
+            && block.activities.iter().all(|id| self.activities.contains_key(&**id))
+    }
+
     /// Names the leaves that a line of an activity gave; none where the register lacks it.
     pub fn given_leaves(&self, activity: &str, line: &Line<'_>) -> impl Iterator<Item = &str> {
         let found = self.activities.get(activity);

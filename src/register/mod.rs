@@ -4,6 +4,7 @@
 //! Pure but for reading those files: no clock, no network, no record.
 
 mod entry;
+pub mod incident;
 mod load;
 mod national_numbers;
 mod render;

@@ -82,7 +82,7 @@ fn activities_of_lines_are_those_of_the_register() {
     assert_eq!(exported_uris(&deployment), lines.values().flatten().cloned().collect());
 
     // Another policy is another activity in both, and only of the recipient that changed.
-    change_recipient(&deployment, "term  = \"14 days\"", "term  = \"13 days\"");
+    change_recipient(&deployment, "\"P14D\"", "\"P13D\"");
     deployment.append("reservation", &id, &reservation(&id, "collected"));
     deployment.run();
     let (later, changed) = (uris_of_lines(&deployment), uris_of_register(&deployment));
@@ -122,5 +122,5 @@ fn activity_of_a_recipient_that_is_switched_off_is_that_of_the_register() {
     let question =
         ["recipient", "reservation-slip", "--from", "2020-01-01", "--until", "2090-01-01"];
     let told = deployment.ledger(&question);
-    assert!(told.contains("retract"), "{told}");
+    assert!(told.contains("taken back: recipient removed"), "{told}");
 }

@@ -19,6 +19,7 @@ mod directory;
 mod erase;
 mod forget;
 mod letter;
+mod other_persons;
 mod outputs;
 mod serve;
 mod values;

@@ -27,8 +27,11 @@ impl WorkerSetup {
     };
 }
 
+/// What [`state_keys`] are made of.
+pub const STATE_SECRET: &[u8] = b"the-key-of-the-state-0123456789abc";
+
 pub fn state_keys() -> StateKeys {
-    StateKeys::new(&new_key("state", b"the-key-of-the-state-0123456789abc"))
+    StateKeys::new(&new_key("state", STATE_SECRET))
 }
 
 /// A worker that tells the time by `clock`.
