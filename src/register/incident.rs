@@ -411,7 +411,7 @@ mod tests {
             ("notify_by  = \"2026-12-03", "notify_by  = \"2026-12-04", 9, "not 72 hours"),
             ("discovered = \"2026", "discovered = \"soon", 8, "`discovered` is"),
             ("patrons ", "patron ", 14, "did you mean `patrons`"),
-            ("# decision = \"\"", "decision = \"no\"", 26, "decision"),
+            ("# decision = \"\"", "decision = \"no\"", 28, "decision"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");

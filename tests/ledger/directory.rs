@@ -35,11 +35,8 @@ pub(crate) fn open(root: &Path, now_ms: i64) -> Result<Directory, Fault> {
 }
 
 pub(crate) fn run(root: &Path, now_ms: i64) -> Result<(), Fault> {
-    run_in(&open(root, now_ms)?, now_ms)
-}
-
-pub(crate) fn run_in(directory: &Directory, now_ms: i64) -> Result<(), Fault> {
     let clock = Arc::new(AtomicI64::new(now_ms));
+    let directory = open(root, now_ms)?;
     directory.check_continuity()?;
     for lane in cached_ledger_lanes(LaneLayout::TwoLanes, false) {
         let transport = directory.lane_transport(&lane.transport_plan(), StopSignal::default())?;

@@ -3,29 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeef::config::keyring::{KeyRing, STATE_KEY_NAME};
-use zeef::daemon::run::directory_settings;
 use zeef::ledger::block::{Block, ChainName};
 use zeef::ledger::chain::ChainVerifier;
 use zeef::ledger::forget::ForgetPlan;
 use zeef::ledger::register::Register;
 use zeef::message::continuity::{ContinuityMark, LedgerHead, MARK_ROW_KEY};
-use zeef::policy::Policy;
-use zeef::transport::directory::{Directory, LedgerPart, read_ledger};
-use zeef_test_kit::config::copy_dir;
-use zeef_test_kit::deployment::LEDGER_SECRET;
+use zeef::transport::directory::{LedgerPart, read_ledger};
 use zeef_test_kit::rng::TestRng;
-use zeef_test_kit::worker::{STATE_SECRET, state_keys};
+use zeef_test_kit::worker::state_keys;
 
 use super::audit::run_in_directory;
 use super::chains::{by_chain, mutate, run_script};
-use super::command_line::{CANARY, Deployment, check_script, patron, reservation};
-use super::directory::{DAY_MS, LAST_DAY_MS, append_line, open, run, run_in, run_over_new_year};
+use super::command_line::{CANARY, Deployment, patron, reservation};
+use super::directory::{DAY_MS, LAST_DAY_MS, append_line, open, run, run_over_new_year};
 use super::{blocks_of, heads_of, play_steps, register_of, setups, value_of};
 
 fn read(bytes: &[u8]) -> Block<'_> {
@@ -217,174 +208,4 @@ fn ledger_forget_destroys_the_key_and_keeps_what_is_not_over() {
     let answer = deployment.ledger(&["patron", &id]);
     assert!(answer.contains("reservation-slip") && answer.contains("given"), "{answer}");
     assert!(deployment.ledger(&["verify"]).starts_with("ok "));
-}
-
-/// A directory with lines of the year before last and of this one, and the keys that wrote them.
-struct OldLibrary {
-    deployment: Deployment,
-    old_year: i16,
-    now_ms: i64,
-}
-
-/// When a command is killed.
-#[derive(Clone, Copy)]
-enum KillTime {
-    After(Duration),
-    /// As soon as the lines of the year are gone.
-    LinesGone,
-}
-
-impl OldLibrary {
-    fn new() -> OldLibrary {
-        let deployment = Deployment::new();
-        for (file, id, secret) in
-            [("zeef.state.key", "state", STATE_SECRET), ("zeef.ledger.key", "y2024", LEDGER_SECRET)]
-        {
-            let path = deployment.path("config/keys").join(file);
-            assert!(path.exists(), "{file}");
-            fs::write(path, format!("{id}:{}\n", URL_SAFE_NO_PAD.encode(secret))).unwrap();
-        }
-        let settings = deployment.path("config/zeef.toml");
-        let text = fs::read_to_string(&settings).unwrap();
-        fs::write(&settings, text.replacen("operator =", "keep_years = 0\noperator =", 1)).unwrap();
-        let now = jiff::Timestamp::now();
-        let old_year = now.to_zoned(jiff::tz::TimeZone::UTC).year() - 2;
-        let then: jiff::Timestamp = format!("{old_year}-06-15T12:00:00Z").parse().unwrap();
-        let now_ms = now.as_millisecond();
-        let library = OldLibrary { deployment, old_year, now_ms };
-        let root = library.root();
-        append_line(
-            &root,
-            "patron",
-            r#"{"patron_id":"p1","library":"NL-AmrBKW","kind":"person","surname":"Berg","card_number":"20013004567890","membership":{"id":"M","status":"active"}}"#,
-        );
-        for (number, at_ms) in [then.as_millisecond(), now_ms].into_iter().enumerate() {
-            let loaned_at = jiff::Timestamp::from_millisecond(at_ms).unwrap();
-            let due_on = jiff::Timestamp::from_millisecond(at_ms + 20 * DAY_MS).unwrap();
-            let due_on = due_on.to_zoned(jiff::tz::TimeZone::UTC).date();
-            append_line(
-                &root,
-                "loan",
-                &format!(
-                    r#"{{"patron_id":"p1","library":"NL-AmrBKW","loan_id":"l{number}","status":"open","loaned_at":"{loaned_at}","due_on":"{due_on}"}}"#
-                ),
-            );
-            library.run(at_ms);
-        }
-        library
-    }
-
-    /// Runs lanes of the tests at a time, on a directory that is opened as the program does it.
-    fn run(&self, now_ms: i64) {
-        let loaded = Policy::load(&self.deployment.path("config")).unwrap();
-        let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY_NAME]).unwrap();
-        let settings = directory_settings(&self.root(), &loaded, &keys).unwrap();
-        run_in(&Directory::open_at(settings, now_ms).unwrap(), now_ms).unwrap();
-    }
-
-    fn root(&self) -> std::path::PathBuf {
-        self.deployment.path("data")
-    }
-
-    fn key_text(&self) -> String {
-        fs::read_to_string(self.deployment.path("config/keys/zeef.ledger.key")).unwrap()
-    }
-
-    /// The blocks of the old year, and of all others.
-    fn count_blocks(&self) -> (usize, usize) {
-        let folder = self.root().join(".zeef/ledger");
-        let (mut old, mut others) = (0, 0);
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.ends_with("policy.ndjson") {
-                continue;
-            }
-            for line in fs::read(&path).unwrap().split(|byte| *byte == b'\n') {
-                if line.is_empty() {
-                    continue;
-                }
-                match zeef::ledger::keys::utc_year(read(line).time) == self.old_year {
-                    true => old += 1,
-                    false => others += 1,
-                }
-            }
-        }
-        (old, others)
-    }
-
-    fn forget(&self) {
-        let year = self.old_year.to_string();
-        let ran = run_in_directory(&self.deployment, &["ledger", "forget", &year]);
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    }
-
-    /// Starts the command and kills it, unless it ended before.
-    fn kill_forget(&self, when: KillTime) {
-        let (year, root) = (self.old_year.to_string(), self.root());
-        let words = ["ledger", "forget", &year, "--directory", root.to_str().unwrap()];
-        let mut command = self.deployment.command(&words);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = root.join(format!(".zeef/ledger/{}.ndjson", self.old_year));
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            let is_time = match when {
-                KillTime::After(delay) => started.elapsed() >= delay,
-                KillTime::LinesGone => fs::metadata(&lines).map_or(0, |file| file.len()) == 0,
-            };
-            if is_time {
-                child.kill().unwrap();
-                break;
-            }
-        }
-        child.wait().unwrap();
-    }
-
-    /// Both verifiers find the ledger whole.
-    fn check_whole(&self) {
-        let verified = self.deployment.ledger(&["verify"]);
-        assert!(verified.starts_with("ok "), "{verified}");
-        check_script(&self.deployment);
-    }
-}
-
-/// Killed at any time, it is done by doing it again, and the ledger is whole at each time.
-#[test]
-fn year_is_forgotten_by_the_program_however_often_it_is_killed() {
-    let library = OldLibrary::new();
-    let (old, others) = library.count_blocks();
-    assert!(old > 0 && others > 0, "{old} {others}");
-    let of_p1 = |library: &OldLibrary| library.deployment.ledger(&["patron", "p1", "--json"]);
-    let old_day = format!("\"time\": \"{}-06-15", library.old_year);
-    assert!(of_p1(&library).contains(&old_day));
-    let key = library.key_text();
-    let [data, keys] = ["data", "config/keys"].map(|name| library.deployment.path(name));
-    let [old_data, old_keys] = ["old-data", "old-keys"].map(|name| library.deployment.path(name));
-    copy_dir(&data, &old_data);
-    copy_dir(&keys, &old_keys);
-    let mut stages = BTreeSet::new();
-    for round in 0..16 {
-        for (from, to) in [(&old_data, &data), (&old_keys, &keys)] {
-            fs::remove_dir_all(to).unwrap();
-            copy_dir(from, to);
-        }
-        library.kill_forget(match round % 2 {
-            0 => KillTime::After(Duration::from_millis(8 * round)),
-            _ => KillTime::LinesGone,
-        });
-        stages.insert((library.count_blocks().0 > 0, library.key_text() == key));
-        library.check_whole();
-        library.forget();
-        assert_eq!(library.count_blocks(), (0, others), "round {round}");
-        let new = library.key_text();
-        assert!(new.starts_with(&format!("y{}-derived:", library.old_year + 1)), "another id");
-        library.check_whole();
-    }
-    // It was killed before the lines went, and between them and the key.
-    for stage in [(true, true), (false, true)] {
-        assert!(stages.contains(&stage), "{stages:?}");
-    }
-    let answer = of_p1(&library);
-    assert!(!answer.contains(&old_day) && answer.contains("\"release\""), "{answer}");
-    library.run(library.now_ms + DAY_MS);
-    library.check_whole();
 }

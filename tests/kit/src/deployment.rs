@@ -157,12 +157,9 @@ fn compile_lanes(layout: LaneLayout, changed: bool, has_ledger: bool) -> Vec<Arc
     (0..count).map(compile).collect()
 }
 
-/// The secret of the first year of [`ledger_keys`], 2024.
-pub const LEDGER_SECRET: &[u8] = b"the-key-of-the-ledger-0123456789ab";
-
 /// The keys of the tests' ledgers, whose first year is before that of any scenario.
 pub fn ledger_keys() -> LedgerKeys {
-    let key = new_key("y2024", LEDGER_SECRET);
+    let key = new_key("y2024", b"the-key-of-the-ledger-0123456789ab");
     LedgerKeys::new(&key).expect("a key with a year")
 }
 

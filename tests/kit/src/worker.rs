@@ -27,11 +27,8 @@ impl WorkerSetup {
     };
 }
 
-/// What [`state_keys`] are made of.
-pub const STATE_SECRET: &[u8] = b"the-key-of-the-state-0123456789abc";
-
 pub fn state_keys() -> StateKeys {
-    StateKeys::new(&new_key("state", STATE_SECRET))
+    StateKeys::new(&new_key("state", b"the-key-of-the-state-0123456789abc"))
 }
 
 /// A worker that tells the time by `clock`.
