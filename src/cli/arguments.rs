@@ -1494,6 +1494,7 @@ pub enum LetterFormat {
 #[command(after_help = "Examples:
   zeef breach deurwaarder --from 2026-11-01 --until 2026-12-01 --discovered 2026-11-30T09:00:00Z
   zeef breach mailing --from 2026-01-01 --until 2026-07-01 --field address --lang nl
+  zeef breach mailing --from 2026-01-01 --until 2026-07-01 --discovered 2026-11-30T09:00:00Z --record incidents
 
 Exit codes: 0 written, 1 the ledger cannot be read, 2 a wrong command line, 78 the config is
 wrong.")]
@@ -1503,6 +1504,32 @@ pub struct BreachArguments {
     /// When the breach became known: the 72 hours begin then
     #[arg(long, value_name = "TIME")]
     pub discovered: Option<jiff::Timestamp>,
+    /// Put it on record, too: a file in this folder, for `zeef incidents`
+    #[arg(long, value_name = "DIR", requires = "discovered")]
+    pub record: Option<PathBuf>,
+}
+
+/// List the breaches that are on record, and how their 72 hours stand (GDPR art. 33)
+///
+/// From the files that `zeef breach --record` wrote, and that people filled in. Connects to
+/// nothing.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef incidents incidents
+  zeef incidents incidents --lang nl
+  zeef incidents incidents --json
+
+Exit codes: 0 told, also where a notice is overdue, 1 it cannot be read, 78 a file is wrong.")]
+pub struct IncidentsArguments {
+    /// The folder with the files
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The language of the text
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub lang: LanguageArgument,
 }
 
 /// Move recipients to their lanes in the config

@@ -59,6 +59,11 @@ impl<'a> Auditor<'a> {
         Ok(Auditor { loaded, operator })
     }
 
+    /// Who does it.
+    pub(super) fn operator(&self) -> Option<&'a str> {
+        self.operator
+    }
+
     /// As [`new`](Self::new), for a start that a machine may make by itself: where nobody is named,
     /// the operator is `daemon`.
     pub(super) fn of_daemon(

@@ -29,6 +29,7 @@ mod forget;
 mod gates;
 mod generate;
 mod holds;
+mod incidents;
 mod intake;
 mod kafka;
 mod key_lookup;
@@ -64,10 +65,10 @@ use crate::daemon::process;
 use arguments::{
     AcceptArguments, BenchArguments, BreachArguments, CheckArguments, CompactArguments,
     CompletionsArguments, ContractArguments, DemoArguments, ExplainArguments, ExportArguments,
-    ForgetArguments, GatesArguments, GenerateArguments, HoldsArguments, IntakeArguments,
-    KeysArguments, LanesArguments, LedgerArguments, ListArguments, ProjectArguments,
-    RefillArguments, RegisterArguments, RetractionsArguments, RightsArguments, RunArguments,
-    TopicsArguments,
+    ForgetArguments, GatesArguments, GenerateArguments, HoldsArguments, IncidentsArguments,
+    IntakeArguments, KeysArguments, LanesArguments, LedgerArguments, ListArguments,
+    ProjectArguments, RefillArguments, RegisterArguments, RetractionsArguments, RightsArguments,
+    RunArguments, TopicsArguments,
 };
 pub use config::load;
 pub use exit::{CliFailure, Exit};
@@ -128,6 +129,7 @@ enum CliCommand {
     Rights(RightsArguments),
     Retractions(RetractionsArguments),
     Breach(BreachArguments),
+    Incidents(IncidentsArguments),
     Keys(KeysArguments),
     Completions(CompletionsArguments),
 }
@@ -176,6 +178,7 @@ fn dispatch(command: &CliCommand) -> anyhow::Result<Exit> {
         CliCommand::Rights(arguments) => ledger::rights::run(arguments, &mut screen),
         CliCommand::Retractions(arguments) => ledger::retractions::run(arguments, &mut screen),
         CliCommand::Breach(arguments) => ledger::breach::run(arguments, &mut screen),
+        CliCommand::Incidents(arguments) => incidents::run(arguments, &mut screen),
         CliCommand::Keys(arguments) => keys::run(arguments, &mut screen),
         CliCommand::Completions(arguments) => completions::run(arguments, &mut screen),
     }?;

@@ -27,7 +27,8 @@ pub(super) fn run(arguments: &RegisterArguments) -> anyhow::Result<Exit> {
     let (text, missing) = match arguments.rrn {
         true => (render_national_numbers(&loaded.policy, &files, arguments.format)?, Vec::new()),
         false => {
-            let register = Register::new(&loaded.policy, &files);
+            let register =
+                Register::new(&loaded.policy, &files, &loaded.daemon.ledger.register_uri);
             (render(&register, arguments.format)?, register.missing())
         }
     };

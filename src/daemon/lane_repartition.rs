@@ -213,6 +213,7 @@ mod tests {
             allows_other_library: false,
             gone_path: None,
             source_deletion: None,
+            other_person_path: None,
             settles: None,
             fields: Vec::new(),
         }

@@ -43,6 +43,8 @@ pub(super) struct PendingLine {
     pub(super) fields: u128,
     /// The output and its key.
     pub(super) output: Option<(u16, u128)>,
+    /// It is about `patron` beside the patron of the line before it that is not.
+    pub(super) is_of_other_person: bool,
     /// Set by [`LedgerLines::push`].
     pub(super) decision: u64,
 }
@@ -118,15 +120,13 @@ impl LedgerLines {
         (head.year, head.key) = (key.year, key.print().to_owned());
         let born = if head.sequence == 0 { time } else { head.born };
         let chain = ChainName { lane: lane.name.clone(), partition, born }.to_string();
-        let mut encoder =
-            LineEncoder { lane, key: &key, chain: &chain, number, activities: BTreeMap::new() };
+        let mut encoder = LineEncoder::new((lane, ledger), &key, (&chain, number));
         let of_partition = self.lines.iter().filter(|line| line.partition == partition);
         let lines = (1..).zip(of_partition).map(|(index, line)| encoder.encode(index, line));
         let lines: Vec<Line<'static>> = lines.collect();
         let mut activities = vec![Cow::Borrowed(""); encoder.activities.len()];
-        for (recipient, index) in encoder.activities {
-            let activity = ledger.activities.get(usize::from(recipient));
-            activities[usize::from(index)] = Cow::from(activity.map_or("", |one| &*one.id));
+        for (id, index) in encoder.activities {
+            activities[usize::from(index)] = Cow::Borrowed(id);
         }
         let policy = &lane.policy_version;
         let transaction = Transaction { lane: &lane.name, partition, number, time, policy };
@@ -152,18 +152,32 @@ fn write_register(ledger: &LaneLedger, outbox: &mut Outbox) {
 /// Makes lines of pending ones.
 struct LineEncoder<'a> {
     lane: &'a Lane,
+    ledger: &'a LaneLedger,
     key: &'a YearKey,
     chain: &'a str,
     /// The number of the transaction's mark.
     number: u64,
-    /// The indices of activities in the block, by recipient.
-    activities: BTreeMap<u16, u16>,
+    /// The indices of activities in the block, by their ids.
+    activities: BTreeMap<&'a str, u16>,
+    /// The id of the last line that is of no other person.
+    parent: String,
 }
 
-impl LineEncoder<'_> {
+impl<'a> LineEncoder<'a> {
+    fn new(
+        (lane, ledger): (&'a Lane, &'a LaneLedger),
+        key: &'a YearKey,
+        (chain, number): (&'a str, u64),
+    ) -> LineEncoder<'a> {
+        let (activities, parent) = (BTreeMap::new(), String::new());
+        LineEncoder { lane, ledger, key, chain, number, activities, parent }
+    }
+
     fn encode(&mut self, index: u64, line: &PendingLine) -> Line<'static> {
+        let activity = self.ledger.activities.get(usize::from(line.recipient));
+        let id = activity.map_or("", |one| one.id.as_str());
         let next = u16::try_from(self.activities.len()).unwrap_or(u16::MAX);
-        let activity = *self.activities.entry(line.recipient).or_insert(next);
+        let activity = *self.activities.entry(id).or_insert(next);
         let number =
             |number: u64| LineNumber { chain: self.chain, transaction: self.number, number };
         let key = line.output.map(|(output, key)| {
@@ -171,9 +185,15 @@ impl LineEncoder<'_> {
             let topic = output.map_or("", |output| output.topic.as_str());
             self.key.output_hash(topic, &encode_bits(key))
         });
+        let id = self.key.operation_id(number(index));
+        let parent = line.is_of_other_person.then(|| Cow::Owned(self.parent.clone()));
+        if !line.is_of_other_person {
+            self.parent.clone_from(&id);
+        }
         Line {
             trace: Cow::Owned(self.key.trace_id(number(line.decision))),
-            id: Cow::Owned(self.key.operation_id(number(index))),
+            id: Cow::Owned(id),
+            parent,
             patron: line.patron.map(|hash| Cow::Owned(self.key.patron_reference(hash.0))),
             activity,
             operation: line.operation,

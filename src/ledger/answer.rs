@@ -21,6 +21,8 @@ pub struct PatronEvent {
     pub records: u64,
     /// The fields that went out.
     pub fields: BTreeSet<String>,
+    /// It was about another patron's outputs, which are about this one, too.
+    pub is_of_other_patron: bool,
 }
 
 /// Whose lines are looked for, and by what.
@@ -98,6 +100,7 @@ impl<'a> PatronSearch<'a> {
                 reason: line.reason.as_deref().map(str::to_owned),
                 records: 1,
                 fields,
+                is_of_other_patron: line.parent.is_some(),
             };
             self.add_event(event);
         }
@@ -108,6 +111,7 @@ impl<'a> PatronSearch<'a> {
         let is_same = |other: &&mut PatronEvent| {
             (other.time, &other.activity, other.operation, &other.reason)
                 == (event.time, &event.activity, event.operation, &event.reason)
+                && other.is_of_other_patron == event.is_of_other_patron
         };
         let recent = self.events.iter_mut().rev().take_while(|one| one.time == event.time);
         match recent.into_iter().find(is_same) {
@@ -175,6 +179,12 @@ impl RecipientSummary {
             }
             let fields: Vec<&str> = register.given_leaves(activity, line).collect();
             if question.field.is_some_and(|field| !fields.iter().any(|one| is_of(one, field))) {
+                continue;
+            }
+            if line.parent.is_some() {
+                // Its output has a line of its own.
+                let patron = line.patron.as_deref().filter(|_| line.is_given());
+                self.patrons.extend(patron.map(str::to_owned));
                 continue;
             }
             let reason = line.reason.as_deref().unwrap_or_default().to_owned();

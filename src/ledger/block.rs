@@ -56,6 +56,10 @@ pub struct Line<'a> {
     /// 16 hex digits.
     #[serde(borrow)]
     pub id: Cow<'a, str>,
+    /// The id of the line of this operation about the record's own patron; `None` if this is that
+    /// line, and not one about another person.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Cow<'a, str>>,
     /// The patron, under the key of the year; `None` if the record has none.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub patron: Option<Cow<'a, str>>,
@@ -193,7 +197,7 @@ fn split_lines(lines: Vec<Line<'_>>) -> Vec<Vec<Line<'_>>> {
 /// The most bytes that a line takes.
 fn line_length(line: &Line<'_>) -> usize {
     const NAMES: usize = 120;
-    let optional = [&line.patron, &line.reason, &line.fields, &line.key];
+    let optional = [&line.parent, &line.patron, &line.reason, &line.fields, &line.key];
     let texts = optional.into_iter().flatten().chain([&line.trace, &line.id]);
     texts.map(|text| text.len()).sum::<usize>() + NAMES
 }
@@ -218,6 +222,7 @@ mod tests {
         Line {
             trace: Cow::Owned(format!("{id:032x}")),
             id: Cow::Owned(format!("{id:016x}")),
+            parent: None,
             patron: Some(Cow::Borrowed("AAAAAAAAAAAAAAAAAAAAAA")),
             activity: 0,
             operation: Operation::Release,

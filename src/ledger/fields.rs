@@ -19,9 +19,15 @@ pub fn field_bits(leaves: &[String], output: &[u8]) -> u128 {
     }
 }
 
+/// Returns the bit of a leaf, by its index.
+#[must_use]
+pub fn leaf_bit(leaf: usize) -> u128 {
+    1 << leaf.min(SHARED_BIT)
+}
+
 /// Returns the leaves that bits stand for.
 pub fn leaf_names(leaves: &[String], bits: u128) -> impl Iterator<Item = &str> {
-    let is_set = move |at: usize| bits >> at.min(SHARED_BIT) & 1 == 1;
+    let is_set = move |at: usize| bits & leaf_bit(at) != 0;
     leaves.iter().enumerate().filter(move |(at, _)| is_set(*at)).map(|(_, leaf)| leaf.as_str())
 }
 
@@ -44,7 +50,7 @@ impl Walk<'_> {
     }
 
     fn set(&mut self, leaf: usize) {
-        self.bits |= 1 << leaf.min(SHARED_BIT);
+        self.bits |= leaf_bit(leaf);
     }
 }
 

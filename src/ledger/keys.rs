@@ -231,6 +231,13 @@ fn hash(key: &[u64; 4], parts: &[&[u8]]) -> [u64; 2] {
     hasher.finalize128()
 }
 
+/// Returns the bits of a reference or a hash as lines have it; `None` for anything else.
+#[must_use]
+pub fn parse_hash(text: &str) -> Option<u128> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    Some(u128::from_be_bytes(bytes.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

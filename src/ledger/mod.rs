@@ -17,6 +17,7 @@ pub mod confidential;
 pub mod fields;
 pub mod forget;
 pub mod keys;
+pub mod line_index;
 pub mod read_api;
 pub mod register;
 pub mod retractions;

@@ -171,7 +171,7 @@ pub fn processing_activity(block: &Block<'_>, line: &Line<'_>, register: &Regist
     if !fields.is_empty() {
         attributes["zeef.fields"] = json!(fields);
     }
-    json!({
+    let mut activity = json!({
         "traceId": to_uuid(&line.trace),
         "spanId": line.id,
         "status": "Unset",
@@ -180,7 +180,11 @@ pub fn processing_activity(block: &Block<'_>, line: &Line<'_>, register: &Regist
         "endTime": milliseconds(block),
         "resource": { "attributes": { "service.name": "zeef" } },
         "attributes": attributes,
-    })
+    });
+    if let Some(parent) = &line.parent {
+        activity["parentSpanId"] = json!(parent);
+    }
+    activity
 }
 
 #[cfg(test)]

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::block::{Line, digest_hex};
+use super::block::{Block, Line, digest_hex};
 use super::fields::leaf_names;
+use crate::policy::Policy;
+use crate::policy::canonical::recipient_text;
 use crate::policy::confidentiality::Confidentiality;
+use crate::policy::contract::OutputContract;
+use crate::policy::former_recipient::recipient_of_state_name;
+use crate::policy::recipient::Recipient;
 
 /// The format version of the register's messages.
 const FORMAT: u32 = 1;
@@ -30,9 +35,28 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Makes the activity of a recipient from its canonical text.
+    /// The activity of a recipient, switched on or off.
     #[must_use]
-    pub fn new(
+    pub fn of_recipient(policy: &Policy, recipient: &Recipient) -> Activity {
+        let leaves = OutputContract::of_recipient(recipient, policy).leaves();
+        let leaves = leaves.into_iter().map(|leaf| leaf.path).collect();
+        let text = recipient_text(policy, recipient);
+        Activity::new((&recipient.name, &recipient.title), &text, leaves)
+    }
+
+    /// The activity of the recipient of a name in the state. Where the policy has no such recipient,
+    /// nothing but its name is known.
+    #[must_use]
+    pub fn of_state_name(policy: &Policy, name: &str) -> Activity {
+        let name = recipient_of_state_name(name);
+        if let Some(recipient) = policy.all_recipients().find(|one| one.name == name) {
+            return Activity::of_recipient(policy, recipient);
+        }
+        let text = format!("zeef former recipient 1\nrecipient {name}\n");
+        Activity::new((name, name), &text, Vec::new())
+    }
+
+    fn new(
         (recipient, title): (&str, &str),
         canonical_text: &str,
         leaves: Vec<String>,
@@ -46,11 +70,10 @@ impl Activity {
         Activity { id: activity_id(recipient, &text), title: title.to_owned(), text, leaves }
     }
 
-    /// The activity of a recipient that is no longer served: of it nothing but its name is known.
+    /// Returns the URI that everything outside zeef knows it by.
     #[must_use]
-    pub fn of_former(recipient: &str) -> Activity {
-        let text = format!("zeef former recipient 1\nrecipient {recipient}\n");
-        Activity::new((recipient, recipient), &text, Vec::new())
+    pub fn uri(&self, base_uri: &str) -> String {
+        format!("{}/{}", base_uri.trim_end_matches('/'), self.id)
     }
 }
 
@@ -84,7 +107,7 @@ pub struct RegisterEntries {
 }
 
 impl RegisterEntries {
-    /// `base_uri` precedes the ids of activities in their URIs.
+    /// `base_uri` precedes the ids of activities in their URIs. One activity has one message.
     #[must_use]
     pub fn new(
         (policy, canonical_text): (&str, &str),
@@ -103,9 +126,12 @@ impl RegisterEntries {
             RegisterMessage { policy: Some(policy), text: canonical_text.to_owned(), ..empty() };
         let mut messages = vec![(policy.to_owned(), to_json(&of_policy))];
         for one in activities {
+            if messages.iter().any(|(key, _)| *key == one.id) {
+                continue;
+            }
             let message = RegisterMessage {
                 activity: Some(&one.id),
-                uri: Some(format!("{}/{}", base_uri.trim_end_matches('/'), one.id)),
+                uri: Some(one.uri(base_uri)),
                 title: Some(one.title.clone()),
                 text: one.text.clone(),
                 ..empty()
@@ -154,6 +180,13 @@ pub struct Register {
 }
 
 impl Register {
+    /// Whether it has all that a block points to.
+    #[must_use]
+    pub fn has_all_of(&self, block: &Block<'_>) -> bool {
+        self.policies.contains_key(&*block.policy)
+            && block.activities.iter().all(|id| self.activities.contains_key(&**id))
+    }
+
     /// Names the leaves that a line of an activity gave; none where the register lacks it.
     pub fn given_leaves(&self, activity: &str, line: &Line<'_>) -> impl Iterator<Item = &str> {
         let found = self.activities.get(activity);

@@ -5,13 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::Operation;
 use super::block::{Block, Line};
 use super::confidential::ConfidentialRecipients;
-use super::keys::{LedgerKeys, YearKey, utc_year};
+use super::keys::{LedgerKeys, YearKey, parse_hash, utc_year};
 use super::register::recipient_of_activity;
 use crate::policy::Policy;
 use crate::policy::acknowledgement::AcknowledgementRule;
@@ -223,7 +220,8 @@ impl RetractionTracker {
         let patron = self.only_patron.map(|hash| key.patron_reference(hash));
         for line in &block.lines {
             let is_of_other = patron.is_some() && line.patron.as_deref() != patron.as_deref();
-            if line.operation != Operation::Retract || is_of_other {
+            // A line about another person is of an output that has its own.
+            if line.operation != Operation::Retract || is_of_other || line.parent.is_some() {
                 continue;
             }
             // Outputs on a former topic are those of another name, behind its own.
@@ -280,12 +278,6 @@ impl RetractionTracker {
         }
         found
     }
-}
-
-/// The bits of a hash of an output.
-fn parse_hash(text: &str) -> Option<u128> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    Some(u128::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// What a recipient was told of the reason of a line.

@@ -256,6 +256,9 @@ pub struct RecordKind {
     pub gone_path: Option<String>,
     /// Until when the source must have deleted its own copy; `None` if it need not.
     pub source_deletion: Option<SourceDeletionRule>,
+    /// The path of another patron's id: it and the fields beside it in its object are about that
+    /// person.
+    pub other_person_path: Option<String>,
     pub fields: Vec<CatalogueField>,
 }
 
@@ -264,6 +267,15 @@ impl RecordKind {
     #[must_use]
     pub fn field(&self, path: &str) -> Option<&CatalogueField> {
         self.fields.iter().find(|field| field.path == path)
+    }
+
+    /// Returns the path of the id of the other person whom a field is about, if it is.
+    #[must_use]
+    pub fn other_person_of(&self, path: &str) -> Option<&str> {
+        let id_path = self.other_person_path.as_deref()?;
+        let (object, _) = id_path.rsplit_once('.')?;
+        let rest = path.strip_prefix(object)?;
+        rest.starts_with('.').then_some(id_path)
     }
 
     /// Returns the paths without which a record is refused whole, each once.

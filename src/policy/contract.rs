@@ -109,6 +109,9 @@ pub struct FieldOrigin {
     pub treatment: String,
     #[serde(skip)]
     pub mask: Option<Mask>,
+    /// The field with the id of the other person whom it is about, if it is.
+    #[serde(skip)]
+    pub about: Option<FieldRef>,
     /// Detectors take out what they find.
     pub is_redacted: bool,
 }
@@ -190,6 +193,14 @@ impl OutputContract {
         }
     }
 
+    /// Returns the leaves of outputs, in their order.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<ContractLeaf> {
+        let mut leaves = Vec::new();
+        push_leaves(&self.fields, "", &mut leaves);
+        leaves
+    }
+
     /// Returns the version: hexadecimal digits that change only if the contract does.
     #[must_use]
     pub fn version(&self) -> String {
@@ -197,6 +208,47 @@ impl OutputContract {
         let mut hex = sha256_hex(&text);
         hex.truncate(VERSION_LEN);
         hex
+    }
+}
+
+/// A single value of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractLeaf {
+    /// Member names with dots between them, and `[]` behind a list.
+    pub path: String,
+    /// The persons beside the record's patron whom it is about.
+    pub about: Vec<OtherPerson>,
+}
+
+/// A person beside the patron of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherPerson {
+    /// Whom a grant names.
+    NamedPatron,
+    /// By the field with the person's id.
+    WithId(FieldRef),
+}
+
+fn push_leaves(fields: &[ContractField], before: &str, leaves: &mut Vec<ContractLeaf>) {
+    for field in fields {
+        let mut path = format!("{before}{}", field.name);
+        let mut form = &field.form;
+        while let FieldForm::List(element) = form {
+            path.push_str("[]");
+            form = element;
+        }
+        match form {
+            FieldForm::Object(fields) => push_leaves(fields, &format!("{path}."), leaves),
+            _ => {
+                let is_named = field.made_as == FieldMaking::NamedPatron;
+                let named = is_named.then_some(OtherPerson::NamedPatron);
+                let with_id = field.origins.iter().filter_map(|origin| origin.about.clone());
+                let mut about: Vec<OtherPerson> =
+                    named.into_iter().chain(with_id.map(OtherPerson::WithId)).collect();
+                about.dedup();
+                leaves.push(ContractLeaf { path, about });
+            }
+        }
     }
 }
 
@@ -260,6 +312,9 @@ fn origin_of((kind, field): KindField<'_>, is_joined: bool) -> FieldOrigin {
         meaning_nl: field.meaning_nl.clone(),
         treatment: String::new(),
         mask: None,
+        about: kind
+            .other_person_of(&field.path)
+            .map(|path| FieldRef { is_joined, path: path.to_owned() }),
         is_redacted: false,
     }
 }

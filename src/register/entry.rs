@@ -1,18 +1,15 @@
 //! One processing of the register, as labelled texts in Dutch.
 
-use super::load::{Activity, Controller};
+use super::load::{Controller, OtherActivity};
 use crate::contract::{Language, describe_field, describe_shown, describe_term, field_meaning};
+use crate::ledger::register::Activity;
 use crate::policy::Policy;
-use crate::policy::canonical::recipient_version;
 use crate::policy::confidentiality::Confidentiality;
 use crate::policy::contract::{ContractField, FieldForm, OutputContract};
 use crate::policy::paper::is_placeholder;
 use crate::policy::recipient::{
     FieldRef, NamedPatronRule, OutputTopics, Recipient, RetentionAction, ServedLibraries,
 };
-
-/// The length of an activity's version, in hexadecimal digits.
-const ACTIVITY_VERSION_LEN: usize = 12;
 
 /// One processing.
 #[derive(Clone, Debug)]
@@ -72,14 +69,10 @@ impl RegisterEntry {
     pub(super) fn of_recipient(
         (recipient, is_enabled): (&Recipient, bool),
         policy: &Policy,
-        controller: &Controller,
+        (controller, base_uri): (&Controller, &str),
     ) -> RegisterEntry {
         let writer = RecipientWriter { recipient, policy };
         let register = &recipient.register;
-        let mut version = recipient_version(policy, recipient);
-        version.truncate(ACTIVITY_VERSION_LEN);
-        let base = controller.base_uri.trim_end_matches('/');
-        let activity = format!("{base}/{}/{version}", recipient.name);
         let state = if is_enabled { "in gebruik" } else { "staat uit: er wordt niets verstrekt" };
         RegisterEntry {
             id: recipient.name.clone(),
@@ -101,13 +94,13 @@ impl RegisterEntry {
                 recipient.confidentiality.map(describe_confidentiality).into_iter().collect(),
                 writer.conditions(),
                 writer.papers(),
-                vec![activity],
+                vec![Activity::of_recipient(policy, recipient).uri(base_uri)],
             ]),
         }
     }
 
     /// Returns the entry of an activity that is no recipient's.
-    pub(super) fn of_activity(activity: &Activity, controller: &Controller) -> RegisterEntry {
+    pub(super) fn of_activity(activity: &OtherActivity, controller: &Controller) -> RegisterEntry {
         let notice = activity.notice.iter().map(|(on, place)| format!("{on}: {place}"));
         let national =
             activity.national_number.iter().map(|use_of| format!("nationaal nummer: {use_of}"));

@@ -15,8 +15,6 @@ pub struct Controller {
     /// The data protection officer.
     pub officer: String,
     pub officer_contact: String,
-    /// Stands before the ids of activities; may be empty.
-    pub base_uri: String,
 }
 
 impl Controller {
@@ -35,7 +33,7 @@ impl Controller {
 
 /// A processing that zeef takes no part in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
+pub struct OtherActivity {
     pub name: String,
     pub title: String,
     pub flow: String,
@@ -59,7 +57,7 @@ pub struct RegisterFiles {
     /// `None` without `controller.toml`.
     pub controller: Option<Controller>,
     /// Sorted by flow.
-    pub activities: Vec<Activity>,
+    pub activities: Vec<OtherActivity>,
 }
 
 const CONTROLLER_STEM: &str = "controller";
@@ -108,17 +106,20 @@ fn text(table: &TomlTable<'_>, key: &str, expected: &str) -> String {
 }
 
 fn read_controller(table: &TomlTable<'_>) -> Controller {
+    if let Some(at) = table.string("base_uri", "") {
+        let expected = "`register` in [ledger] of zeef.toml, which the ledger has, too";
+        table.report_mistake(at.line, "`base_uri` is no longer a key", expected);
+    }
     Controller {
         name: text(table, "name", "the library's name"),
         address: text(table, "address", "its postal address"),
         contact: text(table, "contact", "where patrons can ask"),
         officer: text(table, "officer", "the data protection officer"),
         officer_contact: text(table, "officer_contact", "where the officer is reached"),
-        base_uri: text(table, "base_uri", "what stands before ids of activities"),
     }
 }
 
-fn read_activity(table: &TomlTable<'_>, stem: &str) -> Activity {
+fn read_activity(table: &TomlTable<'_>, stem: &str) -> OtherActivity {
     if let Some(name) = table.require_string("name", "the activity's name, which is the file's")
         && name.value != stem
     {
@@ -130,7 +131,7 @@ fn read_activity(table: &TomlTable<'_>, stem: &str) -> Activity {
         texts.map_or_else(Vec::new, |at| at.value.into_iter().map(|text| text.value).collect())
     };
     let national_number = table.string("national_number", "for what a national number is used");
-    Activity {
+    OtherActivity {
         name: stem.to_owned(),
         title: text(table, "title", "what it is called, in Dutch"),
         flow: text(table, "flow", "the id of its flow"),

@@ -4,6 +4,7 @@
 //! Pure but for reading those files: no clock, no network, no record.
 
 mod entry;
+pub mod incident;
 mod load;
 mod national_numbers;
 mod render;
@@ -12,7 +13,7 @@ use crate::policy::Policy;
 use crate::policy::paper::is_placeholder;
 
 pub use entry::{RegisterCell, RegisterEntry, class_word};
-pub use load::{Activity, Controller, RegisterFiles, load_folder};
+pub use load::{Controller, OtherActivity, RegisterFiles, load_folder};
 pub use national_numbers::{NATIONAL_NUMBER_COLUMNS, national_number_rows};
 pub use render::{RegisterTable, render_csv, render_html, render_markdown};
 
@@ -25,13 +26,14 @@ pub struct Register {
 }
 
 impl Register {
-    /// Builds the register of a policy and the other activities of a library.
+    /// Builds the register of a policy and the other activities of a library. `base_uri` precedes the
+    /// ids of activities, as it does in the ledger.
     #[must_use]
-    pub fn new(policy: &Policy, files: &RegisterFiles) -> Register {
+    pub fn new(policy: &Policy, files: &RegisterFiles, base_uri: &str) -> Register {
         let controller = files.controller.clone().unwrap_or_default();
         let recipients = policy
             .all_with_enabled()
-            .map(|one| RegisterEntry::of_recipient(one, policy, &controller));
+            .map(|one| RegisterEntry::of_recipient(one, policy, (&controller, base_uri)));
         let activities = files.activities.iter();
         let activities = activities.map(|one| RegisterEntry::of_activity(one, &controller));
         let entries = recipients.chain(activities).collect();

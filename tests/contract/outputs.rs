@@ -125,6 +125,9 @@ fn contract_schema_accepts_every_golden_output() {
             };
             let schema = &schemas[&case.recipient];
             schema.accepts(value, &format!("{}/{}", case.recipient, case.name));
+            let leaves = view(&case.recipient).contract.leaves();
+            let leaves: Vec<String> = leaves.into_iter().map(|leaf| leaf.path).collect();
+            check_leaves(value, "", &leaves);
             for more in with_a_field_more(value) {
                 schema.refuses(&more, &case.recipient);
             }
@@ -132,6 +135,22 @@ fn contract_schema_accepts_every_golden_output() {
         }
     }
     assert_eq!(counts.len(), recipients().len(), "{counts:?}");
+}
+
+/// Every value of an output is a leaf.
+fn check_leaves(value: &Value, path: &str, leaves: &[String]) {
+    match value {
+        Value::Object(members) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, value) in members {
+                check_leaves(value, &format!("{path}{dot}{name}"), leaves);
+            }
+        }
+        Value::Array(values) => {
+            values.iter().for_each(|value| check_leaves(value, &format!("{path}[]"), leaves));
+        }
+        _ => assert!(leaves.iter().any(|leaf| leaf == path), "{path} is none of {leaves:?}"),
+    }
 }
 
 #[test]

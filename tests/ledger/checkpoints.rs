@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use zeef::ledger::block::digest_hex;
 use zeef::ledger::checkpoint::note::{Checkpoint, CheckpointSigner};
@@ -10,6 +13,7 @@ use zeef::ledger::checkpoint::verify::CheckpointVerifier;
 use zeef::ledger::checkpoint::{CheckpointMaker, CheckpointMessage, HeadList, ListedHead};
 use zeef::policy::pseudonym::HmacKey;
 use zeef_test_kit::config::copy_dir;
+use zeef_test_kit::process::KillOnDrop;
 use zeef_test_kit::rng::TestRng;
 
 use super::audit::{chain, run_in_directory};
@@ -173,6 +177,43 @@ fn directory_that_was_rolled_back_as_a_whole_stops_the_start() {
     fs::remove_file(&copy).unwrap();
     deployment.run();
     assert!(copy.exists());
+}
+
+/// A run that goes on signs at its interval what went on, and keeps the copy.
+#[test]
+fn checkpoints_are_made_while_a_run_goes_on_and_only_where_a_chain_did() {
+    let (deployment, id) = library();
+    let settings = deployment.path("config/zeef.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let on = "[ledger.checkpoints]\nevery_seconds = 1\n";
+    fs::write(&settings, text.replacen("[ledger.checkpoints]\n", on, 1)).unwrap();
+    let (data, copy) = (deployment.path("data"), deployment.path("elsewhere"));
+    let number_in_copy = || -> u64 {
+        let text = fs::read_to_string(&copy).unwrap();
+        text.lines().nth(1).unwrap().parse().unwrap()
+    };
+    let first = number_in_copy();
+    let words = ["run", "--follow", "--admin", "none", "--directory", data.to_str().unwrap()];
+    let mut command = deployment.command(&words);
+    let running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut running = KillOnDrop(running);
+    let started = Instant::now();
+    let wait_for = |number: u64| {
+        while number_in_copy() < number {
+            assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint {number}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // The start has a line in the audit.
+    wait_for(first + 1);
+    deployment.append("reservation", &id, &reservation(&id, "collected"));
+    wait_for(first + 2);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(number_in_copy(), first + 2);
+    assert!(running.0.try_wait().unwrap().is_none(), "the run has ended");
+    // What was signed is there, whatever becomes of the run.
+    drop(running);
+    check_script(&deployment, true);
 }
 
 /// What the script says of the directory, with the key and the copy.

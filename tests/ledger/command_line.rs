@@ -1,6 +1,7 @@
 //! What `zeef ledger` says of a real run.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -138,7 +139,7 @@ fn ledger_commands_answer_for_a_directory() {
 }
 
 /// The script finds it whole, with the heads that zeef wrote down.
-fn check_script(deployment: &Deployment) {
+pub(crate) fn check_script(deployment: &Deployment) {
     let heads = deployment.path("heads.json");
     deployment.ledger(&["verify", "--heads", heads.to_str().unwrap()]);
     let ran = Command::new("python3")
@@ -229,6 +230,64 @@ fn rights_access_tells_a_patron_who_has_what_and_no_value() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("unknown placeholder `{dat}`"));
     let words = ["rights", "access", "x", "--identity", " ", place[0], place[1]];
     assert_eq!(deployment.command(&words).output().unwrap().status.code(), Some(2));
+}
+
+/// On record with what zeef knows, and nobody's id; people fill in the rest.
+#[test]
+fn breach_is_put_on_record_and_its_clock_is_told() {
+    let (deployment, id) = Deployment::with_ready_reservation();
+    let (data, record) = (deployment.path("data"), deployment.path("incidents"));
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let (from, until) = (today.to_string(), today.tomorrow().unwrap().to_string());
+    let hours_ago = |hours: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        jiff::Timestamp::from_second(at.as_second()).unwrap().to_string()
+    };
+    let folder = record.to_str().unwrap();
+    let breach = |discovered: &str| {
+        let words = ["breach", "reservation-slip", "--from", &from, "--until", &until];
+        let place = ["--directory", data.to_str().unwrap(), "--record", folder, "--lang", "nl"];
+        let found = ["--discovered", discovered];
+        deployment.zeef(&[&words[..], &place, &found].concat())
+    };
+    for hours in [1, 1, 100] {
+        assert!(breach(&hours_ago(hours)).contains("concept van de meldingen"));
+    }
+    let list = |words: &[&str]| deployment.zeef(&[&["incidents", folder], words].concat());
+    let told: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    let told = told.as_array().unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let clocks: Vec<&str> = told.iter().map(|one| one["clock"].as_str().unwrap()).collect();
+    assert_eq!(clocks, ["overdue", "running", "running"]);
+    assert_eq!((&told[1]["patrons"], &told[1]["records"]), (&1.into(), &1.into()));
+    let text = list(&["--lang", "nl"]);
+    assert!(text.contains("te laat sinds") && text.contains("nog 70 uur"), "{text}");
+    let mut files: Vec<_> =
+        fs::read_dir(&record).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for path in &files {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("operator   = \"privacy-desk\""), "{text}");
+        assert!(!text.contains(CANARY) && !text.contains(&id), "{text}");
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+    // Somebody fills one in.
+    let text = fs::read_to_string(&files[0]).unwrap();
+    let sent = format!("decision = \"notify\"\nsent = \"{}\"\n\n[persons]\n", hours_ago(2));
+    fs::write(&files[0], text.replacen("[persons]\n", &sent, 1)).unwrap();
+    let text = list(&[]);
+    assert!(text.contains("sent late, after 98 h") && text.contains("authority.reason"), "{text}");
+    fs::write(&files[1], "recipient = 1\n").unwrap();
+    let ran = deployment.command(&["incidents", folder]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(78), "{said}");
+    assert!(said.contains(".toml:1:") && said.contains("notify_by"), "{said}");
+    // Without a time of discovery there are no 72 hours.
+    let words = ["breach", "reservation-slip", "--from", &from, "--until", &until];
+    let more = ["--record", folder, "--directory", data.to_str().unwrap()];
+    let ran = deployment.command(&[&words[..], &more].concat()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod acknowledgements;
+mod activities;
 mod audit;
 mod chains;
 mod checkpoints;
@@ -18,6 +19,7 @@ mod directory;
 mod erase;
 mod forget;
 mod letter;
+mod other_persons;
 mod outputs;
 mod serve;
 mod values;

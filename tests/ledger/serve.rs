@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use crate::command_line::{CANARY, Deployment};
+use crate::command_line::{CANARY, Deployment, reservation};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -195,4 +195,48 @@ fn read_interface_is_refused_where_it_would_be_open() {
     fs::write(&token, TOKEN).unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o666)).unwrap();
     refuse(&["--token-file", &token], 78, "cannot be read");
+}
+
+/// A second question reads nothing of what the first one read, and a third one what was added.
+#[test]
+fn read_interface_reads_what_was_added_and_nothing_twice() {
+    let (deployment, id) = Deployment::with_ready_reservation();
+    let body = format!(
+        "{{\"dpl.core.data_subject_id\":\"{id}\",\"dpl.core.data_subject_id_type\":\"patron\"}}"
+    );
+    let count = |text: &str| {
+        let answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        answer["processingActivities"].as_array().unwrap().len()
+    };
+    let service = Service::start(&deployment);
+    let first = service.ask(&body, TOKEN);
+    assert!(count(&first) > 2, "{first}");
+    let exported = deployment.ledger(&["export", "--as", "ldv"]);
+    let exported: Vec<serde_json::Value> =
+        exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answer: serde_json::Value = serde_json::from_str(&first).unwrap();
+    for line in answer["processingActivities"].as_array().unwrap() {
+        assert!(exported.contains(line), "{line}");
+    }
+    // Whoever read the file again would find it changed.
+    let folder = deployment.path("data/.zeef/ledger");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let path = files.filter(|path| !path.ends_with("policy.ndjson")).max().unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, vec![b'x'; whole.len()]).unwrap();
+    assert_eq!(service.ask(&body, TOKEN), first);
+    let other = Service::start(&deployment);
+    let asked = other.post(&body, TOKEN);
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(!asked.status.success() && said.contains("500"), "{said}");
+    fs::write(&path, &whole).unwrap();
+    // A line of another policy, whose text is new, too.
+    let recipient = deployment.path("config/recipients/reservation-slip.toml");
+    let text = fs::read_to_string(&recipient).unwrap();
+    fs::write(&recipient, text.replacen("\"P14D\"", "\"P13D\"", 1)).unwrap();
+    deployment.append("reservation", &id, &reservation(&id, "collected"));
+    deployment.run();
+    let later = service.ask(&body, TOKEN);
+    assert!(count(&later) > count(&first), "{later}");
+    assert!(later.contains("\"retract\""), "{later}");
 }

@@ -157,6 +157,14 @@ fn register_mistakes_come_with_file_and_line() {
     assert_eq!(result.stdout, "");
     // A check finds them, too.
     run_zeef(&["check"], folder.path()).check(78, &["register/camera.toml:9"]);
+    // A key that went to another file says where.
+    let path = folder.path().join("register/controller.toml");
+    fs::write(&path, "base_uri = \"https://example.org/register\"\n").unwrap();
+    let result = run_zeef(&["register"], folder.path());
+    result.check(
+        78,
+        &["controller.toml:1", "`base_uri` is no longer a key", "[ledger] of zeef.toml"],
+    );
 }
 
 #[test]

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::recipient;
 use super::template::Template;
 use super::texts::Texts;
-use crate::cli::arguments::BreachArguments;
+use crate::cli::arguments::{BreachArguments, LedgerRecipientArguments};
+use crate::cli::audit::Auditor;
 use crate::cli::exit::{CliFailure, Exit};
-use crate::cli::screen::Screen;
+use crate::cli::incidents::record_incident;
+use crate::cli::screen::{self, NoteKind, Screen};
 use crate::config::LoadedConfig;
 use crate::contract::{Language, describe_field_in_short, markdown_cell};
 use crate::ledger::answer::RecipientSummary;
@@ -20,9 +22,7 @@ use crate::ledger::fields::field_of_leaf;
 use crate::policy::Policy;
 use crate::policy::contract::{ContractField, OutputContract};
 use crate::policy::recipient::Recipient;
-
-/// How long a controller has to notify the authority (art. 33(1)).
-const NOTIFY_WITHIN: SignedDuration = SignedDuration::from_hours(72);
+use crate::register::incident::{Incident, IncidentFacts, NOTIFY_WITHIN, Notice, ReceivedData};
 
 /// What is not known is filled in by who sends the notice.
 const UNKNOWN: &str = "[…]";
@@ -39,9 +39,54 @@ pub(in crate::cli) fn run(
     }
     let template = Template::find(&question.source.config.config, "breach", question.lang.into())?;
     recipient::with_summary(question, "breach", |reader, _, summary| {
-        let values = placeholder_values(arguments, reader.loaded, summary)?;
-        write!(screen, "{}", template.render(&values)?)?;
+        let loaded = reader.loaded;
+        let values = placeholder_values(arguments, loaded, summary)?;
+        let draft = template.render(&values)?;
+        if let (Some(folder), Some(discovered)) = (&arguments.record, arguments.discovered) {
+            let operator = Auditor::new(loaded, &question.source.operator)?.operator();
+            let incident = Incident {
+                operator: operator.map(str::to_owned),
+                ..new_incident(question, discovered, loaded, summary)?
+            };
+            let path = record_incident(folder, &incident, question.lang.into())?;
+            screen::print_note(NoteKind::Plain, &format!("on record: {}", path.display()));
+        }
+        write!(screen, "{draft}")?;
         Ok(())
+    })
+}
+
+/// Returns what zeef knows of a breach.
+fn new_incident(
+    question: &LedgerRecipientArguments,
+    discovered: Timestamp,
+    loaded: &LoadedConfig,
+    summary: &RecipientSummary,
+) -> anyhow::Result<Incident> {
+    let policy = &loaded.policy;
+    let recipient = policy.all_recipients().find(|one| one.name == question.recipient);
+    let given = given_fields(policy, recipient, summary, Texts(question.lang.into()));
+    let classes: BTreeSet<&str> = given.iter().flat_map(|field| &field.classes).copied().collect();
+    let title = recipient.map_or(question.recipient.as_str(), |one| one.title.as_str());
+    Ok(Incident {
+        recipient: question.recipient.clone(),
+        title: title.to_owned(),
+        from: question.from,
+        until: question.until,
+        field: question.field.clone(),
+        discovered,
+        recorded: Timestamp::from_second(Timestamp::now().as_second())?,
+        operator: None,
+        received: ReceivedData {
+            patrons: summary.patrons.len() as u64,
+            records: summary.outputs.len() as u64,
+            without_patron: summary.without_patron,
+            classes: classes.into_iter().map(str::to_owned).collect(),
+            fields: summary.fields.keys().cloned().collect(),
+        },
+        facts: IncidentFacts::default(),
+        authority: Notice::default(),
+        persons: Notice::default(),
     })
 }
 

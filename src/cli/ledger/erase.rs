@@ -24,7 +24,8 @@ pub(super) fn run(arguments: &RightsEraseArguments, screen: &mut Screen) -> anyh
     let texts = Texts(question.lang.into());
     let words = if arguments.proof { "rights erase --proof" } else { "rights erase --dry-run" };
     let mut exit = Exit::Success;
-    let asked = AnswerQuestion { question, words, confidential: &arguments.confidential };
+    let confidential = &arguments.confidential;
+    let asked = AnswerQuestion { question, words, confidential, is_of_own_alone: true };
     patron::with_answer(&asked, |_, answer| {
         if !arguments.proof {
             return write_losses(answer, (question.source.json, texts), screen);

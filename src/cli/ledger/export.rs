@@ -111,6 +111,7 @@ fn otlp_request(block: &Block<'_>, register: &Register) -> Value {
         json!({
             "traceId": line.trace,
             "spanId": line.id,
+            "parentSpanId": line.parent.as_deref().unwrap_or_default(),
             "name": <&str>::from(line.operation),
             "kind": 1,
             "startTimeUnixNano": nanoseconds,

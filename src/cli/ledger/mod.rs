@@ -7,6 +7,7 @@ mod audit;
 pub(super) mod breach;
 mod erase;
 mod export;
+mod follow;
 mod forget;
 mod patron;
 mod read;

@@ -40,7 +40,8 @@ pub(super) fn run(
         return Err(CliFailure::Usage(text.to_owned()).into());
     }
     let words = if arguments.values { "ledger patron --values" } else { "ledger patron" };
-    let asked = AnswerQuestion { question, words, confidential: &arguments.confidential };
+    let confidential = &arguments.confidential;
+    let asked = AnswerQuestion { question, words, confidential, is_of_own_alone: false };
     with_answer(&asked, |reader, answer| {
         let texts = Texts(question.lang.into());
         let values = arguments.values.then(|| PatronValues::read(reader, answer.given));
@@ -116,6 +117,8 @@ pub(super) struct AnswerQuestion<'a> {
     /// The words of the command, for the audit.
     pub(super) words: &'a str,
     pub(super) confidential: &'a ConfidentialArguments,
+    /// Outputs of other patrons that are about this one, too, are left out.
+    pub(super) is_of_own_alone: bool,
 }
 
 impl AnswerQuestion<'_> {
@@ -175,7 +178,11 @@ pub(super) fn with_answer(
             None => Vec::new(),
         };
         let mut given = read_given_outputs(reader, patron)?;
-        given.retain(|output| !left_out.has(&output.recipient));
+        let is_asked = |is_of_other: bool| !(asked.is_of_own_alone && is_of_other);
+        given.retain(|output| {
+            !left_out.has(&output.recipient) && is_asked(output.is_of_other_patron)
+        });
+        search.events.retain(|event| is_asked(event.is_of_other_patron));
         let now = summarise(&given, &search, &register);
         search.events.sort_by_key(|event| event.time);
         let events = &search.events;
@@ -238,6 +245,8 @@ pub(super) struct CurrentOutputs {
     pub(super) is_all_kept: bool,
     /// Some were given before there was a ledger.
     pub(super) is_before_ledger: bool,
+    /// How many are outputs of other patrons, and about this one, too.
+    pub(super) of_other_patrons: u64,
 }
 
 /// Sums up by recipient. The ledger tells the fields; of what was given before it, nothing does.
@@ -257,6 +266,7 @@ fn summarise(
             ..CurrentOutputs::default()
         });
         one.records += 1;
+        one.of_other_patrons += u64::from(output.is_of_other_patron);
         one.since = one.since.min(since);
         one.is_all_kept &= output.is_forgotten;
         one.is_before_ledger |= lines.is_none();
@@ -283,6 +293,7 @@ fn write_now(
             let mut fields: Vec<&str> = one.fields.iter().map(String::as_str).collect();
             fields.extend(one.is_before_ledger.then_some(texts.before_ledger()));
             fields.extend(one.is_all_kept.then_some(texts.kept()));
+            fields.extend((one.of_other_patrons > 0).then_some(texts.of_other_patron()));
             table.add_row([
                 recipient.as_str().into(),
                 one.activity.purpose.as_str().into(),
@@ -312,7 +323,8 @@ fn write_history(
     }
     let mut table = TextTable::new(&texts.history_columns());
     for event in events {
-        let fields: Vec<&str> = event.fields.iter().map(String::as_str).collect();
+        let mut fields: Vec<&str> = event.fields.iter().map(String::as_str).collect();
+        fields.extend(event.is_of_other_patron.then_some(texts.of_other_patron()));
         let reason = event.reason.as_deref().map(|word| texts.reason(word));
         table.add_row([
             format_time(event.time, "%Y-%m-%d %H:%M").into(),
@@ -359,6 +371,7 @@ fn answer_json(answer: &PatronAnswer<'_>) -> Value {
                 "fields": one.fields,
                 "kept_after_term": one.is_all_kept,
                 "given_before_ledger": one.is_before_ledger,
+                "of_other_patrons": one.of_other_patrons,
             })
         })
         .collect();
@@ -374,6 +387,7 @@ fn answer_json(answer: &PatronAnswer<'_>) -> Value {
                 "reason": event.reason,
                 "records": event.records,
                 "fields": event.fields,
+                "of_other_patron": event.is_of_other_patron,
             })
         })
         .collect();

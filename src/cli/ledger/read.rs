@@ -212,7 +212,7 @@ impl LedgerReader<'_> {
     }
 
     /// Returns where chains begin of which years were forgotten.
-    fn read_starts(&self) -> anyhow::Result<BTreeMap<String, ChainStart>> {
+    pub(super) fn read_starts(&self) -> anyhow::Result<BTreeMap<String, ChainStart>> {
         let heads = self.read_heads()?.into_iter();
         Ok(heads.filter_map(|(name, head)| Some((name, head.start?))).collect())
     }

@@ -48,7 +48,8 @@ fn write_access(arguments: &RightsAccessArguments, screen: &mut Screen) -> anyho
     let template = Template::find(&question.source.config.config, "access", question.lang.into())?;
     // The answer goes to the patron, so it never has what patrons are not told.
     let confidential = &ConfidentialArguments::default();
-    let asked = AnswerQuestion { question, words: "rights access", confidential };
+    let asked =
+        AnswerQuestion { question, words: "rights access", confidential, is_of_own_alone: false };
     patron::with_answer(&asked, |reader, answer| {
         if question.source.json {
             return patron::write_json(answer, screen);
@@ -123,6 +124,7 @@ fn describe_current((name, one): (&str, &CurrentOutputs), policy: &Policy, texts
     let mut fields: Vec<String> = fields.collect();
     fields.extend(one.is_before_ledger.then(|| texts.before_ledger().to_owned()));
     fields.extend(one.is_all_kept.then(|| texts.kept().to_owned()));
+    fields.extend((one.of_other_patrons > 0).then(|| texts.of_other_patron().to_owned()));
     let _ = write!(text, "- {which}:");
     fields.iter().for_each(|field| {
         let _ = write!(text, "\n  - {field}");
@@ -162,7 +164,8 @@ fn history_table(answer: &PatronAnswer<'_>, texts: Texts) -> String {
     for event in answer.events {
         let title = answer.register.title_of(&event.activity).to_owned();
         let reason = event.reason.as_deref().map(|word| texts.reason(word)).unwrap_or_default();
-        let fields: Vec<&str> = event.fields.iter().map(String::as_str).collect();
+        let mut fields: Vec<&str> = event.fields.iter().map(String::as_str).collect();
+        fields.extend(event.is_of_other_patron.then_some(texts.of_other_patron()));
         let cells = [
             patron::format_time(event.time, "%Y-%m-%d"),
             title,

@@ -1,7 +1,7 @@
 //! `zeef ledger serve`: the read interface of Logboek Dataverwerkingen over HTTP.
 //!
-//! Requests are answered one after another, on this thread: each reads the ledger, and has its line
-//! in the audit first. HTTP itself has a thread of its own.
+//! Requests are answered one after another, on this thread: each has its line in the audit first, and
+//! reads of the ledger what was added since the one before it. HTTP itself has a thread of its own.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::read::{LedgerReader, require_whole};
+use super::follow::LedgerFollower;
+use super::read::LedgerReader;
 use crate::cli::arguments::LedgerServeArguments;
 use crate::cli::audit::{AuditedAction, Auditor};
 use crate::cli::command_target::DataLocation;
@@ -45,7 +46,7 @@ const BODY_BYTES_MAX: usize = 16 << 10;
 const TOKEN_BYTES_MIN: usize = 32;
 /// How many requests may wait for those before them.
 const WAITING_MAX: usize = 8;
-/// How long a request may take: a ledger is read from its beginning.
+/// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -78,12 +79,17 @@ pub(super) fn run(arguments: &LedgerServeArguments, screen: &mut Screen) -> anyh
         if let DataLocation::Directory(_) = reader.location {
             logging::start(reader.loaded.daemon.log, source.log);
         }
+        let mut ledger = LedgerFollower::new(reader)?;
+        // What is wrong with it is told again when somebody asks.
+        if let Err(error) = ledger.update() {
+            tracing::error!("the ledger cannot be answered from: {error:#}");
+        }
         let (questions, asked) = sync_channel(WAITING_MAX);
         let state = ServeState { token_digest: Sha256::digest(token.expose()).into(), questions };
         let server = Server::start(*listen, state)?;
         writeln!(screen, "listening on http://{}{PATH}", server.address)?;
         screen.flush()?;
-        answer_questions(reader, &asked, &server.stop);
+        answer_questions((reader, &mut ledger), &asked, &server.stop);
         server.runtime.shutdown_timeout(STOP_POLL_INTERVAL);
         Ok(Exit::Success)
     })
@@ -91,7 +97,7 @@ pub(super) fn run(arguments: &LedgerServeArguments, screen: &mut Screen) -> anyh
 
 /// Answers one after another until a stop is requested.
 fn answer_questions(
-    reader: &LedgerReader<'_>,
+    (reader, ledger): (&LedgerReader<'_>, &mut LedgerFollower<'_>),
     asked: &Receiver<PendingQuestion>,
     stop: &StopSignal,
 ) {
@@ -100,7 +106,7 @@ fn answer_questions(
             // Nobody waits for the answer any more: nothing is looked up.
             Ok(pending) if pending.answer.is_closed() => {}
             Ok(PendingQuestion { question, answer }) => {
-                let found = find_lines(reader, &question);
+                let found = find_lines((reader, ledger), &question);
                 if let Err(error) = &found {
                     tracing::error!("a request cannot be answered: {error:#}");
                 }
@@ -114,7 +120,10 @@ fn answer_questions(
 }
 
 /// Writes the look-up into the audit, and returns the lines that are asked for.
-fn find_lines(reader: &LedgerReader<'_>, question: &ReadQuestion) -> anyhow::Result<Vec<Value>> {
+fn find_lines(
+    (reader, ledger): (&LedgerReader<'_>, &mut LedgerFollower<'_>),
+    question: &ReadQuestion,
+) -> anyhow::Result<Vec<Value>> {
     let keys = reader.ledger_keys()?;
     let (patron_hash, subject) = match &question.subject {
         DataSubject::PatronId(id) => (Some(reader.state_keys()?.patron_hash(id).0), None),
@@ -122,16 +131,11 @@ fn find_lines(reader: &LedgerReader<'_>, question: &ReadQuestion) -> anyhow::Res
     };
     let patron = patron_hash.map(|hash| (hash, &keys));
     reader.record_audit(AuditedAction { words: "ledger serve", subject, patron })?;
-    let register = reader.read_register()?.0;
+    let (lines, register) = ledger.update()?;
     let now = jiff::Timestamp::now().as_second();
-    let left_out = ConfidentialRecipients::at(now, &reader.loaded.policy, &register);
-    let scope = PatronScope { register: &register, keys: &keys, patron_hash, left_out: &left_out };
-    let mut lines = Vec::new();
-    let chains = reader.verify_each_block(&register, &mut |block, _| {
-        lines.extend(question.find_lines(&block, &scope));
-    })?;
-    require_whole(&chains, "the answer")?;
-    Ok(lines)
+    let left_out = ConfidentialRecipients::at(now, &reader.loaded.policy, register);
+    let scope = PatronScope { register, keys: &keys, patron_hash, left_out: &left_out };
+    Ok(lines.find_lines(question, &scope))
 }
 
 /// A question, and where its answer goes.

@@ -141,6 +141,13 @@ impl Texts {
         self.choose("(kept after its term)", "(gehouden na de termijn)")
     }
 
+    pub(super) fn of_other_patron(self) -> &'static str {
+        self.choose(
+            "(in what is given of another patron)",
+            "(in wat van een andere lener is verstrekt)",
+        )
+    }
+
     /// Tells a legal basis by its word in a recipient's file.
     pub(super) fn legal_basis(self, word: &str) -> String {
         let dutch = match word {

@@ -49,7 +49,8 @@ struct AnswerWithValues<'a> {
 }
 
 impl PatronValues {
-    /// Reads the values of `given`, which are outputs of one patron. Who asks is in the audit
+    /// Reads the values of `given` that are outputs of the patron itself. Those of others that are
+    /// about it, too, have values of others. Who asks is in the audit
     /// already.
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl PatronValues {
             return Err(CliFailure::Config(text.to_owned()).into());
         }
         let mut by_topic = BTreeMap::<(&str, &str), BTreeSet<&[u8]>>::new();
-        for output in given {
+        for output in given.iter().filter(|output| !output.is_of_other_patron) {
             let owner = recipient_of_state_name(&output.recipient);
             by_topic.entry((owner, &output.topic)).or_default().insert(output.key.as_bytes());
         }

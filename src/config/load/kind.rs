@@ -72,11 +72,13 @@ pub(crate) fn read_kind(table: &TomlTable<'_>, stem: &str) -> KindDraft {
         settles: settles.map(|at| at.value),
         gone_path: gone.as_ref().map(|at| at.value.clone()),
         source_deletion: None,
+        other_person_path: None,
         fields,
     };
     kind.source_deletion = read_source_deletion(table, &kind, &untyped_fields);
     read_prohibitions(table, &mut kind, &untyped_fields);
     check_identifiers(table, &kind, &untyped_fields);
+    kind.other_person_path = read_other_person(table, &kind);
     check_card_numbers(table, &kind, &untyped_fields);
     check_gate_kind(table, &kind, &untyped_fields);
     check_settlement_kind(table, &kind);
@@ -459,6 +461,28 @@ fn check_card_numbers(table: &TomlTable<'_>, kind: &RecordKind, untyped_fields: 
 }
 
 /// Checks that the catalogue has the fields required of every record.
+/// Reads which field is the id of another patron.
+fn read_other_person(table: &TomlTable<'_>, kind: &RecordKind) -> Option<String> {
+    const EXPECTED: &str = "the path of another patron's id in an object, as guarantor.patron_id";
+    let at = table.string("other_person", EXPECTED)?;
+    let Some(field) = kind.field(&at.value) else {
+        let suggestion =
+            nearest_name(&at.value, kind.fields.iter().map(|field| field.path.as_str()));
+        let found = format!("no field `{}`", at.value);
+        let mistake = Mistake::new(table.file(), at.line, found, EXPECTED);
+        table.push_mistake(mistake.with_suggestion(suggestion));
+        return None;
+    };
+    let is_text = matches!(field.field_type, FieldType::Text(_));
+    let is_id = is_text && field.class == DataClass::Identifier;
+    if !is_id || !at.value.contains('.') || at.value.contains("[]") {
+        let found = format!("`{}` is no such id", at.value);
+        table.report_mistake(at.line, found, format!("{EXPECTED}, text of the class `identifier`"));
+        return None;
+    }
+    Some(at.value)
+}
+
 fn check_identifiers(table: &TomlTable<'_>, kind: &RecordKind, untyped_fields: &[String]) {
     let mut needed = vec![(kind.id_path.as_str(), "id", DataClass::Identifier)];
     if kind.is_keyed_by_patron {

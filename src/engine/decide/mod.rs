@@ -19,8 +19,10 @@ use super::decide::project::{OutputTarget, ProjectionReport, Projector};
 use super::delivery::apply::Change;
 use super::delivery::transition::{Effect, Terms, transition};
 use super::lane::gates::Refusal;
-use super::lane::{Facts, Lane, LaneSource, Program};
-use super::memory::deliveries::{DeliveryEntry, DeliveryOutcome, DeliveryRow, StateKeys};
+use super::lane::{Facts, Lane, LaneSource, OtherPersonId, Program};
+use super::memory::deliveries::{
+    DeliveryEntry, DeliveryOutcome, DeliveryRow, OtherPersons, StateKeys,
+};
 use super::memory::patrons::PatronRow;
 use super::record::RecordView;
 use super::record::value::SlotState;
@@ -54,6 +56,8 @@ pub(super) struct NewOutput {
     pub(super) is_thinned: bool,
     /// When time alone will leave them out; [`i64::MAX`] if never, or if they are.
     pub(super) thins_at_ms: i64,
+    /// Whom it may be about beside the patron, by the indices of [`Program::other_persons`].
+    pub(super) other_persons: OtherPersons,
 }
 
 /// Whether an output is in the outbox.
@@ -399,7 +403,14 @@ impl Decider {
                     let output = (admitted.output, target);
                     let written = self.write_output(batch.outbox, facts, output);
                     let layout_hash = program.avro.as_ref().map_or(0, |avro| avro.layout_hash());
-                    written.map(|bytes| WrittenOutput { admitted, key, bytes, layout_hash })
+                    let other_persons = find_other_persons(record, facts, program);
+                    written.map(|bytes| WrittenOutput {
+                        admitted,
+                        key,
+                        bytes,
+                        layout_hash,
+                        other_persons,
+                    })
                 }
                 None => Err(Reason::KeyMissing),
             };
@@ -470,6 +481,7 @@ impl Decider {
                 publication: Publication::Sent,
                 is_thinned: written.admitted.is_thinned,
                 thins_at_ms: written.admitted.thins_at_ms,
+                other_persons: written.other_persons,
             };
             new.publication = history.publication(recipient, &new);
             let recipient = recipient_index(recipient);
@@ -528,6 +540,35 @@ struct WrittenOutput {
     bytes: usize,
     /// Part of what tells it from another output; 0 for JSON.
     layout_hash: u64,
+    /// As [`NewOutput::other_persons`].
+    other_persons: OtherPersons,
+}
+
+/// Finds whom an output may be about beside its patron, where that is written down.
+#[inline]
+fn find_other_persons(
+    record: &RecordContext<'_>,
+    facts: &Facts<'_>,
+    program: &Program,
+) -> OtherPersons {
+    let mut found = OtherPersons::default();
+    let Some(history) = &record.history else {
+        return found;
+    };
+    if program.other_persons.is_empty() || facts.lane.ledger.is_none() {
+        return found;
+    }
+    for (index, person) in program.other_persons.iter().enumerate() {
+        let id = match &person.id {
+            OtherPersonId::NamedPatron => facts.named_patron.map(|patron| patron.id),
+            OtherPersonId::Field(field) => facts.text(Some(*field)),
+            OtherPersonId::OfPatronRecord(path) => facts.demanded_text(path),
+        };
+        if let Some(id) = id.filter(|id| !id.is_empty() && record.message.patron_id() != Some(id)) {
+            found.set(index, history.state_keys.patron_hash(id));
+        }
+    }
+    found
 }
 
 /// Counts what was left out of an output, and writes a dead letter for each value.

@@ -9,11 +9,11 @@ use super::transition::{Effect, Terms, transition};
 use crate::engine::batch::{Batch, DeadLetterScope, PatronFacts, RecordPosition, Trigger};
 use crate::engine::decide::{MessageRef, Verdict, recipient_index};
 use crate::engine::lane::ledger::LaneLedger;
-use crate::engine::ledger_lines::PendingLine;
+use crate::engine::ledger_lines::{DecisionId, PendingLine};
 use crate::engine::memory::consents::PatronConsents;
 use crate::engine::memory::deliveries::row_json::encode_bits;
 use crate::engine::memory::deliveries::{
-    DeliveryEntry, DeliveryOutcome, DeliveryRow, PatronHash, RowBuilder,
+    DeliveryEntry, DeliveryOutcome, DeliveryRow, OtherPersons, PatronHash, RowBuilder,
 };
 use crate::engine::tally::{RecipientTally, RetractionOrigin};
 use crate::ledger::Operation;
@@ -34,8 +34,18 @@ pub(crate) struct Change<'a> {
     pub(crate) is_thinned: bool,
     /// The patron of the record, for the ledger; `None` if it has none.
     pub(crate) patron: Option<PatronHash>,
+    /// Whom what the recipient has is about beside the patron, and whom what it gets may be.
+    pub(crate) other_persons: ChangedPersons,
     /// When the patron last objected to marketing, if it says when.
     pub(crate) objected_ms: Option<i64>,
+}
+
+/// Persons beside the patron, before a change and after it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ChangedPersons {
+    had: OtherPersons,
+    /// By the indices of the program's [`Program::other_persons`](crate::engine::lane::Program).
+    next: OtherPersons,
 }
 
 impl Change<'_> {
@@ -48,6 +58,7 @@ impl Change<'_> {
             entry: None,
             is_thinned: false,
             patron: None,
+            other_persons: ChangedPersons::default(),
             objected_ms: None,
         }
     }
@@ -76,9 +87,10 @@ impl Effect {
 }
 
 impl Batch<'_> {
-    /// Does what a change says: writes dead letter and tombstone, and counts.
+    /// Does what a change says: writes dead letter and tombstone, and counts. Returns whom what the
+    /// recipient has then is about beside the patron, as the ledger says.
     #[inline]
-    pub(crate) fn apply(&mut self, record: RecordPosition<'_>, change: Change<'_>) {
+    pub(crate) fn apply(&mut self, record: RecordPosition<'_>, change: Change<'_>) -> OtherPersons {
         let Change { recipient, effect, had, entry, is_thinned, .. } = change;
         if let Some(reason) = effect.dead_letter_reason(record.trigger) {
             let lane = self.lane;
@@ -94,9 +106,10 @@ impl Batch<'_> {
             }
             _ => {}
         }
-        if let Some(ledger) = &self.lane.ledger {
-            self.note_in_ledger(ledger, record, &change);
-        }
+        let other_persons = match &self.lane.ledger {
+            Some(ledger) => self.note_in_ledger(ledger, record, &change),
+            None => OtherPersons::default(),
+        };
         let index = usize::from(recipient);
         let served = self.tally.recipients.len();
         if let Effect::Retract(reason) = effect
@@ -117,6 +130,7 @@ impl Batch<'_> {
         if effect == Effect::Retract(Reason::ObjectionMarketing) {
             counts.marketing_objections_ms.extend(change.objected_ms);
         }
+        other_persons
     }
 
     /// Applies an effect of an arrived record to all recipients of its source alike.
@@ -127,14 +141,15 @@ impl Batch<'_> {
         }
     }
 
-    /// Adds the lines of what a recipient got or lost, and of a refusal that is logged.
+    /// Adds the lines of what a recipient got or lost, and of a refusal that is logged. Returns as
+    /// [`Batch::apply`].
     #[cold]
     fn note_in_ledger(
         &mut self,
         ledger: &LaneLedger,
         record: RecordPosition<'_>,
         change: &Change<'_>,
-    ) {
+    ) -> OtherPersons {
         let Change { recipient, effect, had, entry, patron, .. } = *change;
         let source = record.source.map(|source| source.index);
         let decision = (source, record.partition, record.offset, record.trigger as u8);
@@ -146,8 +161,10 @@ impl Batch<'_> {
             reason,
             fields: 0,
             output: of.map(|of| (of.output, of.output_key)),
+            is_of_other_person: false,
             decision: 0,
         };
+        let had_persons = change.other_persons.had;
         let lines = match (effect, had, entry) {
             (Effect::Release, _, Some(entry)) => {
                 let line = line(Operation::Release, None, Some(entry));
@@ -172,9 +189,63 @@ impl Batch<'_> {
             {
                 [None, Some(line(Operation::Refuse, Some(reason), None))]
             }
-            _ => return,
+            _ => return had_persons,
         };
-        lines.into_iter().flatten().for_each(|line| self.ledger_lines.push(decision, line));
+        let mut persons = change.other_persons;
+        let mut told = OtherPersons::default();
+        for line in lines.into_iter().flatten() {
+            self.ledger_lines.push(decision, line);
+            told = self.note_other_persons(decision, line, persons);
+            // Of an output under another key, all of the former one were told already.
+            persons.had = persons.had.among(persons.next);
+        }
+        told
+    }
+
+    /// Adds a line for each other person whom an operation is about, behind its own. Returns whom
+    /// what the recipient has then is about.
+    fn note_other_persons(
+        &mut self,
+        decision: DecisionId,
+        line: PendingLine,
+        ChangedPersons { had, next }: ChangedPersons,
+    ) -> OtherPersons {
+        let mut told = OtherPersons::default();
+        let of_person = |person| PendingLine {
+            patron: Some(person),
+            fields: 0,
+            is_of_other_person: true,
+            ..line
+        };
+        if !matches!(line.operation, Operation::Release | Operation::Correct) {
+            for (_, person) in had.iter() {
+                self.ledger_lines.push(decision, of_person(person));
+            }
+            return told;
+        }
+        let program = self.lane.recipients.get(usize::from(line.recipient));
+        let persons = program.map_or(&[][..], |program| &program.other_persons);
+        let leaves_of = |index: usize| persons.get(index).map_or(0, |person| person.leaves);
+        for (_, person) in next.iter() {
+            // One person may be the other one in two ways.
+            let same = next.iter().filter(|(_, other)| *other == person);
+            let leaves = same.fold(0, |leaves, (index, _)| leaves | leaves_of(index));
+            let fields = line.fields & leaves;
+            if fields == 0 || told.contains(person) {
+                continue;
+            }
+            let operation =
+                if had.contains(person) { Operation::Correct } else { Operation::Release };
+            self.ledger_lines
+                .push(decision, PendingLine { operation, fields, ..of_person(person) });
+            told.add(person);
+        }
+        // Nothing was taken back, but what the recipient has is no longer about them.
+        for (_, person) in had.iter().filter(|(_, person)| !told.contains(*person)) {
+            let operation = Operation::Retract;
+            self.ledger_lines.push(decision, PendingLine { operation, ..of_person(person) });
+        }
+        told
     }
 
     fn push_retraction(&mut self, had: &DeliveryEntry, reason: RetractionReason) {
@@ -265,6 +336,13 @@ impl<'a> RowUpdate<'a> {
         if entry.outcome == DeliveryOutcome::Released {
             self.entries.note_thinning(entry.recipient, thins_at_ms);
         }
+        if entry.is_sent() {
+            self.entries.note_other_persons(entry.recipient, self.had_persons(entry.recipient));
+        }
+    }
+
+    fn had_persons(&self, recipient: u16) -> OtherPersons {
+        self.row.map_or_else(OtherPersons::default, |row| row.other_persons(recipient))
     }
 
     /// Decides for one recipient, applies the effect, and adds the next entry.
@@ -285,13 +363,21 @@ impl<'a> RowUpdate<'a> {
             entry: entry.as_ref(),
             is_thinned,
             patron: self.patron,
+            other_persons: ChangedPersons {
+                had: self.had_persons(recipient),
+                next: match verdict {
+                    Verdict::Released(output) => output.other_persons,
+                    Verdict::Refused(_) | Verdict::NotAsked => OtherPersons::default(),
+                },
+            },
             objected_ms: self.objected_ms,
         };
-        batch.apply(self.record, change);
+        let other_persons = batch.apply(self.record, change);
         match (entry, verdict) {
             (Some(entry), Verdict::Released(output)) => {
                 self.push(entry);
                 self.entries.note_thinning(recipient, output.thins_at_ms);
+                self.entries.note_other_persons(recipient, other_persons);
             }
             (Some(entry), _) => self.keep(entry),
             (None, _) => {}
@@ -304,6 +390,10 @@ impl<'a> RowUpdate<'a> {
         let change = Change {
             had: Some(had),
             patron: self.patron,
+            other_persons: ChangedPersons {
+                had: self.had_persons(had.recipient),
+                ..ChangedPersons::default()
+            },
             ..Change::without_entry(had.recipient, effect)
         };
         batch.apply(self.record, change);

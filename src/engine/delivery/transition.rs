@@ -198,6 +198,7 @@ mod tests {
     use DeliveryOutcome::{Forgotten, Held, Released, Retracted, Withheld};
 
     use super::*;
+    use crate::engine::memory::deliveries::OtherPersons;
     use crate::message::OutputId;
 
     const HAD: [Option<DeliveryOutcome>; 6] =
@@ -230,6 +231,7 @@ mod tests {
             publication,
             is_thinned,
             thins_at_ms: i64::MAX,
+            other_persons: OtherPersons::default(),
         })
     }
 

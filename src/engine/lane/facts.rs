@@ -45,6 +45,14 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// Returns a text of the patron's record, where that is at hand for what is demanded of it.
+    #[must_use]
+    pub fn demanded_text(&self, path: &str) -> Option<&'a str> {
+        let (reader, record) = (self.lane.demanded_reader.as_deref()?, self.patron_record?);
+        let leaf = reader.leaves.iter().find(|leaf| leaf.path == path)?;
+        reader.value(record, leaf).as_text()
+    }
+
     /// Adds whether the patron is a member, which all recipients of a source find in one
     /// place.
     #[must_use]

@@ -248,6 +248,8 @@ pub struct Program {
     pub ignores_patron: bool,
     /// The list of the record that names which fields of the patron are shown.
     pub demanded_list: Option<u16>,
+    /// The persons beside the patron whom outputs are about; at most [`OTHER_PERSONS_MAX`].
+    pub other_persons: Vec<CompiledOtherPerson>,
     /// When national numbers may be released, in milliseconds since 1970.
     pub authorised_range_ms: Option<(i64, i64)>,
     /// A card number that is a national number is left out even then.
@@ -275,6 +277,23 @@ pub struct Program {
     pub has_slip: bool,
     /// Some step may count something.
     pub has_projection_counts: bool,
+}
+
+/// A person beside the patron whom outputs are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledOtherPerson {
+    pub id: OtherPersonId,
+    /// The leaves that are about this person, by the bits of lines in the ledger.
+    pub leaves: u128,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherPersonId {
+    /// Whom a grant names.
+    NamedPatron,
+    Field(FieldLocation),
+    /// By its path in the patron's record, of a recipient that shows what is demanded of it.
+    OfPatronRecord(String),
 }
 
 /// A recipient that is no longer served, or no longer on some topic.

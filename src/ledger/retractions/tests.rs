@@ -64,6 +64,7 @@ fn line(time: i64, (topic, key): (&str, &str), reason: &'static str) -> Line<'st
     let year = keys().at(time);
     Line {
         trace: Cow::Borrowed(""),
+        parent: None,
         id: Cow::Borrowed(""),
         patron: Some(Cow::Owned(year.patron_reference(7))),
         activity: 0,

@@ -3,8 +3,9 @@
 //! A line is a block or an entry of the register, byte for byte, and nothing else. They are
 //! committed like the rows of a state, and never compacted.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::committed::DirectoryCommit;
@@ -56,6 +57,17 @@ pub struct LedgerFileDifference {
     pub committed_length: u64,
 }
 
+/// Up to where the files of a part of the ledger were read, by their names.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerPosition(BTreeMap<String, FilePosition>);
+
+/// Up to where a file was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FilePosition {
+    bytes: u64,
+    lines: u64,
+}
+
 /// Hands out the committed lines of a part of the ledger below `root`, each with its file and
 /// its number from 1; the directory may be in use meanwhile. Returns the files that are not as
 /// long as they should be.
@@ -68,6 +80,20 @@ pub fn read_ledger(
     part: LedgerPart,
     take: &mut TakeLedgerLine<'_>,
 ) -> Result<Vec<LedgerFileDifference>, Fault> {
+    read_ledger_from(root, part, &mut LedgerPosition::default(), take)
+}
+
+/// The same behind a position, which it moves.
+///
+/// # Errors
+///
+/// As [`read_ledger`], and [`Fault::Stop`] if a file is shorter than what was read of it.
+pub fn read_ledger_from(
+    root: &Path,
+    part: LedgerPart,
+    position: &mut LedgerPosition,
+    take: &mut TakeLedgerLine<'_>,
+) -> Result<Vec<LedgerFileDifference>, Fault> {
     let layout = Layout::new(root, false);
     // Read first: what a run adds meanwhile lies behind it.
     let committed = read_committed(&layout)?;
@@ -77,7 +103,14 @@ pub fn read_ledger(
         let committed_length = committed.state.get(&name).map_or(0, |file| file.length);
         let path = layout.written_path(&name, true);
         let file = layout.display_path(&path);
-        read_lines(&path, committed_length, &mut |number, line| take((&file, number), line))
+        let from = position.0.entry(name).or_default();
+        if committed_length < from.bytes {
+            return Err(Fault::stop(format!(
+                "{file} is shorter than what was read of it: start this command again"
+            )));
+        }
+        let range = (from, committed_length);
+        read_lines_from(&path, range, &mut |number, line| take((&file, number), line))
             .map_err(to_fault)?;
         let length = file_length(&path).map_err(to_fault)?;
         let is_grown = read_committed(&layout)?.commit != committed.commit;
@@ -110,21 +143,32 @@ pub(super) fn read_lines(
     length: u64,
     take: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<(), FileError> {
-    let file = match File::open(path) {
+    read_lines_from(path, (&mut FilePosition::default(), length), take)
+}
+
+/// Hands out the lines between a position and a length, and moves the position behind each.
+fn read_lines_from(
+    path: &Path,
+    (position, length): (&mut FilePosition, u64),
+    take: &mut dyn FnMut(u64, &[u8]),
+) -> Result<(), FileError> {
+    let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(FileError::wrap("open", path)(error)),
     };
-    let mut reader = BufReader::with_capacity(1 << 20, file.take(length));
+    file.seek(SeekFrom::Start(position.bytes)).map_err(FileError::wrap("read", path))?;
+    let rest = file.take(length.saturating_sub(position.bytes));
+    let mut reader = BufReader::with_capacity(1 << 20, rest);
     let mut line = Vec::new();
-    let mut number = 0;
     loop {
         line.clear();
         let read = reader.read_until(b'\n', &mut line).map_err(FileError::wrap("read", path))?;
         if read == 0 {
             return Ok(());
         }
-        number += 1;
-        take(number, line.strip_suffix(b"\n").unwrap_or(&line));
+        position.bytes += read as u64;
+        position.lines += 1;
+        take(position.lines, line.strip_suffix(b"\n").unwrap_or(&line));
     }
 }

@@ -100,7 +100,9 @@ pub use continuity_check::DirectoryFinding;
 pub use current_outputs::read_current_outputs;
 pub use forget::{ForgetOutcome, forget_lane};
 pub use lane_transport::DirectoryTransport;
-pub use ledger_files::{LedgerFileDifference, LedgerPart, TakeLedgerLine, read_ledger};
+pub use ledger_files::{
+    LedgerFileDifference, LedgerPart, LedgerPosition, TakeLedgerLine, read_ledger, read_ledger_from,
+};
 pub use state_rows::{list_states, read_state};
 pub use view::DirectoryView;
 

@@ -10,9 +10,9 @@ use serde_json::Value;
 use zeef::config::keyring::{KeyRing, STATE_KEY_NAME};
 use zeef::engine::memory::deliveries::StateKeys;
 use zeef::ledger::LEDGER_TOPIC;
-use zeef::ledger::block::{Block, ChainName};
+use zeef::ledger::block::{Block, ChainName, digest_hex};
 use zeef::ledger::forget::ForgetPlan;
-use zeef::message::continuity::{ContinuityMark, MARK_ROW_KEY};
+use zeef::message::continuity::{ContinuityMark, Fingerprinter, MARK_ROW_KEY};
 use zeef::policy::Policy;
 use zeef::transport::kafka::KafkaSettings;
 use zeef::transport::kafka::lane_states::{PartitionRows, StateReader, StateRewriter};
@@ -24,6 +24,13 @@ use crate::harness::eventually;
 use super::repartition::recreate_sources;
 use super::test_site::WAIT_TIMEOUT;
 use super::{SiteOptions, TestSite, open_loan, patron_record};
+
+const LEDGER_TABLE: &str = r#"
+[ledger]
+enabled    = true
+operator   = "beheer"
+keep_years = 0
+"#;
 
 const TABLES: &str = r#"
 [ledger]
@@ -129,6 +136,14 @@ fn checkpoints_on_kafka_beside_a_copy_show_that_they_were_rolled_back() {
         let stats: Value = serde_json::from_str(stats.trim()).ok()?;
         (stats["lines"].as_u64()? >= 8).then_some(())
     });
+    // While they go on, not at their end.
+    let number_in_copy =
+        || -> Option<u64> { std::fs::read_to_string(&copy).ok()?.lines().nth(1)?.parse().ok() };
+    let before = number_in_copy();
+    write_loans(&site, 2);
+    eventually("a checkpoint of the third round", WAIT_TIMEOUT, || {
+        (number_in_copy() > before).then_some(())
+    });
     drop((one, two));
     site.run_until_end(&[]);
     let verify = ["ledger", "verify", "--from", copy.to_str().unwrap()];
@@ -177,6 +192,134 @@ fn forgotten_year_on_kafka_is_deleted_and_a_start_goes_on() {
     let said = site.expect_run_exit(&["--until-end"], 70);
     assert!(said.contains("ledger shorter than it was"), "{said}");
     run_command(&site, &["ledger", "verify"], 1);
+}
+
+/// The blocks of a year before, killed at several times, and done again.
+#[test]
+fn older_year_on_kafka_is_forgotten_however_often_it_is_killed() {
+    let options = SiteOptions { extra_tables: LEDGER_TABLE, ..options(2) };
+    let Some(site) = TestSite::new("old_year", options) else {
+        return;
+    };
+    let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
+    let key = Path::new(site.config_path()).join("keys/zeef.ledger.key");
+    let text = std::fs::read_to_string(&key).unwrap();
+    let old_key = text.replacen(&format!("y{year}"), &format!("y{}", year - 2), 1);
+    assert_ne!(old_key, text);
+    std::fs::write(&key, &old_key).unwrap();
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    let old = blocks(&site);
+    move_blocks_back(&site, 2 * 366 * 86_400);
+    run_command(&site, &["ledger", "verify"], 0);
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    let all = blocks(&site);
+    assert!(old > 0 && all > old, "{old} of {all}");
+
+    let year_word = (year - 1).to_string();
+    let forget = ["ledger", "forget", year_word.as_str()];
+    let dry_run = run_command(&site, &[&forget[..], &["--dry-run"]].concat(), 0);
+    assert!(dry_run.contains(&format!("{old} blocks")), "{dry_run}");
+    let mut kills = 0;
+    for wait_ms in [200, 500, 900, 1_400, 2_000] {
+        let mut command = site.spawn_command(&forget);
+        std::thread::sleep(std::time::Duration::from_millis(wait_ms));
+        if command.exit_code().is_none() {
+            kills += 1;
+            command.send_signal(Signal::KILL);
+        }
+        command.wait_exit(WAIT_TIMEOUT);
+        // Whatever is gone already, nothing is missed.
+        run_command(&site, &["ledger", "verify"], 0);
+    }
+    assert!(kills > 0, "it was never killed");
+    run_command(&site, &forget, 0);
+    assert_eq!(blocks(&site), all - old);
+    let new_key = std::fs::read_to_string(&key).unwrap();
+    assert!(new_key.starts_with(&format!("y{year}-derived:")), "another id");
+    assert!(!new_key.contains(old_key.trim_end().split(':').nth(1).unwrap()));
+    run_command(&site, &["ledger", "verify"], 0);
+    check_script(&site);
+    write_loans(&site, 2);
+    site.run_until_end(&[]);
+    run_command(&site, &["ledger", "verify"], 0);
+    check_script(&site);
+    let answer = run_command(&site, &["ledger", "patron", "P1", "--json"], 0);
+    let answer: Value = serde_json::from_str(answer.trim()).unwrap();
+    assert_eq!(answer["history"].as_array().unwrap().len(), 2, "{answer}");
+    assert_eq!(answer["now"][0]["records"], 3, "{answer}");
+}
+
+/// Writes all blocks anew as if they were older, with the heads that belong to them.
+fn move_blocks_back(site: &TestSite<'_>, seconds: i64) {
+    let settings = site.topics.kafka_settings();
+    let ends = ledger_ends(&settings);
+    let mut by_partition = BTreeMap::<i32, (String, Vec<Vec<u8>>)>::new();
+    read_rows_with_offsets(&settings, LEDGER_TOPIC, &mut |_, row| {
+        let mut block: Block<'_> = serde_json::from_slice(row.value.unwrap()).unwrap();
+        let (last, blocks) = by_partition.entry(row.partition.unwrap()).or_default();
+        block.time -= seconds;
+        if block.sequence > 1 {
+            block.previous = last.clone().into();
+        }
+        let bytes = serde_json::to_vec(&block).unwrap();
+        *last = digest_hex(&bytes);
+        blocks.push(bytes);
+    })
+    .unwrap();
+    let states = StateReader::open(&settings).unwrap();
+    let state = states.list_topics("zeef.state.main").unwrap().remove(0);
+    let fingerprinter = fingerprinter(site);
+    let mut rows = Vec::new();
+    let mut marks = BTreeMap::new();
+    for (partition, mark) in states.read_marks_by_partition(&state).unwrap() {
+        let mut mark = ContinuityMark::decode(&fingerprinter, &mark).unwrap();
+        if let (Some(head), Some((hash, _))) = (&mut mark.ledger, by_partition.get(&partition)) {
+            head.hash.clone_from(hash);
+            marks.insert(partition, mark.encode(&fingerprinter));
+        }
+    }
+    for (&partition, (_, blocks)) in &by_partition {
+        let blocks = blocks.iter().map(|block| (&b""[..], Some(block.as_slice())));
+        rows.push(PartitionRows { topic: LEDGER_TOPIC, partition, rows: blocks.collect() });
+        let mark = vec![(MARK_ROW_KEY, Some(marks[&partition].as_slice()))];
+        rows.push(PartitionRows { topic: &state.name, partition, rows: mark });
+    }
+    StateRewriter::open(&settings).unwrap().write(&["main"], &rows, &[]).unwrap();
+    delete_records_before(&settings, LEDGER_TOPIC, &ends).unwrap();
+}
+
+/// The script finds what a read_committed consumer gets whole, with the heads of the states.
+fn check_script(site: &TestSite<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let [blocks, register, audit, heads] =
+        ["blocks", "register", "audit", "heads"].map(|name| folder.path().join(name));
+    for (path, topic) in
+        [(&blocks, "zeef.ledger"), (&register, "zeef.policy"), (&audit, "zeef.audit")]
+    {
+        let messages = site.topics.read_committed(topic);
+        let lines: Vec<&str> = messages.iter().filter_map(|one| one.value_text()).collect();
+        std::fs::write(path, lines.join("\n") + "\n").unwrap();
+    }
+    run_command(site, &["ledger", "verify", "--heads", heads.to_str().unwrap()], 0);
+    let ran = std::process::Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"))
+        .args([&blocks, &audit])
+        .arg("--register")
+        .arg(&register)
+        .arg("--heads")
+        .arg(&heads)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}");
+}
+
+fn fingerprinter(site: &TestSite<'_>) -> Fingerprinter {
+    let loaded = Policy::load(Path::new(site.config_path())).unwrap();
+    let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY_NAME]).unwrap();
+    StateKeys::new(keys.state_key().unwrap()).fingerprinter()
 }
 
 /// Of one patron alone, and only behind a line of the audit.
@@ -287,9 +430,7 @@ fn blocks(site: &TestSite<'_>) -> usize {
 
 fn forget_all(site: &TestSite<'_>, year: i16) {
     let settings = site.topics.kafka_settings();
-    let loaded = Policy::load(Path::new(site.config_path())).unwrap();
-    let keys = KeyRing::load_only(&loaded.daemon.keys, [STATE_KEY_NAME]).unwrap();
-    let fingerprinter = StateKeys::new(keys.state_key().unwrap()).fingerprinter();
+    let fingerprinter = fingerprinter(site);
     let ends = ledger_ends(&settings);
     let mut plan = ForgetPlan::new(year);
     read_rows_with_offsets(&settings, LEDGER_TOPIC, &mut |offset, row| {

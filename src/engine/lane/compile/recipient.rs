@@ -7,15 +7,17 @@ use super::super::gates::summary::{
 };
 use super::super::gates::{GateFields, GateSource, RecipientGates};
 use super::super::{
-    Action, CompiledChannel, CompiledCondition, CompiledSubField, FieldLocation, Lane, MaskedField,
-    NamedPatronPart, NeededValue, OwnValueFields, Program, ProjectionStep, PseudonymSpec, Route,
-    ThinnedSteps, WordFact,
+    Action, CompiledChannel, CompiledCondition, CompiledOtherPerson, CompiledSubField,
+    FieldLocation, Lane, MaskedField, NamedPatronPart, NeededValue, OtherPersonId, OwnValueFields,
+    Program, ProjectionStep, PseudonymSpec, Route, ThinnedSteps, WordFact,
 };
 use super::optimise::group_steps;
 use super::source::find_or_add_validated_slot;
 use super::{CompileError, known_name_index};
+use crate::engine::memory::deliveries::OTHER_PERSONS_MAX;
 use crate::engine::record::shape::ValueLocation;
 use crate::json::buffer::MemberPrefix;
+use crate::ledger::fields::leaf_bit;
 use crate::message::{OutputEncoding, OutputPlan, OutputRole};
 use crate::policy::Policy;
 use crate::policy::avro_output::AvroOutput;
@@ -23,7 +25,7 @@ use crate::policy::canonical::recipient_version;
 use crate::policy::catalogue::{CatalogueField, FieldType, RecordKind, Role};
 use crate::policy::consent::{ConsentQuery, GrantGivers};
 use crate::policy::consent_events::NAMED_PATRON;
-use crate::policy::contract::OutputContract;
+use crate::policy::contract::{OtherPerson, OutputContract};
 use crate::policy::detect::WordList;
 use crate::policy::mask::{Mask, MaskNeed};
 use crate::policy::pseudonym::{PseudonymDomain, Pseudonymiser};
@@ -91,6 +93,7 @@ impl<'a> ProgramCompiler<'a> {
         let gates = RecipientGates::compile(self.gate_source(), &mut self)?;
         let steps = self.compile_steps(&recipient.output_fields)?;
         let channels = self.compile_channels()?;
+        let other_persons = self.compile_other_persons()?;
         let card_fact = self.card_fact;
         let has_patrons = !self.is_patron_source()
             && self.lane.sources[self.source_index].kind.is_keyed_by_patron;
@@ -120,6 +123,7 @@ impl<'a> ProgramCompiler<'a> {
             is_joined: has_patrons && !ignores_patron,
             ignores_patron,
             demanded_list: self.demanded_list,
+            other_persons,
             authorised_range_ms: recipient
                 .authorisation
                 .as_ref()
@@ -258,6 +262,34 @@ impl<'a> ProgramCompiler<'a> {
             });
         }
         Ok(channels)
+    }
+
+    /// The ids do not decide about outputs, so they may be malformed or missing.
+    fn compile_other_persons(&mut self) -> Result<Vec<CompiledOtherPerson>, CompileError> {
+        let leaves = OutputContract::of_recipient(self.recipient, self.policy).leaves();
+        let mut persons: Vec<(OtherPerson, u128)> = Vec::new();
+        for (at, leaf) in leaves.into_iter().enumerate() {
+            for person in leaf.about {
+                match persons.iter_mut().find(|(known, _)| *known == person) {
+                    Some((_, leaves)) => *leaves |= leaf_bit(at),
+                    None => persons.push((person, leaf_bit(at))),
+                }
+            }
+        }
+        let compiled = persons.into_iter().take(OTHER_PERSONS_MAX).map(|(person, leaves)| {
+            let id = match person {
+                OtherPerson::NamedPatron => OtherPersonId::NamedPatron,
+                OtherPerson::WithId(id) if id.is_joined && self.demanded_list.is_some() => {
+                    OtherPersonId::OfPatronRecord(id.path)
+                }
+                OtherPerson::WithId(id) => {
+                    let field_type = self.field_type(&id)?;
+                    OtherPersonId::Field(self.want_path(id.is_joined, &id.path, field_type)?)
+                }
+            };
+            Ok(CompiledOtherPerson { id, leaves })
+        });
+        compiled.collect()
     }
 
     fn compile_action(&mut self, output: &OutputField) -> Result<Action, CompileError> {

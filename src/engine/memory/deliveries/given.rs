@@ -18,6 +18,8 @@ pub struct GivenOutput {
     pub first_decided_ms: i64,
     /// Its term ended: the recipient keeps it lawfully, and zeef tracks it no longer.
     pub is_forgotten: bool,
+    /// It is an output of another patron, and about this one, too.
+    pub is_of_other_patron: bool,
 }
 
 #[derive(Deserialize)]
@@ -33,9 +35,12 @@ struct GivenEntryJson {
     topic: Option<String>,
     key: Option<String>,
     first_ms: Option<i64>,
+    #[serde(default)]
+    about: Vec<String>,
 }
 
-/// Parses the outputs in the value of a row; none if the row is of another patron.
+/// Parses the outputs in the value of a row that are about a patron: its own, and those of others
+/// that name it.
 ///
 /// # Errors
 ///
@@ -45,15 +50,23 @@ pub fn parse_given_outputs(value: &[u8], patron: PatronHash) -> Result<Vec<Given
         return Ok(Vec::new());
     }
     let row: GivenRowJson = serde_json::from_slice(value).map_err(|_| RowError::Damaged)?;
-    if row.patron.as_bytes() != encode_bits(patron.0) {
-        return Ok(Vec::new());
-    }
+    let wanted = encode_bits(patron.0);
+    let is_of_other_patron = row.patron.as_bytes() != wanted;
     let given = row.to.into_iter().filter_map(|(recipient, entry)| {
         let is_forgotten = entry.outcome == DeliveryOutcome::Forgotten.as_str();
+        let is_about =
+            !is_of_other_patron || entry.about.iter().any(|one| one.as_bytes() == wanted);
         let is_given = is_forgotten || entry.outcome == DeliveryOutcome::Released.as_str();
-        let (topic, key) = entry.topic.zip(entry.key).filter(|_| is_given)?;
+        let (topic, key) = entry.topic.zip(entry.key).filter(|_| is_given && is_about)?;
         let first_decided_ms = entry.first_ms.unwrap_or(row.first_ms);
-        Some(GivenOutput { recipient, topic, key, first_decided_ms, is_forgotten })
+        Some(GivenOutput {
+            recipient,
+            topic,
+            key,
+            first_decided_ms,
+            is_forgotten,
+            is_of_other_patron,
+        })
     });
     Ok(given.collect())
 }
@@ -62,7 +75,7 @@ pub fn parse_given_outputs(value: &[u8], patron: PatronHash) -> Result<Vec<Given
 mod tests {
     use super::*;
 
-    const ROW: &str = r#"{"format":1,"patron":"AAAAAAAAAAAAAAAAAAAAAA","source":"loan","partition":3,"offset":17,"first_ms":1000,"to":{"a":{"outcome":"released","topic":"out.a","key":"K","facts":"0"},"b":{"outcome":"withheld","reason":"condition","facts":"0"},"c":{"outcome":"forgotten","topic":"out.c","key":"L","first_ms":7}}}"#;
+    const ROW: &str = r#"{"format":1,"patron":"AAAAAAAAAAAAAAAAAAAAAA","source":"loan","partition":3,"offset":17,"first_ms":1000,"to":{"a":{"outcome":"released","topic":"out.a","key":"K","facts":"0"},"b":{"outcome":"withheld","reason":"condition","facts":"0"},"c":{"outcome":"forgotten","topic":"out.c","key":"L","first_ms":7,"about":["AAAAAAAAAAAAAAAAAAAAAQ"]}}}"#;
 
     #[test]
     fn given_outputs_are_those_of_the_patron() {
@@ -72,7 +85,11 @@ mod tests {
             .map(|one| (&*one.recipient, &*one.topic, one.first_decided_ms, one.is_forgotten))
             .collect();
         assert_eq!(named, [("a", "out.a", 1000, false), ("c", "out.c", 7, true)]);
-        assert!(parse_given_outputs(ROW.as_bytes(), PatronHash(1)).unwrap().is_empty());
+        let of_other = parse_given_outputs(ROW.as_bytes(), PatronHash(1)).unwrap();
+        let named: Vec<_> =
+            of_other.iter().map(|one| (&*one.recipient, one.is_of_other_patron)).collect();
+        assert_eq!(named, [("c", true)]);
+        assert!(parse_given_outputs(ROW.as_bytes(), PatronHash(2)).unwrap().is_empty());
         assert!(parse_given_outputs(b"{", PatronHash(0)).is_err());
     }
 }

@@ -18,8 +18,8 @@ use std::collections::HashMap;
 use highway::{HighwayHash, HighwayHasher, Key as HashKey};
 
 pub use row::{
-    DeliveryEntry, DeliveryOutcome, DeliveryRow, FOREIGN_SOURCE, PendingChange, RowBuilder,
-    RowExtras,
+    DeliveryEntry, DeliveryOutcome, DeliveryRow, FOREIGN_SOURCE, OTHER_PERSONS_MAX, OtherPersons,
+    PendingChange, RowBuilder, RowExtras,
 };
 
 use partition::PartitionDeliveries;

@@ -6,6 +6,53 @@ use crate::policy::reason::Reason;
 /// Index of a source that the lane does not have.
 pub const FOREIGN_SOURCE: u16 = u16::MAX;
 
+/// The most persons beside its patron whom an output may be about: whom a grant names, and one of
+/// the record and of its patron each.
+pub const OTHER_PERSONS_MAX: usize = 3;
+
+/// Persons beside the patron whom an output is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherPersons([Option<PatronHash>; OTHER_PERSONS_MAX]);
+
+impl OtherPersons {
+    /// Sets the person of an index below [`OTHER_PERSONS_MAX`].
+    pub fn set(&mut self, index: usize, person: PatronHash) {
+        if let Some(place) = self.0.get_mut(index) {
+            *place = Some(person);
+        }
+    }
+
+    /// Adds a person at the first free place, unless it is there.
+    pub fn add(&mut self, person: PatronHash) {
+        if !self.contains(person)
+            && let Some(place) = self.0.iter_mut().find(|place| place.is_none())
+        {
+            *place = Some(person);
+        }
+    }
+
+    #[must_use]
+    pub fn contains(&self, person: PatronHash) -> bool {
+        self.0.contains(&Some(person))
+    }
+
+    /// Returns those of them that are among others, too.
+    #[must_use]
+    pub fn among(self, others: OtherPersons) -> OtherPersons {
+        OtherPersons(self.0.map(|person| person.filter(|person| others.contains(*person))))
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// Each person with its index.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, PatronHash)> {
+        self.0.into_iter().enumerate().filter_map(|(index, person)| Some((index, person?)))
+    }
+}
+
 /// What recipients have of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryRow {
@@ -39,6 +86,8 @@ pub struct RowExtras {
     pub gone_offset: Option<i64>,
     /// Recipients whose output time alone will thin, and when.
     pub thins_at_ms: Vec<(u16, i64)>,
+    /// Recipients whose output is about other persons, too, as the ledger says.
+    pub other_persons: Vec<(u16, OtherPersons)>,
     /// When the source must have deleted its own copy; `None` if it has, or need not.
     pub source_deletion_due_ms: Option<i64>,
 }
@@ -243,6 +292,14 @@ impl DeliveryRow {
         all.iter().find(|(one, _)| *one == recipient).map_or(i64::MAX, |(_, at_ms)| *at_ms)
     }
 
+    /// The persons beside the patron whom what a recipient has is about.
+    #[must_use]
+    pub fn other_persons(&self, recipient: u16) -> OtherPersons {
+        let all = self.extras.as_ref().map_or(&[][..], |more| &more.other_persons);
+        let found = all.iter().find(|(one, _)| *one == recipient);
+        found.map_or_else(OtherPersons::default, |(_, persons)| *persons)
+    }
+
     /// The offset of the version that says that the record is gone, if the last one does.
     #[must_use]
     pub fn gone_offset(&self) -> Option<i64> {
@@ -300,6 +357,8 @@ pub struct RowBuilder {
     other_first_decided_ms: Vec<(u16, i64)>,
     /// Of entries whose output time alone will thin.
     thins_at_ms: Vec<(u16, i64)>,
+    /// Of entries whose output is about other persons, too.
+    other_persons: Vec<(u16, OtherPersons)>,
 }
 
 impl RowBuilder {
@@ -323,6 +382,13 @@ impl RowBuilder {
         }
     }
 
+    /// Notes whom what a recipient has is about beside the patron.
+    pub fn note_other_persons(&mut self, recipient: u16, persons: OtherPersons) {
+        if !persons.is_empty() {
+            self.other_persons.push((recipient, persons));
+        }
+    }
+
     /// Whether an entry has the same output.
     #[must_use]
     pub fn has_output_of(&self, output: &DeliveryEntry) -> bool {
@@ -333,6 +399,7 @@ impl RowBuilder {
     pub fn push_of_row(&mut self, entry: DeliveryEntry, row: &DeliveryRow) {
         self.push(entry, row.first_decided_ms_of_live(entry.recipient));
         self.note_thinning(entry.recipient, row.thins_at_ms(entry.recipient));
+        self.note_other_persons(entry.recipient, row.other_persons(entry.recipient));
     }
 
     /// Replaces the entries of a row.
@@ -342,6 +409,7 @@ impl RowBuilder {
         let more = RowExtras {
             first_decided_ms: self.other_first_decided_ms,
             thins_at_ms: self.thins_at_ms,
+            other_persons: self.other_persons,
             ..more
         };
         row.extras = (more != RowExtras::default()).then(|| Box::new(more));

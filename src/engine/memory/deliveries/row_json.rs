@@ -7,8 +7,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    DeliveryEntry, DeliveryOutcome, DeliveryRow, FOREIGN_SOURCE, PatronHash, RowBuilder, RowExtras,
-    RowKey,
+    DeliveryEntry, DeliveryOutcome, DeliveryRow, FOREIGN_SOURCE, OtherPersons, PatronHash,
+    RowBuilder, RowExtras, RowKey,
 };
 use crate::engine::lane::Lane;
 use crate::json::members::{MemberName, MemberNames, UniqueMembers};
@@ -202,6 +202,7 @@ fn write_entry(out: &mut Vec<u8>, lane: &Lane, row: &DeliveryRow, one: &Delivery
     if thins_at_ms != i64::MAX {
         write_integer_member(out, THINS_AT_MEMBER, thins_at_ms);
     }
+    write_other_persons(out, row.other_persons(one.recipient));
     if one.outcome == DeliveryOutcome::Withheld && one.output_key != 0 {
         write_text_member(out, "pending_key", &encode_bits(one.output_key));
     }
@@ -222,6 +223,20 @@ fn write_entry(out: &mut Vec<u8>, lane: &Lane, row: &DeliveryRow, one: &Delivery
         out.extend_from_slice(b",\"final\":true");
     }
     out.push(b'}');
+}
+
+/// Appends whom an output is about beside the patron, if anybody. An older zeef ignores it.
+fn write_other_persons(out: &mut Vec<u8>, persons: OtherPersons) {
+    if persons.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b",\"about\":[");
+    for (place, (_, person)) in persons.iter().enumerate() {
+        out.extend_from_slice(if place > 0 { b",\"" } else { b"\"" });
+        out.extend_from_slice(&encode_bits(person.0));
+        out.push(b'"');
+    }
+    out.push(b']');
 }
 
 fn write_integer(out: &mut Vec<u8>, value: i64) {
@@ -326,6 +341,8 @@ struct EntryJson {
     #[serde(default)]
     thinned: bool,
     thins_ms: Option<i64>,
+    #[serde(default)]
+    about: Vec<String>,
     #[serde(default, rename = "final")]
     is_final: bool,
 }
@@ -387,14 +404,15 @@ fn parse_row(lane: &Lane, value: &[u8]) -> Result<DeliveryRow, RowError> {
             }
         }
     }
-    read.sort_unstable_by_key(|(entry, _): &(DeliveryEntry, EntryTimes)| entry.recipient);
+    read.sort_unstable_by_key(|(entry, _): &(DeliveryEntry, EntryExtras)| entry.recipient);
     if read.windows(2).any(|two| two[0].0.recipient == two[1].0.recipient) {
         return Err(RowError::Damaged);
     }
     let mut entries = RowBuilder::with_capacity(read.len());
-    for (entry, EntryTimes { first_ms, thins_ms }) in read {
+    for (entry, EntryExtras { first_ms, thins_ms, other_persons }) in read {
         entries.push(entry, first_ms);
         entries.note_thinning(entry.recipient, thins_ms);
+        entries.note_other_persons(entry.recipient, other_persons);
     }
     let others = String::from_utf8(others).map_err(|_| RowError::Damaged)?;
     let more = RowExtras {
@@ -403,6 +421,7 @@ fn parse_row(lane: &Lane, value: &[u8]) -> Result<DeliveryRow, RowError> {
         foreign_kind: source.is_none().then(|| row.source.into()),
         gone_offset: row.gone_offset,
         thins_at_ms: Vec::new(),
+        other_persons: Vec::new(),
         // Whichever lane reads the source watches it.
         source_deletion_due_ms: row.source_deletion_ms.filter(|_| source.is_some()),
     };
@@ -493,15 +512,17 @@ pub fn parse_row_key(key: Option<&[u8]>) -> Result<RowKey, RowError> {
 
 /// What a row keeps of an entry beside the entries.
 #[derive(Clone, Copy)]
-struct EntryTimes {
+struct EntryExtras {
     /// When the record was first decided for it.
     first_ms: i64,
     /// When time alone thins its output; [`i64::MAX`] if never.
     thins_ms: i64,
+    /// Whom its output is about beside the patron.
+    other_persons: OtherPersons,
 }
 
 enum ParsedEntry {
-    Known(DeliveryEntry, EntryTimes),
+    Known(DeliveryEntry, EntryExtras),
     /// Of an unknown recipient, and not live.
     Ended,
     /// Of an unknown recipient.
@@ -555,7 +576,11 @@ fn parse_entry(
         entry.term_end_or_held_since_ms = read.held_ms.unwrap_or(first_ms);
     }
     let thins_ms = read.thins_ms.unwrap_or(i64::MAX);
-    Ok(ParsedEntry::Known(entry, EntryTimes { first_ms, thins_ms }))
+    let mut other_persons = OtherPersons::default();
+    for person in &read.about {
+        other_persons.add(PatronHash(decode_bits(person.as_bytes()).ok_or(RowError::Damaged)?));
+    }
+    Ok(ParsedEntry::Known(entry, EntryExtras { first_ms, thins_ms, other_persons }))
 }
 
 fn parse_hex(hex: &str) -> Result<u64, RowError> {
