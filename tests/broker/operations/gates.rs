@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::harness::{ProducerPartitioner, TestProducer, ZeefProcess, eventually};
 
-use super::test_site::{WAIT_TIMEOUT, objection_record, text_field};
+use super::test_site::{WAIT_TIMEOUT, consent_record, objection_record, text_field};
 use super::{SiteOptions, TestSite, open_loan, patron_record};
 
 const PATRON_COUNT: usize = 6;
@@ -111,6 +111,46 @@ fn g06_objection_behind_an_open_transaction_holds_back_loans() {
     }
     site.wait_consumed(&zeef, "main", "loan", 2);
     assert!(site.read_outputs("statistics").is_empty(), "both objected");
+}
+
+#[test]
+fn withdrawal_behind_an_open_transaction_holds_back_its_patron() {
+    let options = SiteOptions {
+        recipients: &["kb-membership"],
+        partitions: 1,
+        extra_tables: "[limits]\ngate_wait_seconds = 1",
+        ..SiteOptions::default()
+    };
+    let Some(site) = TestSite::new("hidden-withdrawal", options) else {
+        return;
+    };
+    let grants = ["P1", "P2"].map(|id| consent_record(id, "granted"));
+    site.topics.write_records("consent", &grants);
+    site.topics.write_records("patron", &[patron_record("P1", "Berg")]);
+    let zeef = site.spawn_ready_run(&[]);
+    site.wait_consumed(&zeef, "main", "patron", 1);
+    let name = site.topics.full_name("consent");
+    let other =
+        TestProducer::transactional(site.broker, &site.topics.full_name("other"), NEVER_EXPIRES);
+    other.begin_transaction();
+    other.write_records(&name, &[consent_record("P9", "granted")]);
+    // Committed, and no reader of committed records sees it.
+    site.topics.write_records("consent", &[consent_record("P2", "withdrawn")]);
+    site.topics.write_records("patron", &[patron_record("P2", "Dal"), patron_record("P3", "Vos")]);
+    let place = format!("topic {name} partition 0 offset ");
+    eventually("it is not ready, and says why", WAIT_TIMEOUT, || {
+        let (status, report) = fetch_readiness(&zeef);
+        (status == 503 && report.contains(&place)).then_some(())
+    });
+    assert_eq!(site.read_outputs("kb-membership").len(), 1, "nothing more is released");
+    other.commit_transaction();
+    site.wait_consumed(&zeef, "main", "patron", 3);
+    eventually("it is ready again", WAIT_TIMEOUT, || zeef.is_ready().then_some(()));
+    site.topics.write_records("consent", &[consent_record("P3", "granted")]);
+    eventually("a grant releases", WAIT_TIMEOUT, || {
+        (site.read_outputs("kb-membership").len() > 1).then_some(())
+    });
+    assert_eq!(site.read_outputs("kb-membership").len(), 2, "P1 and P3, never P2");
 }
 
 #[test]
