@@ -1133,6 +1133,11 @@ fn demo_follows_a_member_to_erasure() {
         let is_named = name == "online_account.created_at";
         assert!(is_named || !outputs.contains(value), "{value}: {outputs}");
     }
+    // What a member of her family sees of other records of hers.
+    assert!(row("amount_cents").contains('○') && row("recipient").contains('○'), "{fields}");
+    let family = outputs.split("family-access").nth(1).unwrap();
+    let parts = ["for:", "name:", "loans[0].due_on:", "amount_due_cents:\u{a0}2450"];
+    assert!(parts.iter().all(|part| family.contains(part)), "{outputs}");
     let mut blocks = Vec::<String>::new();
     for line in outputs.lines().filter(|line| !line.is_empty()) {
         match blocks.last_mut().filter(|_| line.starts_with("  ")) {
@@ -1156,6 +1161,7 @@ fn demo_follows_a_member_to_erasure() {
             "kb-membership" | "newsletter" | "deurwaarder" | "service-message" => {
                 &["taken back", "nothing"]
             }
+            "family-access" => &["corrected", "taken back"],
             _ => &["the same", "taken back"],
         };
         assert_eq!(&row[2..], want, "{nights}");

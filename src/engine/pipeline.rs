@@ -160,6 +160,11 @@ impl Pipeline {
         &self.state.batch.table
     }
 
+    #[must_use]
+    pub fn consent_table(&self) -> &ConsentTable {
+        &self.state.batch.consent_table
+    }
+
     pub fn table_mut(&mut self) -> &mut PatronTable {
         &mut self.state.batch.table
     }

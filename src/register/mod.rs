@@ -40,25 +40,32 @@ impl Register {
         Register { controller, entries }
     }
 
-    /// Returns what is missing or still an example's text, a line each in Dutch.
+    /// Returns what is missing or still an example's text, in Dutch: a line for each text, with all
+    /// processings of which it is.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let controller = self.controller.cells().into_iter().map(|(label, text)| {
-            ("verwerkingsverantwoordelijke".to_owned(), label, text.to_owned())
-        });
+        let controller = self
+            .controller
+            .cells()
+            .into_iter()
+            .map(|(label, text)| ("verwerkingsverantwoordelijke", label, text.to_owned()));
         let entries = self.entries.iter().flat_map(|entry| {
             let required = entry.cells.iter().filter(|cell| cell.is_required);
-            required.map(move |cell| (entry.id.clone(), cell.label, cell.texts.join("; ")))
+            required.map(move |cell| (entry.id.as_str(), cell.label, cell.texts.join("; ")))
         });
-        controller
-            .chain(entries)
-            .filter_map(|(id, label, text)| match text.trim().is_empty() {
-                true => Some(format!("{id}: {label} ontbreekt")),
-                false if is_placeholder(&text) => {
-                    Some(format!("{id}: {label} is nog een voorbeeldtekst"))
-                }
-                false => None,
-            })
-            .collect()
+        let mut lines: Vec<((&str, &str), Vec<&str>)> = Vec::new();
+        for (id, label, text) in controller.chain(entries) {
+            let what = match text.trim().is_empty() {
+                true => "ontbreekt",
+                false if is_placeholder(&text) => "is nog een voorbeeldtekst",
+                false => continue,
+            };
+            match lines.iter_mut().find(|(text, _)| *text == (label, what)) {
+                Some((_, ids)) => ids.push(id),
+                None => lines.push(((label, what), vec![id])),
+            }
+        }
+        let lines = lines.into_iter();
+        lines.map(|((label, what), ids)| format!("{}: {label} {what}", ids.join(", "))).collect()
     }
 }

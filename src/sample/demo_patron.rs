@@ -48,6 +48,7 @@ impl DemoPatron {
             self.build_message("patron", DemoPatron::write_patron),
             self.build_consent("online-library", "granted", -200),
             self.build_consent("newsletter", "granted", -200),
+            self.build_family_consent(),
             self.build_message("loan", DemoPatron::write_loan),
             self.build_message("reservation", DemoPatron::write_reservation),
             self.build_message("ill_request", DemoPatron::write_ill_request),
@@ -82,6 +83,18 @@ impl DemoPatron {
             json.write_string("decision", decision);
             json.write_string("manner", "digital");
             json.write_timestamp("at", one.midnight_after(days));
+        })
+    }
+
+    /// Returns her grant to another member of her family.
+    fn build_family_consent(&self) -> SampleMessage {
+        self.build_record(("consent", "demo-family-access"), |one, json| {
+            json.write_string("purpose", "family-access");
+            json.write_string("recipient", &format!("{}:demo-family", one.library));
+            json.write_string("decision", "granted");
+            json.write_string("manner", "written");
+            json.write_timestamp("at", one.midnight_after(-100));
+            json.write_string("signature_ref", "archief/demo");
         })
     }
 

@@ -10,6 +10,7 @@ mod day;
 mod debt;
 mod demand;
 mod demo_patron;
+mod family_consent;
 mod ill_request;
 mod invalid_record;
 mod item;
@@ -37,6 +38,7 @@ pub use demo_patron::DemoPatron;
 pub use invalid_record::InvalidRecord;
 
 use day::Day;
+use family_consent::FamilyConsents;
 use patron_identity::PatronIdentity;
 use rng::{Rng, RngStream};
 
@@ -249,7 +251,9 @@ impl SampleLibrary {
     fn mean_per_patron(&self, source: SampleSource) -> f32 {
         match source {
             SampleSource::Patron => 1.0,
-            SampleSource::Consent => self.settings.consents_per_patron,
+            SampleSource::Consent => {
+                self.settings.consents_per_patron + FamilyConsents::mean_per_patron(self)
+            }
             SampleSource::Objection => self.settings.objections_per_patron,
             SampleSource::Settlement => {
                 self.settings.debts_per_patron * settlement::PER_MILLE_OF_DEBTS as f32 / 1000.0
@@ -270,6 +274,7 @@ impl SampleLibrary {
         let mut rng = Rng::new(self.settings.seed, index, source.rng_stream());
         let count = match source {
             SampleSource::Patron => 1,
+            SampleSource::Consent => family_consent::draw_count(self, index, &mut rng),
             SampleSource::Settlement => settlement::draw_count(self, index, &mut rng),
             _ => rng.draw_count(self.mean_per_patron(source)),
         };
@@ -285,7 +290,7 @@ impl SampleLibrary {
     ) -> Vec<SampleMessage> {
         let write = match source {
             SampleSource::Patron => patron::write_record,
-            SampleSource::Consent => consent::write_record,
+            SampleSource::Consent => family_consent::write_record,
             SampleSource::Objection => objection::write_record,
             SampleSource::Settlement => settlement::write_record,
             SampleSource::Loan => loan::write_record,

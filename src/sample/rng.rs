@@ -20,6 +20,8 @@ pub(super) enum RngStream {
     Referral,
     Participation,
     Question,
+    Family,
+    FamilyConsent,
 }
 
 #[derive(Clone, Debug)]

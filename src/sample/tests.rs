@@ -252,7 +252,14 @@ fn sample_covers_every_status_and_choice() {
         (
             "consent",
             "purpose",
-            &["online-library", "newsletter", "acquisitions", "panel", "direct-debit"],
+            &[
+                "online-library",
+                "newsletter",
+                "acquisitions",
+                "panel",
+                "direct-debit",
+                "family-access",
+            ],
         ),
         ("objection", "kind", &["direct_marketing", "special_circumstances"]),
         ("objection", "status", &["lodged", "upheld", "dismissed"]),
@@ -262,6 +269,103 @@ fn sample_covers_every_status_and_choice() {
             assert!(found.contains(*one), "{source}.{field} is never {one}");
         }
     }
+}
+
+/// What one patron's consents for family access say: whom, what, how, and how many days ago.
+type FamilyStory = Vec<(Option<String>, String, String, Option<i32>)>;
+
+fn family_stories(library: &SampleLibrary) -> BTreeMap<String, FamilyStory> {
+    let today = library.settings().today;
+    let mut stories: BTreeMap<String, FamilyStory> = BTreeMap::new();
+    for message in library.messages_of_source(SampleSource::Consent) {
+        let record = parse_value(&message);
+        if record["purpose"] != "family-access" {
+            continue;
+        }
+        let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        let day = text("at").get(..10).map(|day| day.parse::<jiff::civil::Date>().unwrap());
+        let days_ago = day.map(|day| day.until(today).unwrap().get_days());
+        let recipient = record["recipient"].as_str().map(str::to_owned);
+        let story = stories.entry(message.key.unwrap()).or_default();
+        story.push((recipient, text("decision"), text("manner"), days_ago));
+    }
+    stories
+}
+
+#[test]
+fn sample_families_grant_withdraw_and_renew_access() {
+    let library = sample_library(4, 6000);
+    let patrons: BTreeMap<String, u64> =
+        (0..6000).map(|index| (library.patron_id(index), index)).collect();
+    let stories = family_stories(&library);
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (patron, story) in &stories {
+        let mut see = |what| *seen.entry(what).or_default() += 1;
+        for (recipient, decision, manner, days_ago) in story {
+            let is_grant = decision == "granted" && manner == "written";
+            match (recipient.as_deref(), days_ago) {
+                (None, _) if decision == "withdrawn" => see("withdrawn for all"),
+                (None, _) => see("grant to nobody"),
+                (Some("family-access"), _) => see("grant to the portal"),
+                (Some(own), _) if own == patron => see("grant to oneself"),
+                (Some(_), None) => see("without a time"),
+                (Some(_), Some(..0)) => see("in the future"),
+                (Some(_), Some(370..)) if is_grant => see("expired"),
+                (Some(other), Some(_)) if is_grant => {
+                    see("counts");
+                    let (named, own) = (patrons[other], patrons[patron]);
+                    assert!(named % 5 == own % 5 && named / 20 == own / 20, "{patron}: {other}");
+                    let age = |index| PatronIdentity::new(&library, index).age;
+                    let is_child = |index| age(index).is_some_and(|age| age < 13);
+                    if is_child(own) {
+                        see("of a child");
+                    }
+                    if is_child(named) {
+                        see("to a child");
+                    }
+                    let back = stories.get(other).is_some_and(|story| {
+                        story.iter().any(|one| one.0.as_ref() == Some(patron))
+                    });
+                    if back {
+                        see("both ways");
+                    }
+                }
+                (Some(_), _) if decision == "withdrawn" => see("withdrawn"),
+                (Some(_), _) => see(if manner == "oral" { "oral" } else { "digital" }),
+            }
+        }
+        let is_renewed = story.len() == 2 && story.iter().all(|one| one.1 == "granted");
+        if is_renewed {
+            see("renewed");
+        }
+    }
+    for what in [
+        "counts",
+        "both ways",
+        "of a child",
+        "to a child",
+        "withdrawn",
+        "withdrawn for all",
+        "expired",
+        "renewed",
+        "digital",
+        "oral",
+        "grant to nobody",
+        "grant to oneself",
+        "grant to the portal",
+        "in the future",
+        "without a time",
+    ] {
+        assert!(seen.get(what).is_some_and(|count| *count > 0), "never {what}: {seen:?}");
+    }
+}
+
+#[test]
+fn sample_without_consents_has_none_of_families() {
+    let mut settings = SampleSettings::new(4, 2000, jiff::civil::date(2025, 6, 15));
+    settings.consents_per_patron = 0.0;
+    let library = SampleLibrary::new(settings);
+    assert_eq!(library.messages_of_source(SampleSource::Consent).count(), 0);
 }
 
 #[test]

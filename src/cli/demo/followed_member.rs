@@ -11,7 +11,9 @@ use anyhow::Context;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::BatchTime;
 use crate::policy::Policy;
-use crate::policy::recipient::{DemandedPart, FieldProjection, OutputValue, Recipient};
+use crate::policy::recipient::{
+    DemandedPart, FieldProjection, OutputValue, Recipient, SummaryFunction,
+};
 use crate::sample::{self, DemoPatron};
 
 use super::DirectoryRuns;
@@ -157,48 +159,67 @@ pub(super) fn field_exposure(
     let Some(OutputStatus::Output(output)) = received.status_after_runs.first() else {
         return FieldExposure::Nothing;
     };
-    let patron = policy.patron_kind().is_some_and(|patron| patron.name == kind);
-    let of_record = received.source == kind;
-    let wanted = |joined: bool| if joined { patron } else { of_record };
+    let asked = AskedField {
+        kind,
+        path,
+        is_of_patron: policy.patron_kind().is_some_and(|patron| patron.name == kind),
+        is_of_record: received.source == kind,
+    };
     let shown: BTreeSet<String> = flatten_json(output)
         .into_iter()
         .map(|(path, _)| top_level_name(&path).to_owned())
         .collect();
     let mut share = FieldExposure::Nothing;
-    if wanted(recipient.output_key_field.is_joined) && recipient.output_key_field.path == path {
+    let key = &recipient.output_key_field;
+    if asked.is_at(key.is_joined, &key.path) {
         share = FieldExposure::Part;
     }
     for field in recipient.output_fields.iter().filter(|one| shown.contains(&one.name)) {
-        share = share.max(exposure_in_output_field(&field.value, path, wanted));
+        share = share.max(exposure_in_output_field(&field.value, &asked));
     }
     share
 }
 
-/// Returns how much of the field at `path` one output field shows; `wanted` accepts paths
-/// of the patron, or of the record.
-fn exposure_in_output_field(
-    value: &OutputValue,
-    path: &str,
-    wanted: impl Fn(bool) -> bool,
-) -> FieldExposure {
+/// A field of a kind of record, of which an output may show something.
+struct AskedField<'a> {
+    kind: &'a str,
+    path: &'a str,
+    is_of_patron: bool,
+    /// The output is one of the kind's records.
+    is_of_record: bool,
+}
+
+impl AskedField<'_> {
+    /// Returns whether it is a field of the joined patron, or of the output's record.
+    fn is_in(&self, joined: bool) -> bool {
+        if joined { self.is_of_patron } else { self.is_of_record }
+    }
+
+    fn is_at(&self, joined: bool, path: &str) -> bool {
+        self.is_in(joined) && self.path == path
+    }
+}
+
+/// Returns how much of a field one output field shows.
+fn exposure_in_output_field(value: &OutputValue, asked: &AskedField<'_>) -> FieldExposure {
     match value {
         OutputValue::Scalar(_) | OutputValue::First(_) => {
             let projections = value.projections().iter();
-            let each = projections.map(|one| exposure_in_projection(one, path, &wanted));
+            let each = projections.map(|one| exposure_in_projection(one, asked));
             each.max().unwrap_or(FieldExposure::Nothing)
         }
         OutputValue::Object { from, fields } | OutputValue::ObjectList { from, fields } => {
-            match wanted(from.is_joined) && fields.iter().any(|field| field.path == path) {
+            match fields.iter().any(|field| asked.is_at(from.is_joined, &field.path)) {
                 true => FieldExposure::InFull,
                 false => FieldExposure::Nothing,
             }
         }
-        OutputValue::ScalarList { from } => match wanted(from.is_joined) && from.path == path {
+        OutputValue::ScalarList { from } => match asked.is_at(from.is_joined, &from.path) {
             true => FieldExposure::InFull,
             false => FieldExposure::Nothing,
         },
         // Which fields it shows, each demand says.
-        OutputValue::Demanded { shows: DemandedPart::Values, .. } => match wanted(true) {
+        OutputValue::Demanded { shows: DemandedPart::Values, .. } => match asked.is_in(true) {
             true => FieldExposure::Part,
             false => FieldExposure::Nothing,
         },
@@ -206,25 +227,31 @@ fn exposure_in_output_field(
         OutputValue::Demanded { shows: DemandedPart::Number, .. } => FieldExposure::Nothing,
         // It is made of other fields of the output.
         OutputValue::ShelfSlip { .. } | OutputValue::ChannelWord => FieldExposure::Nothing,
-        // It shows another patron.
-        OutputValue::NamedPatron => FieldExposure::Nothing,
-        // It is made of other records.
-        OutputValue::Summary(_) => FieldExposure::Nothing,
+        OutputValue::NamedPatron => match (asked.kind, asked.path) {
+            ("consent", "recipient") => FieldExposure::Part,
+            _ => FieldExposure::Nothing,
+        },
+        OutputValue::Summary(summary) => {
+            let mut shown = summary.shown_paths();
+            match &summary.function {
+                _ if summary.kind_name != asked.kind || !shown.any(|one| one == asked.path) => {
+                    FieldExposure::Nothing
+                }
+                SummaryFunction::List { .. } => FieldExposure::InFull,
+                _ => FieldExposure::Part,
+            }
+        }
     }
 }
 
-/// Returns how much of the field at `path` one single value shows.
-fn exposure_in_projection(
-    projection: &FieldProjection,
-    path: &str,
-    wanted: impl Fn(bool) -> bool,
-) -> FieldExposure {
+/// Returns how much of a field one single value shows.
+fn exposure_in_projection(projection: &FieldProjection, asked: &AskedField<'_>) -> FieldExposure {
     let from = projection.from.as_ref();
-    let from = from.filter(|from| wanted(from.is_joined) && from.path == path);
+    let from = from.filter(|from| asked.is_at(from.is_joined, &from.path));
     let needs = describe::mask_needs(projection);
     let needed = needs.iter().any(|need| match need.strip_prefix("patron.") {
-        Some(need) => wanted(true) && need == path,
-        None => wanted(false) && need == path,
+        Some(need) => asked.is_at(true, need),
+        None => asked.is_at(false, need),
     });
     let is_whole = projection.mask.is_none() && projection.detect.is_none();
     match from {

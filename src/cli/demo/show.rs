@@ -22,7 +22,7 @@ use crate::cli::describe;
 use crate::cli::paths::flatten_json;
 
 /// How many partners get a column of their own.
-const MAX_PARTNER_COLUMNS: usize = 9;
+const MAX_PARTNER_COLUMNS: usize = 10;
 
 pub(super) fn write_demo(
     screen: &mut Screen,
@@ -189,8 +189,9 @@ fn write_status_by_run(
 ) -> anyhow::Result<()> {
     let text = "By the second night she has withdrawn her consents for the online library and the \
                 newsletter, the city says that her debt is paid, and the library's system no \
-                longer has her loan (statistics follow when the month is over). By the third she \
-                is erased: the library's system wrote a null for her.";
+                longer has her loan (statistics follow when the month is over): what she lets a \
+                member of her family see follows both. By the third she is erased: the library's \
+                system wrote a null for her.";
     write_heading(screen, "THREE NIGHTS", text)?;
     let mut table = TextTable::new(&["PARTNER", "FIRST NIGHT", "SECOND NIGHT", "ERASED"]);
     for received in &followed.received {
@@ -206,6 +207,9 @@ fn write_status_by_run(
                 }
                 OutputStatus::Retracted if before == Some(has) => {
                     TableCell::styled(FAINT, "nothing")
+                }
+                OutputStatus::Output(_) if matches!(before, Some(OutputStatus::Output(_))) => {
+                    TableCell::styled(GOOD, "corrected")
                 }
                 OutputStatus::Output(output) => {
                     pluralise(count_fields(recipient, output), "field").into()

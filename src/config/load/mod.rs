@@ -107,18 +107,28 @@ struct ConfigFile {
 impl ConfigLoader<'_> {
     fn load_all(&mut self) -> LoadedConfig {
         let zeef = self.read_zeef_toml();
-        let first = self.parse_file(&zeef, |table| {
-            // The rest is read when the recipients are known.
-            table.entries();
-            (settings::read_mask_defaults(table), settings::read_policy_settings(table))
+        let mut mistakes = Vec::new();
+        let read = zeef.text.as_ref().and_then(|text| {
+            read_toml(&zeef.display_path, text, &mut mistakes, |root| self.load_with(Some(root)))
         });
-        let (masks, policy_settings) = first.unwrap_or_default();
+        self.mistakes.append(&mut mistakes);
+        read.unwrap_or_else(|| self.load_with(None))
+    }
+
+    /// Loads all but `zeef.toml`, and what is in that; `None` if it is not there or not TOML.
+    fn load_with(&mut self, zeef: Option<&TomlTable<'_>>) -> LoadedConfig {
+        let masks = zeef.map(settings::read_mask_defaults).unwrap_or_default();
+        let policy_settings = zeef.map(settings::read_policy_settings).unwrap_or_default();
         let Catalogue { mut kinds, unreadable_kinds, untyped_fields } = self.read_kinds();
-        if unreadable_kinds.is_empty() {
-            self.parse_file(&zeef, |table| {
-                table.entries();
-                settings::read_other_library(table, &mut kinds);
-            });
+        match zeef {
+            Some(zeef) if unreadable_kinds.is_empty() => {
+                settings::read_other_library(zeef, &mut kinds);
+            }
+            // Which kinds there are is not known.
+            Some(zeef) => {
+                zeef.value("other_library");
+            }
+            None => {}
         }
         let papers = self.read_papers();
         let DetectorFolder { word_lists, unreadable_word_lists, custom_detectors } =
@@ -143,16 +153,11 @@ impl ConfigLoader<'_> {
             self.mistakes.extend(lint::check_gate_sources(&kinds, &drafts));
         }
         self.excuse_disabled_recipients(&drafts);
-        let mut daemon = self.read_daemon_settings(&zeef, &drafts, &unreadable, masks);
+        let mut daemon = self.read_daemon_settings(zeef, &drafts, &unreadable, masks);
         self.check_formats(&drafts, &daemon);
         let names: Vec<String> =
             kinds.iter().map(|kind| kind.name.clone()).chain(unreadable_kinds).collect();
-        let sources = self.parse_file(&zeef, |table| {
-            // Everything else was read already.
-            table.entries();
-            settings::read_sources(table, &names)
-        });
-        daemon.sources = sources.unwrap_or_default();
+        daemon.sources = zeef.map(|zeef| settings::read_sources(zeef, &names)).unwrap_or_default();
         LoadedConfig {
             policy: Policy {
                 former_recipients: daemon.former_recipients.clone(),
@@ -164,8 +169,7 @@ impl ConfigLoader<'_> {
         }
     }
 
-    /// Reads a text with `body`. Text that is not TOML is reported once, as equal mistakes are
-    /// merged.
+    /// Reads a text with `body`; `None` if it is not TOML, which is a mistake.
     fn parse_file<T>(
         &mut self,
         source: &ConfigFile,
@@ -419,7 +423,7 @@ impl ConfigLoader<'_> {
 
     fn read_daemon_settings(
         &mut self,
-        zeef: &ConfigFile,
+        zeef: Option<&TomlTable<'_>>,
         drafts: &[RecipientDraft],
         unreadable: &[String],
         masks: MaskDefaults,
@@ -432,14 +436,7 @@ impl ConfigLoader<'_> {
         let others: Vec<_> = named(false).into_iter().chain(unreadable.iter().cloned()).collect();
         let recipients = RecipientNames { enabled: &enabled, unserved: &others };
         let folder = self.folder;
-        let read = self.parse_file(zeef, |table| {
-            // Their mistakes were reported before.
-            for read in ["masks", "retention", "purposes", "libraries", "sources", "other_library"]
-            {
-                table.value(read);
-            }
-            settings::read_daemon_settings(table, folder, &recipients)
-        });
+        let read = zeef.map(|root| settings::read_daemon_settings(root, folder, &recipients));
         let are_lanes_known = read.is_some() || !folder.join("zeef.toml").exists();
         let daemon = read.unwrap_or_else(|| settings::default_daemon_settings(folder, &recipients));
         if are_lanes_known {

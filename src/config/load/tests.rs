@@ -386,8 +386,8 @@ fn policy_version_changes_only_with_decisions() {
     other("recipients/kb-recognition.toml", "source       =", "enabled = false\nsource =");
     other(
         "recipients/kb-recognition.toml",
-        "the default login, is left out",
-        "of the login, is left out",
+        "de standaardlogin, gaat niet mee",
+        "van het inloggen, gaat niet mee",
     );
     other("recipients/deurwaarder.toml", "\"invoiced_at\", \"referred_at\"]", "\"referred_at\"]");
     other("records/loan.toml", "topic = \"loan\"", "topic = \"loans\"");

@@ -40,16 +40,30 @@ pub struct PatronConsents {
     grants_appended: HashMap<u64, Option<AppendTime>>,
 }
 
-/// The ids of the patrons that consents of another one name, numbered as they come.
+/// The ids of the patrons that consents of another one name. Each has a number while a consent
+/// names it; once a batch is committed, the ids that none names any more are dropped.
 #[derive(Clone, Debug, Default)]
 struct PatronNames {
-    ids: Vec<Arc<str>>,
+    /// By number; the last one is taken.
+    names: Vec<PatronName>,
     numbers: HashMap<Arc<str>, u16>,
+    /// The numbers below the last one that are free.
+    free_numbers: Vec<u16>,
+    /// The purposes whose consents name patrons.
+    purposes: BTreeSet<u16>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PatronName {
+    /// `None` if the number is free.
+    id: Option<Arc<str>>,
+    /// How many consents name it.
+    consent_count: usize,
 }
 
 impl PatronNames {
     fn find(&self, number: u16) -> Option<&str> {
-        self.ids.get(usize::from(number)).map(|id| &**id)
+        self.names.get(usize::from(number))?.id.as_deref()
     }
 
     fn number(&self, id: &str) -> Option<u16> {
@@ -58,20 +72,63 @@ impl PatronNames {
 
     /// The number that the next patron gets; `None` if there are no more numbers.
     fn next_number(&self) -> Option<u16> {
-        u16::try_from(self.ids.len()).ok().filter(|number| *number < NAMED_PATRON)
+        let beyond = || u16::try_from(self.names.len()).ok();
+        let next = self.free_numbers.last().copied().or_else(beyond);
+        next.filter(|number| *number < NAMED_PATRON)
     }
 
-    fn push(&mut self, id: Arc<str>) {
-        if let Some(number) = self.next_number() {
-            self.ids.push(Arc::clone(&id));
-            self.numbers.insert(id, number);
+    /// Gives the next number to an id.
+    fn take(&mut self, number: u16, id: Arc<str>) {
+        if self.free_numbers.last() == Some(&number) {
+            self.free_numbers.pop();
+        }
+        let place = usize::from(number);
+        if place >= self.names.len() {
+            self.names.resize_with(place + 1, PatronName::default);
+        }
+        self.names[place].id = Some(Arc::clone(&id));
+        self.numbers.insert(id, number);
+    }
+
+    /// Frees a number; returns the id that had it.
+    fn free(&mut self, number: u16) -> Option<Arc<str>> {
+        let place = usize::from(number);
+        let id = if place + 1 == self.names.len() {
+            self.names.pop()?.id?
+        } else {
+            let id = self.names.get_mut(place)?.id.take()?;
+            self.free_numbers.push(number);
+            id
+        };
+        self.numbers.remove(&id);
+        Some(id)
+    }
+
+    /// Counts that a consent came or went.
+    fn count(&mut self, consent: Option<&ConsentEvent>, is_added: bool) {
+        let Some(scope) = consent.map(|consent| consent.scope) else {
+            return;
+        };
+        let name = self.names.get_mut(usize::from(scope.recipient));
+        if let Some(name) = name.filter(|_| self.purposes.contains(&scope.purpose)) {
+            name.consent_count = match is_added {
+                true => name.consent_count + 1,
+                false => name.consent_count.saturating_sub(1),
+            };
         }
     }
 
-    fn pop(&mut self) -> Option<Arc<str>> {
-        let last = self.ids.pop()?;
-        self.numbers.remove(&last);
-        Some(last)
+    /// Drops the id with this number if no consent names it.
+    fn drop_unused(&mut self, number: u16) {
+        let name = self.names.get(usize::from(number));
+        if name.is_some_and(|name| name.id.is_some() && name.consent_count == 0) {
+            self.free(number);
+        }
+        if self.names.last().is_some_and(|name| name.id.is_none()) {
+            let taken = self.names.iter().rposition(|name| name.id.is_some());
+            self.names.truncate(taken.map_or(0, |last| last + 1));
+            self.free_numbers.retain(|free| usize::from(*free) < self.names.len());
+        }
     }
 }
 
@@ -256,8 +313,8 @@ enum ConsentChange {
     Settlement(u64, Option<Settlement>),
     /// Gives the next library a number, or takes the last number back.
     LibraryName(Option<Arc<str>>),
-    /// The same of the patrons that consents name.
-    PatronName(Option<Arc<str>>),
+    /// Gives a number to a patron that consents name, or takes it back.
+    PatronName(u16, Option<Arc<str>>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -410,6 +467,10 @@ impl PatronConsents {
             ),
             ConsentChange::Event(list, id, statement) => {
                 let before = self.list_mut(list).replace_by_id(id, statement);
+                if let (ConsentList::Consents, Some(names)) = (list, &mut self.patron_names) {
+                    names.count(statement.as_ref(), true);
+                    names.count(before.as_ref(), false);
+                }
                 ConsentChange::Event(list, id, before)
             }
             ConsentChange::Unreadable(topic, id, scopes) => {
@@ -428,16 +489,39 @@ impl PatronConsents {
                 }
                 None => self.library_names.pop(),
             }),
-            ConsentChange::PatronName(id) => {
+            ConsentChange::PatronName(number, id) => {
                 let names = self.patron_names.get_or_insert_default();
-                ConsentChange::PatronName(match id {
+                let before = match id {
                     Some(id) => {
-                        names.push(id);
+                        names.take(number, id);
                         None
                     }
-                    None => names.pop(),
-                })
+                    None => names.free(number),
+                };
+                ConsentChange::PatronName(number, before)
             }
+        }
+    }
+
+    /// Drops the ids of patrons that no consent names any more, after changes with these inverse
+    /// ones. They can then no longer be undone.
+    fn drop_unused_names(&mut self, inverse_changes: &[ConsentChange]) {
+        let Some(names) = &mut self.patron_names else {
+            return;
+        };
+        for change in inverse_changes {
+            match change {
+                ConsentChange::Event(ConsentList::Consents, _, Some(before))
+                    if names.purposes.contains(&before.scope.purpose) =>
+                {
+                    names.drop_unused(before.scope.recipient);
+                }
+                ConsentChange::PatronName(number, _) => names.drop_unused(*number),
+                _ => {}
+            }
+        }
+        if names.numbers.is_empty() {
+            self.patron_names = None;
         }
     }
 
@@ -556,8 +640,10 @@ impl PatronConsents {
             consent.about.recipient = WILDCARD;
             return (!consent.is_grant()).then_some(consent);
         };
+        names.purposes.insert(consent.about.purpose);
         if known.is_none() {
-            undo.apply_and_log(self, ConsentChange::PatronName(Some(Arc::from(named))));
+            let id = Some(Arc::from(named));
+            undo.apply_and_log(self, ConsentChange::PatronName(number, id));
         }
         consent.about.recipient = number;
         Some(consent)
@@ -587,15 +673,13 @@ fn objection_event(id: u64, about: ConsentScope) -> ConsentEvent {
     ConsentEvent { id_hash: id, scope: about, decision: ConsentDecision::Refusal, at_ns: LATEST_NS }
 }
 
-/// Logs the inverse of each change; `None` outside of batches.
-struct ConsentUndo<'a>(Option<&'a mut Vec<ConsentChange>>);
+/// Logs the inverse of each change.
+struct ConsentUndo<'a>(&'a mut Vec<ConsentChange>);
 
 impl ConsentUndo<'_> {
     fn apply_and_log(&mut self, consents: &mut PatronConsents, change: ConsentChange) {
         let before = consents.apply_change(change);
-        if let Some(log) = &mut self.0 {
-            log.push(before);
-        }
+        self.0.push(before);
     }
 }
 
@@ -621,6 +705,8 @@ pub struct ConsentTable {
     library_names: LibraryNames,
     /// What the batch changed, oldest first.
     undo_log: Vec<(i32, Box<str>, Vec<ConsentChange>)>,
+    /// What a restored statement changed.
+    restored_changes: Vec<ConsentChange>,
 }
 
 impl ConsentTable {
@@ -640,7 +726,7 @@ impl ConsentTable {
             return false;
         }
         let mut changes = Vec::new();
-        self.apply(statement, ConsentUndo(Some(&mut changes)));
+        self.apply(statement, &mut ConsentUndo(&mut changes));
         self.undo_log.push((partition, patron_id.into(), changes));
         true
     }
@@ -653,7 +739,7 @@ impl ConsentTable {
             return;
         };
         let mut changes = Vec::new();
-        consents.drop_grants_before(erasure, &mut ConsentUndo(Some(&mut changes)));
+        consents.drop_grants_before(erasure, &mut ConsentUndo(&mut changes));
         if !changes.is_empty() {
             self.undo_log.push((partition, patron_id.into(), changes));
         }
@@ -661,16 +747,32 @@ impl ConsentTable {
 
     /// Applies a statement outside of any batch; they come in the order of their source.
     pub fn restore(&mut self, statement: GateStatement<'_>) {
-        self.apply(statement, ConsentUndo(None));
+        let (partition, patron_id) = (statement.partition, statement.patron_id);
+        let mut changes = std::mem::take(&mut self.restored_changes);
+        self.apply(statement, &mut ConsentUndo(&mut changes));
+        self.drop_unused_names((partition, patron_id), &changes);
+        changes.clear();
+        self.restored_changes = changes;
     }
 
-    fn apply(&mut self, statement: GateStatement<'_>, mut undo: ConsentUndo<'_>) {
+    fn apply(&mut self, statement: GateStatement<'_>, undo: &mut ConsentUndo<'_>) {
         let part = self.partitions.entry(statement.partition).or_default();
         let consents = match part.get_mut(statement.patron_id) {
             Some(consents) => consents,
             None => part.entry(statement.patron_id.into()).or_default(),
         };
-        consents.apply(statement, &mut self.library_names, &mut undo);
+        consents.apply(statement, &mut self.library_names, undo);
+    }
+
+    fn drop_unused_names(
+        &mut self,
+        (partition, patron_id): (i32, &str),
+        inverse_changes: &[ConsentChange],
+    ) {
+        let part = self.partitions.get_mut(&partition);
+        if let Some(consents) = part.and_then(|part| part.get_mut(patron_id)) {
+            consents.drop_unused_names(inverse_changes);
+        }
     }
 
     #[inline]
@@ -678,11 +780,23 @@ impl ConsentTable {
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
+
+    /// The ids of other patrons that are held because consents name them: after a commit only
+    /// those that a consent in force names.
+    pub fn named_patron_ids(&self) -> impl Iterator<Item = &str> {
+        let patrons = self.partitions.values().flat_map(HashMap::values);
+        let names = patrons.filter_map(|patron| patron.patron_names.as_deref());
+        names.flat_map(|names| names.names.iter().filter_map(|name| name.id.as_deref()))
+    }
 }
 
 impl Transactional for ConsentTable {
     fn commit(&mut self) {
-        self.undo_log.clear();
+        let mut undo_log = std::mem::take(&mut self.undo_log);
+        for (partition, patron_id, changes) in undo_log.drain(..) {
+            self.drop_unused_names((partition, &patron_id), &changes);
+        }
+        self.undo_log = undo_log;
     }
 
     fn rollback(&mut self) {
@@ -761,9 +875,14 @@ mod tests {
     /// All that gates ask.
     fn gate_answers(table: &ConsentTable) -> Option<String> {
         let patron = table.find(0, PATRON)?;
-        let asked = (0..4).map(|number| ConsentQuery {
-            purpose: number,
-            recipient: number,
+        // For the purpose that names patrons by what was named, not by its number: numbers are
+        // given again.
+        let named = patron.named_patrons(2);
+        let asked = [0, 1, 3].map(|number| (number, number)).into_iter();
+        let asked = asked.chain(named.iter().map(|one| (2, one.number)));
+        let asked = asked.map(|(purpose, recipient)| ConsentQuery {
+            purpose,
+            recipient,
             is_explicit: false,
             givers: GrantGivers::Anyone,
         });
@@ -778,7 +897,7 @@ mod tests {
         });
         let marketing = patron.marketing_objection_ns();
         let settled: Vec<_> = patron.settled_ids().map(|id| (id, patron.is_settled(id))).collect();
-        let named: Vec<_> = (0..4).map(|number| patron.named_patrons(number)).collect();
+        let named: Vec<&str> = named.iter().map(|one| one.id).collect();
         let answers: Vec<_> = answers.collect();
         Some(format!("{marketing:?} {settled:?} {named:?} {answers:?}"))
     }
@@ -809,6 +928,92 @@ mod tests {
                     table.commit();
                     prop_assert_eq!(gate_answers(&table), gate_answers(&plain));
                 }
+            }
+        }
+    }
+
+    /// Whether each name has the number under which it is found, and the others are free.
+    fn check_names(table: &ConsentTable) {
+        let patrons = table.partitions.values().flat_map(HashMap::values);
+        for names in patrons.filter_map(|patron| patron.patron_names.as_deref()) {
+            assert!(names.names.last().is_none_or(|last| last.id.is_some()), "{names:?}");
+            for (number, name) in (0..).zip(&names.names) {
+                let found = name.id.as_deref().and_then(|id| names.number(id));
+                assert_eq!(found, name.id.is_some().then_some(number), "{names:?}");
+                assert_eq!(found.is_none(), names.free_numbers.contains(&number), "{names:?}");
+            }
+            let taken = names.names.iter().filter(|name| name.id.is_some()).count();
+            assert_eq!(
+                (taken, names.free_numbers.len()),
+                (names.numbers.len(), names.names.len() - taken)
+            );
+        }
+    }
+
+    /// What a batch does: a consent comes or is taken back, all grants end, or the patron is erased.
+    fn any_naming_event() -> impl Strategy<Value = (u8, u64, u8, bool)> {
+        (0..8_u8, 0..4_u64, 0..5_u8, any::<bool>())
+    }
+
+    proptest! {
+        /// After a commit the table holds the ids that a consent in force names and no others,
+        /// whatever was withdrawn, replaced or erased before; after an abort what it held.
+        #[test]
+        fn consents_hold_ids_of_patrons_only_while_a_consent_names_them(
+            batches in prop::collection::vec(
+                (prop::collection::vec(any_naming_event(), 0..6), any::<bool>()), 0..10),
+        ) {
+            let mut table = ConsentTable::default();
+            // By the consent's id: whom it names, and whether it is a grant.
+            let mut plain: BTreeMap<u64, (String, bool)> = BTreeMap::new();
+            let mut offset = 0;
+            for (batch, is_aborted) in batches {
+                let mut next = plain.clone();
+                for (action, id, kin, is_grant) in batch {
+                    offset += 1;
+                    let named = format!("kin-{kin}");
+                    let consent = Consent {
+                        about: ConsentScope::for_purpose(1).for_recipient(NAMED_PATRON),
+                        decision: match is_grant {
+                            true => ConsentDecision::WrittenGrant,
+                            false => ConsentDecision::Refusal,
+                        },
+                        at_ns: 0,
+                        library: "NL-A".into(),
+                        named_patron: Some(named.as_str().into()),
+                    };
+                    let event = match action {
+                        0..=4 => {
+                            next.insert(id, (named, is_grant));
+                            GateEvent::Consent(id, Some(consent))
+                        }
+                        5 => {
+                            next.remove(&id);
+                            GateEvent::Consent(id, None)
+                        }
+                        6 => {
+                            next.retain(|_, (_, is_grant)| !*is_grant);
+                            GateEvent::EndGrants
+                        }
+                        _ => {
+                            next.retain(|_, (_, is_grant)| !*is_grant);
+                            table.drop_grants_before(0, PATRON, LastErasure::AFTER_EVERYTHING);
+                            continue;
+                        }
+                    };
+                    prop_assert!(table.apply_in_batch(statement(offset, event)));
+                }
+                match is_aborted {
+                    true => table.rollback(),
+                    false => {
+                        table.commit();
+                        plain = next;
+                    }
+                }
+                check_names(&table);
+                let wanted: BTreeSet<&str> =
+                    plain.values().map(|(named, _)| named.as_str()).collect();
+                prop_assert_eq!(table.named_patron_ids().collect::<BTreeSet<_>>(), wanted);
             }
         }
     }

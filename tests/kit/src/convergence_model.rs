@@ -585,6 +585,11 @@ impl ConvergenceModel {
         }
     }
 
+    /// The patrons that some consent in force of another one names.
+    pub fn named_patron_ids(&self) -> BTreeSet<String> {
+        self.model.named_patron_ids()
+    }
+
     /// The patrons that were erased and have no record since.
     pub fn erased_patron_ids(&self) -> impl Iterator<Item = &str> {
         let gone = self.erased_patrons.iter().filter(|patron| !self.model.is_known(patron));

@@ -10,6 +10,7 @@ use zeef::engine::lane::ledger::LedgerSetup;
 use zeef::engine::lane::{
     CompileOptions, DEAD_LETTERS_TOPIC, Lane, PATRONS_TOPIC, STATE_TOPIC_PREFIX,
 };
+use zeef::engine::memory::consents::ConsentTable;
 use zeef::engine::tally::SourceTally;
 use zeef::ledger::keys::LedgerKeys;
 use zeef::message::commands::CommandLog;
@@ -490,6 +491,12 @@ impl InMemoryDeployment {
             published.iter().filter(holds).count()
         };
         self.workers.iter().map(sent).sum()
+    }
+
+    /// The ids that workers hold of patrons that consents of others name.
+    pub fn named_patron_ids(&self) -> BTreeSet<String> {
+        let tables = self.workers.iter().map(|worker| worker.pipeline.consent_table());
+        tables.flat_map(ConsentTable::named_patron_ids).map(str::to_owned).collect()
     }
 
     /// Finds any of some texts in what is left after compaction of every topic.

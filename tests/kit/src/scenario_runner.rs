@@ -132,7 +132,12 @@ impl ScenarioRun {
                 return Err(format!("{patron_id} is erased, and still in {found}"));
             }
         }
-        Ok(())
+        // What only grants of an erased patron name, or withdrawn ones, is in no memory.
+        let named = self.model.named_patron_ids();
+        match self.deployment.named_patron_ids().difference(&named).next() {
+            Some(id) => Err(format!("a worker still holds {id}, which no consent names")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -439,6 +439,15 @@ impl PatronStatements {
         !self.marketing_objections.is_empty()
     }
 
+    /// The patrons that consents name where others name a recipient.
+    pub fn named_patron_ids(&self) -> BTreeSet<String> {
+        let named = self.understood().filter_map(|(one, _)| match &one.recipient {
+            NameMatch::Patron(id) => Some(id.clone()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     fn understood(&self) -> impl Iterator<Item = (&Statement, &Meaning)> {
         self.current.values().filter_map(|(one, _)| Some((one, one.meaning.as_ref().ok()?)))
     }

@@ -465,6 +465,12 @@ impl<'p> PolicyModel<'p> {
         own.map(|one| (&*one.kind, one.id.as_deref().unwrap_or_default(), &*one.record)).collect()
     }
 
+    /// The patrons that some consent names that was not taken back, nor given before an erasure.
+    pub fn named_patron_ids(&self) -> BTreeSet<String> {
+        let all = self.statements.keys().map(|patron| self.statements_of(patron));
+        all.flat_map(|statements| statements.named_patron_ids()).collect()
+    }
+
     /// What the patron's consents and objections say since the last erasure.
     pub fn statements_of(&self, patron: &PatronKey) -> Cow<'_, PatronStatements> {
         let statements = self.statements.get(patron).map(Cow::Borrowed).unwrap_or_default();
