@@ -8,6 +8,7 @@
 )]
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -78,6 +79,69 @@ fn image_contains_shipped_config_and_sources() {
             let path = path.to_str().unwrap();
             assert!(is_in_build_context(path) && is_copied_into_image(path), "{path}");
         }
+    }
+}
+
+/// Files that the compiler reads, by the macros in this one that name them.
+fn included_paths(source: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(source).unwrap();
+    let mut found = Vec::new();
+    for name in ["include_str!(\"", "include_bytes!(\"", "include_dir!(\""] {
+        for (at, start) in text.match_indices(name) {
+            let rest = &text[at + start.len()..];
+            let path = &rest[..rest.find('"').unwrap()];
+            found.push(match path.strip_prefix("$CARGO_MANIFEST_DIR/") {
+                Some(path) => PathBuf::from(path),
+                None => source.parent().unwrap().join(path),
+            });
+        }
+    }
+    found
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files_below(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+/// Returns the path below the repository, without `..`.
+fn repository_path(path: &Path) -> String {
+    let root = fs::canonicalize(".").unwrap();
+    let path = fs::canonicalize(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn image_is_built_from_all_that_the_compiler_reads() {
+    let mut included = 0;
+    for source in files_below(Path::new("src")) {
+        if source.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        for path in included_paths(&source) {
+            let files = if path.is_dir() { files_below(&path) } else { vec![path] };
+            included += files.len();
+            for file in files {
+                let path = repository_path(&file);
+                assert!(is_in_build_context(&path) && is_copied_into_image(&path), "{path}");
+            }
+        }
+    }
+    assert!(included > 40, "{included} files");
+    // Cargo refuses a manifest that names a target which is not there.
+    let manifest: toml::Table = fs::read_to_string("Cargo.toml").unwrap().parse().unwrap();
+    for bench in manifest["bench"].as_array().unwrap() {
+        let name = bench["name"].as_str().unwrap();
+        let paths = [format!("benches/{name}.rs"), format!("benches/{name}/main.rs")];
+        let path = paths.iter().find(|path| Path::new(path).is_file()).expect(name);
+        assert!(is_in_build_context(path) && is_copied_into_image(path), "{path}");
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &ExplainArguments, screen: &mut Screen) -> anyhow::
         (Some(root), ..) => RecordSource::open_directory(root, &loaded)?,
         (_, Some(brokers), _) => {
             logging::start(loaded.daemon.log, arguments.log);
-            RecordSource::open_kafka(&loaded, brokers)?
+            RecordSource::open_kafka(&loaded, &arguments.config.config, brokers)?
         }
         (_, _, Some(path)) => {
             let file = File::open(path);

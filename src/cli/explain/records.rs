@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::read_id;
 use crate::cli::command_target::DataLocation;
-use crate::cli::kafka;
+use crate::cli::kafka::KafkaConnection;
 use crate::cli::message_lines::MessageLines;
 use crate::cli::project::message_input;
 use crate::config::LoadedConfig;
@@ -142,10 +142,14 @@ impl RecordSource {
     ///
     /// # Errors
     ///
-    /// A wrong config.
-    pub(super) fn open_kafka(loaded: &LoadedConfig, brokers: &str) -> anyhow::Result<RecordSource> {
-        let settings = kafka::kafka_settings(loaded, Some(brokers), None)?;
-        Ok(RecordSource::Kafka(settings))
+    /// A wrong config, or nothing listens at the brokers' addresses.
+    pub(super) fn open_kafka(
+        loaded: &LoadedConfig,
+        config: &Path,
+        brokers: &str,
+    ) -> anyhow::Result<RecordSource> {
+        let connection = KafkaConnection::new(loaded, config, Some(brokers));
+        connection.with_settings(|settings| Ok(RecordSource::Kafka(settings)))
     }
 
     /// Where the audit of what is read lies; `None` for lines that somebody handed in.

@@ -250,6 +250,10 @@ impl Store {
             let left = committed.get(topic).copied().unwrap_or_default();
             let path = self.layout.written_path(topic, true);
             let length = file_length(&path)?;
+            if length > 0 {
+                // What may not be read is not damaged.
+                File::open(&path).map_err(FileError::wrap("open", &path))?;
+            }
             let now = self.read_state_file(topic, length).ok();
             if now == Some(left) {
                 continue;
