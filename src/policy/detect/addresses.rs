@@ -65,6 +65,11 @@ const TWO_LETTER_WORDS: &[&[u8; 2]] = &[
 fn dutch_postcode_end(text: &[u8], at: usize) -> Option<usize> {
     let letters = at + belgian_postcode_len(text, at)?;
     let between = separator_len(text, letters);
+    // Beside white space one character: what stands behind a comma and a space is another word.
+    let is_space = text[letters..letters + between].iter().all(u8::is_ascii_whitespace);
+    if between > 1 && !is_space {
+        return None;
+    }
     let start = letters + between;
     let pair: &[u8; 2] = text.get(start..start + 2)?.try_into().ok()?;
     let is_word = between > 0 && TWO_LETTER_WORDS.contains(&pair);
