@@ -1,6 +1,6 @@
 //! `zeef run`: the daemon, and the bounded run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -41,11 +41,11 @@ use crate::message::continuity::ContinuityMark;
 use crate::policy::pseudonym::HmacKey;
 use crate::transport::StopSignal;
 use crate::transport::directory::{Directory, DirectorySettings};
-use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::commands::{self, CommandsError};
 use crate::transport::kafka::lane_states::StateReader;
 use crate::transport::kafka::repair::{SourceTopic, find_misplaced_from};
 use crate::transport::kafka::repaired_records::{RepairedRecords, write_census_row};
+use crate::transport::kafka::{KafkaSettings, topics};
 
 /// How long a broker may take to come up, for instance after a reboot of both.
 const BROKER_GIVE_UP_AFTER: Duration = Duration::from_secs(15);
@@ -87,16 +87,17 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         "zeef starting"
     );
     let mut has_refusals = false;
-    let StartPoint { endpoint, commands, lane_moves } = match &arguments.directory {
+    let StartPoint { endpoint, commands, lane_moves, states } = match &arguments.directory {
         Some(root) => {
             let directory = directory::open_directory(DirectorySettings {
                 follow: arguments.follow,
                 ..directory::settings_with_keys(root, &loaded, &keys)?
             })?;
             has_refusals = convert_raw_files(root, arguments, (&loaded, &intakes), &directory)?;
-            prepare_directory(&directory, (&loaded, &keys), &lanes)?;
+            let states = prepare_directory(&directory, (&loaded, &keys), &lanes)?;
             let commands = directory.read_commands()?;
-            StartPoint { endpoint: Endpoint::Directory(directory), commands, lane_moves: None }
+            let endpoint = Endpoint::Directory(directory);
+            StartPoint { endpoint, commands, lane_moves: None, states }
         }
         None => connect_to_kafka(arguments, (&loaded, &keys), &intakes)?,
     };
@@ -106,8 +107,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     record_start(arguments, &loaded, &endpoint)?;
     let commands = Arc::new(commands);
+    lanes.retain(|lane| !states.unused_lanes.contains(&lane.lane.name));
     for lane in &mut lanes {
         lane.set_commands(&commands);
+        lane.plan.known_former_topics.clone_from(&states.known_former_topics);
         lane.continuity.lane_moves = lane_moves;
     }
     let admin = admin_address(arguments, &loaded);
@@ -143,6 +146,38 @@ struct StartPoint {
     /// How often recipients had been moved between lanes; `None` in a directory, whose lock
     /// keeps others out.
     lane_moves: Option<u64>,
+    states: StateSurvey,
+}
+
+/// What the states of all lanes say of former recipients and their lanes.
+struct StateSurvey {
+    lane_outputs: Vec<LaneOutputs>,
+    /// Lanes without recipients that never ran: not to be run.
+    unused_lanes: BTreeSet<String>,
+    /// As [`LanePlan::known_former_topics`](crate::message::LanePlan::known_former_topics).
+    known_former_topics: BTreeSet<String>,
+}
+
+impl StateSurvey {
+    /// `marks` are by state.
+    fn collect<'a, M: IntoIterator<Item = &'a [u8]>>(
+        (loaded, keys): (&LoadedConfig, &KeyRing),
+        marks: impl Iterator<Item = (&'a str, M)>,
+    ) -> anyhow::Result<StateSurvey> {
+        let fingerprinter = StateKeys::new(require_state_key(keys)?).fingerprinter();
+        let lane_outputs: Vec<LaneOutputs> = marks
+            .map(|(topic, marks)| {
+                let lane = topic.strip_prefix(STATE_TOPIC_PREFIX).unwrap_or(topic);
+                LaneOutputs::sum_marks(lane, marks.into_iter(), &fingerprinter)
+            })
+            .collect();
+        let unused = unserved_outputs::unused_lanes(loaded, &lane_outputs).into_iter();
+        Ok(StateSurvey {
+            unused_lanes: unused.map(str::to_owned).collect(),
+            known_former_topics: unserved_outputs::known_former_topics(loaded, &lane_outputs),
+            lane_outputs,
+        })
+    }
 }
 
 /// Returns how long a stop may take: on Kafka its broker may be away.
@@ -265,12 +300,12 @@ fn convert_raw_files(
     applied.map(|()| false)
 }
 
-/// Checks that everything a directory needs is there.
+/// Checks that everything a directory needs is there. Returns what its states say.
 fn prepare_directory(
     directory: &Directory,
     (loaded, keys): (&LoadedConfig, &KeyRing),
     lanes: &[LaneSetup],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<StateSurvey> {
     let new = directory::check_source_files(directory, &loaded.policy, lanes)?;
     directory.check_continuity()?;
     let mut marks = directory.latest_marks()?;
@@ -278,14 +313,15 @@ fn prepare_directory(
         marks = directory.latest_marks()?;
     }
     let marks = marks.iter().map(|(topic, mark)| (&**topic, [mark.as_slice()]));
-    refuse_unserved_outputs(loaded, keys, marks)?;
+    let states = StateSurvey::collect((loaded, keys), marks)?;
+    refuse_unserved_outputs(loaded, &states.lane_outputs)?;
     for topic in new {
         directory.create_input(&topic)?;
         tracing::warn!(
             "in/{topic}.ndjson did not exist, and no run has read it yet: created an empty one"
         );
     }
-    Ok(())
+    Ok(states)
 }
 
 /// Moves recipients to their lanes in the config, if the marks of the states say otherwise.
@@ -338,26 +374,16 @@ fn require_state_key(keys: &KeyRing) -> Result<&HmacKey, CliFailure> {
 }
 
 /// Refuses a start while there are outputs that nobody would know of; reports former
-/// recipients that have nothing any more. `marks` are by state. Returns how often recipients were
-/// moved between lanes.
-fn refuse_unserved_outputs<'a, M: IntoIterator<Item = &'a [u8]>>(
+/// recipients that have nothing any more. Returns how often recipients were moved between lanes.
+fn refuse_unserved_outputs(
     loaded: &LoadedConfig,
-    keys: &KeyRing,
-    marks: impl Iterator<Item = (&'a str, M)>,
+    lane_outputs: &[LaneOutputs],
 ) -> anyhow::Result<u64> {
-    let state = require_state_key(keys)?;
-    let fingerprinter = StateKeys::new(state).fingerprinter();
-    let lane_outputs: Vec<LaneOutputs> = marks
-        .map(|(topic, marks)| {
-            let lane = topic.strip_prefix(STATE_TOPIC_PREFIX).unwrap_or(topic);
-            LaneOutputs::sum_marks(lane, marks.into_iter(), &fingerprinter)
-        })
-        .collect();
-    let refusals = unserved_outputs::start_refusals(loaded, &lane_outputs);
+    let refusals = unserved_outputs::start_refusals(loaded, lane_outputs);
     if !refusals.is_empty() {
         return Err(CliFailure::Config(refusals.join("\n")).into());
     }
-    for recipient in unserved_outputs::settled_former_recipients(loaded, &lane_outputs) {
+    for recipient in unserved_outputs::settled_former_recipients(loaded, lane_outputs) {
         tracing::warn!(
             "former recipient `{recipient}` has nothing left: `[former.{recipient}]` in \
              zeef.toml may go"
@@ -391,28 +417,53 @@ fn connect_to_kafka(
     };
     connection.with_settings(|settings| {
         let settings = KafkaSettings { until_end: arguments.until_end, ..settings };
-        let (endpoint, lane_moves) = check_kafka(settings.clone(), (loaded, keys), intakes)?;
+        let (endpoint, states) = check_kafka(settings.clone(), (loaded, keys), intakes)?;
+        let lane_moves = refuse_unserved_outputs(loaded, &states.lane_outputs)?;
         let commands = read_commands(&settings)?;
-        Ok(StartPoint { endpoint, commands, lane_moves: Some(lane_moves) })
+        Ok(StartPoint { endpoint, commands, lane_moves: Some(lane_moves), states })
     })
 }
 
-/// Checks that everything a run needs is on Kafka, before any worker starts. Returns how often
-/// recipients had been moved between lanes as well.
+/// Takes out of `unused` the lanes whose group has offsets: their state is lost.
+fn keep_lanes_with_offsets(
+    settings: &KafkaSettings,
+    report: &TopicReport,
+    unused: &mut BTreeSet<String>,
+) -> anyhow::Result<()> {
+    let planned = report.topics.iter().filter(|(planned, _)| planned.role.starts_with("source"));
+    let sources: Vec<(&str, i32)> = planned
+        .filter_map(|(planned, found)| Some((&*planned.name, found.as_ref()?.partition_count)))
+        .collect();
+    for lane in std::mem::take(unused) {
+        if topics::fetch_group_offsets(settings, &lane, &sources)?.is_empty() {
+            unused.insert(lane);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that everything a run needs is on Kafka, before any worker starts. Returns what the
+/// states say as well.
 fn check_kafka(
     settings: KafkaSettings,
     (loaded, keys): (&LoadedConfig, &KeyRing),
     intakes: &[IntakeSetup],
-) -> anyhow::Result<(Endpoint, u64)> {
+) -> anyhow::Result<(Endpoint, StateSurvey)> {
     for note in settings.security_warnings() {
         tracing::warn!("{note}");
     }
-    let report = TopicReport::fetch(&settings, loaded)?;
+    let mut report = TopicReport::fetch(&settings, loaded)?;
     // Before keys are sampled: in widened topics they still lie as before.
     let offsets = report.fetch_group_offsets(&settings, loaded)?;
     if !offsets.widened_topics.is_empty() {
         return Err(CliFailure::Config(offsets.widened_topics.join("\n")).into());
     }
+    let reader = StateReader::open(&settings)?;
+    let marks = read_marks_by_state(&reader)?;
+    let by_state = marks.iter().map(|(topic, marks)| (&**topic, marks.iter().map(Vec::as_slice)));
+    let mut states = StateSurvey::collect((loaded, keys), by_state)?;
+    keep_lanes_with_offsets(&settings, &report, &mut states.unused_lanes)?;
+    report.remove_states_of(&states.unused_lanes);
     let raw_topics = fetch_raw_topics(&settings, intakes)?;
     let mut refusals = report.start_refusals(&settings, loaded)?;
     refusals.extend(raw_topics.iter().filter_map(RawTopic::refusal));
@@ -429,28 +480,31 @@ fn check_kafka(
     }
     let is_first = !offsets.has_any && report.has_no_state_rows(&settings)?;
     check_gate_placement(&settings, loaded, &report, (is_first, &offsets))?;
-    let states = StateReader::open(&settings)?;
     if settings.until_end {
         let intakes: Vec<_> =
             intakes.iter().map(|intake| (intake.lane_name(), intake.workers)).collect();
         let lanes = loaded.daemon.lanes.iter().map(|lane| (lane.name.clone(), lane.workers));
         let lanes: Vec<_> = lanes.chain(intakes).collect();
-        refuse_instance_ids_in_use(&settings, &states, &lanes)?;
+        refuse_instance_ids_in_use(&settings, &reader, &lanes)?;
     }
-    let mut marks = Vec::new();
-    for state in states.list_topics(STATE_TOPIC_PREFIX)? {
-        marks.push((states.read_newest_marks(&state)?, state.name));
-    }
-    refuse_changed_partitions(&settings, (&report, keys), marks.iter().map(|(marks, _)| marks))?;
-    let marks = marks.iter().map(|(marks, topic)| (&**topic, marks.iter().map(Vec::as_slice)));
-    let lane_moves = refuse_unserved_outputs(loaded, keys, marks)?;
+    refuse_changed_partitions(&settings, (&report, keys), marks.values())?;
     let partitions = report.joined_partition_count().and_then(|count| count.try_into().ok());
     let segment = report.max_segment_duration().unwrap_or(settings.segment_max_age);
     let endpoint = Endpoint::Kafka {
         settings: KafkaSettings { segment_max_age: segment, ..settings },
         partitions: partitions.unwrap_or(0),
     };
-    Ok((endpoint, lane_moves))
+    Ok((endpoint, states))
+}
+
+/// Returns the newest marks of each state on Kafka.
+fn read_marks_by_state(reader: &StateReader<'_>) -> anyhow::Result<BTreeMap<String, Vec<Vec<u8>>>> {
+    let mut marks = BTreeMap::new();
+    for state in reader.list_topics(STATE_TOPIC_PREFIX)? {
+        let newest = reader.read_newest_marks(&state)?;
+        marks.insert(state.name, newest);
+    }
+    Ok(marks)
 }
 
 /// Refuses a start whose sources have other partitions than a lane has read.

@@ -54,6 +54,7 @@ fn log_compaction(done: Result<usize, Fault>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
@@ -88,6 +89,7 @@ mod tests {
             policy_version: "1".to_owned(),
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
+            known_former_topics: BTreeSet::new(),
             intake: None,
         };
         directory.lane_transport(&plan, StopSignal::default()).unwrap()

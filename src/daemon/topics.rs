@@ -550,6 +550,14 @@ impl TopicReport {
         Ok(TopicReport { topics })
     }
 
+    /// Leaves out the states of lanes that are not to be run.
+    pub fn remove_states_of(&mut self, lanes: &BTreeSet<String>) {
+        let is_one = |name: &str| {
+            name.strip_prefix(STATE_TOPIC_PREFIX).is_some_and(|lane| lanes.contains(lane))
+        };
+        self.topics.retain(|(planned, _)| !is_one(&planned.name));
+    }
+
     /// Returns what to create.
     #[must_use]
     pub fn missing_topics(&self, loaded: &LoadedConfig) -> Vec<WantedTopic> {

@@ -21,6 +21,10 @@ pub struct LaneOutputs {
     record_kinds: BTreeMap<String, BTreeSet<String>>,
     /// How often recipients were moved to or from the lane.
     pub lane_moves: u64,
+    /// Its state has marks, readable or not.
+    has_marks: bool,
+    /// The recipients and the output topics that its marks name.
+    known_names: BTreeSet<String>,
 }
 
 impl LaneOutputs {
@@ -34,6 +38,7 @@ impl LaneOutputs {
     ) -> LaneOutputs {
         let mut held = LaneOutputs { lane: lane.to_owned(), ..LaneOutputs::default() };
         for value in marks {
+            held.has_marks = true;
             match ContinuityMark::decode(fingerprinter, value) {
                 Ok(mark) => held.add_mark(&mark),
                 Err(error) => tracing::warn!(lane, %error, "a mark that cannot be read"),
@@ -44,6 +49,8 @@ impl LaneOutputs {
 
     fn add_mark(&mut self, mark: &ContinuityMark) {
         self.lane_moves = self.lane_moves.max(mark.lane_moves);
+        let topics = mark.outputs.keys().chain(mark.has.values().flat_map(BTreeMap::keys));
+        self.known_names.extend(topics.chain(&mark.recipients).cloned());
         for (name, topics) in &mark.has {
             for (topic, count) in topics.iter().filter(|(_, count)| **count > 0) {
                 let topics = self.output_counts.entry(name.clone()).or_default();
@@ -190,6 +197,47 @@ fn moved_lane_refusal(served: &ServedRecipients<'_>, (held, name): (&LaneOutputs
     }
 }
 
+/// Returns the topics of former recipients, and whether the state of some lane knows of each.
+fn former_topics<'a>(
+    loaded: &'a LoadedConfig,
+    lane_outputs: &[LaneOutputs],
+) -> impl Iterator<Item = (&'a String, bool)> {
+    let is_known = |name: &String| lane_outputs.iter().any(|one| one.known_names.contains(name));
+    let former = loaded.policy.former_recipients.iter();
+    former.flat_map(move |former| {
+        let topics = former.topics.iter();
+        topics.map(move |topic| (topic, is_known(topic) || is_known(&former.recipient)))
+    })
+}
+
+/// Returns the topics that only former recipients have, and that the state of some lane
+/// knows of.
+#[must_use]
+pub fn known_former_topics(
+    loaded: &LoadedConfig,
+    lane_outputs: &[LaneOutputs],
+) -> BTreeSet<String> {
+    let recipients = loaded.policy.recipients.iter();
+    let served: BTreeSet<&str> = recipients.flat_map(|one| one.topics.names()).collect();
+    let known = former_topics(loaded, lane_outputs).filter(|(_, is_known)| *is_known);
+    let topics = known.map(|(topic, _)| topic);
+    topics.filter(|topic| !served.contains(topic.as_str())).cloned().collect()
+}
+
+/// Returns the lanes that are there for former recipients alone and, by the marks, never
+/// ran. Returns none while a topic of a former recipient is in no state: the state that knew
+/// of it may be lost.
+#[must_use]
+pub fn unused_lanes<'a>(loaded: &'a LoadedConfig, lane_outputs: &[LaneOutputs]) -> Vec<&'a str> {
+    if !former_topics(loaded, lane_outputs).all(|(_, is_known)| is_known) {
+        return Vec::new();
+    }
+    let has_run = |lane: &str| lane_outputs.iter().any(|one| one.lane == lane && one.has_marks);
+    let lanes = loaded.daemon.lanes.iter();
+    let idle = lanes.filter(|lane| lane.recipients.is_empty() && !has_run(&lane.name));
+    idle.map(|lane| &*lane.name).collect()
+}
+
 /// A recipient has outputs that are no longer served.
 fn unserved_refusal(
     served: &ServedRecipients<'_>,
@@ -331,6 +379,30 @@ mod tests {
         check_refusal(&config, slip("pickup"), &[]);
         check_refusal(&config, slip("main"), &["`zeef lanes apply`", "`pickup` now"]);
         check_refusal(&load_config("", |_| {}), slip("pickup"), &["`zeef lanes apply`"]);
+    }
+
+    #[test]
+    fn lane_without_recipients_is_unused_unless_it_ran_or_a_state_is_lost() {
+        let lanes = "[lanes.pickup]\nrecipients = [\"reservation-slip\"]\n\
+                     [former.reservation-slip]\ntopics = [\"out.reservation-slip\"]\n\
+                     what = \"retract\"\n";
+        let off = |folder: &Path| {
+            let path = folder.join("recipients/reservation-slip.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text.replacen("name ", "enabled = false\nname ", 1)).unwrap();
+        };
+        let config = load_config(lanes, off);
+        let known = |lane: &str| lane_outputs(lane, RECIPIENT, TOPIC, "reservation");
+        let marked = LaneOutputs { has_marks: true, ..known("pickup") };
+        let retracted = [LaneOutputs { output_counts: BTreeMap::new(), ..known("main") }];
+        assert_eq!(unused_lanes(&config, &[known("main")]), ["pickup"]);
+        assert_eq!(unused_lanes(&config, &retracted), ["pickup"]);
+        assert_eq!(unused_lanes(&config, &[marked]), [""; 0]);
+        assert_eq!(unused_lanes(&config, &[]), [""; 0]);
+        assert_eq!(known_former_topics(&config, &retracted).len(), 1);
+        assert_eq!(known_former_topics(&config, &[]).len(), 0);
+        let served = load_config(lanes, |_| {});
+        assert_eq!(known_former_topics(&served, &retracted).len(), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a lane reads and writes: all that a transport knows of a policy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::continuity::{Fingerprinter, SourceRetention};
@@ -25,6 +26,9 @@ pub struct LanePlan {
     pub fingerprinter: Option<Fingerprinter>,
     /// The sums of output offsets with which the lane was told to start over.
     pub forget_offset_totals: Vec<i64>,
+    /// Topics of former recipients that the state of some lane knows of: without a state of
+    /// its own, the lane has never written to them.
+    pub known_former_topics: BTreeSet<String>,
     /// What an intake reads beside its sources; `None` for a lane of recipients.
     pub intake: Option<IntakePlan>,
 }

@@ -760,6 +760,7 @@ mod tests {
             policy_version: "1".to_owned(),
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
+            known_former_topics: BTreeSet::new(),
             intake: None,
         }
     }

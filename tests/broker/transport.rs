@@ -1,6 +1,7 @@
 //! What the Kafka transport does by itself: records are read again, state is
 //! read back, and outputs are swept.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use zeef::message::{
@@ -85,6 +86,7 @@ fn lane_plan() -> LanePlan {
         policy_version: "1".to_owned(),
         fingerprinter: None,
         forget_offset_totals: Vec::new(),
+        known_former_topics: BTreeSet::new(),
         intake: None,
     }
 }

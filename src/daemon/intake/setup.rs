@@ -177,6 +177,7 @@ impl IntakeSetup {
             policy_version: self.policy_version.clone(),
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
+            known_former_topics: BTreeSet::new(),
             intake: Some(IntakePlan { lookups, has_schema_headers: self.intake.is_framed() }),
         })
     }

@@ -16,6 +16,7 @@ pub(super) use facts::BELGIUM_ISIL_PREFIX;
 pub use facts::Facts;
 pub use prohibitions::Prohibitions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::lane::demanded::DemandedReader;
@@ -697,6 +698,7 @@ impl Lane {
             policy_version: self.policy_version.clone(),
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
+            known_former_topics: BTreeSet::new(),
             intake: None,
         }
     }

@@ -1,5 +1,6 @@
 //! The directory from outside, and commits that die after any of their steps.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -66,6 +67,7 @@ fn lane_plan(lane: &str) -> LanePlan {
         policy_version: "1".to_owned(),
         fingerprinter: None,
         forget_offset_totals: Vec::new(),
+        known_former_topics: BTreeSet::new(),
         intake: None,
     }
 }

@@ -134,6 +134,8 @@ pub struct KafkaTransport {
     fingerprinter: Option<Fingerprinter>,
     /// The sums of output offsets with which the lane was told to start over.
     forget_offset_totals: Vec<i64>,
+    /// As [`LanePlan::known_former_topics`].
+    known_former_topics: BTreeSet<String>,
     maintained_at: Option<Instant>,
     /// Repaired misplaced records, as of the last load.
     repaired_records: RepairedRecords,
@@ -192,6 +194,7 @@ impl KafkaTransport {
             continuity_check: ContinuityCheck::default(),
             fingerprinter: plan.fingerprinter,
             forget_offset_totals: plan.forget_offset_totals.clone(),
+            known_former_topics: plan.known_former_topics.clone(),
             maintained_at: None,
             repaired_records: RepairedRecords::default(),
             group_id: settings.group_id(&plan.name),

@@ -107,6 +107,56 @@ fn lanes_apply_moves_a_recipient_with_its_outputs_and_back() {
     assert_eq!(count_outputs_and_nulls(&site), (13, 13));
 }
 
+/// The lines that a start asks for end the matter, also with a lane whose recipients are off,
+/// and for a lane that comes later.
+#[test]
+fn former_recipient_makes_no_lane_run_or_count_its_outputs() {
+    const IDLE: &str = "[lanes.idle]\nrecipients = [\"newsletter\"]\n";
+    let with = |tables| SiteOptions {
+        recipients: &["service-message", "statistics", "newsletter", "reservation-slip"],
+        ..lanes_options(tables)
+    };
+    let Some(site) = TestSite::without_topics("former-lanes", with("")) else {
+        return;
+    };
+    let switch_off = |names: &[&str]| {
+        for name in names {
+            let file = Path::new(site.config_path()).join(format!("recipients/{name}.toml"));
+            let text = fs::read_to_string(&file).unwrap();
+            let text = text.replace("enabled      = true\n", "").replace("enabled = true\n", "");
+            fs::write(&file, text.replacen("name ", "enabled = false\nname ", 1)).unwrap();
+        }
+    };
+    let former = format!("{IDLE}{FORMER_SECTION}");
+    let new_lane = format!("{former}[lanes.pickup]\nrecipients = [\"reservation-slip\"]\n");
+    site.write_config(with(IDLE));
+    switch_off(&["newsletter", "reservation-slip"]);
+    site.apply_topics();
+    let ids: Vec<String> = (0..6).map(|number| format!("P{number}")).collect();
+    let patrons: Vec<ProducerRecord> = ids.iter().map(|id| patron_record(id, "Berg")).collect();
+    site.topics.write_records("patron", &patrons);
+    let loans = ids.iter().map(|id| open_loan(&format!("L{id}"), id));
+    site.topics.write_records("loan", &loans.collect::<Vec<_>>());
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 0));
+
+    switch_off(&["service-message"]);
+    let said = site.expect_run_exit(&[], 78);
+    assert!(said.contains(FORMER_SECTION.trim_end()), "{said}");
+    site.write_config(SiteOptions { extra_tables: &former, ..with("") });
+    switch_off(&["newsletter", "reservation-slip", "service-message"]);
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 6));
+    site.apply_topics();
+    site.run_until_end(&[]);
+
+    site.write_config(SiteOptions { extra_tables: &new_lane, ..with("") });
+    switch_off(&["newsletter", "service-message"]);
+    site.apply_topics();
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 6));
+}
+
 /// A process that starts after `lanes apply` looked for members is seen before the commit.
 #[test]
 fn lanes_apply_commits_nothing_while_a_worker_runs() {
