@@ -216,6 +216,10 @@ pub struct ContinuityMark {
     /// The end of the partition's chain in the ledger; `None` if it never had a block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerHead>,
+    /// The same partition of `zeef.patrons`, which all lanes write; `None` in a mark of an older
+    /// version, in a lane without patrons, and in a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patrons: Option<SourceProgress>,
 }
 
 /// How many outputs were retracted, by recipient, by the last minute (since 1970) of a span of
@@ -276,6 +280,7 @@ pub struct MarkPositions {
     pub cluster_id: String,
     pub sources: BTreeMap<String, SourceProgress>,
     pub outputs: BTreeMap<String, Vec<i64>>,
+    pub patrons: Option<SourceProgress>,
     /// Of the worker.
     pub retractions: RecentRetractions,
 }
@@ -450,6 +455,8 @@ pub enum FindingKind {
     UnreadableGateRecord,
     /// The ledger lacks the last block of a chain.
     LedgerTruncated,
+    /// `zeef.patrons` lost rows, or is another topic.
+    ErasuresLost,
 }
 
 impl FindingKind {
@@ -472,6 +479,7 @@ impl FindingKind {
             FindingKind::TooManyRetractions => "takes back too much",
             FindingKind::UnreadableGateRecord => "cannot be read",
             FindingKind::LedgerTruncated => "ledger shorter than it was",
+            FindingKind::ErasuresLost => "erasures lost",
         }
     }
 
@@ -530,6 +538,12 @@ impl FindingKind {
             FindingKind::LedgerTruncated => {
                 "restore the ledger; accepted, its chain goes on with a gap, which `zeef ledger \
                  verify` names from then on"
+            }
+            FindingKind::ErasuresLost => {
+                "stop all processes, write the topic's rows back from a copy, each to its partition, \
+                 and then accept; accepted without its rows, what a patron said before an erasure \
+                 counts for whoever has the id now, and gate records that could not be read stop \
+                 nothing"
             }
         }
     }

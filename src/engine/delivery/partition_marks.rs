@@ -437,6 +437,10 @@ impl DeliveryTracker {
             // From here on the rows say what compaction takes from the patron source.
             self.erasures.write_missing_rows(lane, partition, batch.outbox);
         }
+        if let Some(patrons) = &mut mark.patrons {
+            // Each row has an offset of its own, those of this batch too.
+            patrons.next = patrons.next.max(self.erasures.count_rows(partition));
+        }
         let output = lane.state_output;
         batch.outbox.push(output, Some(partition), Some(MARK_ROW_KEY), |out| {
             out.extend_from_slice(&mark.encode(&self.fingerprinter));
@@ -484,6 +488,7 @@ impl DeliveryTracker {
             cluster: positions.cluster_id,
             sources: positions.sources,
             outputs: positions.outputs,
+            patrons: positions.patrons.or_else(|| before?.patrons.clone()),
             retractions: positions.retractions,
             commands: self.commands_done_offset(partition, before),
             lane_moves: before.map_or(0, |before| before.lane_moves),

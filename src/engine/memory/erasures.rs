@@ -157,6 +157,14 @@ impl ErasureTable {
         self.write_erasure_row(lane, (state_keys.erasure_row_key(&erasure), erasure), outbox);
     }
 
+    /// Counts the rows of a partition: of erasures, and of stops that are not lifted.
+    #[must_use]
+    pub fn count_rows(&self, partition: i32) -> i64 {
+        let part = self.partitions.get(&partition);
+        let count = part.map_or(0, |part| part.written_rows.len() + part.stops.len());
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
     /// Writes the rows of restored erasures that have none.
     pub fn write_missing_rows(&mut self, lane: &Lane, partition: i32, outbox: &mut Outbox) {
         let Some(part) = self.partitions.get(&partition) else {
@@ -572,6 +580,12 @@ mod tests {
         };
         check(&patrons, 2);
         check(&restored_from(&outbox), 2);
+        let null = erasure_of(&namer, "p2", 9, appended_at(1_000, true));
+        patrons.record_erasure(of, null, &mut outbox);
+        assert_eq!((patrons.count_rows(3), restored_from(&outbox).count_rows(3)), (3, 3));
+        assert_eq!(patrons.count_rows(1), 0);
+        patrons.rollback();
+        assert_eq!(patrons.count_rows(3), 2);
         patrons.lift_stops(&lane, (3, patron), |stop| stop.record_id_hash == Some(7), &mut outbox);
         check(&patrons, 1);
         check(&restored_from(&outbox), 1);

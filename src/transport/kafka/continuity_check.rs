@@ -26,7 +26,7 @@ use crate::transport::ReadOutcome;
 const END_GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The last mark of a state partition lies within this many offsets of its end.
-const TAIL_OFFSETS: i64 = 50;
+pub(super) const TAIL_OFFSETS: i64 = 50;
 
 /// What is compared with marks, besides the partitions themselves.
 #[derive(Debug, Default)]
@@ -45,10 +45,18 @@ pub(super) struct ContinuityCheck {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PartitionBounds {
-    start_offset: i64,
-    end_offset: i64,
-    stable_end: i64,
+pub(super) struct PartitionBounds {
+    pub start_offset: i64,
+    pub end_offset: i64,
+    pub stable_end: i64,
+}
+
+/// A partition whose bounds are wanted, and how far it was read.
+#[derive(Clone, Debug)]
+pub(super) struct BoundsRequest {
+    pub topic: String,
+    pub source_partition: SourcePartition,
+    pub next: i64,
 }
 
 impl KafkaTransport {
@@ -83,11 +91,14 @@ impl KafkaTransport {
             return Ok(Vec::new());
         }
         self.check_added_partitions()?;
-        match self.continuity_check.restored_marks.remove(&partition).flatten() {
-            Some(mark) => self.compare_positions_with_mark(partition, &mark),
-            None if before => Ok(Vec::new()),
-            None => self.verify_without_mark(partition),
-        }
+        let mark = self.continuity_check.restored_marks.remove(&partition).flatten();
+        let mut findings = self.compare_restored_topics(partition, mark.as_ref())?;
+        findings.extend(match mark {
+            Some(mark) => self.compare_positions_with_mark(partition, &mark)?,
+            None if before => Vec::new(),
+            None => self.verify_without_mark(partition)?,
+        });
+        Ok(findings)
     }
 
     /// Stops if sources had fewer partitions when the group's offsets were committed:
@@ -176,7 +187,7 @@ impl KafkaTransport {
     ) -> Result<Vec<ContinuityFinding>, Fault> {
         let mut findings = self.compare_cluster(partition, mark);
         let all_progress = self.progress_by_source(partition, mark);
-        let bounds = self.await_bounds_past(&all_progress)?;
+        let bounds = self.await_bounds_past(&self.source_bounds_requests(&all_progress))?;
         for (place, progress) in all_progress {
             let Some(bounds) = bounds.get(&place).copied() else {
                 return Err(self.no_answer_fault("ends of sources"));
@@ -268,13 +279,25 @@ impl KafkaTransport {
         self.group_consumer.set_progress(source_partition, progress);
     }
 
-    /// Fetches bounds, for a while if a partition ends before what was read of it.
-    fn await_bounds_past(
-        &mut self,
+    fn source_bounds_requests(
+        &self,
         all_progress: &[(SourcePartition, Option<SourceProgress>)],
+    ) -> Vec<BoundsRequest> {
+        let request = |(source_partition, progress): &(SourcePartition, Option<SourceProgress>)| {
+            let source = self.group_consumer.find_source(source_partition.0)?;
+            let next = progress.as_ref().map_or(0, |progress| progress.next);
+            let (topic, source_partition) = (source.topic.clone(), *source_partition);
+            Some(BoundsRequest { topic, source_partition, next })
+        };
+        all_progress.iter().filter_map(request).collect()
+    }
+
+    /// Fetches bounds, for a while if a partition ends before what was read of it.
+    pub(super) fn await_bounds_past(
+        &mut self,
+        requests: &[BoundsRequest],
     ) -> Result<HashMap<SourcePartition, PartitionBounds>, Fault> {
-        let places: Vec<SourcePartition> = all_progress.iter().map(|(place, _)| *place).collect();
-        let query = |transport: &Self| transport.fetch_bounds(&places).unwrap_or_default();
+        let query = |transport: &Self| transport.fetch_bounds(requests).unwrap_or_default();
         let pause = |transport: &mut Self| {
             transport.serve_clients(START_POLL_INTERVAL)?;
             match transport.stop.is_requested() || transport.group_consumer.has_event() {
@@ -282,18 +305,16 @@ impl KafkaTransport {
                 false => Ok(()),
             }
         };
-        query_until_read_ends(self, all_progress, END_GIVE_UP_AFTER, (query, pause))
+        query_until_read_ends(self, requests, END_GIVE_UP_AFTER, (query, pause))
     }
 
     /// Returns `None` if Kafka does not answer.
     fn fetch_bounds(
         &self,
-        places: &[SourcePartition],
+        requests: &[BoundsRequest],
     ) -> Option<HashMap<SourcePartition, PartitionBounds>> {
-        let topic = |place: &SourcePartition| {
-            self.group_consumer.find_source(place.0).map(|source| &*source.topic)
-        };
-        let partitions = || places.iter().filter_map(|place| Some((topic(place)?, place.1)));
+        let partitions =
+            || requests.iter().map(|request| (&*request.topic, request.source_partition.1));
         let start =
             fetch_bound_offsets(&self.read_uncommitted_client, partitions(), Offset::Beginning)
                 .ok()?;
@@ -301,21 +322,22 @@ impl KafkaTransport {
             fetch_bound_offsets(&self.read_uncommitted_client, partitions(), Offset::End).ok()?;
         let stable =
             fetch_bound_offsets(&self.read_committed_client, partitions(), Offset::End).ok()?;
-        let offset = |list: &TopicPartitionList, place: &SourcePartition| match list
-            .find_partition(topic(place)?, place.1)?
+        let offset = |list: &TopicPartitionList, request: &BoundsRequest| match list
+            .find_partition(&request.topic, request.source_partition.1)?
             .offset()
         {
             Offset::Offset(offset) => Some(offset),
             _ => None,
         };
-        let bounds = |place: &SourcePartition| {
-            Some(PartitionBounds {
-                start_offset: offset(&start, place)?,
-                end_offset: offset(&end, place)?,
-                stable_end: offset(&stable, place)?,
-            })
+        let bounds = |request: &BoundsRequest| {
+            let bounds = PartitionBounds {
+                start_offset: offset(&start, request)?,
+                end_offset: offset(&end, request)?,
+                stable_end: offset(&stable, request)?,
+            };
+            Some((request.source_partition, bounds))
         };
-        places.iter().map(|place| Some((*place, bounds(place)?))).collect()
+        requests.iter().map(bounds).collect()
     }
 
     fn observe_partition(
@@ -337,21 +359,32 @@ impl KafkaTransport {
             end_offset: bounds.end_offset,
             group_offset: group,
             has_other_group_offsets: group_has_others,
-            anchor_contents: self.read_anchors(source_partition, progress, bounds)?,
+            anchor_contents: self.read_source_anchors(source_partition, progress, bounds)?,
             log_hash: self.continuity_check.gate_log_hashes.remove(&source_partition),
         })
     }
 
-    /// Reads what lies at the offsets of anchors now.
-    fn read_anchors(
+    fn read_source_anchors(
         &mut self,
         source_partition: SourcePartition,
         progress: &SourceProgress,
         bounds: PartitionBounds,
     ) -> Result<BTreeMap<i64, AnchorContent>, Fault> {
-        let (Some(fingerprinter), Some(source)) =
-            (self.fingerprinter, self.group_consumer.find_source(source_partition.0))
-        else {
+        let source = self.group_consumer.find_source(source_partition.0);
+        match source.map(|source| source.topic.clone()) {
+            Some(topic) => self.read_anchors((topic, source_partition), progress, bounds),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Reads what lies at the offsets of anchors now.
+    pub(super) fn read_anchors(
+        &mut self,
+        (topic, source_partition): (String, SourcePartition),
+        progress: &SourceProgress,
+        bounds: PartitionBounds,
+    ) -> Result<BTreeMap<i64, AnchorContent>, Fault> {
+        let Some(fingerprinter) = self.fingerprinter else {
             return Ok(BTreeMap::new());
         };
         let within = bounds.start_offset..bounds.end_offset.min(bounds.stable_end);
@@ -368,8 +401,7 @@ impl KafkaTransport {
         if at.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let wanted =
-            [WantedRecords { topic: source.topic.clone(), source_partition, coordinates: &at }];
+        let wanted = [WantedRecords { topic, source_partition, coordinates: &at }];
         let mut found = Vec::new();
         let mut take = |input: Option<Input<'_>>| {
             found.push(input.map_or(AnchorContent::NoRecord, |input| {
@@ -445,7 +477,7 @@ impl KafkaTransport {
         Some(of)
     }
 
-    fn no_answer_fault(&self, what: &str) -> Fault {
+    pub(super) fn no_answer_fault(&self, what: &str) -> Fault {
         Fault::transport_lost(format!("no answer from kafka: {what}"))
     }
 
@@ -465,8 +497,9 @@ impl KafkaTransport {
             let Some(place) = place else {
                 continue;
             };
+            let request = self.source_bounds_requests(&[(place, None)]);
             let Some(bounds) =
-                self.fetch_bounds(&[place]).and_then(|mut found| found.remove(&place))
+                self.fetch_bounds(&request).and_then(|mut found| found.remove(&place))
             else {
                 continue;
             };
@@ -509,7 +542,7 @@ impl KafkaTransport {
             .all_owned()
             .map(|part| (part.source_partition, Some(part.progress.committed_progress.clone())))
             .collect();
-        let bounds = self.await_bounds_past(&all_progress)?;
+        let bounds = self.await_bounds_past(&self.source_bounds_requests(&all_progress))?;
         let mut findings = Vec::new();
         for (place, progress) in all_progress {
             let (Some(bounds), Some(mut progress)) = (bounds.get(&place).copied(), progress) else {
@@ -520,7 +553,7 @@ impl KafkaTransport {
             let snapshot = SourceSnapshot {
                 start_offset: bounds.start_offset,
                 end_offset: bounds.end_offset,
-                anchor_contents: self.read_anchors(place, &progress, bounds)?,
+                anchor_contents: self.read_source_anchors(place, &progress, bounds)?,
                 ..SourceSnapshot::default()
             };
             if let Some(marked) = self.marked_source(place, &progress, 0) {
@@ -531,6 +564,11 @@ impl KafkaTransport {
         if let Some(now) = self.serve_and_fetch_output_ends()? {
             findings.extend(find_shortened_outputs(0, &self.continuity_check.output_ends, &now));
             self.continuity_check.output_ends = now;
+        }
+        let owned: BTreeSet<i32> =
+            self.group_consumer.all_owned().map(|part| part.source_partition.1).collect();
+        for partition in owned {
+            findings.extend(self.find_restored_changes(partition)?);
         }
         Ok(findings)
     }
@@ -556,6 +594,7 @@ impl KafkaTransport {
         MarkPositions {
             sources: sources.collect(),
             outputs: self.continuity_check.output_ends.clone(),
+            patrons: self.patrons_progress(partition),
             cluster_id: self.cluster_id(),
             ..MarkPositions::default()
         }
@@ -590,7 +629,7 @@ impl KafkaTransport {
 /// the last bounds after `give_up_after`, as the ends may be real.
 fn query_until_read_ends<C>(
     client: &mut C,
-    all_progress: &[(SourcePartition, Option<SourceProgress>)],
+    requests: &[BoundsRequest],
     give_up_after: Duration,
     (query, pause): (
         impl Fn(&C) -> HashMap<SourcePartition, PartitionBounds>,
@@ -600,11 +639,11 @@ fn query_until_read_ends<C>(
     let until = Instant::now() + give_up_after;
     loop {
         let found = query(client);
-        let reached = |(place, progress): &(SourcePartition, Option<SourceProgress>)| {
-            let next = progress.as_ref().map_or(0, |progress| progress.next);
-            found.get(place).is_some_and(|bounds| bounds.end_offset >= next)
+        let reached = |request: &BoundsRequest| {
+            let bounds = found.get(&request.source_partition);
+            bounds.is_some_and(|bounds| bounds.end_offset >= request.next)
         };
-        if all_progress.iter().all(reached) || Instant::now() >= until {
+        if requests.iter().all(reached) || Instant::now() >= until {
             return Ok(found);
         }
         pause(client)?;
@@ -667,7 +706,7 @@ mod tests {
     /// that was found, and the number of pauses.
     fn query_new_leader(give_up_after: Duration, next: i64) -> (Option<i64>, usize) {
         let place: SourcePartition = (SourceId(0), 0);
-        let progress = SourceProgress { next, ..SourceProgress::default() };
+        let request = BoundsRequest { topic: "loan".to_owned(), source_partition: place, next };
         let query = |pauses: &usize| {
             let end_offset = match *pauses {
                 0 => return HashMap::new(),
@@ -682,9 +721,7 @@ mod tests {
             if *pauses > 1_000 { Err(Fault::Interrupted) } else { Ok(()) }
         };
         let mut pauses = 0;
-        let all_progress = [(place, Some(progress))];
-        let found =
-            query_until_read_ends(&mut pauses, &all_progress, give_up_after, (query, pause));
+        let found = query_until_read_ends(&mut pauses, &[request], give_up_after, (query, pause));
         let end = found.ok().and_then(|found| Some(found.get(&place)?.end_offset));
         (end, pauses)
     }

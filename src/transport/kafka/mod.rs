@@ -32,6 +32,7 @@ pub mod read_topic;
 mod reader;
 pub mod repair;
 pub mod repaired_records;
+mod restored_topics;
 mod settings;
 mod source;
 pub mod source_positions;
@@ -69,6 +70,7 @@ use partitioner::KeyPlacement;
 use producer::TransactionalProducer;
 use reader::{PartitionReader, ReadRange, ReadRequest, ReaderSession, WantedRecords};
 use repaired_records::RepairedRecords;
+use restored_topics::RestoredProgress;
 use source::{KafkaSource, SourcePartition, check_partition_count};
 use start_offsets::fetch_bound_offsets;
 use target_offsets::TargetOffsets;
@@ -130,6 +132,8 @@ pub struct KafkaTransport {
     /// aborted.
     has_unknown_output_writes: bool,
     continuity_check: ContinuityCheck,
+    /// How the topics that are read back are recognised.
+    restored_progress: RestoredProgress,
     /// Without it no marks are kept.
     fingerprinter: Option<Fingerprinter>,
     /// The sums of output offsets with which the lane was told to start over.
@@ -192,6 +196,7 @@ impl KafkaTransport {
             kept_offsets: HashMap::new(),
             has_unknown_output_writes: false,
             continuity_check: ContinuityCheck::default(),
+            restored_progress: RestoredProgress::default(),
             fingerprinter: plan.fingerprinter,
             forget_offset_totals: plan.forget_offset_totals.clone(),
             known_former_topics: plan.known_former_topics.clone(),

@@ -225,6 +225,12 @@ impl TransactionalProducer {
         topic.filter(|topic| topic.is_restorable()).map(|topic| &*topic.name)
     }
 
+    /// Returns the topics that are read back, each with what it is.
+    pub(super) fn restored_topics(&self) -> impl Iterator<Item = (OutputRole, &str)> {
+        let topics = self.topics.iter().filter(|topic| topic.is_restorable());
+        topics.map(|topic| (topic.role, &*topic.name))
+    }
+
     pub(super) fn has_open_transaction(&self) -> bool {
         self.transaction_began.is_some()
     }

@@ -35,6 +35,22 @@ impl ContinuityFixture {
         Some(fixture)
     }
 
+    /// The same, and a patron was erased in a run of its own.
+    #[track_caller]
+    pub(super) fn with_an_erasure(test: &str) -> Option<Self> {
+        let fixture = Self::with_records_read(test)?;
+        fixture.write("patron", &[ProducerRecord::tombstone(CONSENTING_PATRON)]);
+        fixture.run_until_end();
+        assert_eq!(fixture.0.topics.read_committed("zeef.patrons").len(), 1);
+        Some(fixture)
+    }
+
+    /// The id of the erased patron is in use again.
+    #[track_caller]
+    pub(super) fn register_erased_patron_again(&self) {
+        self.write("patron", &[patron_record(CONSENTING_PATRON, "Dijk")]);
+    }
+
     /// The same, with nothing in it.
     #[track_caller]
     pub(super) fn without_records(test: &str) -> Option<Self> {

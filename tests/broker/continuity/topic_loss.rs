@@ -169,3 +169,60 @@ fn state_row_edited_by_hand_stops_a_start() {
     fixture.write("zeef.state.main", &[edited]);
     fixture.expect_next_start_stops(&["zeef.state.main"]);
 }
+
+/// The run that read the null has ended with it: no later mark says of its row.
+#[test]
+fn patrons_topic_recreated_empty_stops_a_start() {
+    let Some(fixture) = ContinuityFixture::with_an_erasure("erasures-empty") else {
+        return;
+    };
+    fixture.register_erased_patron_again();
+    fixture.recreate_topic("zeef.patrons");
+    fixture.expect_next_start_stops(&["zeef.patrons", "erasures lost", "from a copy"]);
+}
+
+#[test]
+fn patrons_topic_recreated_longer_stops_a_start() {
+    let Some(fixture) = ContinuityFixture::with_an_erasure("erasures-longer") else {
+        return;
+    };
+    fixture.run_until_end();
+    let rows = fixture.0.topics.read_committed("zeef.patrons");
+    fixture.recreate_topic("zeef.patrons");
+    let other = rows[0].value_text().unwrap().replace("\"offset\":", "\"offset\":9");
+    let other = ProducerRecord::new(rows[0].key.clone().unwrap(), other).in_partition(0);
+    fixture.write("zeef.patrons", &vec![other; 9]);
+    let said = fixture.expect_next_start_stops(&["zeef.patrons", "erasures lost"]);
+    fixture.accept_findings(&said);
+    fixture.run_until_end();
+    fixture.run_until_end();
+}
+
+#[test]
+fn patrons_topic_truncation_stops_a_start() {
+    let Some(fixture) = ContinuityFixture::with_an_erasure("erasures-cut") else {
+        return;
+    };
+    // Kafka refuses to cut a compacted topic.
+    let topics = &fixture.0.topics;
+    topics.alter_settings("zeef.patrons", &[("cleanup.policy", "delete")]);
+    topics.delete_records_before("zeef.patrons", 0, 1);
+    topics.alter_settings("zeef.patrons", &[("cleanup.policy", "compact")]);
+    fixture.expect_next_start_stops(&["zeef.patrons", "erasures lost"]);
+}
+
+#[test]
+fn patrons_topic_recreated_stops_a_running_process() {
+    let Some(fixture) = ContinuityFixture::with_an_erasure("erasures-live") else {
+        return;
+    };
+    fixture.expect_running_process_stops(|fixture| fixture.recreate_topic("zeef.patrons"));
+}
+
+#[test]
+fn state_topic_recreated_stops_a_running_process() {
+    let Some(fixture) = ContinuityFixture::with_records_read("state-live") else {
+        return;
+    };
+    fixture.expect_running_process_stops(|fixture| fixture.recreate_topic("zeef.state.main"));
+}

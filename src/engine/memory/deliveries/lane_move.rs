@@ -191,6 +191,7 @@ fn mark_after_arrival(
         mark.outputs.entry(topic.clone()).or_insert_with(|| ends.clone());
     }
     mark.sources = merge_earliest(&mark.sources, &from.sources);
+    mark.patrons = mark.patrons.or_else(|| from.patrons.clone());
     mark
 }
 
@@ -459,6 +460,25 @@ mod tests {
         assert_eq!((mark.number, mark.rows.count), (4, 1));
         assert_eq!(mark.policy, "v1");
         assert!(main.rows.is_empty());
+    }
+
+    /// Both lanes' marks hold for the same partition of `zeef.patrons`.
+    #[test]
+    fn lane_move_keeps_what_a_mark_says_of_patrons() {
+        let with_patrons = |number, recipient, next: Option<i64>| {
+            let patrons = next.map(|next| SourceProgress { next, ..SourceProgress::default() });
+            ContinuityMark { patrons, ..mark(number, &[recipient], 40) }
+        };
+        for (from, to, want) in
+            [(Some(4), Some(6), Some(6)), (Some(4), None, Some(4)), (None, Some(6), Some(6))]
+        {
+            let rows = [row(30, 5, &released_entry("a", "out.a", "k1"))];
+            let mut main = stored_partition(with_patrons(7, "a", from), &rows);
+            let mut finance = stored_partition(with_patrons(3, "b", to), &[]);
+            move_entries(&fingerprinter(), (&mut main, &mut finance), &names(&["a"])).unwrap();
+            let next = |part: &StoredPartition| Some(part.mark()?.patrons.as_ref()?.next);
+            assert_eq!((next(&main), next(&finance)), (from, want));
+        }
     }
 
     #[test]

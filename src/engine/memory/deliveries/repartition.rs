@@ -160,11 +160,14 @@ pub fn carry_rows(
     let retractions = share_retractions(former_marks(), positions.len());
     for (partition, part) in &mut partitions {
         let sources = positions.get(partition).cloned().unwrap_or_default();
+        let former_mark = stored.get(partition).and_then(StoredPartition::mark);
         // The chain of a partition that is no more has no head from here on.
-        let ledger = stored.get(partition).and_then(|part| part.mark()?.ledger.clone());
+        let ledger = former_mark.and_then(|mark| mark.ledger.clone());
+        // Rows are appended to its partitions, and new ones are noted at the next start.
+        let patrons = former_mark.and_then(|mark| mark.patrons.clone());
         let mark = mark_of_new_sources(former_marks(), sources);
         let retractions = retractions.clone();
-        part.mark = Some(ContinuityMark { ledger, retractions, ..mark });
+        part.mark = Some(ContinuityMark { ledger, patrons, retractions, ..mark });
         part.recount_mark();
     }
     carried.writes = writes_between(fingerprinter, stored, &partitions);
@@ -305,6 +308,10 @@ mod tests {
             commands,
             published: published.to_owned(),
             ledger: Some(LedgerHead { sequence: number, ..LedgerHead::default() }),
+            patrons: Some(SourceProgress {
+                next: i64::try_from(number).unwrap(),
+                ..SourceProgress::default()
+            }),
             ..ContinuityMark::default()
         }
     }
@@ -380,6 +387,10 @@ mod tests {
         let heads = carried.marks.values().map(|mark| mark.ledger.as_ref());
         let heads: Vec<_> = heads.map(|head| head.map(|head| head.sequence)).collect();
         assert_eq!(heads, [Some(7), Some(8), None, None]);
+        // Never that of another partition: it has other rows at the same offsets.
+        let patrons = carried.marks.values().map(|mark| mark.patrons.as_ref());
+        let patrons: Vec<_> = patrons.map(|patrons| patrons.map(|patrons| patrons.next)).collect();
+        assert_eq!(patrons, [Some(7), Some(8), None, None]);
         for (partition, rows) in &carried.writes {
             apply(stored.entry(*partition).or_default(), rows);
         }
