@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use zeef_test_kit::config::files_below;
 
 /// Exit codes that a restart does not cure.
 const NO_RESTART_EXIT_CODES: [&str; 3] = ["70", "75", "78"];
@@ -94,18 +95,6 @@ fn included_paths(source: &Path) -> Vec<PathBuf> {
                 Some(path) => PathBuf::from(path),
                 None => source.parent().unwrap().join(path),
             });
-        }
-    }
-    found
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files_below(&path)),
-            false => found.push(path),
         }
     }
     found

@@ -24,7 +24,7 @@ pub(crate) struct BrokerOptions {
     pub(crate) sasl_ssl: bool,
     /// Compaction and retention are looked at twice a second.
     pub(crate) fast_cleaner: bool,
-    /// Java compiles all the way what is hot: for benches.
+    /// Java compiles all the way what is hot: for benches, and where it lives long.
     pub(crate) is_fast: bool,
     /// Settings of the broker beside the script's own, as NAME=VALUE.
     pub(crate) broker_settings: &'static [&'static str],
@@ -76,7 +76,9 @@ impl Broker {
         }
         // Nothing is dropped at the end of a process: the watchdog removes it.
         let folder = TempDir::with_prefix("zeef-kafka-").unwrap().keep();
-        Some(Self::start_in(folder, BrokerOptions::default(), None))
+        // It lives as long as the whole suite.
+        let options = BrokerOptions { is_fast: true, ..BrokerOptions::default() };
+        Some(Self::start_in(folder, options, None))
     }
 
     /// A broker of the test's own, gone when it is dropped.
