@@ -158,7 +158,12 @@ fn write_ledger(keys: &LedgerKeys, lines: u64, lines_per_block: u64) -> Ledger {
     let activities: Vec<Activity> = (0..RECIPIENTS)
         .map(|number| {
             let name = format!("recipient-{number}");
-            Activity::new((&name, &name), "zeef recipient 3\n", leaves.to_vec())
+            Activity {
+                id: format!("{name}/0123456789ab"),
+                title: name,
+                text: "zeef recipient 3\n".to_owned(),
+                leaves: leaves.to_vec(),
+            }
         })
         .collect();
     let policy = digest_hex(b"policy");
@@ -193,6 +198,7 @@ fn encode_line(keys: &LedgerKeys, time: i64, (transaction, number): (u64, u64)) 
     Line {
         trace: Cow::Owned(key.trace_id(line_number(number))),
         id: Cow::Owned(key.operation_id(line_number(number))),
+        parent: None,
         patron: Some(Cow::Owned(key.patron_reference(patron))),
         activity: u16::try_from(scatter(number) >> 32 & (RECIPIENTS - 1)).expect("few"),
         operation,

@@ -1,6 +1,6 @@
 //! Follows a ledger: reads of it what was added since the last time.
 
-use super::read::{LedgerReader, require_whole};
+use super::read::{LedgerReader, TakeBlock, require_whole};
 use crate::cli::command_target::DataLocation;
 use crate::ledger::block::Block;
 use crate::ledger::chain::{ChainProblem, ChainVerifier};
@@ -103,7 +103,7 @@ impl FollowedPart {
     fn read_new(
         &mut self,
         location: &DataLocation<'_>,
-        take: &mut dyn FnMut(&dyn Fn() -> String, &[u8]),
+        take: &mut TakeBlock<'_>,
     ) -> anyhow::Result<()> {
         match (self, location) {
             (FollowedPart::Kafka(followed), DataLocation::Kafka(settings)) => {
