@@ -249,7 +249,7 @@ pub struct Program {
     pub ignores_patron: bool,
     /// The list of the record that names which fields of the patron are shown.
     pub demanded_list: Option<u16>,
-    /// The persons beside the patron whom outputs are about; at most [`OTHER_PERSONS_MAX`].
+    /// The persons beside the patron whom outputs are about; at most `OTHER_PERSONS_MAX`.
     pub other_persons: Vec<CompiledOtherPerson>,
     /// When national numbers may be released, in milliseconds since 1970.
     pub authorised_range_ms: Option<(i64, i64)>,
