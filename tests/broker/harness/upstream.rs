@@ -169,7 +169,10 @@ impl Upstream {
             "Content-Type: application/json",
         ]);
         command.arg(format!("http://127.0.0.1:{port}/connectors/{name}/config"));
+        // Connect asks the database whether the config is right: nothing may crash meanwhile.
+        let no_crash = self.starting.lock().unwrap();
         run_for_stdout(command.args(["--data", &config.to_string()]));
+        drop(no_crash);
         let (_, topic_end) = self.system.marker("");
         eventually("the second connector's snapshot", DELIVERY_TIMEOUT, || {
             let topics = self.broker.topics_starting_with(topic_start);
