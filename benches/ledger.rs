@@ -158,12 +158,10 @@ fn write_ledger(keys: &LedgerKeys, lines: u64, lines_per_block: u64) -> Ledger {
     let activities: Vec<Activity> = (0..RECIPIENTS)
         .map(|number| {
             let name = format!("recipient-{number}");
-            Activity {
-                id: format!("{name}/0123456789ab"),
-                title: name,
-                text: "zeef recipient 3\n".to_owned(),
-                leaves: leaves.to_vec(),
-            }
+            let lines = leaves.iter().map(|leaf| format!("  leaf {leaf}\n"));
+            let text = format!("zeef recipient 3\n{}", lines.collect::<String>());
+            let id = format!("{name}/{}", &digest_hex(text.as_bytes())[..12]);
+            Activity { id, title: name, text, leaves: leaves.to_vec() }
         })
         .collect();
     let policy = digest_hex(b"policy");
