@@ -56,9 +56,8 @@ impl CheckpointKeeper {
         // Other processes go on meanwhile: chains are written before the checkpoint that lists
         // them, and that before its copy, so all is read in the opposite order.
         let copy = self.read_copy()?;
-        let last = self.read_last()?;
+        let last = self.read_last()?.map(|last| self.open(&last)).transpose()?;
         if let Some(last) = &last {
-            let last = self.open(last)?;
             last.compare(&self.read_heads()?).map_err(|error| stop(&error))?;
         }
         let Some(path) = &self.settings.copy else {
@@ -68,7 +67,7 @@ impl CheckpointKeeper {
             tracing::warn!("{} has no checkpoint yet to compare with", path.display());
             return Ok(());
         };
-        let size = last.map_or(Ok(0), |last| self.open(&last).map(|last| last.checkpoint.size))?;
+        let size = last.map_or(0, |last| last.checkpoint.size);
         let path = path.display();
         if size < outside.size {
             return Err(Fault::stop(format!(

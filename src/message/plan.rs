@@ -48,17 +48,23 @@ pub struct IntakePlan {
 pub struct SourcePlan {
     /// The topic's name without prefix, and the file's in a directory.
     pub topic: String,
-    /// A gate source is read to its known end before other sources continue.
-    pub is_gate: bool,
-    /// On Kafka a source waits for the known ends of the gates with a lower rank: those that can
-    /// only stop have the lowest one. Gates of one rank do not wait for each other.
-    pub rank: u8,
+    /// A gate source is read to its known end before other sources continue. On Kafka it waits
+    /// itself for the gates with a lower rank: those that can only stop have the lowest one.
+    /// `None` for other sources.
+    pub gate_rank: Option<u8>,
     /// The source is read whole into the table when a partition is assigned.
     pub is_rebuilt: bool,
     /// The source's key is the patron id: it must have as many partitions as the other
     /// joined sources, and the same partitioner.
     pub is_joined: bool,
     pub retention: SourceRetention,
+}
+
+impl SourcePlan {
+    #[must_use]
+    pub const fn is_gate(&self) -> bool {
+        self.gate_rank.is_some()
+    }
 }
 
 #[derive(Clone, Debug)]

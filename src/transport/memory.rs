@@ -98,7 +98,7 @@ impl MemoryTransport {
     #[must_use]
     pub fn new(plan: &LanePlan) -> Self {
         let sources = plan.sources.iter().map(|source| MemorySource {
-            is_gate: source.is_gate,
+            is_gate: source.is_gate(),
             has_keys: source.is_joined || plan.intake.is_some(),
             partitions: vec![MemoryPartition::default()],
         });
@@ -737,10 +737,9 @@ mod tests {
     const PATRON: SourceId = SourceId(1);
 
     fn lane_plan() -> LanePlan {
-        let source = |topic: &str, gate| SourcePlan {
+        let source = |topic: &str, gate: bool| SourcePlan {
             topic: topic.to_owned(),
-            is_gate: gate,
-            rank: u8::from(!gate),
+            gate_rank: gate.then_some(0),
             is_rebuilt: gate,
             is_joined: true,
             retention: crate::message::continuity::SourceRetention::Limited,

@@ -62,10 +62,9 @@ impl<'a> TransportFixture<'a> {
 }
 
 fn lane_plan() -> LanePlan {
-    let source = |topic: &str, gate| SourcePlan {
+    let source = |topic: &str, gate: bool| SourcePlan {
         topic: topic.to_owned(),
-        is_gate: gate,
-        rank: u8::from(!gate),
+        gate_rank: gate.then_some(0),
         is_rebuilt: gate,
         is_joined: true,
         retention: zeef::message::continuity::SourceRetention::Limited,

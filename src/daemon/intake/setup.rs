@@ -166,8 +166,7 @@ impl IntakeSetup {
                 .into_iter()
                 .map(|topic| SourcePlan {
                     topic,
-                    is_gate: false,
-                    rank: 0,
+                    gate_rank: None,
                     is_rebuilt: false,
                     is_joined: false,
                     retention: SourceRetention::Limited,

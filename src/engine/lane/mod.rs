@@ -644,16 +644,16 @@ impl CompiledSubField {
     }
 }
 
-/// Returns the rank of a source among those that wait for each other. What can stop a release, and
-/// start none by itself, comes before what may release: a settlement, then an objection, a
-/// consent, a patron, and all others. No two wait for each other.
-fn source_rank(source: &LaneSource) -> u8 {
+/// Returns the rank of a gate among those that wait for each other; `None` for other sources. What
+/// can stop a release, and start none by itself, comes before what may release: a settlement,
+/// then an objection, a consent, and a patron. No two wait for each other.
+fn gate_rank(source: &LaneSource) -> Option<u8> {
     match (source.kind.role, &source.statement_fields) {
-        (Role::Gate, Some(StatementFields::Settlement { .. })) => 0,
-        (Role::Gate, Some(StatementFields::Objection { .. })) => 1,
-        (Role::Gate, _) => 2,
-        (Role::Patron, _) => 3,
-        (Role::Record, _) => 4,
+        (Role::Gate, Some(StatementFields::Settlement { .. })) => Some(0),
+        (Role::Gate, Some(StatementFields::Objection { .. })) => Some(1),
+        (Role::Gate, _) => Some(2),
+        (Role::Patron, _) => Some(3),
+        (Role::Record, _) => None,
     }
 }
 
@@ -683,8 +683,7 @@ impl Lane {
             .iter()
             .map(|source| SourcePlan {
                 topic: source.kind.topic.clone(),
-                is_gate: source.kind.role != Role::Record,
-                rank: source_rank(source),
+                gate_rank: gate_rank(source),
                 is_rebuilt: source.kind.is_keyed_by_patron
                     && (source.kind.role != Role::Record || source.kept_layout.is_some()),
                 is_joined: source.kind.is_keyed_by_patron,

@@ -144,7 +144,7 @@ impl Store {
             AcceptedChange::Everything => {
                 committed.outputs.extend(self.file_lengths(false));
                 for (topic, length) in self.file_lengths(true) {
-                    if let Ok(file) = self.read_state_file(&topic, length) {
+                    if let Ok(Some(file)) = self.read_state_file(&topic, length) {
                         committed.state.insert(topic, file);
                     }
                 }
@@ -193,8 +193,9 @@ impl Store {
         let count = files.len();
         let sum: u64 = files.iter().map(|(_, length)| length).sum();
         let states = self.layout.list_files(true)?.into_iter();
-        let states: Vec<_> =
-            states.map(|(topic, length)| self.read_state_file(&topic, length).ok()).collect();
+        let states: Vec<_> = states
+            .map(|(topic, length)| self.read_state_file(&topic, length))
+            .collect::<Result<_, FileError>>()?;
         let rows = states.iter().flatten().map(|file| file.rows).sum::<u64>();
         let usable = rows > 0 && states.iter().all(Option::is_some);
         Ok(vec![Difference {
@@ -250,11 +251,7 @@ impl Store {
             let left = committed.get(topic).copied().unwrap_or_default();
             let path = self.layout.written_path(topic, true);
             let length = file_length(&path)?;
-            if length > 0 {
-                // What may not be read is not damaged.
-                File::open(&path).map_err(FileError::wrap("open", &path))?;
-            }
-            let now = self.read_state_file(topic, length).ok();
+            let now = self.read_state_file(topic, length)?;
             if now == Some(left) {
                 continue;
             }

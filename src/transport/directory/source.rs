@@ -40,13 +40,13 @@ impl DirectorySource {
     ) -> Self {
         reader.set_fingerprinter(fingerprinter);
         let mut committed = committed.unwrap_or_default();
-        if plan.is_gate && committed.next == committed.start {
+        if plan.is_gate() && committed.next == committed.start {
             committed.log.get_or_insert(0);
         }
         Self {
             id,
             topic: plan.topic.clone(),
-            is_gate: plan.is_gate,
+            is_gate: plan.is_gate(),
             progress: committed.clone(),
             committed_progress: committed,
             reader,

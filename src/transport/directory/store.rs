@@ -415,16 +415,17 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the checksum of a state file up to `length`.
+    /// Reads the checksum of a state file up to `length`; `None` if it is shorter, or no line ends
+    /// there.
     ///
     /// # Errors
     ///
-    /// A [`FileError`] if the file is shorter, or no line ends there.
+    /// A [`FileError`] if it cannot be read.
     pub(super) fn read_state_file(
         &self,
         topic: &str,
         length: u64,
-    ) -> Result<CommittedStateFile, FileError> {
+    ) -> Result<Option<CommittedStateFile>, FileError> {
         let path = self.layout.written_path(topic, true);
         read_state_file(&path, length, &self.settings.fingerprinter)
     }
@@ -435,18 +436,15 @@ fn read_state_file(
     path: &Path,
     length: u64,
     fingerprinter: &Fingerprinter,
-) -> Result<CommittedStateFile, FileError> {
+) -> Result<Option<CommittedStateFile>, FileError> {
     let mut file = CommittedStateFile::default();
     let mut reader = LineReader::new(path.to_owned(), usize::MAX, 0);
     reader.open()?;
     while let super::line_reader::NextLine::Line { bytes, .. } = reader.next_line(length)? {
         file.add_row(fingerprinter, reader.line_bytes(&bytes));
     }
-    if reader.position() == length && file.length == length {
-        return Ok(file);
-    }
-    let error = io::Error::other("it does not end with a whole row");
-    Err(FileError::wrap("read", path)(error))
+    let is_whole = reader.position() == length && file.length == length;
+    Ok(is_whole.then_some(file))
 }
 
 fn unfinished_fault(failure: FileError) -> Fault {

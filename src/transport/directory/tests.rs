@@ -32,10 +32,9 @@ const UNLIMITED_STEPS: usize = 100_000;
 
 /// A lane that writes `LANE.all`, `LANE.odd`, `zeef.dead-letters` and its state.
 fn lane_plan(lane: &str) -> LanePlan {
-    let source = |topic: &str, gate| SourcePlan {
+    let source = |topic: &str, gate: bool| SourcePlan {
         topic: topic.to_owned(),
-        is_gate: gate,
-        rank: u8::from(!gate),
+        gate_rank: gate.then_some(0),
         is_rebuilt: gate,
         is_joined: true,
         retention: crate::message::continuity::SourceRetention::Limited,

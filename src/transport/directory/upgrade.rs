@@ -64,6 +64,11 @@ impl Store {
         let mut appends = Vec::new();
         for (topic, length) in &older.state {
             let file = self.read_state_file(topic, *length).map_err(to_fault)?;
+            let file = file.ok_or_else(|| {
+                let error = io::Error::other("it does not end with a whole row");
+                let path = self.layout.written_path(topic, true);
+                to_fault(FileError::wrap("read", &path)(error))
+            })?;
             committed.state.insert(topic.clone(), file);
             // Adds nothing, and truncates the file behind its committed length.
             appends.push(FileAppend {

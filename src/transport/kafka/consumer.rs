@@ -43,10 +43,8 @@ struct GateGroup {
     /// When the ends of its partitions were fetched.
     ends_noted_at: Option<Instant>,
     /// Up to which rank partitions may be handed out: that of the first gate that has not
-    /// reached its end, or that has none yet.
+    /// reached its end, or that has none yet; [`u8::MAX`] once all have.
     open_rank: u8,
-    /// All gates reached those ends: everything may be handed out.
-    is_open: bool,
     /// The gates took long: only what lay below the fetched ends may be handed out.
     is_limited: bool,
 }
@@ -60,8 +58,12 @@ impl GateGroup {
     }
 
     fn open(&mut self) {
-        self.is_open = true;
         self.open_rank = u8::MAX;
+    }
+
+    /// Whether everything may be handed out.
+    fn is_open(&self) -> bool {
+        self.open_rank == u8::MAX
     }
 }
 
@@ -333,7 +335,8 @@ impl GroupConsumer {
             if flow == PollFlow::BatchFull || self.has_event() {
                 return Ok(handed);
             }
-            if count > 0 || self.opens_more() {
+            // Gates may have reached their ends by offsets without records.
+            if count > 0 || self.open_ready_groups() {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -342,17 +345,6 @@ impl GroupConsumer {
             }
             self.wakeup.wait(left.min(POLL_INTERVAL));
         }
-    }
-
-    /// Returns whether gates have reached their ends by offsets without records.
-    fn opens_more(&mut self) -> bool {
-        let ranks =
-            |groups: &[GateGroup]| groups.iter().map(|group| u32::from(group.open_rank)).sum();
-        let before: u32 = ranks(&self.gate_groups);
-        if !self.are_all_gates_open {
-            self.open_ready_groups();
-        }
-        ranks(&self.gate_groups) > before
     }
 
     /// Hands out one chunk of each partition that may be handed out.
@@ -368,7 +360,7 @@ impl GroupConsumer {
         for _ in 0..parts {
             let index = self.next_turn % parts;
             self.next_turn = (index + 1) % parts;
-            if !self.can_deliver(index) {
+            if !self.owned.get(index).is_some_and(|part| self.can_deliver(part)) {
                 continue;
             }
             let Some(part) = self.owned.get_mut(index) else {
@@ -413,17 +405,21 @@ impl GroupConsumer {
     }
 
     /// Opens the groups whose gates have reached their ends, and others as far as they have.
-    fn open_ready_groups(&mut self) {
+    /// Returns whether more may be handed out.
+    fn open_ready_groups(&mut self) -> bool {
+        let mut opens_more = false;
         for (place, group) in self.gate_groups.iter_mut().enumerate() {
-            let Some(noted) = group.ends_noted_at.filter(|_| !group.is_open) else {
+            let Some(noted) = group.ends_noted_at.filter(|_| !group.is_open()) else {
                 continue;
             };
             let gates = self.owned.iter().filter(|part| part.gate_group == place && part.is_gate);
             let late = gates.filter(|part| !part.has_reached_gate_end());
             if let Some(rank) = late.map(|part| part.rank).min() {
+                opens_more |= rank > group.open_rank;
                 group.open_rank = rank;
                 continue;
             }
+            opens_more = true;
             group.open();
             // Ends fetched just now are the batch's own: what came since is as good as what
             // lay there.
@@ -434,7 +430,8 @@ impl GroupConsumer {
             }
         }
         self.are_all_gates_open =
-            self.gate_groups.iter().all(|group| group.is_open && !group.is_limited);
+            self.gate_groups.iter().all(|group| group.is_open() && !group.is_limited);
+        opens_more
     }
 
     /// Resets the groups whose records below the fetched ends were all committed, so that
@@ -512,9 +509,7 @@ impl GroupConsumer {
     /// longest.
     pub(super) fn longest_late_gate(&self) -> Option<LateGate> {
         // A gate that waits for another one is not late itself.
-        let may_read =
-            |part: &&OwnedPartition| part.rank <= self.gate_groups[part.gate_group].open_rank;
-        let gates = self.owned.iter().filter(|part| part.is_gate).filter(may_read);
+        let gates = self.owned.iter().filter(|part| part.is_gate && self.can_deliver(part));
         let late = gates.filter_map(|part| {
             let noted = self.gate_groups[part.gate_group].ends_noted_at;
             let waits = noted.map_or(self.unanswered_since, |noted| {
@@ -533,9 +528,8 @@ impl GroupConsumer {
 
     /// Returns whether a partition may be handed out: the gates that its records wait for
     /// have reached their ends.
-    fn can_deliver(&self, index: usize) -> bool {
-        let part = self.owned.get(index);
-        part.is_some_and(|part| part.rank <= self.gate_groups[part.gate_group].open_rank)
+    fn can_deliver(&self, part: &OwnedPartition) -> bool {
+        part.rank <= self.gate_groups[part.gate_group].open_rank
     }
 
     pub(super) fn needs_commit(&self) -> bool {
@@ -658,7 +652,7 @@ impl GroupConsumer {
         // The ends that waiting records wait for stay: a gate with open transactions most
         // of the time would never reach new ones.
         for place in 0..self.gate_groups.len() {
-            if self.gate_groups[place].is_open {
+            if self.gate_groups[place].is_open() {
                 self.reset_group(place);
             }
         }
@@ -666,11 +660,8 @@ impl GroupConsumer {
 
     /// Goes back to the last commit.
     pub(super) fn rewind(&mut self) -> Result<(), Fault> {
-        self.are_all_gates_open = false;
         self.marked_partitions.clear();
-        for (index, group) in self.gate_groups.iter_mut().enumerate() {
-            *group = GateGroup::closed(&self.owned, index);
-        }
+        (0..self.gate_groups.len()).for_each(|index| self.reset_group(index));
         let mut list = TopicPartitionList::new();
         for part in &mut self.owned {
             if part.rewind() {

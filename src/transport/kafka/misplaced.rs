@@ -108,7 +108,7 @@ impl MisplacedMonitor {
                 home = one.home_partition,
                 "kafka: a record lies in another partition than its key belongs in"
             );
-            if source.is_gate {
+            if source.is_gate() {
                 gates.push(to_misplaced(one, source));
             } else {
                 self.count_for_source(source, now)?;
@@ -169,8 +169,7 @@ mod tests {
                 retention: crate::message::continuity::SourceRetention::Limited,
                 id: SourceId(id),
                 topic: topic.to_owned(),
-                is_gate: gate,
-                rank: u8::from(!gate),
+                gate_rank: gate.then_some(0),
                 is_joined: true,
                 is_raw: false,
                 has_schema_headers: false,

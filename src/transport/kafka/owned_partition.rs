@@ -80,6 +80,7 @@ pub(super) struct OwnedPartition {
     pub source_partition: SourcePartition,
     pub topic: String,
     pub is_gate: bool,
+    /// It waits for the gates of its group with a lower one; what is no gate for all of them.
     pub rank: u8,
     /// Index of the group of partitions that wait for each other.
     pub gate_group: usize,
@@ -122,8 +123,8 @@ impl OwnedPartition {
         Self {
             source_partition: (source.id, partition),
             topic: source.topic.clone(),
-            is_gate: source.is_gate,
-            rank: source.rank,
+            is_gate: source.is_gate(),
+            rank: source.gate_rank.unwrap_or(u8::MAX),
             gate_group: 0,
             progress,
             key_placement: source.key_placement,
@@ -271,12 +272,11 @@ impl OwnedPartition {
     /// says.
     pub(super) fn set_batch_end(&mut self, end: i64) {
         let peeked_end = self.peeked_message.as_ref().map_or(0, |peeked| peeked.offset() + 1);
-        let end_with_peeked = end.max(peeked_end);
         if self.is_gate {
             self.gate_end = Some(end);
         }
         if self.rank > 0 {
-            self.read_limit = Some(end_with_peeked);
+            self.read_limit = Some(end.max(peeked_end));
         }
     }
 

@@ -72,7 +72,7 @@ impl KafkaTransport {
     ) -> Result<Vec<ContinuityFinding>, Fault> {
         let mut findings = Vec::new();
         for restored in self.restored_partitions(partition) {
-            let Some(noted) = self.noted_progress(&restored) else {
+            let Some(noted) = self.noted_progress(restored.role, partition) else {
                 continue;
             };
             match self.await_restored_bounds(&restored, Some(&noted))? {
@@ -87,12 +87,11 @@ impl KafkaTransport {
 
     /// Returns what the next mark of a partition says of `zeef.patrons`.
     pub(super) fn patrons_progress(&self, partition: i32) -> Option<SourceProgress> {
-        self.restored_progress.get(&(TopicRole::Patrons, partition)).cloned()
+        self.noted_progress(TopicRole::Patrons, partition)
     }
 
-    fn noted_progress(&self, restored: &RestoredPartition) -> Option<SourceProgress> {
-        let place = (restored.role, restored.partition);
-        self.restored_progress.get(&place).cloned()
+    fn noted_progress(&self, role: TopicRole, partition: i32) -> Option<SourceProgress> {
+        self.restored_progress.get(&(role, partition)).cloned()
     }
 
     fn restored_partitions(&self, partition: i32) -> Vec<RestoredPartition> {

@@ -16,9 +16,8 @@ pub(super) struct KafkaSource {
     /// The name in the plan, without the prefix.
     pub unprefixed_name: String,
     pub topic: String,
-    pub is_gate: bool,
-    /// It waits for the known ends of the gates with a lower one.
-    pub rank: u8,
+    /// As [`SourcePlan::gate_rank`](crate::message::SourcePlan::gate_rank).
+    pub gate_rank: Option<u8>,
     pub retention: SourceRetention,
     /// Whether the worker owns the same partitions of it as of the other joined sources.
     pub is_joined: bool,
@@ -35,6 +34,10 @@ pub(super) struct KafkaSource {
 }
 
 impl KafkaSource {
+    pub(super) const fn is_gate(&self) -> bool {
+        self.gate_rank.is_some()
+    }
+
     /// Returns the progress of a partition that begins at `start`.
     pub(super) fn new_progress(&self, start: i64) -> SourceProgress {
         SourceProgress {

@@ -150,7 +150,7 @@ impl<'a> Deployment<'a> {
         let mut sources: Vec<(bool, String)> = Vec::new();
         for lane in self.lanes() {
             for source in lane.plan.sources {
-                let source = (!source.is_gate, source.topic);
+                let source = (!source.is_gate(), source.topic);
                 if !sources.contains(&source) {
                     sources.push(source);
                 }
