@@ -1,6 +1,7 @@
 # Java, jars, ports and processes, for the scripts of this folder. Sourced, never run.
 
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+java_version=$("$java" -version 2>&1 | sed -n 's/.*version "\([^"]*\).*/\1/p' | head -n 1) || true
 jars=${XDG_CACHE_HOME:-$HOME/.cache}/zeef
 start_wait_s=90
 stop_wait_s=60
@@ -12,8 +13,7 @@ fail() {
 
 # Prints what is missing to run Java on jars of which FILE is one, in one line; nothing where nothing is.
 missing_for_jars() {
-  local major gaps=''
-  major=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true
+  local major=${java_version%%[!0-9]*} gaps=''
   [ "${major:-0}" -ge 17 ] || gaps='java 17 or newer: install openjdk-17-jre-headless'
   [ -f "$1" ] || command -v mvn >/dev/null || gaps+="${gaps:+; }mvn: install maven"
   echo "$gaps"

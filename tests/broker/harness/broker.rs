@@ -14,6 +14,8 @@ use std::thread;
 use rdkafka::ClientConfig;
 use tempfile::TempDir;
 
+use super::process::last_bytes;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/kafka");
 const BROKERS_VARIABLE: &str = "ZEEF_TEST_BROKERS";
 
@@ -76,8 +78,14 @@ impl Broker {
         }
         // Nothing is dropped at the end of a process: the watchdog removes it.
         let folder = TempDir::with_prefix("zeef-kafka-").unwrap().keep();
-        // It lives as long as the whole suite.
-        let options = BrokerOptions { is_fast: true, ..BrokerOptions::default() };
+        // It lives as long as the whole suite. Only a broker that is never started again may
+        // abort transactions so soon: one that aborts them while it starts writes no marker
+        // (Kafka 4.3 and 4.4, with one broker), and they stay open.
+        let options = BrokerOptions {
+            is_fast: true,
+            broker_settings: &["transaction.abort.timed.out.transaction.cleanup.interval.ms=500"],
+            ..BrokerOptions::default()
+        };
         Some(Self::start_in(folder, options, None))
     }
 
@@ -213,6 +221,11 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if let (Some(_), Some(folder)) = (&self._temp_folder, &self.folder) {
+            if thread::panicking() {
+                let said = std::fs::read(folder.join("log")).unwrap_or_default();
+                let said = String::from_utf8_lossy(&said);
+                eprintln!("the broker {} said: {}", self.bootstrap_server, last_bytes(&said));
+            }
             // A failed stop must not hide why a test failed: the watchdog is
             // still there.
             let _ = Command::new(SCRIPT).arg("kill").arg(folder).status();

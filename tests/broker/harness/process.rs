@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use zeef_test_kit::process::{ANY_ADMIN_ADDRESS, admin_address_in};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-const SHOWN_TAIL_BYTES: usize = 4_000;
+const SHOWN_TAIL_BYTES: usize = 2_000;
 
 /// A running, or ended, zeef.
 pub(crate) struct ZeefProcess {
@@ -208,7 +208,7 @@ fn sum_series(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         .reduce(|sum, value| sum + value)
 }
 
-fn last_bytes(text: &str) -> &str {
+pub(super) fn last_bytes(text: &str) -> &str {
     let mut start = text.len().saturating_sub(SHOWN_TAIL_BYTES);
     while !text.is_char_boundary(start) {
         start += 1;
