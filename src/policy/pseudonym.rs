@@ -502,6 +502,14 @@ impl Pseudonym {
         Pseudonym::encode_halves((bits >> 64) as u64, low)
     }
 
+    /// Decodes the 128 bits of a pseudonym's characters; `None` if these are none.
+    #[must_use]
+    pub fn parse_bits(text: &[u8]) -> Option<u128> {
+        let mut bytes = [0; 16];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        (length == bytes.len()).then(|| u128::from_be_bytes(bytes))
+    }
+
     /// Returns the 128 bits of the characters.
     #[must_use]
     pub fn to_bits(&self) -> u128 {

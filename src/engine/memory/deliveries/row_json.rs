@@ -73,11 +73,7 @@ pub fn encode_bits(bits: u128) -> [u8; PSEUDONYM_LENGTH] {
 /// Decodes a key or a hash.
 #[must_use]
 pub fn decode_bits(text: &[u8]) -> Option<u128> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let mut bytes = [0; 16];
-    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-    (length == bytes.len()).then(|| u128::from_be_bytes(bytes))
+    Pseudonym::parse_bits(text)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
