@@ -26,7 +26,9 @@ use crate::daemon::checkpoints::CheckpointKeeper;
 use crate::daemon::clock::now_ms;
 use crate::daemon::gate_census::{self, GateCensus};
 use crate::daemon::intake::IntakeSetup;
-use crate::daemon::intake::raw_topics::{RawTopic, fetch_raw_topics};
+use crate::daemon::intake::raw_topics::{
+    RawTopic, fetch_raw_topics, find_unequal_partitions, plan_intake_states,
+};
 use crate::daemon::lane_moves::{self, LaneMove};
 use crate::daemon::lane_repartition::find_changed_sources;
 use crate::daemon::run::{self, Endpoint, LaneSetup, Run, RunOutcome};
@@ -77,7 +79,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     };
     let mut lanes = run::compile_lanes(&loaded, &keys, prefix)
         .map_err(|error| CliFailure::Config(format!("the policy cannot be compiled: {error}")))?;
-    let intakes = config::load_enabled_intakes(&arguments.config.config, &loaded, prefix)?;
+    let mut intakes = config::load_enabled_intakes(&arguments.config.config, &loaded, prefix)?;
+    for intake in &mut intakes {
+        intake.state_key = keys.state_key().cloned();
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         policy = %loaded.policy.version,
@@ -465,8 +470,10 @@ fn check_kafka(
     keep_lanes_with_offsets(&settings, &report, &mut states.unused_lanes)?;
     report.remove_states_of(&states.unused_lanes);
     let raw_topics = fetch_raw_topics(&settings, intakes)?;
+    report.add_topics(&settings, plan_intake_states(intakes, &raw_topics))?;
     let mut refusals = report.start_refusals(&settings, loaded)?;
     refusals.extend(raw_topics.iter().filter_map(RawTopic::refusal));
+    refusals.extend(find_unequal_partitions(intakes, &raw_topics));
     if !refusals.is_empty() {
         return Err(CliFailure::Config(format!(
             "{}\nthe topics are not as required: see `zeef topics`",

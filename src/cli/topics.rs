@@ -11,7 +11,9 @@ use super::screen::{BAD, FAINT, GOOD, HEADING, Screen, styled};
 use crate::config::LoadedConfig;
 use crate::daemon::acls::{plan_acls, plan_intake_acls};
 use crate::daemon::intake::IntakeSetup;
-use crate::daemon::intake::raw_topics::{RawTopic, fetch_raw_topics};
+use crate::daemon::intake::raw_topics::{
+    RawTopic, fetch_raw_topics, find_unequal_partitions, plan_intake_states,
+};
 use crate::daemon::topics::{TopicReport, format_setting};
 use crate::transport::kafka::{KafkaSettings, topics};
 
@@ -41,7 +43,15 @@ fn compare_topics(
     settings: &KafkaSettings,
     screen: &mut Screen,
 ) -> anyhow::Result<Exit> {
-    let mut report = TopicReport::fetch(settings, loaded)?;
+    let prefix = &settings.topic_prefix;
+    let intakes = config::load_enabled_intakes(&arguments.config.config, loaded, prefix)?;
+    let raw_topics = fetch_raw_topics(settings, &intakes)?;
+    let fetch_report = || -> anyhow::Result<TopicReport> {
+        let mut report = TopicReport::fetch(settings, loaded)?;
+        report.add_topics(settings, plan_intake_states(&intakes, &raw_topics))?;
+        Ok(report)
+    };
+    let mut report = fetch_report()?;
     if arguments.apply {
         let missing = report.missing_topics(loaded);
         topics::create_topics(settings, &missing)?;
@@ -49,15 +59,13 @@ fn compare_topics(
             let topic = settings.topic_name(&wish.name);
             writeln!(screen, "created {topic} with {} partitions", wish.partition_count)?;
         }
-        report = TopicReport::fetch(settings, loaded)?;
+        report = fetch_report()?;
     }
-    let prefix = &settings.topic_prefix;
-    let intakes = config::load_enabled_intakes(&arguments.config.config, loaded, prefix)?;
-    let raw_topics = fetch_raw_topics(settings, &intakes)?;
     write_topics(screen, settings, loaded, &report)?;
     write_raw_topics(screen, &raw_topics)?;
     let mut refusals = report.start_refusals(settings, loaded)?;
     refusals.extend(raw_topics.iter().filter_map(RawTopic::refusal));
+    refusals.extend(find_unequal_partitions(&intakes, &raw_topics));
     writeln!(screen)?;
     if refusals.is_empty() {
         writeln!(screen, "{}", styled(GOOD, "all topics are as required"))?;

@@ -181,15 +181,27 @@ pub fn plan_intake_acls(settings: &KafkaSettings, setups: &[IntakeSetup]) -> Vec
         let topics = topics.map(|topic| (Resource::Topic, topic.clone()));
         topics.map(|topic| Principal(principal).build_acl(operations, topic)).collect()
     };
+    let states = setups.iter().filter_map(IntakeSetup::state_topic);
+    let states: Vec<String> = states.map(|topic| settings.topic_name(&topic)).collect();
+    let of_states = |principal: &str, operations| -> Vec<Acl> {
+        let topics = states.iter().map(|topic| (Resource::Topic, topic.clone()));
+        topics.map(|topic| Principal(principal).build_acl(operations, topic)).collect()
+    };
     const RESYNC: &str = "zeef-resync";
     let groups = (Resource::Group, settings.group_id(""));
     let groups = Principal(RESYNC).build_prefixed_acl(&["Read", "Describe"], groups);
+    // The rows of a state are removed in a transaction.
+    let rewriter = states.first().map(|_| {
+        let id = (Resource::TransactionalId, settings.group_id("lanes-apply"));
+        Principal(RESYNC).build_acl(&["Write", "Describe"], id)
+    });
     vec![
         AclGrantee {
             name: "zeef itself, for its intakes".to_owned(),
             acls: [
                 raw_topic_acls("zeef", &["Read", "Describe", "DescribeConfigs"], setups),
                 write("zeef", WRITE),
+                of_states("zeef", &["Read", "Write", "Describe", "DescribeConfigs"]),
             ]
             .concat(),
         },
@@ -198,7 +210,9 @@ pub fn plan_intake_acls(settings: &KafkaSettings, setups: &[IntakeSetup]) -> Vec
             acls: [
                 raw_topic_acls(RESYNC, &["Describe"], setups),
                 write(RESYNC, BOTH),
+                of_states(RESYNC, BOTH),
                 vec![groups],
+                rewriter.into_iter().collect(),
             ]
             .concat(),
         },
@@ -488,6 +502,34 @@ mod tests {
         let writes = lines.iter().filter(|line| line.contains("--operation Write"));
         assert!(writes.clone().count() > 4);
         assert!(writes.clone().all(|line| line.contains(" --topic a.")), "{lines:#?}");
+        assert!(lines.iter().all(|line| !line.contains("intake-state")), "{lines:#?}");
+    }
+
+    /// Only an intake that compares versions has a state, which a resync empties.
+    #[test]
+    fn intake_acls_of_a_state_are_for_zeef_and_the_resync() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let path = Path::new("tests/intake/mappings/versions.toml");
+        let intake = crate::intake::load_file(path, &loaded.policy.record_kinds).unwrap();
+        let settings = KafkaSettings { topic_prefix: "a.".to_owned(), ..KafkaSettings::default() };
+        let parties = plan_intake_acls(&settings, &[IntakeSetup::new(intake, &loaded, "a.")]);
+        let lines: Vec<String> =
+            parties.iter().flat_map(|party| &party.acls).map(ToString::to_string).collect();
+        let of_state = "--operation Read --operation Write --operation Describe";
+        for want in [
+            format!(
+                "--allow-principal User:zeef {of_state} --operation DescribeConfigs --topic \
+                 a.zeef.intake-state.versions"
+            ),
+            format!(
+                "--allow-principal User:zeef-resync {of_state} --topic a.zeef.intake-state.versions"
+            ),
+            "--allow-principal User:zeef-resync --operation Write --operation Describe \
+             --transactional-id a.zeef.lanes-apply"
+                .to_owned(),
+        ] {
+            assert!(lines.contains(&want), "{want} in {lines:#?}");
+        }
     }
 
     /// Who commands or asks writes the audit under its own transactional id, and only the

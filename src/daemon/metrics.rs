@@ -94,8 +94,11 @@ metrics_table! {
     NEWEST_AGE Gauge "zeef_source_newest_record_age_seconds" ["source"] "Age of the newest record of a source: by the broker's timestamp on Kafka, by the file's last change in a directory."
     INTAKE_RECORDS Counter "zeef_intake_records_total" ["intake, kind, outcome"] "Canonical records that an intake made: written, gone, erased, withdrawn, or unreadable where what they decide over had to be closed; refused where none could be made of a message."
     INTAKE_REFUSED Counter "zeef_intake_refused_total" ["intake, topic, reason"] "Messages, records and rows of lookups that an intake refused. Each but a lookup's row has a dead letter."
+    INTAKE_OLDER Counter "zeef_intake_older_total" ["intake, topic, kind"] "Records that an intake dropped, as a newer version of them was written before (newer_by of the mapping)."
     LOOKUP_ROWS Gauge "zeef_intake_lookup_rows" ["intake, worker, lookup"] "Rows of a lookup that the worker holds."
     LOOKUP_BYTES Gauge "zeef_intake_lookup_bytes" ["intake, worker"] "Memory of all lookups of the worker, in bytes; lookup_bytes_max of the mapping bounds it."
+    VERSION_ROWS Gauge "zeef_intake_version_rows" ["intake, worker"] "Records of which the worker knows the version that was written last."
+    VERSION_BYTES Gauge "zeef_intake_version_bytes" ["intake, worker"] "Memory of these versions, in bytes."
     AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, including today; 0 or less once it has ended."
     AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, including today; 0 or less once it has ended."
     RETRACTIONS_UNACKNOWLEDGED Gauge "zeef_retractions_unacknowledged" ["recipient"] "Retractions that the recipient, whose file has `ack`, has not acknowledged: `zeef retractions --open` lists them."
@@ -335,6 +338,8 @@ impl Metrics {
             batches: self.batch_metrics((lane, worker), topics),
             lookup_rows: intake.lookup_names().map(of_lookup).collect(),
             lookup_bytes: self.gauge(LOOKUP_BYTES, &labels),
+            versions: None,
+            worker: number.clone(),
             recorder: Arc::clone(&self.recorder),
             intake: name.to_owned(),
         }
@@ -627,6 +632,9 @@ pub struct IntakeMetrics {
     /// In the order of the mapping.
     lookup_rows: Vec<Gauge>,
     lookup_bytes: Gauge,
+    /// Rows and bytes, once the worker knows versions.
+    versions: Option<(Gauge, Gauge)>,
+    worker: String,
     recorder: Arc<PrometheusRecorder>,
     intake: String,
 }
@@ -647,6 +655,12 @@ impl IntakeMetrics {
         let labels =
             [("intake", self.intake.as_str()), ("topic", topic), ("reason", refusal.as_str())];
         self.count(INTAKE_REFUSED, &labels, count);
+    }
+
+    /// Counts records that were older than what was written of them.
+    pub fn count_older(&self, topic: &str, kind: &str, count: u64) {
+        let labels = [("intake", self.intake.as_str()), ("topic", topic), ("kind", kind)];
+        self.count(INTAKE_OLDER, &labels, count);
     }
 
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], count: u64) {
@@ -672,6 +686,17 @@ impl IntakeMetrics {
             gauge.set(*rows as f64);
         }
         self.lookup_bytes.set(bytes as f64);
+    }
+
+    /// Sets of how many records the version is known, and their memory.
+    pub fn set_versions(&mut self, rows: usize, bytes: usize) {
+        let (recorder, labels) =
+            (&self.recorder, [("intake", self.intake.as_str()), ("worker", self.worker.as_str())]);
+        let gauge = |name| recorder.register_gauge(&Metrics::metric_key(name, &labels), &METADATA);
+        let gauges =
+            self.versions.get_or_insert_with(|| (gauge(VERSION_ROWS), gauge(VERSION_BYTES)));
+        gauges.0.set(rows as f64);
+        gauges.1.set(bytes as f64);
     }
 }
 

@@ -124,6 +124,8 @@ pub struct PlannedTopic {
     /// For a state, the sources of its lane: they need equal numbers of partitions, and it
     /// at least as many.
     pub followed_sources: Vec<String>,
+    /// For the state of an intake, the partitions of its largest raw topic; else 0.
+    pub min_partitions: i32,
     /// Settings without which a run is refused, and why.
     pub required: Vec<(&'static str, ConfigRule, &'static str)>,
     /// Settings for new topics, without which a run still works.
@@ -170,6 +172,7 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
             role: "output",
             is_joined: false,
             followed_sources: Vec::new(),
+            min_partitions: 0,
             recommended: Vec::new(),
             required: [
                 &compaction_rules("what is taken back has to go")[..],
@@ -197,6 +200,7 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
         role: "dead letters",
         is_joined: false,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         recommended: Vec::new(),
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("delete"), "dead letters have no keys"),
@@ -265,6 +269,7 @@ fn plan_source(kind: &RecordKind, recipients: &[&Recipient], outage_ms: i64) -> 
         role,
         is_joined: kind.is_keyed_by_patron,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         required: rules,
         recommended: wishes,
     }
@@ -277,6 +282,7 @@ fn plan_commands() -> PlannedTopic {
         role: "commands",
         is_joined: false,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         required: vec![(
             "cleanup.policy",
             ConfigRule::Equals("compact"),
@@ -308,6 +314,7 @@ fn plan_state(policy: &Policy, lane: &crate::config::settings::LaneSettings) -> 
         role: "state",
         is_joined: false,
         followed_sources: read.map(|kind| kind.topic.clone()).collect(),
+        min_partitions: 0,
         required: [
             &compaction_rules("a row counts only as it was written last")[..],
             &[(
@@ -321,6 +328,21 @@ fn plan_state(policy: &Policy, lane: &crate::config::settings::LaneSettings) -> 
     }
 }
 
+/// Plans the state of an intake that compares versions, which is partitioned like its largest
+/// raw topic.
+#[must_use]
+pub fn plan_intake_state(name: String, raw_partitions: i32) -> PlannedTopic {
+    PlannedTopic {
+        name,
+        role: "intake state",
+        is_joined: false,
+        followed_sources: Vec::new(),
+        min_partitions: raw_partitions,
+        required: compaction_rules("a row counts only as it was written last").to_vec(),
+        recommended: Vec::new(),
+    }
+}
+
 /// Plans the ledger: a block lies in the partition of its records.
 fn plan_ledger(policy: &Policy) -> PlannedTopic {
     let why = "who received what is never forgotten by itself";
@@ -330,6 +352,7 @@ fn plan_ledger(policy: &Policy) -> PlannedTopic {
         role: "ledger",
         is_joined: false,
         followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
+        min_partitions: 0,
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("delete"), "its blocks have no keys"),
             ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
@@ -351,6 +374,7 @@ fn plan_chain(name: &str, role: &'static str) -> PlannedTopic {
         role,
         is_joined: false,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("delete"), "its messages have no keys"),
             ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
@@ -368,6 +392,7 @@ fn plan_acknowledgements(name: &str) -> PlannedTopic {
         role: ACKNOWLEDGEMENTS_ROLE,
         is_joined: false,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         required: vec![
             (
                 "cleanup.policy",
@@ -392,6 +417,7 @@ fn plan_register() -> PlannedTopic {
         role: "register",
         is_joined: false,
         followed_sources: Vec::new(),
+        min_partitions: 0,
         required: vec![(
             "cleanup.policy",
             ConfigRule::Equals("compact"),
@@ -409,6 +435,7 @@ fn plan_patrons(policy: &Policy) -> PlannedTopic {
         role: "erasures",
         is_joined: false,
         followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
+        min_partitions: 0,
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("compact"), "who was erased is never forgotten"),
             (
@@ -537,17 +564,31 @@ impl TopicReport {
         settings: &KafkaSettings,
         loaded: &LoadedConfig,
     ) -> Result<TopicReport, TopicError> {
-        let planned = plan_topics(loaded);
+        let mut report = TopicReport { topics: Vec::new() };
+        report.add_topics(settings, plan_topics(loaded))?;
+        Ok(report)
+    }
+
+    /// Adds topics as found.
+    ///
+    /// # Errors
+    ///
+    /// Kafka does not answer.
+    pub fn add_topics(
+        &mut self,
+        settings: &KafkaSettings,
+        planned: Vec<PlannedTopic>,
+    ) -> Result<(), TopicError> {
+        if planned.is_empty() {
+            return Ok(());
+        }
         let names: Vec<&str> = planned.iter().map(|topic| topic.name.as_str()).collect();
         let mut found = topics::describe_topics(settings, &names)?;
-        let topics = planned
-            .into_iter()
-            .map(|topic| {
-                let found = found.remove(&topic.name).flatten();
-                (topic, found)
-            })
-            .collect();
-        Ok(TopicReport { topics })
+        self.topics.extend(planned.into_iter().map(|topic| {
+            let found = found.remove(&topic.name).flatten();
+            (topic, found)
+        }));
+        Ok(())
     }
 
     /// Leaves out the states of lanes that are not to be run.
@@ -573,7 +614,8 @@ impl TopicReport {
                     joined.unwrap_or(default)
                 } else {
                     let followed = self.existing_followed_sources(planned);
-                    followed.map(|(_, count)| count).max().unwrap_or(default)
+                    let most = followed.map(|(_, count)| count).max().unwrap_or(default);
+                    most.max(planned.min_partitions)
                 };
                 planned.to_create(loaded, partitions)
             })
@@ -705,6 +747,13 @@ impl TopicReport {
                 refusals.push(format!(
                     "topic `{name}` ({}) has {} partitions, expected 1: {why}",
                     planned.role, found.partition_count
+                ));
+            }
+            if found.partition_count < planned.min_partitions {
+                refusals.push(format!(
+                    "topic `{name}` ({}) has {} partitions, expected at least {}, as the largest \
+                     raw topic of its intake has: add partitions to it",
+                    planned.role, found.partition_count, planned.min_partitions
                 ));
             }
             if planned.is_joined {

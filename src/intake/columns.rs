@@ -91,6 +91,7 @@ impl<'i> ColumnSet<'i> {
         if let DeleteRule::By(expression) = &record.delete {
             set.add_expression(expression);
         }
+        record.newer_by.iter().for_each(|path| set.add_path(path));
         FieldNode::for_each_field(&record.fields, &mut |field| {
             set.add_expression(&field.expression);
         });

@@ -5,9 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 use super::path::Scalar;
 use crate::policy::form::{self, TextFormat};
@@ -476,6 +476,13 @@ fn instant_of_text(value: &Scalar<'_>, settings: &ConversionSettings) -> Option<
     }
 }
 
+/// The time of an instant that says its offset.
+pub(super) fn parse_timestamp(value: &Scalar<'_>) -> Option<Timestamp> {
+    let (at, offset) = split_instant(value)?;
+    let offset = Offset::from_seconds(parse_offset(offset)?).ok()?;
+    offset.to_timestamp(at).ok()
+}
+
 /// The day of an instant in `zone`; one without an offset is of its own day.
 fn day_of_instant(
     value: &Scalar<'_>,
@@ -485,10 +492,7 @@ fn day_of_instant(
     let (at, offset) = split_instant(value)?;
     let zoned = match offset {
         "" => at.to_zoned(settings.zone.clone()).ok()?,
-        offset => {
-            let offset = Offset::from_seconds(parse_offset(offset)?).ok()?;
-            at.to_zoned(TimeZone::fixed(offset)).ok()?
-        }
+        _ => parse_timestamp(value)?.to_zoned(TimeZone::UTC),
     };
     write_date(zoned.with_time_zone(zone.clone()).date())
 }

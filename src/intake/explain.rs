@@ -4,8 +4,10 @@ use super::envelope::Change;
 use super::expression::{EvaluationScope, Expression, Origin};
 use super::fields::{FieldNode, check_value};
 use super::mapping::{ChangeScopes, RecordMapping};
+use super::path::RowPath;
 use super::refusal::Refusal;
 use super::value::JsonValue;
+use super::version::Version;
 use super::{Intake, LookupTables, RawMessage};
 
 /// What became of a field. The only place of the intake that shows values.
@@ -76,6 +78,9 @@ impl Intake {
         if let Some(id) = &mapping.id {
             fields.push(self.explain_expression(&mapping.id_name, id, scope));
         }
+        for path in &mapping.newer_by {
+            fields.push(explain_version(path, scope));
+        }
         FieldNode::for_each_field(&mapping.fields, &mut |field| {
             let mut explained =
                 self.explain_expression(&field.field.path, &field.expression, scope);
@@ -144,6 +149,25 @@ impl Intake {
             steps.push(format!("by a map of {} words", map.words.len()));
         }
         steps
+    }
+}
+
+/// A part of the record's version, which no field has.
+fn explain_version(path: &RowPath, scope: &EvaluationScope<'_, '_>) -> ExplainedField {
+    let outcome = match path.find(&scope.row) {
+        Ok(Some(value)) => match Version::from_scalars(std::slice::from_ref(&value)) {
+            Some(_) => FieldOutcome::Value(value.to_text().into_owned()),
+            None => FieldOutcome::Refused(Refusal::VersionMissing),
+        },
+        Ok(None) => FieldOutcome::Refused(Refusal::VersionMissing),
+        Err(fault) => FieldOutcome::Refused(fault.refusal),
+    };
+    ExplainedField {
+        field: "(newer_by)".to_owned(),
+        from: path.written().to_owned(),
+        found_type: path.look_at(&scope.row).map(type_name),
+        steps: Vec::new(),
+        outcome,
     }
 }
 

@@ -1,8 +1,9 @@
 //! One mapping from the rows of a table to a kind of record: whose a row is, and
 //! what a change of it becomes.
 //!
-//! Nothing is remembered between two messages. Where a row came to another patron
-//! both sides of the change say so.
+//! Nothing is remembered between two messages here. Where a row came to another patron both
+//! sides of the change say so; where a kind has `newer_by`, each record says its version, which
+//! [`RecordVersions`](super::RecordVersions) compares.
 
 use std::sync::Arc;
 
@@ -14,8 +15,11 @@ use super::expression::{
     Condition, EvaluationScope, Expression, TemplatePart, all_hold, fill_template,
 };
 use super::fields::{FieldFault, FieldNode, FieldOverride, RecordWriter};
+use super::path::RowPath;
+use super::record_versions::VersionClaim;
 use super::refusal::{Fault, Refusal, RefusedRecord};
 use super::topic::TopicPattern;
+use super::version::Version;
 use super::{CanonicalRecord, Conversion, RecordOutcome};
 
 /// What a deleted row means.
@@ -70,6 +74,9 @@ pub(super) struct RecordMapping {
     pub(super) stops_if_all_gone: bool,
     /// What a record means that came to another patron, for the old one.
     pub(super) moved: DeleteAction,
+    /// What is greater in the newer one of two versions of a record, compared in order; empty if
+    /// versions are not compared.
+    pub(super) newer_by: Vec<RowPath>,
     pub(super) fields: Vec<FieldNode>,
 }
 
@@ -143,7 +150,9 @@ impl RecordMapping {
             return Ok(());
         }
         if let Some(identity) = self.identify(old, IsTakenBack(true))? {
-            records.extend(self.removal(action, &identity, old)?);
+            let version = self.version_of(old).ok().flatten();
+            let removal = self.removal(action, &identity, old)?;
+            records.extend(removal.map(|removal| removal.with_version(version)));
         }
         Ok(())
     }
@@ -162,21 +171,47 @@ impl RecordMapping {
         };
         let is_erased = self.is_erased(new)?;
         let now = self.identify(new, IsTakenBack(is_erased))?;
+        let version = self.version_of(new);
+        // What is taken back waits for no version.
+        let of_removal = || version.as_ref().ok().cloned().flatten();
         if let (Some(before), Some(old)) = (&before, old)
             && now.as_ref() != Some(before)
         {
-            records.extend(self.removal(self.moved, before, old)?);
+            let removal = self.removal(self.moved, before, old)?;
+            records.extend(removal.map(|removal| removal.with_version(of_removal())));
         }
         let Some(now) = now else {
             return Ok(());
         };
         if is_erased {
-            records.extend(self.removal(DeleteAction::Erase, &now, new)?);
+            let removal = self.removal(DeleteAction::Erase, &now, new)?;
+            records.extend(removal.map(|removal| removal.with_version(of_removal())));
             return Ok(());
         }
+        let version = version?;
         let value = self.write_record(&now, new, None)?;
-        records.push(self.record(RecordOutcome::Written, &now, Some(value)));
+        let record = self.record(RecordOutcome::Written, &now, Some(value));
+        records.push(record.with_version(version));
         Ok(())
+    }
+
+    /// The version of the record; `None` if versions are not compared.
+    fn version_of(&self, scope: &EvaluationScope<'_, '_>) -> Result<Option<Version>, PartFault> {
+        let Some(first) = self.newer_by.first() else {
+            return Ok(None);
+        };
+        let missing = |path: &RowPath| {
+            at_part("newer_by")(Fault::new(Refusal::VersionMissing, path.written()))
+        };
+        let mut values = Vec::with_capacity(self.newer_by.len());
+        for path in &self.newer_by {
+            let value = path.find(&scope.row).map_err(|fault| match fault.refusal {
+                Refusal::Malformed => missing(path),
+                _ => at_part("newer_by")(fault),
+            })?;
+            values.push(value.ok_or_else(|| missing(path))?);
+        }
+        Version::from_scalars(&values).map(Some).ok_or_else(|| missing(first))
     }
 
     fn delete_action(&self, old: &EvaluationScope<'_, '_>) -> Result<DeleteAction, PartFault> {
@@ -223,15 +258,17 @@ impl RecordMapping {
                 Role::Gate | Role::Record => Ok(None),
             };
         };
-        let own_id = match &self.id {
-            None => String::new(),
-            Some(expression) => {
-                let id = expression.evaluate(scope).map_err(at_part(&self.id_name))?;
-                let missing = || at_part(&self.id_name)(Refusal::IdMissing.into());
-                id.map(|id| id.to_text().into_owned()).ok_or_else(missing)?
-            }
+        Ok(Some(Identity { patron_id, own_id: self.own_id(scope)? }))
+    }
+
+    /// The record's own id; empty of a patron.
+    fn own_id(&self, scope: &EvaluationScope<'_, '_>) -> Result<String, PartFault> {
+        let Some(expression) = &self.id else {
+            return Ok(String::new());
         };
-        Ok(Some(Identity { patron_id, own_id }))
+        let id = expression.evaluate(scope).map_err(at_part(&self.id_name))?;
+        let missing = || at_part(&self.id_name)(Refusal::IdMissing.into());
+        id.map(|id| id.to_text().into_owned()).ok_or_else(missing)
     }
 
     /// The patron's id; the library is asked for only where the rest of it is there.
@@ -321,7 +358,11 @@ impl RecordMapping {
         value: Option<Vec<u8>>,
     ) -> CanonicalRecord {
         let key = identity.patron_id.clone();
-        CanonicalRecord { kind: Arc::clone(&self.kind), key, value, outcome }
+        let claim = (!self.newer_by.is_empty()).then(|| VersionClaim {
+            id: if self.id.is_some() { identity.own_id.clone() } else { key.clone() },
+            version: None,
+        });
+        CanonicalRecord { kind: Arc::clone(&self.kind), key, value, outcome, claim }
     }
 
     /// A record that the engine refuses whole, where what is refused here decides over
@@ -332,9 +373,18 @@ impl RecordMapping {
         }
         let sides = [scopes.new.as_ref(), scopes.old.as_ref()];
         let mut patrons = sides.into_iter().flatten();
-        let patron_id = patrons.find_map(|scope| self.patron_id(scope).ok().flatten())?;
-        let identity = Identity { patron_id, own_id: String::new() };
-        Some(self.record(RecordOutcome::Unreadable, &identity, Some(b"{}".to_vec())))
+        let (scope, patron_id) =
+            patrons.find_map(|scope| Some((scope, self.patron_id(scope).ok().flatten()?)))?;
+        let own_id = self.own_id(scope).ok();
+        let version = self.version_of(scope).ok().flatten();
+        let is_known = own_id.is_some() && version.is_some();
+        let identity = Identity { patron_id, own_id: own_id.unwrap_or_default() };
+        let record = self.record(RecordOutcome::Unreadable, &identity, Some(b"{}".to_vec()));
+        // One whose version nobody knows is never taken out.
+        Some(match is_known {
+            true => record.with_version(version),
+            false => CanonicalRecord { claim: None, ..record },
+        })
     }
 }
 

@@ -18,9 +18,11 @@ mod load;
 mod lookup;
 mod mapping;
 mod path;
+mod record_versions;
 mod refusal;
 mod topic;
 mod value;
+mod version;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use explain::{ExplainedField, ExplainedRow, FieldOutcome};
 pub use expression_table::{EXPRESSIONS, ExpressionDef, ExpressionExample};
 pub use load::{load_file, load_folder};
 pub use lookup::{LookupTables, LookupsFull};
+pub use record_versions::{RecordVersions, VersionRowError, is_position_key};
 pub use refusal::{Refusal, RefusedRecord};
 
 use envelope::{Change, Envelope, Framing, OpenedMessage};
@@ -41,8 +44,12 @@ use expression::EvaluationScope;
 use lookup::{LookupDef, LookupFault};
 use mapping::{ChangeScopes, RecordMapping};
 use path::{RowBody, RowPath, RowScope};
+use record_versions::VersionClaim;
 use topic::TopicPattern;
 use value::{JsonValue, ValueLimits, parse_bytes, parse_text};
+use version::Version;
+
+use crate::policy::pseudonym::HmacKey;
 
 /// Raw messages of records, and of rows for lookups: those of FOLIO's inventory
 /// can be large.
@@ -94,6 +101,12 @@ impl RecordOutcome {
             RecordOutcome::Unreadable => "unreadable",
         }
     }
+
+    /// Whether the record is taken back from its patron.
+    #[must_use]
+    pub const fn is_removal(self) -> bool {
+        matches!(self, RecordOutcome::Gone | RecordOutcome::Erased | RecordOutcome::Withdrawn)
+    }
 }
 
 /// A canonical record.
@@ -105,6 +118,18 @@ pub struct CanonicalRecord {
     /// Compact JSON; `None` is a null.
     pub value: Option<Vec<u8>>,
     pub outcome: RecordOutcome,
+    /// Which version it is; `None` if versions are not compared.
+    claim: Option<VersionClaim>,
+}
+
+impl CanonicalRecord {
+    /// Sets its version, if versions are compared.
+    fn with_version(mut self, version: Option<Version>) -> CanonicalRecord {
+        if let Some(claim) = &mut self.claim {
+            claim.version = version;
+        }
+        self
+    }
 }
 
 /// What a raw message means: some records, and what was refused of it.
@@ -112,6 +137,8 @@ pub struct CanonicalRecord {
 pub struct Conversion {
     pub records: Vec<CanonicalRecord>,
     pub refused: Vec<RefusedRecord>,
+    /// The kinds of the records that [`RecordVersions::take_out_older`] took out.
+    pub older: Vec<Arc<str>>,
 }
 
 /// All rows of a table were deleted at once, and its mapping has the intake stop there.
@@ -207,6 +234,27 @@ impl Intake {
     pub fn lookup_topics(&self) -> BTreeSet<String> {
         let patterns = self.lookups.iter().flat_map(|lookup| &lookup.topics);
         patterns.map(TopicPattern::written).collect()
+    }
+
+    /// The kinds of which an older version is never written behind a newer one, each once, with
+    /// the paths of its `newer_by`.
+    pub fn version_rules(&self) -> impl Iterator<Item = (&Arc<str>, Vec<&str>)> {
+        let records = self.records.iter().enumerate();
+        let is_first = |(at, record): &(usize, &RecordMapping)| {
+            !record.newer_by.is_empty()
+                && !self.records.iter().take(*at).any(|before| before.kind == record.kind)
+        };
+        records.filter(is_first).map(|(_, record)| {
+            (&record.kind, record.newer_by.iter().map(RowPath::written).collect())
+        })
+    }
+
+    /// The memory of the versions that were written, without any; `None` if none are compared.
+    /// `key` is that of its hashes.
+    #[must_use]
+    pub fn empty_versions(&self, key: &HmacKey) -> Option<RecordVersions> {
+        let has_rules = self.version_rules().next().is_some();
+        has_rules.then(|| RecordVersions::new(self, key))
     }
 
     /// Lookups without a row.

@@ -105,6 +105,9 @@ refusals! {
     Unmapped "unmapped"
         "a word that the mapping does not know"
         "add it to the field's `map`: zeef guesses no status",
+    VersionMissing "version_missing"
+        "no version: what `newer_by` names is missing, or neither a whole number nor an instant with its offset"
+        "name in `newer_by` what each row has, or leave it out: an older state may then come back until the next one",
     LookupMissing "lookup_missing"
         "a row that decides over the record is not in its lookup"
         "give the lookup's topic too, from its beginning; a compacted topic has each row",

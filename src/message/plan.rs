@@ -42,6 +42,10 @@ pub struct IntakePlan {
     /// Whether the header [`SCHEMA_ID`](super::headers::SCHEMA_ID) of a message, where it has one,
     /// is handed out in front of its value. No other header ever is.
     pub has_schema_headers: bool,
+    /// By kind of record whose versions are compared, the sources that it comes from. A row of the
+    /// state is that of a record in one partition number, which has one worker in all of them: so
+    /// they need as many partitions.
+    pub versioned_sources: Vec<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug)]

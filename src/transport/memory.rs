@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::{AssignedPartition, PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport};
 use crate::ledger::LEDGER_TOPIC;
 use crate::ledger::block::digest_hex;
-use crate::message::continuity::{ContinuityFinding, ContinuityMark, LedgerHead, MarkPositions};
+use crate::message::continuity::{
+    ContinuityFinding, ContinuityMark, LedgerHead, MarkPositions, SourceProgress,
+};
 use crate::message::{
     AbortReason, AppendTime, Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output,
     OutputId, Payload, SourceId,
@@ -41,6 +43,11 @@ pub struct MemoryTransport {
     last_append_ms: i64,
     /// The heads of the ledger's chains that marks name, by partition.
     ledger_heads: BTreeMap<i32, LedgerHead>,
+    /// The topics of an intake's sources; none of a lane.
+    intake_topics: Vec<String>,
+    /// The partition numbers of an intake that the batch marks, and that a commit has marked.
+    batch_marks: BTreeSet<i32>,
+    committed_marks: BTreeSet<i32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +127,12 @@ impl MemoryTransport {
             stage: MemoryStage::New,
             last_append_ms: 0,
             ledger_heads: BTreeMap::new(),
+            intake_topics: match plan.intake {
+                Some(_) => plan.sources.iter().map(|source| source.topic.clone()).collect(),
+                None => Vec::new(),
+            },
+            batch_marks: BTreeSet::new(),
+            committed_marks: BTreeSet::new(),
         }
     }
 
@@ -323,8 +336,23 @@ impl MemoryTransport {
             .ok_or_else(|| Fault::stop(format!("there is no output {}", output.0)))
     }
 
+    /// Returns a position in a partition number of each source of an intake.
+    fn intake_positions(
+        &self,
+        partition: i32,
+        position: impl Fn(&MemoryPartition) -> usize,
+    ) -> BTreeMap<String, i64> {
+        let sources = self.intake_topics.iter().zip(&self.sources);
+        let found = sources.filter_map(|(topic, source)| {
+            let partition = source.partitions.get(usize::try_from(partition).ok()?)?;
+            Some((topic.clone(), to_offset(position(partition))))
+        });
+        found.collect()
+    }
+
     fn drop_batch(&mut self) {
         self.batch_outputs.clear();
+        self.batch_marks.clear();
         for source in &mut self.sources {
             for partition in &mut source.partitions {
                 partition.next_offset = partition.committed_offset;
@@ -626,6 +654,7 @@ impl Transport for MemoryTransport {
         }
         self.committed_batches += 1;
         self.committed_outputs.append(&mut self.batch_outputs);
+        self.committed_marks.append(&mut self.batch_marks);
         for source in &mut self.sources {
             for partition in &mut source.partitions {
                 partition.committed_offset = partition.next_offset;
@@ -670,8 +699,24 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn mark_positions(&mut self, _partition: i32, _number: u64) -> MarkPositions {
-        MarkPositions::default()
+    /// Marks only an intake's partitions.
+    fn mark_positions(&mut self, partition: i32, _number: u64) -> MarkPositions {
+        let positions = self.intake_positions(partition, |partition| partition.next_offset);
+        let progress = |next| SourceProgress { next, ..SourceProgress::default() };
+        if !positions.is_empty() {
+            self.batch_marks.insert(partition);
+        }
+        MarkPositions {
+            sources: positions.into_iter().map(|(topic, next)| (topic, progress(next))).collect(),
+            ..MarkPositions::default()
+        }
+    }
+
+    fn marked_positions(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Fault> {
+        Ok(match self.committed_marks.contains(&partition) {
+            true => self.intake_positions(partition, |partition| partition.committed_offset),
+            false => BTreeMap::new(),
+        })
     }
 
     fn clock_ahead_ms(

@@ -231,8 +231,16 @@ pub trait Transport {
         Ok(ReadOutcome::Done)
     }
 
+    /// For an intake that compares versions: returns, by topic, how far the sources of a partition
+    /// number were committed in batches for which [`mark_positions`](Self::mark_positions) was
+    /// called. To be called once the partition of the state was restored.
+    fn marked_positions(&mut self, _partition: i32) -> Result<BTreeMap<String, i64>, Fault> {
+        Ok(BTreeMap::new())
+    }
+
     /// For an intake: fails if its topics are others than when this was opened, or if there is
-    /// a topic more for which `is_read` returns true. To be called once a minute.
+    /// a topic more for which `is_read` returns true; also if its state lost rows. To be called
+    /// once a minute.
     fn check_topics(&mut self, _is_read: &dyn Fn(&str) -> bool) -> Result<(), Fault> {
         Ok(())
     }

@@ -89,6 +89,24 @@ impl<'a> IntakeDeployment<'a> {
         }
     }
 
+    /// Has the versions of loans compared, and creates the state for it.
+    fn compare_loan_versions(&self) {
+        let path = self.deployment.config_path().join(format!("intake/{MAPPING}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let loan = "[[record]]\nkind   = \"loan\"\n";
+        let newer_by = "newer_by = [\"envelope.source.ts_ms\", \"envelope.source.pos\"]\n";
+        let compared = text.replacen(loan, &format!("{loan}{newer_by}"), 1);
+        assert_ne!(compared, text);
+        fs::write(&path, compared).unwrap();
+        self.apply_topics();
+    }
+
+    fn apply_topics(&self) {
+        let config = self.deployment.config_path().to_str().unwrap();
+        let mut zeef = ZeefProcess::spawn(&["topics", "--apply", "--config", config], &[]);
+        assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 0, "{}", zeef.stderr());
+    }
+
     pub(crate) fn read(&self, topic: &str) -> Vec<ConsumedMessage> {
         self.deployment.topics.read_committed(topic)
     }
@@ -131,11 +149,20 @@ pub(crate) fn lookup_rows() -> [(&'static str, ProducerRecord); 5] {
 
 /// A row that was inserted, as Debezium writes it, with the columns that nobody named.
 pub(crate) fn row(table: &str, key: &str, after: &Value) -> ProducerRecord {
+    row_of_change((table, 0), key, after)
+}
+
+/// As [`row`], by the change of that number.
+fn row_of_change((table, change): (&str, i64), key: &str, after: &Value) -> ProducerRecord {
     let mut after = after.clone();
     after["opac_secret"] = CANARY.into();
+    // Several changes have one time, and are told apart by the position.
+    let ts_ms = 1_795_514_712_300_i64 + change / 3;
     let value = json!({
         "before": null, "after": after, "op": "c", "ts_ms": 1_795_514_712_300_i64,
-        "source": { "table": table, "snapshot": null, "db": "koha_library" },
+        "source": {
+            "table": table, "snapshot": null, "db": "koha_library", "ts_ms": ts_ms, "pos": change,
+        },
     });
     let key = format!("{{\"id\":\"{key}\"}}");
     ProducerRecord::new(key, value.to_string()).with_header("x-okapi-token", CANARY)
@@ -159,14 +186,15 @@ fn borrower(number: i64, category: &str) -> ProducerRecord {
     row("borrowers", &number.to_string(), &value)
 }
 
-/// Version `version` of the loan `number` of a borrower: its number of renewals.
+/// Version `version` of the loan `number` of a borrower: its number of renewals, and that of the
+/// change.
 fn loan(borrower: i64, number: i64, version: i64) -> ProducerRecord {
     let value = json!({
         "issue_id": number, "borrowernumber": borrower, "itemnumber": 9501, "branchcode": "DUIN",
         "issuedate": 1_795_000_000_000_i64, "date_due": 4_000_000_000_000_i64,
         "returndate": null, "renewals_count": version,
     });
-    row("issues", &borrower.to_string(), &value)
+    row_of_change(("issues", version), &borrower.to_string(), &value)
 }
 
 /// `count` versions of loans of some borrowers, and what has to lie on the canonical topic.
@@ -328,6 +356,181 @@ fn intake_killed_at_any_time_loses_and_repeats_nothing() {
     assert!(koha.deployment.has_no_open_transaction());
 }
 
+/// Messages of [`many_loans`], with older versions again behind newer ones, and what of it lies on
+/// the canonical topic where versions are compared.
+fn repeated_loans(count: i64) -> (Vec<ProducerRecord>, BTreeMap<String, Vec<i64>>) {
+    let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut want: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut records = Vec::new();
+    for first in 0..count {
+        // What was sent so many changes of the same loan ago.
+        let again = [0, (first % 5) * 37, (first % 7) * 37];
+        for version in again.map(|back| first - back) {
+            if version < 0 {
+                continue;
+            }
+            let borrower = 100 + version % 37;
+            records.push(loan(borrower, borrower, version));
+            let newest = newest.entry(borrower).or_insert(version);
+            if version >= *newest {
+                *newest = version;
+                want.entry(format!("NL-AmrBKW:{borrower}")).or_default().push(version);
+            }
+        }
+    }
+    (records, want)
+}
+
+const STATE: &str = "zeef.intake-state.koha-debezium";
+
+/// With `newer_by` no older version comes behind a newer one, whatever was killed and however the
+/// partitions were shared; and its state has no value in it.
+#[test]
+fn intake_killed_at_any_time_writes_no_older_version() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let tweaks = ConfigTweaks {
+        kafka_lines: "session_timeout_ms = 6000",
+        sections: SMALL_BATCHES,
+        ..ConfigTweaks::default()
+    };
+    let koha = IntakeDeployment::new(broker, "intake-newer", tweaks);
+    koha.compare_loan_versions();
+    koha.write_lookups();
+    let (records, want) = repeated_loans(4_000);
+    let total = want.values().map(Vec::len).sum::<usize>();
+    assert!(records.len() > 2 * total - 6_000 && total < records.len() - 3_000, "{total}");
+    koha.write("koha.issues", &records);
+    let mut kills_on_the_way = 0;
+    for round in 0..6 {
+        let zeef = koha.deployment.start_run(&[]);
+        // Every second time another process has half of the partitions.
+        let second = (round % 2 == 1).then(|| koha.deployment.start_run(&["--instance", "b"]));
+        // Whichever of them writes it.
+        eventually("some more loans are written", WAIT_TIMEOUT, || {
+            (koha.read("loan").len() >= total * (round + 1) / 8).then_some(())
+        });
+        kills_on_the_way += u32::from(koha.read("loan").len() < total);
+        for mut zeef in [Some(zeef), second].into_iter().flatten() {
+            zeef.send_signal(Signal::KILL);
+            assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 137);
+        }
+    }
+    assert!(kills_on_the_way >= 3, "{kills_on_the_way} of 6 kills were in the middle");
+    koha.deployment.run_to_end(&[]);
+    assert_eq!(koha.read_loan_versions(), want);
+    // All of it once more brings back only what is the newest of each loan.
+    koha.write("koha.issues", &records);
+    koha.deployment.run_to_end(&[]);
+    for (patron, versions) in koha.read_loan_versions() {
+        let newest = want[&patron].last();
+        let more = &versions[want[&patron].len()..];
+        assert!(!more.is_empty() && more.iter().all(|version| Some(version) == newest), "{more:?}");
+    }
+    assert!(koha.deployment.has_no_open_transaction());
+    let rows = koha.read(STATE);
+    assert!(rows.len() > 37, "{}", rows.len());
+    for row in rows {
+        let text = format!("{} {:?}", row.key_text(), row.value_text());
+        for value in [CANARY, "koha-1", "NL-", "DUIN", "open"] {
+            assert!(!text.contains(value), "{value} in {text}");
+        }
+    }
+}
+
+/// Where the state is gone an older version would count as a new one.
+#[test]
+fn intake_without_its_state_is_refused() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let koha = IntakeDeployment::new(broker, "intake-lost", ConfigTweaks::default());
+    koha.write_lookups();
+    koha.write("koha.issues", &[loan(17, 1, 5)]);
+    koha.deployment.run_to_end(&[]);
+    // It may be switched on later.
+    koha.compare_loan_versions();
+    koha.write("koha.issues", &[loan(17, 1, 7), loan(17, 1, 6), loan(18, 2, 1)]);
+    koha.deployment.run_to_end(&[]);
+    let versions = koha.read_loan_versions();
+    assert_eq!(versions["NL-AmrBKW:17"], [5, 7]);
+
+    koha.deployment.topics.delete(STATE);
+    eventually("the state is gone", WAIT_TIMEOUT, || {
+        let mut zeef = koha.deployment.start_run(&["--until-end"]);
+        let code = zeef.wait_exit(WAIT_TIMEOUT);
+        let is_refused = zeef.stderr().contains("(intake state) does not exist");
+        (code == 78 && is_refused).then_some(())
+    });
+    koha.apply_topics();
+    koha.write("koha.issues", &[loan(17, 1, 6)]);
+    let mut zeef = koha.deployment.start_run(&["--until-end"]);
+    assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 70, "{}", zeef.stderr());
+    assert!(zeef.stderr().contains("lacks rows that were committed"), "{}", zeef.stderr());
+    assert_eq!(koha.read_loan_versions(), versions);
+}
+
+/// A state that vanishes is found while nothing is written to it.
+#[test]
+fn intake_stops_when_its_state_vanishes() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let tweaks =
+        ConfigTweaks { sections: "[state]\ncheck_seconds = 1\n", ..ConfigTweaks::default() };
+    let koha = IntakeDeployment::new(broker, "intake-vanished", tweaks);
+    koha.compare_loan_versions();
+    koha.write_lookups();
+    koha.write("koha.issues", &[loan(17, 1, 5)]);
+    let mut zeef = koha.deployment.start_and_wait_ready(&[]);
+    wait_converted(&mut zeef, 1.0);
+    koha.deployment.topics.delete(STATE);
+    let want = format!("topic `{}` partition", koha.deployment.topics.full_name(STATE));
+    eventually("the intake stops", WAIT_TIMEOUT, || {
+        let stderr = zeef.stderr();
+        (stderr.contains(&want) && stderr.contains("an older version would count")).then_some(())
+    });
+}
+
+/// What comes behind `resync begin` is the snapshot, and counts although its versions are older:
+/// the database was restored from a backup.
+#[test]
+fn intake_resync_forgets_versions_before_the_new_snapshot() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let koha = IntakeDeployment::new(broker, "intake-backup", ConfigTweaks::default());
+    koha.compare_loan_versions();
+    let config = koha.deployment.config_path().to_str().unwrap().to_owned();
+    let noted = koha.deployment.config_path().join("resync.json");
+    let noted = noted.to_str().unwrap();
+    let resync = |words: &[&str], code: i32| {
+        let words = [&["intake", "resync"], words, &["--config", &config]].concat();
+        let mut zeef = ZeefProcess::spawn(&words, &[]);
+        assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), code, "{}", zeef.stderr());
+        zeef.stderr()
+    };
+    koha.write_lookups();
+    koha.write("koha.issues", &[loan(17, 1, 9), loan(17, 1, 8), loan(18, 2, 9)]);
+    let mut zeef = koha.deployment.start_run(&[]);
+    wait_converted(&mut zeef, 2.0);
+    let text = resync(&["begin", MAPPING, "--to", noted], 75);
+    assert!(text.contains("runs: stop zeef first"), "{text}");
+    zeef.send_signal(Signal::TERM);
+    assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 0);
+    eventually("the member has left", WAIT_TIMEOUT, || {
+        let words = ["intake", "resync", "begin", MAPPING, "--to", noted, "--config", &config];
+        let mut zeef = ZeefProcess::spawn(&words, &[]);
+        (zeef.wait_exit(WAIT_TIMEOUT) == 0).then_some(())
+    });
+    koha.write("koha.issues", &[loan(17, 1, 3), loan(17, 1, 2)]);
+    koha.deployment.run_to_end(&[]);
+    assert_eq!(koha.read_loan_versions()["NL-AmrBKW:17"], [9, 3]);
+    let text = resync(&["end", MAPPING, "--from", noted], 0);
+    assert!(text.contains("loan: 1 of 2 taken back"), "{text}");
+}
+
 #[test]
 fn intake_rebalance_loses_and_repeats_nothing() {
     let Some(broker) = Broker::shared() else {
@@ -363,8 +566,9 @@ fn intake_rebalance_loses_and_repeats_nothing() {
     for metric in METRICS.iter().filter(|metric| metric.name.starts_with("zeef_intake_")) {
         let series = format!("{}{{", metric.name);
         let shown = metrics.lines().find(|line| line.starts_with(&series));
-        // Nothing is refused here.
-        assert_eq!(shown.is_some(), !metric.name.contains("refused"), "{}", metric.name);
+        // Nothing is refused here, and no versions are compared.
+        let is_idle = ["refused", "older", "version"].iter().any(|word| metric.name.contains(word));
+        assert_eq!(shown.is_some(), !is_idle, "{}", metric.name);
         for label in shown.iter().flat_map(|_| metric.labels.split(", ")) {
             assert!(shown.unwrap().contains(&format!("{label}=\"")), "{label}: {shown:?}");
         }

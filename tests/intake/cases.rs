@@ -49,7 +49,7 @@ fn check_file(path: &Path, found: &str) {
     assert_eq!(found, want, "{}", path.display());
 }
 
-const MAPPINGS: &[&str] = &["koha-debezium", "folio", "folio-debezium", "rows"];
+const MAPPINGS: &[&str] = &["koha-debezium", "folio", "folio-debezium", "rows", "versions"];
 
 #[test]
 fn cases_convert_as_their_files_say() {

@@ -240,6 +240,34 @@ fn intake_explain_shows_values_only_when_asked() {
     assert_eq!(exit, Some(2), "{stderr}");
 }
 
+/// What `newer_by` reads, and what it makes of a message.
+#[test]
+fn intake_commands_tell_of_newer_by() {
+    let mapping = "tests/intake/mappings/versions.toml";
+    let input = "tests/intake/cases/versions/patron.in.ndjson";
+    let (exit, stdout, stderr) = run_zeef(&["intake", "check", "--intake", mapping, input]);
+    assert_eq!(exit, Some(1), "{stderr}");
+    let rule = "loan: older versions are dropped, by envelope.source.ts_ms, envelope.source.pos";
+    assert!(stdout.contains(rule), "{stdout}");
+    assert!(!stdout.contains("debt: older"), "{stdout}");
+    assert!(
+        stderr.contains("patron: 2 written, 1 erased, 2 unreadable, 2 dropped as older"),
+        "{stderr}"
+    );
+    let words = ["intake", "explain", "--intake", mapping, input];
+    let (_, plain, _) = run_zeef(&words);
+    assert!(
+        plain.contains("(newer_by)") && plain.contains("refused as version_missing"),
+        "{plain}"
+    );
+    assert!(!plain.contains("2026-11-20"), "{plain}");
+    let (_, shown, _) = run_zeef(&[&words[..], &["--values", "--line", "1"]].concat());
+    assert!(shown.contains("2026-11-20T10:00:00.000+01:00"), "{shown}");
+    let (_, columns, _) = run_zeef(&["intake", "columns", "--intake", mapping]);
+    assert_eq!(columns.matches("updated").count(), 3, "{columns}");
+    assert!(!columns.contains("ts_ms"), "the envelope is in no column: {columns}");
+}
+
 #[test]
 fn project_reads_raw_messages_of_a_mapping() {
     let raw = [

@@ -28,6 +28,8 @@ impl Site {
     pub(super) fn new(intake: &str) -> Site {
         let site = Site { config: copy_shipped_config() };
         enable_intake(site.config.path(), intake);
+        let own = site.config.path().join(format!("intake/{intake}.toml"));
+        fs::copy(super::mapping_path(intake), own).unwrap();
         site.zeef(&["keys", "new", "--all"]).check(0, &[]);
         site.create_folders(intake);
         site
@@ -304,4 +306,61 @@ fn unknown_enabled_intake_is_a_mistake_with_its_line() {
     assert!(output.stderr.contains(&format!("zeef.toml:{line}")), "{}", output.stderr);
     fs::write(&settings, text).unwrap();
     site.zeef(&["check"]).check(0, &[]);
+}
+
+fn version_line(version: i64, at_ms: i64) -> String {
+    let row = serde_json::json!({
+        "id": "record-1", "borrower": "borrower-1", "version": version, "state": "open",
+    });
+    let value = serde_json::json!({
+        "before": null, "after": row, "op": "c", "source": { "ts_ms": at_ms, "pos": 1 },
+    });
+    format!("{}\n", serde_json::json!({ "topic": "loans", "value": value }))
+}
+
+fn renewals(site: &Site) -> Vec<Value> {
+    site.lines("in/loan.ndjson").iter().map(|line| line["value"]["renewals"].clone()).collect()
+}
+
+/// What was written in one run is compared in the next one, also when the files that it came from
+/// are gone.
+#[test]
+fn directory_drops_older_versions_of_later_runs() {
+    let site = Site::new("versions");
+    let raw = site.raw("versions");
+    fs::write(raw.join("a.ndjson"), version_line(2, 2_000)).unwrap();
+    site.run(&[]).check(0, &[]);
+    fs::remove_file(raw.join("a.ndjson")).unwrap();
+    site.run(&[]).check(0, &[]);
+    let later = [version_line(1, 1_000), version_line(2, 2_000), version_line(3, 3_000)].concat();
+    fs::write(raw.join("b.ndjson"), later).unwrap();
+    let output = site.run(&[]);
+    output.check(0, &[]);
+    assert!(output.stderr.contains("loan: 2 written, 1 dropped as older"), "{}", output.stderr);
+    assert_eq!(renewals(&site), [2, 2, 3]);
+    let state = fs::read_to_string(site.root().join(".zeef/raw-versions.versions")).unwrap();
+    assert_eq!(state.lines().count(), 1);
+    for value in ["record-1", "borrower-1", "NL-DuiBIB", "open"] {
+        assert!(!state.contains(value), "{value} in {state}");
+    }
+}
+
+/// Without the versions that were written an older one would count as a new one.
+#[test]
+fn directory_without_its_versions_stops() {
+    let site = Site::new("versions");
+    let raw = site.raw("versions");
+    fs::write(raw.join("a.ndjson"), version_line(2, 2_000)).unwrap();
+    site.run(&[]).check(0, &[]);
+    let state = site.root().join(".zeef/raw-versions.versions");
+    let kept = fs::read(&state).unwrap();
+    fs::write(raw.join("b.ndjson"), version_line(1, 1_000)).unwrap();
+    fs::write(&state, b"").unwrap();
+    site.run(&[]).check(70, &["raw-versions.versions is missing or was changed"]);
+    fs::remove_file(&state).unwrap();
+    site.run(&[]).check(70, &["raw-versions.versions is missing or was changed"]);
+    assert_eq!(renewals(&site), [2]);
+    fs::write(&state, kept).unwrap();
+    site.run(&[]).check(0, &[]);
+    assert_eq!(renewals(&site), [2]);
 }

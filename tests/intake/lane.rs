@@ -74,7 +74,8 @@ pub(super) fn bounded_worker(
     let metrics = Metrics::new("test").unwrap();
     let topics = plan.sources.iter().map(|source| source.topic.clone()).collect();
     let metrics = metrics.intake_metrics(&setup.intake, (&plan.name, 0), topics);
-    let mut worker = IntakeWorker::new(Arc::clone(setup), plan.clone(), transport, metrics);
+    let worker = IntakeWorker::new(Arc::clone(setup), plan.clone(), transport, metrics);
+    let mut worker = worker.unwrap();
     worker.bounds = BatchBounds { records, ..BatchBounds::default() };
     worker
 }
@@ -91,7 +92,7 @@ pub(super) fn push_record(transport: &mut MemoryTransport, plan: &LanePlan, raw:
     push_to_partition(transport, plan, (raw, 0));
 }
 
-fn push_to_partition(
+pub(super) fn push_to_partition(
     transport: &mut MemoryTransport,
     plan: &LanePlan,
     (raw, partition): (&RawRecord, i32),

@@ -16,6 +16,7 @@ mod mistakes;
 mod properties;
 mod registry;
 mod repeated;
+mod versions;
 
 use std::path::PathBuf;
 

@@ -124,6 +124,34 @@ fn contradicting_members_are_mistakes() {
     check_line(r#"library = "l""#, &["`library` among the fields, expected `library` above them"]);
 }
 
+/// `newer_by` is a path or a list of them, the same wherever a kind comes from.
+#[test]
+fn newer_by_that_names_nothing_or_differs_is_a_mistake() {
+    let with =
+        |line: &str| HEAD.replacen("topic = \"loans\"", &format!("topic = \"loans\"\n{line}"), 1);
+    for fine in ["newer_by = \"updated\"", "newer_by = [\"envelope.source.ts_ms\", \"row.pos\"]"] {
+        assert_eq!(mistakes_of("a", &with(fine)), Vec::<String>::new());
+    }
+    let expected = "what is greater in the newer version of a record: a path, or a list of them";
+    for (line, want) in [
+        ("newer_by = []", format!("`newer_by` names nothing, expected {expected}")),
+        ("newer_by = \"\"", format!("`newer_by` is empty, expected {expected}")),
+        ("newer_by = 7", format!("`newer_by` is 7, expected a string: {expected}")),
+        (
+            "newer_by = \"a..b\"",
+            "\"a..b\", expected a path, as `personal.email` or `addresses[primary=true].city`"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(mistakes_of("a", &with(line)), [format!("a.toml:11: {want}")]);
+    }
+    let second =
+        "[[record]]\nkind = \"loan\"\ntopic = \"old_loans\"\n[record.fields]\nloan_id = \"id\"\n";
+    let text = format!("{}{second}", with("newer_by = \"updated\""));
+    let want = "a.toml:15: another `newer_by` of `loan` than above, expected the same for all records of a kind";
+    assert_eq!(mistakes_of("a", &text), [want]);
+}
+
 #[test]
 fn mistyped_framing_has_a_suggestion() {
     let text = HEAD.replacen("zone", "framing = \"avroo\"\nzone", 1);

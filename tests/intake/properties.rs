@@ -45,7 +45,7 @@ fn load_corpus(mapping: &str) -> Corpus {
 
 pub(super) fn corpora() -> &'static [Corpus] {
     static CORPORA: std::sync::LazyLock<Vec<Corpus>> = std::sync::LazyLock::new(|| {
-        ["koha-debezium", "folio", "folio-debezium", "rows"].map(load_corpus).into()
+        ["koha-debezium", "folio", "folio-debezium", "rows", "versions"].map(load_corpus).into()
     });
     &CORPORA
 }
@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn unnamed_members_have_no_influence(
         at in any::<prop::sample::Index>(),
-        which in 0..4_usize,
+        which in 0..5_usize,
         name in "unnamed_[a-z]{0,6}|password|secret|x-okapi-token|opacnote|lang",
         value in "CANARY[ -~é]{0,20}",
     ) {
@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn order_of_members_has_no_influence(
         at in any::<prop::sample::Index>(),
-        which in 0..4_usize,
+        which in 0..5_usize,
         seed in any::<u64>(),
     ) {
         let corpus = &corpora()[which];
@@ -143,7 +143,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in any::<prop::sample::Index>(),
         at in any::<prop::sample::Index>(),
-        which in 0..4_usize,
+        which in 0..5_usize,
     ) {
         let corpus = &corpora()[which];
         let (topic, message) = &corpus.messages[at.index(corpus.messages.len())];

@@ -87,7 +87,12 @@ fn write_filled_fields(
             empty.join(", ").into(),
         ]);
     }
-    write_table(screen, &table)
+    write_table(screen, &table)?;
+    for (kind, paths) in intake.version_rules() {
+        let paths = paths.join(", ");
+        write_paragraph(screen, &format!("{kind}: older versions are dropped, by {paths}"))?;
+    }
+    Ok(())
 }
 
 /// Explains what a mapping makes of some messages.

@@ -11,6 +11,7 @@ mod raw_line;
 mod resync;
 mod sink;
 mod summary;
+mod version_file;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read as _};
@@ -27,8 +28,11 @@ use super::exit::{CliFailure, Exit};
 use super::message_lines::{LineMessage, LineValue, MessageLines};
 use super::screen::{self, NoteKind, Screen};
 use crate::config::LoadedConfig;
-use crate::intake::{self, Conversion, CsvFiles, Intake, LookupTables, RawMessage, RefusedRecord};
+use crate::intake::{
+    self, Conversion, CsvFiles, Intake, LookupTables, RawMessage, RecordVersions, RefusedRecord,
+};
 use crate::policy::catalogue::RecordKind;
+use crate::policy::pseudonym::HmacKey;
 use crate::schemas::SchemaRegistry;
 use raw_line::RawLine;
 use sink::RecordSink;
@@ -142,7 +146,7 @@ pub(super) fn read_stdin(mapping: &Path, loaded: &LoadedConfig) -> anyhow::Resul
 }
 
 /// Converts each message, after all lookups were read, and hands out what became of it with
-/// the number of its line. Returns the lookups.
+/// the number of its line. Returns the lookups. Versions are those of these inputs alone.
 ///
 /// # Errors
 ///
@@ -150,6 +154,17 @@ pub(super) fn read_stdin(mapping: &Path, loaded: &LoadedConfig) -> anyhow::Resul
 fn convert_inputs(
     reader: MessageReader<'_>,
     inputs: &[RawInput],
+    summary: &mut ConversionSummary,
+    take: impl FnMut(usize, Conversion) -> anyhow::Result<()>,
+) -> anyhow::Result<LookupTables> {
+    let mut versions = reader.intake.empty_versions(&HmacKey::generate("throwaway")?);
+    convert_newer_inputs(reader, (inputs, versions.as_mut()), summary, take)
+}
+
+/// As [`convert_inputs`], where `versions` were written before.
+fn convert_newer_inputs(
+    reader: MessageReader<'_>,
+    (inputs, mut versions): (&[RawInput], Option<&mut RecordVersions>),
     summary: &mut ConversionSummary,
     mut take: impl FnMut(usize, Conversion) -> anyhow::Result<()>,
 ) -> anyhow::Result<LookupTables> {
@@ -162,8 +177,11 @@ fn convert_inputs(
             match RawLine::parse(line) {
                 Ok(raw) => {
                     summary.add_message(reader.intake, &raw.topic);
-                    let conversion =
+                    let mut conversion =
                         reader.read(&raw, |intake, message| intake.convert(message, &lookups))?;
+                    if let Some(versions) = versions.as_deref_mut() {
+                        versions.take_out_older(ONE_PARTITION, &mut conversion);
+                    }
                     summary.add_conversion((at, number), &conversion);
                     summary.note_stop(reader.intake.require_rows(&raw.topic, &conversion));
                     take(number, conversion)
@@ -211,6 +229,8 @@ struct RawInput {
     lines: Range<usize>,
 }
 
+/// Files have no partitions.
+const ONE_PARTITION: i32 = 0;
 /// From the first line on.
 const ALL_LINES: Range<usize> = 1..usize::MAX;
 

@@ -8,7 +8,8 @@
 //! 2. It is renamed to `.zeef/raw-commit`: from here on they are appended.
 //! 3. Each file of `in` is written from its length before, and synced: first what stops or
 //!    erases, then the records that it may be about, as somebody may follow.
-//! 4. `.zeef/raw.json`, which says how far each raw file was read, is replaced.
+//! 4. `.zeef/raw-INTAKE.versions`, where an intake compares versions, and `.zeef/raw.json`, which
+//!    says how far each raw file was read, are replaced.
 //! 5. `.zeef/raw-commit` is removed.
 //!
 //! Whoever comes next does what is left of steps 3 to 5. The caller holds the directory.
@@ -25,10 +26,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::sink::RecordSink;
 use super::summary::ConversionSummary;
-use super::{MessageReader, RawInput, convert_inputs, open_inputs};
+use super::version_file::{read_versions, write_versions};
+use super::{MessageReader, RawInput, convert_inputs, convert_newer_inputs, open_inputs};
 use crate::cli::directory::SOURCE_FILE_SUFFIX;
 use crate::cli::exit::CliFailure;
 use crate::daemon::intake::IntakeSetup;
+use crate::intake::RecordVersions;
 use crate::message::Fault;
 use crate::policy::catalogue::{RecordKind, Role};
 use crate::transport::file::{
@@ -37,6 +40,7 @@ use crate::transport::file::{
 
 const RAW_FOLDER: &str = "raw";
 const COMMIT_FILE: &str = "commit.json";
+const VERSIONS_SUFFIX: &str = ".versions";
 
 /// How far a raw file was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +51,7 @@ struct RawProgress {
     sha256: String,
 }
 
-/// By `INTAKE/FILE`.
+/// By `INTAKE/FILE`; by `INTAKE` the file of its versions.
 type ProgressByFile = BTreeMap<String, RawProgress>;
 
 /// What a commit does, beside the lines that lie next to it.
@@ -204,7 +208,10 @@ impl<'a> RawFolders<'a> {
     fn write_new_lines(&self, folder: &Path) -> anyhow::Result<(ProgressByFile, bool)> {
         let before = read_progress(self.root)?;
         let mut sink = RecordSink::folder(folder, &self.kind_names(), self.kinds, true)?;
-        let mut progress = ProgressByFile::new();
+        // Versions count for longer than the files that they came from.
+        let versions = before.iter().filter(|(name, _)| !name.contains('/'));
+        let mut progress: ProgressByFile =
+            versions.map(|(name, file)| (name.clone(), file.clone())).collect();
         let mut has_refusals = false;
         for (setup, files) in &self.intakes {
             let mut inputs = open_inputs(files, &setup.intake)?;
@@ -214,16 +221,49 @@ impl<'a> RawFolders<'a> {
                 progress.insert(name, read);
             }
             let mut summary = ConversionSummary::new(&inputs);
+            let mut versions = self.restore_versions(setup, &before)?;
+            let newer = (inputs.as_slice(), versions.as_mut());
             let lookups =
-                convert_inputs(reader_of(setup), &inputs, &mut summary, |_, conversion| {
+                convert_newer_inputs(reader_of(setup), newer, &mut summary, |_, conversion| {
                     conversion.records.iter().try_for_each(|record| sink.write(record))
                 })?;
             summary.report(&setup.intake, &lookups);
             summary.require_no_stop()?;
+            if let Some(versions) = versions {
+                let name = setup.intake.name();
+                progress.insert(name.to_owned(), save_versions(folder, name, versions)?);
+            }
             has_refusals |= summary.has_refusals();
         }
         sink.finish()?;
         Ok((progress, has_refusals))
+    }
+
+    /// The versions that an intake wrote last; `None` if it compares none.
+    fn restore_versions(
+        &self,
+        setup: &IntakeSetup,
+        progress: &ProgressByFile,
+    ) -> anyhow::Result<Option<RecordVersions>> {
+        let Some(mut versions) = setup.empty_versions()? else {
+            return Ok(None);
+        };
+        let name = setup.intake.name();
+        let Some(known) = progress.get(name) else {
+            return Ok(Some(versions));
+        };
+        let path = versions_path(self.root, name);
+        read_versions(&path, &mut versions, |bytes| {
+            let is_known = bytes.is_some_and(|bytes| hash_of(bytes) == known.sha256);
+            is_known.then_some(()).ok_or_else(|| {
+                Fault::stop(format!(
+                    "{} is missing or was changed: without it an older version would count as a \
+                     new one; put it back as it was",
+                    path.display()
+                ))
+            })
+        })?;
+        Ok(Some(versions))
     }
 
     /// The kinds that the intakes write, each once.
@@ -257,6 +297,23 @@ impl ConvertedSnapshot {
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn versions_path(root: &Path, intake: &str) -> PathBuf {
+    state_path(root, &format!("raw-{intake}{VERSIONS_SUFFIX}"))
+}
+
+/// Writes all versions of an intake to `folder`, to be committed.
+fn save_versions(
+    folder: &Path,
+    intake: &str,
+    mut versions: RecordVersions,
+) -> anyhow::Result<RawProgress> {
+    versions.commit();
+    let (text, lines) = write_versions(&versions);
+    let path = folder.join(format!("{intake}{VERSIONS_SUFFIX}"));
+    replace_file(&path, FileMode::for_file(false), &text)?;
+    Ok(RawProgress { lines, bytes: text.len() as u64, sha256: hash_of(&text) })
 }
 
 fn state_path(root: &Path, name: &str) -> PathBuf {
@@ -354,6 +411,12 @@ fn measure_file(
     Ok((progress, prefix_hash))
 }
 
+fn hash_of(bytes: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    hex(hash)
+}
+
 fn hex(hash: Sha256) -> String {
     use std::fmt::Write as _;
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
@@ -381,7 +444,7 @@ fn parse_json<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> anyhow
 fn commit(root: &Path, progress: ProgressByFile) -> anyhow::Result<()> {
     let new = state_path(root, "raw-new");
     let mut lengths = BTreeMap::new();
-    for name in list_lines(&new)? {
+    for name in list_files(&new, SOURCE_FILE_SUFFIX)? {
         let path = root.join("in").join(&name);
         lengths.insert(name, whole_length(&path)?);
     }
@@ -416,12 +479,12 @@ fn whole_length(path: &Path) -> anyhow::Result<u64> {
     }
 }
 
-/// The files of lines in a folder, by name.
-fn list_lines(folder: &Path) -> anyhow::Result<Vec<String>> {
+/// The files in a folder whose names end so.
+fn list_files(folder: &Path, suffix: &str) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(FileError::wrap("list", folder))? {
         let name = file_name(&entry.map_err(FileError::wrap("list", folder))?.path());
-        if name.ends_with(SOURCE_FILE_SUFFIX) {
+        if name.ends_with(suffix) {
             names.push(name);
         }
     }
@@ -441,6 +504,11 @@ fn finish_commit(root: &Path, kinds: &[RecordKind]) -> anyhow::Result<()> {
     lengths.sort_by_key(|(name, _)| append_order(name, kinds));
     for (name, length) in lengths {
         append_at(&root.join("in").join(name), *length, &folder.join(name))?;
+    }
+    for name in list_files(&folder, VERSIONS_SUFFIX)? {
+        let path = folder.join(&name);
+        let text = fs::read(&path).map_err(FileError::wrap("read", &path))?;
+        replace_file(&state_path(root, &format!("raw-{name}")), FileMode::for_file(false), &text)?;
     }
     let progress = serde_json::to_vec(&commit.progress)?;
     replace_file(&state_path(root, "raw.json"), FileMode::for_file(false), &progress)?;
@@ -515,6 +583,7 @@ mod tests {
         fs::write(root.join("in/loan.ndjson"), BEFORE).unwrap();
         fs::write(root.join(".zeef/raw-new/loan.ndjson"), ADDED).unwrap();
         fs::write(root.join(".zeef/raw-new/patron.ndjson"), "").unwrap();
+        fs::write(root.join(".zeef/raw-new/koha.versions"), BEFORE).unwrap();
         commit(root, progress()).unwrap();
         folder
     }
@@ -535,6 +604,8 @@ mod tests {
                 assert_eq!(loans(root), format!("{BEFORE}{ADDED}"), "{written}");
             }
             assert_eq!(read_progress(root).unwrap(), progress());
+            let versions = fs::read_to_string(versions_path(root, "koha")).unwrap();
+            assert_eq!(versions, BEFORE);
             assert!(!root.join(".zeef/raw-commit").exists());
         }
     }

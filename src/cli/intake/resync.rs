@@ -2,7 +2,8 @@
 //! taken back.
 //!
 //! `begin` notes the ends of the canonical topics; nothing older may be unread then, as it would
-//! be converted later and count as written by the snapshot. Once the snapshot has gone through the
+//! be converted later and count as written by the snapshot. It also forgets the versions that were
+//! written: what comes next is the snapshot, which counts whatever its versions are. Once the snapshot has gone through the
 //! intake, `end` reads these topics whole: a record that was not written since is gone, a
 //! patron erased, a consent withdrawn. What `end` writes counts as written, so that it may be
 //! interrupted and run again.
@@ -25,11 +26,12 @@ use crate::cli::snapshot::removal::removal_line;
 use crate::cli::snapshot::{SourceRemovals, refuse_large_removals};
 use crate::config::LoadedConfig;
 use crate::daemon::intake::IntakeSetup;
+use crate::intake::is_position_key;
 use crate::json::write;
 use crate::message::{Input, Payload};
 use crate::policy::catalogue::RecordKind;
 use crate::transport::file::{FileMode, replace_file};
-use crate::transport::kafka::lane_states::StateReader;
+use crate::transport::kafka::lane_states::{PartitionRows, StateReader, StateRewriter};
 use crate::transport::kafka::publish::Publisher;
 use crate::transport::kafka::read_topic::read_inputs;
 use crate::transport::kafka::{KafkaSettings, topics};
@@ -49,6 +51,10 @@ pub(super) fn begin(arguments: &IntakeResyncBeginArguments) -> anyhow::Result<Ex
     let connection = KafkaConnection::new(&loaded, &arguments.config.config, brokers);
     let ends = connection.with_settings(|settings| {
         require_caught_up(&settings, &setup)?;
+        if let Some(state) = setup.state_topic() {
+            require_stopped(&settings, &setup)?;
+            forget_versions(&settings, &setup.lane_name(), &state)?;
+        }
         let mut ends = BTreeMap::new();
         for kind in &setup.kinds {
             let found = topics::fetch_ends(&settings, &kind.topic)?;
@@ -138,6 +144,35 @@ fn read_start(path: &Path, setup: &IntakeSetup) -> anyhow::Result<ResyncStart> {
         let text = format!("{shown} is none of `zeef intake resync begin {}`", setup.intake.name());
         CliFailure::Usage(text).into()
     })
+}
+
+/// Removes the versions from the state of an intake that does not run. How far its raw topics
+/// were read stays.
+fn forget_versions(settings: &KafkaSettings, lane: &str, state: &str) -> anyhow::Result<()> {
+    let reader = StateReader::open(settings)?;
+    let found = reader.list_topics(state)?;
+    let Some(found) = found.iter().find(|found| found.name == state) else {
+        let topic = settings.topic_name(state);
+        return Err(CliFailure::Config(format!("topic `{topic}` does not exist")).into());
+    };
+    let mut keys: Vec<BTreeSet<Vec<u8>>> = Vec::new();
+    for partition in 0..found.partition_count {
+        let mut live = BTreeSet::new();
+        reader.read_rows((state, partition), &mut |key, value| {
+            match value.filter(|_| !is_position_key(key)) {
+                Some(_) => live.insert(key.to_vec()),
+                None => live.remove(key),
+            };
+        })?;
+        keys.push(live);
+    }
+    let rows = (0..).zip(&keys).map(|(partition, keys)| PartitionRows {
+        topic: state,
+        partition,
+        rows: keys.iter().map(|key| (key.as_slice(), None)).collect(),
+    });
+    let rows: Vec<PartitionRows<'_>> = rows.collect();
+    Ok(StateRewriter::open(settings)?.write(&[lane], &rows, &[])?)
 }
 
 /// Checks that the intake does not run: what it wrote meanwhile would be taken back.

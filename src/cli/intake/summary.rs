@@ -32,6 +32,8 @@ pub(super) struct ConversionSummary {
     messages: usize,
     records: BTreeMap<(String, RecordOutcome), u64>,
     refused: BTreeMap<RefusedRecord, RefusedLines>,
+    /// Records that were older than what was written of them, by kind.
+    older: BTreeMap<String, u64>,
     /// Messages of topics that the mapping does not name.
     unread_messages: usize,
     unread_topics: BTreeSet<String>,
@@ -46,6 +48,7 @@ impl ConversionSummary {
             messages: 0,
             records: BTreeMap::new(),
             refused: BTreeMap::new(),
+            older: BTreeMap::new(),
             unread_messages: 0,
             unread_topics: BTreeSet::new(),
             stop: Ok(()),
@@ -73,6 +76,9 @@ impl ConversionSummary {
         for record in &conversion.records {
             let count = self.records.entry((record.kind.to_string(), record.outcome)).or_default();
             *count += 1;
+        }
+        for kind in &conversion.older {
+            *self.older.entry(kind.to_string()).or_default() += 1;
         }
         self.add_refused(place, &conversion.refused);
     }
@@ -129,11 +135,14 @@ impl ConversionSummary {
     /// Each kind with what became of its records.
     fn record_lines(&self) -> BTreeMap<&str, String> {
         let mut lines: BTreeMap<&str, String> = BTreeMap::new();
-        for ((kind, outcome), count) in &self.records {
+        let records = self.records.iter();
+        let records = records.map(|((kind, outcome), count)| (kind, outcome.word(), count));
+        let older = self.older.iter().map(|(kind, count)| (kind, "dropped as older", count));
+        for (kind, word, count) in records.chain(older) {
             let text = lines.entry(kind).or_default();
             let comma = if text.is_empty() { "" } else { ", " };
             // Writing to a string cannot fail.
-            let _ = write!(text, "{comma}{} {}", format_thousands(*count), outcome.word());
+            let _ = write!(text, "{comma}{} {word}", format_thousands(*count));
         }
         lines
     }

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::setup::IntakeSetup;
+use crate::daemon::topics::{PlannedTopic, plan_intake_state};
 use crate::intake::matches_topic;
-use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::topics::{self, ExistingTopic, TopicError};
+use crate::transport::kafka::{KafkaSettings, describe_unequal_partitions};
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
 
@@ -30,6 +31,11 @@ impl RawTopic {
             (true, false) => "raw",
             (false, _) => "lookup",
         }
+    }
+
+    /// Its name with its number of partitions, if it exists.
+    fn partitions(&self) -> Option<(&str, i32)> {
+        Some((&self.name, self.found.as_ref()?.partition_count))
     }
 
     fn cleanup_policy(&self) -> Option<&str> {
@@ -111,6 +117,40 @@ pub fn fetch_raw_topics(
     Ok(raw)
 }
 
+/// Plans the states of the intakes that compare versions, by the raw topics as found.
+#[must_use]
+pub fn plan_intake_states(setups: &[IntakeSetup], raw_topics: &[RawTopic]) -> Vec<PlannedTopic> {
+    let plan = |setup: &IntakeSetup| {
+        let own = raw_topics.iter().filter(|raw| raw.intake == setup.intake.name());
+        let counts = own.filter(|raw| raw.is_record).filter_map(RawTopic::partitions);
+        let most = counts.map(|(_, count)| count).max();
+        Some(plan_intake_state(setup.state_topic()?, most.unwrap_or(1)))
+    };
+    setups.iter().filter_map(plan).collect()
+}
+
+/// Returns, for each kind whose versions are compared, that its raw topics have different numbers
+/// of partitions, if they have.
+#[must_use]
+pub fn find_unequal_partitions(setups: &[IntakeSetup], raw_topics: &[RawTopic]) -> Vec<String> {
+    let mut found = Vec::new();
+    for setup in setups {
+        for patterns in setup.versioned_topics() {
+            let own = raw_topics.iter().filter(|raw| {
+                raw.intake == setup.intake.name()
+                    && patterns.iter().any(|pattern| matches_topic(pattern, &raw.name))
+            });
+            let counts: Vec<(&str, i32)> = own.filter_map(RawTopic::partitions).collect();
+            let least = counts.iter().min_by_key(|(_, count)| *count);
+            let most = counts.iter().max_by_key(|(_, count)| *count);
+            if let Some((least, most)) = least.zip(most).filter(|(least, most)| least.1 != most.1) {
+                found.push(describe_unequal_partitions(*least, *most));
+            }
+        }
+    }
+    found
+}
+
 /// Replaces patterns by the topics that match; one that none matches stays.
 fn expand(named: &BTreeSet<String>, existing: &BTreeSet<String>) -> BTreeSet<String> {
     let mut topics = BTreeSet::new();
@@ -124,4 +164,45 @@ fn expand(named: &BTreeSet<String>, existing: &BTreeSet<String>) -> BTreeSet<Str
         }
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::Policy;
+
+    fn raw_topic(name: &str, partition_count: i32) -> RawTopic {
+        let found =
+            ExistingTopic { partition_count, replication_factor: 1, configs: BTreeMap::new() };
+        RawTopic {
+            intake: "versions".to_owned(),
+            name: name.to_owned(),
+            is_record: true,
+            is_lookup: false,
+            found: Some(found),
+        }
+    }
+
+    /// One worker compares all versions of a record, so the topics of its kind are as wide; the
+    /// state has a partition for each number.
+    #[test]
+    fn topics_of_a_compared_kind_need_as_many_partitions() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let path = Path::new("tests/intake/mappings/versions.toml");
+        let intake = crate::intake::load_file(path, &loaded.policy.record_kinds).unwrap();
+        let setups = [IntakeSetup::new(intake, &loaded, "")];
+        let topics = |holds: i32, old_holds: i32| {
+            [raw_topic("loans", 9), raw_topic("holds", holds), raw_topic("old_holds", old_holds)]
+        };
+        assert_eq!(find_unequal_partitions(&setups, &topics(3, 3)), Vec::<String>::new());
+        let found = find_unequal_partitions(&setups, &topics(3, 4));
+        let want = "topic `holds` has 3 partitions, and `old_holds` 4: the topics of a kind";
+        assert!(found.len() == 1 && found[0].starts_with(want), "{found:?}");
+        let planned = plan_intake_states(&setups, &topics(3, 4));
+        let planned: Vec<(&str, i32)> =
+            planned.iter().map(|topic| (topic.name.as_str(), topic.min_partitions)).collect();
+        assert_eq!(planned, [("zeef.intake-state.versions", 9)]);
+    }
 }

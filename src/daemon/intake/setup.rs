@@ -7,14 +7,19 @@ use std::sync::Arc;
 use crate::config::{LoadedConfig, Mistake};
 use crate::daemon::topics::plan_topics;
 use crate::engine::lane::DEAD_LETTERS_TOPIC;
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, RecordVersions};
 use crate::message::continuity::SourceRetention;
 use crate::message::{
     Fault, IntakePlan, LanePlan, OutputId, OutputPlan, OutputRole, SourcePlan, ZEEF_OWNER,
 };
 use crate::policy::catalogue::Role;
+use crate::policy::pseudonym::HmacKey;
 use crate::schemas::{RegistryError, SchemaRegistry};
 use crate::transport::kafka::KafkaSettings;
+
+/// What stands before the name of an intake in that of its state, which has the versions that
+/// were written last.
+const STATE_TOPIC_PREFIX: &str = "zeef.intake-state.";
 
 /// A kind of record that an intake writes.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct IntakeSetup {
     pub policy_version: String,
     /// A larger record is refused.
     pub output_bytes_max: usize,
+    /// The key of the state's hashes. Needed to run an intake that compares versions.
+    pub state_key: Option<HmacKey>,
     /// The names on Kafka of the topics that zeef has itself, which are never raw ones.
     own_topics: BTreeSet<String>,
 }
@@ -109,15 +116,18 @@ impl IntakeSetup {
             topic: kind.topic.clone(),
             role: kind.role,
         });
-        IntakeSetup {
+        let mut setup = IntakeSetup {
             kinds: kinds.collect(),
             intake: Arc::new(intake),
             schemas: Arc::default(),
             workers: loaded.daemon.intakes.workers,
             policy_version: loaded.policy.version.clone(),
             output_bytes_max: loaded.daemon.limits.lane.output_bytes_max,
+            state_key: None,
             own_topics: planned.iter().map(|name| settings.topic_name(name)).collect(),
-        }
+        };
+        setup.own_topics.extend(setup.state_topic().map(|topic| settings.topic_name(&topic)));
+        setup
     }
 
     fn check_topics(&self) -> Result<(), SetupError> {
@@ -135,6 +145,38 @@ impl IntakeSetup {
     #[must_use]
     pub fn lane_name(&self) -> String {
         format!("intake.{}", self.intake.name())
+    }
+
+    /// The topic of its state, without prefix; `None` if it compares no versions.
+    #[must_use]
+    pub fn state_topic(&self) -> Option<String> {
+        let mut kinds = self.versioned_kinds();
+        kinds.next().map(|_| format!("{STATE_TOPIC_PREFIX}{}", self.intake.name()))
+    }
+
+    fn versioned_kinds(&self) -> impl Iterator<Item = &str> {
+        let kinds = self.intake.version_rules().map(|(kind, _)| kind.as_ref());
+        kinds.filter(|kind| self.find_kind(kind).is_some())
+    }
+
+    /// The topics of each kind whose versions are compared: names, and patterns with `*`.
+    pub fn versioned_topics(&self) -> impl Iterator<Item = BTreeSet<String>> {
+        self.versioned_kinds().map(|kind| self.intake.record_topics(|one| one == kind))
+    }
+
+    /// The memory of the versions that were written, without any; `None` if none are compared.
+    ///
+    /// # Errors
+    ///
+    /// There is no key of the state.
+    pub fn empty_versions(&self) -> Result<Option<RecordVersions>, Fault> {
+        if self.state_topic().is_none() {
+            return Ok(None);
+        }
+        match &self.state_key {
+            Some(key) => Ok(self.intake.empty_versions(key)),
+            None => Err(Fault::stop("the key of the state is missing")),
+        }
     }
 
     /// The topics of its kinds: names, and patterns with `*`.
@@ -160,6 +202,10 @@ impl IntakeSetup {
     pub fn plan(&self, existing: &BTreeSet<String>) -> Result<LanePlan, Fault> {
         let sources = self.resolve_topics(&self.record_topics(), existing)?;
         let lookups = self.resolve_topics(&self.intake.lookup_topics(), existing)?;
+        let versioned = self.versioned_topics().map(|named| {
+            Ok(self.resolve_topics(&named, existing)?.into_iter().collect::<BTreeSet<String>>())
+        });
+        let versioned_sources = versioned.collect::<Result<Vec<_>, Fault>>()?;
         Ok(LanePlan {
             name: self.lane_name(),
             sources: sources
@@ -177,7 +223,11 @@ impl IntakeSetup {
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
             known_former_topics: BTreeSet::new(),
-            intake: Some(IntakePlan { lookups, has_schema_headers: self.intake.is_framed() }),
+            intake: Some(IntakePlan {
+                lookups,
+                has_schema_headers: self.intake.is_framed(),
+                versioned_sources,
+            }),
         })
     }
 
@@ -207,7 +257,7 @@ impl IntakeSetup {
         Ok(topics.into_iter().collect())
     }
 
-    /// The kinds in their order, then the dead letters.
+    /// The kinds in their order, then the dead letters, then the state if there is one.
     fn output_plans(&self) -> Vec<OutputPlan> {
         let plan = |topic: &str, role| OutputPlan {
             topic: topic.to_owned(),
@@ -219,7 +269,9 @@ impl IntakeSetup {
             role,
         };
         let kinds = self.kinds.iter().map(|kind| plan(&kind.topic, OutputRole::Canonical));
-        kinds.chain([plan(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters)]).collect()
+        let others = [plan(DEAD_LETTERS_TOPIC, OutputRole::DeadLetters)];
+        let state = self.state_topic().map(|topic| plan(&topic, OutputRole::State));
+        kinds.chain(others).chain(state).collect()
     }
 
     pub(super) fn find_kind(&self, name: &str) -> Option<(OutputId, &IntakeKind)> {
@@ -229,5 +281,10 @@ impl IntakeSetup {
 
     pub(super) fn dead_letter_output(&self) -> OutputId {
         OutputId(u16::try_from(self.kinds.len()).unwrap_or(u16::MAX))
+    }
+
+    /// Exists only with a [`state_topic`](Self::state_topic).
+    pub(super) fn state_output(&self) -> OutputId {
+        OutputId(self.dead_letter_output().0.saturating_add(1))
     }
 }

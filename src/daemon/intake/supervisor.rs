@@ -54,7 +54,7 @@ impl IntakeSupervisor {
         let sources = plan.sources.iter().map(|source| source.topic.clone()).collect();
         let worker_id = (plan.name.as_str(), self.worker_number);
         let metrics = self.metrics.intake_metrics(&self.setup.intake, worker_id, sources);
-        let mut worker = IntakeWorker::new(Arc::clone(&self.setup), plan, transport, metrics);
+        let mut worker = IntakeWorker::new(Arc::clone(&self.setup), plan, transport, metrics)?;
         worker.bounds = self.bounds;
         worker.status = self.status.clone();
         worker.stop = self.stop.clone();

@@ -2,7 +2,8 @@
 //!
 //! A batch is collected first; then the lookups are read to their ends, and only then is it
 //! converted and written. So a record has every row that was there when it was polled, and no
-//! transaction is open while rows are waited for.
+//! transaction is open while rows are waited for. Of kinds with `newer_by` older versions are
+//! taken out then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::raw_batch::{RawBatch, RawValue};
 use super::setup::IntakeSetup;
+use super::version_state::VersionState;
 use crate::config::settings::LimitSettings;
 use crate::daemon::abort_counter::{self, AbortCounter};
 use crate::daemon::clock;
@@ -25,7 +27,9 @@ use crate::intake::{
 use crate::message::{Cause, Coordinates, Fault, Input, LanePlan, Outbox};
 use crate::policy::catalogue::Role;
 use crate::schemas::RegistryError;
-use crate::transport::{PollFlow, PollOutcome, ReadOutcome, StopSignal, Transport};
+use crate::transport::{
+    AssignedPartition, PollFlow, PollOutcome, ReadOutcome, StopSignal, Transport,
+};
 
 /// How long a poll waits when no batch is open.
 const IDLE_POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -51,6 +55,7 @@ pub struct IntakeWorker<T> {
     setup: Arc<IntakeSetup>,
     plan: LanePlan,
     lookups: LookupTables,
+    versions: VersionState,
     metrics: IntakeMetrics,
     batch: OpenBatch,
     aborts: AbortCounter,
@@ -80,6 +85,8 @@ struct Tally {
     refused_records: BTreeMap<String, u64>,
     /// By topic.
     refused: BTreeMap<(String, Refusal), u64>,
+    /// Records that were older than what was written, by topic and kind.
+    older: BTreeMap<(String, Arc<str>), u64>,
 }
 
 /// What was committed since the start.
@@ -88,6 +95,7 @@ struct Totals {
     messages: u64,
     records: u64,
     refused: u64,
+    older: u64,
 }
 
 impl OpenBatch {
@@ -114,14 +122,17 @@ impl OpenBatch {
 
 impl<T: Transport> IntakeWorker<T> {
     /// `plan` is one of `setup`, with which `transport` was opened.
-    #[must_use]
+    ///
+    /// # Errors
+    ///
+    /// The intake compares versions, and there is no key of the state.
     pub fn new(
         setup: Arc<IntakeSetup>,
         plan: LanePlan,
         transport: T,
         metrics: IntakeMetrics,
-    ) -> Self {
-        IntakeWorker {
+    ) -> Result<Self, Fault> {
+        Ok(IntakeWorker {
             transport,
             bounds: BatchBounds::default(),
             status: WorkerStatus::new(),
@@ -130,6 +141,7 @@ impl<T: Transport> IntakeWorker<T> {
             topic_check_interval: Duration::from_secs(60),
             lookup_wait_limit: LimitSettings::default().gate_wait,
             lookups: setup.intake.empty_lookups(),
+            versions: VersionState::new(&setup)?,
             setup,
             plan,
             metrics,
@@ -140,7 +152,7 @@ impl<T: Transport> IntakeWorker<T> {
             totals: Totals::default(),
             last_report_at: None,
             last_topic_check_at: Instant::now(),
-        }
+        })
     }
 
     /// Works until a stop is requested, its input ends, or it cannot continue.
@@ -161,6 +173,7 @@ impl<T: Transport> IntakeWorker<T> {
                         messages = self.totals.messages,
                         records = self.totals.records,
                         refused = self.totals.refused,
+                        older = self.totals.older,
                         "done"
                     );
                     return Ok(ended);
@@ -190,7 +203,7 @@ impl<T: Transport> IntakeWorker<T> {
                     self.commit_if_open()?;
                 }
             }
-            PollOutcome::Assigned(_) => self.handle_assignment()?,
+            PollOutcome::Assigned(partitions) => self.handle_assignment(&partitions)?,
             PollOutcome::Revoked => {
                 self.metrics.count_rebalance();
                 self.commit_if_open()?;
@@ -231,12 +244,13 @@ impl<T: Transport> IntakeWorker<T> {
         })
     }
 
-    /// Reads the lookups to their ends before the first message.
-    fn handle_assignment(&mut self) -> Result<(), Fault> {
+    /// Reads the state, and the lookups to their ends, before the first message.
+    fn handle_assignment(&mut self, partitions: &[AssignedPartition]) -> Result<(), Fault> {
         self.metrics.count_rebalance();
         self.status.set_phase(WorkerPhase::Building);
         let started = Instant::now();
-        match self.read_lookups() {
+        let restored = self.versions.restore(&mut self.transport, partitions);
+        match restored.and_then(|()| self.read_lookups()) {
             Ok(()) => {}
             // What interrupted it waits to be polled.
             Err(Fault::Interrupted) => return Ok(()),
@@ -247,6 +261,7 @@ impl<T: Transport> IntakeWorker<T> {
             intake = self.setup.intake.name(),
             topics = self.plan.sources.len(),
             lookup_rows = self.lookups.row_counts().iter().sum::<usize>(),
+            versions = self.versions.size().map_or(0, |(rows, _)| rows),
             seconds = started.elapsed().as_secs_f64(),
             "ready"
         );
@@ -326,8 +341,10 @@ impl<T: Transport> IntakeWorker<T> {
             converted?;
         }
         let started = Instant::now();
+        self.versions.publish(&mut self.transport, &mut self.batch.outbox);
         self.transport.publish(&self.batch.outbox, now_ms)?;
         self.transport.commit()?;
+        self.versions.commit();
         self.status.note_answer();
         self.aborts.reset();
         let times = CommitTimes {
@@ -347,8 +364,9 @@ impl<T: Transport> IntakeWorker<T> {
     /// [`Fault::Unanswered`] if the schema of a message cannot be found out; [`Fault::Stop`] if a
     /// table was emptied that the mapping has the intake stop for.
     fn convert_batch(&mut self, now_ms: i64) -> Result<(), Fault> {
-        let IntakeWorker { transport, setup, plan, lookups, batch, .. } = self;
+        let IntakeWorker { transport, setup, plan, lookups, versions, batch, .. } = self;
         batch.reset_output();
+        versions.roll_back();
         let OpenBatch { messages, outbox, tally, .. } = batch;
         let time = BatchTime::from_ms(now_ms);
         let mut writer = RecordWriter { setup, plan, time: &time, outbox, tally };
@@ -374,11 +392,12 @@ impl<T: Transport> IntakeWorker<T> {
                 kept_alive_at = Instant::now();
             }
             let message = RawMessage { topic: &source.topic, value, schema: schema.as_deref() };
-            let conversion = setup.intake.convert(&message, lookups);
+            let mut conversion = setup.intake.convert(&message, lookups);
             setup.intake.require_rows(&source.topic, &conversion).map_err(|stop| {
                 let Coordinates { partition, offset, .. } = coordinates;
                 Fault::stop(format!("partition {partition} offset {offset}: {stop}"))
             })?;
+            versions.take_out_older(setup, coordinates.partition, &mut conversion);
             writer.write_conversion(coordinates, &conversion);
         }
         Ok(())
@@ -400,6 +419,10 @@ impl<T: Transport> IntakeWorker<T> {
             self.refusal_log.add((topic.clone(), *refusal), *count);
             self.totals.refused += count;
         }
+        for ((topic, kind), count) in &self.batch.tally.older {
+            self.metrics.count_older(topic, kind, *count);
+            self.totals.older += count;
+        }
     }
 
     fn log_refusals(&self, counts: Option<BTreeMap<(String, Refusal), u64>>) {
@@ -414,6 +437,7 @@ impl<T: Transport> IntakeWorker<T> {
 
     fn drop_batch(&mut self) -> Result<(), Fault> {
         self.batch.reset();
+        self.versions.roll_back();
         self.transport.rewind()
     }
 
@@ -444,6 +468,9 @@ impl<T: Transport> IntakeWorker<T> {
             self.log_refusals(counts);
             self.metrics.replace_lags(&self.transport.lag());
             self.metrics.set_lookups(&self.lookups.row_counts(), self.lookups.bytes());
+            if let Some((rows, bytes)) = self.versions.size() {
+                self.metrics.set_versions(rows, bytes);
+            }
         }
     }
 
@@ -480,6 +507,15 @@ impl RecordWriter<'_> {
         for refused in &conversion.refused {
             self.write_dead_letter(coordinates, refused);
         }
+        for kind in &conversion.older {
+            let place = (self.topic_of(coordinates).to_owned(), Arc::clone(kind));
+            *self.tally.older.entry(place).or_default() += 1;
+        }
+    }
+
+    fn topic_of(&self, coordinates: Coordinates) -> &str {
+        let source = self.plan.sources.get(usize::from(coordinates.source.0));
+        source.map_or("", |source| source.topic.as_str())
     }
 
     /// Writes a record, or refuses it where it is too large for its topic. Leaves out a kind
@@ -515,11 +551,10 @@ impl RecordWriter<'_> {
         if kind.is_some_and(|kind| self.setup.find_kind(kind).is_none()) {
             return;
         }
-        let source = self.plan.sources.get(usize::from(coordinates.source.0));
-        let topic = source.map_or("", |source| source.topic.as_str());
+        let topic = self.topic_of(coordinates).to_owned();
         let dead_letter = DeadLetter {
             lane: &self.plan.name,
-            topic,
+            topic: &topic,
             partition: coordinates.partition,
             offset: coordinates.offset,
             reason: refused.refusal.as_str(),
@@ -531,7 +566,7 @@ impl RecordWriter<'_> {
         };
         let output = self.setup.dead_letter_output();
         self.outbox.push(output, None, None, |out| dead_letter.write_json(out));
-        *self.tally.refused.entry((topic.to_owned(), refused.refusal)).or_default() += 1;
+        *self.tally.refused.entry((topic, refused.refusal)).or_default() += 1;
         if let Some(kind) = kind {
             *self.tally.refused_records.entry(kind.to_owned()).or_default() += 1;
         }

@@ -221,15 +221,20 @@ pub(super) fn read_path(table: &TomlTable<'_>, written: &Located<String>) -> Opt
     path
 }
 
+/// A string or a list of them; none where the key is missing.
+fn read_one_or_more(table: &TomlTable<'_>, key: &str, expected: &str) -> Vec<Located<String>> {
+    let is_list = table.value(key).is_some_and(|at| at.value.get_ref().is_array());
+    match is_list {
+        true => table.strings(key, expected).map(|at| at.value).unwrap_or_default(),
+        false => table.string(key, expected).into_iter().collect(),
+    }
+}
+
 /// One topic or a list of them, each a name or a pattern.
 pub(super) fn read_topics(table: &TomlTable<'_>) -> Vec<TopicPattern> {
     let expected = "the topics that it is read from, with `*` for any part without a dot";
     table.require_key("topic", expected, None);
-    let is_list = table.value("topic").is_some_and(|at| at.value.get_ref().is_array());
-    let written = match is_list {
-        true => table.strings("topic", expected).map(|at| at.value).unwrap_or_default(),
-        false => table.string("topic", expected).into_iter().collect(),
-    };
+    let written = read_one_or_more(table, "topic", expected);
     let parse = |at: &Located<String>| {
         let pattern = TopicPattern::parse(&at.value);
         if pattern.is_none() {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use crate::config::Mistake;
-use crate::config::document::{Located, TomlTable, nearest_name};
+use crate::config::document::{Located, TomlTable, TomlValue, nearest_name};
 use crate::policy::catalogue::{CatalogueField, DataClass, FieldType, RecordKind, Role};
 use crate::policy::form::TextFormat;
 
 use super::expression::{ConditionRole, IsPatron, read_conditions, read_expression, read_template};
-use super::{MappingContext, read_topics};
+use super::{MappingContext, read_one_or_more, read_path, read_topics};
 use crate::intake::conversion::ValueKind;
 use crate::intake::expression::{Condition, Expression, TemplatePart, Yield};
 use crate::intake::fields::{FieldNode, MappedField, check_value, insert_field};
 use crate::intake::mapping::{DELETE_ACTIONS, DeleteAction, DeleteRule, RecordMapping};
+use crate::intake::path::RowPath;
 use crate::intake::refusal::Refusal;
 
 /// What a record has from the file where it says nothing itself.
@@ -27,6 +28,8 @@ const PATRON_EXPECTED: &str = "the patron's id, as { text = \"{library}:{borrowe
 /// Whether the intake stops where a table was emptied, by the word.
 const ALL_GONE: &[(&str, bool)] = &[("refuse", false), ("stop", true)];
 const RECORDS_EXPECTED: &str = "at least one `[[record]]`";
+const NEWER_BY_EXPECTED: &str =
+    "what is greater in the newer version of a record: a path, or a list of them";
 
 pub(super) fn read_records(
     table: &TomlTable<'_>,
@@ -40,10 +43,39 @@ pub(super) fn read_records(
     table.require_key("record", RECORDS_EXPECTED, None);
     let mut records = Vec::new();
     for inner in table.tables("record", RECORDS_EXPECTED) {
-        records.extend(read_record(&inner, context, &defaults));
+        if let Some(record) = read_record(&inner, context, &defaults) {
+            check_same_versions(&inner, &record, &records);
+            records.push(record);
+        }
         inner.finish();
     }
     records
+}
+
+/// Tells of two mappings of one kind that compare versions in two ways, or where one does not.
+fn check_same_versions(table: &TomlTable<'_>, record: &RecordMapping, before: &[RecordMapping]) {
+    let other = before.iter().find(|other| other.kind == record.kind);
+    if other.is_some_and(|other| other.newer_by != record.newer_by) {
+        let line = match table.contains_key("newer_by") {
+            true => table.line_of_key("newer_by"),
+            false => table.line_of_key("kind"),
+        };
+        let kind = &record.kind;
+        let found = format!("another `newer_by` of `{kind}` than above");
+        table.report_mistake(line, found, "the same for all records of a kind");
+    }
+}
+
+/// `newer_by`: a path, or a list of them.
+fn read_newer_by(table: &TomlTable<'_>) -> Vec<RowPath> {
+    let empty = |at: &Located<&TomlValue<'_>>| {
+        at.value.get_ref().as_array().is_some_and(|all| all.is_empty())
+    };
+    if let Some(at) = table.value("newer_by").filter(empty) {
+        table.report_mistake(at.line, "`newer_by` names nothing", NEWER_BY_EXPECTED);
+    }
+    let written = read_one_or_more(table, "newer_by", NEWER_BY_EXPECTED);
+    written.iter().filter_map(|path| read_path(table, path)).collect()
 }
 
 fn read_patron(table: &TomlTable<'_>) -> Option<Vec<TemplatePart>> {
@@ -77,6 +109,7 @@ fn read_record(
     let Some(kind) = kind else {
         // What is in these is judged by the kind.
         table.value("delete");
+        table.value("newer_by");
         table.value("all_gone");
         table.value("fields");
         return None;
@@ -87,6 +120,7 @@ fn read_record(
     }
     let delete = read_delete(table, kind, context);
     let all_gone = table.choice("all_gone", ALL_GONE, "what to do if all rows are deleted at once");
+    let newer_by = read_newer_by(table);
     let (id, fields) = read_fields(table, kind, context);
     if kind.role != Role::Patron && id.is_none() {
         let found = format!("no `{}` in `fields`", kind.id_path);
@@ -106,6 +140,7 @@ fn read_record(
         delete: delete?,
         stops_if_all_gone: all_gone.is_some_and(|at| at.value),
         moved: default_action(kind).unwrap_or(DeleteAction::Ignore),
+        newer_by,
         fields,
     })
 }

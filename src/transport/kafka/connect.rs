@@ -181,10 +181,16 @@ impl Connection<'_> {
             let topic = self.settings.topic_name(&output.topic);
             let partitions = self.fetch_partition_count(&topic)?;
             if partitions < wanted {
+                // A row of an intake stays in the partition of its message: more may be added.
+                let advice = match plan.intake {
+                    Some(_) => "add partitions to it",
+                    None => {
+                        "where the sources had fewer before, see `zeef lanes apply --repartition`"
+                    }
+                };
                 return Err(Fault::stop(format!(
                     "topic `{topic}` has {partitions} partitions, expected at least {wanted}, as \
-                     the largest source has; where the sources had fewer before, see `zeef lanes \
-                     apply --repartition`"
+                     the largest source has; {advice}"
                 )));
             }
         }

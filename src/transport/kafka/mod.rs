@@ -13,6 +13,7 @@ pub mod followed_topic;
 pub mod forget;
 mod group_member;
 mod idle_compaction;
+mod intake_state;
 pub mod key_sample;
 pub mod lane_states;
 mod ledger_end;
@@ -42,7 +43,7 @@ pub mod topics;
 pub mod tuning;
 mod unassigned;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 pub use idle_compaction::IDLE_NULL_KEY;
+pub use intake_state::describe_unequal_partitions;
 pub use settings::{FIXED, KafkaSettings, SettingsMistake};
 pub use source::describe_changed_partitions;
 
@@ -121,6 +123,8 @@ pub struct KafkaTransport {
     reader: Option<PartitionReader>,
     /// Only an intake with lookups has them.
     lookups: Option<LookupReader>,
+    /// Those of each kind whose versions an intake compares.
+    versioned_sources: Vec<BTreeSet<SourceId>>,
     target_offsets: Option<TargetOffsets>,
     /// The ends of the owned partitions when [`Transport::is_caught_up`] was first called.
     ends_at_start: Option<HashMap<SourcePartition, i64>>,
@@ -170,6 +174,7 @@ impl KafkaTransport {
             Connection { settings: &settings, client: &read_uncommitted_client, stop: &stop };
         let sources = connection.resolve_sources(&plan)?;
         connection.check_state_partitions(&plan, &sources)?;
+        let versioned_sources = intake_state::resolve_versioned_sources(&plan, &sources)?;
         let target_offsets = if settings.until_end {
             Some(connection.retry_until_connected(|| {
                 TargetOffsets::capture(&read_uncommitted_client, &sources)
@@ -190,6 +195,7 @@ impl KafkaTransport {
             read_committed_client,
             reader: None,
             lookups,
+            versioned_sources,
             target_offsets,
             ends_at_start: None,
             stage: GroupStage::Unassigned,
@@ -299,6 +305,7 @@ impl KafkaTransport {
             check_partition_count(source, last + 1)?;
         }
         self.check_joined_assignment(&places)?;
+        self.check_versioned_assignment(&places)?;
         Ok(places)
     }
 
@@ -372,6 +379,7 @@ impl KafkaTransport {
             .iter()
             .filter(|source| source.is_joined)
             .map(|source| source.id)
+            .chain(self.versioned_sources())
             .collect();
         let numbers: BTreeSet<i32> =
             starts.keys().filter(|place| joined.contains(&place.0)).map(|place| place.1).collect();
@@ -761,6 +769,10 @@ impl Transport for KafkaTransport {
         })
     }
 
+    fn marked_positions(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Fault> {
+        self.fetch_marked_positions(partition)
+    }
+
     fn check_topics(&mut self, is_read: &dyn Fn(&str) -> bool) -> Result<(), Fault> {
         let metadata = match self.read_uncommitted_client.fetch_metadata(None, CALL_TIMEOUT) {
             Ok(metadata) => metadata,
@@ -788,7 +800,7 @@ impl Transport for KafkaTransport {
                 return Err(Fault::stop(describe_changed_partitions(name, partitions, before)));
             }
         }
-        Ok(())
+        self.check_intake_state()
     }
 
     fn resume(&mut self) -> Result<(), Fault> {
