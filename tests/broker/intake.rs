@@ -11,6 +11,7 @@ use zeef::daemon::metrics::METRICS;
 use zeef::engine::lane::DEAD_LETTERS_TOPIC;
 use zeef::intake::{Intake, load_file};
 use zeef::policy::Policy;
+use zeef::transport::kafka::lane_states::StateReader;
 use zeef::transport::kafka::partitioner::{KeyPlacement, Partitioner};
 
 use crate::harness::{
@@ -445,7 +446,9 @@ fn intake_without_its_state_is_refused() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    let koha = IntakeDeployment::new(broker, "intake-lost", ConfigTweaks::default());
+    let tweaks =
+        ConfigTweaks { kafka_lines: "session_timeout_ms = 6000", ..ConfigTweaks::default() };
+    let koha = IntakeDeployment::new(broker, "intake-lost", tweaks);
     koha.write_lookups();
     koha.write("koha.issues", &[loan(17, 1, 5)]);
     koha.deployment.run_to_end(&[]);
@@ -469,6 +472,20 @@ fn intake_without_its_state_is_refused() {
     assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 70, "{}", zeef.stderr());
     assert!(zeef.stderr().contains("lacks rows that were committed"), "{}", zeef.stderr());
     assert_eq!(koha.read_loan_versions(), versions);
+
+    // As the document says: all that lies there is compared again.
+    let reader = koha.deployment.topics.kafka_settings();
+    let reader = StateReader::open(&reader).unwrap();
+    eventually("the member has left", WAIT_TIMEOUT, || {
+        (reader.member_count(LANE).unwrap() == 0).then_some(())
+    });
+    let group = koha.deployment.group_id(LANE);
+    let words =
+        ["--group", &group, "--reset-offsets", "--to-earliest", "--execute", "--all-topics"];
+    broker.run_tool("consumer-groups", &words);
+    koha.deployment.run_to_end(&[]);
+    assert_eq!(koha.read_loan_versions()["NL-AmrBKW:17"], [5, 7, 5, 7]);
+    koha.deployment.run_to_end(&[]);
 }
 
 /// A state that vanishes is found while nothing is written to it.
