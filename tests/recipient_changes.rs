@@ -89,14 +89,8 @@ impl DirectoryFixture {
             }
             for file in fs::read_dir(&owner).unwrap() {
                 let file = file.unwrap().path();
-                let text = fs::read_to_string(&file).unwrap();
-                let mut values = BTreeMap::new();
-                for line in text.lines() {
-                    let line: Value = serde_json::from_str(line).unwrap();
-                    let key = line["key"].as_str().unwrap().to_owned();
-                    values.insert(key, line["value"].clone());
-                }
-                has.insert(file.file_name().unwrap().to_str().unwrap().to_owned(), values);
+                let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+                has.insert(name, read_values(&file));
             }
         }
         has
@@ -117,10 +111,21 @@ impl DirectoryFixture {
 
     /// How many outputs are there, and how many were taken back.
     fn count_present_and_retracted(&self, topic: &str) -> (usize, usize) {
-        let all = self.outputs_of_topic(topic);
-        let gone = all.values().filter(|value| value.is_null()).count();
-        (all.len() - gone, gone)
+        count_nulls(&self.outputs_of_topic(topic))
     }
+}
+
+/// The last value of each key in an output file.
+fn read_values(file: &Path) -> BTreeMap<String, Value> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["key"].as_str().unwrap().to_owned(), line["value"].clone())).collect()
+}
+
+/// How many values are there, and how many are null.
+fn count_nulls(values: &BTreeMap<String, Value>) -> (usize, usize) {
+    let nulls = values.values().filter(|value| value.is_null()).count();
+    (values.len() - nulls, nulls)
 }
 
 const FINANCE_LANE: &str = "[lanes.finance]\nrecipients = [\"reservation-slip\"]\n";
@@ -278,6 +283,42 @@ fn renamed_topic_leaves_no_output_behind() {
         fixture.run_directory(0, &["may go"]);
         assert_eq!(fixture.count_present_and_retracted(SLIP_TOPIC), (had - gone, gone));
         assert_eq!(fixture.count_present_and_retracted("out.slips").0, 0);
+    }
+}
+
+/// In a directory each recipient has a folder: what its former name has lies in another file.
+#[test]
+fn renamed_recipient_leaves_no_output_behind() {
+    for (what, kept) in [("retract", false), ("keep", true)] {
+        let fixture = DirectoryFixture::new();
+        let (had, _) = fixture.count_present_and_retracted(SLIP_TOPIC);
+        let config = fixture.path("config");
+        fixture.replace_in_file(SLIP_FILE, "\"reservation-slip\"", "\"pickup-slip\"");
+        fs::rename(config.join(SLIP_FILE), config.join("recipients/pickup-slip.toml")).unwrap();
+        let key = |name: &str| config.join(format!("keys/{name}.key"));
+        fs::rename(key("reservation-slip"), key("pickup-slip")).unwrap();
+        fixture.run_directory(78, &["`reservation-slip` is none of the recipients"]);
+        fixture.append_settings(&former_toml(SLIP_TOPIC, what));
+        fixture.run_directory(0, &[]);
+        let counts = |owner: &str| {
+            let file = fixture.path("data/out").join(owner).join(format!("{SLIP_TOPIC}.ndjson"));
+            count_nulls(&read_values(&file))
+        };
+        let at_first = if kept { (had, 0) } else { (0, had) };
+        assert_eq!((counts("reservation-slip"), counts("pickup-slip")), (at_first, (had, 0)));
+        fixture.erase_every_third(0);
+        fixture.run_directory(0, &[]);
+        let gone = counts("pickup-slip").1;
+        assert!(gone > 0);
+        let at_last = if kept { (had - gone, gone) } else { (0, had) };
+        assert_eq!(counts("reservation-slip"), at_last);
+        if kept {
+            let [keep, retract] = ["keep", "retract"].map(|what| former_toml(SLIP_TOPIC, what));
+            fixture.replace_in_file("zeef.toml", &keep, &retract);
+            fixture.run_directory(0, &[]);
+            assert_eq!(counts("reservation-slip"), (0, had));
+        }
+        assert_eq!(counts("pickup-slip"), (had - gone, gone));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::keyring::{KeyLoadError, STATE_KEY_NAME, ledger_key_names};
 use crate::daemon::clock::now_ms;
 use crate::daemon::expiry::ExpiryWatch;
 use crate::daemon::intake::IntakeSetup;
-use crate::daemon::run;
+use crate::daemon::run::{self, LaneTransport};
 use crate::intake::{self, Intake};
 use crate::policy::Policy;
 use crate::policy::paper::{FieldsSource, ReviewState, is_placeholder};
@@ -102,7 +102,7 @@ fn check_startable(loaded: &LoadedConfig, keys: &mut FoundKeys) -> anyhow::Resul
     };
     let recipients = names_of(&loaded.policy.recipients);
     let ring = keys.ring_with_throwaways(&recipients, HmacKey::generate("throwaway")?)?;
-    run::compile_lanes(loaded, &ring, "")
+    run::compile_lanes(loaded, &ring, LaneTransport::Directory)
         .map_err(|error| CliFailure::Config(format!("the policy cannot be compiled: {error}")))?;
     Ok(kafka)
 }

@@ -31,7 +31,7 @@ use crate::daemon::intake::raw_topics::{
 };
 use crate::daemon::lane_moves::{self, LaneMove};
 use crate::daemon::lane_repartition::find_changed_sources;
-use crate::daemon::run::{self, Endpoint, LaneSetup, Run, RunOutcome};
+use crate::daemon::run::{self, Endpoint, LaneSetup, LaneTransport, Run, RunOutcome};
 use crate::daemon::signals::{self, StopLimit};
 use crate::daemon::topics::{GroupOffsetReport, TopicReport};
 use crate::daemon::unserved_outputs::{self, LaneOutputs};
@@ -73,11 +73,12 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     for note in &loaded.notes_of_disabled {
         tracing::debug!("{note}");
     }
-    let prefix = match arguments.directory {
-        Some(_) => "",
-        None => loaded.daemon.kafka.topic_prefix.as_str(),
+    let transport = match arguments.directory {
+        Some(_) => LaneTransport::Directory,
+        None => LaneTransport::Kafka { topic_prefix: &loaded.daemon.kafka.topic_prefix },
     };
-    let mut lanes = run::compile_lanes(&loaded, &keys, prefix)
+    let prefix = transport.topic_prefix();
+    let mut lanes = run::compile_lanes(&loaded, &keys, transport)
         .map_err(|error| CliFailure::Config(format!("the policy cannot be compiled: {error}")))?;
     let mut intakes = config::load_enabled_intakes(&arguments.config.config, &loaded, prefix)?;
     for intake in &mut intakes {
@@ -319,7 +320,8 @@ fn prepare_directory(
     }
     let marks = marks.iter().map(|(topic, mark)| (&**topic, [mark.as_slice()]));
     let states = StateSurvey::collect((loaded, keys), marks)?;
-    refuse_unserved_outputs(loaded, &states.lane_outputs)?;
+    let refusals = unserved_outputs::start_refusals(loaded, &states.lane_outputs);
+    refuse_unserved_outputs(loaded, &states.lane_outputs, &refusals)?;
     for topic in new {
         directory.create_input(&topic)?;
         tracing::warn!(
@@ -378,13 +380,13 @@ fn require_state_key(keys: &KeyRing) -> Result<&HmacKey, CliFailure> {
     keys.state_key().ok_or_else(|| CliFailure::Config("the key of the state is missing".to_owned()))
 }
 
-/// Refuses a start while there are outputs that nobody would know of; reports former
-/// recipients that have nothing any more. Returns how often recipients were moved between lanes.
+/// Refuses a start for what recipients have; reports former recipients that have nothing any
+/// more. Returns how often recipients were moved between lanes.
 fn refuse_unserved_outputs(
     loaded: &LoadedConfig,
     lane_outputs: &[LaneOutputs],
+    refusals: &[String],
 ) -> anyhow::Result<u64> {
-    let refusals = unserved_outputs::start_refusals(loaded, lane_outputs);
     if !refusals.is_empty() {
         return Err(CliFailure::Config(refusals.join("\n")).into());
     }
@@ -423,7 +425,10 @@ fn connect_to_kafka(
     connection.with_settings(|settings| {
         let settings = KafkaSettings { until_end: arguments.until_end, ..settings };
         let (endpoint, states) = check_kafka(settings.clone(), (loaded, keys), intakes)?;
-        let lane_moves = refuse_unserved_outputs(loaded, &states.lane_outputs)?;
+        let lane_outputs = &states.lane_outputs;
+        let mut refusals = unserved_outputs::start_refusals(loaded, lane_outputs);
+        refusals.extend(unserved_outputs::shared_topic_refusals(loaded, lane_outputs));
+        let lane_moves = refuse_unserved_outputs(loaded, lane_outputs, &refusals)?;
         let commands = read_commands(&settings)?;
         Ok(StartPoint { endpoint, commands, lane_moves: Some(lane_moves), states })
     })

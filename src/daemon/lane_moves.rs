@@ -7,7 +7,7 @@ use crate::config::settings::MAIN_LANE;
 use crate::engine::memory::deliveries::lane_move::{StoredPartition, WrittenRows, move_entries};
 use crate::engine::memory::deliveries::row_json::RowError;
 use crate::message::continuity::{ContinuityMark, Fingerprinter};
-use crate::policy::former_recipient::recipient_of_state_name;
+use crate::policy::former_recipient::{recipient_of_state_name, state_name_at_topic};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LaneMove {
@@ -25,13 +25,24 @@ pub struct LaneMovePlan {
     pub row_writes: BTreeMap<String, WrittenRows>,
 }
 
-/// Returns the lane that serves a name of a lane's state.
-fn serving_lane<'a>(loaded: &'a LoadedConfig, lane: &'a str, name: &str) -> Option<&'a str> {
+/// Returns the lane that has a name of a lane's state: the one that serves the recipient, or the
+/// one that serves its former topic to another one.
+pub(super) fn serving_lane<'a>(
+    loaded: &'a LoadedConfig,
+    lane: &'a str,
+    name: &str,
+) -> Option<&'a str> {
     let lanes = &loaded.daemon.lanes;
     let recipient = recipient_of_state_name(name);
-    let mut serving = lanes.iter().filter(|one| one.recipients.iter().any(|own| own == recipient));
-    if let Some(serving) = serving.next() {
-        return Some(&serving.name);
+    if let Some(serving) = loaded.lane_of(recipient) {
+        return Some(serving);
+    }
+    let is_meant =
+        |topic: &&str| name == recipient || name == state_name_at_topic(recipient, topic);
+    let mut topics = loaded.policy.former_topics(recipient).filter(is_meant);
+    let lane_of_topic = |topic| loaded.lane_of(&loaded.policy.recipient_on_topic(topic)?.name);
+    if let Some(serving) = topics.find_map(lane_of_topic) {
+        return Some(serving);
     }
     let named = |wanted: &str| lanes.iter().find(|one| one.name == wanted);
     let found = named(lane).or_else(|| named(MAIN_LANE));

@@ -116,8 +116,25 @@ impl LaneSetup {
     }
 }
 
-/// Compiles every lane of a config. Dead letters name the sources' topics with
-/// `topic_prefix`.
+/// Where lanes read and write.
+#[derive(Clone, Copy, Debug)]
+pub enum LaneTransport<'a> {
+    Directory,
+    Kafka { topic_prefix: &'a str },
+}
+
+impl<'a> LaneTransport<'a> {
+    /// What stands before the names of topics.
+    #[must_use]
+    pub fn topic_prefix(self) -> &'a str {
+        match self {
+            LaneTransport::Directory => "",
+            LaneTransport::Kafka { topic_prefix } => topic_prefix,
+        }
+    }
+}
+
+/// Compiles every lane of a config, for a transport.
 ///
 /// # Errors
 ///
@@ -125,7 +142,7 @@ impl LaneSetup {
 pub fn compile_lanes(
     loaded: &LoadedConfig,
     keys: &KeyRing,
-    topic_prefix: &str,
+    transport: LaneTransport<'_>,
 ) -> Result<Vec<LaneSetup>, CompileError> {
     let daemon = &loaded.daemon;
     let state = keys
@@ -144,7 +161,8 @@ pub fn compile_lanes(
                 |recipient| keys.key(recipient).map(Pseudonymiser::new),
                 daemon.limits.lane,
             )?;
-            lane.prefix_topics(topic_prefix);
+            lane.prefix_topics(transport.topic_prefix());
+            lane.has_outputs_by_owner = matches!(transport, LaneTransport::Directory);
             if let Some(setup) = &ledger {
                 lane.enable_ledger(&loaded.policy, setup.clone());
             }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::lane_moves::serving_lane;
 use crate::config::LoadedConfig;
 use crate::message::continuity::{ContinuityMark, Fingerprinter};
 use crate::policy::former_recipient::{
@@ -69,12 +70,6 @@ impl LaneOutputs {
 struct ServedRecipients<'a>(&'a LoadedConfig);
 
 impl ServedRecipients<'_> {
-    fn lane_of(&self, recipient: &str) -> Option<&str> {
-        let mut lanes = self.0.daemon.lanes.iter();
-        let lane = lanes.find(|lane| lane.recipients.iter().any(|one| one == recipient))?;
-        Some(&lane.name)
-    }
-
     fn has_lane(&self, lane: &str) -> bool {
         self.0.daemon.lanes.iter().any(|one| one.name == lane)
     }
@@ -85,9 +80,7 @@ impl ServedRecipients<'_> {
 
     /// Returns the topics whose outputs the config assigns to a former recipient.
     fn former_topics(&self, recipient: &str) -> BTreeSet<&str> {
-        let former = self.0.policy.former_recipients.iter();
-        let of = former.filter(|one| one.recipient == recipient);
-        of.flat_map(|one| one.topics.iter().map(String::as_str)).collect()
+        self.0.policy.former_topics(recipient).collect()
     }
 
     /// Returns the topics on which the config serves what a recipient has.
@@ -125,7 +118,8 @@ impl ServedRecipients<'_> {
                 .output_counts
                 .keys()
                 .any(|name| recipient_of_state_name(name) == former.recipient);
-            has && former.action == FormerAction::Keep && self.lane_of(&former.recipient).is_none()
+            has && former.action == FormerAction::Keep
+                && self.0.lane_of(&former.recipient).is_none()
         });
         let recipient = kept.filter(|_| !hears).map(|former| &former.recipient)?;
         Some(format!(
@@ -156,7 +150,7 @@ pub fn start_refusals(loaded: &LoadedConfig, lane_outputs: &[LaneOutputs]) -> Ve
     for one in lane_outputs {
         let names = one.output_counts.keys().map(String::as_str);
         let moved_names =
-            names.clone().filter(|name| match served.lane_of(recipient_of_state_name(name)) {
+            names.clone().filter(|name| match served.0.lane_of(recipient_of_state_name(name)) {
                 Some(lane) => lane != one.lane,
                 None => !served.has_lane(&one.lane),
             });
@@ -181,11 +175,61 @@ pub fn start_refusals(loaded: &LoadedConfig, lane_outputs: &[LaneOutputs]) -> Ve
     refusals
 }
 
+/// Returns the reasons to refuse a start on Kafka alone: what is taken back from a former recipient
+/// would be taken back from the recipient that another lane serves on that topic. There both are
+/// one message, and only within a lane the state tells whose it is.
+#[must_use]
+pub fn shared_topic_refusals(loaded: &LoadedConfig, lane_outputs: &[LaneOutputs]) -> Vec<String> {
+    let mut refusals = Vec::new();
+    for held in lane_outputs {
+        let names = held.output_counts.iter();
+        for (name, topics) in names.filter(|(name, _)| is_former(loaded, name)) {
+            let topics = topics.iter().map(|(topic, count)| (topic.as_str(), *count));
+            let refused =
+                topics.filter_map(|topic| shared_topic_refusal(loaded, held, (name, topic)));
+            refusals.extend(refused);
+        }
+    }
+    refusals
+}
+
+/// Returns whether the config declares what a name of a state has as a former recipient's.
+fn is_former(loaded: &LoadedConfig, name: &str) -> bool {
+    let recipient = recipient_of_state_name(name);
+    let is_at_topic = name != recipient;
+    (is_at_topic || loaded.policy.recipient(recipient).is_none())
+        && loaded.policy.former_topics(recipient).next().is_some()
+}
+
+/// Another lane serves a topic on which a former recipient has outputs.
+fn shared_topic_refusal(
+    loaded: &LoadedConfig,
+    held: &LaneOutputs,
+    (name, (topic, count)): (&str, (&str, u64)),
+) -> Option<String> {
+    let former = recipient_of_state_name(name);
+    let serving = loaded.policy.recipient_on_topic(topic)?;
+    let lane = loaded.lane_of(&serving.name)?;
+    if lane == held.lane || serving.name == former {
+        return None;
+    }
+    let advice = match serving_lane(loaded, &held.lane, name) {
+        Some(home) if home == lane => "stop all processes and run `zeef lanes apply`".to_owned(),
+        _ => format!("move `{}` to lane `{}`", serving.name, held.lane),
+    };
+    Some(format!(
+        "former recipient `{former}` has {count} outputs on `{topic}` by the state of lane \
+         `{}`, and lane `{lane}` serves `{}` there: what is taken back from the one could be what \
+         the other has now; {advice}",
+        held.lane, serving.name
+    ))
+}
+
 /// A recipient is in another lane than what it has.
 fn moved_lane_refusal(served: &ServedRecipients<'_>, (held, name): (&LaneOutputs, &str)) -> String {
     let count: u64 = held.output_counts.get(name).into_iter().flatten().map(|(_, n)| n).sum();
     let lane = &held.lane;
-    match served.lane_of(recipient_of_state_name(name)) {
+    match served.0.lane_of(recipient_of_state_name(name)) {
         Some(now) => format!(
             "recipient `{name}` has {count} outputs by the state of lane `{lane}`, and is in lane \
              `{now}` now: stop all processes and run `zeef lanes apply`"
@@ -379,6 +423,57 @@ mod tests {
         check_refusal(&config, slip("pickup"), &[]);
         check_refusal(&config, slip("main"), &["`zeef lanes apply`", "`pickup` now"]);
         check_refusal(&load_config("", |_| {}), slip("pickup"), &["`zeef lanes apply`"]);
+    }
+
+    #[test]
+    fn start_on_kafka_is_refused_while_another_lane_serves_a_former_topic() {
+        let renamed = |folder: &Path| {
+            let file = |name: &str| folder.join(format!("recipients/{name}.toml"));
+            let text = fs::read_to_string(file(RECIPIENT)).unwrap();
+            let text = text.replacen("\"reservation-slip\"", "\"pickup-slip\"", 1);
+            fs::write(file("pickup-slip"), text).unwrap();
+            fs::remove_file(file(RECIPIENT)).unwrap();
+        };
+        let check = |lanes: &str, held: &LaneOutputs, wanted: &[&str]| {
+            for what in ["retract", "keep"] {
+                let former = format!(
+                    "{lanes}[former.reservation-slip]\ntopics = [\"out.reservation-slip\"]\n\
+                     what = \"{what}\"\n"
+                );
+                let config = load_config(&former, renamed);
+                let refusals = shared_topic_refusals(&config, std::slice::from_ref(held));
+                assert_eq!(refusals.len(), usize::from(!wanted.is_empty()), "{refusals:?}");
+                for text in wanted {
+                    assert!(refusals[0].contains(text), "{} lacks {text}", refusals[0]);
+                }
+            }
+        };
+        let pickup = "[lanes.pickup]\nrecipients = [\"pickup-slip\"]\n";
+        let held = |lane: &str| lane_outputs(lane, RECIPIENT, TOPIC, "reservation");
+        check("", &held("main"), &[]);
+        check(pickup, &held("pickup"), &[]);
+        let apply = "12 outputs on `out.reservation-slip` by the state of lane `main`, and lane \
+                     `pickup` serves `pickup-slip` there";
+        check(pickup, &held("main"), &[apply, "run `zeef lanes apply`"]);
+        check("", &held("pickup"), &["lane `main` serves `pickup-slip`", "run `zeef lanes apply`"]);
+        let at_topic = format!("{RECIPIENT}@{TOPIC}");
+        check(pickup, &lane_outputs("main", &at_topic, TOPIC, "reservation"), &[apply]);
+        // A topic that nobody has now, and one that its own recipient still has.
+        check(pickup, &lane_outputs("main", RECIPIENT, "out.old", "reservation"), &[]);
+        let config = load_config("[lanes.pickup]\nrecipients = [\"reservation-slip\"]\n", |_| {});
+        assert_eq!(shared_topic_refusals(&config, &[held("main")]), [""; 0]);
+    }
+
+    /// Topics of one former recipient that two lanes serve now: its rows cannot be in both.
+    #[test]
+    fn start_on_kafka_says_which_recipient_has_to_move_if_rows_cannot() {
+        let lanes = "[lanes.pickup]\nrecipients = [\"reservation-slip\"]\n\
+                     [former.old]\ntopics = [\"out.reservation-slip\", \"out.service-message\"]\n\
+                     what = \"keep\"\n";
+        let config = load_config(lanes, |_| {});
+        let held = lane_outputs("pickup", "old", "out.service-message", "loan");
+        let refusals = shared_topic_refusals(&config, &[held]);
+        assert!(refusals[0].ends_with("; move `service-message` to lane `pickup`"), "{refusals:?}");
     }
 
     #[test]

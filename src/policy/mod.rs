@@ -124,4 +124,18 @@ impl Policy {
     pub fn recipient(&self, name: &str) -> Option<&Recipient> {
         self.recipients.iter().find(|recipient| recipient.name == name)
     }
+
+    /// Returns the enabled recipient of a topic.
+    #[must_use]
+    pub fn recipient_on_topic(&self, topic: &str) -> Option<&Recipient> {
+        let serves = |one: &&Recipient| one.topics.names().any(|name| name == topic);
+        self.recipients.iter().find(serves)
+    }
+
+    /// Returns the topics that the config declares as a former recipient's.
+    pub fn former_topics(&self, recipient: &str) -> impl Iterator<Item = &str> {
+        let former = self.former_recipients.iter();
+        let declared = former.filter(move |one| one.recipient == recipient);
+        declared.flat_map(|one| one.topics.iter().map(String::as_str))
+    }
 }

@@ -25,6 +25,7 @@ mod loss_guard;
 mod periods;
 mod record_identity;
 mod refill;
+mod renamed;
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,7 @@ use crate::config::LoadedConfig;
 use crate::config::keyring::{KeyRing, STATE_KEY_NAME, key_file};
 use crate::daemon::clock::now_ms;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::run::{LaneSetup, compile_lanes};
+use crate::daemon::run::{LaneSetup, LaneTransport, compile_lanes};
 use crate::daemon::worker::Worker;
 use crate::engine::lane::Lane;
 use crate::engine::pipeline::Pipeline;
@@ -211,7 +211,7 @@ impl DirectoryRuns<'_> {
         let spinner = ProgressBar::new_spinner().with_message("deciding");
         spinner.enable_steady_tick(Duration::from_millis(100));
         let mut done = Vec::new();
-        for run in compile_lanes(loaded, self.keys, "")? {
+        for run in compile_lanes(loaded, self.keys, LaneTransport::Directory)? {
             let LaneSetup { lane, plan, state_keys, .. } = run;
             let transport = directory.lane_transport(&plan, StopSignal::default())?;
             let holds = loaded.daemon.holds;

@@ -45,6 +45,16 @@ pub struct LoadedConfig {
     pub notes_of_disabled: Vec<String>,
 }
 
+impl LoadedConfig {
+    /// Returns the lane that serves a recipient.
+    #[must_use]
+    pub fn lane_of(&self, recipient: &str) -> Option<&str> {
+        let mut lanes = self.daemon.lanes.iter();
+        let lane = lanes.find(|lane| lane.recipients.iter().any(|one| one == recipient))?;
+        Some(&lane.name)
+    }
+}
+
 impl Policy {
     /// Loads `records/*.toml`, `recipients/*.toml` and `zeef.toml`.
     ///

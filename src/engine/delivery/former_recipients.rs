@@ -15,37 +15,29 @@ use crate::policy::reason::Reason;
 
 impl RowUpdate<'_> {
     /// Retracts an entry of a former recipient if the reason is one for that; else keeps
-    /// it.
+    /// it. The next entries of served recipients must be there.
     pub(crate) fn end_former_entry(
         &mut self,
         batch: &mut Batch<'_>,
-        row: &DeliveryRow,
         (had, reason): (&DeliveryEntry, Reason),
     ) {
-        let lane = batch.lane;
         let is_due = match reason {
             Reason::PatronErased => true,
-            Reason::RecipientRemoved => is_to_retract(lane, had),
+            Reason::RecipientRemoved => is_to_retract(batch.lane, had),
             _ => false,
         };
         if !is_due {
             return self.keep(*had);
         }
-        // Served there again, its recipient has the output as its own.
-        let mut served = row.entries.iter().filter(|one| lane.serves_recipient(one.recipient));
-        let is_served_there =
-            reason == Reason::RecipientRemoved && served.any(|one| one.has_same_output(had));
-        if !is_served_there {
-            self.apply(batch, had, Effect::Retract(reason));
-        }
+        self.end_former_output(batch, (had, reason));
         let retracted = DeliveryOutcome::Retracted;
         let mut entry = DeliveryEntry::without_output(had.recipient, retracted, Some(reason));
         entry.may_change = false;
         self.keep(entry);
     }
 
-    /// Keeps what former recipients have of a record that was decided; retracts it if the
-    /// record is another patron's now.
+    /// Keeps what former recipients have of a record that was decided. It ends if the record is
+    /// another patron's, or if a served recipient has the message now, as its own.
     pub(crate) fn carry_former_entries(
         &mut self,
         batch: &mut Batch<'_>,
@@ -56,14 +48,26 @@ impl RowUpdate<'_> {
         let is_former =
             |had: &&DeliveryEntry| !lane.serves_recipient(had.recipient) && had.is_live();
         for had in row_before.entries.iter().filter(is_former) {
-            if self.entries.has_output_of(had) {
-                // Its recipient is served there again, and has the output as its own.
-            } else if row_before.patron == patron {
+            if row_before.patron == patron && !self.is_message_served(lane, had) {
                 self.keep(*had);
             } else {
-                self.apply(batch, had, Effect::Retract(Reason::RecipientRemoved));
+                self.end_former_output(batch, (had, Reason::RecipientRemoved));
             }
         }
+    }
+
+    /// Retracts what a former recipient has, unless it is the message of a served recipient now.
+    fn end_former_output(&self, batch: &mut Batch<'_>, (had, reason): (&DeliveryEntry, Reason)) {
+        if had.is_sent() && !self.is_message_served(batch.lane, had) {
+            self.apply(batch, had, Effect::Retract(reason));
+        }
+    }
+
+    /// Whether a served recipient has the message of an entry, by the next entries.
+    fn is_message_served(&self, lane: &Lane, had: &DeliveryEntry) -> bool {
+        let is_served = |one: &DeliveryEntry| lane.serves_recipient(one.recipient);
+        let mut entries = self.entries.entries().iter();
+        entries.any(|one| is_served(one) && lane.is_same_message(one, had))
     }
 }
 

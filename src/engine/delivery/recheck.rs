@@ -216,7 +216,7 @@ impl DeliveryTracker {
                 keeps_live |= had.is_live();
                 update.keep(*had);
             } else if !is_served {
-                update.end_former_entry(batch, row, (had, refusal.reason));
+                update.end_former_entry(batch, (had, refusal.reason));
             } else {
                 let terms = Terms {
                     defers_retraction: self.defers_tombstones(had.recipient),

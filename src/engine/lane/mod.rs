@@ -23,6 +23,7 @@ use super::lane::demanded::DemandedReader;
 use super::lane::gates::Summaries;
 use super::lane::gates::{GateId, LibrarySuccessors, RecipientGates, term_end_ms};
 use super::lane::ledger::LaneLedger;
+use super::memory::deliveries::DeliveryEntry;
 use super::memory::patrons::{PatronRow, PatronRowLayout};
 use super::memory::statement::{StatementFields, StatementNames};
 use super::record::national_number::{CopiedSlots, NationalNumberSlot};
@@ -77,6 +78,10 @@ pub struct Lane {
     pub patrons_output: Option<OutputId>,
     /// zeef's own outputs come last.
     pub outputs: Vec<OutputPlan>,
+    /// Outputs of two recipients on one topic are different ones, as in a directory, where each
+    /// recipient has a folder. On Kafka a topic belongs to nobody: under one key they are one
+    /// message.
+    pub has_outputs_by_owner: bool,
     pub statement_names: StatementNames,
     pub library_successors: LibrarySuccessors,
     /// Set if some recipient shows what records demand of a patron's record.
@@ -730,6 +735,19 @@ impl Lane {
     pub fn former_recipient(&self, recipient: u16) -> Option<&FormerRecipient> {
         let index = usize::from(recipient).checked_sub(self.recipients.len())?;
         self.former_recipients.get(index)
+    }
+
+    /// Whether what two entries have is one message.
+    #[must_use]
+    pub fn is_same_message(&self, one: &DeliveryEntry, other: &DeliveryEntry) -> bool {
+        let topic = |entry: &DeliveryEntry| {
+            self.outputs.get(usize::from(entry.output)).map(|output| &output.topic)
+        };
+        let is_on_same_topic = || match self.has_outputs_by_owner {
+            true => one.output == other.output,
+            false => topic(one) == topic(other),
+        };
+        one.is_sent() && other.is_sent() && one.output_key == other.output_key && is_on_same_topic()
     }
 
     #[must_use]

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use zeef::config::LoadedConfig;
 use zeef::config::keyring::KeyRing;
 use zeef::daemon::metrics::Metrics;
-use zeef::daemon::run::{self, LaneSetup};
+use zeef::daemon::run::{self, LaneSetup, LaneTransport};
 use zeef::daemon::worker::{Worker, WorkerExit};
 use zeef::engine::delivery::HoldBounds;
 use zeef::engine::lane::DEAD_LETTERS_TOPIC;
@@ -126,7 +126,8 @@ impl<'a> Deployment<'a> {
 
     /// The lanes of the config, with the keys of the scene.
     pub(crate) fn lanes(&self) -> Vec<LaneSetup> {
-        run::compile_lanes(&self.loaded_config, &self.hmac_keys, "").unwrap()
+        let transport = LaneTransport::Kafka { topic_prefix: "" };
+        run::compile_lanes(&self.loaded_config, &self.hmac_keys, transport).unwrap()
     }
 
     /// The names of the topics that recipients read, without the prefix.

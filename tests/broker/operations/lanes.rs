@@ -1,5 +1,6 @@
 //! Recipients that move to another lane, or are served no longer.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -105,6 +106,67 @@ fn lanes_apply_moves_a_recipient_with_its_outputs_and_back() {
     site.write_config(statistics(""));
     site.run_until_end(&[]);
     assert_eq!(count_outputs_and_nulls(&site), (13, 13));
+}
+
+/// Renames the recipient of messages: its file and, the first time, its key. Its topic stays.
+fn rename_recipient(site: &TestSite<'_>) {
+    let config = Path::new(site.config_path());
+    let paths = |name: &str| {
+        let (file, key) = (format!("recipients/{name}.toml"), format!("keys/{name}.key"));
+        (config.join(file), config.join(key))
+    };
+    let ((file, key), (new_file, new_key)) = (paths("service-message"), paths("due-message"));
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(file).unwrap();
+    fs::write(new_file, text.replacen("\"service-message\"", "\"due-message\"", 1)).unwrap();
+    if key.exists() {
+        fs::rename(key, new_key).unwrap();
+    }
+}
+
+/// How many keys of the topic of messages have a value.
+fn count_live_messages(site: &TestSite<'_>) -> usize {
+    let rows = site.read_outputs("service-message");
+    let last: BTreeMap<_, _> =
+        rows.iter().map(|row| (row.key.clone(), row.value_text().is_some())).collect();
+    last.values().filter(|is_live| **is_live).count()
+}
+
+/// Under the same key on the same topic both names have one message: it stays with the served one,
+/// and a lane takes nothing back on the topic of another.
+#[test]
+fn renamed_recipient_keeps_its_messages_whatever_is_said_of_its_former_name() {
+    let Some(site) = TestSite::new("renamed", lanes_options("")) else {
+        return;
+    };
+    let patrons = ["P0", "P1", "P2"];
+    site.topics.write_records("patron", &patrons.map(|id| patron_record(id, "Berg")));
+    site.topics.write_records("loan", &patrons.map(|id| open_loan(&format!("L{id}"), id)));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (3, 0));
+
+    let keep = FORMER_SECTION.replace("retract", "keep");
+    let write_renamed = |tables: &str| {
+        site.write_config(SiteOptions { extra_tables: tables, ..lanes_options("") });
+        rename_recipient(&site);
+    };
+    write_renamed(&format!("[lanes.message]\nrecipients = [\"due-message\"]\n{keep}"));
+    site.apply_topics();
+    let said = site.expect_run_exit(&[], 78);
+    assert!(said.contains("lane `message` serves `due-message` there"), "{said}");
+    assert!(said.contains("run `zeef lanes apply`"), "{said}");
+    let said = run_lanes_apply(&site, &[], 0);
+    assert!(said.contains("service-message: moved from lane main to message"), "{said}");
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 0));
+
+    write_renamed(&format!("[lanes.message]\nrecipients = [\"due-message\"]\n{FORMER_SECTION}"));
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 0));
+    site.topics.write_records("patron", &[ProducerRecord::tombstone("P0")]);
+    site.run_until_end(&[]);
+    assert_eq!(count_outputs_and_nulls(&site), (6, 1));
+    assert_eq!(count_live_messages(&site), 2);
 }
 
 /// The lines that a start asks for end the matter, also with a lane whose recipients are off,

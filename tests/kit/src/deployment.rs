@@ -216,6 +216,8 @@ pub struct InMemoryDeployment {
     setup: DeploymentSetup,
     /// Whether the policy is the changed one, from the next start on.
     pub uses_changed_policy: bool,
+    /// Lanes in place of those of the policies, from the next start on.
+    pub own_lanes: Option<Vec<Arc<Lane>>>,
     clock: Arc<AtomicI64>,
     accepted_codes: Vec<String>,
     /// What operators asked for, from the next start on.
@@ -225,15 +227,25 @@ pub struct InMemoryDeployment {
 
 impl InMemoryDeployment {
     pub fn new(setup: DeploymentSetup, now_ms: i64) -> Self {
+        InMemoryDeployment::start(setup, now_ms, None)
+    }
+
+    /// A deployment of other lanes than those of the policies.
+    pub fn of_lanes(setup: DeploymentSetup, now_ms: i64, lanes: Vec<Arc<Lane>>) -> Self {
+        InMemoryDeployment::start(setup, now_ms, Some(lanes))
+    }
+
+    fn start(setup: DeploymentSetup, now_ms: i64, own_lanes: Option<Vec<Arc<Lane>>>) -> Self {
         let mut deployment = InMemoryDeployment {
             setup,
             uses_changed_policy: false,
+            own_lanes,
             clock: Arc::new(AtomicI64::new(now_ms)),
             accepted_codes: Vec::new(),
             commands: CommandLog::default(),
             workers: Vec::new(),
         };
-        let lanes = lanes_of(setup, false);
+        let lanes = deployment.lanes().to_vec();
         let transports = lanes.iter().map(|lane| {
             let transport = MemoryTransport::new(&lane.transport_plan());
             let partitions = usize::try_from(setup.partitions).expect("a few");
@@ -302,8 +314,9 @@ impl InMemoryDeployment {
         }
     }
 
-    fn lanes(&self) -> &'static [Arc<Lane>] {
-        lanes_of(self.setup, self.uses_changed_policy)
+    fn lanes(&self) -> &[Arc<Lane>] {
+        let cached = || lanes_of(self.setup, self.uses_changed_policy);
+        self.own_lanes.as_deref().unwrap_or_else(cached)
     }
 
     /// Kills the process and starts it again.
@@ -314,7 +327,7 @@ impl InMemoryDeployment {
     }
 
     fn restart_worker(&mut self, place: usize) {
-        let lane = &self.lanes()[place];
+        let lane = &Arc::clone(&self.lanes()[place]);
         let mut transport = self.workers[place].transport.clone();
         transport.restart();
         transport.inner.set_plan(&lane.transport_plan());

@@ -120,6 +120,7 @@ impl Lane {
             state_output: OutputId(0),
             patrons_output: None,
             outputs: Vec::new(),
+            has_outputs_by_owner: false,
             statement_names: StatementNames {
                 unobjectionable_purposes: unobjectionable_purposes(policy, &known),
                 named_patron_purposes: known_name_indices(

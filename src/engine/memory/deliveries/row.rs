@@ -200,14 +200,6 @@ impl DeliveryEntry {
         matches!(self.outcome, DeliveryOutcome::Released | DeliveryOutcome::Forgotten)
     }
 
-    /// Whether both entries have the same output.
-    #[must_use]
-    pub fn has_same_output(&self, other: &DeliveryEntry) -> bool {
-        self.is_sent()
-            && other.is_sent()
-            && (self.output, self.output_key) == (other.output, other.output_key)
-    }
-
     /// When the recipient's term ends; [`i64::MAX`] if never or not released.
     #[must_use]
     pub fn term_end_ms(&self) -> i64 {
@@ -389,10 +381,10 @@ impl RowBuilder {
         }
     }
 
-    /// Whether an entry has the same output.
+    /// The entries so far.
     #[must_use]
-    pub fn has_output_of(&self, output: &DeliveryEntry) -> bool {
-        self.entries.iter().any(|entry| entry.has_same_output(output))
+    pub fn entries(&self) -> &[DeliveryEntry] {
+        &self.entries
     }
 
     /// Adds an entry that replaces one of `row`.
