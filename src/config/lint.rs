@@ -267,7 +267,7 @@ fields.born = { from = "patron.birth_date" }"#,
     },
     LintDef {
         name: "pseudonymised-condition",
-        forbids: "a condition on what points at a person, in a recipient that is called pseudonymised",
+        forbids: "a condition on what points at a person or on a moment, in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
 period = { every = "P1M", of = "loaned_at" }
@@ -275,6 +275,17 @@ when = [{ field = "status", is = ["open"] }, { field = "patron.email", present =
         wrong: "whoever is in it has an e-mail address, and whoever is not has none",
         is_excused_when_disabled: false,
         check: LintCheck::Recipient(check_pseudonymised_condition),
+    },
+    LintDef {
+        name: "pseudonymised-term",
+        forbids: "a term that starts at a date of the patron and takes back or thins, in a recipient that is called pseudonymised",
+        why: "GDPR art. 4(5); F19",
+        example: r#"pseudonymised = true
+period = { every = "P1M", of = "loaned_at" }
+retention = { term = "P2Y", from = "patron.membership.starts_on", after = "retract" }"#,
+        wrong: "all rows of a patron go on one day: it joins those of all months",
+        is_excused_when_disabled: false,
+        check: LintCheck::Recipient(check_pseudonymised_term),
     },
     LintDef {
         name: "pseudonymised-time",
@@ -879,10 +890,32 @@ fn identifies_person(one: &FieldInfluence<'_>) -> bool {
 }
 
 fn check_pseudonymised_condition(context: &LintContext<'_>) -> Vec<Violation> {
-    let asked = pseudonymised_influences(context, true)
-        .filter(|one| one.field.is_personal_data() || one.field.is_birth_date());
-    let expected = "conditions on what does not point at a person";
+    let asked = pseudonymised_influences(context, true).filter(|one| {
+        one.field.is_personal_data()
+            || one.field.is_birth_date()
+            || one.field.has_time_of_day()
+            || shows_date_of_patron(context, one)
+    });
+    let expected = "conditions on what neither points at a person nor is a moment";
     context.violations(asked, "in a pseudonymised recipient", expected)
+}
+
+/// Births are refused as such.
+fn check_pseudonymised_term(context: &LintContext<'_>) -> Vec<Violation> {
+    let terms = pseudonymised_influences(context, false).filter(|one| {
+        matches!(one.channel, InfluenceChannel::Retention | InfluenceChannel::Thinning)
+            && shows_date_of_patron(context, one)
+            && !one.field.is_birth_date()
+    });
+    let expected = "a date of the record, or a term that ends with `forget`";
+    context.violations(terms, "in a pseudonymised recipient", expected)
+}
+
+/// Returns whether the day on which something changes shows a date of the patron, which all of
+/// the patron's outputs have in common.
+fn shows_date_of_patron(context: &LintContext<'_>, one: &FieldInfluence<'_>) -> bool {
+    let is_of_patron = one.field_ref.is_joined || context.source.role == Role::Patron;
+    is_of_patron && one.exposure == Exposure::Date
 }
 
 fn check_pseudonymised_time(context: &LintContext<'_>) -> Vec<Violation> {
@@ -913,6 +946,7 @@ fn pseudonymised_influences<'v, 'a>(
                 | InfluenceChannel::Stage(_)
                 | InfluenceChannel::Topic
                 | InfluenceChannel::Channel
+                | InfluenceChannel::ImpliedConsent
         );
         on && asked == conditions
     })

@@ -196,6 +196,16 @@ impl FieldUse {
             || matches!(self.kind, UseKind::Present | UseKind::Is | UseKind::Topic | UseKind::Stage)
     }
 
+    /// Finer than a day.
+    fn is_moment(self) -> bool {
+        self.field.1 == "instant" || self.field.0 == "updated_at"
+    }
+
+    /// What all outputs of a patron have in common changes them on one day.
+    fn changes_on_date_of_patron(self) -> bool {
+        self.joined && matches!(self.kind, UseKind::Before | UseKind::NotBefore | UseKind::Retract)
+    }
+
     fn is_of_a_person(self) -> bool {
         !matches!(self.field.3, Plain | FreeText | Secret) || self.field.1 == "email"
     }
@@ -225,9 +235,14 @@ fn expected_violations(uses: &[FieldUse], flags: RecipientFlags) -> BTreeSet<&'s
         let whole = one.is_of_a_person() && one.visibility() == Whole;
         !one.is_condition() && (whole || (one.is_birth() && one.visibility() >= Date))
     };
-    let fine = |one: FieldUse| {
-        let time = one.field.1 == "instant" || one.field.0 == "updated_at";
-        time && one.visibility() == Whole
+    let fine = |one: FieldUse| one.is_moment() && one.visibility() == Whole;
+    let asks = |one: FieldUse| {
+        let points = one.is_of_a_person() || one.is_birth() || one.is_moment();
+        let is_asked = one.is_condition() || one.kind == UseKind::ImpliesConsent;
+        is_asked && (points || one.changes_on_date_of_patron())
+    };
+    let ends_for_patron = |one: FieldUse| {
+        one.kind == UseKind::Retract && one.changes_on_date_of_patron() && !one.is_birth()
     };
     let implied = any(&|one| one.kind == UseKind::ImpliesConsent);
     let explicit = flags.explicit && !implied;
@@ -249,11 +264,8 @@ fn expected_violations(uses: &[FieldUse], flags: RecipientFlags) -> BTreeSet<&'s
             any(&|one| one.kind == UseKind::ImpliesConsent && !one.has_nature(Event)),
         ),
         ("pseudonymised", pseudonymised && any(&points)),
-        (
-            "pseudonymised-condition",
-            pseudonymised
-                && any(&|one| one.is_condition() && (one.is_of_a_person() || one.is_birth())),
-        ),
+        ("pseudonymised-condition", pseudonymised && any(&asks)),
+        ("pseudonymised-term", pseudonymised && any(&ends_for_patron)),
         ("pseudonymised-time", pseudonymised && any(&fine)),
         ("ending-condition", forgets && any(&ends)),
         ("pseudonymised-text", pseudonymised && any(&|one| one.has_nature(FreeText))),
@@ -563,6 +575,49 @@ fn lint_counts_what_a_mask_reads_beside_its_field() {
     ] {
         assert!(messages.contains(way), "no {way} in {messages}");
     }
+}
+
+/// Each way in which a moment, or a day that a patron's outputs have in common, could be seen.
+#[test]
+fn f19_pseudonymised_recipient_reveals_no_moment() {
+    let on = "pseudonymised = true\nperiod = { every = \"P1M\", of = \"loaned_at\" }\n";
+    let check = |lines: &str, rule: Option<&str>| {
+        folder_with_lines(lines).load();
+        let mistakes = folder_with_lines(&format!("{on}{lines}")).mistakes();
+        let rules: BTreeSet<&str> = mistakes.iter().filter_map(|one| one.rule).collect();
+        assert_eq!(rules, rule.into_iter().collect(), "{lines}: {}", format_mistakes(&mistakes));
+        assert_eq!(mistakes.is_empty(), rule.is_none(), "{}", format_mistakes(&mistakes));
+    };
+    let condition = Some("pseudonymised-condition");
+    let open = "{ field = \"status\", is = [\"open\"] }";
+    for test in
+        ["before = \"now-P30D\"", "not_before = \"now-P1Y\"", "present = true", "present = false"]
+    {
+        check(&format!("when = [{open}, {{ field = \"patron.updated_at\", {test} }}]"), condition);
+    }
+    let implied = "legal_basis = \"consent\"\nconsent = { purpose = \"example\", implied_by = \
+                   \"patron.online_account.created_at\" }";
+    check(implied, condition);
+    let term = Some("pseudonymised-term");
+    for path in ["membership.ends_on", "online_account.created_at", "updated_at"] {
+        let after = |after: &str| {
+            format!(
+                "retention = {{ term = \"P1Y\", from = \"patron.{path}\", after = \"{after}\" }}"
+            )
+        };
+        check(&after("retract"), term);
+        check(&after("forget"), None);
+    }
+    check("retention = { term = \"P1Y\", from = \"loaned_at\", after = \"retract\" }", None);
+    let thinned = |path: &str| {
+        format!(
+            "fields.age = {{ from = \"patron.birth_date\", mask = \"age_band\", at = \"due_on\", \
+             bands = [0, 18] }}\nthinned = {{ drop = [\"age\"], after = \"P90D\", from = \
+             \"{path}\" }}"
+        )
+    };
+    check(&thinned("due_on"), None);
+    check(&thinned("patron.membership.ends_on"), term);
 }
 
 #[test]
