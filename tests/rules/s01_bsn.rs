@@ -15,6 +15,8 @@ fn s01_value_that_repeats_the_bsn_is_left_out() {
         ("111222333", "111222333", without),
         // One that cannot be read forbids any.
         ("111222333", "[1]", without),
+        ("12 345 672", "[1]", without),
+        ("12 345 673", "[1]", r#"{"title":"12 345 673","branch":"B"}"#),
     ] {
         let patron = format!(r#""bsn":{bsn}"#);
         let records = [("patron", &*patron), ("loan", &*loan(title))];

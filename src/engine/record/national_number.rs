@@ -108,7 +108,8 @@ impl NationalNumber {
     fn min_digits(self) -> usize {
         match (self.digits, self.kind) {
             (Digits::Known { length, .. }, _) => length,
-            (Digits::Unreadable, catalogue::NationalNumberKind::Bsn) => BSN_DIGITS,
+            // Its leading zero may be left out.
+            (Digits::Unreadable, catalogue::NationalNumberKind::Bsn) => BSN_DIGITS - 1,
             (Digits::Unreadable, catalogue::NationalNumberKind::Other) => {
                 RIJKSREGISTERNUMMER_DIGITS
             }
@@ -132,13 +133,16 @@ impl NationalNumber {
                     window = window << 4 | digit;
                     count += 1;
                 });
-                count == self.min_digits()
-                    && match self.kind {
-                        catalogue::NationalNumberKind::Bsn => is_bsn(&ascii::<BSN_DIGITS>(window)),
-                        catalogue::NationalNumberKind::Other => {
-                            is_rijksregisternummer(&ascii::<RIJKSREGISTERNUMMER_DIGITS>(window))
-                        }
+                match self.kind {
+                    catalogue::NationalNumberKind::Bsn => {
+                        (self.min_digits()..=BSN_DIGITS).contains(&count)
+                            && is_bsn(&ascii::<BSN_DIGITS>(window))
                     }
+                    catalogue::NationalNumberKind::Other => {
+                        count == RIJKSREGISTERNUMMER_DIGITS
+                            && is_rijksregisternummer(&ascii::<RIJKSREGISTERNUMMER_DIGITS>(window))
+                    }
+                }
             }
         }
     }

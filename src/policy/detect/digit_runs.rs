@@ -106,14 +106,12 @@ impl<'t> DigitRun<'t> {
         self.has_plus || self.has_bracket
     }
 
-    /// Returns the end of a BSN: nine digits in any grouping, or eight in one group.
+    /// Returns the end of a BSN: nine digits, or eight without the leading zero, in any grouping.
     pub(super) fn bsn_end(&self) -> Option<usize> {
         if self.has_prefix() || self.starts_with_full_date() {
             return None;
         }
-        self.longest_number_end(8..=9, |digits, groups| {
-            (digits.len() == 9 || groups == 1) && is_bsn(digits)
-        })
+        self.longest_number_end(8..=9, |digits, _| is_bsn(digits))
     }
 
     /// Returns the end of a rijksregisternummer in any grouping, also after zeros.

@@ -132,7 +132,7 @@ impl PatronNumber {
         let digits = unicode_digits(text);
         match self.search_digits() {
             Some(needle) => digits.contains(needle),
-            None if self.is_bsn => digits.len() == 9 && form::is_bsn(&digits),
+            None if self.is_bsn => form::is_bsn(&digits),
             None => form::is_register_number(&digits),
         }
     }
