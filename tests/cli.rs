@@ -1009,8 +1009,8 @@ fn explain_agrees_with_run_on_a_directory() {
     assert!(out.lines().last().unwrap().contains("Zwijgerman"), "{out}");
     check_output(
         &with(&["explain", "statistics", "--directory", "/nowhere", "--id", "x"]),
-        1,
-        &["failed to open /nowhere"],
+        78,
+        &["there is no folder /nowhere"],
     );
 }
 

@@ -205,6 +205,20 @@ fn compose_never_restarts_and_mounts_keys_for_zeef_only() {
     }
 }
 
+/// What a file of the config may name is there, also in the containers.
+#[test]
+fn compose_mounts_every_folder_that_a_config_is_read_from() {
+    let folders = ["agreements", "authorisations", "detectors", "intake", "recipients", "records"];
+    for service in ["topics", "zeef"] {
+        let lines = compose_service_lines(service);
+        for folder in folders {
+            assert!(Path::new("config").join(folder).is_dir(), "there is no config/{folder}");
+            let want = format!("- ../config/{folder}:/etc/zeef/{folder}:ro");
+            assert!(lines.contains(&want), "{service} has no {want}");
+        }
+    }
+}
+
 #[test]
 fn release_profile_strips_debug_sections() {
     let manifest = fs::read_to_string("Cargo.toml").unwrap();

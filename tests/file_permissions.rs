@@ -8,7 +8,7 @@
 )]
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use zeef_test_kit::config::copy_shipped_config;
@@ -168,6 +168,78 @@ fn key_files_writable_by_others_are_refused_readable_ones_noted() {
     all(0, &[]);
 }
 
+/// What is only noted, or only checked, is told by `check` as by `run`.
+#[test]
+fn open_folders_and_secrets_are_noted_by_check_and_run() {
+    let config = copy_shipped_config();
+    let with = config.path().to_str().unwrap();
+    run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
+    let work = config.path().join("work");
+    let directory = work.to_str().unwrap();
+    run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
+    let password = config.path().join("password");
+    fs::write(&password, "s3cret").unwrap();
+    set_mode(&password, 0o644);
+    let zeef = config.path().join("zeef.toml");
+    let text = fs::read_to_string(&zeef).unwrap();
+    let property = "[kafka.properties]\n\"ssl.key.password\" = { file = \"password\" }\n";
+    assert!(text.contains("\n[kafka.properties]\n"));
+    fs::write(&zeef, text.replacen("[kafka.properties]\n", property, 1)).unwrap();
+    let keys = config.path().join("keys");
+    let recipient = config.path().join("recipients/statistics.toml");
+    let records = config.path().join("records");
+    let told = |want: &str, is_told: bool| {
+        let run = ["run", "--directory", directory, "--config", with];
+        for words in [&["check", "--config", with][..], &run] {
+            let output = run_zeef(words);
+            output.check(0, &[]);
+            // The width of a terminal may break the lines of a table.
+            let all = format!("{}{}", output.stdout, output.stderr);
+            let all: String = all.split_whitespace().collect();
+            let want: String = want.split_whitespace().collect();
+            assert_eq!(all.contains(&want), is_told, "{words:?} {want}: {all}");
+        }
+    };
+    told(&format!("chmod 600 {}", password.display()), true);
+    set_mode(&password, 0o600);
+    told("chmod", false);
+    for mode in [0o755, 0o750, 0o1777] {
+        set_mode(&keys, mode);
+        told(&format!("chmod 700 {}", keys.display()), true);
+    }
+    set_mode(&keys, 0o700);
+    for (path, open, closed) in
+        [(&recipient, 0o777, 0o644), (&zeef, 0o666, 0o644), (&records, 0o777, 0o755)]
+    {
+        set_mode(path, open);
+        told(&format!("chmod o-w {}", path.display()), true);
+        set_mode(path, closed);
+    }
+    told("chmod", false);
+}
+
+/// Mistakes of one part of the config hide none of another.
+#[test]
+fn check_tells_mistakes_of_policy_and_of_kafka_at_once() {
+    let config = copy_shipped_config();
+    let with = config.path().to_str().unwrap();
+    let zeef = config.path().join("zeef.toml");
+    let text = fs::read_to_string(&zeef).unwrap();
+    let property = "[kafka.properties]\n\"sasl.mechanismm\" = \"PLAIN\"\n";
+    assert!(text.contains("\n[kafka.properties]\n"));
+    fs::write(&zeef, text.replacen("[kafka.properties]\n", property, 1)).unwrap();
+    run_zeef(&["check", "--config", with]).check(78, &["sasl.mechanismm"]);
+    let recipient = config.path().join("recipients/statistics.toml");
+    let text = fs::read_to_string(&recipient).unwrap();
+    fs::write(&recipient, text.replacen("public_task", "public_taks", 1)).unwrap();
+    let both = ["public_taks", "1 mistake in the config", "sasl.mechanismm"];
+    run_zeef(&["check", "--config", with]).check(78, &both);
+    fs::create_dir_all(config.path().join("intake")).unwrap();
+    fs::write(&recipient, text).unwrap();
+    fs::write(config.path().join("intake/koha.toml"), "nonsense").unwrap();
+    run_zeef(&["check", "--config", with]).check(78, &["intake/koha.toml", "sasl.mechanismm"]);
+}
+
 #[test]
 fn weak_key_is_refused() {
     let config = copy_shipped_config();
@@ -207,12 +279,65 @@ fn missing_or_forbidden_directory_is_no_stopped_lane() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     run(&file).check(78, &["is no folder"]);
-    // As far as something is forbidden to whoever runs this.
-    let work = root.path().join("work");
-    fs::create_dir_all(work.join("in")).unwrap();
-    set_mode(&work, 0o500);
-    if fs::write(work.join("probe"), "").is_err() {
-        run(&work).check(1, &["failed to create", "work/out"]);
+}
+
+/// Runs zeef as a user who has no rights beyond those of the files' modes.
+fn run_without_privileges(words: &[&str]) -> CommandOutput {
+    match rustix::process::geteuid().is_root() {
+        true => {
+            let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+            let zeef = [&nobody[..], &[env!("CARGO_BIN_EXE_zeef")]].concat();
+            CommandOutput::of(zeef_command("setpriv", &zeef).args(words))
+        }
+        false => run_zeef(words),
     }
+}
+
+/// A missing right is a failure or a wrong config in every command, never a lane that stopped, and
+/// never looks like something that is not there.
+#[test]
+fn forbidden_directory_is_told_alike_by_all_commands() {
+    let config = copy_shipped_config();
+    let with = config.path().to_str().unwrap();
+    run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
+    let root = tempfile::tempdir().unwrap();
+    let work = root.path().join("work");
+    let directory = work.to_str().unwrap();
+    run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
+    run_zeef(&["run", "--config", with, "--directory", directory]).check(0, &[]);
+    if rustix::process::geteuid().is_root() {
+        for path in [paths_below(config.path()), paths_below(root.path())].concat() {
+            chown(&path, Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    let commands: [&[&str]; 4] =
+        [&["run"], &["explain", "statistics", "--id", "loan-1"], &["holds"], &["compact"]];
+    let all = |wants: &str| {
+        for words in commands {
+            let place = ["--config", with, "--directory", directory];
+            let output = run_without_privileges(&[words, &place[..]].concat());
+            output.check(1, &["Permission denied", wants]);
+            assert!(!output.stderr.contains("no folder"), "{words:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("stopped"), "{words:?}: {}", output.stderr);
+        }
+    };
+    set_mode(root.path(), 0o600);
+    all("work");
+    set_mode(root.path(), 0o700);
+    let committed = work.join(".zeef/committed.json");
+    set_mode(&committed, 0o000);
+    all("committed.json");
+    set_mode(&committed, 0o600);
+    // A first run has to make its folders.
+    fs::remove_dir_all(work.join("out")).unwrap();
+    set_mode(&work, 0o500);
+    let run = ["run", "--config", with, "--directory", directory];
+    run_without_privileges(&run).check(1, &["failed to create", "work/out", "Permission denied"]);
     set_mode(&work, 0o700);
+    set_mode(config.path(), 0o000);
+    for words in [&["check"][..], &["run", "--directory", directory]] {
+        let output = run_without_privileges(&[words, &["--config", with]].concat());
+        output.check(78, &["Permission denied"]);
+    }
+    set_mode(config.path(), 0o700);
 }

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use crate::config::LoadedConfig;
 use crate::config::keyring::{KeyLoadError, STATE_KEY_NAME, ledger_key_names};
+use crate::config::{LoadedConfig, Mistake};
 use crate::daemon::clock::now_ms;
 use crate::daemon::expiry::ExpiryWatch;
 use crate::daemon::intake::IntakeSetup;
@@ -18,7 +18,7 @@ use crate::transport::kafka::KafkaSettings;
 
 use super::arguments::CheckArguments;
 use super::check_against;
-use super::config::{load, load_enabled_intakes};
+use super::config::{load_enabled_intakes, load_with_mistakes};
 use super::exit::{CliFailure, Exit, pluralise};
 use super::kafka;
 use super::key_lookup::{self, FoundKeys};
@@ -27,14 +27,24 @@ use super::table::{TableCell, TextTable};
 
 pub(super) fn run(arguments: &CheckArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     let folder = &arguments.config.config;
-    let loaded = load(folder)?;
+    let (loaded, mistakes) = load_with_mistakes(folder)?;
+    if !mistakes.is_empty() {
+        return Err(all_failures(&loaded, mistakes).into());
+    }
     if let Some(file) = &arguments.against {
         return check_against::run(&loaded, file, arguments.source.as_deref(), screen);
     }
     let kinds = &loaded.policy.record_kinds;
     let intakes = intake::load_folder(&folder.join("intake"), kinds);
-    let intakes = intakes.map_err(CliFailure::Mistakes)?;
-    register::load_folder(&folder.join("register")).map_err(CliFailure::Mistakes)?;
+    let register = register::load_folder(&folder.join("register"));
+    let intakes = match (intakes, register.err()) {
+        (Ok(intakes), None) => intakes,
+        (intakes, of_register) => {
+            let of_intakes = intakes.err().into_iter();
+            let mistakes = of_intakes.chain(of_register).flatten().collect();
+            return Err(all_failures(&loaded, mistakes).into());
+        }
+    };
     let mut names: Vec<&str> = names_of(&loaded.policy.recipients);
     names.push(STATE_KEY_NAME);
     names.extend(ledger_key_names(&loaded.daemon.ledger));
@@ -59,6 +69,21 @@ pub(super) fn run(arguments: &CheckArguments, screen: &mut Screen) -> anyhow::Re
     write_recipients(policy, screen)?;
     write_notes(&gather_notes(&loaded, &keys, &kafka), screen)?;
     Ok(Exit::Success)
+}
+
+/// Returns the mistakes of the config's files, with what else of it is wrong for Kafka.
+fn all_failures(loaded: &LoadedConfig, mistakes: Vec<Mistake>) -> CliFailure {
+    let mistakes = CliFailure::Mistakes(mistakes);
+    match kafka_settings(loaded) {
+        Ok(_) => mistakes,
+        Err(of_kafka) => CliFailure::Several(vec![mistakes, of_kafka]),
+    }
+}
+
+/// Returns the settings of a start on Kafka, where the host's name matters only to the start.
+fn kafka_settings(loaded: &LoadedConfig) -> Result<KafkaSettings, CliFailure> {
+    let instance = loaded.daemon.kafka.instance.is_none().then_some("check");
+    kafka::kafka_settings(loaded, None, instance)
 }
 
 /// Writes what a mapping writes, or, where it is enabled, what it is run for.
@@ -89,9 +114,7 @@ fn check_startable(loaded: &LoadedConfig, keys: &mut FoundKeys) -> anyhow::Resul
     let settings = &loaded.daemon.keys;
     let named = |key: &mut KeyLoadError| settings.has_explicit_source(&key.recipient);
     keys.unusable.extend(keys.missing.extract_if(.., named));
-    // The host's name matters only to a start on Kafka.
-    let instance = loaded.daemon.kafka.instance.is_none().then_some("check");
-    let kafka = match (kafka::kafka_settings(loaded, None, instance), keys.unusable.is_empty()) {
+    let kafka = match (kafka_settings(loaded), keys.unusable.is_empty()) {
         (Ok(kafka), true) => kafka,
         (Ok(_), false) => return Err(CliFailure::Keys(std::mem::take(&mut keys.unusable)).into()),
         (Err(failure), _) => {
@@ -170,6 +193,7 @@ fn find_open_decisions(policy: &Policy) -> Vec<String> {
 fn gather_notes(loaded: &LoadedConfig, keys: &FoundKeys, kafka: &KafkaSettings) -> Vec<String> {
     let mut notes = [&*loaded.notes, &*loaded.notes_of_disabled].concat();
     notes.extend(keys.ring.notes.iter().cloned());
+    notes.extend(loaded.daemon.secret_warnings());
     let mut expiry_watch = ExpiryWatch::from_policy(&loaded.policy);
     let due = expiry_watch.due_warnings(now_ms()).into_iter();
     notes.extend(due.map(|(paper, status)| paper.describe(status)));

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::arguments::{BrokerArguments, ConfigArguments, LogArguments};
 use super::directory;
-use super::exit::CliFailure;
 use super::kafka;
 use super::logging;
 use crate::config::LoadedConfig;
@@ -40,10 +39,9 @@ impl DataLocation<'_> {
         work: impl FnOnce(&DataLocation<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         match target.directory {
-            Some(root) if root.is_dir() => work(&DataLocation::Directory(root)),
             Some(root) => {
-                let text = format!("there is no folder {}", root.display());
-                Err(CliFailure::Config(text).into())
+                directory::require_folder(root, "")?;
+                work(&DataLocation::Directory(root))
             }
             None => {
                 logging::start(loaded.daemon.log, log);

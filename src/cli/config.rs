@@ -1,8 +1,9 @@
 //! From a config folder to a policy, for every command.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::config::{LoadedConfig, nearest_spelling};
+use crate::config::{LoadedConfig, Mistake, nearest_spelling};
 use crate::daemon::intake::{IntakeSetup, SetupError};
 use crate::policy::Policy;
 
@@ -15,10 +16,26 @@ use super::exit::CliFailure;
 /// [`CliFailure::Mistakes`] with every mistake of every file; [`CliFailure::Config`] if
 /// there is no such folder.
 pub fn load(folder: &Path) -> Result<LoadedConfig, CliFailure> {
-    if !folder.is_dir() {
-        return Err(CliFailure::Config(missing_folder_text(folder)));
+    let (loaded, mistakes) = load_with_mistakes(folder)?;
+    if mistakes.is_empty() { Ok(loaded) } else { Err(CliFailure::Mistakes(mistakes)) }
+}
+
+/// Reads the config of `folder` as far as it can be read, and every mistake of every file.
+///
+/// # Errors
+///
+/// [`CliFailure::Config`] if there is no such folder, or the system refuses to look.
+pub(super) fn load_with_mistakes(
+    folder: &Path,
+) -> Result<(LoadedConfig, Vec<Mistake>), CliFailure> {
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(LoadedConfig::load_with_mistakes(folder)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let text = format!("failed to look at `{}`: {error}", folder.display());
+            Err(CliFailure::Config(text))
+        }
+        Ok(_) | Err(_) => Err(CliFailure::Config(missing_folder_text(folder))),
     }
-    Policy::load(folder).map_err(CliFailure::Mistakes)
 }
 
 /// Reads the mappings of the intakes that the config enables.

@@ -51,16 +51,23 @@ pub(super) fn settings_with_keys(
 ///
 /// The folder does not exist; otherwise see [`Directory::open`].
 pub(super) fn open_directory(settings: DirectorySettings) -> anyhow::Result<Directory> {
-    require_folder(&settings.root, "")?;
-    require_folder(
-        &settings.root.join("in"),
-        ": expected it to hold one SOURCE.ndjson for each source",
-    )?;
+    require_directory(&settings.root)?;
     let root = settings.root.display().to_string();
     Directory::open(settings).with_context(|| format!("failed to open {root}"))
 }
 
-fn require_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
+/// Checks that a directory and its folder of inputs are there.
+///
+/// # Errors
+///
+/// [`CliFailure::Config`] if one is not there; another error if the system refuses to look.
+pub(super) fn require_directory(root: &Path) -> anyhow::Result<()> {
+    require_folder(root, "")?;
+    require_folder(&root.join("in"), ": expected it to hold one SOURCE.ndjson for each source")
+}
+
+/// As [`require_directory`], for any folder; `expected` follows the text.
+pub(super) fn require_folder(path: &Path, expected: &str) -> anyhow::Result<()> {
     let shown = path.display();
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),

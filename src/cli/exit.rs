@@ -58,6 +58,8 @@ pub enum CliFailure {
     Usage(String),
     /// The config is valid, but not for this.
     Config(String),
+    /// Several things are wrong with the config.
+    Several(Vec<CliFailure>),
     /// A live process has what this one would take.
     InUse(String),
 }
@@ -76,6 +78,10 @@ impl fmt::Display for CliFailure {
             CliFailure::Usage(text) | CliFailure::Config(text) | CliFailure::InUse(text) => {
                 f.write_str(text)
             }
+            CliFailure::Several(failures) => {
+                let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join("\n"))
+            }
         }
     }
 }
@@ -87,6 +93,9 @@ impl CliFailure {
             CliFailure::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             CliFailure::Keys(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             CliFailure::Usage(_) | CliFailure::Config(_) | CliFailure::InUse(_) => Vec::new(),
+            CliFailure::Several(failures) => {
+                failures.iter().flat_map(CliFailure::detail_lines).collect()
+            }
         }
     }
 }
@@ -115,7 +124,10 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
 fn exit_for(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<CliFailure>() {
         return match failure {
-            CliFailure::Mistakes(_) | CliFailure::Keys(_) | CliFailure::Config(_) => Exit::Config,
+            CliFailure::Mistakes(_)
+            | CliFailure::Keys(_)
+            | CliFailure::Config(_)
+            | CliFailure::Several(_) => Exit::Config,
             CliFailure::Usage(_) => Exit::Usage,
             CliFailure::InUse(_) => Exit::TakenOver,
         };

@@ -53,10 +53,8 @@ impl<'a> KafkaConnection<'a> {
         work: impl FnOnce(KafkaSettings) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let settings = kafka_settings(self.loaded, self.brokers, self.instance)?;
-        for property in self.loaded.daemon.kafka.properties.values() {
-            if let Some(note) = property.permission_warning() {
-                warn_operator(&note);
-            }
+        for note in self.loaded.daemon.secret_warnings() {
+            warn_operator(&note);
         }
         let origin = self.brokers_origin();
         tracing::info!("connecting to {} ({origin})", settings.brokers);

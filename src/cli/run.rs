@@ -70,6 +70,12 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     for note in loaded.notes.iter().chain(&keys.notes) {
         tracing::warn!("{note}");
     }
+    if arguments.directory.is_some() {
+        // On Kafka whoever connects says so.
+        for note in loaded.daemon.secret_warnings() {
+            tracing::warn!("{note}");
+        }
+    }
     for note in &loaded.notes_of_disabled {
         tracing::debug!("{note}");
     }

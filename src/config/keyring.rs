@@ -130,6 +130,7 @@ impl KeyRing {
                 }),
             }
         }
+        ring.notes.extend(settings.folder_warning(ring.keys.keys()));
         if mistakes.is_empty() { Ok(ring) } else { Err(mistakes) }
     }
 
@@ -276,11 +277,17 @@ mod tests {
             KeySettings { directory: folder.path().to_owned(), ..KeySettings::default() };
         let path = key_file(folder.path(), "a");
         std::fs::write(&path, VALID_KEY_LINE).unwrap();
-        for (mode, notes) in [(0o600, 0), (0o640, 1)] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let set_mode = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (of_folder, of_file, notes) in
+            [(0o700, 0o600, 0), (0o700, 0o640, 1), (0o755, 0o600, 1), (0o1777, 0o640, 2)]
+        {
+            set_mode(folder.path(), of_folder);
+            set_mode(&path, of_file);
             assert_eq!(KeyRing::load_only(&settings, ["a"]).unwrap().notes.len(), notes);
         }
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        set_mode(&path, 0o620);
         let refused = KeyRing::load_only(&settings, ["a"]).unwrap_err();
         assert!(refused[0].message.contains("may write"), "{refused:?}");
         assert!(!refused[0].message.contains("keys new"), "{refused:?}");

@@ -16,6 +16,10 @@ use crate::policy::name::{ENVIRONMENT_VARIABLE, Secret};
 const OTHERS_WRITE_MODE: u32 = 0o022;
 /// Read permission of group and others.
 const OTHERS_READ_MODE: u32 = 0o044;
+/// Any permission to list a folder or to put files into it, of group and others.
+const OTHERS_FOLDER_MODE: u32 = OTHERS_READ_MODE | OTHERS_WRITE_MODE;
+/// Write permission of those who are not of the group either.
+const ANYBODY_WRITE_MODE: u32 = 0o002;
 /// Nobody can replace another user's file in such a folder.
 const STICKY_BIT: u32 = 0o1000;
 
@@ -151,6 +155,35 @@ pub(crate) fn permission_warning(path: &Path) -> Option<String> {
     })
 }
 
+/// Returns a warning if others than its owner may list a folder of keys, or add to it.
+pub(crate) fn folder_permission_warning(folder: &Path) -> Option<String> {
+    let metadata = fs::metadata(folder).ok()?;
+    let is_open = permission_bits(&metadata) & OTHERS_FOLDER_MODE != 0;
+    is_open.then(|| {
+        let folder = folder.display();
+        format!(
+            "{folder}: others than its owner may list this folder of keys or add to it; `chmod 700 \
+             {folder}` ends that"
+        )
+    })
+}
+
+/// Returns a warning if anybody may write to a file or folder of the config. A sticky folder is
+/// none of them: its files are judged each.
+pub(crate) fn config_permission_warning(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let bits = permission_bits(&metadata);
+    let is_sticky = metadata.is_dir() && bits & STICKY_BIT != 0;
+    let is_open = bits & ANYBODY_WRITE_MODE != 0 && !is_sticky;
+    is_open.then(|| {
+        let path = path.display();
+        format!(
+            "{path}: anybody may write to it, and so decide what is released; `chmod o-w {path}` \
+             ends that"
+        )
+    })
+}
+
 /// Checks that only its owner can replace the files of a folder.
 ///
 /// # Errors
@@ -231,6 +264,16 @@ mod tests {
                     "{of_file:o}"
                 );
                 assert_eq!(ensure_folder_protected(&folder).is_err(), replaced, "{of_folder:o}");
+                assert_eq!(
+                    folder_permission_warning(&folder).is_some(),
+                    of_folder & 0o066 != 0,
+                    "{of_folder:o}"
+                );
+                let is_open = |mode: u32| mode & 0o002 != 0 && mode & 0o1000 == 0;
+                for (path, mode) in [(&path, of_file), (&folder, of_folder)] {
+                    let warning = config_permission_warning(path);
+                    assert_eq!(warning.is_some(), is_open(mode), "{mode:o}");
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::read_id;
 use crate::cli::command_target::DataLocation;
+use crate::cli::directory;
 use crate::cli::kafka::KafkaConnection;
 use crate::cli::message_lines::MessageLines;
 use crate::cli::project::message_input;
@@ -127,11 +128,12 @@ impl RecordSource {
     ///
     /// # Errors
     ///
-    /// It is no directory of zeef, or cannot be read.
+    /// It is not there, is no directory of zeef, or cannot be read.
     pub(super) fn open_directory(
         root: &Path,
         loaded: &LoadedConfig,
     ) -> anyhow::Result<RecordSource> {
+        directory::require_directory(root)?;
         let beside = DirectoryView::open(root, crate::daemon::run::line_bytes_max(&loaded.daemon));
         let beside = beside.map_err(read_failure);
         let beside = beside.with_context(|| format!("failed to open {}", root.display()))?;

@@ -494,7 +494,7 @@ fn list_files(folder: &Path, suffix: &str) -> anyhow::Result<Vec<String>> {
 /// Steps 3 to 5, if something is committed.
 fn finish_commit(root: &Path, kinds: &[RecordKind]) -> anyhow::Result<()> {
     let folder = state_path(root, "raw-commit");
-    if !folder.exists() {
+    if !folder.try_exists().map_err(FileError::wrap("look at", &folder))? {
         return Ok(());
     }
     let path = folder.join(COMMIT_FILE);

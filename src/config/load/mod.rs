@@ -28,11 +28,16 @@ use paper::PaperFolders;
 use recipient::RecipientContext;
 
 use super::document::{Mistake, TomlTable, nearest_name, read_toml};
+use super::secret::config_permission_warning;
 use super::settings::{DaemonSettings, MaskDefaults, RecipientNames, SchemaPlace};
 use super::{lint, settings};
 use crate::policy::catalogue::{RecordKind, Role};
 use crate::policy::detect::{CUSTOM_DETECTORS_MAX, CustomDetector, CustomDetectors, WordList};
 use crate::policy::{Policy, canonical};
+
+/// The folders of a config whose files decide what is released.
+const CONFIG_FOLDERS: &[&str] =
+    &["agreements", "authorisations", "detectors", "intake", "recipients", "records"];
 
 /// A config folder without mistakes.
 #[derive(Clone, Debug)]
@@ -62,6 +67,16 @@ impl Policy {
     ///
     /// Every mistake of every file, sorted by file and line.
     pub fn load(folder: &Path) -> Result<LoadedConfig, Vec<Mistake>> {
+        let (loaded, mistakes) = LoadedConfig::load_with_mistakes(folder);
+        if mistakes.is_empty() { Ok(loaded) } else { Err(mistakes) }
+    }
+}
+
+impl LoadedConfig {
+    /// Loads a config folder as far as it can be read, with every mistake of every file, sorted by
+    /// file and line. Nothing may be released by what has mistakes.
+    #[must_use]
+    pub fn load_with_mistakes(folder: &Path) -> (LoadedConfig, Vec<Mistake>) {
         let mut loader = ConfigLoader {
             folder,
             mistakes: Vec::new(),
@@ -69,14 +84,11 @@ impl Policy {
             notes_of_disabled: Vec::new(),
         };
         let loaded = loader.load_all();
-        if loader.mistakes.is_empty() {
-            let ConfigLoader { notes, notes_of_disabled, .. } = loader;
-            return Ok(LoadedConfig { notes, notes_of_disabled, ..loaded });
-        }
-        let order = |mistake: &Mistake| (mistake.file.clone(), mistake.line);
-        loader.mistakes.sort_by_key(order);
-        loader.mistakes.dedup();
-        Err(loader.mistakes)
+        loader.note_writable_files();
+        let ConfigLoader { mut mistakes, notes, notes_of_disabled, .. } = loader;
+        mistakes.sort_by_key(|mistake| (mistake.file.clone(), mistake.line));
+        mistakes.dedup();
+        (LoadedConfig { notes, notes_of_disabled, ..loaded }, mistakes)
     }
 }
 
@@ -112,6 +124,12 @@ struct ConfigFile {
     stem: String,
     /// `None` if it cannot be read, which is a mistake.
     text: Option<String>,
+}
+
+/// Whether something has a path, also what cannot be read: defaults hold only for what is absent.
+fn is_named(path: &Path) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl ConfigLoader<'_> {
@@ -179,6 +197,18 @@ impl ConfigLoader<'_> {
         }
     }
 
+    /// Notes what anybody may write of the config: its folders and the files in them.
+    fn note_writable_files(&mut self) {
+        let in_folder = |folder: &Path| list_paths(folder).unwrap_or_default();
+        let folders = CONFIG_FOLDERS.iter().map(|below| self.folder.join(below));
+        let folders = folders.filter(|folder| folder.is_dir());
+        let files = folders.flat_map(|folder| [vec![folder.clone()], in_folder(&folder)].concat());
+        let own = [self.folder.to_owned(), self.folder.join("zeef.toml")];
+        self.notes.extend(
+            own.into_iter().chain(files).filter_map(|path| config_permission_warning(&path)),
+        );
+    }
+
     /// Reads a text with `body`; `None` if it is not TOML, which is a mistake.
     fn parse_file<T>(
         &mut self,
@@ -197,7 +227,7 @@ impl ConfigLoader<'_> {
             stem: "zeef".to_owned(),
             text: None,
         };
-        if path.exists() {
+        if is_named(&path) {
             source.text = self.read_utf8(&path);
         } else {
             self.notes.push(format!("{}: not there; the defaults hold", source.display_path));
@@ -447,7 +477,7 @@ impl ConfigLoader<'_> {
         let recipients = RecipientNames { enabled: &enabled, unserved: &others };
         let folder = self.folder;
         let read = zeef.map(|root| settings::read_daemon_settings(root, folder, &recipients));
-        let are_lanes_known = read.is_some() || !folder.join("zeef.toml").exists();
+        let are_lanes_known = read.is_some() || !is_named(&folder.join("zeef.toml"));
         let daemon = read.unwrap_or_else(|| settings::default_daemon_settings(folder, &recipients));
         if are_lanes_known {
             let violations = lint::check_lanes(drafts, &daemon.lanes);
@@ -459,16 +489,27 @@ impl ConfigLoader<'_> {
         DaemonSettings { masks, ..daemon }
     }
 
-    /// As [`ConfigLoader::read_folder`]; nothing where there is no such folder.
+    /// As [`ConfigLoader::read_files`]; nothing where there is no such folder.
     fn read_optional_folder(&mut self, below: &str) -> Vec<ConfigFile> {
-        match self.folder.join(below).exists() {
-            true => self.read_folder(below),
+        match is_named(&self.folder.join(below)) {
+            true => self.read_files(below).unwrap_or_default(),
             false => Vec::new(),
         }
     }
 
-    /// Reads the `.toml` files of a folder, sorted by name.
+    /// As [`ConfigLoader::read_files`], of a folder that needs one.
     fn read_folder(&mut self, below: &str) -> Vec<ConfigFile> {
+        let sources = self.read_files(below);
+        if sources.as_ref().is_some_and(Vec::is_empty) {
+            let file = self.folder.join(below).display().to_string();
+            self.mistakes.push(Mistake::new(&file, 0, "no `.toml` file", "at least one"));
+        }
+        sources.unwrap_or_default()
+    }
+
+    /// Reads the `.toml` files of a folder, sorted by name; `None` if it cannot be read, which is
+    /// a mistake.
+    fn read_files(&mut self, below: &str) -> Option<Vec<ConfigFile>> {
         let folder = self.folder.join(below);
         let mut paths = match list_paths(&folder) {
             Ok(paths) => paths,
@@ -476,17 +517,12 @@ impl ConfigLoader<'_> {
                 let found = format!("cannot be read: {error}");
                 let expected = format!("a folder with the files of `{below}`");
                 self.mistakes.push(Mistake::new(&folder.display().to_string(), 0, found, expected));
-                return Vec::new();
+                return None;
             }
         };
         // By stem, so that a name precedes longer ones with the same prefix.
         paths.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
-        let sources: Vec<_> = paths.iter().filter_map(|path| self.read_config_file(path)).collect();
-        if sources.is_empty() {
-            let file = folder.display().to_string();
-            self.mistakes.push(Mistake::new(&file, 0, "no `.toml` file", "at least one"));
-        }
-        sources
+        Some(paths.iter().filter_map(|path| self.read_config_file(path)).collect())
     }
 
     fn read_config_file(&mut self, path: &Path) -> Option<ConfigFile> {

@@ -29,6 +29,7 @@ pub use schema_registry::{RegistryLogin, RegistryUrl, SchemaPlace, SchemaRegistr
 use super::document::{
     Located, Mistake, TomlTable, TomlValue, describe_type, join_quoted, nearest_name,
 };
+use super::secret::folder_permission_warning;
 use super::secret::{EXPECTED_SECRET_SOURCE, read_secret_source};
 pub use super::secret::{SecretError, SecretSource};
 use crate::config::keyring::{CHECKPOINT_KEY_NAME, LEDGER_KEY_NAME, STATE_KEY_NAME, key_file};
@@ -195,6 +196,18 @@ pub struct KeySettings {
     pub checkpoints: Option<SecretSource>,
 }
 
+impl DaemonSettings {
+    /// Returns a warning for each file with a secret, keys apart, that others may read.
+    #[must_use]
+    pub fn secret_warnings(&self) -> Vec<String> {
+        let properties = self.kafka.properties.values();
+        let of_kafka = properties.filter_map(RdkafkaProperty::permission_warning);
+        let registry = self.schema_registry.as_ref();
+        let of_registry = registry.and_then(SchemaRegistrySettings::permission_warning);
+        of_kafka.chain(of_registry).collect()
+    }
+}
+
 impl KeySettings {
     fn explicit_source(&self, name: &str) -> Option<&SecretSource> {
         match name {
@@ -209,6 +222,17 @@ impl KeySettings {
     #[must_use]
     pub fn has_explicit_source(&self, name: &str) -> bool {
         self.explicit_source(name).is_some()
+    }
+
+    /// Returns a warning if others may list the directory or add to it, and one of these keys is
+    /// there.
+    pub(super) fn folder_warning<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Option<String> {
+        let mut names = names.into_iter();
+        let is_used = names.any(|name| self.explicit_source(name).is_none());
+        is_used.then(|| folder_permission_warning(&self.directory)).flatten()
     }
 
     /// Returns where the key of a recipient or [`STATE_KEY_NAME`] is: `NAME.key` in the directory

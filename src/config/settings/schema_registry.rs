@@ -19,6 +19,18 @@ pub struct SchemaRegistrySettings {
     pub timeout: Duration,
 }
 
+impl SchemaRegistrySettings {
+    /// Returns a warning if the login has a secret file that others may read.
+    #[must_use]
+    pub fn permission_warning(&self) -> Option<String> {
+        match self.login.as_ref()? {
+            RegistryLogin::Basic { password: secret, .. } | RegistryLogin::Bearer(secret) => {
+                secret.permission_warning()
+            }
+        }
+    }
+}
+
 /// Where schemas are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaPlace {

@@ -11,8 +11,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::to_fault;
+
+use crate::message::Fault;
 use crate::message::continuity::{Fingerprinter, KeyFingerprint, SourceProgress, hex};
-use crate::message::{Cause, Fault};
 use crate::transport::file::FileError;
 
 /// The format version of the files in `.zeef`.
@@ -129,18 +131,15 @@ impl CommittedFile {
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] if the file cannot be read, is damaged or changed, or was written in
-    /// another format or under another key.
+    /// [`Fault::Stop`] if the file is damaged or changed, or was written in another format or
+    /// under another key; [`Fault::Io`] if the system refuses to read it.
     pub(super) fn read(path: &Path, seal_check: Option<SealCheck<'_>>) -> Result<Self, Fault> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(CommittedFile::Missing);
             }
-            Err(error) => {
-                let failure = FileError::wrap("read", path)(error);
-                return Err(Fault::stop(Cause::from_error(failure)));
-            }
+            Err(error) => return Err(to_fault(FileError::wrap("read", path)(error))),
         };
         match serde_json::from_slice::<FormatOnly>(&bytes) {
             Ok(found) if found.format > FORMAT => Err(newer_format_fault(path, found.format)),

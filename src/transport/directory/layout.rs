@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::to_fault;
+use crate::message::Fault;
 use crate::transport::file::{FileError, FileMode};
 
 /// Suffix of a file that is to replace another.
@@ -22,6 +24,22 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Checks that the folder of inputs is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`]: neither what is not there nor a missing right is a loss to stop for.
+    pub(super) fn require_input_folder(&self) -> Result<(), Fault> {
+        let input = &self.input_folder;
+        let found = fs::metadata(input).map_err(FileError::wrap("look at", input));
+        if found.map_err(to_fault)?.is_dir() {
+            return Ok(());
+        }
+        let input = input.display();
+        let expected = "expected it to hold one SOURCE.ndjson for each source";
+        Err(Fault::Io(format!("{input} is no folder: {expected}").into()))
+    }
+
     pub(super) fn new(root: &Path, group_read: bool) -> Self {
         Self {
             root: root.to_owned(),

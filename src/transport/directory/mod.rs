@@ -205,12 +205,7 @@ impl Directory {
         now_ms: i64,
     ) -> Result<Self, Fault> {
         let layout = Layout::new(&settings.root, settings.group_read);
-        if !layout.input_folder.is_dir() {
-            let input = layout.input_folder.display();
-            return Err(Fault::stop(format!(
-                "{input} is no folder: expected it to hold one SOURCE.ndjson for each source"
-            )));
-        }
+        layout.require_input_folder()?;
         let settings = Arc::new(settings);
         for state in [false, true] {
             ensure_folder(layout.folder(state), layout.folder_mode(state)).map_err(to_fault)?;
@@ -627,7 +622,7 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Maps an error of the system, which may pass, to [`Fault::Io`], and what was found in a
+/// Maps an error of the system, as a missing right, which may pass, to [`Fault::Io`], and what was found in a
 /// file, which needs an operator, to [`Fault::Stop`].
 fn to_fault(failure: FileError) -> Fault {
     match failure.cause.raw_os_error() {

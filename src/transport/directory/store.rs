@@ -447,8 +447,13 @@ fn read_state_file(
     Ok(is_whole.then_some(file))
 }
 
+/// As [`to_fault`], for a step that finishes an interrupted commit.
 fn unfinished_fault(failure: FileError) -> Fault {
-    Fault::stop(format!(
+    let text = format!(
         "{failure}: the last commit is not finished; free disk space or fix the permissions, and start again"
-    ))
+    );
+    match failure.cause.raw_os_error() {
+        Some(_) => Fault::Io(text.into()),
+        None => Fault::stop(text),
+    }
 }

@@ -18,7 +18,7 @@ use super::line_reader::LineReader;
 use super::store::Store;
 use super::{DirectorySettings, source, to_fault};
 use crate::message::continuity::SourceProgress;
-use crate::message::{Cause, Fault};
+use crate::message::{AbortReason, Cause, Fault};
 use crate::transport::file::FileError;
 
 impl DirectorySettings {
@@ -87,7 +87,11 @@ impl Store {
             "upgrading the directory from an earlier version: each output moves to a folder of its recipient"
         );
         let journal = Journal { appends, moves, committed, ..Journal::default() };
-        self.commit_journal(&journal).map_err(|fault| Fault::stop(Cause::from_error(fault)))
+        self.commit_journal(&journal).map_err(|fault| match fault {
+            Fault::Abort(AbortReason::CallFailed { code: Some(_), .. }, cause)
+            | Fault::TransportLost(cause) => Fault::Io(cause),
+            other => Fault::stop(Cause::from_error(other)),
+        })
     }
 
     /// Reads each source up to its position again, for the anchors.

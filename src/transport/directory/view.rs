@@ -13,6 +13,7 @@ use super::{now_ms, read_commands, read_committed, to_fault};
 use crate::message::commands::CommandLog;
 use crate::message::{Fault, Input, SourceId};
 use crate::transport::PollFlow;
+use crate::transport::file::FileError;
 
 /// A directory as it was when it was opened.
 pub struct DirectoryView {
@@ -28,13 +29,11 @@ impl DirectoryView {
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] if it is no directory of zeef, or cannot be read.
+    /// [`Fault::Io`] if it is no directory of zeef, or the system refuses to read it;
+    /// [`Fault::Stop`] for what is damaged.
     pub fn open(root: &Path, max_line_bytes: usize) -> Result<Self, Fault> {
         let layout = Layout::new(root, false);
-        if !layout.input_folder.is_dir() {
-            let input = layout.input_folder.display();
-            return Err(Fault::stop(format!("{input} is no folder")));
-        }
+        layout.require_input_folder()?;
         Ok(Self {
             committed: read_committed(&layout)?,
             run_log: RunLog::open_read_only(&layout.run_log_path(), now_ms()).map_err(to_fault)?,
@@ -56,7 +55,8 @@ impl DirectoryView {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<bool, Fault> {
         let path = self.layout.source_path(topic);
-        if !path.exists() {
+        let is_there = path.try_exists().map_err(FileError::wrap("look at", &path));
+        if !is_there.map_err(to_fault)? {
             return Ok(false);
         }
         let end = file_length(&path).map_err(to_fault)?;
