@@ -149,6 +149,9 @@ impl PatronReads {
         self.is_deciding = false;
         self.asks_all = false;
         self.text = None;
+        if let Some(record) = &mut self.record {
+            record.clear_values();
+        }
     }
 
     /// Reads a patron's record; `derive` fills the slots that are derived from others.

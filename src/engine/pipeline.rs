@@ -113,6 +113,9 @@ impl Pipeline {
     #[must_use]
     pub fn with_state(lane: Arc<Lane>, state_keys: StateKeys, hold_bounds: HoldBounds) -> Self {
         let mut pipeline = Pipeline::new(lane);
+        let BatchState { table, consent_table, .. } = &mut pipeline.state.batch;
+        *table = PatronTable::with_state_keys(state_keys.clone());
+        *consent_table = ConsentTable::with_state_keys(state_keys.clone());
         pipeline.state.deliveries =
             Some(DeliveryTracker::new(&pipeline.lane, state_keys, hold_bounds));
         pipeline
@@ -199,21 +202,20 @@ impl Pipeline {
 
     /// Ends a batch that was committed: keeps what it changed in memory.
     pub fn commit(&mut self) {
+        self.state.drop_ids_of_erased_patrons(None);
         self.state.stores().for_each(Transactional::commit);
-        self.state.unreadable_records.clear();
-        self.state.batch.tally.clear();
-        self.state.batch.ledger_lines.clear();
+        self.state.drop_erased_ids_of_rows();
+        self.state.end_batch();
     }
 
     /// Ends a batch that was aborted: undoes what it changed in memory.
     pub fn rollback(&mut self) {
         self.state.stores().for_each(Transactional::rollback);
+        self.state.drop_erased_ids_of_rows();
         self.state.patron_reads.clear();
-        self.state.unreadable_records.clear();
         self.state.changed_patrons.clear();
         self.state.stop_message = None;
-        self.state.batch.tally.clear();
-        self.state.batch.ledger_lines.clear();
+        self.state.end_batch();
     }
 
     /// Drops all that is known of a partition.
@@ -502,6 +504,9 @@ impl Pipeline {
         if let Some(deliveries) = &mut state.deliveries {
             deliveries.reconcile(state.batch.view(lane), partition);
         }
+        state.drop_ids_of_erased_patrons(Some(partition));
+        state.drop_erased_ids_of_rows();
+        state.clear_record_buffers();
     }
 
     /// Ends the refills of a partition. Returns `false` if there were none.
@@ -697,6 +702,49 @@ impl PipelineState {
             Role::Patron => input.offset < last_erasure.offset,
             _ => is_unknown || !last_erasure.precedes(input.append_time),
         })
+    }
+
+    /// Forgets what is of the batch and its records alone.
+    fn end_batch(&mut self) {
+        self.unreadable_records.clear();
+        self.batch.tally.clear();
+        self.batch.ledger_lines.clear();
+        self.clear_record_buffers();
+    }
+
+    /// Empties the buffers of the record at hand: they hold values of it.
+    fn clear_record_buffers(&mut self) {
+        self.records.iter_mut().for_each(Record::clear_values);
+        self.row_writer.clear();
+        self.decider.projector_mut().clear_buffers();
+        self.observations.national_numbers.clear();
+        self.detector_buffers.clear();
+    }
+
+    /// Drops the ids of erased patrons beside their statements: of those that the batch changed,
+    /// or of all of a partition.
+    fn drop_ids_of_erased_patrons(&mut self, partition: Option<i32>) {
+        let PipelineState { batch, deliveries, .. } = self;
+        let BatchState { table, consent_table, .. } = batch;
+        let is_erased = |partition: i32, id: &str| match table.find(partition, id) {
+            Some(status) => status == PatronStatus::Erased,
+            // Its source has lost the null, and knows no patron since.
+            None => {
+                let deliveries = deliveries.as_ref();
+                deliveries.is_some_and(|one| one.last_erasure(partition, id).is_some())
+            }
+        };
+        match partition {
+            Some(partition) => consent_table.drop_ids_of_partition(partition, is_erased),
+            None => consent_table.drop_ids_in_batch(is_erased),
+        }
+    }
+
+    /// The same beside what recipients have, after a batch.
+    fn drop_erased_ids_of_rows(&mut self) {
+        if let Some(deliveries) = &mut self.deliveries {
+            deliveries.drop_erased_ids(&self.batch.table);
+        }
     }
 
     /// Whether patron records are kept in memory.

@@ -3,6 +3,7 @@
 //! Two recipients cannot join their outputs, as their keys differ. Never prints a key.
 
 use std::fmt;
+use std::hash::BuildHasher as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -87,6 +88,13 @@ impl HmacKey {
         let mut bytes = vec![0; SECRET_BYTES_MIN];
         getrandom::fill(&mut bytes).map_err(|_| KeyParseError::NoRandomBytes)?;
         Ok(HmacKey { id: id.to_owned(), secret: Secret::new(bytes) })
+    }
+
+    /// Makes a key that no other process has, for hashes that are in its memory alone.
+    pub(crate) fn of_process() -> HmacKey {
+        let seed = std::hash::RandomState::new();
+        let words = (0..SECRET_BYTES_MIN / 8).map(|word| seed.hash_one(word).to_le_bytes());
+        HmacKey { id: "process".to_owned(), secret: Secret::new(words.flatten().collect()) }
     }
 
     /// Makes a key of bytes that were derived from another key.

@@ -39,6 +39,18 @@ pub struct Projector {
     pseudonym_messages: PseudonymMessages,
 }
 
+impl Projector {
+    /// Empties the buffers: they hold values of the record that was projected last.
+    pub fn clear_buffers(&mut self) {
+        self.mask_buffer.clear();
+        self.detect_buffer.clear();
+        self.detector_buffers.clear();
+        self.shown_texts.iter_mut().for_each(|shown| shown.text.clear());
+        self.pseudonym_messages.messages.clear();
+        self.pseudonym_messages.valid_bits = 0;
+    }
+}
+
 /// What projecting one output found.
 #[derive(Debug, Default)]
 pub struct ProjectionReport {

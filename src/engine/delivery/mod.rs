@@ -24,6 +24,7 @@ pub use period_run::PeriodRun;
 use policy_change::Reevaluation;
 
 use apply::RowUpdate;
+use recheck::PatronRef;
 use transition::{Effect, Terms};
 
 use super::batch::{Batch, PatronFacts, PatronView, Trigger};
@@ -38,6 +39,7 @@ use super::memory::deliveries::{
     StateKeys, row_json,
 };
 use super::memory::erasures::{Erasure, ErasureTable, GateStop, LastErasure};
+use super::memory::patrons::{PatronStatus, PatronTable};
 use super::memory::transactional::Transactional;
 use super::tally::ReasonCounts;
 pub use crate::config::settings::HoldBounds;
@@ -91,6 +93,8 @@ pub struct DeliveryTracker {
     state_keys: StateKeys,
     state: DeliveryState,
     erasures: ErasureTable,
+    /// The patrons of the batch that are, or were, erased: `state` must not keep their ids.
+    erased_in_batch: Vec<(i32, PatronHash)>,
     hold_bounds: HoldBounds,
     /// The pseudonym domain of a record's own id, by source.
     record_id_domains: Vec<PseudonymDomain>,
@@ -144,6 +148,7 @@ impl DeliveryTracker {
             state_keys,
             state: DeliveryState::default(),
             erasures: ErasureTable::default(),
+            erased_in_batch: Vec::new(),
             hold_bounds,
             current_record: CurrentRecord {
                 partition: 0,
@@ -282,6 +287,32 @@ impl DeliveryTracker {
         let any = self.erasures.has_erasures(partition);
         let patron = any.then(|| self.state_keys.patron_hash(patron_id))?;
         self.erasures.last_erasure(partition, patron)
+    }
+
+    /// Keeps the id of a patron with rows, which rows do not tell.
+    fn keep_patron_id(&mut self, patron: PatronRef<'_>) {
+        let PatronRef { partition, id, hash } = patron;
+        let Some(id) = id else {
+            return;
+        };
+        self.state.set_patron_id(partition, hash, id);
+        if self.erasures.last_erasure(partition, hash).is_some() {
+            self.erased_in_batch.push((partition, hash));
+        }
+    }
+
+    /// After a batch, committed or aborted: drops the ids of its patrons that are erased.
+    pub(super) fn drop_erased_ids(&mut self, table: &PatronTable) {
+        for (partition, patron) in std::mem::take(&mut self.erased_in_batch) {
+            let id = self.state.patron_id(partition, patron);
+            let status = id.and_then(|id| table.find(partition, id));
+            // Of one that is not in the table, nobody but its erasure knows.
+            let is_erased = matches!(status, None | Some(PatronStatus::Erased))
+                && self.erasures.last_erasure(partition, patron).is_some();
+            if is_erased {
+                self.state.drop_patron_id(partition, patron);
+            }
+        }
     }
 
     /// Returns when the patron of the record at hand was erased last.
@@ -464,8 +495,9 @@ impl DeliveryTracker {
         let is_stored = self.store_row(batch, (partition, row_key), row);
         // An unknown patron may have been erased, so do not keep its id.
         let patron_id = message.patron_id().filter(|_| is_stored && patron.status.is_some());
-        if let Some(patron_id) = patron_id {
-            self.state.set_patron_id(partition, patron_hash, patron_id);
+        if let Some(id) = patron_id {
+            let patron = PatronRef { partition, id: Some(id), hash: patron_hash };
+            self.keep_patron_id(patron);
         }
         if must_reread && is_live && self.queued_rechecks.insert((partition, row_key)) {
             self.recheck_queue.push((partition, row_key));

@@ -1,6 +1,8 @@
 //! What a patron, a consent, an objection or time changed: which rows are to be decided
 //! again, and what is retracted without reading their records.
 
+use std::collections::HashSet;
+
 use super::apply::{Change, RowUpdate};
 use super::policy_change::is_only_held;
 use super::transition::{Effect, Terms};
@@ -18,7 +20,7 @@ use crate::engine::memory::deliveries::{
     DeliveryEntry, DeliveryOutcome, DeliveryRow, PatronHash, RowKey,
 };
 use crate::engine::memory::erasures::LastErasure;
-use crate::engine::memory::patrons::PatronStatus;
+use crate::engine::memory::patrons::{PatronRow, PatronStatus};
 use crate::engine::tally::ReasonCounts;
 use crate::message::{AppendTime, Coordinates, Outbox, SourceId};
 use crate::policy::reason::Reason;
@@ -26,9 +28,10 @@ use crate::policy::reason::Reason;
 /// A patron by its partition and id.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct PatronRef<'a> {
-    partition: i32,
-    id: &'a str,
-    hash: PatronHash,
+    pub(super) partition: i32,
+    /// `None` of a patron that is erased, if nothing has its id any more.
+    pub(super) id: Option<&'a str>,
+    pub(super) hash: PatronHash,
 }
 
 /// One patron that the rows of its records are compared with.
@@ -41,7 +44,19 @@ struct PatronCheck<'a> {
 
 impl DeliveryTracker {
     pub(in crate::engine) fn patron_ref<'a>(&self, partition: i32, id: &'a str) -> PatronRef<'a> {
-        PatronRef { partition, id, hash: self.state_keys.patron_hash(id) }
+        PatronRef { partition, id: Some(id), hash: self.state_keys.patron_hash(id) }
+    }
+
+    /// Returns what is known of a patron. Of one that is erased, and without an id, only that.
+    fn patron_facts<'a>(&self, view: PatronView<'a>, patron: PatronRef<'_>) -> PatronFacts<'a> {
+        let PatronRef { partition, id, hash } = patron;
+        let is_erased = || self.erasures.last_erasure(partition, hash).is_some();
+        match id {
+            None if is_erased() => {
+                PatronFacts { status: Some(PatronStatus::Erased), ..PatronFacts::default() }
+            }
+            id => view.find(partition, id),
+        }
     }
 
     /// Something changed for a patron: retracts its rows, or queues them to be decided
@@ -84,7 +99,7 @@ impl DeliveryTracker {
         patron_id: &str,
     ) {
         let CurrentRecord { partition, patron_hash, row_key, .. } = self.current_record;
-        let patron = PatronRef { partition, id: patron_id, hash: patron_hash };
+        let patron = PatronRef { partition, id: Some(patron_id), hash: patron_hash };
         let first = self.recheck_queue.len();
         self.queue_patron_rows(view, patron, Some(row_key));
         self.dedup_rechecks(first);
@@ -112,7 +127,7 @@ impl DeliveryTracker {
         patron: PatronRef<'_>,
         except: Option<RowKey>,
     ) {
-        let PatronRef { partition, id, hash } = patron;
+        let PatronRef { partition, hash, .. } = patron;
         let mut row_keys = std::mem::take(&mut self.row_key_buffer);
         row_keys.clear();
         self.state.collect_rows_of_patron(partition, hash, &mut row_keys);
@@ -125,12 +140,12 @@ impl DeliveryTracker {
             row_keys.retain(|key| Some(*key) != except && is_other(key));
         }
         if !row_keys.is_empty() {
-            self.state.set_patron_id(partition, hash, id);
+            self.keep_patron_id(patron);
             let last_erasure = self.erasures.last_erasure(partition, hash);
             let mut fingerprints = std::mem::take(&mut self.patron_fingerprints);
             fingerprints.clear();
             fingerprints.resize(view.lane.recipients.len(), None);
-            let patron = view.find(partition, Some(id));
+            let patron = self.patron_facts(view, patron);
             let mut check = PatronCheck { view, patron, fingerprints };
             for &key in &row_keys {
                 self.queue_row((partition, key), &mut check, last_erasure);
@@ -244,6 +259,7 @@ impl DeliveryTracker {
         outbox: &mut Outbox,
     ) -> Option<LastErasure> {
         let erasure = make_erasure(message.input, patron.hash);
+        self.erased_in_batch.push((patron.partition, patron.hash));
         let lane_and_keys = (message.lane, &self.state_keys);
         self.erasures.record_erasure(lane_and_keys, erasure, outbox);
         self.erasures.last_erasure(patron.partition, erasure.patron)
@@ -314,10 +330,11 @@ impl DeliveryTracker {
                 continue;
             };
             let is_patron_record = view.lane.is_patron_source(row.source);
-            let newest = is_patron_record
-                .then(|| self.state.patron_id(partition, row.patron))
-                .flatten()
-                .and_then(|id| view.table.patron_offset(partition, id));
+            let newest = match self.state.patron_id(partition, row.patron) {
+                _ if !is_patron_record => None,
+                Some(id) => view.table.patron_offset(partition, id),
+                None => self.erasures.last_erasure(partition, row.patron).map(|last| last.offset),
+            };
             // The patron's record decides for all that its grants name, too.
             let key = if is_patron_record { RowKey(row.patron.0) } else { key };
             let coordinates = Coordinates {
@@ -360,7 +377,9 @@ impl DeliveryTracker {
             return;
         };
         let now_ms = batch.now.ms();
-        let patron = batch.view.find(partition, self.state.patron_id(partition, row.patron));
+        let id = self.state.patron_id(partition, row.patron);
+        let patron = PatronRef { partition, id, hash: row.patron };
+        let patron = self.patron_facts(batch.view, patron);
         let is_patron_record = batch.lane.is_patron_source(row.source);
         let is_patron_lost = has_patron(batch.lane, key, row) && patron.row().is_none();
         let last_erasure = self.erasures.last_erasure(partition, row.patron);
@@ -473,12 +492,15 @@ impl DeliveryTracker {
         }
         self.start_refill(view.lane, partition);
         for patron in view.table.rows(partition) {
-            let id = patron.patron_id();
+            let patron = match patron.hashed_id() {
+                Some(hash) => PatronRef { partition, id: None, hash },
+                None => self.patron_ref(partition, patron.patron_id()),
+            };
             let (first_retraction, first_recheck) =
                 (self.retraction_queue.len(), self.recheck_queue.len());
-            self.queue_patron_rows(view, self.patron_ref(partition, id), None);
+            self.queue_patron_rows(view, patron, None);
             self.count_expected_retractions(view.lane, first_retraction);
-            let gate_patron = view.find(partition, Some(id)).gate_patron();
+            let gate_patron = self.patron_facts(view, patron).gate_patron();
             self.count_expected_refusals(view, first_recheck, gate_patron);
         }
         let first_retraction = self.retraction_queue.len();
@@ -504,8 +526,12 @@ impl DeliveryTracker {
     /// Queues the rows whose patron the source no longer has at all: it was erased, and
     /// that was compacted away; or it never came.
     fn queue_rows_of_lost_patrons(&mut self, view: PatronView<'_>, partition: i32) {
+        // Those of whom the source still has the null were just queued.
+        let erased: HashSet<PatronHash, foldhash::fast::RandomState> =
+            view.table.rows(partition).filter_map(PatronRow::hashed_id).collect();
         let rows = self.state.rows(partition).filter(|(key, row)| {
             has_patron(view.lane, *key, row)
+                && !erased.contains(&row.patron)
                 && self.state.patron_id(partition, row.patron).is_none()
                 && !is_only_held(view.lane, row)
                 && row.entries.iter().any(|entry| !view.lane.ignores_patron(entry.recipient))

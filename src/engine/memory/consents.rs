@@ -6,7 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
+use super::deliveries::{PatronHash, StateKeys};
 use super::erasures::LastErasure;
+use super::table_keys::{SoughtId, TableKeys};
 use super::transactional::Transactional;
 use crate::message::AppendTime;
 use crate::policy::consent::{
@@ -698,10 +702,52 @@ impl LibraryNames {
     }
 }
 
+/// How a patron with statements is found.
+#[derive(Debug)]
+enum PatronKey {
+    Id(Box<str>),
+    /// Of an erased patron: its id must not be kept.
+    Erased(PatronHash),
+}
+
+#[derive(Debug)]
+struct PatronEntry {
+    /// The hash of the id in the table.
+    hash: u64,
+    key: PatronKey,
+    consents: PatronConsents,
+}
+
+impl PatronEntry {
+    #[inline]
+    fn matches(&self, sought: SoughtId<'_>) -> bool {
+        self.hash == sought.hash
+            && match &self.key {
+                PatronKey::Id(id) => **id == *sought.patron_id,
+                PatronKey::Erased(patron) => {
+                    *patron == sought.state_keys.patron_hash(sought.patron_id)
+                }
+            }
+    }
+
+    /// Whether it has the id of a patron that is erased.
+    fn has_id_of(&self, partition: i32, is_erased: &impl Fn(i32, &str) -> bool) -> bool {
+        matches!(&self.key, PatronKey::Id(id) if is_erased(partition, id))
+    }
+
+    /// Puts the keyed hash of the id in its place.
+    fn hash_id(&mut self, state_keys: &StateKeys) {
+        if let PatronKey::Id(id) = &self.key {
+            self.key = PatronKey::Erased(state_keys.patron_hash(id));
+        }
+    }
+}
+
 /// The consents and objections of a worker's partitions.
 #[derive(Debug, Default)]
 pub struct ConsentTable {
-    partitions: HashMap<i32, HashMap<Box<str>, PatronConsents>, foldhash::fast::RandomState>,
+    partitions: HashMap<i32, HashTable<PatronEntry>, foldhash::fast::RandomState>,
+    keys: TableKeys,
     library_names: LibraryNames,
     /// What the batch changed, oldest first.
     undo_log: Vec<(i32, Box<str>, Vec<ConsentChange>)>,
@@ -710,10 +756,25 @@ pub struct ConsentTable {
 }
 
 impl ConsentTable {
+    /// Creates a table that has the hashes of the state in place of the ids of erased patrons.
+    #[must_use]
+    pub fn with_state_keys(state_keys: StateKeys) -> ConsentTable {
+        let keys = TableKeys { state_keys, ..TableKeys::default() };
+        ConsentTable { keys, ..ConsentTable::default() }
+    }
+
     #[inline]
     #[must_use]
     pub fn find(&self, partition: i32, patron_id: &str) -> Option<&PatronConsents> {
-        self.partitions.get(&partition)?.get(patron_id)
+        let sought = self.keys.seek(patron_id);
+        let part = self.partitions.get(&partition)?;
+        part.find(sought.hash, |entry| entry.matches(sought)).map(|entry| &entry.consents)
+    }
+
+    fn find_entry(&mut self, partition: i32, patron_id: &str) -> Option<&mut PatronEntry> {
+        let sought = self.keys.seek(patron_id);
+        let part = self.partitions.get_mut(&partition)?;
+        part.find_mut(sought.hash, |entry| entry.matches(sought))
     }
 
     /// Applies a statement within the batch, unless a later one was applied. Returns
@@ -734,14 +795,33 @@ impl ConsentTable {
     /// A patron was erased, within the batch: what it granted does not count for whom its
     /// id is given next. What it refused stays.
     pub fn drop_grants_before(&mut self, partition: i32, patron_id: &str, erasure: LastErasure) {
-        let part = self.partitions.get_mut(&partition);
-        let Some(consents) = part.and_then(|part| part.get_mut(patron_id)) else {
+        let Some(entry) = self.find_entry(partition, patron_id) else {
             return;
         };
         let mut changes = Vec::new();
-        consents.drop_grants_before(erasure, &mut ConsentUndo(&mut changes));
-        if !changes.is_empty() {
-            self.undo_log.push((partition, patron_id.into(), changes));
+        entry.consents.drop_grants_before(erasure, &mut ConsentUndo(&mut changes));
+        self.undo_log.push((partition, patron_id.into(), changes));
+    }
+
+    /// Before a commit: drops the ids of the patrons of the batch that are erased. What they
+    /// refused stays, and is found by a hash of the id.
+    pub fn drop_ids_in_batch(&mut self, is_erased: impl Fn(i32, &str) -> bool) {
+        let ConsentTable { partitions, keys, undo_log, .. } = self;
+        for (partition, patron_id, _) in undo_log {
+            let sought = keys.seek(patron_id);
+            let part = partitions.get_mut(partition);
+            let entry = part.and_then(|part| part.find_mut(sought.hash, |one| one.matches(sought)));
+            if let Some(entry) = entry.filter(|entry| entry.has_id_of(*partition, &is_erased)) {
+                entry.hash_id(&keys.state_keys);
+            }
+        }
+    }
+
+    /// The same of all patrons of a partition, outside of any batch.
+    pub fn drop_ids_of_partition(&mut self, partition: i32, is_erased: impl Fn(i32, &str) -> bool) {
+        let entries = self.partitions.get_mut(&partition).into_iter().flat_map(HashTable::iter_mut);
+        for entry in entries.filter(|entry| entry.has_id_of(partition, &is_erased)) {
+            entry.hash_id(&self.keys.state_keys);
         }
     }
 
@@ -757,11 +837,13 @@ impl ConsentTable {
 
     fn apply(&mut self, statement: GateStatement<'_>, undo: &mut ConsentUndo<'_>) {
         let part = self.partitions.entry(statement.partition).or_default();
-        let consents = match part.get_mut(statement.patron_id) {
-            Some(consents) => consents,
-            None => part.entry(statement.patron_id.into()).or_default(),
-        };
-        consents.apply(statement, &mut self.library_names, undo);
+        let sought = self.keys.seek(statement.patron_id);
+        let matches = |entry: &PatronEntry| entry.matches(sought);
+        let mut found = part.entry(sought.hash, matches, |entry| entry.hash).or_insert_with(|| {
+            let key = PatronKey::Id(sought.patron_id.into());
+            PatronEntry { hash: sought.hash, key, consents: PatronConsents::default() }
+        });
+        found.get_mut().consents.apply(statement, &mut self.library_names, undo);
     }
 
     fn drop_unused_names(
@@ -769,9 +851,8 @@ impl ConsentTable {
         (partition, patron_id): (i32, &str),
         inverse_changes: &[ConsentChange],
     ) {
-        let part = self.partitions.get_mut(&partition);
-        if let Some(consents) = part.and_then(|part| part.get_mut(patron_id)) {
-            consents.drop_unused_names(inverse_changes);
+        if let Some(entry) = self.find_entry(partition, patron_id) {
+            entry.consents.drop_unused_names(inverse_changes);
         }
     }
 
@@ -781,11 +862,14 @@ impl ConsentTable {
         self.partitions.is_empty()
     }
 
+    fn patrons(&self) -> impl Iterator<Item = &PatronConsents> {
+        self.partitions.values().flatten().map(|entry| &entry.consents)
+    }
+
     /// The ids of other patrons that are held because consents name them: after a commit only
     /// those that a consent in force names.
     pub fn named_patron_ids(&self) -> impl Iterator<Item = &str> {
-        let patrons = self.partitions.values().flat_map(HashMap::values);
-        let names = patrons.filter_map(|patron| patron.patron_names.as_deref());
+        let names = self.patrons().filter_map(|patron| patron.patron_names.as_deref());
         names.flat_map(|names| names.names.iter().filter_map(|name| name.id.as_deref()))
     }
 }
@@ -802,14 +886,16 @@ impl Transactional for ConsentTable {
     fn rollback(&mut self) {
         while let Some((partition, patron_id, changes)) = self.undo_log.pop() {
             let part = self.partitions.entry(partition).or_default();
-            let Some(consents) = part.get_mut(&patron_id) else {
+            let sought = self.keys.seek(&patron_id);
+            let Ok(mut entry) = part.find_entry(sought.hash, |entry| entry.matches(sought)) else {
                 continue;
             };
+            let consents = &mut entry.get_mut().consents;
             for change in changes.into_iter().rev() {
                 consents.apply_change(change);
             }
             if consents.is_empty() {
-                part.remove(&patron_id);
+                entry.remove();
             }
         }
     }
@@ -934,8 +1020,7 @@ mod tests {
 
     /// Whether each name has the number under which it is found, and the others are free.
     fn check_names(table: &ConsentTable) {
-        let patrons = table.partitions.values().flat_map(HashMap::values);
-        for names in patrons.filter_map(|patron| patron.patron_names.as_deref()) {
+        for names in table.patrons().filter_map(|patron| patron.patron_names.as_deref()) {
             assert!(names.names.last().is_none_or(|last| last.id.is_some()), "{names:?}");
             for (number, name) in (0..).zip(&names.names) {
                 let found = name.id.as_deref().and_then(|id| names.number(id));

@@ -32,6 +32,8 @@ pub(in crate::engine) type CachedKeyId = u8;
 
 /// A key that is not known.
 pub(in crate::engine) const NO_KEY: CachedKeyId = CachedKeyId::MAX;
+/// In no JSON text.
+const ABSENT_BYTE: u8 = 0xff;
 /// As a member: the node has no such member.
 const NO_MEMBER: u8 = u8::MAX;
 
@@ -179,6 +181,8 @@ impl KeyCache {
         let known = &mut self.cached_keys[usize::from(key)];
         known.gap = *bytes;
         known.gap[0] = b',';
+        // Behind the gap is a value, which must not stay.
+        known.gap[length..].fill(ABSENT_BYTE);
         known.gap_length = length as u8;
         known.gap_mask = u32::MAX >> (GAP_LEN_MAX - length);
         if let Some((_, close)) = known.quote_positions() {
@@ -247,8 +251,8 @@ pub(in crate::engine) enum MemberLookup {
 impl CachedKey {
     fn new(member: u8, wanted: MemberAction, unlisted: u16) -> CachedKey {
         CachedKey {
-            // No byte of JSON: it stands nowhere until it is noted.
-            gap: [0xff; GAP_LEN_MAX],
+            // It stands nowhere until it is noted.
+            gap: [ABSENT_BYTE; GAP_LEN_MAX],
             gap_mask: u32::MAX,
             gap_length: 0,
             member_index: member,
@@ -289,7 +293,8 @@ fn fingerprint(bytes: &[u8; GAP_LEN_MAX], (open, close): (usize, usize)) -> Opti
     let beyond = 8 * (8 - length.min(8)) as u32;
     let part = |at: usize| {
         let part = bytes.get(at..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*part).wrapping_shl(beyond))
+        // Of an empty key nothing is left: what stands behind it is a value.
+        Some(u64::from_le_bytes(*part).checked_shl(beyond).unwrap_or(0))
     };
     let last = part(close.saturating_sub(8).max(start))?;
     Some(part(start)? ^ last.rotate_left(29) ^ length as u64)
@@ -339,6 +344,12 @@ mod tests {
             let known = keys.find_in_gap(&other, (1, name.len() + 2), 0);
             assert_eq!(known.is_some(), other == bytes, "{name}");
         }
+        // What stood behind the gaps is not kept.
+        let noted = keys.cached_keys.iter().filter(|known| known.gap_length > 0);
+        assert!(noted.clone().all(|known| {
+            known.gap[known.gap_length()..].iter().all(|byte| *byte == ABSENT_BYTE)
+        }));
+        assert_eq!(noted.count(), names.len());
     }
 
     #[test]

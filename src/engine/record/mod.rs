@@ -136,6 +136,11 @@ impl RecordValues {
 }
 
 impl Record {
+    /// Empties what holds values. The text that was read last can no longer be viewed.
+    pub(super) fn clear_values(&mut self) {
+        self.values.decoded.clear();
+    }
+
     /// Makes a record of what `shape` wants, to be read again and again.
     #[must_use]
     pub fn new(shape: &RecordShape) -> Record {

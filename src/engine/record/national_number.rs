@@ -321,6 +321,10 @@ pub struct PatronNationalNumbers {
 }
 
 impl PatronNationalNumbers {
+    pub(in crate::engine) fn clear(&mut self) {
+        self.numbers.clear();
+    }
+
     /// Replaces the numbers by those of a record and of its patron's row.
     pub(in crate::engine) fn collect_for_record(
         &mut self,

@@ -18,10 +18,14 @@ pub(super) struct FoldBuffers {
 }
 
 impl FoldBuffers {
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.source_offsets.clear();
+    }
+
     pub(super) fn fold_text<'a>(&'a mut self, text: &'a str) -> FoldedText<'a> {
         let folded = (!text.is_ascii()).then(|| {
-            self.text.clear();
-            self.source_offsets.clear();
+            self.clear();
             for (place, c) in text.char_indices() {
                 fold_char_into(c, &mut self.text);
                 // Records are shorter.

@@ -88,6 +88,12 @@ pub struct DetectorBuffers {
 }
 
 impl DetectorBuffers {
+    /// Forgets the own values, and the texts that were searched.
+    pub fn clear(&mut self) {
+        self.own_values.clear();
+        self.fold_buffers.clear();
+    }
+
     /// Adds a value of the record to search for, made of these parts.
     pub fn add_own_value<'o>(&mut self, parts: impl IntoIterator<Item = &'o str>) {
         self.own_values.add_value(parts);

@@ -82,6 +82,8 @@ impl OwnValues {
             self.dates.clear();
             self.first_bytes = [false; 256];
         }
+        self.needle_buffer.clear();
+        self.fold_buffer.clear();
     }
 
     /// Adds a value made of these parts, joined by spaces.

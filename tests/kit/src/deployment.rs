@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use zeef::daemon::worker::{Worker, WorkerExit};
-use zeef::engine::delivery::HoldBounds;
+use zeef::engine::delivery::{DeliveryTracker, HoldBounds};
 use zeef::engine::lane::ledger::LedgerSetup;
 use zeef::engine::lane::{
     CompileOptions, DEAD_LETTERS_TOPIC, Lane, PATRONS_TOPIC, STATE_TOPIC_PREFIX,
 };
 use zeef::engine::memory::consents::ConsentTable;
+use zeef::engine::memory::patrons::PatronStatus;
 use zeef::engine::tally::SourceTally;
 use zeef::ledger::keys::LedgerKeys;
 use zeef::message::commands::CommandLog;
@@ -510,6 +511,25 @@ impl InMemoryDeployment {
     pub fn named_patron_ids(&self) -> BTreeSet<String> {
         let tables = self.workers.iter().map(|worker| worker.pipeline.consent_table());
         tables.flat_map(ConsentTable::named_patron_ids).map(str::to_owned).collect()
+    }
+
+    /// Whether the last record of a patron was refused, as workers know.
+    pub fn is_unreadable(&self, patron_id: &str, partitions: i32) -> bool {
+        let tables = self.workers.iter().map(|worker| worker.pipeline.table());
+        let mut statuses = tables.flat_map(|table| {
+            (0..partitions).map(move |partition| table.find(partition, patron_id))
+        });
+        statuses.any(|status| status == Some(PatronStatus::Unreadable))
+    }
+
+    /// What workers have in memory of patrons, of what they said and of what recipients have, as
+    /// text.
+    pub fn patrons_in_memory(&self) -> String {
+        let memories = self.workers.iter().map(|Worker { pipeline, .. }| {
+            let state = pipeline.deliveries().map(DeliveryTracker::state);
+            format!("{:?} {:?} {state:?}", pipeline.table(), pipeline.consent_table())
+        });
+        memories.collect()
     }
 
     /// Finds any of some texts in what is left after compaction of every topic.

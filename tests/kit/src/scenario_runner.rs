@@ -132,8 +132,18 @@ impl ScenarioRun {
                 return Err(format!("{patron_id} is erased, and still in {found}"));
             }
         }
-        // What only grants of an erased patron name, or withdrawn ones, is in no memory.
+        // What only grants of an erased patron name, or withdrawn ones, is in no memory; nor is
+        // the patron's own id.
         let named = self.model.named_patron_ids();
+        let memory = self.deployment.patrons_in_memory();
+        // A record that was refused since has the id, too.
+        let is_named = |id: &&str| {
+            named.contains(*id) || self.deployment.is_unreadable(id, self.setup.partitions)
+        };
+        let mut erased = self.model.erased_patron_ids().filter(|id| !is_named(id));
+        if let Some(id) = erased.find(|id| memory.contains(&format!("{id:?}"))) {
+            return Err(format!("{id} is erased, and a worker still holds its id"));
+        }
         match self.deployment.named_patron_ids().difference(&named).next() {
             Some(id) => Err(format!("a worker still holds {id}, which no consent names")),
             None => Ok(()),

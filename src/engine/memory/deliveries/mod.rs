@@ -55,6 +55,13 @@ pub struct StateKeys {
     fingerprint_secret: [u64; 4],
 }
 
+impl Default for StateKeys {
+    /// Makes keys for the memory of a worker without a state.
+    fn default() -> StateKeys {
+        StateKeys::new(&HmacKey::of_process())
+    }
+}
+
 impl StateKeys {
     #[must_use]
     pub fn new(key: &HmacKey) -> StateKeys {
@@ -206,10 +213,18 @@ impl DeliveryState {
         parts.filter(|(_, part)| part.has_changes()).map(|(partition, _)| *partition)
     }
 
-    /// Sets the id of a patron, which rows do not tell. Returns `false` if it has no rows.
-    pub fn set_patron_id(&mut self, partition: i32, patron: PatronHash, patron_id: &str) -> bool {
-        let part = self.partitions.get_mut(&partition);
-        part.is_some_and(|part| part.set_patron_id(patron, patron_id))
+    /// Sets the id of a patron, which rows do not tell, if it has rows.
+    pub fn set_patron_id(&mut self, partition: i32, patron: PatronHash, patron_id: &str) {
+        if let Some(part) = self.partitions.get_mut(&partition) {
+            part.set_patron_id(patron, patron_id);
+        }
+    }
+
+    /// Drops the id of a patron. No batch may be open: an abort does not bring it back.
+    pub fn drop_patron_id(&mut self, partition: i32, patron: PatronHash) {
+        if let Some(part) = self.partitions.get_mut(&partition) {
+            part.drop_patron_id(patron);
+        }
     }
 
     /// The id of a patron that has rows, if it is known.

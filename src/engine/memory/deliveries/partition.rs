@@ -165,15 +165,18 @@ impl PartitionDeliveries {
         }
     }
 
-    pub(crate) fn set_patron_id(&mut self, patron: PatronHash, patron_id: &str) -> bool {
+    pub(crate) fn set_patron_id(&mut self, patron: PatronHash, patron_id: &str) {
         let found = self.patrons.find_mut(hash_of_bits(patron.0), |one| one.hash == patron);
-        let Some(found) = found else {
-            return false;
-        };
-        if found.patron_id.is_none() {
+        if let Some(found) = found.filter(|found| found.patron_id.is_none()) {
             found.patron_id = Some(patron_id.into());
         }
-        true
+    }
+
+    pub(crate) fn drop_patron_id(&mut self, patron: PatronHash) {
+        let found = self.patrons.find_mut(hash_of_bits(patron.0), |one| one.hash == patron);
+        if let Some(found) = found {
+            found.patron_id = None;
+        }
     }
 
     pub(crate) fn patron_id(&self, patron: PatronHash) -> Option<&str> {

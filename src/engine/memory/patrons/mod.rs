@@ -1,7 +1,7 @@
 //! Patrons in memory: the least that the lane needs of them.
 //!
 //! Each partition has a part of its own. Beyond the open batch no replaced or erased row
-//! is kept.
+//! is kept, and of an erased patron no id, only a keyed hash.
 
 mod layout;
 mod partition;
@@ -16,30 +16,39 @@ pub use layout::PatronRowLayout;
 pub use row::{PatronRow, PatronStatus};
 pub use row_writer::{PatronRowWriter, SensitiveValues};
 
-use partition::{HashSeed, PartitionRows};
+use partition::PartitionRows;
 
+use super::deliveries::StateKeys;
+use super::table_keys::{HashSeed, TableKeys};
 use super::transactional::Transactional;
 
 /// The patrons of a worker's partitions.
 #[derive(Debug, Default)]
 pub struct PatronTable {
     partitions: HashMap<i32, PartitionRows, HashSeed>,
-    hash_seed: HashSeed,
+    keys: TableKeys,
 }
 
 impl PatronTable {
+    /// Creates a table that has the hashes of the state in place of the ids of erased patrons.
+    #[must_use]
+    pub fn with_state_keys(state_keys: StateKeys) -> PatronTable {
+        let keys = TableKeys { state_keys, ..TableKeys::default() };
+        PatronTable { keys, ..PatronTable::default() }
+    }
+
     /// Returns what is known of a patron, as changed by the open batch.
     #[inline]
     #[must_use]
     pub fn find(&self, partition: i32, patron_id: &str) -> Option<PatronStatus<'_>> {
         let part = self.partitions.get(&partition)?;
-        part.find(&self.hash_seed, patron_id).map(PatronRow::status)
+        part.find(&self.keys, patron_id).map(PatronRow::status)
     }
 
     /// The offset of the record that the patron's row was made of.
     #[must_use]
     pub fn patron_offset(&self, partition: i32, patron_id: &str) -> Option<i64> {
-        let row = self.partitions.get(&partition)?.find(&self.hash_seed, patron_id);
+        let row = self.partitions.get(&partition)?.find(&self.keys, patron_id);
         row.map(PatronRow::offset)
     }
 
@@ -47,11 +56,11 @@ impl PatronTable {
     #[must_use]
     pub fn was_ever_known(&self, partition: i32, patron_id: &str) -> bool {
         let part = self.partitions.get(&partition);
-        let row = part.and_then(|part| part.find(&self.hash_seed, patron_id));
+        let row = part.and_then(|part| part.find(&self.keys, patron_id));
         row.is_some_and(PatronRow::was_ever_known)
     }
 
-    /// All patrons of a partition, including erased ones.
+    /// All patrons of a partition. Erased ones have no id, only a hash of it.
     pub fn rows(&self, partition: i32) -> impl Iterator<Item = &PatronRow> {
         let part = self.partitions.get(&partition);
         part.into_iter().flat_map(PartitionRows::iter)
@@ -60,14 +69,14 @@ impl PatronTable {
     /// Sets a patron within the batch, unless a later record is known.
     pub fn put(&mut self, partition: i32, row: PatronRow) {
         let part = self.partitions.entry(partition).or_default();
-        part.put(&self.hash_seed, row);
+        part.put(&self.keys, row);
     }
 
     /// Sets a patron while a partition is rebuilt. No batch may be open.
     pub fn restore(&mut self, partition: i32, row: PatronRow) {
         let part = self.partitions.entry(partition).or_default();
         debug_assert!(part.has_no_open_batch(), "a batch is open");
-        part.set_row(&self.hash_seed, row);
+        part.restore(&self.keys, row);
     }
 
     /// How many patrons are known, including erased ones.
@@ -84,12 +93,14 @@ impl PatronTable {
 
 impl Transactional for PatronTable {
     fn commit(&mut self) {
-        self.partitions.values_mut().for_each(PartitionRows::commit);
+        for part in self.partitions.values_mut() {
+            part.commit(&self.keys);
+        }
     }
 
     fn rollback(&mut self) {
         for part in self.partitions.values_mut() {
-            part.rollback(&self.hash_seed);
+            part.rollback(&self.keys);
         }
     }
 

@@ -8,12 +8,13 @@
 //! ```
 //!
 //! The first word is the patron id's, then come those of the layout's values and of its
-//! lists. A word has a state and where its text ends; it begins where the previous one
+//! lists. The row of an erased patron gets a keyed hash in place of the id. A word has a state and where its text ends; it begins where the previous one
 //! ends. Words have two bytes in short rows, five in others. The patron's national
 //! numbers and their count follow the text, if there are any.
 
 use super::layout::PatronRowLayout;
 use super::row_writer::PatronRowWriter;
+use crate::engine::memory::deliveries::{PatronHash, row_json};
 use crate::engine::record::national_number::NationalNumber;
 use crate::engine::record::value::{FieldValue, SlotState};
 
@@ -49,6 +50,8 @@ pub(crate) const FLAG_WIDE: u8 = 4;
 pub(crate) const FLAG_NEVER_KNOWN: u8 = 8;
 /// The last byte is the number of national numbers before it.
 pub(crate) const FLAG_NATIONAL: u8 = 16;
+/// A keyed hash of the patron's id stands in its place.
+pub(crate) const FLAG_ID_HASHED: u8 = 32;
 /// A kept value contains one of the patron's national numbers.
 pub(crate) const FLAG_REPEATS_NATIONAL: u8 = 64;
 pub(crate) const OFFSET_BYTES: usize = 9;
@@ -79,6 +82,23 @@ impl PatronRow {
             patron_id,
             offset,
         )
+    }
+
+    /// The row with a keyed hash in place of the patron's id. It must have no values.
+    pub(crate) fn with_hashed_id(&self, patron: PatronHash) -> PatronRow {
+        let id = row_json::encode_bits(patron.0);
+        let id = String::from_utf8_lossy(&id);
+        let flags = (self.flags() & !FLAG_WIDE) | FLAG_ID_HASHED;
+        PatronRowWriter::default().build_row_without_values(flags, &id, self.offset())
+    }
+
+    /// The keyed hash that the row has in place of the patron's id; `None` if it has the id.
+    #[must_use]
+    pub fn hashed_id(&self) -> Option<PatronHash> {
+        if self.flags() & FLAG_ID_HASHED == 0 {
+            return None;
+        }
+        row_json::decode_bits(self.id_text().as_bytes()).map(PatronHash)
     }
 
     /// Whether the patron was ever known, even if it is erased.
@@ -132,9 +152,15 @@ impl PatronRow {
         start.and_then(|start| before.get(start..)).unwrap_or_default()
     }
 
+    /// The patron's id; empty if the row has only a hash of it.
     #[inline]
     #[must_use]
     pub fn patron_id(&self) -> &str {
+        if self.flags() & FLAG_ID_HASHED == 0 { self.id_text() } else { "" }
+    }
+
+    #[inline]
+    fn id_text(&self) -> &str {
         let start = self.text_start();
         let end = start + (self.word(0) >> STATE_BITS);
         self.0.get(start..end).unwrap_or_default()

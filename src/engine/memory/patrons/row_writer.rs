@@ -25,6 +25,11 @@ pub struct PatronRowWriter {
 }
 
 impl PatronRowWriter {
+    /// Empties the buffer: it holds the row that was written last.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// Makes the row of a patron record.
     #[must_use]
     pub fn build_row(

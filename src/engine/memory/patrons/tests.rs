@@ -318,6 +318,15 @@ fn assert_equals_model(table: &PatronTable, model: &TableModel) {
     }
 }
 
+/// Once no batch is open, no id of an erased patron is in the table.
+fn assert_has_no_erased_id(table: &PatronTable) {
+    let rows = PARTITIONS.flat_map(|partition| table.rows(partition));
+    for row in rows {
+        let is_erased = row.status() == PatronStatus::Erased;
+        assert_eq!((row.patron_id().is_empty(), row.hashed_id().is_some()), (is_erased, is_erased));
+    }
+}
+
 proptest! {
     #[test]
     fn patron_table_equals_a_plain_map(steps in prop::collection::vec(any_step(), 0..80)) {
@@ -326,6 +335,9 @@ proptest! {
         for step in &steps {
             apply_step(&scene, &mut table, &mut model, step);
             assert_equals_model(&table, &model);
+            if matches!(step, TableStep::Commit | TableStep::Rollback | TableStep::Restore(..)) {
+                assert_has_no_erased_id(&table);
+            }
         }
     }
 
