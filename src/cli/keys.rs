@@ -121,17 +121,56 @@ fn replace_key_file(path: &Path, old: &HmacKey, new: &HmacKey) -> anyhow::Result
 
 /// Replaces a key file by another key, and overwrites what was in it.
 ///
+/// The old key stays under a second name until it is overwritten, so that an attempt that was
+/// interrupted is [finished](finish_overwriting) by the next one.
+///
 /// # Errors
 ///
 /// The file cannot be written; it has one of the two keys then.
 pub(super) fn overwrite_key_file(path: &Path, new: &HmacKey) -> anyhow::Result<()> {
-    let old = file::open_file(path, FileMode::for_file(false), false)?;
-    let length = usize::try_from(old.length()?)?;
+    finish_overwriting(path)?;
+    let old = old_key_path(path);
+    fs::hard_link(path, &old).with_context(|| format!("cannot keep {}", old.display()))?;
+    sync_folder(path.parent().unwrap_or(path))?;
     let mut line = new.to_line().expose().to_vec();
     line.push(b'\n');
     replace_file(path, FileMode::for_file(false), &line)?;
-    let overwritten = (&old.file).write_all(&vec![0; length]).and_then(|()| old.file.sync_all());
-    Ok(overwritten.map_err(file::FileError::wrap("overwrite what was in", path))?)
+    finish_overwriting(path)
+}
+
+/// Overwrites and removes the key that a key file had before, if that is still there.
+///
+/// # Errors
+///
+/// The file cannot be read or written.
+pub(super) fn finish_overwriting(path: &Path) -> anyhow::Result<()> {
+    let old_path = old_key_path(path);
+    let old_key = match fs::read(&old_path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read {}", old_path.display()));
+        }
+    };
+    // It was interrupted before the key was replaced: both names are those of one file.
+    let is_replaced =
+        fs::read(path).with_context(|| format!("failed to read {}", path.display()))? != old_key;
+    if is_replaced {
+        let old = file::open_file(&old_path, FileMode::for_file(false), false)?;
+        let zeros = vec![0; old_key.len()];
+        let overwritten = (&old.file).write_all(&zeros).and_then(|()| old.file.sync_all());
+        overwritten.map_err(file::FileError::wrap("overwrite", &old_path))?;
+    }
+    fs::remove_file(&old_path)
+        .with_context(|| format!("failed to remove {}", old_path.display()))?;
+    Ok(sync_folder(path.parent().unwrap_or(path))?)
+}
+
+/// Where a key lies until it is overwritten.
+fn old_key_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".overwrite");
+    PathBuf::from(name)
 }
 
 /// Accepts, in a directory, that the outputs of a recipient have another key.

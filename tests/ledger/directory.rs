@@ -27,16 +27,31 @@ pub(crate) fn append_line(root: &Path, source: &str, value: &str) {
 }
 
 pub(crate) fn open(root: &Path, now_ms: i64) -> Result<Directory, Fault> {
+    open_with(root, (now_ms, Fingerprinter::new([1, 2, 3, 4])))
+}
+
+fn open_with(
+    root: &Path,
+    (now_ms, fingerprinter): (i64, Fingerprinter),
+) -> Result<Directory, Fault> {
     let settings = DirectorySettings {
         max_line_bytes: 1 << 20,
-        ..DirectorySettings::new(root, Fingerprinter::new([1, 2, 3, 4]))
+        ..DirectorySettings::new(root, fingerprinter)
     };
     Directory::open_at(settings, now_ms)
 }
 
 pub(crate) fn run(root: &Path, now_ms: i64) -> Result<(), Fault> {
+    run_with(root, (now_ms, Fingerprinter::new([1, 2, 3, 4])))
+}
+
+/// Runs at a time, with what makes the checksums of the directory.
+pub(crate) fn run_with(
+    root: &Path,
+    (now_ms, fingerprinter): (i64, Fingerprinter),
+) -> Result<(), Fault> {
     let clock = Arc::new(AtomicI64::new(now_ms));
-    let directory = open(root, now_ms)?;
+    let directory = open_with(root, (now_ms, fingerprinter))?;
     directory.check_continuity()?;
     for lane in cached_ledger_lanes(LaneLayout::TwoLanes, false) {
         let transport = directory.lane_transport(&lane.transport_plan(), StopSignal::default())?;

@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use zeef::ledger::block::{Block, ChainName};
 use zeef::ledger::chain::ChainVerifier;
 use zeef::ledger::forget::ForgetPlan;
 use zeef::ledger::register::Register;
-use zeef::message::continuity::{ContinuityMark, LedgerHead, MARK_ROW_KEY};
+use zeef::message::continuity::{ContinuityMark, Fingerprinter, LedgerHead, MARK_ROW_KEY};
 use zeef::transport::directory::{LedgerPart, read_ledger};
+use zeef_test_kit::config::copy_dir;
+use zeef_test_kit::engine::new_key;
 use zeef_test_kit::rng::TestRng;
 use zeef_test_kit::worker::state_keys;
 
 use super::audit::run_in_directory;
 use super::chains::{by_chain, mutate, run_script};
 use super::command_line::{CANARY, Deployment, patron, reservation};
-use super::directory::{DAY_MS, LAST_DAY_MS, append_line, open, run, run_over_new_year};
+use super::directory::{DAY_MS, LAST_DAY_MS, append_line, open, run, run_over_new_year, run_with};
 use super::{blocks_of, heads_of, play_steps, register_of, setups, value_of};
 
 fn read(bytes: &[u8]) -> Block<'_> {
@@ -208,4 +211,102 @@ fn ledger_forget_destroys_the_key_and_keeps_what_is_not_over() {
     let answer = deployment.ledger(&["patron", &id]);
     assert!(answer.contains("reservation-slip") && answer.contains("given"), "{answer}");
     assert!(deployment.ledger(&["verify"]).starts_with("ok "));
+}
+
+/// What a directory and its keys show of how far the command came.
+fn has_come_to(deployment: &Deployment, step: usize) -> bool {
+    let ledger = |name: &str| deployment.path("data/.zeef").join(name);
+    let key = deployment.path("config/keys/zeef.ledger.key");
+    match step {
+        0 => ledger("audit/audit.ndjson").exists(),
+        1 => ledger("journal.new").exists(),
+        2 => ledger("journal").exists(),
+        3 => ledger("committed.json.new").exists(),
+        4 => fs::metadata(ledger("ledger/2024.ndjson")).is_ok_and(|file| file.len() == 0),
+        5 => key.with_extension("key.overwrite").exists(),
+        6 => key.with_extension("key.new").exists(),
+        _ => fs::read_to_string(key).is_ok_and(|text| text.starts_with("y2026-derived:")),
+    }
+}
+
+/// The command is killed as soon as it has come to a step: `verify` finds nothing wrong, and the
+/// next attempt ends it.
+#[test]
+fn ledger_forget_in_a_directory_is_ended_by_a_repeat_after_any_kill() {
+    let made = Deployment::new();
+    let keys = made.path("config/keys");
+    for (name, id, secret) in [
+        ("zeef.state", "state", &b"the-key-of-the-state-0123456789abc"[..]),
+        ("zeef.ledger", "y2024", b"the-key-of-the-ledger-0123456789ab"),
+    ] {
+        let line = new_key(id, secret).to_line();
+        fs::write(keys.join(format!("{name}.key")), [line.expose(), b"\n"].concat()).unwrap();
+    }
+    let settings = made.path("config/zeef.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replacen("operator =", "keep_years = 0\noperator =", 1)).unwrap();
+    // Of 2024 and 2025, and of 2026: a day before the end of each year, and one behind it.
+    run_in_years(&made.path("data"));
+    assert!(made.ledger(&["verify"]).starts_with("ok "));
+
+    let mut kills = 0;
+    for step in 0..8 {
+        let deployment = Deployment { folder: tempfile::tempdir().unwrap() };
+        for part in ["config", "data"] {
+            copy_dir(&made.path(part), &deployment.path(part));
+        }
+        let data = deployment.path("data");
+        let words = ["ledger", "forget", "2025", "--directory", data.to_str().unwrap()];
+        let mut command = deployment.command(&words);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if has_come_to(&deployment, step) {
+                child.kill().unwrap();
+                break;
+            }
+        }
+        kills += usize::from(!child.wait().unwrap().success());
+        for _ in 0..2 {
+            let said = deployment.ledger(&["verify"]);
+            assert!(said.starts_with("ok "), "killed at step {step}: {said}");
+            let said = run_in_directory(&deployment, &words[..3]);
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert!(!said.contains("error"), "killed at step {step}: {said}");
+        }
+        for (year, is_gone) in [(2024, true), (2025, true), (2026, false)] {
+            let file = data.join(format!(".zeef/ledger/{year}.ndjson"));
+            assert_eq!(fs::read(&file).unwrap().is_empty(), is_gone, "step {step}, {year}");
+        }
+        let mut left: Vec<String> = fs::read_dir(deployment.path("config/keys"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("zeef.ledger.key"))
+            .collect();
+        left.sort();
+        assert_eq!(left, ["zeef.ledger.key"], "step {step}");
+        assert!(has_come_to(&deployment, 7), "step {step}");
+    }
+    assert!(kills >= 4, "killed {kills} times");
+}
+
+/// Runs of three years, each with a loan of its own.
+fn run_in_years(root: &Path) {
+    append_line(
+        root,
+        "patron",
+        r#"{"patron_id":"p1","library":"NL-AmrBKW","kind":"person","surname":"Berg","card_number":"20013004567890","membership":{"id":"M","status":"active"}}"#,
+    );
+    for (year, days) in [(2024, 731), (2025, 366), (2026, 40)] {
+        append_line(
+            root,
+            "loan",
+            &format!(
+                r#"{{"patron_id":"p1","library":"NL-AmrBKW","loan_id":"l{year}","status":"open","loaned_at":"2024-01-03T10:00:00Z","due_on":"2027-02-01"}}"#
+            ),
+        );
+        let now_ms = LAST_DAY_MS - days * DAY_MS;
+        // As commands with this state key make it.
+        let part = |number: u8| state_keys().hash_bytes(&[b"directory ", &[number][..]].concat());
+        run_with(root, (now_ms, Fingerprinter::new([1, 2, 3, 4].map(part)))).unwrap();
+    }
 }

@@ -13,7 +13,7 @@ use crate::cli::audit::AuditedAction;
 use crate::cli::command_target::DataLocation;
 use crate::cli::directory;
 use crate::cli::exit::{CliFailure, Exit};
-use crate::cli::keys::overwrite_key_file;
+use crate::cli::keys::{finish_overwriting, overwrite_key_file};
 use crate::cli::screen::Screen;
 use crate::cli::stopped_lanes::{lane_of_state_topic, wait_for_members_to_leave};
 use crate::config::keyring::LEDGER_KEY_NAME;
@@ -195,6 +195,8 @@ impl YearForgetter<'_> {
         let (year, blocks, lines) = (self.arguments.year, plan.blocks_removed, plan.lines_removed);
         if self.keys.first_year() <= year {
             overwrite_key_file(&self.key_path, &self.keys.derive_key(year + 1)?)?;
+        } else {
+            finish_overwriting(&self.key_path)?;
         }
         writeln!(
             screen,

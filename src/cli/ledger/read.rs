@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::arguments::LedgerSourceArguments;
 use crate::cli::audit::{AuditedAction, Auditor};
 use crate::cli::command_target::{DataLocation, TargetArguments};
+use crate::cli::directory::settings_with_keys;
 use crate::cli::exit::CliFailure;
 use crate::cli::state_rows::read_state_rows;
 use crate::cli::{config, key_lookup};
@@ -25,7 +26,8 @@ use crate::message::continuity::{ChainStart, ContinuityMark, LedgerHead, MARK_RO
 use crate::message::{Input, Payload};
 use crate::policy::catalogue::Role;
 use crate::transport::directory::{
-    ChainFile, DirectoryView, LedgerPart, list_states, read_chain_file, read_ledger, read_state,
+    ChainFile, DirectoryView, LedgerPart, finish_interrupted_commit, list_states, read_chain_file,
+    read_ledger, read_state,
 };
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::lane_states::{StateReader, StateTopic};
@@ -63,6 +65,10 @@ impl LedgerReader<'_> {
             directory: source.directory.as_deref(),
         };
         DataLocation::with_location(&loaded, &target, source.log, |location| {
+            if let DataLocation::Directory(root) = location {
+                // Half of a commit would look like a ledger that was changed.
+                finish_interrupted_commit(settings_with_keys(root, &loaded, &keys)?)?;
+            }
             work(&LedgerReader { loaded: &loaded, keys, location, source })
         })
     }

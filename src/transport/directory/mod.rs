@@ -572,6 +572,26 @@ fn read_committed(layout: &Layout) -> Result<DirectoryCommit, Fault> {
     }
 }
 
+/// Finishes a commit that was cut short, for commands that only read. Does nothing where there is
+/// none, or where a process has the directory: that one finishes it.
+///
+/// # Errors
+///
+/// [`Fault::Stop`] or [`Fault::Io`] if the disk refuses, or the commit cannot be finished.
+pub fn finish_interrupted_commit(settings: DirectorySettings) -> Result<(), Fault> {
+    let layout = Layout::new(&settings.root, settings.group_read);
+    if !layout.journal_path().exists() {
+        return Ok(());
+    }
+    let lock = match lock_directory(&layout.lock_path(), &settings.root) {
+        Err(Fault::Fenced(_)) => return Ok(()),
+        lock => lock?,
+    };
+    Store::open(Arc::new(settings), layout, Box::new(RealDisk))?;
+    drop(lock);
+    Ok(())
+}
+
 /// Reads all commands and accepted findings.
 fn read_commands(layout: &Layout) -> Result<CommandLog, Fault> {
     let mut commands = CommandLog::default();

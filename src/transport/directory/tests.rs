@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use std::fs;
 
+use super::output_files::OutputLines;
 use super::*;
 use crate::message::{
     Coordinates, Input, Outbox, OutputId, OutputPlan, OutputRole, Payload, SourceId, SourcePlan,
@@ -921,6 +922,71 @@ fn directory_commit_survives_a_crash_at_any_step() {
         assert_eq!(world.read_committed(), after_commit[after_commit.len() - 1]);
         for name in ["journal", "journal.new", "committed.json.new"] {
             assert!(!world.path(".zeef").join(name).exists());
+        }
+    }
+}
+
+/// What commands that read find of a ledger: its lines, and what the state says.
+fn read_ledger_and_state(root: &Path) -> (Vec<String>, String) {
+    let mut lines = Vec::new();
+    let differences = read_ledger(root, LedgerPart::Blocks, &mut |(file, _), line| {
+        lines.push(format!("{file} {}", String::from_utf8_lossy(line)));
+    });
+    assert_eq!(differences.unwrap(), [], "files are longer or shorter than they should be");
+    let mut state = Vec::new();
+    read_state(root, "zeef.state.main", &mut |row| state = row.value.unwrap_or_default().to_vec())
+        .unwrap();
+    (lines, String::from_utf8(state).unwrap())
+}
+
+/// A year is whole or gone for whoever reads after a crash, with the mark that belongs to it, and
+/// the next attempt ends it.
+#[test]
+fn forgotten_year_is_whole_or_gone_after_a_crash_at_any_step() {
+    let rows = |value: &str| {
+        let row: StateRow = (MARK_ROW_KEY.to_vec(), format!("{value:?}").into_bytes());
+        BTreeMap::from([("zeef.state.main".to_owned(), vec![row])])
+    };
+    let steps_left = Arc::new(AtomicUsize::new(0));
+    let mut is_done = false;
+    for steps in 0.. {
+        let world = TestDirectory::new();
+        let root = world.folder.path();
+        let open = |steps: usize| {
+            steps_left.store(UNLIMITED_STEPS, Ordering::Relaxed);
+            let disk = Box::new(CrashingDisk { steps_left: Arc::clone(&steps_left) });
+            let directory = Directory::open_with_disk(world.settings(), disk).unwrap();
+            steps_left.store(steps, Ordering::Relaxed);
+            directory
+        };
+        let lines =
+            |name, lines| OutputLines { name, is_state: true, lines, has_tombstones: false };
+        let directory = open(UNLIMITED_STEPS);
+        let of_state = rows("whole");
+        let states = state_lines(&of_state).unwrap();
+        let ledger = [
+            lines("ledger/2024", &b"{\"a\":1}\n{\"b\":1}\n"[..]),
+            lines("ledger/2025", b"{\"c\":1}\n"),
+            lines("ledger/2026", b"{\"d\":1}\n"),
+        ];
+        let all = ledger.into_iter().chain(lines_of_states(&states));
+        directory.lock_store().commit("main", BTreeMap::new(), all).unwrap();
+        drop(directory);
+        let whole = read_ledger_and_state(root);
+        assert_eq!((whole.0.len(), whole.1.as_str()), (4, "\"whole\""));
+
+        let ended = open(steps).forget_ledger_years(2025, &rows("gone"));
+        finish_interrupted_commit(world.settings()).unwrap();
+        let found = read_ledger_and_state(root);
+        let gone = (vec![whole.0[3].clone()], "\"gone\"".to_owned());
+        assert!(found == whole || found == gone, "after step {steps}: {found:?}");
+        assert!(found == gone || ended.is_err());
+        is_done |= found == gone;
+        open(UNLIMITED_STEPS).forget_ledger_years(2025, &rows("gone")).unwrap();
+        assert_eq!(read_ledger_and_state(root), gone, "after step {steps}");
+        if ended.is_ok() {
+            assert!(steps > 15 && is_done, "{steps}");
+            return;
         }
     }
 }
