@@ -21,6 +21,7 @@ mod forget;
 mod letter;
 mod other_persons;
 mod outputs;
+mod sent_again;
 mod serve;
 mod values;
 mod years;

@@ -57,7 +57,7 @@ fn sent_by_batch(
 }
 
 /// Checks that the lines of each transaction are its outputs, key for key.
-fn check_lane(lane: &Lane, outputs: &[PublishedOutput]) -> BTreeMap<Operation, usize> {
+pub(crate) fn check_lane(lane: &Lane, outputs: &[PublishedOutput]) -> BTreeMap<Operation, usize> {
     let register = register_of(outputs);
     let (mut keys, mut told, mut counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut ids = BTreeSet::new();
