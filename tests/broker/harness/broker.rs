@@ -14,10 +14,9 @@ use std::thread;
 use rdkafka::ClientConfig;
 use tempfile::TempDir;
 
-use super::process::last_bytes;
-
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/kafka");
 const BROKERS_VARIABLE: &str = "ZEEF_TEST_BROKERS";
+const SHOWN_TAIL_BYTES: usize = 2_000;
 
 /// How a broker of a test's own differs from the shared one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -295,6 +294,15 @@ fn start_broker(folder: &Path, flags: &[&str], is_fast: bool) -> String {
 #[track_caller]
 fn run_script(args: &[&Path]) {
     run_for_stdout(Command::new(SCRIPT).args(args));
+}
+
+/// The end of what a process said.
+pub(super) fn last_bytes(text: &str) -> &str {
+    let mut start = text.len().saturating_sub(SHOWN_TAIL_BYTES);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
 }
 
 /// Runs `command` to its end and yields its output.

@@ -17,8 +17,9 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use zeef_test_kit::process::{ANY_ADMIN_ADDRESS, admin_address_in};
 
+use super::broker::last_bytes;
+
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-const SHOWN_TAIL_BYTES: usize = 2_000;
 
 /// A running, or ended, zeef.
 pub(crate) struct ZeefProcess {
@@ -206,14 +207,6 @@ fn sum_series(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
             fits.then(|| value.parse::<f64>().ok())?
         })
         .reduce(|sum, value| sum + value)
-}
-
-pub(super) fn last_bytes(text: &str) -> &str {
-    let mut start = text.len().saturating_sub(SHOWN_TAIL_BYTES);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
 }
 
 #[test]
