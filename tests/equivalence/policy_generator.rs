@@ -554,7 +554,7 @@ impl<'a> RecipientGenerator<'a> {
         words.extend((is_loan_history && self.rng.chance(50)).then_some("loan_history_off"));
         let mut dated = self.nameable_fields(|field| field.is_outside_list() && field.is_dated());
         dated.retain(|named| !matches!(named.field.class, "secret" | "special"));
-        dated.retain(|named| !named.path.ends_with("birth_date"));
+        dated.retain(|named| !named.path.ends_with("birth_date") && self.may_end_outputs(named));
         let has_term = !dated.is_empty() && (words.is_empty() || self.rng.chance(50));
         if dropped.is_empty() || (words.is_empty() && !has_term) {
             return String::new();
@@ -652,10 +652,18 @@ impl<'a> RecipientGenerator<'a> {
         if self.rng.chance(25) && dated.iter().any(end) {
             dated.retain(end);
         }
-        let from = &self.rng.pick(&dated).path;
+        let start = self.rng.pick(&dated);
+        let (from, may_retract) = (&start.path, self.may_end_outputs(start));
         let term = self.rng.pick_str(&TERMS);
         let after = self.rng.pick_str(&["retract", "forget"]);
+        let after = if may_retract { after } else { "forget" };
         format!("retention = {{ term = \"{term}\", from = \"{from}\", after = \"{after}\" }}\n")
+    }
+
+    /// Whether a term from a date may take outputs back, or thin them.
+    fn may_end_outputs(&self, start: &NamedField<'_>) -> bool {
+        let is_of_patron = start.is_joined || self.source.role == "patron";
+        !(self.is_pseudonymised && is_of_patron)
     }
 
     fn stages_toml(&mut self) -> String {
