@@ -726,17 +726,18 @@ impl PipelineState {
     fn drop_ids_of_erased_patrons(&mut self, partition: Option<i32>) {
         let PipelineState { batch, deliveries, .. } = self;
         let BatchState { table, consent_table, .. } = batch;
-        let is_erased = |partition: i32, id: &str| match table.find(partition, id) {
-            Some(status) => status == PatronStatus::Erased,
-            // Its source has lost the null, and knows no patron since.
-            None => {
-                let deliveries = deliveries.as_ref();
-                deliveries.is_some_and(|one| one.last_erasure(partition, id).is_some())
+        let is_unwanted = |partition: i32, id: &str, consents: &PatronConsents| {
+            let last_erasure = || deliveries.as_ref()?.last_erasure(partition, id);
+            match table.find(partition, id) {
+                Some(status) => status == PatronStatus::Erased,
+                // Its source has lost the null, and knows no patron since; or an unreadable record
+                // names a patron of another partition, which may be erased there.
+                None => consents.has_only_unreadable() || last_erasure().is_some(),
             }
         };
         match partition {
-            Some(partition) => consent_table.drop_ids_of_partition(partition, is_erased),
-            None => consent_table.drop_ids_in_batch(is_erased),
+            Some(partition) => consent_table.drop_ids_of_partition(partition, is_unwanted),
+            None => consent_table.drop_ids_in_batch(is_unwanted),
         }
     }
 

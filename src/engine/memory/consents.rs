@@ -435,6 +435,15 @@ impl PatronConsents {
         came.filter_map(|(id, appended)| Some((self.consents.find_by_id(*id)?, *appended)))
     }
 
+    /// Whether nothing is in force but stops for unreadable records.
+    #[must_use]
+    pub fn has_only_unreadable(&self) -> bool {
+        self.consents.is_empty()
+            && self.objections.is_empty()
+            && self.marketing_objection_ns.is_none()
+            && self.settled_ids().next().is_none()
+    }
+
     fn is_empty(&self) -> bool {
         let lists = [&self.consents, &self.objections];
         let unreadable = self.unreadable.as_deref();
@@ -730,9 +739,13 @@ impl PatronEntry {
             }
     }
 
-    /// Whether it has the id of a patron that is erased.
-    fn has_id_of(&self, partition: i32, is_erased: &impl Fn(i32, &str) -> bool) -> bool {
-        matches!(&self.key, PatronKey::Id(id) if is_erased(partition, id))
+    /// Whether it has an id that must not be kept.
+    fn has_unwanted_id(
+        &self,
+        partition: i32,
+        is_unwanted: &impl Fn(i32, &str, &PatronConsents) -> bool,
+    ) -> bool {
+        matches!(&self.key, PatronKey::Id(id) if is_unwanted(partition, id, &self.consents))
     }
 
     /// Puts the keyed hash of the id in its place.
@@ -803,24 +816,28 @@ impl ConsentTable {
         self.undo_log.push((partition, patron_id.into(), changes));
     }
 
-    /// Before a commit: drops the ids of the patrons of the batch that are erased. What they
-    /// refused stays, and is found by a hash of the id.
-    pub fn drop_ids_in_batch(&mut self, is_erased: impl Fn(i32, &str) -> bool) {
+    /// Before a commit: drops the ids of patrons of the batch for which `is_unwanted` holds. What
+    /// they refused stays, and is found by a hash of the id.
+    pub fn drop_ids_in_batch(&mut self, is_unwanted: impl Fn(i32, &str, &PatronConsents) -> bool) {
         let ConsentTable { partitions, keys, undo_log, .. } = self;
         for (partition, patron_id, _) in undo_log {
             let sought = keys.seek(patron_id);
             let part = partitions.get_mut(partition);
             let entry = part.and_then(|part| part.find_mut(sought.hash, |one| one.matches(sought)));
-            if let Some(entry) = entry.filter(|entry| entry.has_id_of(*partition, &is_erased)) {
+            if let Some(entry) = entry.filter(|one| one.has_unwanted_id(*partition, &is_unwanted)) {
                 entry.hash_id(&keys.state_keys);
             }
         }
     }
 
     /// The same of all patrons of a partition, outside of any batch.
-    pub fn drop_ids_of_partition(&mut self, partition: i32, is_erased: impl Fn(i32, &str) -> bool) {
+    pub fn drop_ids_of_partition(
+        &mut self,
+        partition: i32,
+        is_unwanted: impl Fn(i32, &str, &PatronConsents) -> bool,
+    ) {
         let entries = self.partitions.get_mut(&partition).into_iter().flat_map(HashTable::iter_mut);
-        for entry in entries.filter(|entry| entry.has_id_of(partition, &is_erased)) {
+        for entry in entries.filter(|entry| entry.has_unwanted_id(partition, &is_unwanted)) {
             entry.hash_id(&self.keys.state_keys);
         }
     }
