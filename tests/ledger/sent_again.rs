@@ -68,6 +68,8 @@ fn ledger_equals_outputs_key_for_key_over_a_refill() {
     }
 }
 
+const RESERVATION_SLIP: &str = "reservation-slip";
+
 /// Outputs by the hash of their key, and whether each is a tombstone; oldest first.
 type Outputs = Vec<(String, bool)>;
 
@@ -133,6 +135,7 @@ fn directory_ledger_has_a_line_for_each_output_of_a_refill_and_of_a_new_key() {
     let (sent, told, first) = sent_and_told(&deployment);
     assert_eq!(sorted(&sent), sorted(&told));
     assert!(first.contains(&Operation::Release));
+    check_script(&deployment);
     let mut count = first.len();
     for (words, wanted) in [
         // The same output once more, and then one under another key.
@@ -147,15 +150,46 @@ fn directory_ledger_has_a_line_for_each_output_of_a_refill_and_of_a_new_key() {
         // The retraction of the former key has the file compacted.
         if !wanted.contains(&Operation::Retract) {
             assert_eq!(sorted(&sent), sorted(&told), "{words:?}");
+            check_script(&deployment);
         }
         assert_eq!(&operations[count..], wanted, "{words:?}");
         count = operations.len();
     }
     assert!(deployment.ledger(&["verify"]).starts_with("ok "));
-    let ran = Command::new("python3")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"))
-        .arg(deployment.path("data/.zeef/ledger"))
-        .output()
-        .expect("python3");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    let (code, said) = run_script(&deployment, &[]);
+    assert_eq!(code, 0, "{said}");
+}
+
+fn run_script(deployment: &Deployment, outputs: &[&Path]) -> (i32, String) {
+    let mut script = Command::new("python3");
+    script.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"));
+    script.arg(deployment.path("data/.zeef/ledger"));
+    for path in outputs {
+        script.args(["--outputs", RESERVATION_SLIP]).arg(path);
+    }
+    let ran = script.output().expect("python3");
+    (ran.status.code().unwrap(), String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+/// The script finds that what the recipient got is what the ledger says; and that it is not, for
+/// each message that is missing, came twice, or is a null in the other's place.
+fn check_script(deployment: &Deployment) {
+    let owner = deployment.path("data/out").join(RESERVATION_SLIP);
+    let outputs = files_in(&owner).remove(0);
+    let (code, said) = run_script(deployment, &[&outputs]);
+    assert_eq!(code, 0, "{said}");
+    let lines = lines_of(&outputs);
+    for index in 0..lines.len() {
+        let mut null: serde_json::Value = serde_json::from_slice(&lines[index]).unwrap();
+        null["value"] = serde_json::Value::Null;
+        let null = null.to_string().into_bytes();
+        for changed in [vec![], vec![lines[index].clone(); 2], vec![null]] {
+            let mut changed_lines = lines.clone();
+            changed_lines.splice(index..=index, changed);
+            let file = deployment.path("changed.ndjson");
+            fs::write(&file, changed_lines.join(&b"\n"[..])).unwrap();
+            let (code, said) = run_script(deployment, &[&file]);
+            assert!(code == 1 && said.contains("broken: reservation-slip: {"), "{code} {said}");
+        }
+    }
 }

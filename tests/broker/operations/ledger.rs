@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeef::config::keyring::{KeyRing, STATE_KEY_NAME};
 use zeef::engine::memory::deliveries::StateKeys;
 use zeef::ledger::LEDGER_TOPIC;
@@ -209,6 +209,7 @@ fn older_year_on_kafka_is_forgotten_however_often_it_is_killed() {
     std::fs::write(&key, &old_key).unwrap();
     write_loans(&site, 0);
     site.run_until_end(&[]);
+    check_script(&site, Outputs::Compared);
     let old = blocks(&site);
     move_blocks_back(&site, 2 * 366 * 86_400);
     run_command(&site, &["ledger", "verify"], 0);
@@ -240,11 +241,11 @@ fn older_year_on_kafka_is_forgotten_however_often_it_is_killed() {
     assert!(new_key.starts_with(&format!("y{year}-derived:")), "another id");
     assert!(!new_key.contains(old_key.trim_end().split(':').nth(1).unwrap()));
     run_command(&site, &["ledger", "verify"], 0);
-    check_script(&site);
+    check_script(&site, Outputs::Left);
     write_loans(&site, 2);
     site.run_until_end(&[]);
     run_command(&site, &["ledger", "verify"], 0);
-    check_script(&site);
+    check_script(&site, Outputs::Left);
     let answer = run_command(&site, &["ledger", "patron", "P1", "--json"], 0);
     let answer: Value = serde_json::from_str(answer.trim()).unwrap();
     assert_eq!(answer["history"].as_array().unwrap().len(), 2, "{answer}");
@@ -290,11 +291,25 @@ fn move_blocks_back(site: &TestSite<'_>, seconds: i64) {
     delete_records_before(&settings, LEDGER_TOPIC, &ends).unwrap();
 }
 
+/// Whether the script compares outputs with the ledger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outputs {
+    Compared,
+    /// What was sent in a forgotten year is in no ledger any more.
+    Left,
+}
+
 /// The script finds what a read_committed consumer gets whole, with the heads of the states.
-fn check_script(site: &TestSite<'_>) {
+fn check_script(site: &TestSite<'_>, outputs: Outputs) {
     let folder = tempfile::tempdir().unwrap();
-    let [blocks, register, audit, heads] =
-        ["blocks", "register", "audit", "heads"].map(|name| folder.path().join(name));
+    let [blocks, register, audit, heads, sent] =
+        ["blocks", "register", "audit", "heads", "sent"].map(|name| folder.path().join(name));
+    let messages = site.topics.read_committed("out.service-message");
+    let lines = messages.iter().map(|one| {
+        json!({"topic": "out.service-message", "key": one.key_text(), "payload": one.value_text()})
+            .to_string()
+    });
+    std::fs::write(&sent, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
     for (path, topic) in
         [(&blocks, "zeef.ledger"), (&register, "zeef.policy"), (&audit, "zeef.audit")]
     {
@@ -303,15 +318,14 @@ fn check_script(site: &TestSite<'_>) {
         std::fs::write(path, lines.join("\n") + "\n").unwrap();
     }
     run_command(site, &["ledger", "verify", "--heads", heads.to_str().unwrap()], 0);
-    let ran = std::process::Command::new("python3")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"))
-        .args([&blocks, &audit])
-        .arg("--register")
-        .arg(&register)
-        .arg("--heads")
-        .arg(&heads)
-        .output()
-        .unwrap();
+    let mut script = std::process::Command::new("python3");
+    script.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"));
+    script.args([&blocks, &audit]).arg("--register").arg(&register).arg("--heads").arg(&heads);
+    if outputs == Outputs::Compared {
+        assert!(!messages.is_empty());
+        script.args(["--outputs", "service-message"]).arg(&sent);
+    }
+    let ran = script.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}");
 }
