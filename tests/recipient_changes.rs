@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use zeef_test_kit::config::write_shipped_config;
+use zeef_test_kit::config::{copy_dir, write_shipped_config};
 use zeef_test_kit::process::{CommandOutput, zeef_command};
 
 const ZEEF: &str = env!("CARGO_BIN_EXE_zeef");
@@ -173,18 +173,6 @@ fn lane_moves_there_and_back_leave_same_outputs() {
             still.run_directory(0, &[]);
             assert_eq!(moving.outputs(), still.outputs());
             assert_eq!(moving.count_output_lines(), still.count_output_lines());
-        }
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy_dir(&path, &to),
-            false => drop(fs::copy(&path, &to).unwrap()),
         }
     }
 }

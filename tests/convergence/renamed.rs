@@ -13,6 +13,7 @@ use zeef_test_kit::deployment::{DeploymentSetup, InMemoryDeployment, ValuesByKey
 use zeef_test_kit::engine::new_key;
 use zeef_test_kit::rng::TestRng;
 use zeef_test_kit::scenario::START_MS;
+use zeef_test_kit::test_recipients::REGISTER_FIELDS;
 
 const TOPIC: &str = "out.shared";
 const DAY_MS: i64 = 86_400_000;
@@ -33,15 +34,8 @@ fn compile_lane((served, action): Config) -> Arc<Lane> {
         r#"
 name         = "{name}"
 topic        = "{TOPIC}"
-title        = "Ontvanger van de tests"
-controller   = "The library"
-contact      = "privacy@library.example.org"
-persons      = "patrons"
-transfers    = "none"
-security     = "TLS"
+{REGISTER_FIELDS}
 purpose      = "reading"
-purpose_text = "Laten zien dat een regel geldt"
-notice       = {{ on = "2018-05-25", where = "Privacyverklaring" }}
 legal_basis  = "contract"
 source       = "loan"
 libraries    = "all"

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-/// What every file has beside what [`RECIPIENT_FILES`] names.
-const REGISTER_FIELDS: &str = r#"
+/// What the register needs of every file.
+pub const REGISTER_FIELDS: &str = r#"
 title        = "Ontvanger van de tests"
 controller   = "The library"
 contact      = "privacy@library.example.org"
