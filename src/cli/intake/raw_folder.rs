@@ -32,6 +32,7 @@ use crate::cli::directory::SOURCE_FILE_SUFFIX;
 use crate::cli::exit::CliFailure;
 use crate::daemon::intake::IntakeSetup;
 use crate::intake::RecordVersions;
+use crate::ledger::block::digest_hex;
 use crate::message::Fault;
 use crate::policy::catalogue::{RecordKind, Role};
 use crate::transport::file::{
@@ -254,7 +255,7 @@ impl<'a> RawFolders<'a> {
         };
         let path = versions_path(self.root, name);
         read_versions(&path, &mut versions, |bytes| {
-            let is_known = bytes.is_some_and(|bytes| hash_of(bytes) == known.sha256);
+            let is_known = bytes.is_some_and(|bytes| digest_hex(bytes) == known.sha256);
             is_known.then_some(()).ok_or_else(|| {
                 Fault::stop(format!(
                     "{} is missing or was changed: without it an older version would count as a \
@@ -313,7 +314,7 @@ fn save_versions(
     let (text, lines) = write_versions(&versions);
     let path = folder.join(format!("{intake}{VERSIONS_SUFFIX}"));
     replace_file(&path, FileMode::for_file(false), &text)?;
-    Ok(RawProgress { lines, bytes: text.len() as u64, sha256: hash_of(&text) })
+    Ok(RawProgress { lines, bytes: text.len() as u64, sha256: digest_hex(&text) })
 }
 
 fn state_path(root: &Path, name: &str) -> PathBuf {
@@ -409,12 +410,6 @@ fn measure_file(
     }
     progress.sha256 = hex(hash);
     Ok((progress, prefix_hash))
-}
-
-fn hash_of(bytes: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(bytes);
-    hex(hash)
 }
 
 fn hex(hash: Sha256) -> String {

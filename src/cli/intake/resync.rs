@@ -3,8 +3,8 @@
 //!
 //! `begin` notes the ends of the canonical topics; nothing older may be unread then, as it would
 //! be converted later and count as written by the snapshot. It also forgets the versions that were
-//! written: what comes next is the snapshot, which counts whatever its versions are. Once the snapshot has gone through the
-//! intake, `end` reads these topics whole: a record that was not written since is gone, a
+//! written: what comes next is the snapshot, which counts whatever its versions are. Once the
+//! snapshot has gone through the intake, `end` reads these topics whole: a record that was not written since is gone, a
 //! patron erased, a consent withdrawn. What `end` writes counts as written, so that it may be
 //! interrupted and run again.
 

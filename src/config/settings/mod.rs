@@ -29,8 +29,7 @@ pub use schema_registry::{RegistryLogin, RegistryUrl, SchemaPlace, SchemaRegistr
 use super::document::{
     Located, Mistake, TomlTable, TomlValue, describe_type, join_quoted, nearest_name,
 };
-use super::secret::folder_permission_warning;
-use super::secret::{EXPECTED_SECRET_SOURCE, read_secret_source};
+use super::secret::{EXPECTED_SECRET_SOURCE, folder_permission_warning, read_secret_source};
 pub use super::secret::{SecretError, SecretSource};
 use crate::config::keyring::{CHECKPOINT_KEY_NAME, LEDGER_KEY_NAME, STATE_KEY_NAME, key_file};
 use crate::policy::catalogue::{RecordKind, Role};

@@ -7,7 +7,7 @@ use super::setup::IntakeSetup;
 use crate::daemon::topics::{PlannedTopic, plan_intake_state};
 use crate::intake::matches_topic;
 use crate::transport::kafka::topics::{self, ExistingTopic, TopicError};
-use crate::transport::kafka::{KafkaSettings, describe_unequal_partitions};
+use crate::transport::kafka::{self, KafkaSettings};
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
 
@@ -140,12 +140,7 @@ pub fn find_unequal_partitions(setups: &[IntakeSetup], raw_topics: &[RawTopic]) 
                 raw.intake == setup.intake.name()
                     && patterns.iter().any(|pattern| matches_topic(pattern, &raw.name))
             });
-            let counts: Vec<(&str, i32)> = own.filter_map(RawTopic::partitions).collect();
-            let least = counts.iter().min_by_key(|(_, count)| *count);
-            let most = counts.iter().max_by_key(|(_, count)| *count);
-            if let Some((least, most)) = least.zip(most).filter(|(least, most)| least.1 != most.1) {
-                found.push(describe_unequal_partitions(*least, *most));
-            }
+            found.extend(kafka::find_unequal_partitions(own.filter_map(RawTopic::partitions)));
         }
     }
     found

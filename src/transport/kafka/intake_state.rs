@@ -22,30 +22,29 @@ pub(super) fn resolve_versioned_sources(
         .map(|topics| {
             let of_group: Vec<&KafkaSource> =
                 sources.iter().filter(|source| topics.contains(&source.topic)).collect();
-            let counts = |source: &&KafkaSource| source.partition_count;
-            let least = of_group.iter().copied().min_by_key(counts);
-            let most = of_group.iter().copied().max_by_key(counts);
-            match least.zip(most) {
-                Some((least, most)) if least.partition_count != most.partition_count => {
-                    Err(Fault::stop(describe_unequal_partitions(
-                        (&least.topic, least.partition_count),
-                        (&most.topic, most.partition_count),
-                    )))
-                }
-                _ => Ok(of_group.into_iter().map(|source| source.id).collect()),
+            let counts = of_group.iter().map(|one| (one.topic.as_str(), one.partition_count));
+            match find_unequal_partitions(counts) {
+                Some(refusal) => Err(Fault::stop(refusal)),
+                None => Ok(of_group.into_iter().map(|source| source.id).collect()),
             }
         })
         .collect()
 }
 
-/// Says that two topics of a kind have different numbers of partitions.
+/// Says that topics of a kind have different numbers of partitions, if they have.
 #[must_use]
-pub fn describe_unequal_partitions(least: (&str, i32), most: (&str, i32)) -> String {
-    format!(
-        "topic `{}` has {} partitions, and `{}` {}: the topics of a kind with `newer_by` need the \
-         same number, so that one worker compares all versions of a record",
-        least.0, least.1, most.0, most.1
-    )
+pub fn find_unequal_partitions<'a>(
+    counts: impl Iterator<Item = (&'a str, i32)> + Clone,
+) -> Option<String> {
+    let least = counts.clone().min_by_key(|(_, count)| *count)?;
+    let most = counts.max_by_key(|(_, count)| *count)?;
+    (least.1 != most.1).then(|| {
+        format!(
+            "topic `{}` has {} partitions, and `{}` {}: the topics of a kind with `newer_by` need \
+             the same number, so that one worker compares all versions of a record",
+            least.0, least.1, most.0, most.1
+        )
+    })
 }
 
 impl KafkaTransport {

@@ -51,7 +51,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 pub use idle_compaction::IDLE_NULL_KEY;
-pub use intake_state::describe_unequal_partitions;
+pub use intake_state::find_unequal_partitions;
 pub use settings::{FIXED, KafkaSettings, SettingsMistake};
 pub use source::describe_changed_partitions;
 

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The first word is the patron id's, then come those of the layout's values and of its
-//! lists. The row of an erased patron gets a keyed hash in place of the id. A word has a state and where its text ends; it begins where the previous one
-//! ends. Words have two bytes in short rows, five in others. The patron's national
+//! lists. The row of an erased patron gets a keyed hash in place of the id. A word has a state and
+//! where its text ends; it begins where the previous one ends. Words have two bytes in short rows, five in others. The patron's national
 //! numbers and their count follow the text, if there are any.
 
 use super::layout::PatronRowLayout;
