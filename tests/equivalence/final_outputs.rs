@@ -175,7 +175,7 @@ fn run_policies(seeds: std::ops::Range<u64>, records: usize) -> usize {
     let mut compared = 0;
     for (seed, compiled) in &worlds {
         let mut stream = compiled.message_stream(*seed);
-        let mut messages = stream.patron_messages();
+        let mut messages = stream.first_messages();
         messages.extend((0..records).map(|_| stream.next_message()));
         let name = format!("policy {seed}");
         compared += play_messages(compiled, &name, &messages, &mut TestRng::new(*seed));

@@ -69,7 +69,7 @@ fn run_mutations(seed: u64, rounds: usize, count: usize) {
     let (worlds, _) = generate_policies(seed..seed + rounds as u64);
     let generated = worlds.iter().map(|(seed, compiled)| {
         let mut stream = compiled.message_stream(*seed);
-        let mut messages = stream.patron_messages();
+        let mut messages = stream.first_messages();
         messages.extend((0..60).map(|_| stream.next_message()));
         (format!("policy {seed}"), compiled, messages)
     });

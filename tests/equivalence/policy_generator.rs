@@ -29,6 +29,8 @@ pub const TERMS: [&str; 9] = ["P1D", "P2W", "P1M", "P1Y", "P2Y", "P5Y", "P5Y", "
 /// some of them.
 pub const RECIPIENTS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "r5"];
 pub const PURPOSES: [&str; 3] = ["counting", "sending", "direct-marketing"];
+/// A purpose whose consents name another patron.
+pub const SHARING_PURPOSE: &str = "sharing";
 /// How a membership may stand.
 const MEMBERSHIP_STATUSES: [&str; 3] = ["active", "ended", "suspended"];
 
@@ -166,7 +168,7 @@ pub fn write_policy(folder: &Path, rng: &mut TestRng, now_ms: i64) {
     let mut before: Option<(&str, String)> = None;
     let mut lanes = String::new();
     for name in &RECIPIENTS[..rng.between(1, 6)] {
-        let source = rng.pick(&kinds);
+        let source = if rng.chance(20) { &kinds[0] } else { rng.pick(&kinds) };
         let text = match before {
             // It asks of a record what the one before does, for another purpose.
             Some((other, text)) if rng.chance(25) => {
@@ -179,6 +181,7 @@ pub fn write_policy(folder: &Path, rng: &mut TestRng, now_ms: i64) {
                 is_pseudonymised: false,
                 is_authorised: false,
                 is_consent_explicit: false,
+                is_for_named_patrons: false,
                 has_free_text_reason: false,
                 has_channel: false,
                 ignores_patron: false,
@@ -439,6 +442,8 @@ struct RecipientGenerator<'a> {
     is_authorised: bool,
     /// Its consent is explicit and written.
     is_consent_explicit: bool,
+    /// There is an output for each patron that a grant names.
+    is_for_named_patrons: bool,
     /// It says why free text is in it.
     has_free_text_reason: bool,
     /// The patron is reached by one of two channels.
@@ -462,13 +467,17 @@ impl<'a> RecipientGenerator<'a> {
         self.ignores_patron = has_patrons && !is_returned && !has_number && self.rng.chance(20);
         let mut dated = self.nameable_fields(|field| field.is_outside_list() && field.is_dated());
         dated.retain(|field| !field.is_joined);
-        self.is_pseudonymised = self.rng.chance(15) && !dated.is_empty();
+        self.is_for_named_patrons =
+            self.source.role == "patron" && self.has_consent_source && self.rng.chance(40);
+        self.is_pseudonymised =
+            self.rng.chance(15) && !dated.is_empty() && !self.is_for_named_patrons;
         self.is_authorised = self.rng.chance(20) && !self.ignores_patron;
         self.has_free_text_reason = self.rng.chance(90);
         let can_object = self.has_objection_source || !self.source.is_keyed;
         let known = if can_object { PURPOSES.len() } else { PURPOSES.len() - 1 };
         let purpose = match self.ignores_patron {
             true => PURPOSES[0],
+            false if self.is_for_named_patrons => SHARING_PURPOSE,
             false => *self.rng.pick(&PURPOSES[..known]),
         };
         let (basis, explicit) = self.legal_basis_toml(purpose);
@@ -493,7 +502,9 @@ impl<'a> RecipientGenerator<'a> {
         text += &basis;
         if self.ignores_patron {
             text += "without_patron = \"geteld\"\n";
-        } else if purpose == "direct-marketing" || (can_object && self.rng.chance(10)) {
+        } else if purpose == "direct-marketing"
+            || (can_object && !self.is_for_named_patrons && self.rng.chance(10))
+        {
             text += "marketing = true\n";
         }
         if self.rng.chance(90) {
@@ -536,7 +547,7 @@ impl<'a> RecipientGenerator<'a> {
 
     /// Leaves out whatever is the patron's, a slip with all that it may print, and some more.
     fn thinned_toml(&mut self, fields: &str, is_loan_history: bool) -> String {
-        if self.rng.chance(65) {
+        if self.is_for_named_patrons || self.rng.chance(65) {
             return String::new();
         }
         let has_slip = fields.contains("shelf_slip") || self.source.role == "patron";
@@ -620,7 +631,7 @@ impl<'a> RecipientGenerator<'a> {
         };
         let has_email = self.patron.fields.iter().any(|field| field.path == "email");
         let may_write = has_email && !self.is_pseudonymised && !self.ignores_patron;
-        if !may_write || !self.rng.chance(20) {
+        if !may_write || !self.rng.chance(35) {
             return String::new();
         }
         self.has_channel = true;
@@ -758,18 +769,24 @@ impl<'a> RecipientGenerator<'a> {
 
     /// The legal basis, with its gate; and whether consent is explicit.
     fn legal_basis_toml(&mut self, purpose: &str) -> (String, bool) {
-        let asked = self.has_consent_source && self.rng.chance(35) && !self.ignores_patron;
+        let is_asked = self.has_consent_source && self.rng.chance(35) && !self.ignores_patron;
+        let asked = is_asked || self.is_for_named_patrons;
         let basis = match asked && self.rng.chance(80) {
-            true => "legal_basis = \"consent\"\n",
-            false if self.rng.chance(50) => "legal_basis = \"legal_obligation\"\n",
-            false => "legal_basis = \"contract\"\n",
+            true => "legal_basis = \"consent\"\n".to_owned(),
+            // Only against the last two can a patron object.
+            false => {
+                let bases = ["legal_obligation", "contract", "public_task", "legitimate_interest"];
+                let count = if self.has_objection_source { 4 } else { 2 };
+                format!("legal_basis = \"{}\"\n", self.rng.pick_str(&bases[..count]))
+            }
         };
         if !asked {
-            return (basis.to_owned(), false);
+            return (basis, false);
         }
         let keyed = self.source.is_keyed;
         let (more, explicit) = match self.rng.below(4) {
             0 => (", explicit = true", true),
+            _ if self.is_for_named_patrons => ("", false),
             1 | 2 if keyed => (", implied_by = \"patron.account.created_at\"", false),
             _ => ("", false),
         };
@@ -777,12 +794,19 @@ impl<'a> RecipientGenerator<'a> {
             true => "minors = \"guardian\"\n",
             false => "",
         };
-        let gate = format!("consent = {{ purpose = \"{purpose}\"{more} }}\n{minors}");
+        let each = match self.is_for_named_patrons {
+            true if self.rng.chance(50) => {
+                format!(", each = \"recipient\", lasts = \"{}\"", self.rng.pick_str(&TERMS))
+            }
+            true => ", each = \"recipient\"".to_owned(),
+            false => String::new(),
+        };
+        let gate = format!("consent = {{ purpose = \"{purpose}\"{more}{each} }}\n{minors}");
         (format!("{basis}{gate}"), explicit)
     }
 
     fn key_field(&mut self) -> String {
-        if self.rng.chance(70) {
+        if self.is_for_named_patrons || self.rng.chance(50) {
             return self.source.id.clone();
         }
         let own = self.source.role == "patron";
@@ -867,6 +891,9 @@ impl<'a> RecipientGenerator<'a> {
         let mut text = "[fields]\n".to_owned();
         if self.has_channel && self.rng.chance(80) {
             text += "word = { word_of = \"channel\" }\n";
+        }
+        if self.is_for_named_patrons && self.rng.chance(80) {
+            text += "for = { pseudonym_of = \"named_patron\" }\n";
         }
         let mut single: Vec<String> = Vec::new();
         for place in 0..self.rng.between(1, 9) {

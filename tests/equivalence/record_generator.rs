@@ -8,8 +8,11 @@
 use zeef::policy::Policy;
 use zeef::policy::catalogue::{CatalogueField, FieldType, RecordKind, Role};
 use zeef::policy::form::TextFormat;
+use zeef::policy::recipient::Recipient;
 
-use crate::policy_generator::{LIBRARIES, PURPOSES, RECIPIENTS, STATUS_WORDS, TERMS};
+use crate::policy_generator::{
+    LIBRARIES, PURPOSES, RECIPIENTS, SHARING_PURPOSE, STATUS_WORDS, TERMS,
+};
 use zeef_test_kit::model::SourceMessage;
 use zeef_test_kit::rng::TestRng;
 
@@ -56,6 +59,8 @@ pub struct MessageStream<'p> {
     now_ms: i64,
     /// The paths of the patrons' kind.
     patron_paths: Vec<String>,
+    /// A recipient has an output for each patron that a grant names.
+    has_named_patrons: bool,
 }
 
 impl<'p> MessageStream<'p> {
@@ -84,6 +89,7 @@ impl<'p> MessageStream<'p> {
             patron_paths: policy.patron_kind().map_or_else(Vec::new, |kind| {
                 kind.fields.iter().map(|field| field.path.clone()).collect()
             }),
+            has_named_patrons: policy.recipients.iter().any(Recipient::is_for_named_patrons),
         }
     }
 
@@ -96,8 +102,38 @@ impl<'p> MessageStream<'p> {
         self.message_of_template(kind, template)
     }
 
-    /// A record of the patrons' kind for each patron, if the stream has that.
-    pub fn patron_messages(&mut self) -> Vec<SourceMessage> {
+    /// A record of the patrons' kind for each patron, if the stream has that; before them a
+    /// grant of each that names the next one, where a recipient asks for such grants.
+    pub fn first_messages(&mut self) -> Vec<SourceMessage> {
+        let mut messages = Vec::new();
+        if self.has_named_patrons && self.kinds.iter().any(|(kind, _)| kind.name == "consent") {
+            for (at, patron_id) in PATRON_IDS.into_iter().enumerate() {
+                let named_id = PATRON_IDS[(at + 1) % PATRON_IDS.len()];
+                messages.push(self.grant_message(patron_id, named_id));
+            }
+        }
+        messages.extend(self.patron_messages());
+        messages
+    }
+
+    /// A written grant of yesterday that names a patron.
+    fn grant_message(&mut self, patron_id: &str, named_id: &str) -> SourceMessage {
+        let yesterday = jiff::Timestamp::from_millisecond(self.now_ms - 86_400_000).unwrap();
+        let library = LIBRARIES[0];
+        let text = format!(
+            r#"{{"consent_id":"g-{patron_id}","patron_id":"{patron_id}","library":"{library}","purpose":"{SHARING_PURPOSE}","recipient":"{named_id}","decision":"granted","manner":"written","given_by":"patron","at":"{yesterday}"}}"#
+        );
+        self.offset += OFFSET_STEP;
+        SourceMessage {
+            kind: "consent".to_owned(),
+            partition: 0,
+            offset: self.offset,
+            key: Some(patron_id.as_bytes().to_vec()),
+            value: Some(text.into_bytes()),
+        }
+    }
+
+    fn patron_messages(&mut self) -> Vec<SourceMessage> {
         let mut kinds = self.kinds.iter();
         let Some(patron) = kinds.position(|(kind, _)| kind.role == Role::Patron) else {
             return Vec::new();
@@ -122,7 +158,9 @@ impl<'p> MessageStream<'p> {
         };
         let now_ms = self.now_ms;
         let patron_paths = &self.patron_paths;
-        let mut generator = RecordGenerator { rng, patron_id, patron_paths, now_ms };
+        let is_consent = kind.name == "consent";
+        let names_patron = is_consent && rng.chance(if self.has_named_patrons { 60 } else { 5 });
+        let mut generator = RecordGenerator { rng, patron_id, patron_paths, now_ms, names_patron };
         let mut draft = generator.generate(&plan);
         if generator.rng.one_in(6) {
             generator.spoil_value(&mut draft);
@@ -334,6 +372,8 @@ struct RecordGenerator<'a> {
     patron_id: &'a str,
     patron_paths: &'a [String],
     now_ms: i64,
+    /// A consent's recipient is another patron.
+    names_patron: bool,
 }
 
 const PERSON_NAMES: [&str; 8] = [
@@ -434,8 +474,10 @@ impl RecordGenerator<'_> {
             ("purpose", _) if value.allowed_values.is_empty() => match self.rng.below(10) {
                 0 => return "null".to_owned(),
                 1 => "elsewhere".to_owned(),
+                _ if self.names_patron => SHARING_PURPOSE.to_owned(),
                 _ => self.rng.pick_str(&PURPOSES).to_owned(),
             },
+            ("recipient", _) if self.names_patron => self.rng.pick_str(&PATRON_IDS).to_owned(),
             ("recipient", _) if value.allowed_values.is_empty() => match self.rng.below(10) {
                 0..5 => return self.rng.pick_str(&["null", "\"\""]).to_owned(),
                 5 => "r9".to_owned(),
