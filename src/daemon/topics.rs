@@ -132,6 +132,21 @@ pub struct PlannedTopic {
     pub recommended: Vec<(&'static str, ConfigRule, &'static str)>,
 }
 
+impl PlannedTopic {
+    /// A topic of its own, which needs no number of partitions and no settings.
+    fn new(name: impl Into<String>, role: &'static str) -> PlannedTopic {
+        PlannedTopic {
+            name: name.into(),
+            role,
+            is_joined: false,
+            followed_sources: Vec::new(),
+            min_partitions: 0,
+            required: Vec::new(),
+            recommended: Vec::new(),
+        }
+    }
+}
+
 /// The setting that makes the broker timestamp records.
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 /// The setting of how long compaction keeps a null.
@@ -168,12 +183,6 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
     let outputs: BTreeSet<&str> = outputs.chain(former.map(String::as_str)).collect();
     planned.extend(outputs.into_iter().map(|topic| {
         PlannedTopic {
-            name: topic.to_owned(),
-            role: "output",
-            is_joined: false,
-            followed_sources: Vec::new(),
-            min_partitions: 0,
-            recommended: Vec::new(),
             required: [
                 &compaction_rules("what is taken back has to go")[..],
                 &[(
@@ -183,6 +192,7 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
                 )],
             ]
             .concat(),
+            ..PlannedTopic::new(topic, "output")
         }
     }));
     planned.extend(loaded.daemon.lanes.iter().map(|lane| plan_state(policy, lane)));
@@ -196,16 +206,11 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
     planned.extend(rules.map(|rule| plan_acknowledgements(&rule.topic)));
     let kept_ms = i64::from(loaded.daemon.topics.dead_letter_days) * DAY_MS;
     planned.push(PlannedTopic {
-        name: DEAD_LETTERS_TOPIC.to_owned(),
-        role: "dead letters",
-        is_joined: false,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
-        recommended: Vec::new(),
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("delete"), "dead letters have no keys"),
             ("retention.ms", ConfigRule::AtLeast(kept_ms), "somebody has to look at them"),
         ],
+        ..PlannedTopic::new(DEAD_LETTERS_TOPIC, "dead letters")
     });
     planned.push(plan_commands());
     planned
@@ -224,15 +229,11 @@ fn plan_source(kind: &RecordKind, recipients: &[&Recipient], outage_ms: i64) -> 
         ),
         Role::Gate => (
             "source: gate",
-            vec![
-                (
-                    "cleanup.policy",
-                    ConfigRule::Equals("delete"),
-                    "compaction would keep only the last one",
-                ),
-                ("retention.ms", forever.clone(), "what was granted or refused is never forgotten"),
-                ("retention.bytes", forever, "what was granted or refused is never forgotten"),
-            ],
+            unlimited_retention_rules(
+                "compaction would keep only the last one",
+                "what was granted or refused is never forgotten",
+            )
+            .to_vec(),
         ),
         Role::Record => {
             let longest = recipients.iter().map(|r| max_term_ms(r.retention.term)).max();
@@ -265,30 +266,22 @@ fn plan_source(kind: &RecordKind, recipients: &[&Recipient], outage_ms: i64) -> 
         ));
     }
     PlannedTopic {
-        name: kind.topic.clone(),
-        role,
         is_joined: kind.is_keyed_by_patron,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
         required: rules,
         recommended: wishes,
+        ..PlannedTopic::new(kind.topic.clone(), role)
     }
 }
 
 /// Plans the commands topic: one order, so one partition.
 fn plan_commands() -> PlannedTopic {
     PlannedTopic {
-        name: COMMANDS_TOPIC.to_owned(),
-        role: "commands",
-        is_joined: false,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
         required: vec![(
             "cleanup.policy",
             ConfigRule::Equals("compact"),
             "what an operator accepted or requested applies to every later start",
         )],
-        recommended: Vec::new(),
+        ..PlannedTopic::new(COMMANDS_TOPIC, "commands")
     }
 }
 
@@ -310,11 +303,7 @@ fn plan_state(policy: &Policy, lane: &crate::config::settings::LaneSettings) -> 
         gate || fed.iter().any(|fed| fed.name == kind.name)
     });
     PlannedTopic {
-        name: format!("{STATE_TOPIC_PREFIX}{}", lane.name),
-        role: "state",
-        is_joined: false,
         followed_sources: read.map(|kind| kind.topic.clone()).collect(),
-        min_partitions: 0,
         required: [
             &compaction_rules("a row counts only as it was written last")[..],
             &[(
@@ -324,7 +313,7 @@ fn plan_state(policy: &Policy, lane: &crate::config::settings::LaneSettings) -> 
             )],
         ]
         .concat(),
-        recommended: Vec::new(),
+        ..PlannedTopic::new(format!("{STATE_TOPIC_PREFIX}{}", lane.name), "state")
     }
 }
 
@@ -348,21 +337,14 @@ fn plan_ledger(policy: &Policy) -> PlannedTopic {
     let why = "who received what is never forgotten by itself";
     let patron = policy.record_kinds.iter().filter(|kind| kind.role == Role::Patron);
     PlannedTopic {
-        name: LEDGER_TOPIC.to_owned(),
-        role: "ledger",
-        is_joined: false,
         followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
-        min_partitions: 0,
-        required: vec![
-            ("cleanup.policy", ConfigRule::Equals("delete"), "its blocks have no keys"),
-            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
-            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
-        ],
+        required: unlimited_retention_rules("its blocks have no keys", why).to_vec(),
         recommended: vec![(
             "compression.type",
             ConfigRule::Equals("zstd"),
             "its lines are alike, and take half the room",
         )],
+        ..PlannedTopic::new(LEDGER_TOPIC, "ledger")
     }
 }
 
@@ -370,17 +352,8 @@ fn plan_ledger(policy: &Policy) -> PlannedTopic {
 fn plan_chain(name: &str, role: &'static str) -> PlannedTopic {
     let why = "a chain without its beginning proves nothing";
     PlannedTopic {
-        name: name.to_owned(),
-        role,
-        is_joined: false,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
-        required: vec![
-            ("cleanup.policy", ConfigRule::Equals("delete"), "its messages have no keys"),
-            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
-            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
-        ],
-        recommended: Vec::new(),
+        required: unlimited_retention_rules("its messages have no keys", why).to_vec(),
+        ..PlannedTopic::new(name, role)
     }
 }
 
@@ -388,42 +361,29 @@ fn plan_chain(name: &str, role: &'static str) -> PlannedTopic {
 fn plan_acknowledgements(name: &str) -> PlannedTopic {
     let why = "what was acknowledged is proof for as long as the ledger is";
     PlannedTopic {
-        name: name.to_owned(),
-        role: ACKNOWLEDGEMENTS_ROLE,
-        is_joined: false,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
-        required: vec![
-            (
-                "cleanup.policy",
-                ConfigRule::Equals("delete"),
-                "compaction would keep only the last one of a key",
-            ),
-            ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
-            ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
-        ],
+        required: unlimited_retention_rules(
+            "compaction would keep only the last one of a key",
+            why,
+        )
+        .to_vec(),
         recommended: vec![(
             TIMESTAMP_TYPE,
             LOG_APPEND_TIME,
             "the time of an acknowledgement is then the broker's, not the partner's",
         )],
+        ..PlannedTopic::new(name, ACKNOWLEDGEMENTS_ROLE)
     }
 }
 
 /// Plans what the lines of the ledger point to.
 fn plan_register() -> PlannedTopic {
     PlannedTopic {
-        name: REGISTER_TOPIC.to_owned(),
-        role: "register",
-        is_joined: false,
-        followed_sources: Vec::new(),
-        min_partitions: 0,
         required: vec![(
             "cleanup.policy",
             ConfigRule::Equals("compact"),
             "a text stays readable for as long as lines point to it",
         )],
-        recommended: Vec::new(),
+        ..PlannedTopic::new(REGISTER_TOPIC, "register")
     }
 }
 
@@ -431,11 +391,7 @@ fn plan_register() -> PlannedTopic {
 fn plan_patrons(policy: &Policy) -> PlannedTopic {
     let patron = policy.record_kinds.iter().filter(|kind| kind.role == Role::Patron);
     PlannedTopic {
-        name: PATRONS_TOPIC.to_owned(),
-        role: "erasures",
-        is_joined: false,
         followed_sources: patron.map(|kind| kind.topic.clone()).collect(),
-        min_partitions: 0,
         required: vec![
             ("cleanup.policy", ConfigRule::Equals("compact"), "who was erased is never forgotten"),
             (
@@ -444,11 +400,20 @@ fn plan_patrons(policy: &Policy) -> PlannedTopic {
                 "the broker's clock is the second witness of the time",
             ),
         ],
-        recommended: Vec::new(),
+        ..PlannedTopic::new(PATRONS_TOPIC, "erasures")
     }
 }
 
 type ConfigRules<const N: usize> = [(&'static str, ConfigRule, &'static str); N];
+
+/// Keeps every message, by neither time nor size.
+fn unlimited_retention_rules(why_delete: &'static str, why: &'static str) -> ConfigRules<3> {
+    [
+        ("cleanup.policy", ConfigRule::Equals("delete"), why_delete),
+        ("retention.ms", ConfigRule::AtLeast(FOREVER), why),
+        ("retention.bytes", ConfigRule::AtLeast(FOREVER), why),
+    ]
+}
 
 /// Keeps only the last value of each key, and compacts the others soon.
 fn compaction_rules(why: &'static str) -> ConfigRules<3> {
