@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench table                          in memory, a million patrons
 //! cargo bench --bench table -- --state               the state, a million rows
+//! cargo bench --bench table -- --statements          consents and objections in memory
 //! cargo bench --bench table -- --kafka               from a real Kafka that it starts (Java 17, Maven)
 //! cargo bench --bench table -- --kafka --patrons 4000000 --partitions 16
 //! cargo bench --bench table -- --short               seconds, in memory: whether it still runs
@@ -40,6 +41,8 @@ mod process;
 mod rebuild;
 #[path = "table/state.rs"]
 mod state;
+#[path = "table/statements.rs"]
+mod statements;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ pub(crate) struct TableBenchOptions {
     is_short: bool,
     uses_kafka: bool,
     measures_state: bool,
+    measures_statements: bool,
     patrons: Option<u64>,
     partitions: i32,
     rounds: usize,
@@ -62,6 +66,7 @@ impl TableBenchOptions {
             is_short: false,
             uses_kafka: false,
             measures_state: false,
+            measures_statements: false,
             patrons: None,
             partitions: 8,
             rounds: 3,
@@ -76,6 +81,7 @@ impl TableBenchOptions {
                 "--bench" => {}
                 "--short" => options.is_short = true,
                 "--state" => options.measures_state = true,
+                "--statements" => options.measures_statements = true,
                 "--kafka" => options.uses_kafka = true,
                 "--patrons" => options.patrons = Some(value().parse().unwrap()),
                 "--partitions" => options.partitions = value().parse().unwrap(),
@@ -105,6 +111,8 @@ fn main() {
         rebuild::run(&options);
     } else if options.measures_state {
         state::run(&options);
+    } else if options.measures_statements {
+        statements::run(&options);
     } else {
         memory::run(&options);
     }

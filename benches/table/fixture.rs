@@ -28,13 +28,18 @@ pub(crate) fn compile_lane(loaded: &LoadedConfig) -> Arc<Lane> {
     Arc::new(lane.unwrap())
 }
 
-pub(crate) fn patron_source_id(lane: &Lane) -> SourceId {
-    SourceId(u16::try_from(lane.patron_source_index().unwrap()).unwrap())
+pub(crate) fn source_id(lane: &Lane, kind: &str) -> SourceId {
+    let index = lane.sources.iter().position(|source| source.kind.name == kind);
+    SourceId(u16::try_from(index.unwrap()).unwrap())
 }
 
 /// A library of patron records only, in which nobody was erased; another seed
 /// gives the same patrons with other values.
 pub(crate) fn patron_library(seed: u64, patrons: u64) -> SampleLibrary {
+    SampleLibrary::new(patron_settings(seed, patrons))
+}
+
+pub(crate) fn patron_settings(seed: u64, patrons: u64) -> SampleSettings {
     let mut settings = SampleSettings::new(seed, patrons, jiff::civil::date(2026, 1, 15));
     settings.has_tricky_records = false;
     for mean in [
@@ -51,22 +56,22 @@ pub(crate) fn patron_library(seed: u64, patrons: u64) -> SampleLibrary {
     ] {
         *mean = 0.0;
     }
-    SampleLibrary::new(settings)
+    settings
 }
 
-/// The patron records of a library, in two buffers, so that they do not stir
+/// The records of one source of a library, in two buffers, so that they do not stir
 /// the memory that is measured.
-pub(crate) struct PatronRecords {
+pub(crate) struct SourceRecords {
     text: String,
     /// Where key and value of each end.
     key_and_value_ends: Vec<(usize, usize)>,
 }
 
-impl PatronRecords {
-    pub(crate) fn from_library(library: &SampleLibrary) -> PatronRecords {
-        let mut records = PatronRecords { text: String::new(), key_and_value_ends: Vec::new() };
-        for message in library.messages_of_source(SampleSource::Patron) {
-            records.text.push_str(&message.key.expect("a patron's record has a key"));
+impl SourceRecords {
+    pub(crate) fn from_library(library: &SampleLibrary, source: SampleSource) -> SourceRecords {
+        let mut records = SourceRecords { text: String::new(), key_and_value_ends: Vec::new() };
+        for message in library.messages_of_source(source) {
+            records.text.push_str(&message.key.expect("its key is the patron's id"));
             let key_end = records.text.len();
             let value = message.value.expect("nobody is erased");
             records.text.push_str(&value);

@@ -8,8 +8,9 @@ use zeef::engine::memory::transactional::Transactional;
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::engine::record::Record;
 use zeef::message::{Outbox, SourceId};
+use zeef::sample::SampleSource;
 
-use crate::kafka_fixture::{self, PatronRecords};
+use crate::kafka_fixture::{self, SourceRecords};
 use crate::{TableBenchOptions, process};
 
 /// A batch of the worker.
@@ -35,14 +36,19 @@ pub(crate) fn run(options: &TableBenchOptions) {
     bench.measure_memory(if options.is_short { 1 } else { 10 });
 }
 
+fn patron_records(seed: u64, patrons: u64) -> SourceRecords {
+    let library = kafka_fixture::patron_library(seed, patrons);
+    SourceRecords::from_library(&library, SampleSource::Patron)
+}
+
 /// The time on a core since then: what others do on the machine is left out.
 fn cpu_since(started: Duration) -> Duration {
     process::cpu_time().saturating_sub(started)
 }
 
 struct TableBench {
-    initial_records: PatronRecords,
-    changed_records: PatronRecords,
+    initial_records: SourceRecords,
+    changed_records: SourceRecords,
     partitions: i32,
     patron_source: SourceId,
     pipeline: Pipeline,
@@ -54,14 +60,10 @@ impl TableBench {
         let mut pipeline = Pipeline::new(lane.clone());
         pipeline.begin_batch(BatchTime::from_ms(NOW_MS));
         TableBench {
-            initial_records: PatronRecords::from_library(&kafka_fixture::patron_library(
-                1, patrons,
-            )),
-            changed_records: PatronRecords::from_library(&kafka_fixture::patron_library(
-                2, patrons,
-            )),
+            initial_records: patron_records(1, patrons),
+            changed_records: patron_records(2, patrons),
             partitions,
-            patron_source: kafka_fixture::patron_source_id(&lane),
+            patron_source: kafka_fixture::source_id(&lane, "patron"),
             pipeline,
         }
     }

@@ -137,7 +137,7 @@ struct AssignedTransport {
 
 impl AssignedTransport {
     fn open(settings: &KafkaSettings, lane: Arc<Lane>, partitions: i32) -> AssignedTransport {
-        let source = kafka_fixture::patron_source_id(&lane);
+        let source = kafka_fixture::source_id(&lane, "patron");
         let opened =
             KafkaTransport::open(settings.clone(), lane.transport_plan(), 0, StopSignal::default());
         let mut transport = opened.unwrap();
