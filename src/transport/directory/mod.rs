@@ -83,7 +83,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use committed::DirectoryCommit;
 use disk::{Disk, RealDisk};
@@ -617,15 +617,28 @@ fn read_commands(layout: &Layout) -> Result<CommandLog, Fault> {
 
 fn lock_directory(path: &Path, root: &Path) -> Result<File, Fault> {
     let file = open_file(path, FileMode::for_file(false), false).map_err(to_fault)?.file;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let root = root.display();
-            Err(Fault::fenced(format!("{root} is in use by another process")))
+    let give_up_at = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up_at => {
+                std::thread::sleep(LOCK_POLL_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let root = root.display();
+                return Err(Fault::fenced(format!("{root} is in use by another process")));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(to_fault(FileError::wrap("lock", path)(error)));
+            }
         }
-        Err(TryLockError::Error(error)) => Err(to_fault(FileError::wrap("lock", path)(error))),
     }
 }
+
+/// How long a lock may still be held by who no longer uses it: a process that is being killed,
+/// or one that was started while the lock was held and has yet to close what it inherited.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 fn check_file_name(name: &str) -> Result<(), Fault> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
