@@ -2,7 +2,7 @@
 //! of a mapping names.
 //!
 //! A version is a list of whole numbers and instants, compared in order; nothing else of a
-//! message is in it.
+//! message is in it. Of a binary log's name it has the number.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(super) struct Version(Box<[VersionPart]>);
 
 impl Version {
     /// Makes a version of the values of `newer_by`; `None` if one of them is neither a whole
-    /// number nor an instant with its offset.
+    /// number, nor an instant with its offset, nor the name of a binary log.
     pub(super) fn from_scalars(values: &[Scalar<'_>]) -> Option<Version> {
         values.iter().map(VersionPart::from_scalar).collect::<Option<Box<[_]>>>().map(Version)
     }
@@ -62,10 +62,22 @@ impl VersionPart {
             Scalar::Number(text) => text.parse().ok().map(VersionPart::Number),
             Scalar::Text(text) => match text.parse() {
                 Ok(number) => Some(VersionPart::Number(number)),
-                Err(_) => parse_timestamp(value).map(VersionPart::Instant),
+                Err(_) => match binary_log_number(text) {
+                    Some(number) => Some(VersionPart::Number(number)),
+                    None => parse_timestamp(value).map(VersionPart::Instant),
+                },
             },
         }
     }
+}
+
+/// The number of a binary log by its name, as `mariadb-bin.000010`: it has six digits or more, so
+/// that names do not compare as texts.
+fn binary_log_number(text: &str) -> Option<i64> {
+    let (name, number) = text.rsplit_once('.')?;
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_number = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_name && is_number).then(|| number.parse().ok())?
 }
 
 #[cfg(test)]
@@ -82,7 +94,7 @@ mod tests {
         for usable in ["0", "-7", "1795514712300", "2026-11-20T09:00:01.196+00:00"] {
             assert!(version(&[usable]).is_some(), "{usable}");
         }
-        for other in ["", "1.5", "1e3", "9223372036854775808", "x", "2026-11-20"] {
+        for other in ["", "1.5", "1e3", "9223372036854775808", "x", "2026-11-20", "1.500000"] {
             assert_eq!(version(&[other]), None, "{other}");
             assert_eq!(version(&["1", other]), None, "{other}");
         }
@@ -103,6 +115,26 @@ mod tests {
         ];
         assert!(rising.iter().all(Option::is_some));
         assert!(rising.is_sorted_by(|older, newer| older < newer), "{rising:?}");
+    }
+
+    /// A log that is full is followed by the next one, in which positions begin anew.
+    #[test]
+    fn version_of_a_binary_log_is_its_number_before_the_position() {
+        let rising = [
+            version(&["mariadb-bin.000009", "98713"]),
+            version(&["mariadb-bin.000010", "4"]),
+            version(&["mariadb-bin.000010", "342"]),
+            version(&["mariadb-bin.999999", "342"]),
+            version(&["mariadb-bin.1000000", "4"]),
+        ];
+        assert!(rising.iter().all(Option::is_some));
+        assert!(rising.is_sorted_by(|older, newer| older < newer), "{rising:?}");
+        assert_eq!(version(&["mysql.bin.000010"]), version(&["10"]));
+        for other in ["mariadb-bin", "mariadb-bin.00010", "mariadb-bin.00001x", ".000010"] {
+            assert_eq!(version(&[other]), None, "{other}");
+        }
+        let too_large = format!("mariadb-bin.{}", "9".repeat(20));
+        assert_eq!(version(&[&too_large]), None);
     }
 
     #[test]
