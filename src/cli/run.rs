@@ -301,7 +301,7 @@ fn convert_raw_files(
         let raw = if arguments.follow { raw.followed() } else { raw };
         return match raw.is_empty() {
             true => Ok(false),
-            false => raw.append_changes(),
+            false => raw.append_changes(now_ms()),
         };
     }
     directory.check_continuity()?;

@@ -98,7 +98,7 @@ metrics_table! {
     LOOKUP_ROWS Gauge "zeef_intake_lookup_rows" ["intake, worker, lookup"] "Rows of a lookup that the worker holds."
     LOOKUP_BYTES Gauge "zeef_intake_lookup_bytes" ["intake, worker"] "Memory of all lookups of the worker, in bytes; lookup_bytes_max of the mapping bounds it."
     VERSION_ROWS Gauge "zeef_intake_version_rows" ["intake, worker"] "Records of which the worker knows the version that was written last."
-    VERSION_BYTES Gauge "zeef_intake_version_bytes" ["intake, worker"] "Memory of these versions, in bytes."
+    VERSION_BYTES Gauge "zeef_intake_version_bytes" ["intake, worker"] "Memory of these versions, in bytes; version_bytes_max of the mapping bounds it."
     AGREEMENT_DAYS Gauge "zeef_agreement_days_left" ["recipient"] "Days on which the recipient's agreement is still in force, including today; 0 or less once it has ended."
     AUTHORISATION_DAYS Gauge "zeef_authorisation_days_left" ["recipient"] "Days on which the recipient's authorisation for national numbers is still in force, including today; 0 or less once it has ended."
     RETRACTIONS_UNACKNOWLEDGED Gauge "zeef_retractions_unacknowledged" ["recipient"] "Retractions that the recipient, whose file has `ack`, has not acknowledged: `zeef retractions --open` lists them."

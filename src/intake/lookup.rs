@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use super::envelope::{Change, Envelope};
 use super::expression::{Condition, EvaluationScope, all_hold};
 use super::mapping::ChangeScopes;
+use super::memory_bound::{MemoryBound, MemoryFull};
 use super::path::{RowPath, Scalar};
 use super::refusal::Fault;
 use super::topic::TopicPattern;
@@ -35,20 +36,11 @@ pub(super) struct LookupStep {
     pub(super) column: usize,
 }
 
-/// The lookups would need more memory than they may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the lookup tables need more than {bytes_max} bytes: raise `lookup_bytes_max` in the mapping, or keep fewer columns"
-)]
-pub struct LookupsFull {
-    pub bytes_max: usize,
-}
-
 /// Why a row does not become one of a lookup.
 #[derive(Debug)]
 pub(super) enum LookupFault {
     Refused { column: String, fault: Fault },
-    Full(LookupsFull),
+    Full(MemoryFull),
 }
 
 /// What a row takes beside its bytes: its place in the table, and what the allocator rounds up.
@@ -125,12 +117,12 @@ fn split_row(row: &[u8]) -> Option<(&[u8], &[u8])> {
 pub struct LookupTables {
     tables: Vec<LookupRows>,
     bytes: usize,
-    bytes_max: usize,
+    bound: MemoryBound,
 }
 
 impl LookupTables {
-    pub(super) fn new(count: usize, bytes_max: usize) -> LookupTables {
-        LookupTables { tables: vec![LookupRows::default(); count], bytes: 0, bytes_max }
+    pub(super) fn new(count: usize, bound: MemoryBound) -> LookupTables {
+        LookupTables { tables: vec![LookupRows::default(); count], bytes: 0, bound }
     }
 
     /// The memory of all rows, in bytes.
@@ -187,7 +179,7 @@ impl LookupTables {
     }
 
     /// Puts `row`, which begins with the id, in place of the row of that id.
-    fn replace(&mut self, at: usize, id: &str, row: Option<Vec<u8>>) -> Result<(), LookupsFull> {
+    fn replace(&mut self, at: usize, id: &str, row: Option<Vec<u8>>) -> Result<(), MemoryFull> {
         let Some(table) = self.tables.get_mut(at) else {
             return Ok(());
         };
@@ -199,9 +191,7 @@ impl LookupTables {
             return Ok(());
         };
         self.bytes += size(&row);
-        if self.bytes > self.bytes_max {
-            return Err(LookupsFull { bytes_max: self.bytes_max });
-        }
+        self.bound.check(self.bytes)?;
         table.insert(row.into_boxed_slice());
         Ok(())
     }
@@ -282,6 +272,7 @@ fn decode_column(row: &[u8], column: usize) -> Option<Scalar<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory_bound::BoundedMemory;
     use super::*;
 
     #[test]
@@ -307,7 +298,9 @@ mod tests {
 
     #[test]
     fn replaced_rows_count_once_and_the_bound_holds() {
-        let mut tables = LookupTables::new(1, 2 * ROW_OVERHEAD_BYTES + 10);
+        let bytes_max = 2 * ROW_OVERHEAD_BYTES + 10;
+        let bound = MemoryBound::new(BoundedMemory::Lookups, "koha", bytes_max);
+        let mut tables = LookupTables::new(1, bound);
         let mut replace = |id: &str, columns: Option<&[u8]>| {
             let row = columns.map(|columns| [&begin_row(id), columns].concat());
             tables.replace(0, id, row).map(|()| tables.bytes())

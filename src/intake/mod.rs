@@ -17,6 +17,7 @@ mod fields;
 mod load;
 mod lookup;
 mod mapping;
+mod memory_bound;
 mod path;
 mod record_versions;
 mod refusal;
@@ -35,7 +36,8 @@ pub use envelope::{SchemaId, split_frame};
 pub use explain::{ExplainedField, ExplainedRow, FieldOutcome};
 pub use expression_table::{EXPRESSIONS, ExpressionDef, ExpressionExample};
 pub use load::{load_file, load_folder};
-pub use lookup::{LookupTables, LookupsFull};
+pub use lookup::LookupTables;
+pub use memory_bound::MemoryFull;
 pub use record_versions::{RecordVersions, VersionRowError, is_position_key};
 pub use refusal::{Refusal, RefusedRecord};
 
@@ -43,6 +45,7 @@ use envelope::{Change, Envelope, Framing, OpenedMessage};
 use expression::EvaluationScope;
 use lookup::{LookupDef, LookupFault};
 use mapping::{ChangeScopes, RecordMapping};
+use memory_bound::{BoundedMemory, MemoryBound};
 use path::{RowBody, RowPath, RowScope};
 use record_versions::VersionClaim;
 use topic::TopicPattern;
@@ -54,6 +57,9 @@ use crate::policy::pseudonym::HmacKey;
 /// Raw messages of records, and of rows for lookups: those of FOLIO's inventory
 /// can be large.
 const MESSAGE_LIMITS: ValueLimits = ValueLimits { bytes: 16 << 20, keys: 1 << 16 };
+
+/// So many days and more stand for ever.
+const KEEP_REMOVED_DAYS_MAX: i32 = 36_500;
 
 /// One raw message. Its headers are not here: they may hold tokens.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +176,9 @@ pub struct Intake {
     lookups: Vec<LookupDef>,
     records: Vec<RecordMapping>,
     lookup_bytes_max: usize,
+    version_bytes_max: usize,
+    /// For how long the version of a record is known that was taken back.
+    keep_removed_days: i32,
     csv: Option<CsvFiles>,
 }
 
@@ -257,25 +266,33 @@ impl Intake {
         has_rules.then(|| RecordVersions::new(self, key))
     }
 
+    /// For how many days the version of a record is known that was taken back; `None` if it never
+    /// is forgotten.
+    #[must_use]
+    pub fn keep_removed_days(&self) -> Option<i32> {
+        Some(self.keep_removed_days).filter(|days| *days < KEEP_REMOVED_DAYS_MAX)
+    }
+
     /// Lookups without a row.
     #[must_use]
     pub fn empty_lookups(&self) -> LookupTables {
-        LookupTables::new(self.lookups.len(), self.lookup_bytes_max)
+        let bound = MemoryBound::new(BoundedMemory::Lookups, &self.name, self.lookup_bytes_max);
+        LookupTables::new(self.lookups.len(), bound)
     }
 
     /// Applies a message to the lookups that read its topic.
     ///
     /// # Errors
     ///
-    /// [`LookupsFull`]: going on would leave rows out.
+    /// [`MemoryFull`]: going on would leave rows out.
     pub fn apply_to_lookups(
         &self,
         message: &RawMessage<'_>,
         tables: &mut LookupTables,
-    ) -> Result<Vec<RefusedRecord>, LookupsFull> {
+    ) -> Result<Vec<RefusedRecord>, MemoryFull> {
         let mut refused = Vec::new();
         // Lookups have none of their own: what they name is in the row.
-        let none = LookupTables::new(0, 0);
+        let none = LookupTables::new(0, MemoryBound::new(BoundedMemory::Lookups, "", 0));
         for (at, lookup) in self.lookups.iter().enumerate() {
             if !lookup.topics.iter().any(|topic| topic.matches(message.topic)) {
                 continue;

@@ -4,23 +4,33 @@
 //! One row for each record of a kind with `newer_by`, by partition of the raw topic: keyed hashes
 //! of the record's own id and of its patron, its version, and whether it was taken back. No value
 //! of a message is in a row. What a batch changes is undone with it.
+//!
+//! The row of a record that was taken back is forgotten some days later; nothing else is. Days
+//! are those of batches, which the caller tells, and of no row or message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::memory_bound::{BoundedMemory, MemoryBound, MemoryFull};
 use super::version::Version;
 use super::{CanonicalRecord, Conversion, Intake};
 use crate::message::continuity::{Fingerprinter, append_mac_member, split_mac};
 use crate::policy::pseudonym::{HmacKey, Pseudonym, PseudonymDomain, Pseudonymiser};
+use crate::policy::term::DAY_MS;
 
 const FORMAT: u32 = 1;
 /// What stands before the name of a raw topic in the key of the row that says how far it was read.
 const POSITION_KEY_PREFIX: &str = "position:";
-/// What a row takes beside the parts of its version, with its place in the table.
-const ROW_OVERHEAD_BYTES: usize = size_of::<(u128, VersionRow)>() + 32;
+/// What a row takes beside the parts of its version: two places in the table with a byte each, as
+/// one that has just grown is hardly half full.
+const ROW_OVERHEAD_BYTES: usize = 2 * (size_of::<(u128, VersionRow)>() + 1);
+/// What the row of a record that was taken back takes more: its place among those of its day.
+const REMOVED_OVERHEAD_BYTES: usize = size_of::<(i32, u128)>() + 16;
+/// The day of a removal that was written by a version without days: its row is never forgotten.
+const UNKNOWN_DAY: i32 = i32::MAX;
 
 /// What a record claims to be a version of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +49,8 @@ struct VersionRow {
     patron: u64,
     /// What `newer_by` was, as a hash: versions by another one do not compare.
     rule: u64,
-    is_removed: bool,
+    /// Of a record that was taken back the day of it, since 1970.
+    removed_on: Option<i32>,
 }
 
 /// Why a row of the state cannot be used.
@@ -59,6 +70,8 @@ struct RowJson {
     rule: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    removed_on: Option<i32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,6 +159,8 @@ impl VersionKeys {
 
 /// The rows of one partition.
 type PartitionRows = HashMap<u128, VersionRow>;
+/// What a batch changes of them; `None` is a row that it forgets.
+type ChangedRows = HashMap<u128, Option<VersionRow>>;
 
 /// A record of a message, as rows know it.
 struct ClaimedRecord<'a> {
@@ -160,24 +175,39 @@ struct ClaimedRecord<'a> {
 #[derive(Debug)]
 pub struct RecordVersions {
     keys: VersionKeys,
+    bound: MemoryBound,
+    /// For how many days the row of a record that was taken back stays; `None` if for ever.
+    keep_removed_days: Option<i32>,
     rows: BTreeMap<i32, PartitionRows>,
+    /// Of these, by partition, the day and key of each that was taken back.
+    removed: BTreeMap<i32, BTreeSet<(i32, u128)>>,
     /// What the open batch changes.
-    pending: BTreeMap<i32, PartitionRows>,
+    pending: BTreeMap<i32, ChangedRows>,
+    /// The day of what the open batch takes back.
+    removal_day: i32,
     /// By partition and raw topic, how far it was read when a row was last written.
     positions: BTreeMap<(i32, String), i64>,
     row_count: usize,
-    version_bytes: usize,
+    bytes: usize,
+    /// As `bytes`, once the open batch is committed.
+    bytes_with_batch: usize,
 }
 
 impl RecordVersions {
     pub(super) fn new(intake: &Intake, key: &HmacKey) -> RecordVersions {
+        let bytes_max = intake.version_bytes_max;
         RecordVersions {
             keys: VersionKeys::new(intake, key),
+            bound: MemoryBound::new(BoundedMemory::Versions, intake.name(), bytes_max),
+            keep_removed_days: intake.keep_removed_days(),
             rows: BTreeMap::new(),
+            removed: BTreeMap::new(),
             pending: BTreeMap::new(),
+            removal_day: 0,
             positions: BTreeMap::new(),
             row_count: 0,
-            version_bytes: 0,
+            bytes: 0,
+            bytes_with_batch: 0,
         }
     }
 
@@ -189,7 +219,22 @@ impl RecordVersions {
     /// The memory of all rows, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.row_count * ROW_OVERHEAD_BYTES + self.version_bytes
+        self.bytes
+    }
+
+    /// Fails if the committed rows need more memory than they may have. To be called once they
+    /// were restored.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryFull`].
+    pub fn check_memory(&self) -> Result<(), MemoryFull> {
+        self.bound.check(self.bytes)
+    }
+
+    /// Sets when what the batch takes back was taken back, in milliseconds since 1970.
+    pub fn set_removal_time(&mut self, ms: i64) {
+        self.removal_day = day_of(ms);
     }
 
     /// Takes out of `conversion` the records of a message of `partition` of which a newer version
@@ -197,7 +242,16 @@ impl RecordVersions {
     ///
     /// What takes a record back from another patron than the row's always stays: it is the old
     /// side of a change. It counts as the row's version only if it is newer.
-    pub fn take_out_older(&mut self, partition: i32, conversion: &mut Conversion) {
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryFull`]: going on would let an older version through later. The batch has to be
+    /// rolled back.
+    pub fn take_out_older(
+        &mut self,
+        partition: i32,
+        conversion: &mut Conversion,
+    ) -> Result<(), MemoryFull> {
         let claims: Vec<Option<ClaimedRecord<'_>>> =
             conversion.records.iter().map(|record| self.claim_of(record)).collect();
         let mut admitted = vec![true; claims.len()];
@@ -211,7 +265,7 @@ impl RecordVersions {
                 let written = claims.iter().position(|other| is_written_version(other, claim));
                 let is_admitted = match written {
                     Some(written) => admitted.get(written).copied().unwrap_or(true),
-                    None => self.admit(partition, claim),
+                    None => self.admit(partition, claim)?,
                 };
                 if let Some(one) = admitted.get_mut(index) {
                     *one = is_admitted;
@@ -226,6 +280,7 @@ impl RecordVersions {
                 false => conversion.older.push(record.kind),
             }
         }
+        Ok(())
     }
 
     /// `None` of a record that has no version.
@@ -242,37 +297,82 @@ impl RecordVersions {
     }
 
     /// Whether a record may be written; notes it, if so.
-    fn admit(&mut self, partition: i32, claim: &ClaimedRecord<'_>) -> bool {
+    fn admit(&mut self, partition: i32, claim: &ClaimedRecord<'_>) -> Result<bool, MemoryFull> {
         let before = self.find(partition, claim.key).filter(|row| row.rule == claim.rule);
         if !is_admitted(before, claim) {
-            return false;
+            return Ok(false);
         }
-        if let Some(row) = next_row(before, claim) {
-            self.pending.entry(partition).or_default().insert(claim.key, row);
+        if let Some(row) = next_row(before, claim, self.removal_day) {
+            self.change(partition, claim.key, Some(row));
+            self.bound.check(self.bytes_with_batch)?;
         }
-        true
+        Ok(true)
     }
 
     fn find(&self, partition: i32, key: u128) -> Option<&VersionRow> {
-        let pending = self.pending.get(&partition).and_then(|rows| rows.get(&key));
-        pending.or_else(|| self.rows.get(&partition)?.get(&key))
+        match self.pending.get(&partition).and_then(|rows| rows.get(&key)) {
+            Some(changed) => changed.as_ref(),
+            None => self.rows.get(&partition)?.get(&key),
+        }
     }
 
-    /// Hands out the rows that the batch changes: partition, key and value of each, in order.
-    pub fn for_each_pending(&self, mut take: impl FnMut(i32, &[u8], &[u8])) {
-        for_each_row(&self.keys, &self.pending, &mut take);
+    /// Notes a change of a row as part of the batch.
+    fn change(&mut self, partition: i32, key: u128, row: Option<VersionRow>) {
+        let bytes = |row: Option<&VersionRow>| row.map_or(0, VersionRow::byte_len);
+        let before = bytes(self.find(partition, key));
+        self.bytes_with_batch = self.bytes_with_batch + bytes(row.as_ref()) - before;
+        self.pending.entry(partition).or_default().insert(key, row);
+    }
+
+    /// Forgets rows of records of `partition` that were taken back longer ago than they are kept,
+    /// those first that were taken back first, as part of the batch: at most `count_max` of them,
+    /// and none that the batch changes. `now_ms` is in milliseconds since 1970. Returns how many.
+    pub fn forget_removed(&mut self, partition: i32, now_ms: i64, count_max: usize) -> usize {
+        let Some(keep_days) = self.keep_removed_days else {
+            return 0;
+        };
+        let last_day = day_of(now_ms).saturating_sub(keep_days);
+        let changed = self.pending.get(&partition);
+        let is_unchanged = |key: &u128| changed.is_none_or(|rows| !rows.contains_key(key));
+        let removed = self.removed.get(&partition).into_iter().flatten();
+        let due = removed.take_while(|(day, _)| *day < last_day).map(|(_, key)| *key);
+        let due: Vec<u128> = due.take(count_max).filter(is_unchanged).collect();
+        for key in &due {
+            self.change(partition, *key, None);
+        }
+        due.len()
+    }
+
+    /// How many rows the batch changes.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.pending.values().map(HashMap::len).sum()
+    }
+
+    /// Hands out the rows that the batch changes: partition, key and value of each, in order. A
+    /// row without a value is forgotten.
+    pub fn for_each_pending(&self, mut take: impl FnMut(i32, &[u8], Option<&[u8]>)) {
+        for (partition, rows) in &self.pending {
+            let rows = rows.iter().map(|(key, row)| (*key, row.as_ref()));
+            for_each_row(&self.keys, (*partition, rows), &mut take);
+        }
     }
 
     /// As [`for_each_pending`](Self::for_each_pending), of all rows that are committed.
     pub fn for_each_committed(&self, mut take: impl FnMut(i32, &[u8], &[u8])) {
-        for_each_row(&self.keys, &self.rows, &mut take);
+        for (partition, rows) in &self.rows {
+            let rows = rows.iter().map(|(key, row)| (*key, Some(row)));
+            for_each_row(&self.keys, (*partition, rows), &mut |partition, key, value| {
+                take(partition, key, value.unwrap_or_default());
+            });
+        }
     }
 
     /// Keeps what the batch changed.
     pub fn commit(&mut self) {
         for (partition, rows) in std::mem::take(&mut self.pending) {
             for (key, row) in rows {
-                self.insert(partition, key, row);
+                self.replace(partition, key, row);
             }
         }
     }
@@ -280,14 +380,16 @@ impl RecordVersions {
     /// Forgets what the batch changed.
     pub fn roll_back(&mut self) {
         self.pending.clear();
+        self.bytes_with_batch = self.bytes;
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.pending.clear();
         self.rows.clear();
+        self.removed.clear();
         self.positions.clear();
-        (self.row_count, self.version_bytes) = (0, 0);
+        (self.row_count, self.bytes, self.bytes_with_batch) = (0, 0, 0);
     }
 
     /// Returns key and value of the row that says how far `topic` was read: up to `next`.
@@ -328,31 +430,33 @@ impl RecordVersions {
             return Ok(());
         }
         let bits = Pseudonym::parse_bits(key).ok_or(VersionRowError::Damaged)?;
-        match value {
-            None => self.remove(partition, bits),
-            Some(value) => {
-                let row = self.keys.open((partition, key), value)?;
-                self.insert(partition, bits, VersionRow::from_json(&row)?);
-            }
-        }
+        let row: Option<RowJson> =
+            value.map(|value| self.keys.open((partition, key), value)).transpose()?;
+        let row = row.as_ref().map(VersionRow::from_json).transpose()?;
+        self.replace(partition, bits, row);
         Ok(())
     }
 
-    fn insert(&mut self, partition: i32, key: u128, row: VersionRow) {
-        let added = row.version.byte_len();
-        let before = self.rows.entry(partition).or_default().insert(key, row);
-        self.version_bytes += added;
-        match before {
-            Some(before) => self.version_bytes -= before.version.byte_len(),
-            None => self.row_count += 1,
-        }
-    }
-
-    fn remove(&mut self, partition: i32, key: u128) {
-        let removed = self.rows.get_mut(&partition).and_then(|rows| rows.remove(&key));
-        if let Some(row) = removed {
+    /// Puts `row` in place of a committed one.
+    fn replace(&mut self, partition: i32, key: u128, row: Option<VersionRow>) {
+        let rows = self.rows.entry(partition).or_default();
+        let added_on = row.as_ref().and_then(|row| row.removed_on);
+        let added_bytes = row.as_ref().map_or(0, VersionRow::byte_len);
+        self.row_count += usize::from(row.is_some());
+        let before = match row {
+            Some(row) => rows.insert(key, row),
+            None => rows.remove(&key),
+        };
+        let removed = self.removed.entry(partition).or_default();
+        if let Some(before) = &before {
             self.row_count -= 1;
-            self.version_bytes -= row.version.byte_len();
+            self.bytes -= before.byte_len();
+            before.removed_on.map(|day| removed.remove(&(day, key)));
+        }
+        self.bytes += added_bytes;
+        removed.extend(added_on.map(|day| (day, key)));
+        if self.pending.is_empty() {
+            self.bytes_with_batch = self.bytes;
         }
     }
 }
@@ -376,14 +480,19 @@ fn is_admitted(before: Option<&VersionRow>, claim: &ClaimedRecord<'_>) -> bool {
         return true;
     };
     match (row.patron == claim.patron, claim.is_removal) {
-        (true, is_removed) => (version, is_removed) >= (&row.version, row.is_removed),
+        (true, is_removed) => (version, is_removed) >= (&row.version, row.removed_on.is_some()),
         (false, false) => *version >= row.version,
         (false, true) => true,
     }
 }
 
-/// The row behind an admitted record; `None` if it stays as it is.
-fn next_row(before: Option<&VersionRow>, claim: &ClaimedRecord<'_>) -> Option<VersionRow> {
+/// The row behind an admitted record; `None` if it stays as it is. A record that is taken back
+/// is so on `removal_day`, also if it was before.
+fn next_row(
+    before: Option<&VersionRow>,
+    claim: &ClaimedRecord<'_>,
+    removal_day: i32,
+) -> Option<VersionRow> {
     let is_of_other = |row: &VersionRow| claim.is_removal && row.patron != claim.patron;
     let version = match (before, claim.version) {
         (Some(row), Some(version)) if is_of_other(row) && *version <= row.version => return None,
@@ -395,33 +504,39 @@ fn next_row(before: Option<&VersionRow>, claim: &ClaimedRecord<'_>) -> Option<Ve
         version,
         patron: claim.patron,
         rule: claim.rule,
-        is_removed: claim.is_removal,
+        removed_on: claim.is_removal.then_some(removal_day),
     })
 }
 
-fn for_each_row(
+fn for_each_row<'r>(
     keys: &VersionKeys,
-    rows: &BTreeMap<i32, PartitionRows>,
-    take: &mut impl FnMut(i32, &[u8], &[u8]),
+    (partition, rows): (i32, impl Iterator<Item = (u128, Option<&'r VersionRow>)>),
+    take: &mut impl FnMut(i32, &[u8], Option<&[u8]>),
 ) {
-    for (partition, rows) in rows {
-        let mut sorted: Vec<(&u128, &VersionRow)> = rows.iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| **key);
-        for (key, row) in sorted {
-            let key = Pseudonym::from_bits(*key).to_ascii();
-            take(*partition, &key, &keys.seal((*partition, &key), &row.to_json()));
-        }
+    let mut sorted: Vec<(u128, Option<&VersionRow>)> = rows.collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    for (key, row) in sorted {
+        let key = Pseudonym::from_bits(key).to_ascii();
+        let value = row.map(|row| keys.seal((partition, &key), &row.to_json()));
+        take(partition, &key, value.as_deref());
     }
 }
 
 impl VersionRow {
+    /// Its memory in bytes, wherever it is held.
+    fn byte_len(&self) -> usize {
+        let of_removal = self.removed_on.map_or(0, |_| REMOVED_OVERHEAD_BYTES);
+        ROW_OVERHEAD_BYTES + self.version.byte_len() + of_removal
+    }
+
     fn to_json(&self) -> RowJson {
         RowJson {
             format: FORMAT,
             version: self.version.to_json(),
             patron: format!("{:016x}", self.patron),
             rule: format!("{:016x}", self.rule),
-            removed: self.is_removed,
+            removed: self.removed_on.is_some(),
+            removed_on: self.removed_on,
         }
     }
 
@@ -431,9 +546,15 @@ impl VersionRow {
             version: Version::from_json(&json.version).ok_or(VersionRowError::Damaged)?,
             patron: hex(&json.patron)?,
             rule: hex(&json.rule)?,
-            is_removed: json.removed,
+            removed_on: json.removed.then(|| json.removed_on.unwrap_or(UNKNOWN_DAY)),
         })
     }
+}
+
+/// The day of a time, since 1970 in UTC.
+fn day_of(ms: i64) -> i32 {
+    let day = ms.div_euclid(DAY_MS).clamp(0, i64::from(UNKNOWN_DAY) - 1);
+    i32::try_from(day).unwrap_or_default()
 }
 
 fn low_half(bits: u128) -> u64 {

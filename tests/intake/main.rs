@@ -15,6 +15,7 @@ mod lane;
 mod mistakes;
 mod properties;
 mod registry;
+mod removed_versions;
 mod repeated;
 mod versions;
 

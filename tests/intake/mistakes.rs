@@ -124,6 +124,22 @@ fn contradicting_members_are_mistakes() {
     check_line(r#"library = "l""#, &["`library` among the fields, expected `library` above them"]);
 }
 
+/// How much versions may need, and how long those of removed records are known.
+#[test]
+fn bounds_of_versions_out_of_range_are_mistakes() {
+    let with = |line: &str| mistakes_of("a", &format!("{line}\n{HEAD}"));
+    for fine in ["version_bytes_max = 1", "keep_removed_days = 1", "keep_removed_days = 36500"] {
+        assert_eq!(with(fine), Vec::<String>::new(), "{fine}");
+    }
+    for wrong in ["version_bytes_max = 0", "keep_removed_days = 0", "keep_removed_days = 36501"] {
+        let found = with(wrong);
+        assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+        let (key, value) = wrong.split_once(" = ").unwrap();
+        let want = format!("a.toml:1: `{key}` is {value}, expected a whole number from 1 to ");
+        assert!(found[0].starts_with(&want), "{found:?}");
+    }
+}
+
 /// `newer_by` is a path or a list of them, the same wherever a kind comes from.
 #[test]
 fn newer_by_that_names_nothing_or_differs_is_a_mistake() {

@@ -16,26 +16,39 @@ use zeef::transport::memory::{MemoryTransport, PublishedOutput};
 use super::lane::{CONFIG, RawRecord, bounded_worker, push_to_partition};
 use super::load_mapping;
 
-const MAPPING: &str = "versions";
-const STATE: &str = "zeef.intake-state.versions";
+pub(super) const MAPPING: &str = "versions";
+pub(super) const STATE: &str = "zeef.intake-state.versions";
 /// In every message, in a column that no mapping names.
 const CANARY: &str = "CANARY";
 
-static INTAKE: LazyLock<Intake> = LazyLock::new(|| load_mapping(MAPPING));
+pub(super) static INTAKE: LazyLock<Intake> = LazyLock::new(|| load_mapping(MAPPING));
 
-fn state_key() -> HmacKey {
+pub(super) fn state_key() -> HmacKey {
     HmacKey::parse("k1:MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY").unwrap()
 }
 
-fn setup() -> Arc<IntakeSetup> {
-    let mut setup = IntakeSetup::new(load_mapping(MAPPING), &CONFIG, "");
+/// The mapping, as `change` makes it.
+pub(super) fn changed_mapping(change: impl FnOnce(&str) -> String) -> Intake {
+    let text = std::fs::read_to_string(super::mapping_path(MAPPING)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("versions.toml");
+    std::fs::write(&path, change(&text)).unwrap();
+    zeef::intake::load_file(&path, &super::record_kinds()).unwrap()
+}
+
+pub(super) fn setup() -> Arc<IntakeSetup> {
+    setup_of(load_mapping(MAPPING))
+}
+
+pub(super) fn setup_of(intake: Intake) -> Arc<IntakeSetup> {
+    let mut setup = IntakeSetup::new(intake, &CONFIG, "");
     setup.state_key = Some(state_key());
     Arc::new(setup)
 }
 
 /// What happens to a record next.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(super) enum Step {
     /// It is written, as one of this borrower.
     Write(usize),
     /// It stays as nobody's.
@@ -43,7 +56,7 @@ enum Step {
     Delete,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (0..3_usize).prop_map(Step::Write),
         1 => Just(Step::Anonymise),
@@ -53,7 +66,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 /// How the versions of a topic are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum VersionSource {
+pub(super) enum VersionSource {
     /// Of the change, by the envelope: a deletion has its own, and a record may come back.
     Envelope,
     /// Of the row, by a column: a deletion has that of the last write.
@@ -73,7 +86,12 @@ fn row(id: &str, borrower: Option<usize>, version: i64) -> Value {
 }
 
 /// The messages of a record's history, in order, each with its row before and after.
-fn history(topic: &str, id: &str, versions: VersionSource, steps: &[Step]) -> Vec<RawRecord> {
+pub(super) fn history(
+    topic: &str,
+    id: &str,
+    versions: VersionSource,
+    steps: &[Step],
+) -> Vec<RawRecord> {
     let mut messages = Vec::new();
     let mut before: Option<Value> = None;
     for (version, step) in (1_i64..).zip(steps) {
@@ -107,7 +125,7 @@ fn history(topic: &str, id: &str, versions: VersionSource, steps: &[Step]) -> Ve
 }
 
 /// The histories of some records of each kind.
-fn histories(steps: &[Vec<Step>]) -> Vec<RawRecord> {
+pub(super) fn histories(steps: &[Vec<Step>]) -> Vec<RawRecord> {
     let topics = [
         ("loans", VersionSource::Envelope),
         ("holds", VersionSource::Column),
@@ -121,7 +139,7 @@ fn histories(steps: &[Vec<Step>]) -> Vec<RawRecord> {
     all
 }
 
-fn convert(raw: &RawRecord) -> Conversion {
+pub(super) fn convert(raw: &RawRecord) -> Conversion {
     let message = RawMessage { topic: &raw.topic, value: raw.value.as_deref(), schema: None };
     let conversion = INTAKE.convert(&message, &INTAKE.empty_lookups());
     assert_eq!(conversion.refused, []);
@@ -129,7 +147,7 @@ fn convert(raw: &RawRecord) -> Conversion {
 }
 
 /// By kind, patron and own id what is there in the end.
-type LiveRecords = BTreeMap<(String, String, String), Value>;
+pub(super) type LiveRecords = BTreeMap<(String, String, String), Value>;
 
 fn apply(live: &mut LiveRecords, kind: &str, key: &str, value: Option<&[u8]>) {
     let value: Option<Value> = value.map(|value| serde_json::from_slice(value).unwrap());
@@ -147,23 +165,25 @@ fn apply(live: &mut LiveRecords, kind: &str, key: &str, value: Option<&[u8]>) {
     };
 }
 
-fn apply_records(live: &mut LiveRecords, records: &[CanonicalRecord]) {
+pub(super) fn apply_records(live: &mut LiveRecords, records: &[CanonicalRecord]) {
     for record in records {
         apply(live, &record.kind, &record.key, record.value.as_deref());
     }
 }
 
-fn new_versions() -> RecordVersions {
+pub(super) fn new_versions() -> RecordVersions {
     INTAKE.empty_versions(&state_key()).unwrap()
 }
 
 /// What is there behind these messages, and how many records were dropped as older.
-fn live_behind<'r>(messages: impl Iterator<Item = &'r RawRecord>) -> (LiveRecords, usize) {
+pub(super) fn live_behind<'r>(
+    messages: impl Iterator<Item = &'r RawRecord>,
+) -> (LiveRecords, usize) {
     let mut versions = new_versions();
     let (mut live, mut older) = (LiveRecords::new(), 0);
     for raw in messages {
         let mut conversion = convert(raw);
-        versions.take_out_older(0, &mut conversion);
+        versions.take_out_older(0, &mut conversion).unwrap();
         apply_records(&mut live, &conversion.records);
         older += conversion.older.len();
     }
@@ -232,7 +252,7 @@ fn versions_are_compared_within_a_partition_number() {
     let mut versions = new_versions();
     let mut dropped = |partition: i32, raw: &RawRecord| {
         let mut conversion = convert(raw);
-        versions.take_out_older(partition, &mut conversion);
+        versions.take_out_older(partition, &mut conversion).unwrap();
         conversion.older.len()
     };
     assert_eq!([dropped(0, &messages[1]), dropped(0, &messages[0])], [0, 1]);
@@ -253,7 +273,7 @@ fn kind_without_newer_by_is_never_dropped() {
     let mut versions = new_versions();
     for version in [2, 1] {
         let mut conversion = convert(&debt(version));
-        versions.take_out_older(0, &mut conversion);
+        versions.take_out_older(0, &mut conversion).unwrap();
         assert_eq!((conversion.records.len(), conversion.older.len()), (1, 0));
     }
     versions.commit();
@@ -268,7 +288,7 @@ fn rows_are_undone_restored_and_checked() {
         history("loans", "record-1", VersionSource::Envelope, &[Step::Write(0), Step::Write(1)]);
     let drops = |versions: &mut RecordVersions, raw: &RawRecord| {
         let mut conversion = convert(raw);
-        versions.take_out_older(3, &mut conversion);
+        versions.take_out_older(3, &mut conversion).unwrap();
         !conversion.older.is_empty()
     };
     let mut versions = new_versions();
@@ -279,7 +299,7 @@ fn rows_are_undone_restored_and_checked() {
     assert!(!drops(&mut versions, &messages[1]));
     let mut rows = Vec::new();
     versions.for_each_pending(|partition, key, value| {
-        rows.push((partition, key.to_vec(), value.to_vec()));
+        rows.push((partition, key.to_vec(), value.unwrap().to_vec()));
     });
     versions.commit();
     assert_eq!((rows.len(), versions.row_count()), (1, 1));
@@ -317,16 +337,13 @@ fn rows_of_another_rule_count_for_nothing() {
     let messages =
         history("loans", "record-1", VersionSource::Envelope, &[Step::Write(0), Step::Write(0)]);
     let mut versions = new_versions();
-    versions.take_out_older(0, &mut convert(&messages[1]));
+    versions.take_out_older(0, &mut convert(&messages[1])).unwrap();
     let mut rows = Vec::new();
-    versions.for_each_pending(|_, key, value| rows.push((key.to_vec(), value.to_vec())));
+    versions.for_each_pending(|_, key, value| rows.push((key.to_vec(), value.unwrap().to_vec())));
 
-    let text = std::fs::read_to_string(super::mapping_path(MAPPING)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("versions.toml");
-    let text = text.replace("[\"envelope.source.ts_ms\", \"envelope.source.pos\"]", "\"version\"");
-    std::fs::write(&path, text).unwrap();
-    let intake = zeef::intake::load_file(&path, &super::record_kinds()).unwrap();
+    let intake = changed_mapping(|text| {
+        text.replace("[\"envelope.source.ts_ms\", \"envelope.source.pos\"]", "\"version\"")
+    });
     let mut versions = intake.empty_versions(&state_key()).unwrap();
     for (key, value) in &rows {
         versions.restore_row(0, key, Some(value)).unwrap();
@@ -334,7 +351,7 @@ fn rows_of_another_rule_count_for_nothing() {
     let raw = &messages[0];
     let message = RawMessage { topic: &raw.topic, value: raw.value.as_deref(), schema: None };
     let mut conversion = intake.convert(&message, &intake.empty_lookups());
-    versions.take_out_older(0, &mut conversion);
+    versions.take_out_older(0, &mut conversion).unwrap();
     assert_eq!((conversion.records.len(), conversion.older.len()), (1, 0));
 }
 
@@ -342,18 +359,17 @@ fn rows_of_another_rule_count_for_nothing() {
 /// taken back by one message: it is there, however often that comes.
 #[test]
 fn what_a_message_writes_decides_over_what_it_takes_back() {
-    let text = std::fs::read_to_string(super::mapping_path(MAPPING)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("versions.toml");
-    let (head, rest) = text.split_once("[[record]]").unwrap();
-    let (loan, _) = rest.split_once("[[record]]").unwrap();
-    let of_state = |state: &str| {
-        let condition = format!("only = [{{ from = \"state\", is = [\"{state}\"] }}]\nnewer_by");
-        format!("[[record]]{}", loan.replacen("newer_by", &condition, 1))
-    };
-    let late = of_state("late").replace("open = \"open\"", "late = \"overdue\"");
-    std::fs::write(&path, format!("{head}{}{late}", of_state("open"))).unwrap();
-    let intake = zeef::intake::load_file(&path, &super::record_kinds()).unwrap();
+    let intake = changed_mapping(|text| {
+        let (head, rest) = text.split_once("[[record]]").unwrap();
+        let (loan, _) = rest.split_once("[[record]]").unwrap();
+        let of_state = |state: &str| {
+            let condition =
+                format!("only = [{{ from = \"state\", is = [\"{state}\"] }}]\nnewer_by");
+            format!("[[record]]{}", loan.replacen("newer_by", &condition, 1))
+        };
+        let late = of_state("late").replace("open = \"open\"", "late = \"overdue\"");
+        format!("{head}{}{late}", of_state("open"))
+    });
     let mut after = row("record-1", Some(0), 2);
     after["state"] = "late".into();
     let value = json!({
@@ -366,7 +382,7 @@ fn what_a_message_writes_decides_over_what_it_takes_back() {
     for _ in 0..3 {
         let mut conversion = intake.convert(&message, &intake.empty_lookups());
         assert_eq!((conversion.records.len(), conversion.refused.len()), (2, 0));
-        versions.take_out_older(0, &mut conversion);
+        versions.take_out_older(0, &mut conversion).unwrap();
         let mut live = LiveRecords::new();
         apply_records(&mut live, &conversion.records);
         assert_eq!(live.len(), 1, "{conversion:?}");
@@ -386,7 +402,7 @@ fn published(transport: &MemoryTransport) -> Published {
     all
 }
 
-fn live_of(transport: &MemoryTransport) -> LiveRecords {
+pub(super) fn live_of(transport: &MemoryTransport) -> LiveRecords {
     let mut live = LiveRecords::new();
     for PublishedOutput { topic, key, value, .. } in transport.published() {
         if topic != STATE {
@@ -397,7 +413,7 @@ fn live_of(transport: &MemoryTransport) -> LiveRecords {
     live
 }
 
-fn run_to_end(
+pub(super) fn run_to_end(
     setup: &Arc<IntakeSetup>,
     plan: &LanePlan,
     transport: MemoryTransport,
@@ -507,12 +523,10 @@ fn intake_stops_where_its_state_was_lost_or_changed() {
 fn newer_by_may_be_added_to_an_intake_that_ran() {
     let with = setup();
     let plan = with.plan(&BTreeSet::new()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("versions.toml");
-    let text = std::fs::read_to_string(super::mapping_path(MAPPING)).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with("newer_by"));
-    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
-    let intake = zeef::intake::load_file(&path, &super::record_kinds()).unwrap();
+    let intake = changed_mapping(|text| {
+        let lines = text.lines().filter(|line| !line.starts_with("newer_by"));
+        lines.collect::<Vec<_>>().join("\n")
+    });
     let without = Arc::new(IntakeSetup::new(intake, &CONFIG, ""));
     assert_eq!(without.state_topic(), None);
     let plan_without = without.plan(&BTreeSet::new()).unwrap();

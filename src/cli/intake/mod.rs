@@ -150,7 +150,8 @@ pub(super) fn read_stdin(mapping: &Path, loaded: &LoadedConfig) -> anyhow::Resul
 ///
 /// # Errors
 ///
-/// An input cannot be read, or the schema of a message cannot be found out.
+/// An input cannot be read, the schema of a message cannot be found out, or lookups or versions
+/// need more memory than they may have.
 fn convert_inputs(
     reader: MessageReader<'_>,
     inputs: &[RawInput],
@@ -180,7 +181,7 @@ fn convert_newer_inputs(
                     let mut conversion =
                         reader.read(&raw, |intake, message| intake.convert(message, &lookups))?;
                     if let Some(versions) = versions.as_deref_mut() {
-                        versions.take_out_older(ONE_PARTITION, &mut conversion);
+                        versions.take_out_older(ONE_PARTITION, &mut conversion)?;
                     }
                     summary.add_conversion((at, number), &conversion);
                     summary.note_stop(reader.intake.require_rows(&raw.topic, &conversion));

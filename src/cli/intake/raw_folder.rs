@@ -27,11 +27,13 @@ use sha2::{Digest as _, Sha256};
 use super::sink::RecordSink;
 use super::summary::ConversionSummary;
 use super::version_file::{read_versions, write_versions};
-use super::{MessageReader, RawInput, convert_inputs, convert_newer_inputs, open_inputs};
+use super::{
+    MessageReader, ONE_PARTITION, RawInput, convert_inputs, convert_newer_inputs, open_inputs,
+};
 use crate::cli::directory::SOURCE_FILE_SUFFIX;
 use crate::cli::exit::CliFailure;
 use crate::daemon::intake::IntakeSetup;
-use crate::intake::RecordVersions;
+use crate::intake::{MemoryFull, RecordVersions};
 use crate::ledger::block::digest_hex;
 use crate::message::Fault;
 use crate::policy::catalogue::{RecordKind, Role};
@@ -157,7 +159,8 @@ impl<'a> RawFolders<'a> {
             let lookups =
                 convert_inputs(reader_of(setup), &inputs, &mut summary, |_, conversion| {
                     conversion.records.iter().try_for_each(|record| sink.write(record))
-                })?;
+                });
+            let lookups = lookups.map_err(stop_where_memory_is_full)?;
             summary.report(&setup.intake, &lookups);
             if summary.has_refusals() {
                 refused.push(setup.intake.name());
@@ -176,18 +179,18 @@ impl<'a> RawFolders<'a> {
     }
 
     /// Appends to `DIR/in` what the files have more than in the last run. Returns whether
-    /// something was refused.
+    /// something was refused. `now_ms` is in milliseconds since 1970.
     ///
     /// # Errors
     ///
-    /// [`Fault::Stop`] if a file was changed, does not end with a whole line, or has a message at
-    /// which its mapping has the intake stop.
-    pub(in crate::cli) fn append_changes(&self) -> anyhow::Result<bool> {
+    /// [`Fault::Stop`] if a file was changed, does not end with a whole line, has a message at
+    /// which its mapping has the intake stop, or its versions need more memory than they may have.
+    pub(in crate::cli) fn append_changes(&self, now_ms: i64) -> anyhow::Result<bool> {
         finish_commit(self.root, self.kinds)?;
         let new = state_path(self.root, "raw-new");
         remove_folder(&new)?;
         create_folder(&new, FileMode::for_folder(false))?;
-        let written = self.write_new_lines(&new).and_then(|(progress, has_refusals)| {
+        let written = self.write_new_lines(&new, now_ms).and_then(|(progress, has_refusals)| {
             commit(self.root, progress)?;
             Ok(has_refusals)
         });
@@ -206,7 +209,11 @@ impl<'a> RawFolders<'a> {
 
     /// Writes the records of new lines to `folder`. Returns how far each file was read, and
     /// whether something was refused.
-    fn write_new_lines(&self, folder: &Path) -> anyhow::Result<(ProgressByFile, bool)> {
+    fn write_new_lines(
+        &self,
+        folder: &Path,
+        now_ms: i64,
+    ) -> anyhow::Result<(ProgressByFile, bool)> {
         let before = read_progress(self.root)?;
         let mut sink = RecordSink::folder(folder, &self.kind_names(), self.kinds, true)?;
         // Versions count for longer than the files that they came from.
@@ -223,14 +230,19 @@ impl<'a> RawFolders<'a> {
             }
             let mut summary = ConversionSummary::new(&inputs);
             let mut versions = self.restore_versions(setup, &before)?;
+            if let Some(versions) = &mut versions {
+                versions.set_removal_time(now_ms);
+            }
             let newer = (inputs.as_slice(), versions.as_mut());
             let lookups =
                 convert_newer_inputs(reader_of(setup), newer, &mut summary, |_, conversion| {
                     conversion.records.iter().try_for_each(|record| sink.write(record))
-                })?;
+                });
+            let lookups = lookups.map_err(stop_where_memory_is_full)?;
             summary.report(&setup.intake, &lookups);
             summary.require_no_stop()?;
-            if let Some(versions) = versions {
+            if let Some(mut versions) = versions {
+                versions.forget_removed(ONE_PARTITION, now_ms, usize::MAX);
                 let name = setup.intake.name();
                 progress.insert(name.to_owned(), save_versions(folder, name, versions)?);
             }
@@ -274,6 +286,14 @@ impl<'a> RawFolders<'a> {
         names.sort_unstable();
         names.dedup();
         names
+    }
+}
+
+/// A bound of a mapping stops a run as it stops the daemon.
+fn stop_where_memory_is_full(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<MemoryFull>() {
+        Ok(full) => Fault::stop(full.to_string()).into(),
+        Err(other) => other,
     }
 }
 
@@ -560,6 +580,11 @@ fn remove_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LoadedConfig;
+    use crate::intake::load_file;
+    use crate::policy::Policy;
+    use crate::policy::pseudonym::HmacKey;
+    use crate::policy::term::DAY_MS;
 
     const BEFORE: &str = "{\"key\":\"a\",\"value\":1}\n";
     const ADDED: &str = "{\"key\":\"b\",\"value\":2}\n{\"key\":\"c\",\"value\":3}\n";
@@ -657,5 +682,48 @@ mod tests {
         let (third, _) = measure_file(&path, (None, Some(LastLine::Left))).unwrap();
         assert_eq!(third, second);
         assert!(whole(None).is_err());
+    }
+
+    fn setup_of_versions(loaded: &LoadedConfig) -> IntakeSetup {
+        let path = Path::new("tests/intake/mappings/versions.toml");
+        let intake = load_file(path, &loaded.policy.record_kinds).unwrap();
+        let mut setup = IntakeSetup::new(intake, loaded, "");
+        setup.state_key = HmacKey::generate("test").ok();
+        setup
+    }
+
+    /// By the dates of runs: a deletion is known for the days of the mapping, and no longer.
+    #[test]
+    fn versions_of_removed_records_are_forgotten_by_dates_of_runs() {
+        let loaded = Policy::load(Path::new("config")).unwrap();
+        let setups = [setup_of_versions(&loaded)];
+        let kept_days = i64::from(setups[0].intake.keep_removed_days().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let raw = root.join("raw/versions");
+        fs::create_dir_all(&raw).unwrap();
+        fs::create_dir_all(root.join("in")).unwrap();
+        fs::create_dir_all(root.join(".zeef")).unwrap();
+        let run = |name: &str, line: Option<(&str, i64)>, day: i64| {
+            if let Some((op, version)) = line {
+                let row = r#"{"id":"record-1","borrower":"b","version":1,"state":"open"}"#;
+                let (before, after) = if op == "d" { (row, "null") } else { ("null", row) };
+                let line = format!(
+                    r#"{{"topic":"loans","value":{{"before":{before},"after":{after},"op":"{op}","source":{{"ts_ms":{version},"pos":1}}}}}}"#
+                );
+                fs::write(raw.join(name), line + "\n").unwrap();
+            }
+            let folders = RawFolders::list(root, &setups, &loaded.policy.record_kinds).unwrap();
+            assert!(!folders.append_changes(day * DAY_MS).unwrap());
+            let rows = fs::read_to_string(versions_path(root, "versions")).unwrap();
+            (loans(root).lines().count(), rows.lines().count())
+        };
+        let first_day = 20_000;
+        assert_eq!(run("a.ndjson", Some(("c", 1)), first_day), (1, 1));
+        assert_eq!(run("b.ndjson", Some(("d", 2)), first_day), (2, 1));
+        let last_day = first_day + kept_days;
+        assert_eq!(run("c.ndjson", Some(("c", 1)), last_day), (2, 1), "it stays gone");
+        assert_eq!(run("c.ndjson", None, last_day + 1), (2, 0));
+        assert_eq!(run("d.ndjson", Some(("c", 1)), last_day + 1), (3, 1), "it is new again");
     }
 }

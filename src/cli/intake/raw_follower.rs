@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, anyhow};
 
 use super::raw_folder::RawFolders;
+use crate::daemon::clock::now_ms;
 use crate::daemon::intake::IntakeSetup;
 use crate::policy::catalogue::RecordKind;
 use crate::transport::StopSignal;
@@ -84,7 +85,7 @@ impl RawFollower {
             let seen = see_files(&raw)?;
             let is_due = is_due(&seen, before.as_ref(), converted.as_ref());
             if is_due && !raw.is_empty() {
-                match raw.append_changes() {
+                match raw.append_changes(now_ms()) {
                     Ok(has_more) => {
                         has_refusals |= has_more;
                         converted = Some(seen.clone());

@@ -28,7 +28,8 @@ struct VersionLine<'a> {
 ///
 /// # Errors
 ///
-/// Those of `check`; the file cannot be read, or was written under another key.
+/// Those of `check`; the file cannot be read, was written under another key, or needs more memory
+/// than it may have.
 pub(super) fn read_versions(
     path: &Path,
     versions: &mut RecordVersions,
@@ -48,6 +49,7 @@ pub(super) fn read_versions(
         let restored = versions.restore_row(ONE_PARTITION, row.key.as_bytes(), Some(value));
         restored.map_err(|error| Fault::stop(Cause::at_step(shown.to_string(), error)))?;
     }
+    versions.check_memory().map_err(|full| Fault::stop(full.to_string()))?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The messages of an open batch, copied: they are converted once it is closed, after the
 //! lookups were read to their ends.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::message::{Coordinates, Input, Payload};
@@ -9,6 +10,7 @@ use crate::message::{Coordinates, Input, Payload};
 pub(super) struct RawBatch {
     bytes: Vec<u8>,
     messages: Vec<(Coordinates, RawSpan)>,
+    newest_ms: BTreeMap<i32, i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,7 +40,11 @@ impl RawBatch {
             }
             Payload::Refused(_) | Payload::RefusedBytes(..) => RawSpan::Refused,
         };
-        let Input { source, partition, offset, .. } = *input;
+        let Input { source, partition, offset, append_time, .. } = *input;
+        if let Some(time) = append_time {
+            let newest = self.newest_ms.entry(partition).or_insert(time.ms);
+            *newest = time.ms.max(*newest);
+        }
         self.messages.push((Coordinates { source, partition, offset }, span));
     }
 
@@ -56,6 +62,11 @@ impl RawBatch {
         })
     }
 
+    /// By partition the time of its newest message, in milliseconds since 1970, as the log has it.
+    pub(super) fn newest_ms(&self) -> &BTreeMap<i32, i64> {
+        &self.newest_ms
+    }
+
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
@@ -71,5 +82,6 @@ impl RawBatch {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.messages.clear();
+        self.newest_ms.clear();
     }
 }

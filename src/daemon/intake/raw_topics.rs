@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::setup::IntakeSetup;
 use crate::daemon::topics::{PlannedTopic, plan_intake_state};
 use crate::intake::matches_topic;
+use crate::policy::term::DAY_MS;
 use crate::transport::kafka::topics::{self, ExistingTopic, TopicError};
 use crate::transport::kafka::{self, KafkaSettings};
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
+const RETENTION_MS: &str = "retention.ms";
+const SEGMENT_MS: &str = "segment.ms";
 
 /// A topic that an intake reads.
 #[derive(Clone, Debug)]
@@ -19,6 +22,9 @@ pub struct RawTopic {
     pub name: String,
     pub is_record: bool,
     pub is_lookup: bool,
+    /// After how many days the versions of its removed records are forgotten; `None` if they
+    /// never are, or none are compared.
+    pub forgotten_after_days: Option<i32>,
     pub found: Option<ExistingTopic>,
 }
 
@@ -38,8 +44,39 @@ impl RawTopic {
         Some((&self.name, self.found.as_ref()?.partition_count))
     }
 
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.found.as_ref()?.configs.get(name).map(String::as_str)
+    }
+
     fn cleanup_policy(&self) -> Option<&str> {
-        self.found.as_ref()?.configs.get(CLEANUP_POLICY).map(String::as_str)
+        self.setting(CLEANUP_POLICY)
+    }
+
+    /// For how long the topic may have a message, in milliseconds; `None` if for ever.
+    fn kept_ms(&self) -> Option<i64> {
+        let of = |name| self.setting(name).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        // A segment goes as a whole, once its newest message is due.
+        let retention = of(RETENTION_MS);
+        (retention >= 0).then(|| retention.saturating_add(of(SEGMENT_MS)))
+    }
+
+    /// Says that the topic has messages for longer than versions of removed records are known.
+    fn retention_refusal(&self) -> Option<String> {
+        let days = self.forgotten_after_days?;
+        let RawTopic { intake, name, .. } = self;
+        let kept_ms = self.kept_ms();
+        if kept_ms.is_some_and(|kept| kept <= i64::from(days) * DAY_MS) {
+            return None;
+        }
+        let kept = kept_ms.map_or("for ever".to_owned(), |kept| {
+            format!("for up to {} days", (kept + DAY_MS - 1) / DAY_MS)
+        });
+        Some(format!(
+            "topic `{name}` (raw of intake {intake}) has its messages {kept} (`{RETENTION_MS}` and \
+             `{SEGMENT_MS}`), and the versions of removed records are known for {days} days: read \
+             again, it would bring them back; set a shorter retention, or a larger \
+             `keep_removed_days` in intake/{intake}.toml"
+        ))
     }
 
     /// Returns what is wrong with the topic.
@@ -57,12 +94,13 @@ impl RawTopic {
             });
         }
         let is_compacted = self.cleanup_policy().is_some_and(|policy| policy.contains("compact"));
-        (self.is_record && is_compacted).then(|| {
-            format!(
+        if self.is_record && is_compacted {
+            return Some(format!(
                 "topic `{name}` ({role} of intake {intake}): `{CLEANUP_POLICY}` is compact, \
                  expected delete: of a deleted row only the null would be left, which says nothing"
-            )
-        })
+            ));
+        }
+        self.retention_refusal()
     }
 
     /// Returns what could be better about the topic; a run works without it.
@@ -96,12 +134,19 @@ pub fn fetch_raw_topics(
     for setup in setups {
         let records = expand(&setup.record_topics(), &existing);
         let lookups = expand(&setup.intake.lookup_topics(), &existing);
+        let compared: Vec<BTreeSet<String>> = setup.versioned_topics().collect();
+        let is_compared =
+            |name: &str| compared.iter().flatten().any(|pattern| matches_topic(pattern, name));
         for name in records.union(&lookups) {
             raw.push(RawTopic {
                 intake: setup.intake.name().to_owned(),
                 name: name.clone(),
                 is_record: records.contains(name),
                 is_lookup: lookups.contains(name),
+                forgotten_after_days: setup
+                    .intake
+                    .keep_removed_days()
+                    .filter(|_| is_compared(name)),
                 found: None,
             });
         }
@@ -176,7 +221,31 @@ mod tests {
             name: name.to_owned(),
             is_record: true,
             is_lookup: false,
+            forgotten_after_days: None,
             found: Some(found),
+        }
+    }
+
+    /// What a raw topic still has never comes behind the versions of what it removed.
+    #[test]
+    fn compared_topic_has_no_message_for_longer_than_versions_of_removed_records() {
+        let day = |days: i64| (days * DAY_MS).to_string();
+        let refusal = |retention_ms: &str, segment_ms: &str, days: Option<i32>| {
+            let mut topic = raw_topic("loans", 3);
+            topic.forgotten_after_days = days;
+            let settings = [(RETENTION_MS, retention_ms), (SEGMENT_MS, segment_ms)];
+            topic.found.as_mut().unwrap().configs =
+                settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            topic.refusal()
+        };
+        assert_eq!(refusal(&day(7), &day(7), Some(90)), None);
+        assert_eq!(refusal(&day(83), &day(7), Some(90)), None);
+        let text = refusal(&day(84), &day(7), Some(90)).unwrap();
+        assert!(text.contains("for up to 91 days") && text.contains("for 90 days"), "{text}");
+        let text = refusal("-1", &day(7), Some(90)).unwrap();
+        assert!(text.contains("for ever") && text.contains("intake/versions.toml"), "{text}");
+        for retention in [day(3_650), "-1".to_owned()] {
+            assert_eq!(refusal(&retention, &day(7), None), None, "nothing is forgotten");
         }
     }
 

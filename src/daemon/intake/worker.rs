@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::raw_batch::{RawBatch, RawValue};
 use super::setup::IntakeSetup;
-use super::version_state::VersionState;
+use super::version_state::{VersionState, VersionTime};
 use crate::config::settings::LimitSettings;
 use crate::daemon::abort_counter::{self, AbortCounter};
 use crate::daemon::clock;
@@ -362,12 +362,14 @@ impl<T: Transport> IntakeWorker<T> {
     /// # Errors
     ///
     /// [`Fault::Unanswered`] if the schema of a message cannot be found out; [`Fault::Stop`] if a
-    /// table was emptied that the mapping has the intake stop for.
+    /// table was emptied that the mapping has the intake stop for, or versions need more memory
+    /// than they may have.
     fn convert_batch(&mut self, now_ms: i64) -> Result<(), Fault> {
         let IntakeWorker { transport, setup, plan, lookups, versions, batch, .. } = self;
         batch.reset_output();
-        versions.roll_back();
         let OpenBatch { messages, outbox, tally, .. } = batch;
+        let version_time = VersionTime { now_ms, newest_ms: messages.newest_ms() };
+        versions.begin(version_time);
         let time = BatchTime::from_ms(now_ms);
         let mut writer = RecordWriter { setup, plan, time: &time, outbox, tally };
         let mut kept_alive_at = Instant::now();
@@ -397,9 +399,10 @@ impl<T: Transport> IntakeWorker<T> {
                 let Coordinates { partition, offset, .. } = coordinates;
                 Fault::stop(format!("partition {partition} offset {offset}: {stop}"))
             })?;
-            versions.take_out_older(setup, coordinates.partition, &mut conversion);
+            versions.take_out_older(setup, coordinates.partition, &mut conversion)?;
             writer.write_conversion(coordinates, &conversion);
         }
+        versions.forget_removed(version_time);
         Ok(())
     }
 

@@ -20,12 +20,16 @@ use super::expression::Condition;
 use super::lookup::{LookupDef, LookupStep};
 use super::path::RowPath;
 use super::topic::TopicPattern;
-use super::{Intake, Opening};
+use super::{Intake, KEEP_REMOVED_DAYS_MAX, Opening};
 
 use expression::ConditionRole;
 
 /// Where a mapping says nothing: 512 MiB.
-const LOOKUP_BYTES_DEFAULT: i64 = 512 << 20;
+const LOOKUP_BYTES_DEFAULT: usize = 512 << 20;
+/// Where a mapping says nothing: 1 GiB, six million records.
+const VERSION_BYTES_DEFAULT: usize = 1 << 30;
+/// Where a mapping says nothing.
+const KEEP_REMOVED_DAYS_DEFAULT: i32 = 90;
 
 /// Reads every `.toml` file of `folder`, in the order of their names; none where
 /// there is no such folder.
@@ -153,9 +157,9 @@ fn read_intake(table: &TomlTable<'_>, stem: &str, kinds: &[RecordKind]) -> Optio
     let framing = framing.map_or(Framing::Bare, |at| at.value);
     let zone = read_zone(table);
     let body = read_body(table);
-    let bytes_expected = "the memory that all lookups may have together, in bytes";
-    let bytes = table.integer("lookup_bytes_max", 1..=1 << 40, bytes_expected);
-    let bytes = bytes.map_or(LOOKUP_BYTES_DEFAULT, |at| at.value);
+    let lookup_bytes = read_bytes(table, "lookup_bytes_max", "lookups");
+    let version_bytes = read_bytes(table, "version_bytes_max", "versions");
+    let keep_removed_days = read_keep_removed_days(table);
     let mut context = MappingContext { kinds, zone, lookups: Vec::new() };
     let file = Opening { framing, envelope, body: body.as_ref() };
     let csv = csv::read_csv_files(table, envelope);
@@ -168,12 +172,28 @@ fn read_intake(table: &TomlTable<'_>, stem: &str, kinds: &[RecordKind]) -> Optio
         body,
         lookups,
         records,
-        lookup_bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX),
+        lookup_bytes_max: lookup_bytes.unwrap_or(LOOKUP_BYTES_DEFAULT),
+        version_bytes_max: version_bytes.unwrap_or(VERSION_BYTES_DEFAULT),
+        keep_removed_days,
         csv,
     })
 }
 
 const ENVELOPE_EXPECTED: &str = "what stands around a row";
+
+fn read_bytes(table: &TomlTable<'_>, key: &str, of: &str) -> Option<usize> {
+    let expected = format!("the memory that all {of} may have together, in bytes");
+    let bytes = table.integer(key, 1..=1 << 40, &expected)?;
+    usize::try_from(bytes.value).ok()
+}
+
+fn read_keep_removed_days(table: &TomlTable<'_>) -> i32 {
+    let expected = "how long the version of a record is known that was taken back";
+    let bounds = 1..=i64::from(KEEP_REMOVED_DAYS_MAX);
+    let days = table.integer("keep_removed_days", bounds, expected);
+    let days = days.and_then(|at| i32::try_from(at.value).ok());
+    days.unwrap_or(KEEP_REMOVED_DAYS_DEFAULT)
+}
 
 fn read_zone(table: &TomlTable<'_>) -> TimeZone {
     let expected = "the time zone of the system's clocks, as \"Europe/Amsterdam\"";
