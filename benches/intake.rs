@@ -3,13 +3,15 @@
 //! ```text
 //! cargo bench --bench intake               a catalogue of a million titles, some minutes
 //! cargo bench --bench intake -- --end-to-end   on a real Kafka, against a bare mirror
+//! cargo bench --bench intake -- --versions     what `newer_by` costs, and nothing else
 //! cargo bench --bench intake -- --short    seconds: whether all of it still runs
 //! ```
 //!
 //! The mapping is the shipped one, and messages are as Debezium writes them. First the catalogue
 //! is read into the lookups; memory is what the kernel counts as resident. Then loans, which take
 //! their title through two lookups, and patrons are converted in memory by one thread, as JSON and
-//! as Avro, in turn with what serde_json and apache-avro need for the same bytes. Last, a library's
+//! as Avro, in turn with what serde_json and apache-avro need for the same bytes. Loans whose versions
+//! are compared take turns with the same loans whose versions are not. Last, a library's
 //! whole export: read, converted, and run with `--snapshot` as a process of its own.
 //!
 //! `--end-to-end` runs the intake of the daemon and a mirror (that of the bench `end_to_end`) by
@@ -51,6 +53,8 @@ mod output_span;
 mod process;
 #[path = "intake/snapshot.rs"]
 mod snapshot;
+#[path = "intake/versions.rs"]
+mod versions;
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -68,6 +72,8 @@ struct BenchSize {
     /// Messages of a kind, and how often each way has its turn.
     messages: u64,
     rounds: usize,
+    /// Loans of which the versions are remembered.
+    versions: u64,
     /// The library that writes a whole export.
     exporter: KohaLibrary,
     exported_loans: u64,
@@ -80,6 +86,7 @@ const FULL: BenchSize = BenchSize {
     library: KohaLibrary { patrons: 200_000, titles: 1_000_000 },
     messages: 40 * RECORDS_PER_TURN as u64,
     rounds: 400,
+    versions: 1_000_000,
     exporter: KohaLibrary { patrons: 50_000, titles: 60_000 },
     exported_loans: 500_000,
     streamed_loans: 600_000,
@@ -90,6 +97,7 @@ const SHORT: BenchSize = BenchSize {
     library: KohaLibrary { patrons: 200, titles: 500 },
     messages: RECORDS_PER_TURN as u64,
     rounds: 2,
+    versions: 2_000,
     exporter: KohaLibrary { patrons: 50, titles: 60 },
     exported_loans: 500,
     streamed_loans: 3_000,
@@ -113,6 +121,11 @@ fn main() {
     let has = |word: &str| std::env::args().any(|argument| argument == word);
     let size = if has("--short") { &SHORT } else { &FULL };
     let intake = load_mapping("");
+    if has("--versions") {
+        let small = BenchSize { library: KohaLibrary { patrons: 20_000, titles: 5_000 }, ..*size };
+        let lookups = catalogue::read(&intake, &small.library);
+        return versions::compare(&small, (&intake, &lookups));
+    }
     if has("--short") || has("--end-to-end") {
         end_to_end::compare(size, &intake);
     }
@@ -121,19 +134,25 @@ fn main() {
     }
     let lookups = catalogue::read(&intake, &size.library);
     conversion::compare(size, (&intake, &lookups));
+    versions::compare(size, (&intake, &lookups));
     drop(lookups);
     snapshot::run(size, &intake);
 }
 
 /// Loads the shipped mapping with more settings in front.
 fn load_mapping(settings: &str) -> Intake {
+    edit_mapping(|text| format!("{settings}{text}"))
+}
+
+/// Loads the shipped mapping as `edit` makes it.
+fn edit_mapping(edit: impl FnOnce(&str) -> String) -> Intake {
     let config = shipped_config();
     let kinds = Policy::load(&config).expect("the shipped config").policy.record_kinds;
     let file = format!("{MAPPING}.toml");
     let text = fs::read_to_string(config.join("intake").join(&file)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(file);
-    fs::write(&path, settings.to_owned() + &text).unwrap();
+    fs::write(&path, edit(&text)).unwrap();
     load_file(&path, &kinds).expect("the shipped mapping")
 }
 
