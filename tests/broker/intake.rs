@@ -99,13 +99,7 @@ impl<'a> IntakeDeployment<'a> {
         let compared = text.replacen(loan, &format!("{loan}{newer_by}"), 1);
         assert_ne!(compared, text);
         fs::write(&path, compared).unwrap();
-        self.apply_topics();
-    }
-
-    fn apply_topics(&self) {
-        let config = self.deployment.config_path().to_str().unwrap();
-        let mut zeef = ZeefProcess::spawn(&["topics", "--apply", "--config", config], &[]);
-        assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 0, "{}", zeef.stderr());
+        self.deployment.apply_topics();
     }
 
     pub(crate) fn read(&self, topic: &str) -> Vec<ConsumedMessage> {
@@ -348,8 +342,7 @@ fn intake_killed_at_any_time_loses_and_repeats_nothing() {
         let mut zeef = koha.deployment.start_run(&[]);
         wait_converted(&mut zeef, f64::from(50 + round * 70));
         kills_on_the_way += u32::from(converted_loans(&zeef) < 6_000.0);
-        zeef.send_signal(Signal::KILL);
-        assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 137);
+        zeef.kill();
     }
     assert!(kills_on_the_way >= 4, "{kills_on_the_way} of 8 kills were in the middle");
     koha.deployment.run_to_end(&[]);
@@ -414,8 +407,7 @@ fn intake_killed_at_any_time_writes_no_older_version() {
         });
         kills_on_the_way += u32::from(koha.read("loan").len() < total);
         for mut zeef in [Some(zeef), second].into_iter().flatten() {
-            zeef.send_signal(Signal::KILL);
-            assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 137);
+            zeef.kill();
         }
     }
     assert!(kills_on_the_way >= 3, "{kills_on_the_way} of 6 kills were in the middle");
@@ -466,7 +458,7 @@ fn intake_without_its_state_is_refused() {
         let is_refused = zeef.stderr().contains("(intake state) does not exist");
         (code == 78 && is_refused).then_some(())
     });
-    koha.apply_topics();
+    koha.deployment.apply_topics();
     koha.write("koha.issues", &[loan(17, 1, 6)]);
     let mut zeef = koha.deployment.start_run(&["--until-end"]);
     assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 70, "{}", zeef.stderr());

@@ -57,7 +57,9 @@ impl UpstreamSite {
     /// The system, with the first rows of all tests, or `None` where it cannot be had.
     fn shared_upstream(system: LibrarySystem) -> Option<&'static Upstream> {
         match system {
-            LibrarySystem::Koha => Upstream::shared(system, &koha_snapshot::first_rows()),
+            LibrarySystem::Koha | LibrarySystem::KohaAtLeastOnce => {
+                Upstream::shared(system, &koha_snapshot::first_rows())
+            }
             LibrarySystem::Folio => Upstream::shared(system, folio::FIRST_ROWS),
         }
     }
@@ -66,7 +68,7 @@ impl UpstreamSite {
     fn new(system: LibrarySystem, test: &str, sections: &str) -> Option<Self> {
         let upstream = Self::shared_upstream(system)?;
         let mapping = match system {
-            LibrarySystem::Koha => "koha-debezium",
+            LibrarySystem::Koha | LibrarySystem::KohaAtLeastOnce => "koha-debezium",
             LibrarySystem::Folio => "folio-debezium",
         };
         let sections = format!("{sections}\n[intakes]\nenabled = [\"{mapping}\"]\n");

@@ -109,7 +109,7 @@ impl<'a> Deployment<'a> {
         );
         fs::write(folder.path().join("zeef.toml"), text).unwrap();
         run_command_to_success(folder.path(), &["keys", "new", "--all"]);
-        run_command_to_success(folder.path(), &["topics", "--apply"]);
+        apply_topics(folder.path());
         // Long before it is needed: a broker takes such a setting on in its own time.
         let size = MESSAGE_BYTES_MAX.to_string();
         topics.alter_settings(SampleSource::Loan.as_str(), &[("max.message.bytes", &size)]);
@@ -122,6 +122,12 @@ impl<'a> Deployment<'a> {
     /// The folder of the config.
     pub(crate) fn config_path(&self) -> &Path {
         self.config_folder.path()
+    }
+
+    /// Creates and changes topics as the files of the config say now.
+    #[track_caller]
+    pub(crate) fn apply_topics(&self) {
+        apply_topics(self.config_path());
     }
 
     /// The lanes of the config, with the keys of the scene.
@@ -596,6 +602,11 @@ fn assert_same_outputs(
         different.len(),
         different[..different.len().min(3)].join("\n")
     );
+}
+
+#[track_caller]
+fn apply_topics(config: &Path) {
+    run_command_to_success(config, &["topics", "--apply"]);
 }
 
 /// Runs `zeef` with `args` and the config, which has to end well.

@@ -20,6 +20,7 @@ use zeef_test_kit::process::{ANY_ADMIN_ADDRESS, admin_address_in};
 use super::broker::last_bytes;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const KILL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running, or ended, zeef.
 pub(crate) struct ZeefProcess {
@@ -70,6 +71,13 @@ impl ZeefProcess {
     #[track_caller]
     pub(crate) fn send_signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it as a crash would.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        self.send_signal(Signal::KILL);
+        assert_eq!(self.wait_exit(KILL_TIMEOUT), 137);
     }
 
     /// Lowers how many files it may have open.

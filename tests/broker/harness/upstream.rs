@@ -24,6 +24,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LibrarySystem {
     Koha,
+    /// Koha, read by a Connect that may send again what it sent before.
+    KohaAtLeastOnce,
     Folio,
 }
 
@@ -31,7 +33,7 @@ impl LibrarySystem {
     /// What the script calls it.
     fn as_str(self) -> &'static str {
         match self {
-            Self::Koha => "koha",
+            Self::Koha | Self::KohaAtLeastOnce => "koha",
             Self::Folio => "folio",
         }
     }
@@ -39,7 +41,7 @@ impl LibrarySystem {
     /// What the names of the topics of its shipped connector begin with.
     pub(crate) fn topic_start(self) -> &'static str {
         match self {
-            Self::Koha => "koha.",
+            Self::Koha | Self::KohaAtLeastOnce => "koha.",
             Self::Folio => "folio_pg.",
         }
     }
@@ -48,7 +50,7 @@ impl LibrarySystem {
     /// name of the topic ends that gets it.
     fn marker(self, word: &str) -> (String, &'static str) {
         match self {
-            Self::Koha => (
+            Self::Koha | Self::KohaAtLeastOnce => (
                 format!("UPDATE borrowers SET email = '{word}' WHERE borrowernumber = 2"),
                 "koha_library.borrowers",
             ),
@@ -91,9 +93,11 @@ impl Upstream {
     /// With `CI=true`, where it cannot be had; always, where it fails to start.
     pub(crate) fn shared(system: LibrarySystem, first_rows: &str) -> Option<&'static Self> {
         static KOHA: OnceLock<Result<Upstream, String>> = OnceLock::new();
+        static KOHA_AT_LEAST_ONCE: OnceLock<Result<Upstream, String>> = OnceLock::new();
         static FOLIO: OnceLock<Result<Upstream, String>> = OnceLock::new();
         let shared = match system {
             LibrarySystem::Koha => &KOHA,
+            LibrarySystem::KohaAtLeastOnce => &KOHA_AT_LEAST_ONCE,
             LibrarySystem::Folio => &FOLIO,
         };
         let started = shared.get_or_init(|| match find_missing(SCRIPT, &[system.as_str()]) {
@@ -115,12 +119,12 @@ impl Upstream {
         let folder = TempDir::with_prefix(format!("zeef-{}-", system.as_str())).unwrap().keep();
         let upstream =
             Self { system, broker, folder, starting: Mutex::new(()), database: RwLock::new(()) };
-        upstream.start_parts(&[
-            "--brokers",
-            upstream.broker.bootstrap_server(),
-            "--sql",
-            file.to_str().unwrap(),
-        ]);
+        let brokers = upstream.broker.bootstrap_server();
+        let mut flags = vec!["--brokers", brokers, "--sql", file.to_str().unwrap()];
+        if system == LibrarySystem::KohaAtLeastOnce {
+            flags.push("--at-least-once");
+        }
+        upstream.start_parts(&flags);
         upstream
     }
 

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
-use super::{Published, UpstreamSite};
+use super::{Published, UpstreamSite, koha_snapshot};
 use crate::harness::{LibrarySystem, Upstream, UpstreamPart, eventually};
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
@@ -47,13 +45,13 @@ fn renew_all(renewal: u32) -> String {
 }
 
 /// Renews every loan again and again until it is told to stop, at most as often as the column can
-/// count; yields how often. The database crashes on the way, right behind a renewal.
-fn keep_renewing(upstream: &Upstream, stop: &AtomicBool) -> u32 {
+/// count; yields how often. The database may crash on the way, right behind a renewal.
+fn keep_renewing(upstream: &Upstream, stop: &AtomicBool, database_crash: Option<u32>) -> u32 {
     let mut renewal = 0;
     while !stop.load(Ordering::Relaxed) && renewal < RENEWALS_MAX {
         renewal += 1;
         upstream.run_sql(renew_all(renewal));
-        if renewal == DATABASE_CRASH {
+        if Some(renewal) == database_crash {
             upstream.crash(UpstreamPart::Database);
         }
         thread::sleep(RENEWAL_INTERVAL);
@@ -118,28 +116,35 @@ fn check_messages(koha: &UpstreamSite, published: &Published) {
     assert_eq!(found.len(), 30);
 }
 
-#[test]
-fn upstream_koha_kills_of_connect_zeef_and_database_lose_and_repeat_nothing() {
-    let Some(koha) = UpstreamSite::new(LibrarySystem::Koha, "koha-crash", SMALL_BATCHES) else {
-        return;
-    };
+/// Renews loans while zeef and Connect are killed in turn, three times; yields how often each was
+/// renewed.
+#[track_caller]
+fn renew_under_kills(koha: &UpstreamSite, database_crash: Option<u32>) -> u32 {
     koha.run_sql(first_statements());
     let upstream = koha.upstream;
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
-    let database = thread::spawn(move || keep_renewing(upstream, &told));
+    let database = thread::spawn(move || keep_renewing(upstream, &told, database_crash));
     let mut kills_on_the_way = 0;
     for round in 1..=3_usize {
         let mut zeef = koha.deployment.start_run(&[]);
-        wait_converted(&koha, 100 * round);
-        zeef.send_signal(Signal::KILL);
-        assert_eq!(zeef.wait_exit(WAIT_TIMEOUT), 137);
+        wait_converted(koha, 100 * round);
+        zeef.kill();
         kills_on_the_way += u32::from(!database.is_finished());
         upstream.crash(UpstreamPart::Connect);
     }
     stop.store(true, Ordering::Relaxed);
     let renewals = database.join().unwrap();
     assert!(kills_on_the_way >= 2, "{kills_on_the_way} of 3 kills were in the middle");
+    renewals
+}
+
+#[test]
+fn upstream_koha_kills_of_connect_zeef_and_database_lose_and_repeat_nothing() {
+    let Some(koha) = UpstreamSite::new(LibrarySystem::Koha, "koha-crash", SMALL_BATCHES) else {
+        return;
+    };
+    let renewals = renew_under_kills(&koha, Some(DATABASE_CRASH));
     let published = koha.run_after(deletions());
 
     let want: Vec<i64> = (0..=i64::from(renewals)).collect();
@@ -149,4 +154,64 @@ fn upstream_koha_kills_of_connect_zeef_and_database_lose_and_repeat_nothing() {
         assert_eq!(found, want, "{patron}: each version once, none before an older one");
     }
     check_messages(&koha, &published);
+}
+
+/// Of how many of `versions` an older one comes behind a newer one.
+fn count_gone_back(versions: &BTreeMap<String, Vec<i64>>) -> usize {
+    versions.values().filter(|versions| !versions.is_sorted()).count()
+}
+
+/// By loan the numbers of renewals of its rows that Connect has sent, in order.
+fn read_sent(koha: &UpstreamSite) -> BTreeMap<String, Vec<i64>> {
+    let mut sent: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for message in koha.broker().read_committed("koha.issues") {
+        let change = super::parse(message.value_text().unwrap());
+        let row = &change["after"];
+        let number = row["issue_id"].as_u64().unwrap_or(0);
+        if (u64::from(FIRST + 1)..=u64::from(FIRST + LOANS)).contains(&number) {
+            let renewals = row["renewals_count"].as_i64().unwrap();
+            sent.entry(number.to_string()).or_default().push(renewals);
+        }
+    }
+    sent
+}
+
+/// A Connect that may send again what it sent before, killed while the database changes: the end is
+/// as SQL says, with the shipped mapping too; with `newer_by` no older state comes on the way.
+#[test]
+fn upstream_koha_at_least_once_ends_as_sql_says_and_never_goes_back() {
+    let system = LibrarySystem::KohaAtLeastOnce;
+    let Some(koha) = UpstreamSite::new(system, "koha-again", SMALL_BATCHES) else {
+        return;
+    };
+    koha.edit_config("intake/koha-debezium.toml", |text| {
+        let record = "[[record]]\n";
+        let newer_by = "newer_by = [\"envelope.source.file\", \"envelope.source.pos\"]\n";
+        text.replace(record, &format!("{record}{newer_by}"))
+    });
+    koha.deployment.apply_topics();
+    let renewals = renew_under_kills(&koha, None);
+    koha.run_sql(koha_snapshot::CHANGES);
+    koha.wait_delivered(koha.topic_start);
+    koha.upstream.crash(UpstreamPart::Connect);
+    let published = koha.run_after(deletions());
+
+    let again = count_gone_back(&read_sent(&koha));
+    assert!(again > 0, "Connect has sent nothing again: this test shows nothing");
+    let versions = read_versions(&koha);
+    assert_eq!((versions.len(), count_gone_back(&versions)), (40, 0), "{versions:?}");
+    let want: Vec<i64> = (0..=i64::from(renewals)).collect();
+    for (patron, mut found) in versions {
+        found.dedup();
+        assert_eq!(found, want, "{patron}: none is missing");
+    }
+    check_messages(&koha, &published);
+    let counts = koha_snapshot::comparison(&koha).check(&published);
+    assert!(counts.patrons > 0 && counts.loans > 0 && counts.messages > 0, "{counts:?}");
+
+    let shipped = UpstreamSite::new(system, "koha-again-shipped", "").unwrap();
+    let published = shipped.run();
+    assert!(count_gone_back(&read_versions(&shipped)) > 0, "older states come on the way");
+    check_messages(&shipped, &published);
+    assert_eq!(koha_snapshot::comparison(&shipped).check(&published), counts);
 }

@@ -4,7 +4,7 @@ use super::comparison::{Comparison, Counts};
 use super::{UpstreamSite, koha};
 use crate::harness::LibrarySystem;
 
-const CHANGES: &str = include_str!("koha_changes.sql");
+pub(super) const CHANGES: &str = include_str!("koha_changes.sql");
 const EXPECTED: &str = include_str!("koha_expected.sql");
 
 /// What lies in the database before the connector is there.
@@ -18,18 +18,19 @@ fn is_own(id: &str) -> bool {
     number.is_some_and(|number| (100_001..=102_000).contains(&number))
 }
 
+/// Makes the views, and compares with them from then on.
+pub(super) fn comparison(site: &UpstreamSite) -> Comparison<'_> {
+    site.run_sql(EXPECTED);
+    let before_select = "SET time_zone = '+00:00'; ";
+    Comparison { site, before_select, is_own, is_own_member: is_own }
+}
+
 #[test]
 fn upstream_koha_snapshot_then_changes_end_as_sql_says() {
     let Some(koha) = UpstreamSite::new(LibrarySystem::Koha, "koha-snapshot", "") else {
         return;
     };
-    koha.run_sql(EXPECTED);
-    let comparison = Comparison {
-        site: &koha,
-        before_select: "SET time_zone = '+00:00'; ",
-        is_own,
-        is_own_member: is_own,
-    };
+    let comparison = comparison(&koha);
     let first = comparison.check(&koha.run());
     let want = Counts {
         patrons: 960,
