@@ -9,6 +9,8 @@ pub mod policy;
 
 pub mod config;
 
+pub mod http;
+
 pub mod message;
 
 pub mod ledger;

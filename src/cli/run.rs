@@ -22,6 +22,7 @@ use super::repartition::describe_changed_sources;
 use super::snapshot;
 use crate::config::LoadedConfig;
 use crate::config::keyring::{KeyRing, ledger_key_names};
+use crate::daemon::checkpoint_copies::CheckpointCopy;
 use crate::daemon::checkpoints::CheckpointKeeper;
 use crate::daemon::clock::now_ms;
 use crate::daemon::gate_census::{self, GateCensus};
@@ -31,6 +32,7 @@ use crate::daemon::intake::raw_topics::{
 };
 use crate::daemon::lane_moves::{self, LaneMove};
 use crate::daemon::lane_repartition::find_changed_sources;
+use crate::daemon::metrics::Metrics;
 use crate::daemon::run::{self, Endpoint, LaneSetup, LaneTransport, Run, RunOutcome};
 use crate::daemon::signals::{self, StopLimit};
 use crate::daemon::topics::{GroupOffsetReport, TopicReport};
@@ -113,7 +115,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         }
         None => connect_to_kafka(arguments, (&loaded, &keys), &intakes)?,
     };
-    let checkpoints = checkpoint_keeper(&loaded, &keys, &endpoint)?;
+    let metrics = Arc::new(Metrics::new(&loaded.policy.version)?);
+    let checkpoints = checkpoint_keeper((&loaded, &keys), &endpoint, &metrics)?;
     if let Some(keeper) = &checkpoints {
         keeper.check_start()?;
     }
@@ -134,6 +137,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         stop: StopSignal::default(),
         stop_limit: stop_limit(&loaded, &endpoint),
         intakes,
+        metrics,
     };
     let (outcome, has_later_refusals) = run_lanes(run, lanes, (checkpoints, follower))?;
     has_refusals |= has_later_refusals;
@@ -248,9 +252,9 @@ fn run_lanes(
 
 /// Returns what makes the checkpoints of a run; `None` if none are made.
 fn checkpoint_keeper(
-    loaded: &LoadedConfig,
-    keys: &KeyRing,
+    (loaded, keys): (&LoadedConfig, &KeyRing),
     endpoint: &Endpoint,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<Arc<CheckpointKeeper>>> {
     let Some(maker) = checkpoint_maker(loaded, keys)? else {
         return Ok(None);
@@ -258,7 +262,9 @@ fn checkpoint_keeper(
     Ok(Some(Arc::new(CheckpointKeeper {
         endpoint: endpoint.clone(),
         maker,
+        copies: CheckpointCopy::of_settings(&loaded.daemon.ledger.checkpoints),
         settings: loaded.daemon.ledger.checkpoints.clone(),
+        metrics: Arc::clone(metrics),
         fingerprinter: StateKeys::new(require_state_key(keys)?).fingerprinter(),
         failure: Mutex::default(),
     })))

@@ -5,28 +5,28 @@
 //! `zeef.checkpoints` reads the last checkpoint and the marks after that, and nobody else can
 //! commit meanwhile.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::checkpoint_copies::{CheckpointCopy, CopyLimit, NewestCheckpoint, read_copy};
+use super::metrics::Metrics;
 use super::run::Endpoint;
 use crate::config::settings::CheckpointSettings;
 use crate::engine::lane::STATE_TOPIC_PREFIX;
 use crate::ledger::audit::{AUDIT_TOPIC, AuditLine};
 use crate::ledger::block::{ChainName, digest_hex};
-use crate::ledger::checkpoint::note::{Checkpoint, open_note};
+use crate::ledger::checkpoint::note::Checkpoint;
 use crate::ledger::checkpoint::{
-    CHECKPOINTS_TOPIC, CheckpointError, CheckpointMaker, CheckpointMessage, HeadList, ListedHead,
-    OpenCheckpoint,
+    CHECKPOINTS_TOPIC, CheckpointError, CheckpointMaker, HeadList, ListedHead, OpenCheckpoint,
 };
 use crate::message::continuity::{ContinuityMark, Fingerprinter};
 use crate::message::{Fault, Output};
 use crate::transport::StopSignal;
 use crate::transport::directory::{ChainFile, append_to_chain_file, read_chain_file};
-use crate::transport::file::{FileMode, replace_file};
 use crate::transport::kafka::KafkaSettings;
 use crate::transport::kafka::chain_topic::{append_to_chain, read_last_message};
 use crate::transport::kafka::lane_states::StateReader;
@@ -34,19 +34,26 @@ use crate::transport::kafka::read_topic::read_rows;
 
 /// How often to look whether to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often to tell that checkpoints cannot be kept.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a server may take for the last checkpoint of a run: a stop has a limit.
+const LAST_COPY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes and compares the checkpoints of a run.
 pub struct CheckpointKeeper {
     pub endpoint: Endpoint,
     pub maker: CheckpointMaker,
     pub settings: CheckpointSettings,
+    pub copies: Vec<CheckpointCopy>,
+    pub metrics: Arc<Metrics>,
     pub fingerprinter: Fingerprinter,
     /// Why the run has to stop.
     pub failure: Mutex<Option<String>>,
 }
 
 impl CheckpointKeeper {
-    /// Compares what the chains end with, with the last checkpoint and with the one outside.
+    /// Compares what the chains end with, with the last checkpoint and with those outside that can
+    /// be read.
     ///
     /// # Errors
     ///
@@ -55,19 +62,28 @@ impl CheckpointKeeper {
     pub fn check_start(&self) -> anyhow::Result<()> {
         // Other processes go on meanwhile: chains are written before the checkpoint that lists
         // them, and that before its copy, so all is read in the opposite order.
-        let copy = self.read_copy()?;
+        let files = self.copies.iter().filter_map(CheckpointCopy::comparable_file);
+        let read = |path: &'_ _| Ok((PathBuf::from(path), read_copy(path, &self.maker)?));
+        let copies: Vec<(PathBuf, _)> = files.map(read).collect::<anyhow::Result<_>>()?;
         let last = self.read_last()?.map(|last| self.open(&last)).transpose()?;
         if let Some(last) = &last {
             last.compare(&self.read_heads()?).map_err(|error| stop(&error))?;
         }
-        let Some(path) = &self.settings.copy else {
-            return Ok(());
-        };
-        let Some(outside) = copy else {
-            tracing::warn!("{} has no checkpoint yet to compare with", path.display());
-            return Ok(());
-        };
         let size = last.map_or(0, |last| last.checkpoint.size);
+        for (path, copy) in copies {
+            match copy {
+                Some(outside) => self.compare_copy(&path, &outside, size)?,
+                None => {
+                    let path = path.display();
+                    tracing::warn!("{path} has no checkpoint yet to compare with");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what was kept outside with the checkpoints, of which there are `size`.
+    fn compare_copy(&self, path: &Path, outside: &Checkpoint, size: u64) -> anyhow::Result<()> {
         let path = path.display();
         if size < outside.size {
             return Err(Fault::stop(format!(
@@ -94,12 +110,12 @@ impl CheckpointKeeper {
         OpenCheckpoint::read(message, origin, &self.maker.keys).map_err(|error| stop(&error))
     }
 
-    /// Writes the next checkpoint, if a chain went on, and keeps a copy of the newest one.
+    /// Writes the next checkpoint, if a chain went on, and keeps the newest one outside.
     ///
     /// # Errors
     ///
     /// It cannot be written, or may not be signed.
-    pub fn write_next(&self) -> anyhow::Result<()> {
+    fn write_next(&self, limit: CopyLimit<'_>) -> anyhow::Result<()> {
         let (mut made, mut failed) = (None, None);
         let mut make = |last: Option<&[u8]>| {
             let next = self.read_heads().and_then(|heads| {
@@ -127,7 +143,7 @@ impl CheckpointKeeper {
         }
         match failed {
             Some(error) => Err(error),
-            None => made.map_or(Ok(()), |made| self.write_copy(&made)),
+            None => made.map_or(Ok(()), |made| self.keep_copies(&made, limit)),
         }
     }
 
@@ -152,15 +168,21 @@ impl CheckpointKeeper {
     fn run(&self, run: &StopSignal, finished: &StopSignal) {
         let mut kept_at = Instant::now();
         let mut looked_at = Instant::now();
+        let mut warned_at: Option<Instant> = None;
         while !finished.is_requested() {
             thread::sleep(POLL_INTERVAL);
             if looked_at.elapsed() < self.settings.interval {
                 continue;
             }
-            match self.write_next() {
+            match self.write_next(CopyLimit { at_most: Duration::MAX, stop: finished }) {
                 Ok(()) => kept_at = Instant::now(),
+                // What was cut short is told of, or repeated, by the last one.
+                Err(_) if finished.is_requested() => return,
                 Err(error) => {
-                    tracing::warn!("no checkpoint of the ledger: {error:#}");
+                    if warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                        tracing::warn!("no checkpoint of the ledger: {error:#}");
+                        warned_at = Some(Instant::now());
+                    }
                     let limit = self.settings.stop_unanchored_after;
                     let is_over = limit.is_some_and(|limit| kept_at.elapsed() >= limit);
                     if is_over || error.is::<CheckpointError>() {
@@ -184,7 +206,8 @@ impl CheckpointKeeper {
     pub fn finish(&self) -> Option<String> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.or_else(|| {
-            let error = self.write_next().err()?;
+            let limit = CopyLimit { at_most: LAST_COPY_TIMEOUT, stop: &StopSignal::default() };
+            let error = self.write_next(limit).err()?;
             let why = format!("no checkpoint of the ledger: {error:#}");
             if self.settings.stop_unanchored_after.is_some() || error.is::<CheckpointError>() {
                 return Some(why);
@@ -252,34 +275,22 @@ impl CheckpointKeeper {
         Ok(root)
     }
 
-    /// Returns the checkpoint that is kept outside; `None` if there is none yet.
-    fn read_copy(&self) -> anyhow::Result<Option<Checkpoint>> {
-        let Some(path) = &self.settings.copy else {
-            return Ok(None);
-        };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| format!("failed to read {}", path.display()));
-            }
-        };
-        let opened = open_note(&text, self.maker.signer.origin(), &self.maker.keys);
-        let unusable = |error| Fault::stop(format!("{}: {error}", path.display()));
-        Ok(Some(opened.map_err(unusable)?))
-    }
-
-    /// Replaces the copy by a newer checkpoint. A newer copy stays: another process wrote it.
-    fn write_copy(&self, message: &[u8]) -> anyhow::Result<()> {
-        let Some(path) = &self.settings.copy else {
-            return Ok(());
-        };
-        let size = self.open(message)?.checkpoint.size;
-        if self.read_copy()?.is_some_and(|copy| copy.size >= size) {
-            return Ok(());
+    /// Keeps the newest checkpoint in each place outside that lacks it.
+    ///
+    /// # Errors
+    ///
+    /// What could not be kept; the other places were tried, too.
+    fn keep_copies(&self, message: &[u8], limit: CopyLimit<'_>) -> anyhow::Result<()> {
+        let number = self.open(message)?.checkpoint.size;
+        self.metrics.set_checkpoint(number);
+        let mut failed = Vec::new();
+        for copy in &self.copies {
+            let kept = copy.keep(NewestCheckpoint { number, message }, &self.maker, limit);
+            self.metrics.record_checkpoint_copy(copy.label(), kept.is_ok().then_some(number));
+            failed.extend(kept.err().map(|error| format!("{error:#}")));
         }
-        let message: CheckpointMessage = serde_json::from_slice(message)?;
-        Ok(replace_file(path, FileMode::for_file(false), message.checkpoint.as_bytes())?)
+        anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+        Ok(())
     }
 }
 

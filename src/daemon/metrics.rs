@@ -105,6 +105,9 @@ metrics_table! {
     RETRACTIONS_OVERDUE Gauge "zeef_retractions_overdue" ["recipient"] "Of those, the ones that the recipient has not acknowledged in its term."
     ACKNOWLEDGEMENTS Counter "zeef_acknowledgements_total" ["recipient, outcome"] "Acknowledgements read since the process started, with earlier ones: accepted, damaged, or unmatched where they are of no open retraction, such as repeated ones."
     PARTNER_READ_LAG Gauge "zeef_partner_read_lag" ["recipient"] "How many offsets of its topics the consumer group that the recipient's file names has not committed; missing while Kafka does not say."
+    CHECKPOINT_NUMBER Gauge "zeef_checkpoint_number" [""] "The number of the newest checkpoint of the ledger; only where checkpoints are made."
+    CHECKPOINT_COPY_NUMBER Gauge "zeef_checkpoint_copy_number" ["copy"] "The number of the newest checkpoint that is kept outside, in a file or at a webhook, as far as this process knows; 0 if none is."
+    CHECKPOINT_COPY_FAILURES Counter "zeef_checkpoint_copy_failures_total" ["copy"] "Attempts to keep the newest checkpoint outside that failed."
     LAST_COMMIT Gauge "zeef_last_commit_timestamp_seconds" ["lane, worker"] "When the worker last committed a batch, in seconds since 1970."
     READY Gauge "zeef_ready" [""] "1 while /health/ready returns 200, otherwise 0."
     RESIDENT Gauge "process_resident_memory_bytes" [""] "Resident memory size in bytes."
@@ -266,6 +269,22 @@ impl Metrics {
     /// Sets how far a recipient's group is behind; `None` if that is not known.
     pub fn set_partner_lag(&self, recipient: &str, lag: Option<i64>) {
         self.set_recipient_gauge(PARTNER_READ_LAG, recipient, lag);
+    }
+
+    /// Sets how many checkpoints there are.
+    pub fn set_checkpoint(&self, number: u64) {
+        self.gauge(CHECKPOINT_NUMBER, &[]).set(number as f64);
+    }
+
+    /// Counts an attempt to keep the newest checkpoint outside: its number, or `None` if it failed.
+    pub fn record_checkpoint_copy(&self, copy: &str, kept: Option<u64>) {
+        let label = [("copy", copy)];
+        let gauge = self.gauge(CHECKPOINT_COPY_NUMBER, &label);
+        let failures = self.counter(CHECKPOINT_COPY_FAILURES, &label);
+        match kept {
+            Some(number) => gauge.set(number as f64),
+            None => failures.increment(1),
+        }
     }
 
     /// Sets whether every lane works.

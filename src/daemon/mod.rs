@@ -6,6 +6,7 @@
 mod abort_counter;
 pub mod acls;
 pub mod admin;
+pub mod checkpoint_copies;
 pub mod checkpoints;
 pub mod clock;
 pub mod compaction;

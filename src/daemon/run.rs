@@ -289,6 +289,7 @@ pub struct Run<'a> {
     pub stop_limit: Option<StopLimit>,
     /// On Kafka, the intakes that run beside the lanes.
     pub intakes: Vec<IntakeSetup>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Run<'_> {
@@ -299,7 +300,7 @@ impl Run<'_> {
     ///
     /// The process cannot start: no runtime, no thread, no port.
     pub fn run(self, lanes: Vec<LaneSetup>) -> anyhow::Result<RunOutcome> {
-        let metrics = Arc::new(Metrics::new(&self.loaded.policy.version)?);
+        let metrics = Arc::clone(&self.metrics);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

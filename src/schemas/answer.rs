@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::http::HttpAnswer;
+use crate::http::HttpAnswer;
 
 /// How it says that it has no such subject, version or schema.
 const NOT_FOUND: &[u32] = &[40_401, 40_402, 40_403];

@@ -5,7 +5,6 @@
 //! not know is asked again; a registry that does not answer is an error and never a schema.
 
 mod answer;
-mod http;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read as _};
@@ -13,10 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::settings::{SchemaPlace, SchemaRegistrySettings};
+use crate::config::settings::{SchemaPlace, SchemaRegistrySettings, ServerSettings};
+use crate::http::{self, HttpClient, HttpRequest};
 use crate::intake::{AvroSchema, Intake, RegisteredSchema, SchemaId, split_frame};
 use answer::{ErrorAnswer, SchemaAnswer};
-use http::HttpClient;
 
 /// Schemas that are kept; more are forgotten and found again.
 const SCHEMAS_MAX: usize = 1_024;
@@ -26,6 +25,9 @@ const SCHEMA_BYTES_MAX: usize = 1 << 20;
 const SCHEMA_REFERENCES_MAX: usize = 100;
 /// How long an id counts as unknown before the registry is asked again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+
+const SENT: &str = "application/vnd.schemaregistry.v1+json";
+const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json";
 
 /// Why a schema cannot be found out. Never holds a login.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,12 @@ impl SchemaRegistry {
     #[must_use]
     pub fn new(settings: Option<&SchemaRegistrySettings>) -> SchemaRegistry {
         let place = settings.map(|settings| match &settings.place {
-            SchemaPlace::Registry(url) => RegistryPlace::Http(HttpClient::new(url, settings)),
+            SchemaPlace::Registry(url) => RegistryPlace::Http(HttpClient::new(ServerSettings {
+                url: url.clone(),
+                login: settings.login.clone(),
+                ca_file: settings.ca_file.clone(),
+                timeout: settings.timeout,
+            })),
             SchemaPlace::Folder(folder) => RegistryPlace::Folder(folder.as_path().into()),
         });
         SchemaRegistry { place, found: Mutex::default() }
@@ -243,16 +250,19 @@ fn no_answer(client: &HttpClient) -> impl Fn(String) -> RegistryError {
     |cause| RegistryError::NoAnswer { address: client.address(), cause }
 }
 
+/// A request to a path below the registry's address.
+fn request_to(path: &str) -> HttpRequest<'_> {
+    HttpRequest { path, accepted: ACCEPTED, content: None }
+}
+
 /// What an answer means that says nothing about a schema.
 fn describe_status(status: u16) -> String {
     match status {
-        401 | 403 => format!("it answers {status}: look at the login in `[schema_registry]`"),
         200 | 404 => format!(
             "it answers {status} without what a schema registry says: look at `url` in \
              `[schema_registry]`"
         ),
-        300..=399 => format!("it answers {status}: have `url` name the place that it leads to"),
-        _ => format!("it answers {status}"),
+        _ => http::describe_status(status, "the login in `[schema_registry]`"),
     }
 }
 
@@ -296,7 +306,7 @@ impl References<'_> {
             return Ok(ReferenceOutcome::Other("it refers to too many others"));
         }
         let failed = no_answer(self.client);
-        let answer = self.client.get(path).map_err(&failed)?;
+        let answer = self.client.ask(request_to(path)).map_err(&failed)?;
         let found = answer::read(&answer).ok_or_else(|| failed(describe_status(answer.status)))?;
         let (text, references) = match found {
             SchemaAnswer::Avro { text, references } => (text, references),
@@ -330,7 +340,9 @@ fn register_at(client: &HttpClient, subject: &str, schema: &str) -> Result<u32, 
     let failed = no_answer(client);
     let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
     let path = format!("/subjects/{subject}/versions");
-    let answer = client.post(&path, body).map_err(&failed)?;
+    let content = Some((SENT, body.into_bytes()));
+    let request = HttpRequest { content, ..request_to(&path) };
+    let answer = client.ask(request).map_err(&failed)?;
     let registered: Option<RegisteredId> = serde_json::from_slice(&answer.body).ok();
     match (answer.status, registered) {
         (200, Some(RegisteredId { id })) => Ok(id),

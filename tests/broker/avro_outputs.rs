@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use zeef::config::settings::{RegistryUrl, SchemaPlace, SchemaRegistrySettings};
+use zeef::config::settings::{SchemaPlace, SchemaRegistrySettings, ServerUrl};
 use zeef::schemas::SchemaRegistry;
 use zeef_test_kit::process::{CommandOutput, zeef_command};
 use zeef_test_kit::schema_registry::{RegistryMood, TestRegistry};
@@ -26,7 +26,7 @@ type OutputsByKey = BTreeMap<String, Vec<Option<Value>>>;
 /// Reads the outputs, each of which is framed.
 fn read_outputs(rows: &[ConsumedMessage], url: &str) -> OutputsByKey {
     let registry = SchemaRegistry::new(Some(&SchemaRegistrySettings {
-        place: SchemaPlace::Registry(RegistryUrl::parse(url).unwrap()),
+        place: SchemaPlace::Registry(ServerUrl::parse(url).unwrap()),
         login: None,
         ca_file: None,
         timeout: Duration::from_secs(5),

@@ -22,7 +22,7 @@ use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 use serde_json::{Value, json};
 use zeef::config::settings::{
-    RegistryLogin, RegistryUrl, SchemaPlace, SchemaRegistrySettings, SecretSource,
+    SchemaPlace, SchemaRegistrySettings, SecretSource, ServerLogin, ServerUrl,
 };
 use zeef::daemon::intake::IntakeSetup;
 use zeef::daemon::worker::WorkerExit;
@@ -42,7 +42,7 @@ use super::repository;
 
 fn settings_of(url: &str) -> SchemaRegistrySettings {
     SchemaRegistrySettings {
-        place: SchemaPlace::Registry(RegistryUrl::parse(url).unwrap()),
+        place: SchemaPlace::Registry(ServerUrl::parse(url).unwrap()),
         login: None,
         ca_file: None,
         timeout: Duration::from_secs(1),
@@ -275,11 +275,11 @@ fn registry_gets_the_login_and_no_error_shows_it() {
     server.set_mood(RegistryMood::Says(401, String::new()));
     let (_folder, file) = secret_file("CANARY-word");
     let secret = || SecretSource::File(file.clone());
-    let basic = RegistryLogin::Basic { user: "zeef".to_owned(), password: secret() };
+    let basic = ServerLogin::Basic { user: "zeef".to_owned(), password: secret() };
     let encoded = STANDARD.encode("zeef:CANARY-word");
     for (login, want) in [
         (basic, format!("Basic {encoded}")),
-        (RegistryLogin::Bearer(secret()), "Bearer CANARY-word".to_owned()),
+        (ServerLogin::Bearer(secret()), "Bearer CANARY-word".to_owned()),
     ] {
         let settings = SchemaRegistrySettings { login: Some(login), ..settings_of(&server.url()) };
         let registry = SchemaRegistry::new(Some(&settings));
@@ -289,7 +289,7 @@ fn registry_gets_the_login_and_no_error_shows_it() {
         assert_eq!(server.requests().last().unwrap().authorization, Some(want));
     }
     let missing = SecretSource::File("/no/such/file".into());
-    let login = Some(RegistryLogin::Bearer(missing));
+    let login = Some(ServerLogin::Bearer(missing));
     let error = find_error(&SchemaRegistrySettings { login, ..settings_of(&server.url()) }, 7);
     assert!(error.contains("/no/such/file cannot be read"), "{error}");
 }

@@ -118,20 +118,30 @@ fn checkpoints_of_another_key_are_found() {
 /// A library whose checkpoints are kept in a file elsewhere.
 fn library() -> (Deployment, String) {
     let deployment = Deployment::new();
-    let id = format!("{CANARY}-p");
-    let settings = deployment.path("config/zeef.toml");
-    let text = fs::read_to_string(&settings).unwrap();
     let copy = deployment.path("elsewhere");
-    let on =
-        format!("[ledger.checkpoints]\nenabled = true\norigin = \"{ORIGIN}\"\ncopy = {copy:?}\n");
-    let changed = text.replace("[ledger.checkpoints]\n", &on);
-    assert_ne!(changed, text);
-    fs::write(&settings, changed).unwrap();
+    add_settings(&deployment, &format!("enabled = true\norigin = \"{ORIGIN}\"\ncopy = {copy:?}"));
     deployment.zeef(&["keys", "new", "--ledger"]);
-    deployment.append("patron", &id, &patron(&id));
-    deployment.append("reservation", &id, &reservation(&id, "ready_for_pickup"));
+    let id = fill(&deployment);
     deployment.run();
     (deployment, id)
+}
+
+/// Adds lines to `[ledger.checkpoints]`.
+pub(crate) fn add_settings(deployment: &Deployment, lines: &str) {
+    let settings = deployment.path("config/zeef.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let table = "\n[ledger.checkpoints]\n";
+    let changed = text.replacen(table, &format!("{table}{lines}\n"), 1);
+    assert_ne!(changed, text);
+    fs::write(&settings, changed).unwrap();
+}
+
+/// Adds a patron with a reservation. Returns its id.
+pub(crate) fn fill(deployment: &Deployment) -> String {
+    let id = format!("{CANARY}-p");
+    deployment.append("patron", &id, &patron(&id));
+    deployment.append("reservation", &id, &reservation(&id, "ready_for_pickup"));
+    id
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod outputs;
 mod sent_again;
 mod serve;
 mod values;
+mod webhook;
 mod years;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::http_server::{ServerSettings, read_webhook};
 use super::{Number, read_section, set_duration, set_integer};
 use crate::config::document::{Mistake, TomlTable, nearest_name};
 use crate::policy::refusal_class::RefusalClass;
@@ -35,6 +36,8 @@ pub struct CheckpointSettings {
     pub origin: String,
     /// Where the newest one is kept outside.
     pub copy: Option<PathBuf>,
+    /// Where each one is posted to.
+    pub webhook: Option<ServerSettings>,
     /// How long a run goes on without a new checkpoint that could be kept; `None` for ever.
     pub stop_unanchored_after: Option<Duration>,
     /// What verifies those of former keys.
@@ -48,6 +51,7 @@ impl Default for CheckpointSettings {
             interval: Duration::from_secs(10),
             origin: "zeef.ledger".to_owned(),
             copy: None,
+            webhook: None,
             stop_unanchored_after: None,
             former_keys: Vec::new(),
         }
@@ -151,6 +155,7 @@ fn read_checkpoints(ledger: &TomlTable<'_>, folder: &Path) -> CheckpointSettings
                 false => table.report_mistake(at.line, "`origin` is not such a name", ORIGIN),
             }
         }
+        settings.webhook = read_webhook(table, folder);
         settings.copy = table.string("copy", COPY).map(|at| folder.join(at.value));
         if let Some(keys) = table.strings("former_keys", FORMER) {
             settings.former_keys = keys.value.into_iter().map(|key| key.value).collect();

@@ -4,6 +4,7 @@
 //! variable, read when needed, and never shown.
 
 mod export;
+mod http_server;
 mod intakes;
 mod kafka;
 mod lanes;
@@ -18,13 +19,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use export::{ExportSettings, SepaCreditor};
+pub use http_server::{ServerLogin, ServerSettings, ServerUrl};
 pub use intakes::IntakeSettings;
 pub use kafka::{KafkaSection, Partitioner, RdkafkaProperty};
 pub(crate) use lanes::RecipientNames;
 pub use lanes::{LaneSettings, MAIN_LANE};
 pub use ledger::{CheckpointSettings, LedgerSettings, is_operator_name};
 pub use limits::{BatchBounds, CompileOptions, HoldBounds, LimitSettings, Rate, RecordLimits};
-pub use schema_registry::{RegistryLogin, RegistryUrl, SchemaPlace, SchemaRegistrySettings};
+pub use schema_registry::{SchemaPlace, SchemaRegistrySettings};
 
 use super::document::{
     Located, Mistake, TomlTable, TomlValue, describe_type, join_quoted, nearest_name,
@@ -458,6 +460,11 @@ fn read_section<T: Default>(
     section
 }
 
+/// Reads where the secret of `key` lies; `None` if it is missing or wrong.
+fn read_secret_of_key(table: &TomlTable<'_>, key: &str, folder: &Path) -> Option<SecretSource> {
+    read_secret_value(table, (key, &format!("the secret `{key}`")), table.value(key)?, folder)
+}
+
 /// Replaces `value` by the table's, unless that is missing or invalid.
 fn set_integer<T: TryFrom<i64>>(table: &TomlTable<'_>, number: Number, value: &mut T) {
     let Number(key, range, expected) = number;
@@ -638,10 +645,20 @@ fn read_key_source<'a>(
     at: Located<&'a TomlValue<'a>>,
     folder: &Path,
 ) -> Option<SecretSource> {
+    read_secret_value(table, (name, &format!("the key of `{name}`")), at, folder)
+}
+
+/// Reads where a secret lies; `what` is said of one that stands in the file itself.
+fn read_secret_value<'a>(
+    table: &TomlTable<'a>,
+    (name, what): (&str, &str),
+    at: Located<&'a TomlValue<'a>>,
+    folder: &Path,
+) -> Option<SecretSource> {
     match table.as_table(at.value, at.line) {
         Some(source) => read_secret_source(&source, name, folder),
         None => {
-            let found = format!("the key of `{name}` in the file itself");
+            let found = format!("{what} in the file itself");
             table.report_mistake(at.line, found, EXPECTED_SECRET_SOURCE);
             None
         }

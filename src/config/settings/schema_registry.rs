@@ -1,18 +1,17 @@
 //! `[schema_registry]`: where the schemas are that framed values name.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Number, SecretSource, read_section, set_integer};
+use super::http_server::{ServerLogin, ServerUrl, read_timeout};
+use super::{read_secret_of_key, read_section};
 use crate::config::document::TomlTable;
-use crate::config::secret::{EXPECTED_SECRET_SOURCE, read_secret_source};
 
 /// Where schemas are, and how they are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaRegistrySettings {
     pub place: SchemaPlace,
-    pub login: Option<RegistryLogin>,
+    pub login: Option<ServerLogin>,
     /// Certificates that the registry's is checked by; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
     /// How long an answer may take.
@@ -24,7 +23,7 @@ impl SchemaRegistrySettings {
     #[must_use]
     pub fn permission_warning(&self) -> Option<String> {
         match self.login.as_ref()? {
-            RegistryLogin::Basic { password: secret, .. } | RegistryLogin::Bearer(secret) => {
+            ServerLogin::Basic { password: secret, .. } | ServerLogin::Bearer(secret) => {
                 secret.permission_warning()
             }
         }
@@ -35,76 +34,11 @@ impl SchemaRegistrySettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaPlace {
     /// A registry with Confluent's interface.
-    Registry(RegistryUrl),
+    Registry(ServerUrl),
     /// A folder with a file `ID.avsc` for each.
     Folder(PathBuf),
 }
 
-/// The address of a registry; without a login, so that it can be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryUrl {
-    pub is_https: bool,
-    /// Without the brackets of IPv6.
-    pub host: String,
-    pub port: u16,
-    /// What stands before each path, as `/apis/ccompat/v7`; may be empty.
-    pub path: String,
-}
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RegistryLogin {
-    Basic { user: String, password: SecretSource },
-    Bearer(SecretSource),
-}
-
-impl RegistryUrl {
-    /// Reads `http://HOST:PORT/PATH` or `https://...`; `None` if it is none, or has more in it.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<RegistryUrl> {
-        let (is_https, rest) = match text.strip_prefix("https://") {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix("http://")?),
-        };
-        if rest.contains(['?', '#', '@']) || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return None;
-        }
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let default_port = if is_https { 443 } else { 80 };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, port) = bracketed.split_once(']')?;
-                host.parse::<std::net::Ipv6Addr>().ok()?;
-                (host, port.strip_prefix(':'))
-            }
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
-        let path = path.trim_end_matches('/').to_owned();
-        (!host.is_empty()).then(|| RegistryUrl { is_https, host: host.to_owned(), port, path })
-    }
-
-    /// The host and port, as a request names them.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
-    }
-}
-
-impl fmt::Display for RegistryUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.path)
-    }
-}
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const EXPECTED_URL: &str = "the registry's address, as \"https://registry.example.org:8081\"";
 const EXPECTED_FOLDER: &str = "a folder with a file `ID.avsc` for each schema";
 
@@ -118,9 +52,7 @@ pub(super) fn read_schema_registry(
         let login = read_login(table, folder);
         let ca_file =
             table.string("ca_file", "a file with the certificates that sign the registry's");
-        let mut seconds = DEFAULT_TIMEOUT.as_secs();
-        let number = Number("timeout_seconds", 1..=60, "how long an answer may take");
-        set_integer(table, number, &mut seconds);
+        let timeout = read_timeout(table);
         for key in ["user", "password", "token", "ca_file", "timeout_seconds"] {
             if matches!(place, Some(SchemaPlace::Folder(_))) && table.contains_key(key) {
                 let found = format!("`{key}` beside `folder`");
@@ -131,7 +63,7 @@ pub(super) fn read_schema_registry(
             place,
             login,
             ca_file: ca_file.map(|file| folder.join(file.value)),
-            timeout: Duration::from_secs(seconds),
+            timeout,
         });
     })
 }
@@ -141,13 +73,13 @@ fn read_place(table: &TomlTable<'_>, folder: &Path) -> Option<SchemaPlace> {
     let named = table.string("folder", EXPECTED_FOLDER);
     match (url, named) {
         (Some(at), None) => {
-            let url = RegistryUrl::parse(&at.value);
+            let url = ServerUrl::parse(&at.value);
             if url.is_none() {
                 // Not quoted: it may hold a password.
                 let expected = format!("{EXPECTED_URL}, without a login or a query");
                 table.report_mistake(at.line, "`url`, which is no such address", expected);
             }
-            url.map(SchemaPlace::Registry)
+            url.map(|url| SchemaPlace::Registry(url.without_trailing_slash()))
         }
         (None, Some(named)) => Some(SchemaPlace::Folder(folder.join(named.value))),
         (both, _) => {
@@ -162,13 +94,9 @@ fn read_place(table: &TomlTable<'_>, folder: &Path) -> Option<SchemaPlace> {
     }
 }
 
-fn read_login(table: &TomlTable<'_>, folder: &Path) -> Option<RegistryLogin> {
+fn read_login(table: &TomlTable<'_>, folder: &Path) -> Option<ServerLogin> {
     let user = table.string("user", "who asks the registry, by a password");
-    let secret = |key| {
-        let inner = table.table(key, EXPECTED_SECRET_SOURCE)?;
-        read_secret_source(&inner, key, folder)
-    };
-    let (password, token) = (secret("password"), secret("token"));
+    let [password, token] = ["password", "token"].map(|key| read_secret_of_key(table, key, folder));
     let has = |key| table.contains_key(key);
     if has("user") != has("password") {
         let key = if has("user") { "user" } else { "password" };
@@ -180,10 +108,8 @@ fn read_login(table: &TomlTable<'_>, folder: &Path) -> Option<RegistryLogin> {
         table.report_mistake(line, "`token` beside `user`", "one way to log in");
     }
     match (user, password, token) {
-        (Some(user), Some(password), _) => {
-            Some(RegistryLogin::Basic { user: user.value, password })
-        }
-        (_, _, Some(token)) => Some(RegistryLogin::Bearer(token)),
+        (Some(user), Some(password), _) => Some(ServerLogin::Basic { user: user.value, password }),
+        (_, _, Some(token)) => Some(ServerLogin::Bearer(token)),
         _ => None,
     }
 }
@@ -192,32 +118,6 @@ fn read_login(table: &TomlTable<'_>, folder: &Path) -> Option<RegistryLogin> {
 mod tests {
     use super::*;
     use crate::config::document::read_toml;
-
-    #[track_caller]
-    fn check_url(text: &str, want: Option<&str>) {
-        let found = RegistryUrl::parse(text).map(|url| url.to_string());
-        assert_eq!(found.as_deref(), want, "{text}");
-    }
-
-    #[test]
-    fn registry_url_has_scheme_host_and_path_alone() {
-        check_url("http://127.0.0.1:8081", Some("http://127.0.0.1:8081"));
-        check_url("https://registry.example.org/", Some("https://registry.example.org:443"));
-        check_url("http://[::1]:8081/apis/v7", Some("http://[::1]:8081/apis/v7"));
-        check_url("http://registry.example.org", Some("http://registry.example.org:80"));
-        for wrong in [
-            "registry.example.org:8081",
-            "ftp://registry.example.org",
-            "http://user:word@registry.example.org",
-            "http://registry.example.org?x=1",
-            "http://registry.example.org:port",
-            "http://:8081",
-            "http://[registry]:8081",
-            "http://registry example.org",
-        ] {
-            check_url(wrong, None);
-        }
-    }
 
     fn read(text: &str) -> (Option<SchemaRegistrySettings>, Vec<String>) {
         let mut mistakes = Vec::new();
@@ -236,10 +136,7 @@ mod tests {
         assert_eq!(mistakes, Vec::<String>::new());
         let settings = settings.unwrap();
         let password = SecretSource::File("config/password".into());
-        assert_eq!(
-            settings.login,
-            Some(RegistryLogin::Basic { user: "zeef".to_owned(), password })
-        );
+        assert_eq!(settings.login, Some(ServerLogin::Basic { user: "zeef".to_owned(), password }));
         assert_eq!(settings.ca_file, Some("config/ca.pem".into()));
         assert_eq!(settings.timeout, Duration::from_secs(3));
         let (settings, _) = read("[schema_registry]\nfolder = \"schemas\"");

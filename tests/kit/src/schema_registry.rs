@@ -1,4 +1,5 @@
-//! A schema registry on 127.0.0.1, which answers as it is told, and values framed for it.
+//! A schema registry on 127.0.0.1, which answers as it is told, as any server can, and values framed
+//! for it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -33,6 +34,9 @@ pub struct RegistryRequest {
     /// The method and the path.
     pub line: String,
     pub authorization: Option<String>,
+    /// All headers as they came, those of the login apart.
+    pub other_headers: Vec<String>,
+    pub body: Vec<u8>,
     /// The schema that is to be registered.
     pub schema: Option<String>,
 }
@@ -164,13 +168,16 @@ fn read_request(stream: &TcpStream) -> std::io::Result<RegistryRequest> {
     let mut reader = BufReader::new(stream);
     let mut lines = reader.by_ref().lines();
     let line = lines.next().transpose()?.unwrap_or_default();
-    let mut authorization = None;
+    let (mut authorization, mut other_headers) = (None, Vec::new());
     let mut length = 0;
     for header in lines {
         let header = header?;
         let Some((name, value)) = header.split_once(':') else {
             break;
         };
+        if !name.eq_ignore_ascii_case("authorization") {
+            other_headers.push(header.clone());
+        }
         match name.to_ascii_lowercase().as_str() {
             "authorization" => authorization = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap(),
@@ -179,10 +186,10 @@ fn read_request(stream: &TcpStream) -> std::io::Result<RegistryRequest> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let body: Option<Value> = serde_json::from_slice(&body).ok();
-    let schema = body.and_then(|body| Some(body.get("schema")?.as_str()?.to_owned()));
+    let json: Option<Value> = serde_json::from_slice(&body).ok();
+    let schema = json.and_then(|json| Some(json.get("schema")?.as_str()?.to_owned()));
     let line = line.strip_suffix(" HTTP/1.1").unwrap_or(&line).to_owned();
-    Ok(RegistryRequest { line, authorization, schema })
+    Ok(RegistryRequest { line, authorization, other_headers, body, schema })
 }
 
 fn answer(mut stream: TcpStream, state: &Mutex<RegistryState>) -> std::io::Result<()> {

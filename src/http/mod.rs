@@ -1,8 +1,7 @@
-//! Asks a registry over HTTP or HTTPS: one request, one answer, within a time.
+//! Asks a server over HTTP or HTTPS: one request, one answer, within a time.
 //!
-//! For schemas that come once in a while: each request has a connection of its own.
+//! For what comes once in a while: each request has a connection of its own.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,94 +11,119 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::http::request::Builder;
 use hyper_util::rt::TokioIo;
 use openssl::ssl::{Ssl, SslConnector, SslMethod, SslVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use crate::config::settings::{RegistryLogin, RegistryUrl, SchemaRegistrySettings};
+use crate::config::settings::{ServerLogin, ServerSettings, ServerUrl};
 
 /// A larger answer is not read: a schema of a megabyte, with its quotes escaped.
 const ANSWER_BYTES_MAX: usize = 2 << 20;
-const SENT: &str = "application/vnd.schemaregistry.v1+json";
-const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json";
+/// How often a request looks whether it is still wanted.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// An answer that was read whole.
-#[derive(Debug)]
-pub(super) struct HttpAnswer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+/// What to ask.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRequest<'a> {
+    /// What follows the path of the server's address; may be empty.
+    pub path: &'a str,
+    /// The media types of answers that are understood.
+    pub accepted: &'static str,
+    /// What is posted, with its media type; `None` gets.
+    pub content: Option<(&'static str, Vec<u8>)>,
 }
 
-/// Whom to ask, and how.
+/// An answer that was read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// Asks one server.
 #[derive(Debug)]
-pub(super) struct HttpClient {
-    url: RegistryUrl,
-    login: Option<RegistryLogin>,
-    ca_file: Option<PathBuf>,
-    timeout: Duration,
+pub struct HttpClient {
+    server: ServerSettings,
 }
 
 impl HttpClient {
-    pub(super) fn new(url: &RegistryUrl, settings: &SchemaRegistrySettings) -> HttpClient {
-        HttpClient {
-            url: url.clone(),
-            login: settings.login.clone(),
-            ca_file: settings.ca_file.clone(),
-            timeout: settings.timeout,
-        }
+    #[must_use]
+    pub fn new(server: ServerSettings) -> HttpClient {
+        HttpClient { server }
     }
 
     /// The address without the login.
-    pub(super) fn address(&self) -> String {
-        self.url.to_string()
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.server.url.to_string()
     }
 
-    /// Gets `path` below the registry's address. Blocks; must not be called on a thread of tokio.
+    /// How long an answer may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.server.timeout
+    }
+
+    /// Waits for the answer. Blocks; must not be called on a thread of tokio.
     ///
     /// # Errors
     ///
-    /// Why there is no answer.
-    pub(super) fn get(&self, path: &str) -> Result<HttpAnswer, String> {
-        self.ask(Request::get(self.path_of(path)), String::new())
+    /// Why there is no answer; never a login.
+    pub fn ask(&self, request: HttpRequest<'_>) -> Result<HttpAnswer, String> {
+        self.ask_within(self.server.timeout, request, || true)
     }
 
-    /// Posts a JSON text to `path`, as [`get`](Self::get) gets.
+    /// As [`ask`](Self::ask), within another time and while it `is_wanted`.
     ///
     /// # Errors
     ///
-    /// Why there is no answer.
-    pub(super) fn post(&self, path: &str, body: String) -> Result<HttpAnswer, String> {
-        self.ask(Request::post(self.path_of(path)).header(CONTENT_TYPE, SENT), body)
-    }
-
-    fn path_of(&self, path: &str) -> String {
-        format!("{}{path}", self.url.path)
-    }
-
-    fn ask(&self, request: Builder, body: String) -> Result<HttpAnswer, String> {
-        let request = self.complete(request, body)?;
+    /// As [`ask`](Self::ask).
+    pub fn ask_within(
+        &self,
+        timeout: Duration,
+        request: HttpRequest<'_>,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<HttpAnswer, String> {
+        let request = self.complete(request)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let answer = runtime
-            .block_on(async { tokio::time::timeout(self.timeout, self.send(request)).await });
+        let unwanted = async {
+            while is_wanted() {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        let answer = runtime.block_on(async {
+            tokio::select! {
+                answer = tokio::time::timeout(timeout, self.send(request)) => answer
+                    .unwrap_or_else(|_| Err(format!("no answer within {} s", timeout.as_secs()))),
+                () = unwanted => Err("stopped before there was an answer".to_owned()),
+            }
+        });
         // A name that is still being looked up would be waited for.
         runtime.shutdown_background();
-        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", self.timeout.as_secs())))
+        answer
     }
 
-    fn complete(&self, request: Builder, body: String) -> Result<Request<Full<Bytes>>, String> {
-        let mut request = request.header(HOST, self.url.authority()).header(ACCEPT, ACCEPTED);
-        if let Some(login) = &self.login {
+    fn complete(&self, asked: HttpRequest<'_>) -> Result<Request<Full<Bytes>>, String> {
+        let path = match [&self.server.url.path, asked.path].concat() {
+            path if path.is_empty() => "/".to_owned(),
+            path => path,
+        };
+        let (mut request, body) = match asked.content {
+            Some((kind, body)) => (Request::post(path).header(CONTENT_TYPE, kind), body),
+            None => (Request::get(path), Vec::new()),
+        };
+        request = request.header(HOST, self.server.url.authority()).header(ACCEPT, asked.accepted);
+        if let Some(login) = &self.server.login {
             request = request.header(AUTHORIZATION, authorization(login)?);
         }
         request.body(Full::from(body)).map_err(|error| error.to_string())
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<HttpAnswer, String> {
-        let RegistryUrl { host, port, is_https, .. } = &self.url;
+        let ServerUrl { host, port, is_https, .. } = &self.server.url;
         let stream = TcpStream::connect((host.as_str(), *port)).await;
         let stream = stream.map_err(|error| error.to_string())?;
         if !is_https {
@@ -112,11 +136,11 @@ impl HttpClient {
         exchange(stream, request).await
     }
 
-    /// Checks the certificate, by the system's authorities or those of the setting, and its name.
+    /// Checks the certificate, by the system's authorities or those of the settings, and its name.
     fn configure_tls(&self) -> Result<Ssl, openssl::error::ErrorStack> {
         let mut connector = SslConnector::builder(SslMethod::tls_client())?;
         connector.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        match &self.ca_file {
+        match &self.server.ca_file {
             Some(file) => connector.set_ca_file(file)?,
             // The OpenSSL that is built along does not know where the system has them.
             None => {
@@ -126,19 +150,29 @@ impl HttpClient {
                 }
             }
         }
-        connector.build().configure()?.into_ssl(&self.url.host)
+        connector.build().configure()?.into_ssl(&self.server.url.host)
+    }
+}
+
+/// Says what a status means that is no success; `login` names the setting of the login.
+#[must_use]
+pub fn describe_status(status: u16, login: &str) -> String {
+    match status {
+        401 | 403 => format!("it answers {status}: look at {login}"),
+        300..=399 => format!("it answers {status}: have `url` name the place that it leads to"),
+        _ => format!("it answers {status}"),
     }
 }
 
 /// Reads the secret of a login.
-fn authorization(login: &RegistryLogin) -> Result<HeaderValue, String> {
+fn authorization(login: &ServerLogin) -> Result<HeaderValue, String> {
     let bytes = match login {
-        RegistryLogin::Basic { user, password } => {
+        ServerLogin::Basic { user, password } => {
             let password = password.read().map_err(|error| error.to_string())?;
             let both = [user.as_bytes(), b":", password.expose()].concat();
             format!("Basic {}", STANDARD.encode(both)).into_bytes()
         }
-        RegistryLogin::Bearer(token) => {
+        ServerLogin::Bearer(token) => {
             let token = token.read().map_err(|error| error.to_string())?;
             [b"Bearer ", token.expose()].concat()
         }
