@@ -1207,6 +1207,11 @@ Exit codes: 0 written, 1 it cannot be read, 78 the config is wrong.")]
 
 Exit codes: 0 listed, 1 it cannot be read or is not as zeef wrote it, 78 the config is wrong.")]
     Audit(LedgerAuditArguments),
+    /// Have somebody else state when a checkpoint was there (RFC 3161)
+    ///
+    /// An authority signs the digest of the newest checkpoint with its time, and learns nothing
+    /// else. `zeef ledger verify` tells up to where timestamps hold. See docs/ledger.md.
+    Timestamp(LedgerTimestampArguments),
     /// Forget a year, and those before it: destroy the key of its references, delete its lines
     ///
     /// Stop all processes first. Its lines go, and the key file has the next year's key
@@ -1235,6 +1240,89 @@ endTime and dpl.core.processing_activity_id narrow the answer.
 Exit codes: 0 stopped by a signal, 1 failed, 2 the command line is wrong, 78 the config or the token
 is wrong.")]
     Serve(LedgerServeArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  zeef ledger timestamp request --url http://tsa.example.org --ca tsa-ca.pem
+  zeef ledger timestamp request --out newest.tsq
+  zeef ledger timestamp answer newest.tsr --ca tsa-ca.pem
+  zeef ledger timestamp list")]
+pub struct LedgerTimestampArguments {
+    #[command(subcommand)]
+    pub command: LedgerTimestampCommand,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum LedgerTimestampCommand {
+    /// Make a request for the newest checkpoint, and send it or write it to a file
+    #[command(after_help = "Examples:
+  zeef ledger timestamp request                      writes checkpoint-NUMBER.tsq
+  zeef ledger timestamp request --url http://tsa.example.org --ca tsa-ca.pem
+
+The file goes to an authority as the body of a POST with Content-Type application/timestamp-query.
+
+Exit codes: 0 done, 1 the checkpoints are not as zeef wrote them, or the authority gave no answer that
+holds, 2 the command line is wrong, 78 the config is wrong.")]
+    Request(TimestampRequestArguments),
+    /// Verify an authority's answer to a request, and keep it
+    #[command(after_help = "Examples:
+  zeef ledger timestamp answer newest.tsr --ca tsa-ca.pem
+
+Exit codes: 0 it holds and is kept, 1 it does not hold, 78 the config is wrong.")]
+    Answer(TimestampAnswerArguments),
+    /// List the timestamps that are kept, and requests without an answer
+    #[command(after_help = "Examples:
+  zeef ledger timestamp list --ca tsa-ca.pem
+  zeef ledger timestamp list --json
+
+Exit codes: 0 all of them hold, 1 one does not, 78 the config is wrong.")]
+    List(TimestampListArguments),
+}
+
+/// Whose checkpoints and timestamps are believed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TimestampTrustArguments {
+    /// Certificates in PEM of timestamp authorities, or of those that sign theirs: a timestamp of
+    /// no such authority does not hold; may be given several times
+    #[arg(long = "ca", value_name = "FILE")]
+    pub authorities: Vec<PathBuf>,
+    /// Also accept checkpoints that this key signed, as NAME+HASH+KEY; may be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    pub keys: Vec<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct TimestampRequestArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    #[command(flatten)]
+    pub trust: TimestampTrustArguments,
+    /// Write the request to this file; checkpoint-NUMBER.tsq by default
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub out: Option<PathBuf>,
+    /// Send the request to the authority at this address, and keep its answer
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct TimestampAnswerArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    #[command(flatten)]
+    pub trust: TimestampTrustArguments,
+    /// The answer, in DER
+    #[arg(value_name = "FILE")]
+    pub answer: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct TimestampListArguments {
+    #[command(flatten)]
+    pub source: LedgerSourceArguments,
+    #[command(flatten)]
+    pub trust: TimestampTrustArguments,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -1328,9 +1416,8 @@ pub struct LedgerVerifyArguments {
     /// Verify that all of this checkpoint, which was kept outside, is still there
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: Option<PathBuf>,
-    /// Also accept checkpoints that this key signed, as NAME+HASH+KEY; may be given several times
-    #[arg(long = "key", value_name = "KEY")]
-    pub keys: Vec<String>,
+    #[command(flatten)]
+    pub trust: TimestampTrustArguments,
     /// Write the heads of all chains to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub heads: Option<PathBuf>,

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::intake::IntakeSetup;
-use super::topics::{ACKNOWLEDGEMENTS_ROLE, PlannedTopic, plan_topics};
+use super::topics::{ACKNOWLEDGEMENTS_ROLE, PlannedTopic, TIMESTAMPS_ROLE, plan_topics};
 use crate::config::LoadedConfig;
 use crate::engine::lane::STATE_TOPIC_PREFIX;
 use crate::ledger::audit::AUDIT_TOPIC;
+use crate::ledger::timestamp::TIMESTAMPS_TOPIC;
 use crate::message::commands::COMMANDS_TOPIC;
 use crate::transport::kafka::KafkaSettings;
 
@@ -122,6 +123,7 @@ pub fn plan_acls(settings: &KafkaSettings, loaded: &LoadedConfig) -> Vec<AclGran
 }
 
 fn daemon_acls(settings: &KafkaSettings, loaded: &LoadedConfig) -> Vec<Acl> {
+    const DESCRIBE: &[&str] = &["Describe", "DescribeConfigs"];
     const READ: &[&str] = &["Read", "Describe", "DescribeConfigs"];
     const WRITE: &[&str] = &["Write", "Describe", "DescribeConfigs"];
     const BOTH: &[&str] = &["Read", "Write", "Describe", "DescribeConfigs"];
@@ -129,6 +131,7 @@ fn daemon_acls(settings: &KafkaSettings, loaded: &LoadedConfig) -> Vec<Acl> {
     let planned = plan_topics(loaded).into_iter().map(|planned| {
         let operations = match planned.role {
             "state" | "erasures" | "commands" | "ledger" | "audit" | "checkpoints" => BOTH,
+            TIMESTAMPS_ROLE => DESCRIBE,
             ACKNOWLEDGEMENTS_ROLE => READ,
             role if role.starts_with("source") => READ,
             _ => WRITE,
@@ -281,22 +284,30 @@ fn audit_acls(
     if !loaded.daemon.ledger.is_enabled {
         return Vec::new();
     }
-    let name = settings.topic_name(AUDIT_TOPIC);
-    vec![
+    chain_writer_acls(principal, settings.topic_name(AUDIT_TOPIC)).into()
+}
+
+/// Returns the rights to append to a topic whose name is also its writer's transactional id.
+fn chain_writer_acls(principal: &Principal<'_>, name: String) -> [Acl; 2] {
+    [
         principal.build_acl(&["Read", "Write", "Describe"], (Resource::Topic, name.clone())),
         principal.build_acl(&["Write", "Describe"], (Resource::TransactionalId, name)),
     ]
 }
 
 /// Returns the rights of who answers from the ledger: what it has, the heads of its chains, who
-/// the patrons are, and where retractions lie that are not acknowledged.
+/// the patrons are, the timestamps that it asks for, and where retractions lie that are not acknowledged.
 fn ledger_reader_acls(settings: &KafkaSettings, loaded: &LoadedConfig) -> Vec<Acl> {
     let recipients = loaded.policy.recipients.iter();
     let asked = recipients.filter(|recipient| recipient.acknowledgement.is_some());
     let outputs: BTreeSet<String> =
         asked.flat_map(|recipient| recipient.topics.names()).map(str::to_owned).collect();
     let reader = Principal("zeef-ledger");
-    reading_acls(&reader, (settings, loaded), |topic| outputs.contains(topic))
+    let mut acls = reading_acls(&reader, (settings, loaded), |topic| outputs.contains(topic));
+    if loaded.daemon.ledger.checkpoints.is_enabled {
+        acls.extend(chain_writer_acls(&reader, settings.topic_name(TIMESTAMPS_TOPIC)));
+    }
+    acls
 }
 
 /// Returns the rights of who also answers with values: all outputs, too.
@@ -575,6 +586,13 @@ mod tests {
             assert_eq!(has(principal, "Write", checkpoints), principal == "zeef", "{principal}");
         }
         assert!(has("zeef-ledger", "Read", (Resource::Topic, "a.zeef.checkpoints")));
+        let timestamps = (Resource::Topic, "a.zeef.timestamps");
+        for principal in commanders {
+            let is_asker = principal == "zeef-ledger";
+            assert_eq!(has(principal, "Write", timestamps), is_asker, "{principal}");
+        }
+        assert!(has("zeef-ledger", "Write", (Resource::TransactionalId, "a.zeef.timestamps")));
+        assert!(has("zeef", "DescribeConfigs", timestamps) && !has("zeef", "Read", timestamps));
         for recipient in &loaded.policy.recipients {
             assert!(!has(&recipient.name, "Read", (Resource::Topic, "a.zeef.audit")));
         }

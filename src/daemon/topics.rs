@@ -12,6 +12,7 @@ use crate::config::LoadedConfig;
 use crate::engine::lane::{DEAD_LETTERS_TOPIC, PATRONS_TOPIC, STATE_TOPIC_PREFIX};
 use crate::ledger::audit::AUDIT_TOPIC;
 use crate::ledger::checkpoint::CHECKPOINTS_TOPIC;
+use crate::ledger::timestamp::TIMESTAMPS_TOPIC;
 use crate::ledger::{LEDGER_TOPIC, REGISTER_TOPIC};
 use crate::message::commands::COMMANDS_TOPIC;
 use crate::policy::Policy;
@@ -110,6 +111,8 @@ fn pluralise(number: i64, unit: &str) -> String {
     format!("{number} {unit}{ending}")
 }
 
+/// The role of the topic of the timestamps of checkpoints, which commands write, and no run.
+pub(super) const TIMESTAMPS_ROLE: &str = "timestamps";
 /// The role of a topic on which a recipient acknowledges retractions.
 pub const ACKNOWLEDGEMENTS_ROLE: &str = "acknowledgements";
 
@@ -200,7 +203,9 @@ pub fn plan_topics(loaded: &LoadedConfig) -> Vec<PlannedTopic> {
     if loaded.daemon.ledger.is_enabled {
         planned.extend([plan_ledger(policy), plan_register(), plan_chain(AUDIT_TOPIC, "audit")]);
         let signs = loaded.daemon.ledger.checkpoints.is_enabled;
-        planned.extend(signs.then(|| plan_chain(CHECKPOINTS_TOPIC, "checkpoints")));
+        let signed = [(CHECKPOINTS_TOPIC, "checkpoints"), (TIMESTAMPS_TOPIC, TIMESTAMPS_ROLE)];
+        let signed = signed.into_iter().filter(|_| signs);
+        planned.extend(signed.map(|(name, role)| plan_chain(name, role)));
     }
     let rules = policy.recipients.iter().filter_map(|one| one.acknowledgement.as_ref());
     planned.extend(rules.map(|rule| plan_acknowledgements(&rule.topic)));
@@ -441,7 +446,7 @@ fn max_term_ms(term: Term) -> i64 {
 impl PlannedTopic {
     /// Whether nothing says in which partition a message belongs: it may have one only.
     fn has_single_partition(&self) -> bool {
-        matches!(self.role, "commands" | "audit" | "checkpoints")
+        matches!(self.role, "commands" | "audit" | "checkpoints" | TIMESTAMPS_ROLE)
             || (self.role.starts_with("source") && !self.is_joined)
     }
 

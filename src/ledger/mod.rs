@@ -21,6 +21,7 @@ pub mod line_index;
 pub mod read_api;
 pub mod register;
 pub mod retractions;
+pub mod timestamp;
 
 /// The topic of the blocks, without any prefix.
 pub const LEDGER_TOPIC: &str = "zeef.ledger";

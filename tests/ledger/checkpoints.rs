@@ -116,7 +116,7 @@ fn checkpoints_of_another_key_are_found() {
 }
 
 /// A library whose checkpoints are kept in a file elsewhere.
-fn library() -> (Deployment, String) {
+pub(crate) fn library() -> (Deployment, String) {
     let deployment = Deployment::new();
     let copy = deployment.path("elsewhere");
     add_settings(&deployment, &format!("enabled = true\norigin = \"{ORIGIN}\"\ncopy = {copy:?}"));
@@ -227,7 +227,7 @@ fn checkpoints_are_made_while_a_run_goes_on_and_only_where_a_chain_did() {
 }
 
 /// What the script says of the directory, with the key and the copy.
-fn check_script(deployment: &Deployment, is_whole: bool) {
+pub(crate) fn check_script(deployment: &Deployment, is_whole: bool) {
     let listed = deployment.zeef(&["keys", "list"]);
     let key = listed.lines().find_map(|line| line.strip_prefix("checkpoints are verified with "));
     let ran = std::process::Command::new("python3")

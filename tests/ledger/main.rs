@@ -23,6 +23,7 @@ mod other_persons;
 mod outputs;
 mod sent_again;
 mod serve;
+mod timestamps;
 mod values;
 mod webhook;
 mod years;

@@ -17,6 +17,7 @@ pub(super) mod rights;
 mod serve;
 mod template;
 mod texts;
+mod timestamp;
 mod values;
 mod verify;
 
@@ -46,6 +47,7 @@ pub(super) fn run(arguments: &LedgerArguments, screen: &mut Screen) -> anyhow::R
         LedgerCommand::Stats(arguments) => write_stats(arguments, screen),
         LedgerCommand::Export(arguments) => export::run(arguments),
         LedgerCommand::Audit(arguments) => audit::run(arguments, screen),
+        LedgerCommand::Timestamp(arguments) => timestamp::run(arguments, screen),
         LedgerCommand::Forget(arguments) => forget::run(arguments, screen),
         LedgerCommand::Serve(arguments) => serve::run(arguments, screen),
     }

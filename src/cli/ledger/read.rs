@@ -21,15 +21,17 @@ use crate::ledger::chain::{ChainProblem, ChainVerifier};
 use crate::ledger::checkpoint::CHECKPOINTS_TOPIC;
 use crate::ledger::keys::LedgerKeys;
 use crate::ledger::register::Register;
+use crate::ledger::timestamp::TIMESTAMPS_TOPIC;
 use crate::ledger::{LEDGER_TOPIC, REGISTER_TOPIC};
 use crate::message::continuity::{ChainStart, ContinuityMark, LedgerHead, MARK_ROW_KEY};
 use crate::message::{Input, Payload};
 use crate::policy::catalogue::Role;
 use crate::transport::directory::{
-    ChainFile, DirectoryView, LedgerPart, finish_interrupted_commit, list_states, read_chain_file,
-    read_ledger, read_state,
+    ChainFile, DirectoryView, LedgerPart, append_to_chain_file, finish_interrupted_commit,
+    list_states, read_chain_file, read_ledger, read_state,
 };
 use crate::transport::kafka::KafkaSettings;
+use crate::transport::kafka::chain_topic::append_to_chain;
 use crate::transport::kafka::lane_states::{StateReader, StateTopic};
 use crate::transport::kafka::read_topic::{read_inputs, read_rows_with_offsets};
 
@@ -98,6 +100,29 @@ impl LedgerReader<'_> {
     /// Hands out each checkpoint, in order.
     pub(super) fn for_each_checkpoint(&self, take: &mut TakeBlock<'_>) -> anyhow::Result<()> {
         self.for_each_chain_line((ChainFile::Checkpoints, CHECKPOINTS_TOPIC), take)
+    }
+
+    /// Hands out each request of a timestamp and each answer, in order.
+    pub(super) fn for_each_timestamp(&self, take: &mut TakeBlock<'_>) -> anyhow::Result<()> {
+        self.for_each_chain_line((ChainFile::Timestamps, TIMESTAMPS_TOPIC), take)
+    }
+
+    /// Keeps a request of a timestamp, or an answer.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(super) fn append_timestamp(&self, message: &[u8]) -> anyhow::Result<()> {
+        let mut make = |_: Option<&[u8]>| Some(message.to_vec());
+        match self.location {
+            DataLocation::Directory(root) => {
+                append_to_chain_file(root, ChainFile::Timestamps, &mut make)?;
+            }
+            DataLocation::Kafka(settings) => {
+                append_to_chain(settings, TIMESTAMPS_TOPIC, &mut make)?;
+            }
+        }
+        Ok(())
     }
 
     fn for_each_chain_line(

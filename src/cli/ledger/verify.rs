@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::read::LedgerReader;
+use super::timestamp::{describe, read_authorities, to_json};
 use crate::cli::arguments::LedgerVerifyArguments;
 use crate::cli::checkpoint_keys::verifier_keys;
 use crate::cli::exit::{Exit, pluralise};
@@ -18,6 +19,7 @@ use crate::ledger::chain::{ChainSummary, ChainVerifier};
 use crate::ledger::checkpoint::note::{Checkpoint, CheckpointVerifierKey, open_note};
 use crate::ledger::checkpoint::verify::CheckpointVerifier;
 use crate::ledger::checkpoint::{HeadList, ListedHead};
+use crate::ledger::timestamp::{KeptTimestamp, TimestampVerifier};
 use crate::message::continuity::LedgerHead;
 use crate::transport::file::{FileMode, replace_file};
 
@@ -26,15 +28,16 @@ const ATTEMPTS_MAX: usize = 3;
 
 pub(super) fn run(arguments: &LedgerVerifyArguments, screen: &mut Screen) -> anyhow::Result<Exit> {
     LedgerReader::with_reader(&arguments.source, |reader| {
-        let Verified { verifier, heads, checkpoints } = verify(reader, arguments)?;
+        let verified = verify(reader, arguments)?;
+        let Verified { verifier, heads, .. } = &verified;
         if let Some(path) = &arguments.heads {
-            let mut text = serde_json::to_vec_pretty(&heads_to_json(&heads, &verifier))?;
+            let mut text = serde_json::to_vec_pretty(&heads_to_json(heads, verifier))?;
             text.push(b'\n');
             replace_file(path, FileMode::for_file(false), &text)?;
         }
         match arguments.source.json {
-            true => write_json(&verifier, checkpoints, screen)?,
-            false => write_text(&verifier, checkpoints, screen)?,
+            true => write_json(&verified, screen)?,
+            false => write_text(&verified, screen)?,
         }
         Ok(if verifier.problems.is_empty() { Exit::Success } else { Exit::Failed })
     })
@@ -46,6 +49,10 @@ struct Verified {
     heads: BTreeMap<String, LedgerHead>,
     /// How many there are.
     checkpoints: u64,
+    /// Those that hold.
+    timestamps: Vec<KeptTimestamp>,
+    /// The one of them that proves most.
+    newest: Option<KeptTimestamp>,
 }
 
 /// Verifies all chains against their heads, and against the checkpoints.
@@ -53,7 +60,8 @@ fn verify(
     reader: &LedgerReader<'_>,
     arguments: &LedgerVerifyArguments,
 ) -> anyhow::Result<Verified> {
-    let keys = verifier_keys(reader.loaded, &arguments.keys)?;
+    let keys = verifier_keys(reader.loaded, &arguments.trust.keys)?;
+    let authorities = read_authorities(&arguments.trust)?;
     let origin = reader.loaded.daemon.ledger.checkpoints.origin.as_str();
     let outside = arguments.from.as_deref().map(|path| read_outside(path, origin, &keys));
     let outside = outside.transpose()?;
@@ -66,6 +74,9 @@ fn verify(
         reader.for_each_checkpoint(&mut |place, bytes| checkpoints.add_message(place, bytes))?;
         checkpoints.finish();
         problems.append(&mut checkpoints.problems);
+        let mut timestamps = TimestampVerifier::new(&checkpoints.notes, &authorities);
+        reader.for_each_timestamp(&mut |place, bytes| timestamps.add_message(place, bytes))?;
+        problems.append(&mut timestamps.problems);
         let mut known: BTreeMap<String, LedgerHead> = listed_chains(&checkpoints.heads);
         known.extend(before.clone());
         let start =
@@ -92,7 +103,13 @@ fn verify(
         verifier.compare_with_heads(&ends);
         // A run that goes on may have written a block between the two.
         if verifier.problems.is_empty() || !has_moved || attempt == ATTEMPTS_MAX {
-            return Ok(Verified { verifier, heads, checkpoints: checkpoints.size() });
+            return Ok(Verified {
+                verifier,
+                heads,
+                checkpoints: checkpoints.size(),
+                newest: timestamps.newest().cloned(),
+                timestamps: timestamps.timestamps,
+            });
         }
     }
 }
@@ -133,11 +150,8 @@ fn heads_to_json(heads: &BTreeMap<String, LedgerHead>, verifier: &ChainVerifier)
     Value::Object(heads.iter().map(of_state).chain(audit).collect())
 }
 
-fn write_json(
-    verifier: &ChainVerifier,
-    checkpoints: u64,
-    screen: &mut Screen,
-) -> anyhow::Result<()> {
+fn write_json(verified: &Verified, screen: &mut Screen) -> anyhow::Result<()> {
+    let Verified { verifier, checkpoints, timestamps, .. } = verified;
     let chains: Vec<Value> = verifier
         .chains
         .iter()
@@ -155,6 +169,7 @@ fn write_json(
         "ok": verifier.problems.is_empty(),
         "chains": chains,
         "checkpoints": checkpoints,
+        "timestamps": timestamps.iter().map(to_json).collect::<Vec<_>>(),
         "problems": problems,
     });
     serde_json::to_writer_pretty(&mut *screen, &answer)?;
@@ -162,11 +177,8 @@ fn write_json(
     Ok(())
 }
 
-fn write_text(
-    verifier: &ChainVerifier,
-    checkpoints: u64,
-    screen: &mut Screen,
-) -> anyhow::Result<()> {
+fn write_text(verified: &Verified, screen: &mut Screen) -> anyhow::Result<()> {
+    let Verified { verifier, checkpoints, timestamps, newest, .. } = verified;
     for problem in &verifier.problems {
         writeln!(screen, "{} {}: {}", styled(BAD, "broken"), problem.place, problem.text)?;
     }
@@ -188,8 +200,12 @@ fn write_text(
         let what = "those behind the last checkpoint are not proved";
         writeln!(screen, "audit: {} lines; {what}", audit.lines)?;
     }
-    if checkpoints > 0 {
+    if *checkpoints > 0 {
         writeln!(screen, "{checkpoints} checkpoints, each behind the one before it")?;
+    }
+    if let Some(newest) = newest {
+        let count = pluralise(timestamps.len(), "timestamp");
+        writeln!(screen, "{count}; {}", describe(newest))?;
     }
     Ok(())
 }

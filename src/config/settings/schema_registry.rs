@@ -118,6 +118,7 @@ fn read_login(table: &TomlTable<'_>, folder: &Path) -> Option<ServerLogin> {
 mod tests {
     use super::*;
     use crate::config::document::read_toml;
+    use crate::config::settings::SecretSource;
 
     fn read(text: &str) -> (Option<SchemaRegistrySettings>, Vec<String>) {
         let mut mistakes = Vec::new();

@@ -12,6 +12,7 @@ pub mod verify;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use self::note::{Checkpoint, CheckpointSigner, CheckpointVerifierKey, NoteError, open_note};
 use self::tree::{NodeHash, TreeFrontier};
@@ -90,6 +91,8 @@ pub enum CheckpointError {
 pub struct OpenCheckpoint {
     pub leaf: Leaf,
     pub checkpoint: Checkpoint,
+    /// SHA-256 of the signed note.
+    pub note_digest: [u8; 32],
     /// The tree before this leaf, and with it.
     pub tree_before: TreeFrontier,
     pub tree: TreeFrontier,
@@ -126,7 +129,8 @@ impl OpenCheckpoint {
         if tree.root() != checkpoint.root {
             return Err(CheckpointError::OtherRoot);
         }
-        Ok(OpenCheckpoint { leaf, checkpoint, tree_before, tree })
+        let note_digest = Sha256::digest(message.checkpoint.as_bytes()).into();
+        Ok(OpenCheckpoint { leaf, checkpoint, note_digest, tree_before, tree })
     }
 
     /// Finds a chain that ends before what is listed, or at the same block with another digest.

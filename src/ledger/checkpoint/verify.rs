@@ -1,6 +1,8 @@
 //! Verifies checkpoints: each follows the one before it, is signed, and lists no chain that went
 //! back.
 
+use std::collections::BTreeMap;
+
 use super::note::{Checkpoint, CheckpointVerifierKey};
 use super::tree::TreeFrontier;
 use super::{CheckpointError, HeadList, ListedDigests, OpenCheckpoint};
@@ -16,6 +18,8 @@ pub struct CheckpointVerifier<'a> {
     /// What the last one lists.
     pub heads: HeadList,
     pub listed: ListedDigests,
+    /// SHA-256 of the signed note of each by number.
+    pub notes: BTreeMap<u64, [u8; 32]>,
     pub problems: Vec<ChainProblem>,
 }
 
@@ -33,6 +37,7 @@ impl<'a> CheckpointVerifier<'a> {
             tree: TreeFrontier::default(),
             heads: HeadList::new(),
             listed: ListedDigests::new(),
+            notes: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -81,6 +86,7 @@ impl<'a> CheckpointVerifier<'a> {
             let text = format!("checkpoint {size} is another one than that kept outside");
             self.add_problem(place(), text);
         }
+        self.notes.insert(size, next.note_digest);
         (self.tree, self.heads) = (next.tree, next.leaf.heads);
     }
 

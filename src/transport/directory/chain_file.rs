@@ -1,5 +1,5 @@
 //! Files that are a chain, of the audit and of the checkpoints: each line is made from the one
-//! before it.
+//! before it. One with timestamps lies beside the checkpoints, and is appended to in the same way.
 //!
 //! A run may have the directory meanwhile, so each file has a lock of its own.
 
@@ -25,12 +25,18 @@ const TAIL_FACTOR: u64 = 16;
 pub enum ChainFile {
     Audit,
     Checkpoints,
+    /// Of checkpoints; a line is not made from the one before it.
+    Timestamps,
 }
 
 impl ChainFile {
     fn path(self, layout: &Layout) -> PathBuf {
         let name: &str = self.into();
-        layout.internal_folder.join(name).join(format!("{name}.ndjson"))
+        let folder: &str = match self {
+            ChainFile::Timestamps => ChainFile::Checkpoints.into(),
+            ChainFile::Audit | ChainFile::Checkpoints => name,
+        };
+        layout.internal_folder.join(folder).join(format!("{name}.ndjson"))
     }
 }
 

@@ -19,6 +19,9 @@ use zeef::transport::kafka::lane_states::{PartitionRows, StateReader, StateRewri
 use zeef::transport::kafka::read_topic::read_rows_with_offsets;
 use zeef::transport::kafka::topics::{delete_records_before, fetch_ends};
 
+use zeef_test_kit::schema_registry::{RegistryMood, TestRegistry};
+use zeef_test_kit::timestamp_authority::{AUTHORITY_NAME, AuthorityOptions, TestAuthority};
+
 use crate::harness::eventually;
 
 use super::repartition::recreate_sources;
@@ -160,6 +163,42 @@ fn checkpoints_on_kafka_beside_a_copy_show_that_they_were_rolled_back() {
     assert!(said.contains("rolled back together"), "{said}");
     let said = run_command(&site, &verify, 1);
     assert!(said.contains("rolled back"), "{said}");
+}
+
+/// The server has what the topic has, and the timestamps lie on a topic of their own.
+#[test]
+fn checkpoints_on_kafka_are_posted_and_have_a_timestamp() {
+    let server = TestRegistry::default();
+    server.set_mood(RegistryMood::Says(200, String::new()));
+    let webhook = format!("webhook = {{ url = \"{}/hook\" }}\n", server.url());
+    let tables = format!("{TABLES}{webhook}");
+    let site = TestSite::new("timestamps", SiteOptions { extra_tables: &tables, ..options(2) });
+    let Some(site) = site else {
+        return;
+    };
+    write_loans(&site, 0);
+    site.run_until_end(&[]);
+    let newest = || site.topics.read_committed("zeef.checkpoints").pop().unwrap();
+    let posted = server.requests();
+    let posted = String::from_utf8_lossy(&posted.last().unwrap().body).into_owned();
+    assert_eq!(Some(posted), newest().value_text().map(str::to_owned));
+    let folder = Path::new(site.config_path()).join("tsa");
+    let authority = TestAuthority::new(&folder, AuthorityOptions::default());
+    let (url, ca) = (format!("http://{}", authority.serve(200, 1)), authority.ca_file());
+    let ca = ca.to_str().unwrap();
+    let request = ["ledger", "timestamp", "request", "--url", &url, "--ca", ca];
+    let said = run_command(&site, &request, 0);
+    assert!(said.contains("was there at") && said.contains(AUTHORITY_NAME), "{said}");
+    // A run goes on behind its checkpoints, whatever is asked.
+    write_loans(&site, 1);
+    site.run_until_end(&[]);
+    let verified = run_command(&site, &["ledger", "verify", "--ca", ca], 0);
+    assert!(verified.contains("1 timestamp; checkpoint"), "{verified}");
+    site.topics.delete("zeef.timestamps");
+    let said = run_command(&site, &request, 1);
+    assert!(said.contains("zeef.timestamps") && said.contains("zeef topics --apply"), "{said}");
+    let verified = run_command(&site, &["ledger", "verify"], 0);
+    assert!(!verified.contains("timestamp"), "{verified}");
 }
 
 #[test]

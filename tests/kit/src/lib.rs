@@ -21,4 +21,5 @@ pub mod scenario;
 pub mod scenario_runner;
 pub mod schema_registry;
 pub mod test_recipients;
+pub mod timestamp_authority;
 pub mod worker;
