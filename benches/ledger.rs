@@ -203,5 +203,6 @@ fn encode_line(keys: &LedgerKeys, time: i64, (transaction, number): (u64, u64)) 
         reason: (!is_given).then_some(Cow::Borrowed("source_gone")),
         fields: is_given.then_some(Cow::Borrowed("1f")),
         key: Some(Cow::Owned(key.output_hash("out.recipient", &number.to_be_bytes()))),
+        foreign_operation: None,
     }
 }

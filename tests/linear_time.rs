@@ -249,6 +249,7 @@ fn decide_batch(pipeline: &mut Pipeline, messages: &[(&str, String)]) {
             offset,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: Some(b"p"),
             payload: Payload::Bytes(value.as_bytes()),
         };

@@ -74,6 +74,7 @@ fn decide_and_collect(
         offset: 0,
         timestamp_ms: None,
         append_time: None,
+        trace_parent: None,
         key: Some(key),
         payload: Payload::Bytes(value),
     };
@@ -171,6 +172,7 @@ fn explain_records(
             offset,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: message.key.as_deref().map(str::as_bytes),
             payload: match &message.value {
                 Some(value) => Payload::Bytes(value.as_bytes()),
@@ -424,6 +426,7 @@ fn decide_messages(
             offset: 0,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: Some(key.as_bytes()),
             payload: Payload::Bytes(value.as_bytes()),
         };
@@ -595,6 +598,7 @@ fn message_without_record_counts_no_format_error() {
             offset: 0,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: Some(b"p"),
             payload,
         };
@@ -622,6 +626,7 @@ fn outputs_after_misplaced(before: Option<(SourceId, bool)>) -> Vec<(Option<Vec<
         offset: 0,
         timestamp_ms: None,
         append_time: None,
+        trace_parent: None,
         key: Some(b"p"),
         payload,
     };
@@ -746,6 +751,7 @@ fn record_goes_to_topic_of_its_receiving_party() {
             offset: 0,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: Some(b"p"),
             payload: Payload::Bytes(value.as_bytes()),
         };

@@ -105,6 +105,7 @@ fn to_input(source: SourceId, offset: usize, record: &SourceRecord) -> Input<'_>
         offset: offset as i64,
         timestamp_ms: None,
         append_time: None,
+        trace_parent: None,
         key: Some(&record.key),
         payload: Payload::Bytes(&record.value),
     }

@@ -274,6 +274,7 @@ impl KafkaFixture {
                 offset: i64::try_from(number).unwrap(),
                 timestamp_ms: None,
                 append_time: None,
+                trace_parent: None,
                 key: Some(&record.key),
                 payload: Payload::Bytes(&record.value),
             };

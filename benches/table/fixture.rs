@@ -113,6 +113,7 @@ impl SourceRecords {
             offset,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: Some(self.key(at).as_bytes()),
             payload: Payload::Bytes(self.value(at)),
         }

@@ -130,7 +130,7 @@ fn fields_of_members(members: Members<'_, 3>, default: Option<&str>) -> Option<L
     let key = key.map(RawValue::get);
     let key = key.and_then(|raw| serde_json::from_str(raw).ok());
     let value = match value.map(RawValue::get) {
-        Some(_) | None if members.has_duplicates => LineValue::Refused(Reason::NotAMessage),
+        Some(_) | None if members.has_duplicates() => LineValue::Refused(Reason::NotAMessage),
         None => LineValue::Refused(Reason::NotAMessage),
         Some("null") => LineValue::Null,
         Some(text) => LineValue::Bytes(text.as_bytes().to_vec()),

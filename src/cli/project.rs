@@ -308,6 +308,7 @@ pub(super) fn message_input(message: &LineMessage, source: usize) -> Input<'_> {
             ms: i64::try_from(message.line).unwrap_or(i64::MAX),
             is_exact: true,
         }),
+        trace_parent: None,
         key: message.key.as_deref().map(str::as_bytes),
         payload: message.payload(),
     }

@@ -255,6 +255,7 @@ mod tests {
                 offset,
                 timestamp_ms: Some(1),
                 append_time: None,
+                trace_parent: None,
                 key,
                 payload: value.map_or(Payload::Null, |value| Payload::Bytes(value.as_bytes())),
             };

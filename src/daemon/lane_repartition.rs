@@ -246,6 +246,7 @@ mod tests {
                 offset,
                 timestamp_ms: None,
                 append_time: Some(AppendTime { ms: offset, is_exact: true }),
+                trace_parent: None,
                 key: Some(key.as_bytes()),
                 payload: value.map_or(Payload::Null, |value| Payload::Bytes(value.as_bytes())),
             };

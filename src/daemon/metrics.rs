@@ -60,6 +60,7 @@ metrics_table! {
     UNLISTED Counter "zeef_values_unlisted_total" ["lane, topic"] "Strings that are not in their field's list and were treated as missing."
     COUNTRIES_CORRECTED Counter "zeef_countries_corrected_total" ["lane, topic"] "Records whose country contradicts their library's ISIL, which takes precedence."
     IGNORED Counter "zeef_statements_ignored_total" ["lane, topic, cause"] "Consents and objections without effect, or without effect for some recipients of their purpose: unknown_purpose, unknown_recipient, consent_other_library, objection_other_basis."
+    TRACE_PARENTS_IGNORED Counter "zeef_trace_parents_ignored_total" ["lane, topic"] "Records whose `traceparent` could not be read, or that had more than one: their lines in the ledger name no operation of the upstream."
     RELEASED Counter "zeef_records_released_total" ["recipient"] "Outputs released."
     RELEASED_BYTES Counter "zeef_released_bytes_total" ["recipient"] "Keys and values of released outputs, in bytes."
     UNCHANGED Counter "zeef_records_unchanged_total" ["recipient"] "Records for which the recipient already has the same output."
@@ -393,6 +394,7 @@ impl Metrics {
             bytes: self.counter(CONSUMED_BYTES, &labels),
             gate_records: self.counter(GATE_RECORDS, &labels),
             format_errors: self.counter(FORMAT_ERRORS, &labels),
+            trace_parents_ignored: self.counter(TRACE_PARENTS_IGNORED, &labels),
             dead_letters: counters_by_reason(dead_letter, source.dead_letter_reasons()),
             before_erasure: self.counter(BEFORE_ERASURE, &labels),
             unmatched_erasures: self.counter(ERASURES_UNMATCHED, &labels),
@@ -539,6 +541,7 @@ struct SourceMetrics {
     bytes: Counter,
     gate_records: Counter,
     format_errors: Counter,
+    trace_parents_ignored: Counter,
     before_erasure: Counter,
     unmatched_erasures: Counter,
     unlisted_values: Counter,
@@ -737,6 +740,7 @@ impl WorkerMetrics {
             metrics.bytes.increment(tally.bytes);
             metrics.gate_records.increment(tally.gate_records);
             metrics.format_errors.increment(tally.format_errors);
+            metrics.trace_parents_ignored.increment(tally.unusable_trace_parents);
             metrics.before_erasure.increment(tally.from_before_erasure);
             metrics.unmatched_erasures.increment(tally.unmatched_erasures);
             metrics.unlisted_values.increment(tally.unlisted_values);

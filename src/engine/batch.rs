@@ -8,7 +8,7 @@ use super::memory::consents::{ConsentTable, PatronConsents};
 use super::memory::patron_records::{PatronRecordTable, PatronRecords};
 use super::memory::patrons::{PatronRow, PatronStatus, PatronTable};
 use super::tally::{DeadLetterPosition, Tally};
-use crate::message::Outbox;
+use crate::message::{ForeignOperation, Outbox};
 use crate::policy::catalogue::Role;
 use crate::policy::reason::Reason;
 
@@ -142,6 +142,8 @@ pub(super) struct RecordPosition<'a> {
     pub(super) source: Option<&'a LaneSource>,
     pub(super) partition: i32,
     pub(super) offset: i64,
+    /// The upstream's operation that sent it; `None` also if something else decides it again.
+    pub(super) foreign: Option<&'a ForeignOperation>,
 }
 
 /// Which part of a record's outputs a dead letter is about; by default all of them.

@@ -8,16 +8,18 @@ use super::lane::ledger::LaneLedger;
 use super::memory::deliveries::row_json::encode_bits;
 use super::memory::deliveries::{DeliveryEntry, PatronHash};
 use crate::ledger::Operation;
-use crate::ledger::block::{ChainName, Line, Transaction, make_blocks};
+use crate::ledger::block::{ChainName, ForeignReference, Line, Transaction, make_blocks};
 use crate::ledger::fields::field_bits;
 use crate::ledger::keys::{LineNumber, YearKey};
 use crate::message::continuity::LedgerHead;
-use crate::message::{Outbox, OutputId};
+use crate::message::{ForeignOperation, Outbox, OutputId};
 use crate::policy::reason::Reason;
 use crate::policy::refusal_class::RefusalClass;
 
 /// About how many bytes a line takes.
 const LINE_BYTES: usize = 200;
+/// The same of its foreign operation.
+const FOREIGN_BYTES: usize = 100;
 
 /// The lines of a batch, in the order of their effects.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ pub(super) struct LedgerLines {
     /// Counts the decisions of the batch.
     decisions: u64,
     last_decision: Option<DecisionId>,
+    /// How many lines have a foreign operation.
+    foreign_count: usize,
 }
 
 /// Which record was decided: its source, partition and offset, and why.
@@ -43,6 +47,8 @@ pub(super) struct PendingLine {
     pub(super) fields: u128,
     /// The output and its key.
     pub(super) output: Option<(u16, u128)>,
+    /// The upstream's operation that sent the record.
+    pub(super) foreign: Option<ForeignOperation>,
     /// It is about `patron` beside the patron of the line before it that is not.
     pub(super) is_of_other_person: bool,
     /// Set by [`LedgerLines::push`].
@@ -80,6 +86,7 @@ impl LedgerLines {
             self.last_decision = Some(of);
             self.decisions += 1;
         }
+        self.foreign_count += usize::from(line.foreign.is_some());
         self.lines.push(PendingLine { decision: self.decisions, ..line });
     }
 
@@ -87,11 +94,12 @@ impl LedgerLines {
         self.lines.clear();
         self.decisions = 0;
         self.last_decision = None;
+        self.foreign_count = 0;
     }
 
     /// About how many bytes the lines take.
     pub(super) fn byte_len(&self) -> usize {
-        self.lines.len() * LINE_BYTES
+        self.lines.len() * LINE_BYTES + self.foreign_count * FOREIGN_BYTES
     }
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
@@ -200,6 +208,7 @@ impl<'a> LineEncoder<'a> {
             reason: line.reason.map(|reason| Cow::Borrowed(reason.as_str())),
             fields: (line.fields != 0).then(|| Cow::Owned(format!("{:x}", line.fields))),
             key: key.map(Cow::Owned),
+            foreign_operation: line.foreign.map(ForeignReference::from),
         }
     }
 }

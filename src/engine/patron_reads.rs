@@ -8,7 +8,7 @@ use super::batch::Trigger;
 use super::lane::Lane;
 use super::lane::demanded::DemandedReader;
 use super::record::{Record, RecordLimits, RecordView};
-use crate::message::{AppendTime, Coordinates, Input, Payload, SourceId};
+use crate::message::{AppendTime, Coordinates, Input, Payload, SourceId, TraceParent};
 
 /// A record that waits, with all that deciding it takes.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(super) struct WaitingRecord {
     pub(super) coordinates: Coordinates,
     timestamp_ms: Option<i64>,
     append_time: Option<AppendTime>,
+    trace_parent: Option<TraceParent>,
     key: Vec<u8>,
     value: Vec<u8>,
     pub(super) trigger: Trigger,
@@ -37,6 +38,7 @@ impl WaitingRecord {
             },
             timestamp_ms: input.timestamp_ms,
             append_time: input.append_time,
+            trace_parent: input.trace_parent,
             key: input.key.unwrap_or_default().to_vec(),
             value: value.to_vec(),
             trigger,
@@ -51,6 +53,7 @@ impl WaitingRecord {
             offset: self.coordinates.offset,
             timestamp_ms: self.timestamp_ms,
             append_time: self.append_time,
+            trace_parent: self.trace_parent,
             key: Some(&self.key),
             payload: Payload::Bytes(&self.value),
         }

@@ -42,7 +42,7 @@ use super::record::value::{FieldValue, SlotState, ValueSlot};
 use super::record::{Record, RecordView};
 use super::tally::{IgnoredReason, ReasonCounts, Tally, WarningKind};
 use crate::message::continuity::MarkPositions;
-use crate::message::{Coordinates, Input, Outbox, Payload, SourceId};
+use crate::message::{Coordinates, Input, Outbox, Payload, SourceId, TraceParent};
 use crate::policy::catalogue::{NationalNumberKind, Role};
 use crate::policy::consent::{ConsentDecision, UnreadableScope};
 use crate::policy::detect::DetectorBuffers;
@@ -760,6 +760,8 @@ impl PipelineState {
         if let Payload::Bytes(bytes) = input.payload {
             tally.bytes += bytes.len() as u64;
         }
+        let is_unusable = input.trace_parent == Some(TraceParent::Unusable);
+        tally.unusable_trace_parents += u64::from(is_unusable);
         self.batch.tally.written_ms.extend(input.timestamp_ms);
     }
 

@@ -66,6 +66,8 @@ pub struct SourceTally {
     /// Consents and objections that have no effect, or not all of it, in the order of
     /// [`IgnoredReason::ALL`].
     pub ignored_statements: [u64; IgnoredReason::ALL.len()],
+    /// Records whose upstream's operation could not be read.
+    pub unusable_trace_parents: u64,
 }
 
 /// Why a consent or an objection that was understood has no effect, or not all of it.
@@ -275,6 +277,7 @@ impl Tally {
             sum.unlisted_values += more.unlisted_values;
             sum.country_mismatches += more.country_mismatches;
             add_counts(&mut sum.ignored_statements, &more.ignored_statements);
+            sum.unusable_trace_parents += more.unusable_trace_parents;
         }
         for (sum, more) in self.recipients.iter_mut().zip(&other.recipients) {
             sum.released += more.released;

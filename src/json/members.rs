@@ -13,8 +13,16 @@ use serde_json::value::RawValue;
 pub struct Members<'a, const N: usize> {
     /// In the order of the names; of twins the first.
     pub found: [Option<&'a RawValue>; N],
-    /// One of them stands there twice.
-    pub has_duplicates: bool,
+    /// Whether each stands there twice.
+    pub is_repeated: [bool; N],
+}
+
+impl<const N: usize> Members<'_, N> {
+    /// Returns whether one of them stands there twice.
+    #[must_use]
+    pub fn has_duplicates(&self) -> bool {
+        self.is_repeated.contains(&true)
+    }
 }
 
 /// Reads the members `names` of the object that `text` is, and nothing else is.
@@ -36,14 +44,16 @@ impl<'de, const N: usize> Visitor<'de> for MembersVisitor<'_, N> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members { found: [None; N], has_duplicates: false };
+        let mut members = Members { found: [None; N], is_repeated: [false; N] };
         while let Some(place) = map.next_key_seed(NameIndexVisitor(self.0))? {
-            let Some(slot) = place.and_then(|place| members.found.get_mut(place)) else {
+            let Members { found, is_repeated } = &mut members;
+            let place = place.and_then(|at| found.get_mut(at).zip(is_repeated.get_mut(at)));
+            let Some((slot, is_repeated)) = place else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let raw = map.next_value::<&'de RawValue>()?;
-            members.has_duplicates |= slot.is_some();
+            *is_repeated |= slot.is_some();
             slot.get_or_insert(raw);
         }
         Ok(members)
@@ -223,7 +233,7 @@ mod tests {
     #[track_caller]
     fn check_members(text: &str, want: Option<([Option<&str>; 2], bool)>) {
         let found = read(text, ["key", "value"]).map(|members| {
-            (members.found.map(|raw| raw.map(RawValue::get)), members.has_duplicates)
+            (members.found.map(|raw| raw.map(RawValue::get)), members.has_duplicates())
         });
         assert_eq!(found, want, "{text}");
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Operation;
+use crate::message::ForeignOperation;
 use crate::message::continuity::LedgerHead;
 
 /// The format version of blocks.
@@ -75,6 +76,42 @@ pub struct Line<'a> {
     /// The output's topic and key, hashed under the key of the year.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub key: Option<Cow<'a, str>>,
+    /// The upstream's operation that sent the record; `None` if it names none, or if something
+    /// else decided the record again.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub foreign_operation: Option<ForeignReference<'a>>,
+}
+
+/// An operation of another program, as W3C Trace Context names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignReference<'a> {
+    /// 32 hex digits.
+    #[serde(borrow)]
+    pub trace: Cow<'a, str>,
+    /// 16 hex digits.
+    #[serde(borrow)]
+    pub operation: Cow<'a, str>,
+}
+
+impl From<ForeignOperation> for ForeignReference<'static> {
+    fn from(of: ForeignOperation) -> Self {
+        ForeignReference {
+            trace: Cow::Owned(format!("{:032x}", of.trace)),
+            operation: Cow::Owned(format!("{:016x}", of.operation)),
+        }
+    }
+}
+
+impl ForeignReference<'_> {
+    /// Returns its numbers; `None` if they are none.
+    #[must_use]
+    pub fn parse(&self) -> Option<ForeignOperation> {
+        Some(ForeignOperation {
+            trace: u128::from_str_radix(&self.trace, 16).ok()?,
+            operation: u64::from_str_radix(&self.operation, 16).ok()?,
+        })
+    }
 }
 
 impl Block<'_> {
@@ -197,9 +234,11 @@ fn split_lines(lines: Vec<Line<'_>>) -> Vec<Vec<Line<'_>>> {
 /// The most bytes that a line takes.
 fn line_length(line: &Line<'_>) -> usize {
     const NAMES: usize = 120;
+    const FOREIGN: usize = 100;
     let optional = [&line.parent, &line.patron, &line.reason, &line.fields, &line.key];
     let texts = optional.into_iter().flatten().chain([&line.trace, &line.id]);
-    texts.map(|text| text.len()).sum::<usize>() + NAMES
+    let foreign = line.foreign_operation.as_ref().map_or(0, |_| FOREIGN);
+    texts.map(|text| text.len()).sum::<usize>() + NAMES + foreign
 }
 
 /// SHA-256 in lower-case hex.
@@ -218,6 +257,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    const FOREIGN: ForeignOperation = ForeignOperation { trace: 7, operation: 8 };
+
     fn line(id: usize) -> Line<'static> {
         Line {
             trace: Cow::Owned(format!("{id:032x}")),
@@ -229,6 +270,7 @@ mod tests {
             reason: None,
             fields: Some(Cow::Borrowed("1f")),
             key: Some(Cow::Borrowed("BBBBBBBBBBBBBBBBBBBBBB")),
+            foreign_operation: Some(ForeignReference::from(FOREIGN)),
         }
     }
 

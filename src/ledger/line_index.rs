@@ -9,15 +9,18 @@ use serde_json::Value;
 
 use super::Operation;
 use super::answer::PatronScope;
-use super::block::{Block, FORMAT, Line, NO_PREVIOUS};
+use super::block::{Block, FORMAT, ForeignReference, Line, NO_PREVIOUS};
 use super::keys::{parse_hash, utc_year};
 use super::read_api::{DataSubject, ReadQuestion};
+use crate::message::ForeignOperation;
 
 /// Lines by the references of patrons.
 #[derive(Debug, Default)]
 pub struct LineIndex {
     texts: TextTable,
     lines: HashMap<u128, Vec<IndexedLine>>,
+    /// Each once for lines that follow each other.
+    foreign_operations: Vec<ForeignOperation>,
     /// The UTC years that have lines.
     years: BTreeSet<i16>,
     len: u64,
@@ -36,6 +39,8 @@ struct IndexedLine {
     activity: u32,
     reason: Option<u32>,
     operation: Operation,
+    /// An index of [`LineIndex::foreign_operations`].
+    foreign: Option<u32>,
 }
 
 /// Texts that many lines have.
@@ -109,7 +114,18 @@ impl LineIndex {
             activity: self.texts.number_of(block.activity_of(line)),
             reason: line.reason.as_deref().map(|reason| self.texts.number_of(reason)),
             operation: line.operation,
+            foreign: match &line.foreign_operation {
+                Some(foreign) => Some(self.index_foreign(foreign.parse()?)),
+                None => None,
+            },
         })
+    }
+
+    fn index_foreign(&mut self, foreign: ForeignOperation) -> u32 {
+        if self.foreign_operations.last() != Some(&foreign) {
+            self.foreign_operations.push(foreign);
+        }
+        u32::try_from(self.foreign_operations.len() - 1).unwrap_or(u32::MAX)
     }
 
     /// Returns the lines that are asked for, as [`ReadQuestion::find_lines`] does of a block.
@@ -143,6 +159,10 @@ impl LineIndex {
             reason: line.reason.map(|reason| Cow::Borrowed(self.texts.text(reason))),
             fields: (line.fields != 0).then(|| Cow::Owned(format!("{:x}", line.fields))),
             key: None,
+            foreign_operation: line
+                .foreign
+                .and_then(|at| self.foreign_operations.get(at as usize))
+                .map(|foreign| ForeignReference::from(*foreign)),
         };
         Block {
             format: FORMAT,

@@ -11,6 +11,10 @@ use super::register::Register;
 
 /// The version of the interface.
 pub const API_VERSION: &str = "1.1.0";
+/// The attributes of an upstream's operation. The interface has no member for it, and the standard's
+/// `foreign_operation` needs a link to the other party, which a `traceparent` does not name.
+pub const FOREIGN_TRACE: &str = "zeef.foreign_operation.trace_id";
+pub const FOREIGN_OPERATION: &str = "zeef.foreign_operation.operation_id";
 /// A data subject by its reference, which another year makes another one.
 pub const REFERENCE_TYPE: &str = "zeef-ledger-patron";
 /// A data subject by the id that the library has.
@@ -170,6 +174,10 @@ pub fn processing_activity(block: &Block<'_>, line: &Line<'_>, register: &Regist
     let fields: Vec<&str> = register.given_leaves(block.activity_of(line), line).collect();
     if !fields.is_empty() {
         attributes["zeef.fields"] = json!(fields);
+    }
+    if let Some(foreign) = &line.foreign_operation {
+        attributes[FOREIGN_TRACE] = json!(foreign.trace);
+        attributes[FOREIGN_OPERATION] = json!(foreign.operation);
     }
     let mut activity = json!({
         "traceId": to_uuid(&line.trace),

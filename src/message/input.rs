@@ -1,6 +1,7 @@
 //! An input message and its coordinates.
 
 use super::plan::SourceId;
+use super::trace_parent::TraceParent;
 use crate::policy::reason::Reason;
 
 /// Where a record lies in its source.
@@ -63,6 +64,8 @@ pub struct Input<'a> {
     pub timestamp_ms: Option<i64>,
     /// When it came to its source, where anything tells.
     pub append_time: Option<AppendTime>,
+    /// `None` if there is none, or nobody asks for it: only the ledger does.
+    pub trace_parent: Option<TraceParent>,
     pub key: Option<&'a [u8]>,
     pub payload: Payload<'a>,
 }

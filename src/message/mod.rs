@@ -10,6 +10,7 @@ pub mod headers;
 mod input;
 mod outbox;
 mod plan;
+mod trace_parent;
 
 pub use fault::{AbortReason, Cause, Fault};
 pub use input::{AppendTime, Coordinates, Input, MisplacedRecord, Payload};
@@ -18,3 +19,4 @@ pub use plan::{
     IntakePlan, LanePlan, OutputEncoding, OutputId, OutputPlan, OutputRole, SourceId, SourcePlan,
     ZEEF_OWNER,
 };
+pub use trace_parent::{ForeignOperation, TRACE_PARENT, TraceParent};

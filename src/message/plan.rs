@@ -48,6 +48,14 @@ pub struct IntakePlan {
     pub versioned_sources: Vec<BTreeSet<String>>,
 }
 
+impl LanePlan {
+    /// Returns whether the lane writes a ledger.
+    #[must_use]
+    pub fn has_ledger(&self) -> bool {
+        self.outputs.iter().any(|output| output.role == OutputRole::Ledger)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
     /// The topic's name without prefix, and the file's in a directory.

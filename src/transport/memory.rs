@@ -14,7 +14,7 @@ use crate::message::continuity::{
 };
 use crate::message::{
     AbortReason, AppendTime, Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output,
-    OutputId, Payload, SourceId,
+    OutputId, Payload, SourceId, TraceParent,
 };
 use crate::policy::reason::Reason;
 
@@ -41,6 +41,8 @@ pub struct MemoryTransport {
     stage: MemoryStage,
     /// When the last message was appended.
     last_append_ms: i64,
+    /// Of the messages that are pushed next.
+    trace_parent: Option<TraceParent>,
     /// The heads of the ledger's chains that marks name, by partition.
     ledger_heads: BTreeMap<i32, LedgerHead>,
     /// The topics of an intake's sources; none of a lane.
@@ -78,6 +80,7 @@ struct MemoryPartition {
 #[derive(Clone, Debug)]
 struct MemoryMessage {
     appended_ms: i64,
+    trace_parent: Option<TraceParent>,
     key: Option<Vec<u8>>,
     value: MemoryValue,
 }
@@ -126,6 +129,7 @@ impl MemoryTransport {
             committed_batches: 0,
             stage: MemoryStage::New,
             last_append_ms: 0,
+            trace_parent: None,
             ledger_heads: BTreeMap::new(),
             intake_topics: match plan.intake {
                 Some(_) => plan.sources.iter().map(|source| source.topic.clone()).collect(),
@@ -173,7 +177,7 @@ impl MemoryTransport {
         payload: Payload<'_>,
     ) -> &mut Self {
         self.last_append_ms += 1;
-        let appended_ms = self.last_append_ms;
+        let (appended_ms, trace_parent) = (self.last_append_ms, self.trace_parent);
         let Ok(number) = usize::try_from(partition) else {
             return self;
         };
@@ -183,6 +187,7 @@ impl MemoryTransport {
         if let Some(partition) = self.partition_mut(source, number) {
             partition.messages.push(Some(MemoryMessage {
                 appended_ms,
+                trace_parent,
                 key: key.map(<[u8]>::to_vec),
                 value: MemoryValue::from(payload),
             }));
@@ -194,10 +199,17 @@ impl MemoryTransport {
     pub fn push_lookup_row(&mut self, lookup: u16, value: &[u8]) -> &mut Self {
         let message = MemoryMessage {
             appended_ms: self.last_append_ms,
+            trace_parent: None,
             key: None,
             value: MemoryValue::Bytes(value.to_vec()),
         };
         self.lookup_rows.push((SourceId(lookup), message));
+        self
+    }
+
+    /// Sets what the messages that are pushed next say of the upstream's operation.
+    pub fn set_trace_parent(&mut self, trace_parent: Option<TraceParent>) -> &mut Self {
+        self.trace_parent = trace_parent;
         self
     }
 
@@ -462,6 +474,7 @@ impl MemoryMessage {
             offset: to_offset(offset),
             timestamp_ms: None,
             append_time: Some(AppendTime { ms: self.appended_ms, is_exact: true }),
+            trace_parent: self.trace_parent,
             key: self.key.as_deref(),
             payload: match &self.value {
                 MemoryValue::Null => Payload::Null,

@@ -68,9 +68,14 @@ impl Deployment {
     }
 
     pub(crate) fn append(&self, source: &str, key: &str, value: &str) {
+        self.append_line(source, &format!("{{\"key\":\"{key}\",\"value\":{value}}}"));
+    }
+
+    pub(crate) fn append_line(&self, source: &str, line: &str) {
         let path = self.path("data/in").join(format!("{source}.ndjson"));
         let mut text = fs::read_to_string(&path).unwrap_or_default();
-        text.push_str(&format!("{{\"key\":\"{key}\",\"value\":{value}}}\n"));
+        text.push_str(line);
+        text.push('\n');
         fs::write(path, text).unwrap();
     }
 

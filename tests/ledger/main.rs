@@ -17,6 +17,7 @@ mod command_line;
 mod confidential;
 mod directory;
 mod erase;
+mod foreign_operation;
 mod forget;
 mod letter;
 mod other_persons;

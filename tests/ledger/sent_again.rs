@@ -90,7 +90,7 @@ fn lines_of(path: &Path) -> Vec<Vec<u8>> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
-fn files_in(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn files_in(folder: &Path) -> Vec<std::path::PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
@@ -160,7 +160,7 @@ fn directory_ledger_has_a_line_for_each_output_of_a_refill_and_of_a_new_key() {
     assert_eq!(code, 0, "{said}");
 }
 
-fn run_script(deployment: &Deployment, outputs: &[&Path]) -> (i32, String) {
+pub(crate) fn run_script(deployment: &Deployment, outputs: &[&Path]) -> (i32, String) {
     let mut script = Command::new("python3");
     script.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/verify_ledger.py"));
     script.arg(deployment.path("data/.zeef/ledger"));

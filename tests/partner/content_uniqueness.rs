@@ -44,6 +44,7 @@ fn statistics_rows(patrons: u64) -> Vec<Value> {
             offset,
             timestamp_ms: None,
             append_time: None,
+            trace_parent: None,
             key: message.key.as_deref().map(str::as_bytes),
             payload: Payload::Bytes(value.as_bytes()),
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use zeef::engine::lane::Lane;
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::message::{Input, Outbox, Payload};
 use zeef::policy::reason::Reason;
@@ -69,6 +70,20 @@ fn f27_objection_stops_marketing_for_ever() {
     }
 }
 
+/// A message about the patron p1.
+fn input<'a>(lane: &Lane, kind: &str, (offset, value): (i64, &'a str)) -> Input<'a> {
+    Input {
+        source: source_id(lane, kind).unwrap(),
+        partition: 0,
+        offset,
+        timestamp_ms: None,
+        append_time: None,
+        trace_parent: None,
+        key: Some(b"p1"),
+        payload: Payload::Bytes(value.as_bytes()),
+    }
+}
+
 /// The times of the objections that take outputs from marketing after a member was released.
 fn stops_after(objection: &str) -> (u64, Vec<i64>) {
     let lane = SHIPPED.lane();
@@ -82,21 +97,12 @@ fn stops_after(objection: &str) -> (u64, Vec<i64>) {
     ];
     pipeline.begin_batch(BatchTime::from_ms(NOW_MS));
     for (offset, (kind, value)) in (0..).zip(&values) {
-        let source = source_id(lane, kind).unwrap();
-        let payload = Payload::Bytes(value.as_bytes());
-        let key = Some(b"p1".as_slice());
-        let (timestamp_ms, append_time) = (None, None);
-        let message =
-            Input { source, partition: 0, offset, timestamp_ms, append_time, key, payload };
+        let message = input(lane, kind, (offset, value));
         pipeline.decide(&message, &mut outbox);
     }
     while pipeline.pending_rechecks() > 0 {
         for wanted in pipeline.next_rechecks(&mut outbox) {
-            let source = source_id(lane, "patron").unwrap();
-            let payload = Payload::Bytes(values[0].1.as_bytes());
-            let (key, timestamp_ms, append_time) = (Some(b"p1".as_slice()), None, None);
-            let message =
-                Input { source, partition: 0, offset: 0, timestamp_ms, append_time, key, payload };
+            let message = input(lane, "patron", (0, &values[0].1));
             pipeline.decide_recheck(wanted, Some(message), &mut outbox);
         }
     }

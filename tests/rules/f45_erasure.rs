@@ -75,6 +75,7 @@ impl ReadMessages {
             offset: message.offset,
             timestamp_ms: Some(message.appended_ms),
             append_time: Some(AppendTime { ms: message.appended_ms, is_exact: true }),
+            trace_parent: None,
             key: Some(ERASED_ID.as_bytes()),
             payload: message.value.as_deref().map_or(Payload::Null, Payload::Bytes),
         }

@@ -88,6 +88,7 @@ impl ExplainedRecord {
             offset: self.offset,
             timestamp_ms: None,
             append_time: self.appended,
+            trace_parent: None,
             key: self.key.as_deref(),
             payload: match (value, self.refusal_reason) {
                 (None, None) => Payload::Null,

@@ -29,7 +29,7 @@ impl<'a> RawLine<'a> {
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         let text = std::str::from_utf8(line).map_err(|_| Refusal::NotUtf8)?;
         let members = members::read(text, ["topic", "value", "payload", "value_base64"]);
-        let members = members.filter(|members| !members.has_duplicates);
+        let members = members.filter(|members| !members.has_duplicates());
         let members = members.ok_or(Refusal::NotAMessage)?;
         let [topic, value, payload, base64] = members.found.map(|raw| raw.map(RawValue::get));
         let topic = topic.and_then(|topic| serde_json::from_str(topic).ok());

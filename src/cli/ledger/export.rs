@@ -10,11 +10,13 @@ use crate::cli::arguments::{LedgerExportArguments, LedgerFormat};
 use crate::cli::audit::AuditedAction;
 use crate::cli::exit::Exit;
 use crate::cli::screen::StdoutLines;
-use crate::ledger::block::{Block, Line};
-use crate::ledger::read_api::{activity_uri, milliseconds, processing_activity};
+use crate::ledger::block::{Block, ForeignReference, Line};
+use crate::ledger::read_api::{
+    FOREIGN_OPERATION, FOREIGN_TRACE, activity_uri, milliseconds, processing_activity,
+};
 use crate::ledger::register::{Register, recipient_of_activity};
 
-const CSV_COLUMNS: [&str; 11] = [
+const CSV_COLUMNS: [&str; 13] = [
     "time",
     "trace_id",
     "operation_id",
@@ -26,6 +28,8 @@ const CSV_COLUMNS: [&str; 11] = [
     "activity",
     "policy",
     "chain",
+    "foreign_trace_id",
+    "foreign_operation_id",
 ];
 
 pub(super) fn run(arguments: &LedgerExportArguments) -> anyhow::Result<Exit> {
@@ -105,9 +109,15 @@ fn otlp_request(block: &Block<'_>, register: &Register) -> Value {
     let span = |line: &Line<'_>| {
         let ldv = processing_activity(block, line, register);
         let attributes = ldv["attributes"].as_object().into_iter().flatten();
-        let attributes: Vec<Value> = attributes
-            .map(|(key, value)| json!({ "key": key, "value": otlp_value(value) }))
-            .collect();
+        // A link of the span has these.
+        let own = attributes
+            .filter(|(key, _)| ![FOREIGN_TRACE, FOREIGN_OPERATION].contains(&key.as_str()));
+        let attributes: Vec<Value> =
+            own.map(|(key, value)| json!({ "key": key, "value": otlp_value(value) })).collect();
+        let foreign = line.foreign_operation.iter();
+        let link =
+            |one: &ForeignReference<'_>| json!({ "traceId": one.trace, "spanId": one.operation });
+        let links: Vec<Value> = foreign.map(link).collect();
         json!({
             "traceId": line.trace,
             "spanId": line.id,
@@ -118,6 +128,7 @@ fn otlp_request(block: &Block<'_>, register: &Register) -> Value {
             "endTimeUnixNano": nanoseconds,
             "status": {},
             "attributes": attributes,
+            "links": links,
         })
     };
     let spans: Vec<Value> = block.lines.iter().map(span).collect();
@@ -140,10 +151,11 @@ fn otlp_value(value: &Value) -> Value {
     }
 }
 
-fn csv_record(block: &Block<'_>, line: &Line<'_>, register: &Register) -> [String; 11] {
+fn csv_record(block: &Block<'_>, line: &Line<'_>, register: &Register) -> [String; 13] {
     let id = block.activity_of(line);
     let fields: Vec<&str> = register.given_leaves(id, line).collect();
     let time = jiff::Timestamp::from_second(block.time).unwrap_or_default();
+    let foreign = line.foreign_operation.as_ref();
     [
         time.to_string(),
         line.trace.to_string(),
@@ -156,5 +168,7 @@ fn csv_record(block: &Block<'_>, line: &Line<'_>, register: &Register) -> [Strin
         activity_uri(id, register).to_owned(),
         block.policy.to_string(),
         block.chain.to_string(),
+        foreign.map(|one| one.trace.to_string()).unwrap_or_default(),
+        foreign.map(|one| one.operation.to_string()).unwrap_or_default(),
     ]
 }

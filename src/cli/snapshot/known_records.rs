@@ -28,7 +28,8 @@ impl RecordLine {
     /// Reads a line; `None` if it is no message, or its key is no text.
     pub(in crate::cli) fn parse(kind: &RecordKind, line: &[u8]) -> Option<RecordLine> {
         let text = std::str::from_utf8(line).ok()?;
-        let members = members::read(text, ["key", "value"]).filter(|read| !read.has_duplicates)?;
+        let members =
+            members::read(text, ["key", "value"]).filter(|read| !read.has_duplicates())?;
         let [key, value] = members.found;
         let key: Option<String> = match key {
             Some(key) => serde_json::from_str(key.get()).ok()?,

@@ -27,7 +27,7 @@ use super::memory::patrons::PatronRow;
 use super::record::RecordView;
 use super::record::value::SlotState;
 use super::tally::ProjectionCounts;
-use crate::message::{Input, Outbox, OutputId};
+use crate::message::{Input, Outbox, OutputId, TraceParent};
 use crate::policy::avro_output::AvroOutput;
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{PSEUDONYM_LENGTH, PartialPseudonym, Pseudonym};
@@ -138,8 +138,15 @@ impl<'a> MessageRef<'a> {
     }
 
     pub(super) fn position(&self, trigger: Trigger) -> RecordPosition<'a> {
-        let Input { partition, offset, .. } = *self.input;
-        RecordPosition { trigger, source: Some(self.source), partition, offset }
+        let Input { partition, offset, trace_parent, .. } = self.input;
+        let foreign = match (trigger, trace_parent) {
+            (Trigger::Arrival | Trigger::NamedPatron, Some(TraceParent::Operation(operation))) => {
+                Some(operation)
+            }
+            _ => None,
+        };
+        let (partition, offset) = (*partition, *offset);
+        RecordPosition { trigger, source: Some(self.source), partition, offset, foreign }
     }
 }
 

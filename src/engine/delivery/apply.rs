@@ -161,6 +161,7 @@ impl Batch<'_> {
             reason,
             fields: 0,
             output: of.map(|of| (of.output, of.output_key)),
+            foreign: record.foreign.copied(),
             is_of_other_person: false,
             decision: 0,
         };

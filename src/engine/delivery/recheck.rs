@@ -639,7 +639,7 @@ pub(super) fn row_position<'a>(
     trigger: Trigger,
 ) -> RecordPosition<'a> {
     let source = batch.lane.sources.get(usize::from(row.source));
-    RecordPosition { trigger, source, partition, offset: row.offset }
+    RecordPosition { trigger, source, partition, offset: row.offset, foreign: None }
 }
 
 /// Returns why a recipient loses what it has of a record that nobody can read again;

@@ -72,6 +72,7 @@ fn line(time: i64, (topic, key): (&str, &str), reason: &'static str) -> Line<'st
         reason: Some(Cow::Borrowed(reason)),
         fields: None,
         key: Some(Cow::Owned(year.output_hash(topic, key.as_bytes()))),
+        foreign_operation: None,
     }
 }
 

@@ -73,7 +73,7 @@ impl DirectoryTransport {
             let offset = committed.as_ref().map_or(0, consumed_bytes);
             let reader = directory.source_reader(&source.topic, offset);
             let prints = directory.0.settings.fingerprinter;
-            DirectorySource::new(id, source, (reader, prints), committed)
+            DirectorySource::new(id, (source, plan.has_ledger()), (reader, prints), committed)
         });
         let mut lane = Self {
             lane: plan.name.clone(),

@@ -18,6 +18,7 @@ pub(super) struct DirectorySource {
     pub(super) id: SourceId,
     pub(super) topic: String,
     pub(super) is_gate: bool,
+    reads_trace_parents: bool,
     committed_progress: SourceProgress,
     progress: SourceProgress,
     reader: LineReader,
@@ -34,7 +35,7 @@ impl DirectorySource {
     /// Creates a source at `committed`.
     pub(super) fn new(
         id: SourceId,
-        plan: &SourcePlan,
+        (plan, reads_trace_parents): (&SourcePlan, bool),
         (mut reader, fingerprinter): (LineReader, Fingerprinter),
         committed: Option<SourceProgress>,
     ) -> Self {
@@ -47,6 +48,7 @@ impl DirectorySource {
             id,
             topic: plan.topic.clone(),
             is_gate: plan.is_gate(),
+            reads_trace_parents,
             progress: committed.clone(),
             committed_progress: committed,
             reader,
@@ -178,7 +180,8 @@ impl DirectorySource {
     }
 
     pub(super) fn line_mapping(&self) -> LineMapping {
-        LineMapping { source: self.id, is_gate: self.is_gate, start_offset: self.progress.start }
+        let DirectorySource { id: source, is_gate, reads_trace_parents, .. } = *self;
+        LineMapping { source, is_gate, reads_trace_parents, start_offset: self.progress.start }
     }
 
     fn read_fault(&self, failure: FileError) -> Fault {
@@ -241,6 +244,8 @@ impl SourceRereader {
 pub(super) struct LineMapping {
     pub(super) source: SourceId,
     pub(super) is_gate: bool,
+    /// Whether the `traceparent` of a line is handed out.
+    pub(super) reads_trace_parents: bool,
     /// The offset of the file's first byte.
     pub(super) start_offset: i64,
 }
@@ -268,12 +273,14 @@ impl LineMapping {
         };
         let appended = Some(times.append_time(offset));
         let offset = self.start_offset.saturating_add(to_offset(offset));
+        let trace_parent = line.trace_parent.filter(|_| self.reads_trace_parents);
         let mut flow = take(Input {
             source: self.source,
             partition: ONLY_PARTITION,
             offset,
             timestamp_ms: None,
             append_time: appended,
+            trace_parent,
             key: line.key.as_deref().map(str::as_bytes),
             payload: line.payload,
         });
@@ -284,6 +291,7 @@ impl LineMapping {
                 offset: offset.saturating_add(to_offset(*at as u64)),
                 timestamp_ms: None,
                 append_time: appended,
+                trace_parent,
                 key: Some(key.as_bytes()),
                 payload: line.payload,
             });

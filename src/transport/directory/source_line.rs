@@ -1,4 +1,4 @@
-//! One line of a directory source: `{"key":...,"value":...}`.
+//! One line of a directory source: `{"key":...,"value":...}`, also with a `traceparent`.
 //!
 //! Finds key and value, and looks into neither: the engine judges whether a value is a
 //! record.
@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use serde_json::value::RawValue;
+
 use crate::json::members::{self, Members};
-use crate::message::Payload;
+use crate::message::{Payload, TRACE_PARENT, TraceParent};
 use crate::policy::reason::Reason;
 
 /// A line as a message: its key, if any, and its value as it stands.
@@ -15,6 +17,8 @@ use crate::policy::reason::Reason;
 pub(super) struct SourceLine<'a> {
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) payload: Payload<'a>,
+    /// What it says of the upstream's operation that sent it; `None` if nothing.
+    pub(super) trace_parent: Option<TraceParent>,
     /// Further keys of a refused gate line, each with its byte offset in the line.
     pub(super) other_keys: Vec<(usize, String)>,
 }
@@ -27,7 +31,7 @@ impl<'a> SourceLine<'a> {
     pub(super) fn parse(bytes: &'a [u8], is_gate: bool) -> Self {
         let line = match simdutf8::basic::from_utf8(bytes) {
             Err(_) => Self::refused_with_bytes(Reason::NotUtf8, leading_key(bytes), bytes),
-            Ok(text) => match members::read(text, ["key", "value"]) {
+            Ok(text) => match members::read(text, ["key", "value", TRACE_PARENT]) {
                 Some(members) => Self::from_members(members, bytes),
                 None => Self::refused_with_bytes(Reason::NotAMessage, leading_key(bytes), bytes),
             },
@@ -49,16 +53,19 @@ impl<'a> SourceLine<'a> {
     }
 
     pub(super) fn refused(reason: Reason, key: Option<Cow<'a, str>>) -> Self {
-        Self { key, payload: Payload::Refused(reason), other_keys: Vec::new() }
+        let payload = Payload::Refused(reason);
+        Self { key, payload, trace_parent: None, other_keys: Vec::new() }
     }
 
     /// As [`refused`](Self::refused), with the bytes of the line.
     fn refused_with_bytes(reason: Reason, key: Option<Cow<'a, str>>, bytes: &'a [u8]) -> Self {
-        Self { key, payload: Payload::RefusedBytes(reason, bytes), other_keys: Vec::new() }
+        let payload = Payload::RefusedBytes(reason, bytes);
+        Self { key, payload, trace_parent: None, other_keys: Vec::new() }
     }
 
-    fn from_members(members: Members<'a, 2>, bytes: &'a [u8]) -> Self {
-        let [key, value] = members.found;
+    fn from_members(members: Members<'a, 3>, bytes: &'a [u8]) -> Self {
+        let [key, value, trace_parent] = members.found;
+        let [repeats_key, repeats_value, repeats_trace_parent] = members.is_repeated;
         let key = match key.map(|raw| key_text(raw.get())) {
             Some(KeyText::InvalidText) => {
                 return Self::refused_with_bytes(Reason::NotAMessage, None, bytes);
@@ -66,14 +73,22 @@ impl<'a> SourceLine<'a> {
             Some(KeyText::Text(key)) => Some(key),
             Some(KeyText::NotAString) | None => None,
         };
-        let Some(value) = value.filter(|_| !members.has_duplicates) else {
+        let Some(value) = value.filter(|_| !repeats_key && !repeats_value) else {
             return Self::refused_with_bytes(Reason::NotAMessage, key, bytes);
         };
         let payload = match value.get() {
             "null" => Payload::Null,
             text => Payload::Bytes(text.as_bytes()),
         };
-        Self { key, payload, other_keys: Vec::new() }
+        let trace_parent = match trace_parent.map(RawValue::get) {
+            None | Some("null") if !repeats_trace_parent => None,
+            Some(json) if !repeats_trace_parent => Some(match key_text(json) {
+                KeyText::Text(text) => TraceParent::parse(text.as_bytes()),
+                KeyText::NotAString | KeyText::InvalidText => TraceParent::Unusable,
+            }),
+            _ => Some(TraceParent::Unusable),
+        };
+        Self { key, payload, trace_parent, other_keys: Vec::new() }
     }
 }
 
@@ -136,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::ForeignOperation;
 
     #[track_caller]
     fn check_line(line: impl AsRef<[u8]>, key: Option<&str>, payload: &str) {
@@ -163,6 +179,42 @@ mod tests {
         check_line(r#"{"key":"","value":1}"#, Some(""), "1");
         check_line(r#"{"at":5,"key":"p1","value":1,"headers":{"key":2}}"#, Some("p1"), "1");
         check_line(r#"{"key":"p1","value":"\ud800"}"#, Some("p1"), r#""\ud800""#);
+    }
+
+    #[test]
+    fn line_trace_parent_is_read_and_decides_nothing_else() {
+        const GIVEN: &str = "00-0000000000000000000000000000000a-000000000000000b-01";
+        let operation = ForeignOperation { trace: 10, operation: 11 };
+        let read = Some(TraceParent::Operation(operation));
+        let unusable = Some(TraceParent::Unusable);
+        for (members, want) in [
+            (String::new(), None),
+            (",\"traceparent\":null".to_owned(), None),
+            (format!(",\"traceparent\":\"{GIVEN}\""), read),
+            (format!(",\"trac\\u0065parent\":\"\\u0030{}\"", &GIVEN[1..]), read),
+            (format!(",\"traceparent\":\"{GIVEN}\",\"traceparent\":\"{GIVEN}\""), unusable),
+            (format!(",\"traceparent\":null,\"traceparent\":\"{GIVEN}\""), unusable),
+            (",\"traceparent\":\"\"".to_owned(), unusable),
+            (",\"traceparent\":\"\\ud800\"".to_owned(), unusable),
+            (",\"traceparent\":[7]".to_owned(), unusable),
+        ] {
+            for text in [
+                format!("{{\"key\":\"p1\",\"value\":{{\"a\":1}}{members}}}"),
+                format!("{{{}\"key\":\"p1\",\"value\":{{\"a\":1}}}}", &moved_to_front(&members)),
+            ] {
+                check_line(&text, Some("p1"), r#"{"a":1}"#);
+                let line = SourceLine::parse(text.as_bytes(), true);
+                assert_eq!(line.trace_parent, want, "{text}");
+            }
+        }
+        // A record's own member of that name is a field like any other.
+        let text = format!("{{\"key\":\"p1\",\"value\":{{\"traceparent\":\"{GIVEN}\"}}}}");
+        assert_eq!(SourceLine::parse(text.as_bytes(), true).trace_parent, None);
+    }
+
+    /// Members with a comma behind them instead of before.
+    fn moved_to_front(members: &str) -> String {
+        members.strip_prefix(',').map_or_else(String::new, |rest| format!("{rest},"))
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl DirectoryView {
         let handing = LineMapping {
             source: SourceId(0),
             is_gate: gate,
+            reads_trace_parents: false,
             start_offset: start.unwrap_or_default(),
         };
         let times = self.run_log.arrival_times(topic);

@@ -118,6 +118,7 @@ impl Connection<'_> {
                 has_keys: source.is_joined,
                 is_raw: false,
                 has_schema_headers: false,
+                reads_trace_parents: plan.has_ledger(),
                 partition_count,
                 key_placement: KeyPlacement::new(self.settings.partitioner, partition_count)
                     .filter(|_| source.is_joined),
@@ -148,6 +149,7 @@ impl Connection<'_> {
                 has_keys: true,
                 is_raw: true,
                 has_schema_headers: intake.has_schema_headers,
+                reads_trace_parents: false,
                 partition_count: self.fetch_partition_count_or(topic, raw_topic_absent_fault)?,
                 key_placement: None,
             });

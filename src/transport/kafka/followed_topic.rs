@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use rdkafka::Message;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 
 use super::CALL_TIMEOUT;
+use super::headers::find_headers;
 use super::read_topic::{read_messages_from, topic_reader};
 use super::settings::KafkaSettings;
 use super::start_offsets::fetch_bound_offsets;
@@ -86,14 +87,13 @@ impl FollowedTopic {
 }
 
 fn followed_message<'a>(message: &'a BorrowedMessage<'_>) -> FollowedMessage<'a> {
-    let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let header = headers.find(|header| header.key == RETRACTION_ID);
+    let header = find_headers(message, RETRACTION_ID);
     FollowedMessage {
         partition: message.partition(),
         offset: message.offset(),
         key: message.key(),
         value: message.payload(),
-        retraction_id: header.and_then(|header| header.value),
+        retraction_id: header.ok().and_then(|header| header.first),
     }
 }
 

@@ -173,6 +173,7 @@ mod tests {
                 is_joined: true,
                 is_raw: false,
                 has_schema_headers: false,
+                reads_trace_parents: false,
                 has_keys: true,
                 partition_count: 4,
                 key_placement: KeyPlacement::new(Partitioner::Murmur2, 4),
@@ -205,6 +206,7 @@ mod tests {
                     offset: 7,
                     timestamp_ms: None,
                     append_time: None,
+                    trace_parent: None,
                     key,
                     payload: Payload::Null,
                 };

@@ -12,6 +12,7 @@ mod fault;
 pub mod followed_topic;
 pub mod forget;
 mod group_member;
+mod headers;
 mod idle_compaction;
 mod intake_state;
 pub mod key_sample;

@@ -8,6 +8,7 @@ use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
 
 use super::fault;
 use super::group_member::{GroupMemberContext, PartitionStatistics};
+use super::headers::trace_parent;
 use super::misplaced::{MisplacedMessage, refuse_misplaced};
 use super::partitioner::KeyPlacement;
 use super::source::{KafkaSource, SourcePartition, message_to_input, schema_header_and_value};
@@ -87,6 +88,7 @@ pub(super) struct OwnedPartition {
     /// `None` if keys are not compared with their partition.
     key_placement: Option<KeyPlacement>,
     has_schema_headers: bool,
+    reads_trace_parents: bool,
     pub queue: PartitionQueue<GroupMemberContext>,
     /// The offset of the next record to hand out.
     pub position: i64,
@@ -129,6 +131,7 @@ impl OwnedPartition {
             progress,
             key_placement: source.key_placement,
             has_schema_headers: source.has_schema_headers,
+            reads_trace_parents: source.reads_trace_parents,
             queue,
             position: start,
             committed_position: start,
@@ -177,6 +180,7 @@ impl OwnedPartition {
             source_partition: self.source_partition,
             key_placement: self.key_placement,
             has_schema_headers: self.has_schema_headers,
+            reads_trace_parents: self.reads_trace_parents,
         };
         let mut count = 0;
         let mut flow = PollFlow::Continue;
@@ -325,12 +329,16 @@ struct MessageOrigin {
     source_partition: SourcePartition,
     key_placement: Option<KeyPlacement>,
     has_schema_headers: bool,
+    reads_trace_parents: bool,
 }
 
 impl RecordReceiver<'_> {
     /// Notes a misplaced record and refuses it; takes any other.
     fn take(&mut self, message: &impl Message, origin: MessageOrigin) -> PollFlow {
         let mut input = message_to_input(origin.source_partition, message);
+        if origin.reads_trace_parents {
+            input.trace_parent = trace_parent(message);
+        }
         let framed = match origin.has_schema_headers {
             true => schema_header_and_value(message),
             false => None,

@@ -1,8 +1,8 @@
 //! The sources of a plan on Kafka, and their messages.
 
-use rdkafka::message::Headers as _;
 use rdkafka::{Message, Timestamp};
 
+use super::headers::find_headers;
 use super::partitioner::KeyPlacement;
 use crate::message::continuity::{SourceProgress, SourceRetention};
 use crate::message::headers::SCHEMA_ID;
@@ -27,6 +27,8 @@ pub(super) struct KafkaSource {
     pub is_raw: bool,
     /// Whether a header with the id of a message's schema is handed out in front of its value.
     pub has_schema_headers: bool,
+    /// Whether the header `traceparent` of a message is handed out.
+    pub reads_trace_parents: bool,
     /// How many partitions it had when the transport was opened.
     pub partition_count: i32,
     /// `None` if its keys are no patron ids, or it has one partition only.
@@ -80,12 +82,12 @@ pub fn describe_changed_partitions(topic: &str, partitions: i32, before: i32) ->
     )
 }
 
-/// The value of a message behind the header with its schema's id; `None` if it has no such header.
+/// The value of a message behind the header with its schema's id; `None` if it has no such header,
+/// or its headers cannot be read.
 pub(super) fn schema_header_and_value(message: &impl Message) -> Option<Vec<u8>> {
     let value = message.payload()?;
-    let headers = message.headers()?.iter().filter(|header| header.key == SCHEMA_ID);
     // The last one counts, as for Kafka's own clients.
-    let header = headers.last()?.value?;
+    let header = find_headers(message, SCHEMA_ID).ok()?.last?;
     Some([header, value].concat())
 }
 
@@ -99,6 +101,7 @@ pub(super) fn message_to_input<M: Message>(
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis(),
         append_time: append_time(message.timestamp()),
+        trace_parent: None,
         key: message.key(),
         payload: message.payload().map_or(Payload::Null, Payload::Bytes),
     }

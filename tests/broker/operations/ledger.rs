@@ -516,3 +516,57 @@ fn forget_all(site: &TestSite<'_>, year: i16) {
     delete_records_before(&settings, LEDGER_TOPIC, &ends).unwrap();
     assert_eq!(blocks(site), 0);
 }
+
+/// The operation of the upstream, as the header of a message says it: in the lines of its record,
+/// once, also after a kill; and in no output.
+#[test]
+fn foreign_operations_on_kafka_are_those_of_the_headers() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319";
+    const OPERATION: &str = "b7ad6b7169203331";
+    let extra_tables = LEDGER_TABLE;
+    let Some(site) = TestSite::new("trace", SiteOptions { extra_tables, ..options(2) }) else {
+        return;
+    };
+    let traced = |number: usize| {
+        let parent = format!("00-{TRACE}{number:x}-{OPERATION}-01");
+        open_loan(&format!("L{number}"), "P0").with_header("traceparent", parent)
+    };
+    site.topics.write_records("patron", &[patron_record("P0", "Berg")]);
+    site.topics.write_records("loan", &(0..8).map(traced).collect::<Vec<_>>());
+    let zeef = site.spawn_ready_run(&[]);
+    site.topics.write_records("loan", &(8..16).map(traced).collect::<Vec<_>>());
+    zeef.send_signal(Signal::KILL);
+    // Of these none is told: it has two, one that cannot be read, or none.
+    let malformed = format!("00-{TRACE}-{OPERATION}-01");
+    let whole = format!("00-{TRACE}0-{OPERATION}-01");
+    let others = [
+        open_loan("L16", "P0")
+            .with_header("traceparent", &whole)
+            .with_header("traceparent", &whole),
+        open_loan("L17", "P0").with_header("traceparent", &malformed),
+        open_loan("L18", "P0").with_header("Traceparent", &whole),
+        open_loan("L19", "P0"),
+    ];
+    site.topics.write_records("loan", &others);
+    site.run_until_end(&[]);
+    let (mut told, mut releases) = (Vec::new(), 0);
+    for message in site.topics.read_committed(LEDGER_TOPIC) {
+        let block: Block<'_> = serde_json::from_str(message.value_text().unwrap()).unwrap();
+        releases += block.lines.iter().filter(|line| line.is_given()).count();
+        told.extend(block.lines.iter().filter_map(|line| {
+            let one = line.foreign_operation.as_ref()?;
+            Some(format!("{}-{}", one.trace, one.operation))
+        }));
+    }
+    told.sort();
+    let want: Vec<String> =
+        (0..16).map(|number| format!("{TRACE}{number:x}-{OPERATION}")).collect();
+    assert_eq!((told, releases), (want, 20));
+    let outputs = site.read_outputs("service-message");
+    assert_eq!(outputs.len(), 20);
+    for row in outputs {
+        let text = format!("{:?} {:?} {:?}", row.key_text(), row.value_text(), row.headers);
+        assert!(!text.contains(TRACE) && !text.contains("traceparent"), "{text}");
+    }
+    assert!(run_command(&site, &["ledger", "verify"], 0).starts_with("ok "));
+}

@@ -1,6 +1,7 @@
 //! Lanes of the engine over sources in memory, as one process runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +16,7 @@ use zeef::engine::memory::patrons::PatronStatus;
 use zeef::engine::tally::SourceTally;
 use zeef::ledger::keys::LedgerKeys;
 use zeef::message::commands::CommandLog;
-use zeef::message::{Payload, SourceId};
+use zeef::message::{ForeignOperation, Payload, SourceId, TraceParent};
 use zeef::policy::Policy;
 use zeef::policy::pseudonym::Pseudonymiser;
 use zeef::policy::refusal_class::RefusalClass;
@@ -76,6 +77,8 @@ pub struct DeploymentSetup {
     pub hold_limits: (usize, i64),
     /// The lanes write a ledger.
     pub has_ledger: bool,
+    /// Messages say which operation of an upstream sent them, as [`trace_parent_of`] has it.
+    pub has_trace_parents: bool,
 }
 
 impl DeploymentSetup {
@@ -89,6 +92,7 @@ impl DeploymentSetup {
         interrupt_at: None,
         hold_limits: (100_000, i64::MAX),
         has_ledger: false,
+        has_trace_parents: false,
     };
 }
 
@@ -190,6 +194,20 @@ fn lanes_of(setup: DeploymentSetup, changed: bool) -> &'static [Arc<Lane>] {
     match setup.has_ledger {
         true => cached_ledger_lanes(setup.layout, changed),
         false => cached_lanes(setup.layout, changed),
+    }
+}
+
+/// What a message of these bytes says of the upstream's operation that sent it: mostly another one
+/// for each message, and sometimes nothing, or nothing that can be used.
+pub fn trace_parent_of(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<TraceParent> {
+    let mut hasher = DefaultHasher::new();
+    (key, value).hash(&mut hasher);
+    let number = hasher.finish();
+    let (trace, operation) = (u128::from(number) << 64 | 1, number | 1);
+    match number % 4 {
+        0 => None,
+        1 => Some(TraceParent::Unusable),
+        _ => Some(TraceParent::Operation(ForeignOperation { trace, operation })),
     }
 }
 
@@ -302,6 +320,8 @@ impl InMemoryDeployment {
                 continue;
             };
             let payload = value.map_or(Payload::Null, Payload::Bytes);
+            let trace_parent = trace_parent_of(key, value).filter(|_| self.setup.has_trace_parents);
+            worker.transport.inner.set_trace_parent(trace_parent);
             worker.transport.inner.push(source, partition, key, payload);
         }
     }

@@ -40,6 +40,7 @@ fn message_input(source: SourceId, message: &SourceMessage) -> Input<'_> {
         offset: message.offset,
         timestamp_ms: None,
         append_time: None,
+        trace_parent: None,
         key: message.key.as_deref(),
         payload: message.value.as_deref().map_or(Payload::Null, Payload::Bytes),
     }
