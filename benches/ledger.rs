@@ -165,7 +165,7 @@ fn write_ledger(keys: &LedgerKeys, lines: u64, lines_per_block: u64) -> Ledger {
         })
         .collect();
     let policy = digest_hex(b"policy");
-    let entries = RegisterEntries::new((&policy, "policy"), &activities, "urn:zeef:activity");
+    let entries = RegisterEntries::new((&policy, "policy"), activities.iter(), "urn:zeef:activity");
     let mut register = Register::default();
     for (_, value) in entries.messages() {
         register.add_message(value).expect("an entry");

@@ -3,7 +3,6 @@
 use crate::engine::lane::gates::GATES;
 use crate::policy::Policy;
 use crate::policy::acknowledgement::AcknowledgementRule;
-use crate::policy::confidentiality::Confidentiality;
 use crate::policy::influence::{self, InfluenceChannel};
 use crate::policy::mask::{Mask, MaskNeed};
 use crate::policy::reason::Reason;
@@ -106,9 +105,11 @@ fn acknowledgement(rule: &AcknowledgementRule) -> String {
 }
 
 /// How long patrons are not told of a recipient.
-fn confidentiality(mark: Confidentiality) -> String {
-    let until = mark.until.map(|day| format!(", until the end of {day} (UTC)"));
-    format!("from the answers to patrons{}", until.unwrap_or_default())
+fn confidentiality(recipient: &Recipient) -> Option<String> {
+    let mark = recipient.confidentiality?;
+    let until = mark.until.map(|day| format!(", until the end of {day} (UTC)")).unwrap_or_default();
+    let unless = recipient.told_unless.as_ref().map(|field| format!(", unless {field} is false"));
+    Some(format!("from the answers to patrons{until}{}", unless.unwrap_or_default()))
 }
 
 fn term(term: Term) -> String {
@@ -186,7 +187,7 @@ pub(super) fn recipient_lines(
     if let Some(why) = &recipient.without_patron {
         lines.push(("patron", format!("not looked at, as {why}")));
     }
-    lines.extend(recipient.confidentiality.map(|mark| ("hidden", confidentiality(mark))));
+    lines.extend(confidentiality(recipient).map(|text| ("hidden", text)));
     for reason in [&recipient.credential_reason, &recipient.free_text_reason] {
         lines.extend(reason.iter().map(|reason| ("reason", reason.clone())));
     }

@@ -1090,10 +1090,18 @@ fn check_confidential(context: &LintContext<'_>, all: &[RecipientDraft]) -> Vec<
                         patron is shown (`without_patron`), may patrons not be told";
         violations.push(violation(line, found, expected));
     }
+    if recipient.told_unless.is_some() && recipient.is_pseudonymised {
+        let found = "`unless_false` of a pseudonymised recipient";
+        let expected = "none: an output goes out again where the field changes, which joins it with \
+                        the record";
+        violations.push(violation(line, found, expected));
+    }
     // Another recipient of the same records would tell the patron that there are any.
     let others = all.iter().map(|draft| &draft.recipient);
     let mut uncovered = others.filter(|other| {
-        let is_covered = |mark| own.is_some_and(|own| own.covers(mark));
+        let tells_no_more =
+            recipient.told_unless.is_none() || recipient.told_unless == other.told_unless;
+        let is_covered = |mark| tells_no_more && own.is_some_and(|own| own.covers(mark));
         other.name != recipient.name
             && recipient.reads_kind(other.source_kind_index)
             && other.confidentiality.is_some_and(|mark| !is_covered(mark))
@@ -1101,11 +1109,17 @@ fn check_confidential(context: &LintContext<'_>, all: &[RecipientDraft]) -> Vec<
     if let Some((other, mark)) = uncovered.find_map(|one| Some((one, one.confidentiality?))) {
         let name = &other.name;
         let found = format!("records that patrons are not told of because of `{name}`");
-        let expected = match mark.until {
-            Some(day) => {
+        let expected = match (mark.until, &other.told_unless) {
+            (Some(day), None) => {
                 format!("`confidential = {{ until = \"{day}\" }}` here, too, or a later day")
             }
-            None => "`confidential = true` here, too".to_owned(),
+            (None, None) => "`confidential = true` here, too".to_owned(),
+            (Some(day), Some(field)) => format!(
+                "`confidential = {{ until = \"{day}\", unless_false = \"{field}\" }}` here, too, or a later day"
+            ),
+            (None, Some(field)) => {
+                format!("`confidential = {{ unless_false = \"{field}\" }}` here, too")
+            }
         };
         violations.push(violation(line, found, expected));
     }

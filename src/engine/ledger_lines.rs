@@ -49,6 +49,8 @@ pub(super) struct PendingLine {
     pub(super) output: Option<(u16, u128)>,
     /// The upstream's operation that sent the record.
     pub(super) foreign: Option<ForeignOperation>,
+    /// The record's patron may be told of it.
+    pub(super) is_told: bool,
     /// It is about `patron` beside the patron of the line before it that is not.
     pub(super) is_of_other_person: bool,
     /// Set by [`LedgerLines::push`].
@@ -182,7 +184,9 @@ impl<'a> LineEncoder<'a> {
     }
 
     fn encode(&mut self, index: u64, line: &PendingLine) -> Line<'static> {
-        let activity = self.ledger.activities.get(usize::from(line.recipient));
+        // A refusal gave nothing, and another version may say that nobody may be told of it.
+        let is_told = line.is_told && line.operation != Operation::Refuse;
+        let activity = self.ledger.activity_of(line.recipient, is_told);
         let id = activity.map_or("", |one| one.id.as_str());
         let next = u16::try_from(self.activities.len()).unwrap_or(u16::MAX);
         let activity = *self.activities.entry(id).or_insert(next);

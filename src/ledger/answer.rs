@@ -1,11 +1,11 @@
 //! What the ledger answers, from blocks that were read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Operation;
 use super::block::Block;
-use super::confidential::ConfidentialRecipients;
-use super::keys::{LedgerKeys, utc_year};
+use super::confidential::{ConfidentialRecipients, LastLines};
+use super::keys::{LedgerKeys, parse_hash, utc_year};
 use super::register::{Register, recipient_of_activity};
 
 /// What happened to one patron's outputs at a recipient, at one time.
@@ -50,6 +50,9 @@ pub struct PatronSearch<'a> {
     scope: PatronScope<'a>,
     references: HashMap<i16, Option<String>>,
     pub events: Vec<PatronEvent>,
+    /// Events of outputs that later lines may hide, with the outputs' hashes.
+    told_events: Vec<(u128, PatronEvent)>,
+    last_lines: LastLines,
     /// Of each output, by its hash under the key of the year.
     given: HashMap<String, GivenLines>,
 }
@@ -69,8 +72,14 @@ pub struct GivenLines {
 impl<'a> PatronSearch<'a> {
     #[must_use]
     pub fn new(scope: PatronScope<'a>) -> Self {
-        let (references, given) = (HashMap::new(), HashMap::new());
-        PatronSearch { scope, references, events: Vec::new(), given }
+        PatronSearch {
+            scope,
+            references: HashMap::new(),
+            events: Vec::new(),
+            told_events: Vec::new(),
+            last_lines: LastLines::default(),
+            given: HashMap::new(),
+        }
     }
 
     pub fn add_block(&mut self, block: &Block<'_>) {
@@ -82,6 +91,10 @@ impl<'a> PatronSearch<'a> {
         };
         for line in block.lines.iter().filter(|line| line.patron.as_deref() == Some(&reference)) {
             let activity = block.activity_of(line);
+            let output = line.key.as_deref().and_then(parse_hash);
+            if let Some(output) = output {
+                self.last_lines.note(scope.left_out, activity, (output, block.time));
+            }
             if scope.left_out.has_activity(activity) {
                 continue;
             }
@@ -102,7 +115,28 @@ impl<'a> PatronSearch<'a> {
                 fields,
                 is_of_other_patron: line.parent.is_some(),
             };
-            self.add_event(event);
+            match output.filter(|output| self.last_lines.knows(*output)) {
+                Some(output) => self.told_events.push((output, event)),
+                None => self.add_event(event),
+            }
+        }
+    }
+
+    /// Ends the search, once all blocks were added. `hidden`: topics and keys of outputs that patrons
+    /// are not told of, as the state says.
+    pub fn finish<'o>(&mut self, hidden: impl Iterator<Item = (&'o str, &'o str)>) {
+        let of_years = |(topic, key): (&str, &str)| {
+            let years = self.references.keys();
+            let hash =
+                |year: &i16| self.scope.keys.of_year(*year).output_hash(topic, key.as_bytes());
+            years.map(hash).collect::<Vec<_>>()
+        };
+        let hidden: HashSet<u128> =
+            hidden.flat_map(of_years).filter_map(|hash| parse_hash(&hash)).collect();
+        for (output, event) in std::mem::take(&mut self.told_events) {
+            if !self.last_lines.hide(output) && !hidden.contains(&output) {
+                self.add_event(event);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{Block, Line, digest_hex};
 use super::fields::leaf_names;
 use crate::policy::Policy;
-use crate::policy::canonical::recipient_text;
+use crate::policy::canonical::{TOLD_UNLESS, recipient_text};
 use crate::policy::confidentiality::Confidentiality;
 use crate::policy::contract::OutputContract;
 use crate::policy::former_recipient::recipient_of_state_name;
@@ -42,6 +42,23 @@ impl Activity {
         let leaves = leaves.into_iter().map(|leaf| leaf.path).collect();
         let text = recipient_text(policy, recipient);
         Activity::new((&recipient.name, &recipient.title), &text, leaves)
+    }
+
+    /// What a recipient that is kept from patrons does with records of which its patron is told;
+    /// `None` if there are none.
+    #[must_use]
+    pub fn told_of_recipient(policy: &Policy, recipient: &Recipient) -> Option<Activity> {
+        recipient.told_unless.as_ref()?;
+        let told = Recipient { confidentiality: None, ..recipient.clone() };
+        Some(Activity::of_recipient(policy, &told))
+    }
+
+    /// The same by a name in the state.
+    #[must_use]
+    pub fn told_of_state_name(policy: &Policy, name: &str) -> Option<Activity> {
+        let name = recipient_of_state_name(name);
+        let recipient = policy.all_recipients().find(|one| one.name == name)?;
+        Activity::told_of_recipient(policy, recipient)
     }
 
     /// The activity of the recipient of a name in the state. Where the policy has no such recipient,
@@ -109,9 +126,9 @@ pub struct RegisterEntries {
 impl RegisterEntries {
     /// `base_uri` precedes the ids of activities in their URIs. One activity has one message.
     #[must_use]
-    pub fn new(
+    pub fn new<'a>(
         (policy, canonical_text): (&str, &str),
-        activities: &[Activity],
+        activities: impl Iterator<Item = &'a Activity>,
         base_uri: &str,
     ) -> RegisterEntries {
         let empty = || RegisterMessage {
@@ -169,6 +186,8 @@ pub struct RegisteredActivity {
     pub leaves: Vec<String>,
     /// How long patrons are not told of it, if so.
     pub confidentiality: Option<Confidentiality>,
+    /// It is of the records of which patrons are told, of a recipient that keeps others from them.
+    pub is_told: bool,
 }
 
 /// The register as it was read.
@@ -223,6 +242,8 @@ impl Register {
                     lines.find_map(|line| line.strip_prefix(name)).unwrap_or_default()
                 };
                 let purpose = line("  purpose ");
+                let told_unless = format!("  {TOLD_UNLESS} ");
+                let confidentiality = text.lines().find_map(Confidentiality::from_canonical);
                 let leaves = text.lines().filter_map(|line| line.strip_prefix(LEAF_PREFIX));
                 let activity = RegisteredActivity {
                     title: message.title.unwrap_or_default(),
@@ -230,7 +251,8 @@ impl Register {
                     purpose: serde_json::from_str(purpose).unwrap_or_default(),
                     legal_basis: line("  legal_basis ").to_owned(),
                     leaves: leaves.map(str::to_owned).collect(),
-                    confidentiality: text.lines().find_map(Confidentiality::from_canonical),
+                    confidentiality,
+                    is_told: confidentiality.is_none() && !line(&told_unless).is_empty(),
                 };
                 self.activities.insert(id.to_owned(), activity);
             }
@@ -251,7 +273,7 @@ pub fn recipient_of_activity(id: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::slice::from_ref;
+    use std::iter::once;
 
     use super::*;
 
@@ -264,7 +286,7 @@ mod tests {
         let activity = Activity::new(("slip", "Bon"), TEXT, leaves.clone());
         let policy = digest_hex(b"text");
         let entries =
-            RegisterEntries::new((&policy, "text"), from_ref(&activity), "https://example.org/r/");
+            RegisterEntries::new((&policy, "text"), once(&activity), "https://example.org/r/");
         let mut register = Register::default();
         for (_, value) in entries.messages() {
             register.add_message(value).unwrap();

@@ -162,6 +162,8 @@ pub struct RetractionTracker {
     recipients: BTreeMap<String, AskedRecipient>,
     /// The hash that the state has of the only patron to follow.
     only_patron: Option<u128>,
+    /// Lines of these are not followed.
+    left_out: ConfidentialRecipients,
 }
 
 impl RetractionTracker {
@@ -173,8 +175,9 @@ impl RetractionTracker {
             .iter()
             .filter_map(|one| Some((one.name.clone(), AskedRecipient::of(one, policy)?)));
         let recipients: BTreeMap<_, _> = named.collect();
-        let tracker =
-            RetractionTracker { keys, years: BTreeMap::new(), recipients, only_patron: None };
+        let left_out = ConfidentialRecipients::default();
+        let years = BTreeMap::new();
+        let tracker = RetractionTracker { keys, years, recipients, only_patron: None, left_out };
         (!tracker.recipients.is_empty()).then_some(tracker)
     }
 
@@ -184,10 +187,11 @@ impl RetractionTracker {
         RetractionTracker { only_patron: Some(patron_hash), ..self }
     }
 
-    /// Follows no confidential recipient. `None` if nobody is left.
+    /// Follows nothing that patrons are not told of. `None` if nobody is left.
     #[must_use]
     pub fn without(mut self, left_out: &ConfidentialRecipients) -> Option<RetractionTracker> {
         self.recipients.retain(|name, _| !left_out.has(name));
+        self.left_out = left_out.clone();
         (!self.recipients.is_empty()).then_some(self)
     }
 
@@ -221,16 +225,26 @@ impl RetractionTracker {
         for line in &block.lines {
             let is_of_other = patron.is_some() && line.patron.as_deref() != patron.as_deref();
             // A line about another person is of an output that has its own.
-            if line.operation != Operation::Retract || is_of_other || line.parent.is_some() {
+            if is_of_other || line.parent.is_some() {
                 continue;
             }
             // Outputs on a former topic are those of another name, behind its own.
-            let name = recipient_of_state_name(recipient_of_activity(block.activity_of(line)));
+            let activity = block.activity_of(line);
+            let name = recipient_of_state_name(recipient_of_activity(activity));
             let Some(asked) = self.recipients.get_mut(name) else {
                 continue;
             };
+            let hash = line.key.as_deref().and_then(parse_hash);
+            if self.left_out.has_activity(activity) {
+                // Nor is anything told of what was taken back before.
+                hash.map(|hash| asked.open.remove(&hash));
+                continue;
+            }
+            if line.operation != Operation::Retract {
+                continue;
+            }
             let reason = told_reason(line).told_to(asked.is_pseudonymised);
-            if let Some(hash) = line.key.as_deref().and_then(parse_hash) {
+            if let Some(hash) = hash {
                 asked.add(hash, OpenRetraction { time: block.time, reason });
             }
         }

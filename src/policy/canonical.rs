@@ -152,6 +152,9 @@ impl std::fmt::Display for FieldRef {
     }
 }
 
+/// Begins the line of the field that tells records apart of which patrons are told.
+pub const TOLD_UNLESS: &str = "told_unless";
+
 fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     push_format(text, format_args!("recipient {}\n", recipient.name));
     push_format(text, format_args!("  topic {}\n", recipient.topics));
@@ -161,6 +164,9 @@ fn push_recipient(recipient: &Recipient, source: &str, text: &mut String) {
     push_format(text, format_args!("  legal_basis {basis}\n"));
     if let Some(mark) = &recipient.confidentiality {
         push_format(text, format_args!("  {mark}\n"));
+    }
+    if let Some(field) = &recipient.told_unless {
+        push_format(text, format_args!("  {TOLD_UNLESS} {field}\n"));
     }
     push_libraries(&recipient.libraries, text);
     push_format(text, format_args!("  key pseudonym {}\n", recipient.output_key_field));

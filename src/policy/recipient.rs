@@ -639,6 +639,8 @@ pub struct Recipient {
     pub consumer_group: Option<String>,
     /// How long patrons are not told of what it gets, if so.
     pub confidentiality: Option<Confidentiality>,
+    /// The truth value of the record that lets its patron be told all the same, where it is `false`.
+    pub told_unless: Option<FieldRef>,
 }
 
 impl Recipient {

@@ -1,10 +1,11 @@
 //! One processing of the register, as labelled texts in Dutch.
 
+use std::iter::once;
+
 use super::load::{Controller, OtherActivity};
 use crate::contract::{Language, describe_field, describe_shown, describe_term, field_meaning};
 use crate::ledger::register::Activity;
 use crate::policy::Policy;
-use crate::policy::confidentiality::Confidentiality;
 use crate::policy::contract::{ContractField, FieldForm, OutputContract};
 use crate::policy::paper::is_placeholder;
 use crate::policy::recipient::{
@@ -73,6 +74,8 @@ impl RegisterEntry {
     ) -> RegisterEntry {
         let writer = RecipientWriter { recipient, policy };
         let register = &recipient.register;
+        let told = Activity::told_of_recipient(policy, recipient);
+        let activities = once(Activity::of_recipient(policy, recipient)).chain(told);
         let state = if is_enabled { "in gebruik" } else { "staat uit: er wordt niets verstrekt" };
         RegisterEntry {
             id: recipient.name.clone(),
@@ -91,10 +94,10 @@ impl RegisterEntry {
                 writer.retention(),
                 vec![register.security.clone()],
                 writer.notice(),
-                recipient.confidentiality.map(describe_confidentiality).into_iter().collect(),
+                describe_confidentiality(recipient),
                 writer.conditions(),
                 writer.papers(),
-                vec![Activity::of_recipient(policy, recipient).uri(base_uri)],
+                activities.map(|activity| activity.uri(base_uri)).collect(),
             ]),
         }
     }
@@ -138,9 +141,15 @@ impl RegisterEntry {
 }
 
 /// Tells how long patrons are not told of a processing.
-fn describe_confidentiality(mark: Confidentiality) -> String {
-    let until = mark.until.map(|day| format!(", tot en met {day}"));
-    format!("niet in het antwoord aan een lener{}", until.unwrap_or_default())
+fn describe_confidentiality(recipient: &Recipient) -> Vec<String> {
+    let Some(mark) = recipient.confidentiality else {
+        return Vec::new();
+    };
+    let until = mark.until.map(|day| format!(", tot en met {day}")).unwrap_or_default();
+    let unless = recipient.told_unless.as_ref().map(|field| {
+        format!(", tenzij `{field}` van het gegeven `false` is: een verwerkingsactiviteit apart")
+    });
+    vec![format!("niet in het antwoord aan een lener{until}{}", unless.unwrap_or_default())]
 }
 
 /// A recipient's own text, or the library's where that is an example's.

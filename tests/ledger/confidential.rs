@@ -28,7 +28,7 @@ use super::{blocks_of, play_steps, register_of, setups, value_of};
 
 const DEMAND_FILE: &str = "config/recipients/legal-demand.toml";
 const REPORT_FILE: &str = "config/recipients/demand-report.toml";
-const MARK: &str = "confidential = true\n";
+const MARK: &str = "confidential = { unless_false = \"confidential\" }\n";
 
 /// A demand that was granted this month, with a text of it changed.
 fn demand(patron: &str, number: usize, change: (&str, &str)) -> String {
@@ -172,6 +172,10 @@ fn confidentiality_ends_with_its_last_day_or_its_mark_and_not_with_the_file() {
     assert!(is_told("legal-demand") && is_told("demand-report"));
     set(&over, "");
     assert!(is_told("legal-demand") && is_told("demand-report"));
+    // A mark for some records hides the lines of when there was none: they say of none.
+    set("\ntopic ", &format!("\n{MARK}topic "));
+    assert!(!is_told("legal-demand") && !is_told("demand-report"));
+    set(MARK, "");
     // Without its file the register tells what it was.
     fs::remove_file(deployment.path(DEMAND_FILE)).unwrap();
     assert!(!is_told("legal-demand") && is_told("demand-report"));

@@ -15,6 +15,7 @@ mod chains;
 mod checkpoints;
 mod command_line;
 mod confidential;
+mod confidential_demands;
 mod directory;
 mod erase;
 mod foreign_operation;

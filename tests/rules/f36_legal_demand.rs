@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use zeef::ledger::block::Block;
+use zeef::ledger::register::{Register, recipient_of_activity};
+use zeef::ledger::{LEDGER_TOPIC, REGISTER_TOPIC};
 use zeef_test_kit::config::load_shipped_config;
+use zeef_test_kit::deployment::{DeploymentSetup, InMemoryDeployment};
+use zeef_test_kit::golden::NOW_MS;
 use zeef_test_kit::rng::TestRng;
 
 use crate::demands::{demand, granted};
@@ -194,4 +199,52 @@ fn f36_answer_never_holds_more_than_was_demanded() {
         }
     }
     assert!(answered > 60, "{answered}");
+}
+
+/// What it says of itself decides for the ledger whether its patron is told, and changes nothing of
+/// what the authority gets.
+#[test]
+fn f36_demand_is_of_the_activity_that_its_own_mark_chooses() {
+    for (mark, is_told) in [
+        ("", false),
+        (r#""confidential":true"#, false),
+        (r#""confidential":null"#, false),
+        (r#""confidential":"false""#, false),
+        (r#""confidential":0"#, false),
+        (r#""confidential":false"#, true),
+    ] {
+        let asked = demand(r#"["surname"]"#, mark);
+        let value = r#"{"authority":"politie","law_article":"126nd Sv","demand_id":"r1","patron":{"surname":"Berg"}}"#;
+        let records = [("patron", PATRON), ("demand", &*asked)];
+        check_records(&SHIPPED, "legal-demand", &records, value);
+        let setup = DeploymentSetup { has_ledger: true, ..DeploymentSetup::DEFAULT };
+        let mut deployment = InMemoryDeployment::new(setup, NOW_MS);
+        for (kind, members) in records {
+            let value = p1_record(kind, members);
+            deployment.push_message(kind, 0, Some(b"p1"), Some(value.as_bytes()));
+        }
+        deployment.run_to_end().expect("a run to the end");
+        let (_, outputs) = deployment.lanes_with_outputs().remove(0);
+        let values = |topic: &str| -> Vec<&[u8]> {
+            let of_topic = outputs.iter().filter(|one| one.topic == topic);
+            of_topic.filter_map(|one| one.value.as_deref()).collect()
+        };
+        let mut register = Register::default();
+        for entry in values(REGISTER_TOPIC) {
+            register.add_message(entry).expect("an entry of the register");
+        }
+        let mut found = Vec::new();
+        for block in values(LEDGER_TOPIC) {
+            let block: Block<'_> = serde_json::from_slice(block).expect("a block");
+            let activities = block.lines.iter().map(|line| block.activity_of(line));
+            let own = activities.filter(|id| recipient_of_activity(id) == "legal-demand");
+            found.extend(own.map(|id| register.activities[id].clone()));
+        }
+        assert_eq!(found.len(), 1, "{mark}");
+        assert_eq!((found[0].is_told, found[0].confidentiality.is_some()), (is_told, !is_told));
+        // The register of the ledger has both, whichever is used.
+        let of_demands = register.activities.keys();
+        let of_demands = of_demands.filter(|id| recipient_of_activity(id) == "legal-demand");
+        assert_eq!(of_demands.count(), 2);
+    }
 }

@@ -179,9 +179,10 @@ pub(super) fn with_answer(
         };
         let mut given = read_given_outputs(reader, patron)?;
         let is_asked = |is_of_other: bool| !(asked.is_of_own_alone && is_of_other);
-        given.retain(|output| {
-            !left_out.has(&output.recipient) && is_asked(output.is_of_other_patron)
-        });
+        let is_told = |one: &GivenOutput| !left_out.has_record(&one.recipient, one.is_told);
+        let hidden = given.iter().filter(|output| !is_told(output));
+        search.finish(hidden.map(|output| (&*output.topic, &*output.key)));
+        given.retain(|output| is_told(output) && is_asked(output.is_of_other_patron));
         search.events.retain(|event| is_asked(event.is_of_other_patron));
         let now = summarise(&given, &search, &register);
         search.events.sort_by_key(|event| event.time);

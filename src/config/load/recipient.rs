@@ -166,6 +166,7 @@ pub(crate) fn read_recipient(
     let loan_history = read_loan_history(table, &resolver);
     let thinned = read_thinned(table, &resolver, &profile.fields, loan_history);
     let (stages, stages_end_now) = read_stages(table, &resolver);
+    let (confidentiality, told_unless) = read_confidentiality(table, &resolver);
     let pseudonymised = table.boolean_or("pseudonymised", false, PSEUDONYMISED_EXPECTED);
     let recipient = Recipient {
         name: stem.to_owned(),
@@ -211,7 +212,8 @@ pub(crate) fn read_recipient(
         flows: read_flows(table),
         acknowledgement: read_acknowledgement(table),
         consumer_group: read_consumer_group(table, stem),
-        confidentiality: read_confidentiality(table),
+        confidentiality,
+        told_unless,
     };
     check_named_patrons(table, &recipient, (resolved, &profile.field_lines));
     RecipientDraft {

@@ -85,6 +85,8 @@ pub(super) struct Decided {
     pub(super) recheck_due_ms: i64,
     /// When its source must have deleted its own copy; `None` if it has, or need not.
     pub(super) source_deletion_due_ms: Option<i64>,
+    /// The record's patron may be told of it.
+    pub(super) is_told: bool,
 }
 
 impl Decided {
@@ -271,13 +273,20 @@ impl RecordHistory<'_> {
         known.unwrap_or(self.now_ms)
     }
 
-    fn publication(&self, recipient: usize, new: &NewOutput) -> Publication {
-        let is_unchanged = self.entry(recipient).is_some_and(|entry| {
-            entry.outcome == DeliveryOutcome::Released
-                && (entry.output, entry.output_key, entry.output_hash)
-                    == (new.output.0, new.key, new.hash)
-                && !self.refilled.contains(&recipient_index(recipient))
-        });
+    /// Whether the last version of the record said otherwise of whether its patron is told.
+    fn is_retold(&self, is_told: bool) -> bool {
+        self.row.is_some_and(|row| row.is_told() != is_told)
+    }
+
+    /// `is_retold`: the ledger has to say so, which it does with an output.
+    fn publication(&self, recipient: usize, new: &NewOutput, is_retold: bool) -> Publication {
+        let is_unchanged = !is_retold
+            && self.entry(recipient).is_some_and(|entry| {
+                entry.outcome == DeliveryOutcome::Released
+                    && (entry.output, entry.output_key, entry.output_hash)
+                        == (new.output.0, new.key, new.hash)
+                    && !self.refilled.contains(&recipient_index(recipient))
+            });
         if is_unchanged {
             Publication::Unchanged
         } else if self.defers_outputs.get(recipient) == Some(&true) {
@@ -308,6 +317,7 @@ impl Decider {
         self.projector.start_record();
         self.decided.verdicts.clear();
         self.decided.source_deletion_due_ms = source_deletion_due_ms(record, facts.record);
+        self.decided.is_told = may_be_told(record, facts.record);
         self.admit_recipients(batch, record, facts);
         self.write_outputs(batch, record, facts);
     }
@@ -490,7 +500,10 @@ impl Decider {
                 thins_at_ms: written.admitted.thins_at_ms,
                 other_persons: written.other_persons,
             };
-            new.publication = history.publication(recipient, &new);
+            let program = record.message.lane.recipients.get(recipient);
+            let is_retold = program.is_some_and(|program| program.tells_by_record)
+                && history.is_retold(self.decided.is_told);
+            new.publication = history.publication(recipient, &new, is_retold);
             let recipient = recipient_index(recipient);
             let verdict = Verdict::Released(new);
             self.decided.verdicts.push(RecipientVerdict { recipient, verdict });
@@ -610,6 +623,20 @@ fn source_deletion_due_ms(record: &RecordContext<'_>, view: RecordView<'_>) -> O
     let history = record.history.as_ref().filter(|_| is_there && !record.presence.is_gone())?;
     let first_ms = history.row.map_or(history.now_ms, |row| row.first_decided_ms);
     rule.due_ms(view, first_ms)
+}
+
+/// Returns whether the patron of a record may be told of it, where recipients keep others of its kind
+/// from patrons. A version that says that the record is gone changes nothing.
+#[inline]
+fn may_be_told(record: &RecordContext<'_>, view: RecordView<'_>) -> bool {
+    let Some(slot) = record.message.source.told_unless_slot else {
+        return false;
+    };
+    if record.presence.is_gone() {
+        let row = record.history.as_ref().and_then(|history| history.row);
+        return row.is_some_and(DeliveryRow::is_told);
+    }
+    view.slot(slot).state() == SlotState::False
 }
 
 /// Returns whether a recipient may have a record, whatever its term.

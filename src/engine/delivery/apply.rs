@@ -38,6 +38,8 @@ pub(crate) struct Change<'a> {
     pub(crate) other_persons: ChangedPersons,
     /// When the patron last objected to marketing, if it says when.
     pub(crate) objected_ms: Option<i64>,
+    /// The record's patron may be told of it.
+    pub(crate) is_told: bool,
 }
 
 /// Persons beside the patron, before a change and after it.
@@ -60,6 +62,7 @@ impl Change<'_> {
             patron: None,
             other_persons: ChangedPersons::default(),
             objected_ms: None,
+            is_told: false,
         }
     }
 }
@@ -162,6 +165,7 @@ impl Batch<'_> {
             fields: 0,
             output: of.map(|of| (of.output, of.output_key)),
             foreign: record.foreign.copied(),
+            is_told: change.is_told,
             is_of_other_person: false,
             decision: 0,
         };
@@ -305,6 +309,8 @@ pub(crate) struct RowUpdate<'a> {
     patron: Option<PatronHash>,
     /// As [`Change::objected_ms`].
     objected_ms: Option<i64>,
+    /// As [`Change::is_told`].
+    is_told: bool,
     pub(crate) entries: RowBuilder,
 }
 
@@ -315,7 +321,8 @@ impl<'a> RowUpdate<'a> {
         (patron, now_ms): (Option<PatronHash>, i64),
     ) -> RowUpdate<'a> {
         let entries = RowBuilder::with_capacity(row.map_or(0, |row| row.entries.len()));
-        RowUpdate { record, row, now_ms, patron, objected_ms: None, entries }
+        let is_told = row.is_some_and(DeliveryRow::is_told);
+        RowUpdate { record, row, now_ms, patron, objected_ms: None, is_told, entries }
     }
 
     /// The same for a patron of whom this is known.
@@ -323,6 +330,11 @@ impl<'a> RowUpdate<'a> {
         let objected_ns = patron.consents.and_then(PatronConsents::marketing_objection_ns);
         let objected_ns = objected_ns.filter(|at_ns| *at_ns != LATEST_NS);
         RowUpdate { objected_ms: objected_ns.map(|at_ns| at_ns / 1_000_000), ..self }
+    }
+
+    /// The same of a record that says itself whether its patron may be told of it.
+    pub(crate) fn with_told(self, is_told: bool) -> RowUpdate<'a> {
+        RowUpdate { is_told, ..self }
     }
 
     fn push(&mut self, entry: DeliveryEntry) {
@@ -372,6 +384,7 @@ impl<'a> RowUpdate<'a> {
                 },
             },
             objected_ms: self.objected_ms,
+            is_told: self.is_told,
         };
         let other_persons = batch.apply(self.record, change);
         match (entry, verdict) {
@@ -395,6 +408,7 @@ impl<'a> RowUpdate<'a> {
                 had: self.had_persons(had.recipient),
                 ..ChangedPersons::default()
             },
+            is_told: self.is_told,
             ..Change::without_entry(had.recipient, effect)
         };
         batch.apply(self.record, change);

@@ -463,7 +463,8 @@ impl DeliveryTracker {
             row_before,
             (message.patron_id().map(|_| patron_hash), now_ms),
         )
-        .with_patron_facts(patron);
+        .with_patron_facts(patron)
+        .with_told(decided.is_told);
         for one in &decided.verdicts {
             let Some(program) = batch.lane.recipients.get(usize::from(one.recipient)) else {
                 continue;
@@ -491,6 +492,7 @@ impl DeliveryTracker {
         });
         row.set_gone_offset(self.current_record.gone_offset);
         row.set_source_deletion_due(decided.source_deletion_due_ms);
+        row.set_told(decided.is_told);
         let is_live = row.is_live();
         let is_stored = self.store_row(batch, (partition, row_key), row);
         // An unknown patron may have been erased, so do not keep its id.

@@ -25,7 +25,19 @@ pub struct LaneLedger {
     pub register_output: OutputId,
     /// By recipient, former ones behind the others.
     pub activities: Vec<Activity>,
+    /// By recipient, as far as it has one, what is done with records of which patrons are told.
+    pub told_activities: Vec<Option<Activity>>,
     pub register: RegisterEntries,
+}
+
+impl LaneLedger {
+    /// Returns the activity of a recipient, for a record of which its patron is told or is not.
+    #[must_use]
+    pub fn activity_of(&self, recipient: u16, is_told: bool) -> Option<&Activity> {
+        let index = usize::from(recipient);
+        let told = self.told_activities.get(index).filter(|_| is_told);
+        told.and_then(Option::as_ref).or_else(|| self.activities.get(index))
+    }
 }
 
 impl Lane {
@@ -33,11 +45,15 @@ impl Lane {
     pub fn enable_ledger(&mut self, policy: &Policy, setup: LedgerSetup) {
         let served = self.recipients.iter().map(|program| &program.name);
         let former = self.former_recipients.iter().map(|former| &former.name);
-        let activities = served.chain(former).map(|name| Activity::of_state_name(policy, name));
+        let names: Vec<&String> = served.chain(former).collect();
+        let activities = names.iter().map(|name| Activity::of_state_name(policy, name));
         let activities: Vec<Activity> = activities.collect();
+        let told = names.iter().map(|name| Activity::told_of_state_name(policy, name));
+        let told_activities: Vec<Option<Activity>> = told.collect();
+        let all = activities.iter().chain(told_activities.iter().flatten());
         let register = RegisterEntries::new(
             (&policy.version, &policy.canonical_text),
-            &activities,
+            all,
             &setup.register_uri,
         );
         let blocks_output = self.add_internal_output(LEDGER_TOPIC, OutputRole::Ledger);
@@ -47,6 +63,7 @@ impl Lane {
             blocks_output,
             register_output,
             activities,
+            told_activities,
             register,
         }));
     }

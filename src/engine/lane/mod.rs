@@ -105,6 +105,9 @@ pub struct LaneSource {
     pub gone_slot: Option<u16>,
     /// `None` if the source need not delete its own copies.
     pub source_deletion: Option<SourceDeletion>,
+    /// The truth value that lets a patron be told of a record that recipients keep from patrons,
+    /// where it is `false`; `None` if nothing does.
+    pub told_unless_slot: Option<u16>,
     /// Some recipient gets an output of a record that is gone, without some fields.
     pub thins_when_gone: bool,
     /// The fields of the record that hold a national number of its patron.
@@ -233,6 +236,8 @@ pub struct Program {
     pub libraries: ServedLibraries,
     /// Its records may be of another library than their patron's.
     pub allows_other_library: bool,
+    /// Patrons are told of some of its records, and not of others.
+    pub tells_by_record: bool,
     pub conditions: Vec<CompiledCondition>,
     /// The conditions of the record alone that time may end.
     pub ending_conditions: Vec<CompiledCondition>,

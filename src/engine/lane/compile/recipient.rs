@@ -122,6 +122,7 @@ impl<'a> ProgramCompiler<'a> {
             gates,
             is_joined: has_patrons && !ignores_patron,
             ignores_patron,
+            tells_by_record: recipient.told_unless.is_some(),
             demanded_list: self.demanded_list,
             other_persons,
             authorised_range_ms: recipient

@@ -41,16 +41,21 @@ pub(super) fn compile_sources(
     let compiled = (0..).zip(kinds).map(|(index, kind)| {
         let settled = kind.settles.as_ref().and_then(|settled| policy.record_kind(settled));
         let settled = settled.map(|settled| &*settled.id_path);
-        compile_source(index, kind, settled, &policy.custom_detectors)
+        let told_unless = recipients.iter().find_map(|one| {
+            let is_of_kind = policy.record_kinds[one.source_kind_index].name == kind.name;
+            one.told_unless.as_ref().filter(|_| is_of_kind)
+        });
+        let told_unless = told_unless.map(|field| &*field.path);
+        compile_source((index, kind), (settled, told_unless), &policy.custom_detectors)
     });
     compiled.collect()
 }
 
-/// `settled_id` is the path of the ids of the kind that `kind` settles, if it settles one.
+/// `settled_id` is the path of the ids of the kind that `kind` settles, if it settles one, and
+/// `told_unless` that of the field that lets a patron be told of a record.
 fn compile_source(
-    index: u16,
-    kind: &RecordKind,
-    settled_id: Option<&str>,
+    (index, kind): (u16, &RecordKind),
+    (settled_id, told_unless): (Option<&str>, Option<&str>),
     custom_detectors: &CustomDetectors,
 ) -> Result<LaneSource, ShapeError> {
     let mut shape = RecordShape::default();
@@ -73,6 +78,7 @@ fn compile_source(
     };
     let gone = kind.gone_path.as_deref().map(&mut want_slot).transpose()?.flatten();
     let source_deletion = compile_source_deletion(kind, &mut want_slot)?;
+    let told_unless_slot = told_unless.map(&mut want_slot).transpose()?.flatten();
     let speech = StatementFields::for_kind(kind, settled_id, &mut want_slot)?;
     let national = want_national_slots(kind, &mut shape)?;
     if kind.is_closed {
@@ -90,6 +96,7 @@ fn compile_source(
         record_id_slot: own_id,
         gone_slot: gone,
         source_deletion,
+        told_unless_slot,
         thins_when_gone: false,
         all_national_slots: national.iter().map(|national| national.slot).collect(),
         national_number_slots: national,
@@ -138,7 +145,7 @@ pub(super) fn compile_demanded_source(
     fields: &[&CatalogueField],
 ) -> Result<(LaneSource, Vec<ValueLocation>), CompileError> {
     // A patron is never forbidden.
-    let mut source = compile_source(index, kind, None, &CustomDetectors::default())?;
+    let mut source = compile_source((index, kind), (None, None), &CustomDetectors::default())?;
     let mut locations = Vec::with_capacity(fields.len());
     for field in fields {
         locations.push(source.shape.add_path(&field.path, field.field_type)?);

@@ -20,12 +20,16 @@ pub struct GivenOutput {
     pub is_forgotten: bool,
     /// It is an output of another patron, and about this one, too.
     pub is_of_other_patron: bool,
+    /// Its patron may be told of it, though the recipient keeps others from patrons.
+    pub is_told: bool,
 }
 
 #[derive(Deserialize)]
 struct GivenRowJson {
     patron: String,
     first_ms: i64,
+    #[serde(default)]
+    told: bool,
     to: BTreeMap<String, GivenEntryJson>,
 }
 
@@ -66,6 +70,7 @@ pub fn parse_given_outputs(value: &[u8], patron: PatronHash) -> Result<Vec<Given
             first_decided_ms,
             is_forgotten,
             is_of_other_patron,
+            is_told: row.told,
         })
     });
     Ok(given.collect())

@@ -271,9 +271,11 @@ pub(super) fn merge_rows(
             let value = moved.get(member).cloned().unwrap_or_default();
             row.insert(member.to_owned(), value);
         }
-        match moved.get("gone_offset") {
-            Some(gone) => drop(row.insert("gone_offset".to_owned(), gone.clone())),
-            None => drop(row.remove("gone_offset")),
+        for member in ["gone_offset", "told"] {
+            match moved.get(member) {
+                Some(value) => drop(row.insert(member.to_owned(), value.clone())),
+                None => drop(row.remove(member)),
+            }
         }
     }
     let format = number(&row, "format").max(number(&moved, "format"));
@@ -463,6 +465,25 @@ mod tests {
     }
 
     /// Both lanes' marks hold for the same partition of `zeef.patrons`.
+    #[test]
+    fn merged_row_says_of_its_patron_what_the_newest_version_says() {
+        let told = |offset: i64, is_told: bool| {
+            let text = row(offset, 1, &released_entry("a", "out.a", "K"));
+            let mut row = parse_row(&text).unwrap();
+            row.extend(is_told.then(|| ("told".to_owned(), Value::Bool(true))));
+            row
+        };
+        for (known, moved, want) in [
+            ((5, true), (4, false), true),
+            ((5, false), (4, true), false),
+            ((4, true), (5, false), false),
+            ((4, false), (5, true), true),
+        ] {
+            let merged = merge_rows(Some(told(known.0, known.1)), told(moved.0, moved.1));
+            assert_eq!(merged.contains_key("told"), want, "{known:?} {moved:?}");
+        }
+    }
+
     #[test]
     fn lane_move_keeps_what_a_mark_says_of_patrons() {
         let with_patrons = |number, recipient, next: Option<i64>| {

@@ -90,6 +90,8 @@ pub struct RowExtras {
     pub other_persons: Vec<(u16, OtherPersons)>,
     /// When the source must have deleted its own copy; `None` if it has, or need not.
     pub source_deletion_due_ms: Option<i64>,
+    /// The record's patron may be told of it, though recipients keep others of its kind from patrons.
+    pub is_told: bool,
 }
 
 /// What one recipient has of one record.
@@ -244,6 +246,17 @@ impl DeliveryRow {
     /// Sets or clears when the source must have deleted its own copy.
     pub fn set_source_deletion_due(&mut self, due_ms: Option<i64>) {
         self.set_extra(due_ms.is_some(), |extras| extras.source_deletion_due_ms = due_ms);
+    }
+
+    /// Whether the record's patron may be told of it, though recipients keep others of its kind from
+    /// patrons.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.is_told)
+    }
+
+    pub fn set_told(&mut self, is_told: bool) {
+        self.set_extra(is_told, |extras| extras.is_told = is_told);
     }
 
     #[must_use]

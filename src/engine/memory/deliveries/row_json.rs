@@ -130,6 +130,9 @@ const THINS_AT_MEMBER: &str = "thins_ms";
 /// When the source must have deleted its own copy. An older zeef ignores it.
 const SOURCE_DELETION_DUE_MEMBER: &str = "source_deletion_ms";
 
+/// The member of a row whose patron may be told of it. An older zeef ignores it, and tells nobody.
+const TOLD_TEXT: &[u8] = b",\"told\":true";
+
 /// Appends a row without its MAC.
 fn write_body(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &DeliveryRow) {
     out.extend_from_slice(b"{\"format\":");
@@ -151,6 +154,9 @@ fn write_body(out: &mut Vec<u8>, lane: &Lane, partition: i32, row: &DeliveryRow)
     }
     if let Some(due_ms) = row.source_deletion_due_ms() {
         write_integer_member(out, SOURCE_DELETION_DUE_MEMBER, due_ms);
+    }
+    if row.is_told() {
+        out.extend_from_slice(TOLD_TEXT);
     }
     // The row's fingerprint is the default of its entries: mostly they are all equal.
     let facts = row.entries.first().map_or(0, |first| first.fingerprint);
@@ -316,6 +322,8 @@ struct RowJson<'a> {
     first_ms: i64,
     due_ms: Option<i64>,
     source_deletion_ms: Option<i64>,
+    #[serde(default)]
+    told: bool,
     facts: String,
     #[serde(borrow)]
     to: BTreeMap<String, &'a RawValue>,
@@ -420,6 +428,7 @@ fn parse_row(lane: &Lane, value: &[u8]) -> Result<DeliveryRow, RowError> {
         other_persons: Vec::new(),
         // Whichever lane reads the source watches it.
         source_deletion_due_ms: row.source_deletion_ms.filter(|_| source.is_some()),
+        is_told: row.told,
     };
     // A row of a foreign source is never due.
     let due_ms = row.due_ms.filter(|_| source.is_some());
