@@ -56,10 +56,31 @@ impl ChainVerifier {
         bytes: &'a [u8],
         register: &Register,
     ) -> Option<Block<'a>> {
-        let Ok(block) = serde_json::from_slice::<Block<'a>>(bytes) else {
+        let block = self.parse_block(place, bytes)?;
+        self.add_parsed_block(place, (&block, bytes), register);
+        Some(block)
+    }
+
+    /// Reads the next block. `None` if it cannot be read at all, which is a problem.
+    pub fn parse_block<'a>(
+        &mut self,
+        place: &dyn Fn() -> String,
+        bytes: &'a [u8],
+    ) -> Option<Block<'a>> {
+        let block = serde_json::from_slice::<Block<'a>>(bytes).ok();
+        if block.is_none() {
             self.add_problem(place(), "it is no block of a ledger".to_owned());
-            return None;
-        };
+        }
+        block
+    }
+
+    /// Adds the next block with its exact bytes.
+    pub fn add_parsed_block(
+        &mut self,
+        place: &dyn Fn() -> String,
+        (block, bytes): (&Block<'_>, &[u8]),
+        register: &Register,
+    ) {
         let mut found = Vec::new();
         if is_audit_chain(&block.chain) {
             found.push("this is the name of the audit's chain".to_owned());
@@ -73,11 +94,10 @@ impl ChainVerifier {
             transaction: block.transaction,
         };
         self.add_link(link, bytes, &mut found).lines += block.lines.len() as u64;
-        check_content(&block, register, &mut found);
+        check_content(block, register, &mut found);
         for text in found {
             self.add_problem(place(), format!("chain {}: {text}", block.chain));
         }
-        Some(block)
     }
 
     /// Adds the next line of the audit. `place` says where it lies. Returns it if it can be read

@@ -15,7 +15,6 @@ use crate::cli::audit::Auditor;
 use crate::cli::exit::{CliFailure, Exit};
 use crate::cli::incidents::record_incident;
 use crate::cli::screen::{self, NoteKind, Screen};
-use crate::config::LoadedConfig;
 use crate::contract::{Language, describe_field_in_short, markdown_cell};
 use crate::ledger::answer::RecipientSummary;
 use crate::ledger::fields::field_of_leaf;
@@ -40,13 +39,17 @@ pub(in crate::cli) fn run(
     let template = Template::find(&question.source.config.config, "breach", question.lang.into())?;
     recipient::with_summary(question, "breach", |reader, _, summary| {
         let loaded = reader.loaded;
-        let values = placeholder_values(arguments, loaded, summary)?;
+        let policy = &loaded.policy;
+        let recipient = policy.all_recipients().find(|one| one.name == question.recipient);
+        let given = given_fields(policy, recipient, summary, Texts(question.lang.into()));
+        let received = Received { recipient, summary, given: &given };
+        let values = placeholder_values(arguments, received)?;
         let draft = template.render(&values)?;
         if let (Some(folder), Some(discovered)) = (&arguments.record, arguments.discovered) {
             let operator = Auditor::new(loaded, &question.source.operator)?.operator();
             let incident = Incident {
                 operator: operator.map(str::to_owned),
-                ..new_incident(question, discovered, loaded, summary)?
+                ..new_incident(question, discovered, received)?
             };
             let path = record_incident(folder, &incident, question.lang.into())?;
             screen::print_note(NoteKind::Plain, &format!("on record: {}", path.display()));
@@ -56,21 +59,39 @@ pub(in crate::cli) fn run(
     })
 }
 
+/// What a recipient received.
+#[derive(Clone, Copy)]
+struct Received<'a> {
+    /// `None` if it has no file any more.
+    recipient: Option<&'a Recipient>,
+    summary: &'a RecipientSummary,
+    given: &'a [GivenField],
+}
+
+impl Received<'_> {
+    /// Returns the recipient's title, or else the name that was asked for.
+    fn title(&self, question: &LedgerRecipientArguments) -> String {
+        let title = self.recipient.map_or(question.recipient.as_str(), |one| one.title.as_str());
+        title.to_owned()
+    }
+
+    /// Returns the classes of the fields that went out.
+    fn classes(&self) -> Vec<&'static str> {
+        let all = self.given.iter().flat_map(|field| &field.classes).copied();
+        all.collect::<BTreeSet<&str>>().into_iter().collect()
+    }
+}
+
 /// Returns what zeef knows of a breach.
 fn new_incident(
     question: &LedgerRecipientArguments,
     discovered: Timestamp,
-    loaded: &LoadedConfig,
-    summary: &RecipientSummary,
+    received: Received<'_>,
 ) -> anyhow::Result<Incident> {
-    let policy = &loaded.policy;
-    let recipient = policy.all_recipients().find(|one| one.name == question.recipient);
-    let given = given_fields(policy, recipient, summary, Texts(question.lang.into()));
-    let classes: BTreeSet<&str> = given.iter().flat_map(|field| &field.classes).copied().collect();
-    let title = recipient.map_or(question.recipient.as_str(), |one| one.title.as_str());
+    let summary = received.summary;
     Ok(Incident {
         recipient: question.recipient.clone(),
-        title: title.to_owned(),
+        title: received.title(question),
         from: question.from,
         until: question.until,
         field: question.field.clone(),
@@ -81,7 +102,7 @@ fn new_incident(
             patrons: summary.patrons.len() as u64,
             records: summary.outputs.len() as u64,
             without_patron: summary.without_patron,
-            classes: classes.into_iter().map(str::to_owned).collect(),
+            classes: received.classes().into_iter().map(str::to_owned).collect(),
             fields: summary.fields.keys().cloned().collect(),
         },
         facts: IncidentFacts::default(),
@@ -93,26 +114,21 @@ fn new_incident(
 /// Returns what stands for each placeholder of the template.
 fn placeholder_values(
     arguments: &BreachArguments,
-    loaded: &LoadedConfig,
-    summary: &RecipientSummary,
+    received: Received<'_>,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let question = &arguments.question;
-    let recipient = loaded.policy.all_recipients().find(|one| one.name == question.recipient);
+    let Received { recipient, summary, given } = received;
     let of_recipient = |text: fn(&Recipient) -> &str| {
         recipient.map_or_else(|| UNKNOWN.to_owned(), |one| text(one).to_owned())
     };
-    let fields = given_fields(&loaded.policy, recipient, summary, Texts(question.lang.into()));
-    let names: Vec<&str> = fields.iter().map(|field| field.meaning.as_str()).collect();
-    let classes: BTreeSet<&str> = fields.iter().flat_map(|field| &field.classes).copied().collect();
-    let classes: Vec<&str> = classes.into_iter().collect();
+    let names: Vec<&str> = given.iter().map(|field| field.meaning.as_str()).collect();
     let (discovered, deadline) = match arguments.discovered {
         Some(at) => (format_instant(at), format_instant(at.checked_add(NOTIFY_WITHIN)?)),
         None => (UNKNOWN.to_owned(), UNKNOWN.to_owned()),
     };
-    let title = recipient.map_or(question.recipient.as_str(), |one| one.title.as_str());
     let field = question.field.as_ref().map(|field| format!(" (`{field}`)"));
     Ok(vec![
-        ("recipient", title.to_owned()),
+        ("recipient", received.title(question)),
         ("from", question.from.to_string()),
         ("last", question.until.yesterday()?.to_string()),
         ("field", field.unwrap_or_default()),
@@ -121,9 +137,9 @@ fn placeholder_values(
         ("patrons", summary.patrons.len().to_string()),
         ("records", summary.outputs.len().to_string()),
         ("without_patron", summary.without_patron.to_string()),
-        ("fields", fields_table(&fields, question.lang.into())),
+        ("fields", fields_table(given, question.lang.into())),
         ("field_names", names.join(", ")),
-        ("classes", classes.join(", ")),
+        ("classes", received.classes().join(", ")),
         ("persons", of_recipient(|one| &one.register.persons)),
         ("contact", of_recipient(|one| &one.register.contact)),
         ("purpose", of_recipient(|one| &one.purpose_text)),

@@ -2,7 +2,6 @@
 
 use super::read::{LedgerReader, TakeBlock, require_whole};
 use crate::cli::command_target::DataLocation;
-use crate::ledger::block::Block;
 use crate::ledger::chain::{ChainProblem, ChainVerifier};
 use crate::ledger::line_index::LineIndex;
 use crate::ledger::register::Register;
@@ -45,17 +44,15 @@ impl<'a> LedgerFollower<'a> {
         register.update(location)?;
         let mut failed = None;
         blocks.read_new(location, &mut |place, bytes| {
-            // What a block points to is written with it, and may be newer than what was read.
-            let is_known = match serde_json::from_slice::<Block<'_>>(bytes) {
-                Ok(block) => register.register.has_all_of(&block),
-                Err(_) => true,
+            let Some(block) = chains.parse_block(place, bytes) else {
+                return;
             };
+            // What a block points to is written with it, and may be newer than what was read.
+            let is_known = register.register.has_all_of(&block);
             if !is_known && let Err(error) = register.update(location) {
                 failed.get_or_insert(error);
             }
-            let Some(block) = chains.add_block(place, bytes, &register.register) else {
-                return;
-            };
+            chains.add_parsed_block(place, (&block, bytes), &register.register);
             if let Err(text) = index.add_block(&block) {
                 chains.problems.push(ChainProblem { place: place(), text: text.to_owned() });
             }
