@@ -240,6 +240,7 @@ pub fn directory_settings(
         output_owners: owners,
         group_read: loaded.daemon.directory.group_read,
         max_line_bytes: line_bytes_max(&loaded.daemon),
+        check_interval: loaded.daemon.state.check_interval,
         ..DirectorySettings::new(root, directory_fingerprinter(state))
     })
 }
@@ -589,7 +590,9 @@ impl SilenceWatchSetup<'_> {
             }
             Endpoint::Directory(directory) => {
                 let directory = directory.clone();
-                Box::new(move |_| Ok(directory.modified_times_ms(&topics)))
+                Box::new(move |_| {
+                    directory.modified_times_ms(&topics).map_err(|fault| fault.to_string())
+                })
             }
         }
     }

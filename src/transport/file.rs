@@ -2,7 +2,7 @@
 //!
 //! Nothing is written through a link, and each error names its file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -192,6 +192,45 @@ pub(crate) fn create_folder_all(path: &Path, mode: FileMode) -> Result<(), FileE
     made.map_err(FileError::wrap("create", path))
 }
 
+/// Returns what lies at a path, `None` if nothing does. Follows links.
+///
+/// # Errors
+///
+/// It cannot be looked at, as without a right: that is no absence.
+pub(crate) fn find_metadata(path: &Path) -> Result<Option<Metadata>, FileError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some).map_err(FileError::wrap("look at", path)),
+    }
+}
+
+/// Returns whether something lies at a path.
+///
+/// # Errors
+///
+/// As [`find_metadata`].
+pub(crate) fn is_there(path: &Path) -> Result<bool, FileError> {
+    Ok(find_metadata(path)?.is_some())
+}
+
+/// Returns whether a folder lies at a path.
+///
+/// # Errors
+///
+/// As [`find_metadata`].
+pub(crate) fn is_folder(path: &Path) -> Result<bool, FileError> {
+    Ok(find_metadata(path)?.is_some_and(|found| found.is_dir()))
+}
+
+/// Returns whether a file lies at a path.
+///
+/// # Errors
+///
+/// As [`find_metadata`].
+pub(crate) fn is_file(path: &Path) -> Result<bool, FileError> {
+    Ok(find_metadata(path)?.is_some_and(|found| found.is_file()))
+}
+
 /// Syncs a folder, so that created, renamed and removed entries are on the disk.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
     let done = File::open(path).and_then(|folder| folder.sync_all());
@@ -256,6 +295,26 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         replace_file(&folder, FileMode::for_file(false), b"x").unwrap_err();
         assert!(folder.is_dir());
+    }
+
+    /// Whoever runs the tests: neither below a file nor in a circle of links is anything absent.
+    #[test]
+    fn path_that_cannot_be_looked_at_is_an_error_that_names_it() {
+        let root = tempfile::tempdir().unwrap();
+        let circle = root.path().join("circle");
+        symlink(&circle, &circle).unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [circle.clone(), circle.join("below"), file.join("below")] {
+            for found in [is_there(&path), is_folder(&path), is_file(&path)] {
+                let text = found.unwrap_err().to_string();
+                assert!(text.contains(&path.display().to_string()), "{text}");
+            }
+        }
+        let kinds = |path: &Path| [is_there, is_folder, is_file].map(|is| is(path).unwrap());
+        assert_eq!(kinds(&file), [true, false, true]);
+        assert_eq!(kinds(root.path()), [true, true, false]);
+        assert_eq!(kinds(&root.path().join("absent")), [false, false, false]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::line_reader::{LineReader, NextLine};
 use super::source_line::SourceLine;
 use super::{check_file_name, to_fault};
 use crate::message::{Fault, Payload};
-use crate::transport::file::FileError;
+use crate::transport::file::{FileError, is_file};
 
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 4_096;
@@ -39,7 +39,7 @@ pub fn read_acknowledgement_lines(
 
 fn read_lines(path: &Path, take: &mut dyn FnMut(AcknowledgementLine<'_>)) -> Result<(), FileError> {
     // Anything but a file could make the reader wait for ever.
-    if !path.is_file() {
+    if !is_file(path)? {
         return Ok(());
     }
     let end = file_length(path)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::to_fault;
+use super::{DirectorySettings, to_fault};
 
 use crate::message::Fault;
 use crate::message::continuity::{Fingerprinter, KeyFingerprint, SourceProgress, hex};
@@ -185,6 +185,15 @@ pub(super) struct SealCheck<'a> {
     pub(super) fingerprinter: &'a Fingerprinter,
     /// The public part of the state's key.
     pub(super) state_key: Option<&'a KeyFingerprint>,
+}
+
+impl DirectorySettings {
+    pub(super) fn seal_check(&self) -> SealCheck<'_> {
+        SealCheck {
+            fingerprinter: &self.fingerprinter,
+            state_key: self.key_fingerprints.get(STATE_KEY_NAME),
+        }
+    }
 }
 
 impl SealCheck<'_> {

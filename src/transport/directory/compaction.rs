@@ -7,17 +7,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 
-use super::abort_fault;
 use super::committed::CommittedStateFile;
 use super::disk::Disk;
 use super::journal::{FileReplacement, Journal};
-use super::layout::file_length;
 use super::ledger_files::is_ledger_file;
 use super::line_reader::{LineReader, NextLine};
 use super::source_line::SourceLine;
 use super::store::Store;
+use super::{abort_fault, to_fault};
 use crate::message::{Fault, Payload};
-use crate::transport::file::FileError;
+use crate::transport::file::{FileError, is_there};
 
 const WRITE_CHUNK_BYTES: usize = 1 << 20;
 
@@ -123,12 +122,16 @@ impl Store {
     ///
     /// As [`commit`](Store::commit).
     pub(super) fn compact(&mut self, all: bool) -> Result<Vec<CompactedFile>, Fault> {
-        self.recover()?;
+        self.begin_commit()?;
         let mut done = Vec::new();
         let mut committed = self.next_commit();
         for file in self.written_files(all) {
-            let rewritten = self.rewrite_file(&file, all);
-            let rewritten = rewritten.map_err(abort_fault)?;
+            let length = self.checked_length(&file.name, file.is_state)?;
+            let rewritten = self.rewrite_file(&file, length, all);
+            let rewritten = rewritten.map_err(|failure| match failure.cause.raw_os_error() {
+                Some(_) => abort_fault(failure),
+                None => to_fault(failure),
+            })?;
             if let RewriteOutcome::Rewritten(compacted, after) = rewritten {
                 let name = compacted.name.clone();
                 match compacted.is_state {
@@ -176,8 +179,12 @@ impl Store {
     }
 
     /// Writes the kept lines of a file beside it.
-    fn rewrite_file(&mut self, file: &WrittenFile, all: bool) -> Result<RewriteOutcome, FileError> {
-        let length = file_length(&self.layout.written_path(&file.name, file.is_state))?;
+    fn rewrite_file(
+        &mut self,
+        file: &WrittenFile,
+        length: u64,
+        all: bool,
+    ) -> Result<RewriteOutcome, FileError> {
         let mut kept = KeptLines::new(file.is_state);
         self.for_each_line(file, length, |_, offset, line| {
             kept.add_line(offset, line);
@@ -233,7 +240,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A [`FileError`], also if the file does not end with a line.
+    /// A [`FileError`], also if the file does not end with a line, or if the rows of a state are
+    /// not those of the mark: compacted, they would be.
     fn for_each_line(
         &mut self,
         file: &WrittenFile,
@@ -243,21 +251,29 @@ impl Store {
         let path = self.layout.written_path(&file.name, file.is_state);
         let mut reader = LineReader::new(path.clone(), usize::MAX, 0);
         reader.open()?;
+        let (mut rows, fingerprinter) = (CommittedStateFile::default(), self.fingerprinter());
         while let NextLine::Line { offset, bytes } = reader.next_line(end)? {
-            take(&mut *self.disk, offset, reader.line_bytes(&bytes))?;
+            let line = reader.line_bytes(&bytes);
+            if file.is_state {
+                rows.add_row(&fingerprinter, line);
+            }
+            take(&mut *self.disk, offset, line)?;
         }
-        if reader.position() == end {
-            return Ok(());
-        }
-        let error = io::Error::other("it does not end with a line");
-        Err(FileError::wrap("compact", &path)(error))
+        let found = match file.is_state {
+            true if self.committed.state.get(&file.name) != Some(&rows) => {
+                "its rows are not those that zeef wrote"
+            }
+            _ if reader.position() != end => "it does not end with a line",
+            _ => return Ok(()),
+        };
+        Err(FileError::wrap("compact", &path)(io::Error::other(found)))
     }
 
     /// Puts the rewritten file in the file's place, unless that is done.
     pub(super) fn replace_file(&mut self, replace: &FileReplacement<'_>) -> Result<(), FileError> {
         let path = self.layout.written_path(&replace.name, replace.state);
         let new = self.layout.rewritten_path(&replace.name, replace.state);
-        if new.exists() {
+        if is_there(&new)? {
             self.disk.rename(&new, &path)?;
             self.disk.sync_folder(path.parent().unwrap_or(&path))?;
         }

@@ -1,23 +1,25 @@
 //! Compares a directory with what zeef left there.
 //!
-//! Done once after a start, before anything is decided, for all lanes. Every difference is
-//! a finding, which an operator accepts by its own code.
+//! Done after a start, before anything is decided, and again while a run goes on, for all lanes.
+//! Every difference is a finding, which an operator accepts by its own code while no process runs.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::committed::{CommittedStateFile, DirectoryCommit};
-use super::layout::file_length;
+use super::committed::{CommittedFile, CommittedStateFile, DirectoryCommit};
+use super::layout::{Layout, file_length};
 use super::ledger_files::is_ledger_file;
 use super::line_reader::LineReader;
+use super::read_files::ReadFiles;
 use super::source;
-use super::store::Store;
-use super::to_fault;
+use super::store::{Store, read_state_file};
+use super::{DirectorySettings, to_fault};
 use crate::message::Fault;
 use crate::message::continuity::{SourceProgress, format_code};
-use crate::transport::file::FileError;
+use crate::transport::file::{FileError, is_file};
 
 /// A difference from what zeef left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,36 +78,112 @@ const KEY_CHANGED: &str = "A recipient would have two pseudonyms for one patron,
     back the key that is missing. Accepted, outputs get their new keys as their records change";
 
 impl Store {
-    /// Compares everything with the mark, and applies what was accepted.
+    /// Compares everything with the mark once, and applies what was accepted.
     ///
     /// # Errors
     ///
     /// [`Fault::Stop`] with every finding that is not accepted.
-    pub(super) fn check_continuity(&mut self, root: &str) -> Result<(), Fault> {
+    pub(super) fn check_continuity(&mut self) -> Result<(), Fault> {
         self.recover()?;
-        if self.is_continuity_checked {
+        if self.verified_at.is_some() {
             return Ok(());
         }
+        let started = Instant::now();
         let mut committed = self.next_commit();
         let (mut left, mut accepted) = (Vec::new(), 0);
-        for difference in self.find_differences().map_err(to_fault)? {
-            let finding = self.to_finding(&difference);
-            if !self.is_accepted(&finding) {
-                left.push(finding_message(&finding, root));
+        let (differences, findings) = self.compare_with_mark()?;
+        for (difference, finding) in differences.into_iter().zip(findings) {
+            if !self.is_accepted(&finding).map_err(to_fault)? {
+                left.push(finding);
             } else if let Some(change) = difference.accepted_change {
                 tracing::warn!(finding = %finding.text, "accepted");
-                self.apply_acceptance(change, &mut committed);
+                self.apply_acceptance(change, &mut committed).map_err(to_fault)?;
                 accepted += 1;
             }
         }
         if !left.is_empty() {
-            return Err(Fault::stop(left.join("\n")));
+            return Err(self.stop_on_findings(&left));
         }
         if accepted > 0 {
             self.commit_journal(&super::journal::Journal { committed, ..Default::default() })?;
         }
-        self.is_continuity_checked = true;
+        self.verified_at = Some(started);
         Ok(())
+    }
+
+    /// Compares everything with the mark again, unless that was done less than `max_age` ago.
+    /// Returns whether it was. Does nothing before the first comparison.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with every finding, as the next start has them, and from then on at each
+    /// call: what was read meanwhile may be of the damaged files. [`Fault::Io`] if the system
+    /// refuses to read something, until it does not.
+    pub(super) fn verify_if_due(&mut self, max_age: Duration) -> Result<bool, Fault> {
+        self.recover()?;
+        if let Some(stop) = &self.stopped_by {
+            return Err(stop.clone());
+        }
+        let Some(last) = self.verified_at else {
+            return Ok(false);
+        };
+        if !self.must_verify && last.elapsed() < max_age {
+            return Ok(false);
+        }
+        self.must_verify = true;
+        let started = Instant::now();
+        if let Err(fault) = self.find_damage() {
+            self.stopped_by = matches!(fault, Fault::Stop(_)).then(|| fault.clone());
+            return Err(fault);
+        }
+        self.must_verify = false;
+        self.verified_at = Some(started);
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::debug!(files_read = self.read_files.read_count, seconds, "compared with the mark");
+        Ok(true)
+    }
+
+    /// Fails if anything is not as this process left it.
+    fn find_damage(&mut self) -> Result<(), Fault> {
+        self.require_no_other_journal()?;
+        self.require_own_mark()?;
+        let (_, findings) = self.compare_with_mark()?;
+        match findings.is_empty() {
+            true => Ok(()),
+            false => Err(self.stop_on_findings(&findings)),
+        }
+    }
+
+    /// Returns what a comparison finds now, in place of a fault that tells less; `fault` if it finds
+    /// nothing.
+    pub(super) fn finding_or(&mut self, fault: Fault) -> Fault {
+        match self.verify_if_due(Duration::ZERO) {
+            Err(finding @ Fault::Stop(_)) => finding,
+            _ => fault,
+        }
+    }
+
+    /// Compares with the mark on the disk, if that is not the one that this process wrote.
+    fn require_own_mark(&mut self) -> Result<(), Fault> {
+        let path = self.layout.committed_path();
+        let found = CommittedFile::read(&path, Some(self.settings.seal_check()))?;
+        let other = match found {
+            CommittedFile::Current(found) if found == self.committed => return Ok(()),
+            CommittedFile::Missing if self.is_new => return Ok(()),
+            CommittedFile::Current(found) => Some(found),
+            CommittedFile::Missing | CommittedFile::PreviousFormat(_) => None,
+        };
+        let is_new = other.is_none();
+        let other = other.unwrap_or_default();
+        let findings = self.comparison((&other, is_new), &mut ReadFiles::new()).find_all()?.1;
+        if !findings.is_empty() {
+            return Err(self.stop_on_findings(&findings));
+        }
+        let shown = self.layout.display_path(&path);
+        Err(Fault::stop(format!(
+            "{shown} is another one than this process left there: somebody put back a copy. Start \
+             again from what is there now, or restore in, out and .zeef together"
+        )))
     }
 
     /// Returns all findings, accepted or not.
@@ -115,36 +193,54 @@ impl Store {
     /// [`Fault::Stop`] if a file cannot be read.
     pub(super) fn findings(&mut self) -> Result<Vec<DirectoryFinding>, Fault> {
         self.recover()?;
-        let differences = self.find_differences().map_err(to_fault)?;
-        Ok(differences.iter().map(|one| self.to_finding(one)).collect())
+        Ok(self.compare_with_mark()?.1)
     }
 
-    fn to_finding(&self, difference: &Difference) -> DirectoryFinding {
-        let Difference { subject, detail, consequence: follows, accepted_change: accepted } =
-            difference;
-        let number = self.committed.commit;
-        let text = format!("directory\0{number}\0{subject}\0{detail}");
-        let code = format_code(self.settings.fingerprinter.hash_text(text.as_bytes()));
-        DirectoryFinding {
-            text: format!("{subject}: {detail}. {follows}"),
-            code: accepted.is_some().then_some(code),
+    /// Returns all differences from the mark, and the finding of each.
+    fn compare_with_mark(&mut self) -> Result<(Vec<Difference>, Vec<DirectoryFinding>), Fault> {
+        let mut read_files = std::mem::replace(&mut self.read_files, ReadFiles::new());
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        read_files.begin_comparison(i128::try_from(since_epoch.as_nanos()).unwrap_or(0));
+        let found = self.comparison((&self.committed, self.is_new), &mut read_files).find_all();
+        self.read_files = read_files;
+        found
+    }
+
+    fn comparison<'a>(
+        &'a self,
+        (committed, is_new): (&'a DirectoryCommit, bool),
+        read_files: &'a mut ReadFiles,
+    ) -> Comparison<'a> {
+        Comparison { settings: &self.settings, layout: &self.layout, committed, is_new, read_files }
+    }
+
+    fn stop_on_findings(&self, findings: &[DirectoryFinding]) -> Fault {
+        let root = self.settings.root.display().to_string();
+        let texts: Vec<String> =
+            findings.iter().map(|finding| finding_message(finding, &root)).collect();
+        Fault::stop(texts.join("\n"))
+    }
+
+    fn is_accepted(&self, finding: &DirectoryFinding) -> Result<bool, FileError> {
+        match &finding.code {
+            Some(code) => is_file(&self.layout.accepted_folder().join(code)),
+            None => Ok(false),
         }
     }
 
-    fn is_accepted(&self, finding: &DirectoryFinding) -> bool {
-        let code = finding.code.as_ref();
-        code.is_some_and(|code| self.layout.accepted_folder().join(code).is_file())
-    }
-
-    fn apply_acceptance(&self, change: AcceptedChange, committed: &mut DirectoryCommit) {
+    fn apply_acceptance(
+        &self,
+        change: AcceptedChange,
+        committed: &mut DirectoryCommit,
+    ) -> Result<(), FileError> {
         match change {
             AcceptedChange::Output(name, 0) => drop(committed.outputs.remove(&name)),
             AcceptedChange::Output(name, length) => drop(committed.outputs.insert(name, length)),
             AcceptedChange::State(topic, file) => drop(committed.state.insert(topic, file)),
             AcceptedChange::Everything => {
-                committed.outputs.extend(self.file_lengths(false));
-                for (topic, length) in self.file_lengths(true) {
-                    if let Ok(Some(file)) = self.read_state_file(&topic, length) {
+                committed.outputs.extend(self.file_lengths(false)?);
+                for (topic, length) in self.file_lengths(true)? {
+                    if let Some(file) = self.read_state_file(&topic, length)? {
                         committed.state.insert(topic, file);
                     }
                 }
@@ -167,9 +263,48 @@ impl Store {
                 }
             }
         }
+        Ok(())
     }
 
-    fn find_differences(&self) -> Result<Vec<Difference>, FileError> {
+    /// Returns the non-empty written files with their lengths.
+    fn file_lengths(&self, state: bool) -> Result<Vec<(String, u64)>, FileError> {
+        let mut files = self.layout.list_files(state)?;
+        files.retain(|(_, length)| *length > 0);
+        Ok(files)
+    }
+}
+
+/// A directory beside a mark.
+struct Comparison<'a> {
+    settings: &'a DirectorySettings,
+    layout: &'a Layout,
+    committed: &'a DirectoryCommit,
+    /// There is no mark.
+    is_new: bool,
+    read_files: &'a mut ReadFiles,
+}
+
+impl Comparison<'_> {
+    /// Returns all differences, and the finding of each.
+    fn find_all(&mut self) -> Result<(Vec<Difference>, Vec<DirectoryFinding>), Fault> {
+        let differences = self.find_differences().map_err(to_fault)?;
+        let findings = differences.iter().map(|one| self.to_finding(one)).collect();
+        Ok((differences, findings))
+    }
+
+    fn to_finding(&self, difference: &Difference) -> DirectoryFinding {
+        let Difference { subject, detail, consequence: follows, accepted_change: accepted } =
+            difference;
+        let number = self.committed.commit;
+        let text = format!("directory\0{number}\0{subject}\0{detail}");
+        let code = format_code(self.settings.fingerprinter.hash_text(text.as_bytes()));
+        DirectoryFinding {
+            text: format!("{subject}: {detail}. {follows}"),
+            code: accepted.is_some().then_some(code),
+        }
+    }
+
+    fn find_differences(&mut self) -> Result<Vec<Difference>, FileError> {
         if self.is_new {
             return self.differences_without_mark();
         }
@@ -181,7 +316,7 @@ impl Store {
     }
 
     /// Finds files of zeef that no mark describes.
-    fn differences_without_mark(&self) -> Result<Vec<Difference>, FileError> {
+    fn differences_without_mark(&mut self) -> Result<Vec<Difference>, FileError> {
         let mut files = self.layout.list_files(true)?;
         files.extend(self.layout.list_files(false)?);
         files.extend(self.layout.list_previous_outputs()?);
@@ -194,7 +329,7 @@ impl Store {
         let sum: u64 = files.iter().map(|(_, length)| length).sum();
         let states = self.layout.list_files(true)?.into_iter();
         let states: Vec<_> = states
-            .map(|(topic, length)| self.read_state_file(&topic, length))
+            .map(|(topic, length)| self.find_state_file(&topic, length))
             .collect::<Result<_, FileError>>()?;
         let rows = states.iter().flatten().map(|file| file.rows).sum::<u64>();
         let usable = rows > 0 && states.iter().all(Option::is_some);
@@ -207,12 +342,6 @@ impl Store {
             consequence: if usable { MARK_MISSING } else { MARK_AND_STATE_MISSING },
             accepted_change: usable.then_some(AcceptedChange::Everything),
         }])
-    }
-
-    /// Returns the non-empty written files with their lengths.
-    fn file_lengths(&self, state: bool) -> impl Iterator<Item = (String, u64)> + use<> {
-        let files = self.layout.list_files(state).unwrap_or_default();
-        files.into_iter().filter(|(_, length)| *length > 0)
     }
 
     fn output_differences(&self) -> Result<Vec<Difference>, FileError> {
@@ -241,9 +370,10 @@ impl Store {
         Ok(found)
     }
 
-    fn state_differences(&self) -> Result<Vec<Difference>, FileError> {
+    fn state_differences(&mut self) -> Result<Vec<Difference>, FileError> {
         let on_disk = self.layout.list_files(true)?;
-        let committed = &self.committed.state;
+        let mark = self.committed;
+        let committed = &mark.state;
         let mut names: BTreeSet<&String> = committed.keys().collect();
         names.extend(on_disk.iter().map(|(name, _)| name));
         let mut found = Vec::new();
@@ -251,7 +381,7 @@ impl Store {
             let left = committed.get(topic).copied().unwrap_or_default();
             let path = self.layout.written_path(topic, true);
             let length = file_length(&path)?;
-            let now = self.read_state_file(topic, length)?;
+            let now = self.find_state_file(topic, length)?;
             if now == Some(left) {
                 continue;
             }
@@ -277,9 +407,21 @@ impl Store {
         Ok(found)
     }
 
-    fn source_differences(&self) -> Result<Vec<Difference>, FileError> {
+    /// As [`Store::read_state_file`], without reading again what has not changed.
+    fn find_state_file(
+        &mut self,
+        topic: &str,
+        length: u64,
+    ) -> Result<Option<CommittedStateFile>, FileError> {
+        let path = self.layout.written_path(topic, true);
+        let read = || read_state_file(&path, length, &self.settings.fingerprinter);
+        self.read_files.find_state((&path, length), read)
+    }
+
+    fn source_differences(&mut self) -> Result<Vec<Difference>, FileError> {
         let mut found = Vec::new();
-        for (lane, trails) in &self.committed.lanes {
+        let committed = self.committed;
+        for (lane, trails) in &committed.lanes {
             for (topic, progress) in trails {
                 if let Some(detail) = self.describe_source_change(topic, progress)? {
                     let path = self.layout.source_path(topic);
@@ -297,7 +439,7 @@ impl Store {
 
     /// Returns what is wrong with a source, if anything.
     fn describe_source_change(
-        &self,
+        &mut self,
         topic: &str,
         progress: &SourceProgress,
     ) -> Result<Option<String>, FileError> {
@@ -309,16 +451,18 @@ impl Store {
                 "it was read up to byte {read}, and now it is {length} bytes long"
             )));
         }
-        let reader = || LineReader::new(path.clone(), self.settings.max_line_bytes, 0);
+        let DirectorySettings { max_line_bytes, fingerprinter, .. } = self.settings;
+        let reader = || LineReader::new(path.clone(), *max_line_bytes, 0);
         let mut now = None;
-        if !source::has_anchors(&mut reader(), progress, &self.settings.fingerprinter)? {
+        if !source::has_anchors(&mut reader(), progress, fingerprinter)? {
             now = Some(0);
         } else if let Some(log) = progress.log {
-            let mut reader = reader();
-            reader.open()?;
-            let again =
-                source::read_progress(&mut reader, true, read, &self.settings.fingerprinter)?;
-            now = again.log.filter(|again| *again != log);
+            let again = self.read_files.find_gate_log((&path, read), || {
+                let mut reader = reader();
+                reader.open()?;
+                Ok(source::read_progress(&mut reader, true, read, fingerprinter)?.log)
+            })?;
+            now = again.filter(|again| *again != log);
         }
         Ok(now.map(|log| {
             format!(

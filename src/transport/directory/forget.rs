@@ -3,6 +3,7 @@
 //! What its recipients have stays, and zeef no longer knows of it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::committed::{CommittedFile, DirectoryCommit};
@@ -71,10 +72,11 @@ pub fn forget_lane(
 /// Keeps an unusable mark and journal under other names.
 fn rename_unusable(layout: &Layout) -> Result<(), FileError> {
     for path in [layout.committed_path(), layout.journal_path()] {
-        if path.exists() {
-            let mut aside = path.clone().into_os_string();
-            aside.push(".unusable");
-            fs::rename(&path, &aside).map_err(FileError::wrap("rename", &path))?;
+        let mut aside = path.clone().into_os_string();
+        aside.push(".unusable");
+        match fs::rename(&path, &aside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            renamed => renamed.map_err(FileError::wrap("rename", &path))?,
         }
     }
     Ok(())

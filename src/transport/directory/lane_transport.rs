@@ -123,7 +123,10 @@ impl DirectoryTransport {
     fn update_ends(&mut self, is_included: impl Fn(&DirectorySource) -> bool) -> Result<(), Fault> {
         let sources = self.sources.iter_mut().filter(|source| is_included(source));
         for source in sources {
-            source.update_end()?;
+            source.update_end().map_err(|fault| match fault {
+                Fault::Stop(_) => self.directory.lock_store().finding_or(fault),
+                fault => fault,
+            })?;
             source.arrival_times =
                 self.directory.record_source_end(&source.topic, source.known_end)?;
         }
@@ -371,7 +374,7 @@ impl Transport for DirectoryTransport {
         Ok(())
     }
 
-    /// The directory compares itself when it is opened.
+    /// The directory compares itself, for all lanes.
     fn load_mark(&mut self, _partition: i32, _mark: Option<&ContinuityMark>) -> Result<(), Fault> {
         Ok(())
     }
@@ -388,7 +391,9 @@ impl Transport for DirectoryTransport {
         Ok(())
     }
 
+    /// A fault for each finding: while a process has the directory nobody can accept one.
     fn find_changes(&mut self) -> Result<Vec<ContinuityFinding>, Fault> {
+        self.directory.verify_while_running()?;
         Ok(Vec::new())
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::to_fault;
 use crate::message::Fault;
-use crate::transport::file::{FileError, FileMode};
+use crate::transport::file::{FileError, FileMode, find_metadata, is_folder};
 
 /// Suffix of a file that is to replace another.
 const REWRITTEN_SUFFIX: &str = ".ndjson.new";
@@ -140,7 +140,7 @@ impl Layout {
             return Ok(found);
         }
         for (name, path) in list_folder(&self.output_folder)? {
-            if path.is_dir() {
+            if is_folder(&path)? {
                 add_line_files(&path, &format!("{name}/"), &mut found)?;
             }
         }
@@ -157,8 +157,11 @@ impl Layout {
     /// Lists what an interrupted compaction left.
     pub(super) fn list_leftovers(&self) -> Result<Vec<PathBuf>, FileError> {
         let mut folders = vec![self.internal_folder.clone(), self.output_folder.clone()];
-        let owners = list_folder(&self.output_folder)?.into_iter().map(|(_, path)| path);
-        folders.extend(owners.filter(|path| path.is_dir()));
+        for (_, path) in list_folder(&self.output_folder)? {
+            if is_folder(&path)? {
+                folders.push(path);
+            }
+        }
         let mut found = Vec::new();
         for folder in folders {
             let left = list_folder(&folder)?.into_iter();
@@ -203,9 +206,5 @@ pub(super) fn list_folder(folder: &Path) -> Result<Vec<(String, PathBuf)>, FileE
 
 /// Returns the length of a file in bytes, 0 if it does not exist.
 pub(super) fn file_length(path: &Path) -> Result<u64, FileError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(FileError::wrap("look at", path)(error)),
-    }
+    Ok(find_metadata(path)?.map_or(0, |found| found.len()))
 }

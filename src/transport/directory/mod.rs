@@ -40,7 +40,8 @@
 //! **Continuity.** A start compares everything with the mark before anything is
 //! decided, over all lanes: outputs and states, inputs up to where they were read,
 //! keys. What is not as it was left stops the start, and says what is lost and what
-//! would follow; an operator accepts one such finding by its code (`compare`).
+//! would follow; an operator accepts one such finding by its code (`compare`). A run does the
+//! same once a minute; a file that has not changed since it was read is not read again.
 //!
 //! **Compaction** leaves the last line of each key: what is left of a file is
 //! written and synced beside it (`.TOPIC.ndjson.new`), and a commit, whose journal
@@ -70,6 +71,7 @@ mod layout;
 mod ledger_files;
 mod line_reader;
 mod output_files;
+mod read_files;
 mod run_log;
 mod source;
 mod source_line;
@@ -109,7 +111,7 @@ pub use view::DirectoryView;
 use ledger_files::is_ledger_file;
 
 use super::StopSignal;
-use super::file::{FileError, FileMode, ensure_folder, open_file};
+use super::file::{self, FileError, FileMode, ensure_folder, find_metadata, open_file};
 use crate::message::commands::{CommandLog, CommandRecord};
 use crate::message::continuity::{Fingerprinter, KeyFingerprint, MARK_ROW_KEY};
 use crate::message::{AbortReason, Cause, Fault, LanePlan, Output, OutputId, OutputPlan};
@@ -139,6 +141,8 @@ pub struct DirectorySettings {
     pub follow: bool,
     /// A longer line is refused as [`TooLarge`](crate::policy::reason::Reason::TooLarge).
     pub max_line_bytes: usize,
+    /// How often to compare the directory with what zeef left, while a run goes on.
+    pub check_interval: Duration,
 }
 
 impl DirectorySettings {
@@ -154,6 +158,7 @@ impl DirectorySettings {
             group_read: false,
             follow: false,
             max_line_bytes: usize::MAX,
+            check_interval: Duration::from_secs(60),
         }
     }
 }
@@ -288,8 +293,25 @@ impl Directory {
     ///
     /// [`Fault::Stop`] with every finding that is not accepted.
     pub fn check_continuity(&self) -> Result<(), Fault> {
-        let root = self.0.settings.root.display().to_string();
-        self.lock_store().check_continuity(&root)
+        self.lock_store().check_continuity()
+    }
+
+    /// Compares the directory with what zeef left, while a run goes on: everything that a start
+    /// compares. To be called at every [`check_interval`](DirectorySettings::check_interval) by
+    /// each lane; does nothing if another one just did it.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Stop`] with every finding, and then also at each commit; [`Fault::Io`] if the
+    /// system refuses to read something.
+    fn verify_while_running(&self) -> Result<(), Fault> {
+        let max_age = self.0.settings.check_interval / 2;
+        if self.lock_store().verify_if_due(max_age)? {
+            let layout = &self.0.layout;
+            RunLog::open_read_only(&layout.run_log_path(), now_ms()).map_err(to_fault)?;
+            read_commands(layout)?;
+        }
+        Ok(())
     }
 
     /// Returns all findings, accepted or not.
@@ -451,9 +473,13 @@ impl Directory {
     /// [`Fault::Stop`] if the folder cannot be read.
     pub fn list_inputs(&self) -> Result<Vec<String>, Fault> {
         let found = layout::list_folder(&self.0.layout.input_folder).map_err(to_fault)?;
-        let names = found.into_iter().filter(|(_, path)| !path.is_dir());
-        let names = names.map(|(name, _)| name);
-        Ok(names.filter(|name| !name.starts_with('.')).collect())
+        let mut names = Vec::new();
+        for (name, path) in found {
+            if !name.starts_with('.') && !file::is_folder(&path).map_err(to_fault)? {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     /// Creates an empty file for a source that was never read.
@@ -479,13 +505,18 @@ impl Directory {
 
     /// Returns when the file of each source was last modified, in Unix milliseconds, or
     /// `None` if it is missing or empty. Lines have no timestamps.
-    #[must_use]
-    pub fn modified_times_ms(&self, topics: &[String]) -> Vec<Option<i64>> {
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Io`] if one cannot be looked at.
+    pub fn modified_times_ms(&self, topics: &[String]) -> Result<Vec<Option<i64>>, Fault> {
         let changed = |topic: &String| {
-            let metadata = std::fs::metadata(self.0.layout.source_path(topic)).ok()?;
-            let changed = metadata.modified().ok().filter(|_| metadata.len() > 0)?;
-            let since = changed.duration_since(UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_millis()).ok()
+            let found = find_metadata(&self.0.layout.source_path(topic)).map_err(to_fault)?;
+            let changed = found.filter(|found| found.len() > 0).and_then(|found| {
+                let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+                i64::try_from(since.as_millis()).ok()
+            });
+            Ok(changed)
         };
         topics.iter().map(changed).collect()
     }
@@ -580,7 +611,7 @@ fn read_committed(layout: &Layout) -> Result<DirectoryCommit, Fault> {
 /// [`Fault::Stop`] or [`Fault::Io`] if the disk refuses, or the commit cannot be finished.
 pub fn finish_interrupted_commit(settings: DirectorySettings) -> Result<(), Fault> {
     let layout = Layout::new(&settings.root, settings.group_read);
-    if !layout.journal_path().exists() {
+    if !file::is_there(&layout.journal_path()).map_err(to_fault)? {
         return Ok(());
     }
     let lock = match lock_directory(&layout.lock_path(), &settings.root) {

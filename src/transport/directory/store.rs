@@ -9,21 +9,21 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::committed::{
-    CommittedFile, CommittedStateFile, DirectoryCommit, STATE_KEY_NAME, SealCheck, damaged_fault,
-};
+use super::committed::{CommittedFile, CommittedStateFile, DirectoryCommit, damaged_fault};
 use super::disk::Disk;
 use super::journal::{FileAppend, FileReplacement, Journal, JournalError};
 use super::layout::{Layout, file_length};
 use super::ledger_files::blocks_file_year;
 use super::line_reader::LineReader;
 use super::output_files::OutputLines;
+use super::read_files::ReadFiles;
 use super::state_rows::StateRows;
 use super::{DirectorySettings, abort_fault, to_fault};
 use crate::message::continuity::{Fingerprinter, SourceProgress, merge_earliest};
 use crate::message::{Cause, Fault};
-use crate::transport::file::{FileError, NamedFile};
+use crate::transport::file::{FileError, NamedFile, is_folder};
 
 /// The outputs and positions of all lanes of a directory.
 pub(super) struct Store {
@@ -33,8 +33,14 @@ pub(super) struct Store {
     pub(super) committed: DirectoryCommit,
     /// Nothing was ever committed here.
     pub(super) is_new: bool,
-    /// Everything is known to be as zeef left it, or was accepted.
-    pub(super) is_continuity_checked: bool,
+    /// When the last comparison began that found everything as zeef left it, or accepted;
+    /// `None` before the first.
+    pub(super) verified_at: Option<Instant>,
+    /// A comparison since then failed.
+    pub(super) must_verify: bool,
+    /// What a comparison since then found.
+    pub(super) stopped_by: Option<Fault>,
+    pub(super) read_files: ReadFiles,
     /// A commit may have passed its point of no return without being finished.
     has_unfinished_commit: bool,
 }
@@ -56,7 +62,10 @@ impl Store {
             disk,
             committed: DirectoryCommit::default(),
             is_new: true,
-            is_continuity_checked: false,
+            verified_at: None,
+            must_verify: false,
+            stopped_by: None,
+            read_files: ReadFiles::new(),
             has_unfinished_commit: true,
         };
         store.recover()?;
@@ -76,12 +85,8 @@ impl Store {
         if !self.has_unfinished_commit {
             return Ok(());
         }
-        let settings = Arc::clone(&self.settings);
-        let sealed = SealCheck {
-            fingerprinter: &settings.fingerprinter,
-            state_key: settings.key_fingerprints.get(STATE_KEY_NAME),
-        };
-        let found = CommittedFile::read(&self.layout.committed_path(), Some(sealed))?;
+        let sealed = Some(self.settings.seal_check());
+        let found = CommittedFile::read(&self.layout.committed_path(), sealed)?;
         self.is_new = matches!(found, CommittedFile::Missing);
         let mut older = None;
         self.committed = match found {
@@ -121,12 +126,28 @@ impl Store {
                 self.disk.remove(&path).map_err(unfinished_fault)?;
                 Ok(false)
             }
-            Err(JournalError::OtherVersion { format, .. }) => Err(Fault::stop(format!(
-                "{} has format {format}: a commit of another version is not finished; run that \
-                 version once more, then this one",
+            Err(error) => Err(journal_fault(&path, error)),
+        }
+    }
+
+    /// Fails if there is a journal that the next start would not drop, while none of this
+    /// process is unfinished.
+    pub(super) fn require_no_other_journal(&self) -> Result<(), Fault> {
+        let Some(bytes) = self.read_journal()? else {
+            return Ok(());
+        };
+        let path = self.layout.journal_path();
+        match Journal::decode(&bytes) {
+            Ok(journal) if journal.committed.commit <= self.committed.commit => Ok(()),
+            Ok(_) => Err(Fault::stop(format!(
+                "{} is a commit of another process: restore the directory as a whole (in, out and \
+                 .zeef) from a copy",
                 path.display()
             ))),
-            Err(JournalError::Damaged) => Err(damaged_fault(&path)),
+            Err(JournalError::OtherVersion { commit, .. }) if commit <= self.committed.commit => {
+                Ok(())
+            }
+            Err(error) => Err(journal_fault(&path, error)),
         }
     }
 
@@ -159,14 +180,17 @@ impl Store {
         positions: BTreeMap<String, SourceProgress>,
         outputs: impl Iterator<Item = OutputLines<'a>>,
     ) -> Result<(), Fault> {
-        self.recover()?;
+        self.begin_commit()?;
         let outputs: Vec<OutputLines<'a>> = outputs.collect();
         let mut committed = self.next_commit();
         let known = committed.lanes.entry(lane.to_owned()).or_default();
         known.extend(positions);
         committed.taken_back |=
             outputs.iter().any(|output| output.has_tombstones && !output.is_state);
-        let appends = self.plan_appends(&outputs, &mut committed)?;
+        let appends = match self.plan_appends(&outputs, &mut committed) {
+            Err(fault) => return Err(self.finding_or(fault)),
+            appends => appends?,
+        };
         self.commit_journal(&Journal { appends, committed, ..Journal::default() })
     }
 
@@ -181,7 +205,7 @@ impl Store {
         states: impl Iterator<Item = OutputLines<'a>>,
         takeovers: &BTreeSet<(String, String)>,
     ) -> Result<(), Fault> {
-        self.recover()?;
+        self.begin_commit()?;
         let states: Vec<OutputLines<'a>> = states.collect();
         let mut committed = self.next_commit();
         for (to, from) in takeovers {
@@ -202,7 +226,7 @@ impl Store {
         year: i16,
         states: impl Iterator<Item = OutputLines<'a>>,
     ) -> Result<(), Fault> {
-        self.recover()?;
+        self.begin_commit()?;
         let states: Vec<OutputLines<'a>> = states.collect();
         let mut committed = self.next_commit();
         let appends = self.plan_appends(&states, &mut committed)?;
@@ -227,6 +251,17 @@ impl Store {
             committed,
             ..Journal::default()
         })
+    }
+
+    /// Finishes an interrupted commit, and compares the directory with the mark if that is due:
+    /// nothing is committed on a comparison that is older than its interval.
+    ///
+    /// # Errors
+    ///
+    /// As [`recover`](Self::recover), and [`Fault::Stop`] with every finding.
+    pub(super) fn begin_commit(&mut self) -> Result<(), Fault> {
+        self.recover()?;
+        self.verify_if_due(self.settings.check_interval).map(drop)
     }
 
     /// Returns the commit that the next one starts from.
@@ -284,7 +319,7 @@ impl Store {
     ///
     /// [`Fault::Stop`] if it has another length: without its state a lane would retract
     /// nothing, and what an output lost would never come again.
-    fn checked_length(&self, name: &str, state: bool) -> Result<u64, Fault> {
+    pub(super) fn checked_length(&self, name: &str, state: bool) -> Result<u64, Fault> {
         let committed = match state {
             true => self.committed.state.get(name).map(|file| file.length),
             false => self.committed.outputs.get(name).copied(),
@@ -374,7 +409,7 @@ impl Store {
         for append in &journal.appends {
             let path = self.layout.written_path(&append.name, append.is_state);
             let folder = path.parent().unwrap_or(&path);
-            if !folder.is_dir() {
+            if !is_folder(folder)? {
                 let mode = self.layout.folder_mode(append.is_state);
                 self.disk.ensure_folder(folder, mode)?;
                 self.disk.sync_folder(folder.parent().unwrap_or(folder))?;
@@ -431,8 +466,20 @@ impl Store {
     }
 }
 
+/// Returns the fault for a journal that cannot be finished.
+fn journal_fault(path: &Path, error: JournalError) -> Fault {
+    match error {
+        JournalError::OtherVersion { format, .. } => Fault::stop(format!(
+            "{} has format {format}: a commit of another version is not finished; run that \
+             version once more, then this one",
+            path.display()
+        )),
+        JournalError::Damaged => damaged_fault(path),
+    }
+}
+
 /// See [`Store::read_state_file`].
-fn read_state_file(
+pub(super) fn read_state_file(
     path: &Path,
     length: u64,
     fingerprinter: &Fingerprinter,

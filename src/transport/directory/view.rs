@@ -13,7 +13,7 @@ use super::{now_ms, read_commands, read_committed, to_fault};
 use crate::message::commands::CommandLog;
 use crate::message::{Fault, Input, SourceId};
 use crate::transport::PollFlow;
-use crate::transport::file::FileError;
+use crate::transport::file::is_there;
 
 /// A directory as it was when it was opened.
 pub struct DirectoryView {
@@ -55,8 +55,7 @@ impl DirectoryView {
         take: &mut dyn FnMut(Input<'_>),
     ) -> Result<bool, Fault> {
         let path = self.layout.source_path(topic);
-        let is_there = path.try_exists().map_err(FileError::wrap("look at", &path));
-        if !is_there.map_err(to_fault)? {
+        if !is_there(&path).map_err(to_fault)? {
             return Ok(false);
         }
         let end = file_length(&path).map_err(to_fault)?;

@@ -1,5 +1,5 @@
-//! Whatever is lost, changed or replaced stops the next start before anything is committed;
-//! ordinary days do not.
+//! Whatever is lost, changed or replaced stops the next start before anything is committed, and a
+//! running process as well; ordinary days do not.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 
@@ -227,6 +227,180 @@ fn directory_lost_or_changed_file_stops_before_any_commit() {
         assert_eq!(after, before, "{name}");
         assert_eq!(world.finding_codes().len(), codes, "{name}");
     }
+}
+
+/// Damage that a start finds before it compares anything, and what it says.
+const UNREADABLE: [(&str, DirectoryChange, &[&str]); 6] = [
+    (
+        "the mark is edited",
+        |world| world.replace_text(MARK_FILE, "\"taken_back\": false", "\"taken_back\": true"),
+        &["committed.json", "not as zeef wrote it"],
+    ),
+    (
+        "the mark is cut off",
+        |world| world.truncate_lines(MARK_FILE, 3),
+        &["committed.json", "damaged"],
+    ),
+    (
+        "the mark is of a newer version",
+        |world| world.write_text(MARK_FILE, "{\"format\":4,\"more\":1}"),
+        &["committed.json", "format 4"],
+    ),
+    (
+        "a journal is damaged",
+        |world| world.write_text(".zeef/journal", "half"),
+        &["journal", "damaged"],
+    ),
+    (
+        "the runs are damaged",
+        |world| world.write_text(".zeef/runs", "{\"topic\":7}\n"),
+        &[".zeef/runs", "damaged"],
+    ),
+    (
+        "the commands are damaged",
+        |world| world.write_text(".zeef/commands.ndjson", "{\"format\":\n"),
+        &["commands.ndjson line 1"],
+    ),
+];
+
+impl TestDirectory {
+    /// Opens a lane that follows a directory after a run, has read everything, and has a batch
+    /// that is not committed.
+    fn follow_after_run(&mut self, check_interval: Duration) -> (Directory, DirectoryTransport) {
+        (self.follow, self.check_interval) = (true, check_interval);
+        let directory = self.open_directory();
+        let mut lane = directory.lane_transport(&lane_plan("main"), StopSignal::default()).unwrap();
+        assign_and_resume(&mut lane);
+        lane.find_changes().unwrap();
+        self.append_text("loan", "{\"key\":\"new\",\"value\":3}\n");
+        assert_eq!(poll_once(&mut lane, 9).0.len(), 1);
+        let mut outbox = Outbox::default();
+        outbox.push(ALL_OUTPUT, Some(0), Some(b"new"), |bytes| bytes.extend(b"3"));
+        lane.publish(&outbox, 0).unwrap();
+        (directory, lane)
+    }
+}
+
+/// Returns what stopped a lane.
+#[track_caller]
+fn stop_text<T>(result: Result<T, Fault>, name: &str) -> String {
+    match result {
+        Err(Fault::Stop(cause)) => cause.to_string(),
+        Err(fault) => panic!("{name}: {fault:?}"),
+        Ok(_) => panic!("{name}: nothing was found"),
+    }
+}
+
+/// Every damage that stops a start stops the process that runs meanwhile, at its next comparison,
+/// in the same words and with the same codes, and nothing is committed after it.
+#[test]
+fn directory_damage_stops_a_running_process_as_it_stops_a_start() {
+    for (name, change, words, codes) in CHANGES {
+        for by_commit in [false, true] {
+            let mut world = copied_after_run();
+            let interval = if by_commit { Duration::ZERO } else { Duration::from_secs(3_600) };
+            let (directory, mut lane) = world.follow_after_run(interval);
+            change(&world);
+            let before = world.read_written_files();
+            if !by_commit {
+                directory.lock_store().must_verify = true;
+                assert_stops(lane.find_changes(), words);
+            }
+            let text = stop_text(lane.commit(), name);
+            assert_stops(directory.compact(), words);
+            assert_stops(directory.compact_if_due(), words);
+            assert_eq!(world.read_written_files(), before, "{name}");
+            drop((lane, directory));
+            assert_eq!(stop_text(world.open_lane(), name), text, "{name}");
+            let found = world.finding_codes();
+            assert_eq!(found.len(), codes, "{name}");
+            assert!(found.iter().all(|code| text.contains(code.as_str())), "{name}: {text}");
+        }
+    }
+    for (name, change, words) in UNREADABLE {
+        let mut world = copied_after_run();
+        let (directory, mut lane) = world.follow_after_run(Duration::ZERO);
+        change(&world);
+        assert_stops(lane.find_changes(), words);
+        drop((lane, directory));
+        let opened = Directory::open(world.settings()).and_then(|found| found.read_commands());
+        assert_stops(opened, words);
+        assert!(!world.read_output("main.all").contains("new"), "{name}");
+    }
+}
+
+/// A copy of everything that belongs together stops a running process, too: what it has in memory
+/// is of another one. A start goes on from the copy.
+#[test]
+fn directory_put_back_as_a_whole_stops_a_running_process_only() {
+    let mut world = copied_after_run();
+    let files = world.read_written_files();
+    let (directory, mut lane) = world.follow_after_run(Duration::ZERO);
+    lane.commit().unwrap();
+    for (path, bytes) in files {
+        fs::write(path, bytes).unwrap();
+    }
+    assert_stops(lane.find_changes(), &["committed.json", "put back a copy"]);
+    drop((lane, directory));
+    world.follow = false;
+    copy_to_end(&mut world.open_lane().unwrap(), 9).unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// A comparison is never older than its interval when something is committed, whoever commits and
+/// however busy the lanes are; one lane's comparison is that of all.
+#[test]
+fn directory_commits_nothing_on_an_old_comparison() {
+    let mut world = copied_after_run();
+    let (directory, mut lane) = world.follow_after_run(Duration::from_millis(200));
+    world.replace_text("in/patron.ndjson", "\"patron-7\"", "\"patrom-7\"");
+    let verified_at = directory.lock_store().verified_at.unwrap();
+    thread::sleep(Duration::from_millis(201).saturating_sub(verified_at.elapsed()));
+    assert_stops(lane.commit(), &["in/patron.ndjson", "something else"]);
+    // From then on every lane stops, also when somebody puts the file back: they may have read it.
+    world.replace_text("in/patron.ndjson", "\"patrom-7\"", "\"patron-7\"");
+    let other = directory.lane_transport(&lane_plan("other"), StopSignal::default());
+    assert_stops(other, &["in/patron.ndjson"]);
+}
+
+/// Compacted, an edited row would be as zeef wrote it for ever.
+#[test]
+fn directory_compaction_takes_over_no_edited_row_and_no_foreign_line() {
+    for (name, change, words, _) in CHANGES {
+        let world = copied_after_run();
+        let directory = world.open_directory();
+        directory.check_continuity().unwrap();
+        change(&world);
+        if !world.path(MARK_FILE).exists() || words[0].starts_with("in/") {
+            continue;
+        }
+        let before = world.read_written_files();
+        match directory.lock_store().compact(true) {
+            Ok(files) => assert_eq!(files, [], "{name}"),
+            Err(fault) => assert!(matches!(fault, Fault::Stop(_)), "{name}: {fault:?}"),
+        }
+        let mut after = world.read_written_files();
+        after.retain(|path, _| !path.to_string_lossy().ends_with(".new"));
+        assert_eq!(after, before, "{name}");
+    }
+}
+
+/// Files that nobody changed are not read again once their last change is old enough, except when
+/// that was not done for an hour.
+#[test]
+fn directory_running_comparison_reads_only_what_changed() {
+    let mut world = copied_after_run();
+    thread::sleep(Duration::from_millis(2_100));
+    let (directory, mut lane) = world.follow_after_run(Duration::ZERO);
+    let mut compare = || {
+        lane.find_changes().unwrap();
+        directory.lock_store().read_files.read_count
+    };
+    assert_eq!([compare(), compare()], [0, 0]);
+    // A line of a gate makes that one file be read, and as long as it is new.
+    world.append_messages("patron", 1);
+    assert_eq!([compare(), compare()], [1, 1]);
+    thread::sleep(Duration::from_millis(2_100));
+    assert_eq!([compare(), compare()], [1, 0]);
 }
 
 #[test]
@@ -555,5 +729,33 @@ proptest! {
         }
         let stopped = world.open_lane().err().map(|fault| fault.to_string());
         prop_assert!(stopped.is_some_and(|text| text.starts_with("stopped")));
+    }
+
+    /// Also where the editor sets back the time of the last modification.
+    #[test]
+    fn directory_any_changed_byte_stops_a_running_process(
+        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE]),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u8..8,
+        keeps_time in any::<bool>(),
+    ) {
+        let mut world = copied_after_run();
+        let (_directory, mut lane) = world.follow_after_run(Duration::ZERO);
+        let path = world.path(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let before = world.read_committed();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, bytes).unwrap();
+        if keeps_time {
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let now = read_committed(&Layout::new(world.folder.path(), false));
+        if file == MARK_FILE && now.is_ok_and(|now| now == before) {
+            return Ok(());
+        }
+        prop_assert!(matches!(lane.find_changes(), Err(Fault::Stop(_))));
+        prop_assert!(matches!(lane.commit(), Err(Fault::Stop(_))));
     }
 }
