@@ -3,6 +3,8 @@
 //! The rooms, from the ground up. A room uses only rooms listed before it
 //! (`tests/architecture.rs` holds this):
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod json;
 
 pub mod policy;

@@ -11,7 +11,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use zeef_test_kit::config::copy_shipped_config;
+use zeef_test_kit::config::{copy_dir, copy_shipped_config};
 use zeef_test_kit::process::{CommandOutput, zeef_command};
 
 /// Runs zeef with a umask that leaves everything open.
@@ -340,4 +340,47 @@ fn forbidden_directory_is_told_alike_by_all_commands() {
         output.check(78, &["Permission denied"]);
     }
     set_mode(config.path(), 0o700);
+}
+
+/// A folder whose names may be read, and nothing of what lies there: each file in it is one that
+/// cannot be looked at, and none is absent.
+#[test]
+fn file_that_cannot_be_looked_at_is_never_an_absent_one() {
+    let config = copy_shipped_config();
+    let with = config.path().to_str().unwrap();
+    run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
+    let root = tempfile::tempdir().unwrap();
+    let work = root.path().join("work");
+    let directory = work.to_str().unwrap();
+    run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
+    run_zeef(&["run", "--config", with, "--directory", directory]).check(0, &[]);
+    copy_dir(&work.join("in"), &work.join("snapshot"));
+    for name in ["register", "templates"] {
+        fs::create_dir_all(config.path().join(name)).unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        for path in [paths_below(config.path()), paths_below(root.path())].concat() {
+            chown(&path, Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    let snapshot: &[&str] = &["run", "--snapshot", "--config", with, "--directory", directory];
+    let generate: &[&str] = &["generate", "--patrons", "3", "--directory", directory];
+    let run: &[&str] = &["run", "--config", with, "--directory", directory];
+    let register: &[&str] = &["register", "--config", with];
+    let cases = [
+        (work.join("snapshot"), 0o600, snapshot, 1, "snapshot/"),
+        (work.join("in"), 0o600, generate, 1, "in/"),
+        (work.join("in"), 0o600, run, 1, "in/"),
+        (config.path().join("register"), 0o000, register, 78, "register"),
+    ];
+    for (path, mode, words, code, named) in cases {
+        let before = fs::metadata(&path).unwrap().permissions();
+        set_mode(&path, mode);
+        let output = run_without_privileges(words);
+        fs::set_permissions(&path, before).unwrap();
+        output.check(code, &["Permission denied", named]);
+        for absent in ["missing", "there is no", "exists already"] {
+            assert!(!output.stderr.contains(absent), "{words:?}: {}", output.stderr);
+        }
+    }
 }

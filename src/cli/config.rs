@@ -60,7 +60,8 @@ pub(super) fn load_enabled_intakes(
 /// Returns that there is no config, and what to do.
 fn missing_folder_text(folder: &Path) -> String {
     let name = folder.display();
-    let what = match (folder.exists(), folder.is_absolute(), std::env::current_dir()) {
+    let is_there = matches!(folder.try_exists(), Ok(true));
+    let what = match (is_there, folder.is_absolute(), std::env::current_dir()) {
         (true, ..) => format!("`{name}` is no folder"),
         (false, false, Ok(here)) => {
             format!("there is no folder `{name}` here ({})", here.display())

@@ -154,13 +154,14 @@ impl DirectorySink {
     pub(super) fn open(directory: &Path, existing: ExistingFiles) -> anyhow::Result<DirectorySink> {
         let folder = directory.join("in");
         let path = |source: &SampleSource| folder.join(format!("{}.ndjson", source.as_str()));
-        let taken = SampleSource::ALL.iter().map(path).find(|path| path.exists());
-        if let Some(taken) = taken.filter(|_| existing == ExistingFiles::Refuse) {
-            let text = format!(
-                "{} exists already: append to it with --append, or replace it with --force",
-                taken.display()
-            );
-            return Err(CliFailure::Usage(text).into());
+        for taken in SampleSource::ALL.iter().map(path) {
+            if existing == ExistingFiles::Refuse && file::is_there(&taken)? {
+                let text = format!(
+                    "{} exists already: append to it with --append, or replace it with --force",
+                    taken.display()
+                );
+                return Err(CliFailure::Usage(text).into());
+            }
         }
         create_folder_all(&folder, FileMode::for_folder(false))?;
         let mut files = BTreeMap::new();

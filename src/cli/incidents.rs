@@ -13,7 +13,7 @@ use super::screen::Screen;
 use super::table::TextTable;
 use crate::contract::Language;
 use crate::register::incident::{Incident, NOTIFY_WITHIN, Notice, NoticeDecision, NotifyClock};
-use crate::transport::file::{FileMode, ensure_folder, replace_file};
+use crate::transport::file::{FileMode, ensure_folder, is_there, replace_file};
 
 /// Puts an incident on record in a folder. Returns its file.
 ///
@@ -29,7 +29,7 @@ pub(super) fn record_incident(
     let mut number = 1;
     let path = loop {
         let path = folder.join(incident.file_name(number));
-        if !path.exists() {
+        if !is_there(&path)? {
             break path;
         }
         number += 1;

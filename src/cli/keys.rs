@@ -20,7 +20,7 @@ use crate::ledger::keys::{key_id_of_year, utc_year};
 use crate::message::commands::OperatorCommand;
 use crate::policy::pseudonym::HmacKey;
 use crate::transport::file::{
-    self, FileMode, create_file, create_folder_all, replace_file, sync_folder,
+    self, FileMode, create_file, create_folder_all, is_there, replace_file, sync_folder,
 };
 
 use super::arguments::{
@@ -109,8 +109,13 @@ fn replace_key_file(path: &Path, old: &HmacKey, new: &HmacKey) -> anyhow::Result
         1 => beside(old.id()),
         _ => beside(&format!("{}-{number}", old.id())),
     });
-    let kept = free.into_iter().find(|path| !path.exists());
-    let kept = kept.unwrap_or_else(|| beside("old"));
+    let mut kept = beside("old");
+    for path in free {
+        if !is_there(&path)? {
+            kept = path;
+            break;
+        }
+    }
     let fresh = beside("new");
     let _ = fs::remove_file(&fresh);
     write_new_key_file(&fresh, new)?;

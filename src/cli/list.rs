@@ -14,6 +14,7 @@ use crate::policy::mask::{MASKS, MaskDef, MaskExample};
 use crate::policy::paper::{FieldsSource, RecordedDecision};
 use crate::policy::reason::Reason;
 use crate::policy::recipient::{Agreement, Authorisation, OutputField, OutputValue, Recipient};
+use crate::transport::file::is_there;
 
 use super::arguments::{ListArguments, ListSubject, MatrixFormat};
 use super::config::load;
@@ -78,7 +79,8 @@ pub(super) fn run(arguments: &ListArguments, screen: &mut Screen) -> anyhow::Res
         }
         ListSubject::Detectors => {
             // Without a config there are those of the table.
-            let custom = match arguments.config.config.exists() {
+            let is_there = is_there(&arguments.config.config);
+            let custom = match is_there.map_err(|error| CliFailure::Config(error.to_string()))? {
                 true => config()?.policy.custom_detectors,
                 false => CustomDetectors::default(),
             };

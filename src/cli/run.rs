@@ -305,7 +305,7 @@ fn convert_raw_files(
     raw.warn_of_missing(intakes);
     if !arguments.snapshot {
         let raw = if arguments.follow { raw.followed() } else { raw };
-        return match raw.is_empty() {
+        return match raw.is_empty()? {
             true => Ok(false),
             false => raw.append_changes(now_ms()),
         };

@@ -70,15 +70,17 @@ const CONTROLLER_STEM: &str = "controller";
 /// Every mistake of every file.
 pub fn load_folder(folder: &Path) -> Result<RegisterFiles, Vec<Mistake>> {
     let mut files = RegisterFiles::default();
-    if !folder.exists() {
-        return Ok(files);
-    }
     let unreadable = |path: &Path, error: std::io::Error| {
         let found = format!("cannot be read: {error}");
         vec![Mistake::new(&path.display().to_string(), 0, found, "a file of the register")]
     };
-    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+        entries => entries.map_err(|error| unreadable(folder, error))?,
+    };
+    let entries = entries.collect::<Result<Vec<_>, _>>();
+    let entries = entries.map_err(|error| unreadable(folder, error))?;
+    let paths = entries.iter().map(std::fs::DirEntry::path);
     let mut paths: Vec<_> =
         paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
     paths.sort();

@@ -232,7 +232,10 @@ fn read_from_folder(folder: &Path, id: SchemaId) -> Result<FetchedSchema, Regist
     let file = match std::fs::File::open(&path) {
         Ok(file) => file,
         // Of a folder that is not there nothing is known.
-        Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => {
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && std::fs::metadata(folder).is_ok_and(|found| found.is_dir()) =>
+        {
             return Ok(FetchedSchema::Missing);
         }
         Err(error) => return Err(failed(error.to_string())),

@@ -15,6 +15,7 @@ use crate::policy::recipient::{
     DemandedPart, FieldProjection, OutputValue, Recipient, SummaryFunction,
 };
 use crate::sample::{self, DemoPatron};
+use crate::transport::file::is_folder;
 
 use super::DirectoryRuns;
 use crate::cli::compile_lane;
@@ -277,7 +278,7 @@ pub(super) fn search_traces(folder: &Path) -> anyhow::Result<TraceSearch> {
     let mut searched = TraceSearch { file_count: 0, files_with_trace: Vec::new() };
     let mut open = vec![folder.join("out"), folder.join(".zeef")];
     while let Some(path) = open.pop() {
-        if path.is_dir() {
+        if is_folder(&path)? {
             for entry in fs::read_dir(&path)? {
                 open.push(entry?.path());
             }

@@ -34,6 +34,7 @@ use crate::intake::{
 use crate::policy::catalogue::RecordKind;
 use crate::policy::pseudonym::HmacKey;
 use crate::schemas::SchemaRegistry;
+use crate::transport::file::is_file;
 use raw_line::RawLine;
 use sink::RecordSink;
 use summary::ConversionSummary;
@@ -55,7 +56,7 @@ pub(super) fn run(arguments: &IntakeArguments, screen: &mut Screen) -> anyhow::R
 ///
 /// There is no such file, or it has mistakes.
 fn load_intake(path: &Path, kinds: &[RecordKind]) -> anyhow::Result<Intake> {
-    if !path.is_file() {
+    if !is_file(path)? {
         let text = format!("there is no mapping {}", path.display());
         return Err(CliFailure::Usage(text).into());
     }
@@ -251,7 +252,7 @@ fn open_inputs(files: &[PathBuf], intake: &Intake) -> anyhow::Result<Vec<RawInpu
             io::stdin().lock().read_to_end(&mut bytes).context("failed to read stdin")?;
             let from = InputBytes::Stdin(bytes);
             RawInput { name: "stdin".to_owned(), from, lines: ALL_LINES }
-        } else if path.is_file() {
+        } else if is_file(path)? {
             let from = match path.extension().is_some_and(|ending| ending == "csv") {
                 true => open_csv(path, intake)?,
                 false => InputBytes::File(path.clone()),

@@ -38,7 +38,8 @@ use crate::ledger::block::digest_hex;
 use crate::message::Fault;
 use crate::policy::catalogue::{RecordKind, Role};
 use crate::transport::file::{
-    FileError, FileMode, create_folder, ensure_folder, open_file, replace_file, sync_folder,
+    FileError, FileMode, create_folder, ensure_folder, is_there, open_file, replace_file,
+    sync_folder,
 };
 
 const RAW_FOLDER: &str = "raw";
@@ -125,8 +126,12 @@ impl<'a> RawFolders<'a> {
     }
 
     /// Whether there is no raw file, and none is left to be appended.
-    pub(in crate::cli) fn is_empty(&self) -> bool {
-        self.intakes.is_empty() && !state_path(self.root, "raw-commit").exists()
+    ///
+    /// # Errors
+    ///
+    /// The second cannot be looked at.
+    pub(in crate::cli) fn is_empty(&self) -> Result<bool, FileError> {
+        Ok(self.intakes.is_empty() && !is_there(&state_path(self.root, "raw-commit"))?)
     }
 
     /// Converts all files to `DIR/snapshot`, anew. Returns what was written.
@@ -509,7 +514,7 @@ fn list_files(folder: &Path, suffix: &str) -> anyhow::Result<Vec<String>> {
 /// Steps 3 to 5, if something is committed.
 fn finish_commit(root: &Path, kinds: &[RecordKind]) -> anyhow::Result<()> {
     let folder = state_path(root, "raw-commit");
-    if !folder.try_exists().map_err(FileError::wrap("look at", &folder))? {
+    if !is_there(&folder)? {
         return Ok(());
     }
     let path = folder.join(COMMIT_FILE);

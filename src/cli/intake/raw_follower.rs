@@ -5,9 +5,7 @@
 //! half written: it is waited for until two looks in a row find all of them the same.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,7 +16,7 @@ use crate::daemon::clock::now_ms;
 use crate::daemon::intake::IntakeSetup;
 use crate::policy::catalogue::RecordKind;
 use crate::transport::StopSignal;
-use crate::transport::file::FileError;
+use crate::transport::file::find_metadata;
 
 /// How often to look at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -84,13 +82,13 @@ impl RawFollower {
             let raw = RawFolders::list(&self.root, &self.intakes, &self.kinds)?.followed();
             let seen = see_files(&raw)?;
             let is_due = is_due(&seen, before.as_ref(), converted.as_ref());
-            if is_due && !raw.is_empty() {
+            if is_due && !raw.is_empty()? {
                 match raw.append_changes(now_ms()) {
                     Ok(has_more) => {
                         has_refusals |= has_more;
                         converted = Some(seen.clone());
                     }
-                    Err(error) if raw.files().all(|path| path.exists()) => return Err(error),
+                    Err(error) if !raw.files().any(|path| is_gone(path)) => return Err(error),
                     // Somebody removed a file meanwhile.
                     Err(_) => {}
                 }
@@ -109,14 +107,17 @@ pub(in crate::cli) fn join(thread: RawFollowerThread) -> anyhow::Result<bool> {
     thread.join().unwrap_or_else(|_| Err(anyhow!("following raw files broke off")))
 }
 
+/// Whether somebody removed a file; not where it cannot be looked at.
+fn is_gone(path: &Path) -> bool {
+    matches!(find_metadata(path), Ok(None))
+}
+
 /// A file that was removed meanwhile is left out.
 fn see_files(raw: &RawFolders<'_>) -> anyhow::Result<RawFilesSeen> {
     let mut seen = RawFilesSeen::new();
     for path in raw.files() {
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(FileError::wrap("open", path)(error).into()),
+        let Some(metadata) = find_metadata(path)? else {
+            continue;
         };
         let stamp = FileStamp { length: metadata.len(), modified: metadata.modified().ok() };
         seen.insert(path.clone(), stamp);

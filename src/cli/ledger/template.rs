@@ -1,5 +1,6 @@
 //! Texts that a library may change: `templates/NAME.LANG.md` of the config, or the shipped one.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -31,11 +32,11 @@ impl Template {
     pub(super) fn find(config: &Path, name: &str, language: Language) -> anyhow::Result<Template> {
         let word = language.pick("en", "nl");
         let path = config.join("templates").join(format!("{name}.{word}.md"));
-        if path.exists() {
-            let place = path.display().to_string();
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("failed to read {place}"))?;
-            return Ok(Template { place, text });
+        let place = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Ok(Template { place, text }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("failed to read {place}")),
         }
         let shipped = SHIPPED.iter().find(|(known, of, _)| *known == name && *of == language);
         let text = shipped.map_or("", |(.., text)| text).to_owned();

@@ -22,7 +22,7 @@ use super::table::format_thousands;
 use crate::message::Fault;
 use crate::policy::Policy;
 use crate::policy::catalogue::{RecordKind, Role};
-use crate::transport::file::{FileError, FileMode, open_file};
+use crate::transport::file::{FileError, FileMode, is_there, open_file};
 
 /// Below this number of removed records no share of them is looked at, unless they are all.
 const REMOVED_FLOOR: usize = 20;
@@ -53,7 +53,7 @@ pub(super) fn apply(root: &Path, policy: &Policy, max_removed_percent: u32) -> a
         let log = SourceLog::open(&source_path(root, INPUT_FOLDER, kind))?;
         let known = KnownRecords::read(kind, &log)?;
         let snapshot = source_path(root, SNAPSHOT_FOLDER, kind);
-        if snapshot.exists() {
+        if is_there(&snapshot)? {
             changes.push(SourceChanges::find(kind, known, log, snapshot)?);
         } else if known.has_live_records() {
             missing.push(format!(

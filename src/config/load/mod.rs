@@ -201,7 +201,9 @@ impl ConfigLoader<'_> {
     fn note_writable_files(&mut self) {
         let in_folder = |folder: &Path| list_paths(folder).unwrap_or_default();
         let folders = CONFIG_FOLDERS.iter().map(|below| self.folder.join(below));
-        let folders = folders.filter(|folder| folder.is_dir());
+        // One that cannot be looked at is a mistake of whoever reads it.
+        let is_folder = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_dir());
+        let folders = folders.filter(is_folder);
         let files = folders.flat_map(|folder| [vec![folder.clone()], in_folder(&folder)].concat());
         let own = [self.folder.to_owned(), self.folder.join("zeef.toml")];
         self.notes.extend(
@@ -531,7 +533,8 @@ impl ConfigLoader<'_> {
             return None;
         }
         let file = path.display().to_string();
-        if path.extension() != Some(OsStr::new("toml")) || path.is_dir() {
+        let is_folder = std::fs::metadata(path).is_ok_and(|found| found.is_dir());
+        if path.extension() != Some(OsStr::new("toml")) || is_folder {
             self.notes.push(format!("{file}: not read, as it is no `.toml` file"));
             return None;
         }

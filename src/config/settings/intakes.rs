@@ -1,5 +1,6 @@
 //! `[intakes]`: which mappings of library systems run inside the daemon.
 
+use std::io;
 use std::path::Path;
 
 use super::{Number, read_section, set_integer};
@@ -25,7 +26,11 @@ pub(super) fn read_intakes(root: &TomlTable<'_>, folder: &Path) -> IntakeSetting
     const TITLE: &str = "which mappings run: `enabled`, a list of files in `intake`";
     read_section(root, "intakes", TITLE, |table, settings: &mut IntakeSettings| {
         const ENABLED: &str = "names of files in `intake`, without `.toml`";
-        let known = mapping_names(folder);
+        let known = mapping_names(folder).unwrap_or_else(|error| {
+            let found = format!("{} cannot be read: {error}", folder.join("intake").display());
+            table.report_mistake(table.line(), found, "a folder of mappings");
+            Vec::new()
+        });
         for at in table.strings("enabled", ENABLED).map_or_else(Vec::new, |at| at.value) {
             if settings.enabled.contains(&at.value) {
                 let found = format!("`{}` twice in `enabled`", at.value);
@@ -48,14 +53,16 @@ pub(super) fn read_intakes(root: &TomlTable<'_>, folder: &Path) -> IntakeSetting
     })
 }
 
-/// Returns the names of the mappings in `folder`, sorted.
-fn mapping_names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("intake"));
-    let entries = entries.into_iter().flatten().filter_map(Result::ok);
-    let paths = entries.map(|entry| entry.path());
+/// Returns the names of the mappings in `folder`, sorted; none where there is no folder of them.
+fn mapping_names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder.join("intake")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?.collect::<io::Result<Vec<_>>>()?,
+    };
+    let paths = entries.iter().map(std::fs::DirEntry::path);
     let of_toml = paths.filter(|path| path.extension().is_some_and(|end| end == "toml"));
     let mut names: Vec<String> =
         of_toml.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
-    names
+    Ok(names)
 }

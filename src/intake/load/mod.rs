@@ -38,14 +38,12 @@ const KEEP_REMOVED_DAYS_DEFAULT: i32 = 90;
 ///
 /// Every mistake of every file.
 pub fn load_folder(folder: &Path, kinds: &[RecordKind]) -> Result<Vec<Intake>, Vec<Mistake>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
     let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => return Err(vec![unreadable(folder, &error)]),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<Result<Vec<_>, _>>),
     };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let entries = entries.map_err(|error| vec![unreadable(folder, &error)])?;
+    let paths = entries.iter().map(std::fs::DirEntry::path);
     let is_toml = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "toml");
     let mut paths: Vec<_> = paths.filter(is_toml).collect();
     paths.sort();
