@@ -657,3 +657,6 @@ fn refuse_misplaced(misplaced: u64) -> Result<(), CliFailure> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -779,6 +779,18 @@ impl CrashingDisk {
     }
 }
 
+impl Directory {
+    /// As [`open_at`](Self::open_at), by a process that dies after `steps_left` steps.
+    pub(crate) fn open_crashing(
+        settings: DirectorySettings,
+        steps_left: &Arc<AtomicUsize>,
+        now_ms: i64,
+    ) -> Result<Self, Fault> {
+        let disk = Box::new(CrashingDisk { steps_left: Arc::clone(steps_left) });
+        Self::open_inner(settings, disk, now_ms)
+    }
+}
+
 impl Disk for CrashingDisk {
     fn create(&mut self, path: &Path, mode: FileMode) -> Result<NamedFile, FileError> {
         self.count_step()?;
