@@ -144,6 +144,7 @@ impl LaneMoveFixture {
             stop: StopSignal::default(),
             stop_limit: None,
             intakes: Vec::new(),
+            metrics: Arc::new(Metrics::new(&loaded.policy.version).unwrap()),
         };
         assert_eq!(run.run(lanes).unwrap(), RunOutcome::EndOfInput);
     }
