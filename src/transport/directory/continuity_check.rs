@@ -3,7 +3,7 @@
 //! Done after a start, before anything is decided, and again while a run goes on, for all lanes.
 //! Every difference is a finding, which an operator accepts by its own code while no process runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::layout::{Layout, file_length};
 use super::ledger_files::is_ledger_file;
 use super::line_reader::LineReader;
 use super::read_files::ReadFiles;
+use super::run_log::RunLog;
 use super::source;
 use super::store::{Store, read_state_file};
 use super::{DirectorySettings, to_fault};
@@ -74,6 +75,9 @@ const MARK_MISSING: &str = "Nobody knows what was read, nor whether anything is 
 const MARK_AND_STATE_MISSING: &str = "Nobody knows what was read and what recipients have. Restore in, out and \
     .zeef together; `zeef forget LANE` begins anew on purpose, and what recipients have can then \
     never be taken back";
+const RUNS_LOST: &str = "It says which lines came before an erasure, and which after it: without it what \
+    was granted before one may count again. Restore in, out and .zeef together; `zeef forget LANE` \
+    begins anew on purpose, and what recipients have can then never be taken back";
 const KEY_CHANGED: &str = "A recipient would have two pseudonyms for one patron, and no way to see it. Put \
     back the key that is missing. Accepted, outputs get their new keys as their records change";
 
@@ -311,6 +315,7 @@ impl Comparison<'_> {
         let mut found = self.output_differences()?;
         found.extend(self.state_differences()?);
         found.extend(self.source_differences()?);
+        found.extend(self.run_log_difference()?);
         found.extend(self.key_differences());
         Ok(found)
     }
@@ -469,6 +474,34 @@ impl Comparison<'_> {
                 "it was read up to byte {read}, and what stands there now is something else \
                  ({length} bytes, {log:08x})"
             )
+        }))
+    }
+
+    /// Finds a log of runs that does not know all that was read: each run writes how far its
+    /// sources extend before it hands out a line.
+    fn run_log_difference(&self) -> Result<Option<Difference>, FileError> {
+        let path = self.layout.run_log_path();
+        let known_ends = RunLog::read_ends(&path)?;
+        let mut lost = BTreeMap::new();
+        for (topic, progress) in self.committed.lanes.values().flatten() {
+            let read = source::consumed_bytes(progress);
+            let known = known_ends.get(topic).copied().unwrap_or(0);
+            if known < read {
+                let most = lost.entry(topic).or_insert((known, read));
+                most.1 = most.1.max(read);
+            }
+        }
+        let details: Vec<String> = lost
+            .into_iter()
+            .map(|(topic, (known, read))| {
+                format!("it knows {topic} up to byte {known}, and that was read up to byte {read}")
+            })
+            .collect();
+        Ok((!details.is_empty()).then(|| Difference {
+            subject: self.layout.display_path(&path),
+            detail: details.join("; "),
+            consequence: RUNS_LOST,
+            accepted_change: None,
         }))
     }
 

@@ -81,6 +81,13 @@ impl RunLog {
         Ok(RunFile::read(path)?.into_run_log(path, now_ms, false))
     }
 
+    /// Returns how far the file says that each source extended.
+    pub(super) fn read_ends(path: &Path) -> Result<BTreeMap<String, u64>, FileError> {
+        let found = RunFile::read(path)?.ends_by_topic.into_iter();
+        let last = |run_ends: Vec<RunEnd>| run_ends.last().map_or(0, |run_end| run_end.end_byte);
+        Ok(found.map(|(topic, run_ends)| (topic, last(run_ends))).collect())
+    }
+
     /// Records that a source extends to `end`. Returns when its lines arrived.
     pub(super) fn record_end(
         &mut self,

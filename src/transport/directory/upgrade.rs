@@ -15,8 +15,9 @@ use super::committed::{
 use super::journal::{FileAppend, Journal, OutputMove};
 use super::layout::file_length;
 use super::line_reader::LineReader;
+use super::run_log::RunLog;
 use super::store::Store;
-use super::{DirectorySettings, source, to_fault};
+use super::{DirectorySettings, now_ms, source, to_fault};
 use crate::message::continuity::SourceProgress;
 use crate::message::{AbortReason, Cause, Fault};
 use crate::transport::file::FileError;
@@ -78,8 +79,13 @@ impl Store {
                 bytes: b"",
             });
         }
+        let run_log_path = self.layout.run_log_path();
+        let mut run_log = RunLog::open(&run_log_path, now_ms(), false).map_err(to_fault)?;
         for (lane, positions) in &older.lanes {
             let progress_by_topic = self.read_all_progress(positions)?;
+            for (topic, position) in positions {
+                run_log.record_end(topic, position.offset, now_ms()).map_err(to_fault)?;
+            }
             committed.lanes.insert(lane.clone(), progress_by_topic);
         }
         tracing::info!(

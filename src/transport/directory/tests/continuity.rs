@@ -68,7 +68,7 @@ const MARK_FILE: &str = ".zeef/committed.json";
 const OUTPUT_FILE: &str = "out/main/main.all.ndjson";
 
 /// What is changed, what the message says, and how many findings can be accepted.
-const CHANGES: [(&str, DirectoryChange, &[&str], usize); 19] = [
+const CHANGES: [(&str, DirectoryChange, &[&str], usize); 21] = [
     (
         "an input is shorter",
         |world| world.truncate_lines("in/loan.ndjson", 299),
@@ -128,6 +128,18 @@ const CHANGES: [(&str, DirectoryChange, &[&str], usize); 19] = [
         },
         &["in/loan.ndjson", "something else"],
         1,
+    ),
+    (
+        "the runs are gone",
+        |world| world.remove_file(".zeef/runs"),
+        &[".zeef/runs", "before an erasure", "loan up to byte 0"],
+        0,
+    ),
+    (
+        "the runs are an older copy",
+        |world| world.truncate_lines(".zeef/runs", 1),
+        &[".zeef/runs", "before an erasure"],
+        0,
     ),
     (
         "the mark is gone",
