@@ -293,23 +293,43 @@ fn run_without_privileges(words: &[&str]) -> CommandOutput {
     }
 }
 
+/// A config, and the directory of a run with it.
+struct DirectoryAfterRun {
+    config: tempfile::TempDir,
+    root: tempfile::TempDir,
+    /// The directory, below `root`.
+    work: PathBuf,
+}
+
+impl DirectoryAfterRun {
+    fn new() -> DirectoryAfterRun {
+        let (config, root) = (copy_shipped_config(), tempfile::tempdir().unwrap());
+        let work = root.path().join("work");
+        let (with, directory) = (config.path().to_str().unwrap(), work.to_str().unwrap());
+        run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
+        run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
+        run_zeef(&["run", "--config", with, "--directory", directory]).check(0, &[]);
+        DirectoryAfterRun { config, root, work }
+    }
+}
+
+/// Gives all that lies in these folders to the user of
+/// [`run_without_privileges`].
+fn give_to_nobody(folders: &[&Path]) {
+    if rustix::process::geteuid().is_root() {
+        for path in folders.iter().flat_map(|folder| paths_below(folder)) {
+            chown(&path, Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+}
+
 /// A missing right is a failure or a wrong config in every command, never a lane that stopped, and
 /// never looks like something that is not there.
 #[test]
 fn forbidden_directory_is_told_alike_by_all_commands() {
-    let config = copy_shipped_config();
-    let with = config.path().to_str().unwrap();
-    run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
-    let root = tempfile::tempdir().unwrap();
-    let work = root.path().join("work");
-    let directory = work.to_str().unwrap();
-    run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
-    run_zeef(&["run", "--config", with, "--directory", directory]).check(0, &[]);
-    if rustix::process::geteuid().is_root() {
-        for path in [paths_below(config.path()), paths_below(root.path())].concat() {
-            chown(&path, Some(65_534), Some(65_534)).unwrap();
-        }
-    }
+    let DirectoryAfterRun { config, root, work } = DirectoryAfterRun::new();
+    let (with, directory) = (config.path().to_str().unwrap(), work.to_str().unwrap());
+    give_to_nobody(&[config.path(), root.path()]);
     let commands: [&[&str]; 4] =
         [&["run"], &["explain", "statistics", "--id", "loan-1"], &["holds"], &["compact"]];
     let all = |wants: &str| {
@@ -346,23 +366,13 @@ fn forbidden_directory_is_told_alike_by_all_commands() {
 /// cannot be looked at, and none is absent.
 #[test]
 fn file_that_cannot_be_looked_at_is_never_an_absent_one() {
-    let config = copy_shipped_config();
-    let with = config.path().to_str().unwrap();
-    run_zeef(&["keys", "new", "--all", "--config", with]).check(0, &[]);
-    let root = tempfile::tempdir().unwrap();
-    let work = root.path().join("work");
-    let directory = work.to_str().unwrap();
-    run_zeef(&["generate", "--patrons", "3", "--directory", directory]).check(0, &[]);
-    run_zeef(&["run", "--config", with, "--directory", directory]).check(0, &[]);
+    let DirectoryAfterRun { config, root, work } = DirectoryAfterRun::new();
+    let (with, directory) = (config.path().to_str().unwrap(), work.to_str().unwrap());
     copy_dir(&work.join("in"), &work.join("snapshot"));
     for name in ["register", "templates"] {
         fs::create_dir_all(config.path().join(name)).unwrap();
     }
-    if rustix::process::geteuid().is_root() {
-        for path in [paths_below(config.path()), paths_below(root.path())].concat() {
-            chown(&path, Some(65_534), Some(65_534)).unwrap();
-        }
-    }
+    give_to_nobody(&[config.path(), root.path()]);
     let snapshot: &[&str] = &["run", "--snapshot", "--config", with, "--directory", directory];
     let generate: &[&str] = &["generate", "--patrons", "3", "--directory", directory];
     let run: &[&str] = &["run", "--config", with, "--directory", directory];
