@@ -27,6 +27,7 @@ use zeef::policy::reason::Reason;
 use zeef::sample::{SampleLibrary, SampleSettings};
 use zeef::transport::memory::MemoryTransport;
 use zeef_test_kit::engine;
+use zeef_test_kit::parallel::map_parallel;
 
 const NOW_MS: i64 = 1_768_478_400_000;
 const TODAY: jiff::civil::Date = jiff::civil::date(2026, 1, 15);
@@ -687,18 +688,19 @@ fn outputs_are_independent_of_batch_size_abort_and_rebalance() {
     };
     let served = LANE.recipients.iter().filter(is_made_up).count();
     assert!(whole.len() >= served, "{:?}", whole.keys());
-    for (records, chunk, fail_every, rebalance_every) in [
+    let ways = [
         (1, 1, None, None),
         (7, 3, None, None),
         (100, 1_000, Some(3), None),
         (1_000, 10, Some(2), None),
         (1, 40, None, Some(2)),
         (100, 10, Some(3), Some(7)),
-    ] {
+    ];
+    map_parallel(ways, |of| {
+        let (records, chunk, fail_every, rebalance_every) = of;
         let other = run_worker(compile_lane(|_| true), records, chunk, fail_every, rebalance_every);
-        let of = (records, chunk, fail_every, rebalance_every);
         assert_eq!(other, whole, "{of:?}");
-    }
+    });
 }
 
 #[test]

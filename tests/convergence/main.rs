@@ -35,6 +35,7 @@ use zeef::policy::recipient::{ExpiryAction, OutputValue, Recipient, RetentionAct
 use zeef_test_kit::convergence_model::ConvergenceModel;
 use zeef_test_kit::deployment::cached_policy;
 use zeef_test_kit::deployment::{DeploymentSetup, LaneLayout, ValuesByKey};
+use zeef_test_kit::parallel::map_parallel;
 use zeef_test_kit::scenario;
 use zeef_test_kit::scenario::ScenarioStep;
 use zeef_test_kit::scenario_runner::{ScenarioResult, run_scenario, shrink_steps};
@@ -98,10 +99,12 @@ const RARE_OUTCOMES: &[&str] = &[
 /// The stories must reach every recipient and every reason, or they prove little.
 #[test]
 fn scenarios_reach_every_recipient_and_reason() {
-    let mut seen_outcomes = BTreeSet::new();
-    for seed in 0..1_600 {
+    let seen_outcomes = map_parallel(0..1_600, |seed| {
+        let mut seen_outcomes = BTreeSet::new();
         play_on_model(&scenario::generate_scenario(seed, 40), &mut seen_outcomes);
-    }
+        seen_outcomes
+    });
+    let seen_outcomes: BTreeSet<String> = seen_outcomes.into_iter().flatten().collect();
     let mut missing = Vec::new();
     let mut want = |what: String| {
         if !seen_outcomes.contains(&what) && !RARE_OUTCOMES.contains(&&*what) {

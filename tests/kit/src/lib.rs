@@ -14,6 +14,7 @@ pub mod linkage_attack;
 pub mod marked_patrons;
 pub mod model;
 pub mod mutations;
+pub mod parallel;
 pub mod process;
 pub mod rebalancing_transport;
 pub mod rng;
