@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         "zeef starting"
     );
     let mut has_refusals = false;
-    let StartPoint { endpoint, commands, lane_moves, states } = match &arguments.directory {
+    let StartPoint { endpoint, mut commands, lane_moves, states } = match &arguments.directory {
         Some(root) => {
             let directory = directory::open_directory(DirectorySettings {
                 follow: arguments.follow,
@@ -115,6 +115,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         }
         None => connect_to_kafka(arguments, (&loaded, &keys), &intakes)?,
     };
+    states.compare_commands(&mut commands);
     let metrics = Arc::new(Metrics::new(&loaded.policy.version)?);
     let checkpoints = checkpoint_keeper((&loaded, &keys), &endpoint, &metrics)?;
     if let Some(keeper) = &checkpoints {
@@ -175,6 +176,17 @@ struct StateSurvey {
 }
 
 impl StateSurvey {
+    /// Finds out whether the log of commands is another one than that of the marks.
+    fn compare_commands(&self, commands: &mut CommandLog) {
+        let done = self.lane_outputs.iter().map(|lane| lane.commands_done_offset);
+        if commands.detect_recreation(done.max().unwrap_or(0)) {
+            tracing::warn!(
+                "zeef.commands has fewer commands than were carried out: it was created anew, and \
+                 all that it has now are taken for new ones"
+            );
+        }
+    }
+
     /// `marks` are by state.
     fn collect<'a, M: IntoIterator<Item = &'a [u8]>>(
         (loaded, keys): (&LoadedConfig, &KeyRing),

@@ -22,6 +22,8 @@ pub struct LaneOutputs {
     record_kinds: BTreeMap<String, BTreeSet<String>>,
     /// How often recipients were moved to or from the lane.
     pub lane_moves: u64,
+    /// The next offset of commands, of the partition that has carried out most.
+    pub commands_done_offset: i64,
     /// Its state has marks, readable or not.
     has_marks: bool,
     /// The recipients and the output topics that its marks name.
@@ -50,6 +52,7 @@ impl LaneOutputs {
 
     fn add_mark(&mut self, mark: &ContinuityMark) {
         self.lane_moves = self.lane_moves.max(mark.lane_moves);
+        self.commands_done_offset = self.commands_done_offset.max(mark.commands);
         let topics = mark.outputs.keys().chain(mark.has.values().flat_map(BTreeMap::keys));
         self.known_names.extend(topics.chain(&mark.recipients).cloned());
         for (name, topics) in &mark.has {

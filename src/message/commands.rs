@@ -74,6 +74,8 @@ pub struct CommandLog {
     other_commands: Vec<(i64, OperatorCommand)>,
     /// The next offset after the last one.
     pub end_offset: i64,
+    /// The commands that marks count were in another log: this one was created anew.
+    is_recreated: bool,
 }
 
 impl CommandLog {
@@ -102,6 +104,23 @@ impl CommandLog {
             other => self.other_commands.push((offset, other)),
         }
         Ok(())
+    }
+
+    /// Compares the log with the marks that were there before it was read: some commands below
+    /// `done_offset` were carried out. Returns whether the log was created anew.
+    pub fn detect_recreation(&mut self, done_offset: i64) -> bool {
+        self.is_recreated = done_offset > self.end_offset;
+        self.is_recreated
+    }
+
+    /// Returns the offset of the first command that is not done, by a mark that was written before
+    /// this log was read or while it is in use.
+    #[must_use]
+    pub fn next_offset(&self, done_offset: i64) -> i64 {
+        match self.is_recreated && done_offset > self.end_offset {
+            true => 0,
+            false => done_offset,
+        }
     }
 
     pub fn accept_code(&mut self, code: String) {
@@ -147,6 +166,20 @@ mod tests {
 
     fn encoded_command(command: OperatorCommand) -> Vec<u8> {
         CommandRecord::new(command, "why".to_owned(), "2026-01-01T00:00:00Z".to_owned()).encode()
+    }
+
+    #[test]
+    fn command_log_that_was_recreated_has_only_new_commands() {
+        let refill = OperatorCommand::Refill { recipient: "statistics".to_owned() };
+        let mut commands = CommandLog::default();
+        commands.add_message(2, &encoded_command(refill)).unwrap();
+        // In the same log, what a mark counts was there when it was written.
+        assert!(!commands.detect_recreation(3));
+        assert_eq!([0, 2, 3].map(|done| commands.next_offset(done)), [0, 2, 3]);
+        // A mark that another process writes meanwhile may count commands that came since.
+        assert_eq!(commands.next_offset(7), 7);
+        assert!(commands.detect_recreation(7));
+        assert_eq!([0, 2, 3, 4, 7].map(|done| commands.next_offset(done)), [0, 2, 3, 0, 0]);
     }
 
     #[test]

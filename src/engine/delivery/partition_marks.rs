@@ -519,10 +519,10 @@ impl DeliveryTracker {
     /// Commands are carried out up to this offset.
     fn commands_done_offset(&self, partition: i32, before: Option<&ContinuityMark>) -> i64 {
         let partition_mark = self.marks.by_partition.get(&partition);
-        let done = before.map_or(0, |before| before.commands);
+        let commands = &self.continuity.commands;
+        let done = before.map_or(0, |before| commands.next_offset(before.commands));
         let done = partition_mark
             .map_or(done, |partition_mark| partition_mark.commands_done_offset.max(done));
-        let commands = &self.continuity.commands;
         match before.is_some() && commands.refill_recipients(done).next().is_some() {
             true => done,
             false => done.max(commands.end_offset),
@@ -617,8 +617,9 @@ impl DeliveryTracker {
     /// The recipients for which a refill of a partition was requested.
     fn requested_refills(&self, partition: i32) -> impl Iterator<Item = &str> {
         let mark = self.last_mark(partition);
-        let done = mark.map_or(i64::MAX, |mark| mark.commands);
-        self.continuity.commands.refill_recipients(done)
+        let commands = &self.continuity.commands;
+        let done = mark.map_or(i64::MAX, |mark| commands.next_offset(mark.commands));
+        commands.refill_recipients(done)
     }
 
     /// Starts the requested refills of a partition: queues the rows of their recipients.

@@ -80,6 +80,25 @@ fn refill_of_a_recreated_output_restores_it_once() {
     assert_eq!(fixture.read_all_outputs(), sent);
 }
 
+/// The marks count commands of a topic that is gone.
+#[test]
+fn refill_is_carried_out_after_the_topic_of_commands_was_recreated() {
+    let Some(fixture) = ContinuityFixture::with_records_read("commands") else {
+        return;
+    };
+    let refill = || {
+        let before = fixture.read_all_outputs().len();
+        fixture.run_command(&["refill", SERVICE_MESSAGE, "--reason", "a test"], 0);
+        fixture.run_until_end();
+        fixture.read_all_outputs().len() - before
+    };
+    let sent = refill();
+    assert!(sent > 0);
+    fixture.recreate_topic("zeef.commands");
+    fixture.run_until_end();
+    assert_eq!(refill(), sent);
+}
+
 #[test]
 fn recreated_output_stops_a_running_process() {
     let Some(fixture) = ContinuityFixture::with_records_read("output-live") else {
