@@ -340,6 +340,62 @@ fn renamed_kind_leaves_no_output_behind() {
     fixture.run_directory(0, &["may go"]);
 }
 
+/// What a gate said counts until somebody says that it does not: whichever gate it is, and
+/// whether its topic has another name or its kind is gone.
+#[test]
+fn gate_that_the_config_reads_no_more_stops_the_start() {
+    let fixture = DirectoryFixture::new();
+    // So few patrons object and pay so little that there may be no record of it.
+    for gate in ["objection", "settlement"] {
+        let path = fixture.path(&format!("data/in/{gate}.ndjson"));
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"key\":\"somebody\",\"value\":{}}\n").unwrap();
+    }
+    fixture.run_directory(0, &[]);
+    let before = fixture.outputs();
+    for gate in ["objection", "consent", "settlement", "patron"] {
+        let file = format!("records/{gate}.toml");
+        let path = fixture.path("config").join(&file);
+        let text = fs::read_to_string(&path).unwrap();
+        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap();
+        fixture.replace_in_file(&file, topic, "topic = \"renamed\"");
+        let words = [format!("in/{gate}.ndjson"), "counts for nothing from now on".to_owned()];
+        let words = words.each_ref().map(String::as_str);
+        fixture.run_directory(70, &words);
+        assert!(!fixture.path("data/in/renamed.ndjson").exists());
+        if gate == "settlement" {
+            fs::remove_file(&path).unwrap();
+            fixture.run_directory(70, &words);
+        }
+        fs::write(&path, text).unwrap();
+        assert_eq!(fixture.outputs(), before, "{gate}");
+    }
+    fixture.run_directory(0, &[]);
+}
+
+/// Commands that are lost were carried out, or are given again: none is ignored for being fewer.
+#[test]
+fn refill_is_carried_out_after_commands_were_lost() {
+    let fixture = DirectoryFixture::new();
+    let data = fixture.path("data");
+    let refill = |recipient: &str| {
+        let words = ["refill", recipient, "--reason", "a test", "--directory"];
+        fixture.run_zeef(0, &[&words[..], &[data.to_str().unwrap()]].concat(), &[]);
+        fixture.run_directory(0, &[]);
+    };
+    refill("reservation-slip");
+    refill("kb-recognition");
+    fs::remove_file(fixture.path("data/.zeef/commands.ndjson")).unwrap();
+    fixture.run_directory(0, &["created anew"]);
+    let (before, had) =
+        (fixture.count_output_lines(), fixture.count_present_and_retracted(SLIP_TOPIC));
+    refill("reservation-slip");
+    assert_eq!(fixture.count_output_lines(), before + had.0);
+    // Once, and not at each start.
+    fixture.run_directory(0, &[]);
+    assert_eq!(fixture.count_output_lines(), before + had.0);
+}
+
 #[test]
 fn removed_lane_leaves_no_output_behind() {
     let fixture = DirectoryFixture::new();

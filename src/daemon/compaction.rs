@@ -90,6 +90,7 @@ mod tests {
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
             known_former_topics: BTreeSet::new(),
+            configured_topics: None,
             intake: None,
         };
         directory.lane_transport(&plan, StopSignal::default()).unwrap()

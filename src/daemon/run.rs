@@ -41,8 +41,9 @@ use crate::engine::meter::{Meter, Rate};
 use crate::engine::pipeline::Pipeline;
 use crate::ledger::keys::LedgerKeys;
 use crate::message::commands::CommandLog;
-use crate::message::continuity::{Fingerprinter, KeyFingerprint};
+use crate::message::continuity::{ConfiguredTopics, Fingerprinter, KeyFingerprint};
 use crate::message::{Cause, Fault, LanePlan, ZEEF_OWNER};
+use crate::policy::Policy;
 use crate::policy::catalogue::Role;
 use crate::policy::pseudonym::{HmacKey, PseudonymDomain, Pseudonymiser};
 use crate::schemas::{RegistryError, SchemaRegistry};
@@ -173,6 +174,7 @@ pub fn compile_lanes(
                 .collect();
             let mut plan = lane.transport_plan();
             plan.fingerprinter = Some(state_keys.fingerprinter());
+            plan.configured_topics = Some(configured_topics(&loaded.policy));
             let names = lane.recipients.iter().map(|program| program.name.as_str());
             let fingerprints =
                 names.filter_map(|name| Some((name.to_owned(), key_fingerprint(keys.key(name)?))));
@@ -192,6 +194,15 @@ pub fn compile_lanes(
             })
         })
         .collect()
+}
+
+fn configured_topics(policy: &Policy) -> ConfiguredTopics {
+    let topics = |is_gate: bool| {
+        let kinds = policy.record_kinds.iter();
+        let kinds = kinds.filter(move |kind| (kind.role != Role::Record) == is_gate);
+        kinds.map(|kind| kind.topic.clone()).collect()
+    };
+    ConfiguredTopics { gates: topics(true), others: topics(false) }
 }
 
 /// Returns how lanes write the ledger; `None` if they do not.
@@ -233,10 +244,9 @@ pub fn directory_settings(
         .map(|(topic, name)| (topic.to_owned(), name.clone()))
         .collect();
     owners.insert(DEAD_LETTERS_TOPIC.to_owned(), ZEEF_OWNER.to_owned());
-    let gates = policy.record_kinds.iter().filter(|kind| kind.role != Role::Record);
     Some(DirectorySettings {
         key_fingerprints: fingerprints,
-        gate_topics: gates.map(|kind| kind.topic.clone()).collect(),
+        configured_topics: Some(configured_topics(policy)),
         output_owners: owners,
         group_read: loaded.daemon.directory.group_read,
         max_line_bytes: line_bytes_max(&loaded.daemon),

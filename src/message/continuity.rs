@@ -8,7 +8,7 @@
 //!
 //! Pure: nothing here connects, and no value of a record is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use highway::{HighwayHash, HighwayHasher, Key as HashKey};
@@ -422,6 +422,39 @@ pub struct ContinuityFinding {
     pub detail: String,
 }
 
+/// What follows if nobody reads a gate any more.
+pub const GATE_NOT_READ: &str = "give its kind of record that topic and role again; accepted, \
+    whatever it said (an erasure, an objection, a withdrawal, a payment) counts for nothing from now on";
+
+/// The sources that a config has, whichever of them a lane reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfiguredTopics {
+    pub gates: BTreeSet<String>,
+    pub others: BTreeSet<String>,
+}
+
+/// Returns the sources of a mark that stopped something as gates, and that the config no longer
+/// reads as gates: renamed, or without their kind. `has_new_gate`: the lane reads a gate that the
+/// mark does not have.
+///
+/// A compacted gate has no hash in a mark on Kafka; a topic that no kind has counts as one if a
+/// gate is new.
+pub fn unread_gates<'a>(
+    sources: &'a BTreeMap<String, SourceProgress>,
+    configured: &'a ConfiguredTopics,
+    has_new_gate: bool,
+) -> impl Iterator<Item = (&'a str, &'a SourceProgress)> {
+    let is_unread = move |(topic, progress): &(&'a String, &'a SourceProgress)| {
+        let is_known = configured.others.contains(*topic);
+        let was_gate = match progress.log {
+            Some(hash) => hash != 0,
+            None => has_new_gate && !is_known && progress.next > 0,
+        };
+        was_gate && !configured.gates.contains(*topic)
+    };
+    sources.iter().filter(is_unread).map(|(topic, progress)| (topic.as_str(), progress))
+}
+
 /// The kind of loss or change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FindingKind {
@@ -457,6 +490,8 @@ pub enum FindingKind {
     LedgerTruncated,
     /// `zeef.patrons` lost rows, or is another topic.
     ErasuresLost,
+    /// No kind of record is read from a gate that was read.
+    GateNotRead,
 }
 
 impl FindingKind {
@@ -480,6 +515,7 @@ impl FindingKind {
             FindingKind::UnreadableGateRecord => "cannot be read",
             FindingKind::LedgerTruncated => "ledger shorter than it was",
             FindingKind::ErasuresLost => "erasures lost",
+            FindingKind::GateNotRead => "read no more",
         }
     }
 
@@ -545,6 +581,7 @@ impl FindingKind {
                  counts for whoever has the id now, and gate records that could not be read stop \
                  nothing"
             }
+            FindingKind::GateNotRead => GATE_NOT_READ,
         }
     }
 }
@@ -768,6 +805,33 @@ mod tests {
 
     fn fingerprinter() -> Fingerprinter {
         Fingerprinter::new([1, 2, 3, 4])
+    }
+
+    #[test]
+    fn gate_without_a_kind_is_found_in_a_mark() {
+        let source =
+            |next: i64, log: Option<u64>| SourceProgress { next, log, ..Default::default() };
+        let found = |topic: &str, source: SourceProgress, has_new_gate: bool| {
+            let topics = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let configured = ConfiguredTopics {
+                gates: topics(&["objection", "patron"]),
+                others: topics(&["loan"]),
+            };
+            let sources = BTreeMap::from([(topic.to_owned(), source)]);
+            unread_gates(&sources, &configured, has_new_gate).count() > 0
+        };
+        for has_new_gate in [false, true] {
+            // Renamed, without its kind, or of a kind that is a gate no more.
+            assert!(found("objections", source(5, Some(7)), has_new_gate));
+            assert!(found("loan", source(5, Some(7)), has_new_gate));
+            // Still a gate; never had a record; another source, and one without its kind.
+            assert!(!found("objection", source(5, Some(7)), has_new_gate));
+            assert!(!found("objections", source(0, Some(0)), has_new_gate));
+            assert!(!found("loan", source(5, None), has_new_gate));
+            assert!(!found("members", source(0, None), has_new_gate));
+            // A compacted gate has no hash: it may be the one that has another name now.
+            assert_eq!(found("members", source(5, None), has_new_gate), has_new_gate);
+        }
     }
 
     fn progress_through(offsets: &[i64]) -> SourceProgress {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::continuity::{Fingerprinter, SourceRetention};
+use super::continuity::{ConfiguredTopics, Fingerprinter, SourceRetention};
 use super::fault::Fault;
 use crate::policy::avro_output::AvroOutput;
 
@@ -29,6 +29,9 @@ pub struct LanePlan {
     /// Topics of former recipients that the state of some lane knows of: without a state of
     /// its own, the lane has never written to them.
     pub known_former_topics: BTreeSet<String>,
+    /// The topics of all kinds of records, to find gates that no kind is read from any more; `None`
+    /// if nothing is compared.
+    pub configured_topics: Option<ConfiguredTopics>,
     /// What an intake reads beside its sources; `None` for a lane of recipients.
     pub intake: Option<IntakePlan>,
 }

@@ -818,6 +818,7 @@ mod tests {
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
             known_former_topics: BTreeSet::new(),
+            configured_topics: None,
             intake: None,
         }
     }

@@ -86,6 +86,7 @@ fn lane_plan() -> LanePlan {
         fingerprinter: None,
         forget_offset_totals: Vec::new(),
         known_former_topics: BTreeSet::new(),
+        configured_topics: None,
         intake: None,
     }
 }

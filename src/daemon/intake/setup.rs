@@ -223,6 +223,7 @@ impl IntakeSetup {
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
             known_former_topics: BTreeSet::new(),
+            configured_topics: None,
             intake: Some(IntakePlan {
                 lookups,
                 has_schema_headers: self.intake.is_framed(),

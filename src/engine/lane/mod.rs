@@ -708,6 +708,7 @@ impl Lane {
             fingerprinter: None,
             forget_offset_totals: Vec::new(),
             known_former_topics: BTreeSet::new(),
+            configured_topics: None,
             intake: None,
         }
     }

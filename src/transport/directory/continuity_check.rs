@@ -19,7 +19,7 @@ use super::source;
 use super::store::{Store, read_state_file};
 use super::{DirectorySettings, to_fault};
 use crate::message::Fault;
-use crate::message::continuity::{SourceProgress, format_code};
+use crate::message::continuity::{GATE_NOT_READ, SourceProgress, format_code, unread_gates};
 use crate::transport::file::{FileError, is_file};
 
 /// A difference from what zeef left.
@@ -50,6 +50,8 @@ enum AcceptedChange {
     /// A lane reads a source from its beginning.
     Source(String, String),
     Key(String),
+    /// A lane forgets a source.
+    UnreadGate(String, String),
 }
 
 const INPUT_CHANGED: &str = "An input may only grow: what it had was decided, and what it does not have any \
@@ -342,6 +344,7 @@ impl Comparison<'_> {
             subject: self.layout.display_path(&path),
             detail: format!(
                 "it is missing, and files were written before: {count}, the first {first} ({sum} \
+        found.extend(self.unread_gate_differences());
                  bytes, {rows} rows)"
             ),
             consequence: if usable { MARK_MISSING } else { MARK_AND_STATE_MISSING },
@@ -469,6 +472,33 @@ impl Comparison<'_> {
             })?;
             now = again.filter(|again| *again != log);
         }
+    /// Finds gates that were read, and that no kind of record is read from any more.
+    fn unread_gate_differences(&self) -> Vec<Difference> {
+        let Some(configured) = &self.settings.configured_topics else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (lane, trails) in &self.committed.lanes {
+            for (topic, progress) in unread_gates(trails, configured, false) {
+                let path = self.layout.source_path(topic);
+                let read = source::consumed_bytes(progress);
+                found.push(Difference {
+                    subject: format!("{} (lane {lane})", self.layout.display_path(&path)),
+                    detail: format!(
+                        "it was read as a gate up to byte {read}, and no kind of record is read \
+                         from it as one any more"
+                    ),
+                    consequence: GATE_NOT_READ,
+                    accepted_change: Some(AcceptedChange::UnreadGate(
+                        lane.clone(),
+                        topic.to_owned(),
+                    )),
+                });
+            }
+        }
+        found
+    }
+
         Ok(now.map(|log| {
             format!(
                 "it was read up to byte {read}, and what stands there now is something else \

@@ -113,7 +113,7 @@ use ledger_files::is_ledger_file;
 use super::StopSignal;
 use super::file::{self, FileError, FileMode, ensure_folder, find_metadata, open_file};
 use crate::message::commands::{CommandLog, CommandRecord};
-use crate::message::continuity::{Fingerprinter, KeyFingerprint, MARK_ROW_KEY};
+use crate::message::continuity::{ConfiguredTopics, Fingerprinter, KeyFingerprint, MARK_ROW_KEY};
 use crate::message::{AbortReason, Cause, Fault, LanePlan, Output, OutputId, OutputPlan};
 
 /// Key and value of a state row.
@@ -132,7 +132,8 @@ pub struct DirectorySettings {
     pub fingerprinter: Fingerprinter,
     /// The keys in use, by recipient, and the state's by [`STATE_KEY_NAME`].
     pub key_fingerprints: BTreeMap<String, KeyFingerprint>,
-    pub gate_topics: BTreeSet<String>,
+    /// The topics of all kinds of records; `None` if nobody knows them, for tests.
+    pub configured_topics: Option<ConfiguredTopics>,
     /// Owner of each output by topic, for a directory in the previous format.
     pub output_owners: BTreeMap<String, String>,
     /// Whether the process's group may read outputs.
@@ -153,7 +154,7 @@ impl DirectorySettings {
             root: root.to_owned(),
             fingerprinter: prints,
             key_fingerprints: BTreeMap::new(),
-            gate_topics: BTreeSet::new(),
+            configured_topics: None,
             output_owners: BTreeMap::new(),
             group_read: false,
             follow: false,

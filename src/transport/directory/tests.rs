@@ -68,6 +68,7 @@ fn lane_plan(lane: &str) -> LanePlan {
         fingerprinter: None,
         forget_offset_totals: Vec::new(),
         known_former_topics: BTreeSet::new(),
+        configured_topics: None,
         intake: None,
     }
 }
@@ -101,7 +102,10 @@ impl TestDirectory {
 
     fn settings(&self) -> DirectorySettings {
         DirectorySettings {
-            gate_topics: BTreeSet::from(["patron".to_owned()]),
+            configured_topics: Some(ConfiguredTopics {
+                gates: BTreeSet::from(["patron".to_owned()]),
+                others: BTreeSet::from(["loan".to_owned()]),
+            }),
             output_owners: BTreeMap::from([
                 ("main.all".to_owned(), "main".to_owned()),
                 ("main.odd".to_owned(), "main".to_owned()),

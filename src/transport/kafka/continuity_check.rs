@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::connect::{TopicLookup, look_up_topic};
+use super::owned_partition::OwnedPartition;
 use super::reader::{ReadRange, ReadRequest, WantedRecords};
 use super::source::{SourcePartition, describe_changed_partitions};
 use super::start_offsets::{
@@ -17,7 +18,7 @@ use super::{KafkaTransport, NO_SOURCE, START_POLL_INTERVAL};
 use crate::message::continuity::{
     AnchorContent, ContinuityFinding, ContinuityMark, FIRST_START_GRACE_MS, FindingKind,
     Fingerprinter, GroupOffset, MARK_ROW_KEY, MarkPositions, MarkedSource, SourceProgress,
-    SourceSnapshot, compare_source, is_moved_back,
+    SourceSnapshot, compare_source, is_moved_back, unread_gates,
 };
 use crate::message::{Coordinates, Fault, Input, OutputId};
 use crate::transport::ReadOutcome;
@@ -186,6 +187,7 @@ impl KafkaTransport {
         mark: &ContinuityMark,
     ) -> Result<Vec<ContinuityFinding>, Fault> {
         let mut findings = self.compare_cluster(partition, mark);
+        findings.extend(self.find_unread_gates(partition, mark));
         let all_progress = self.progress_by_source(partition, mark);
         let bounds = self.await_bounds_past(&self.source_bounds_requests(&all_progress))?;
         for (place, progress) in all_progress {
@@ -230,6 +232,29 @@ impl KafkaTransport {
             kind: FindingKind::ClusterChanged,
             detail: format!("its id is `{cluster}`, and was `{}`", mark.cluster),
         }]
+    }
+
+    /// Finds gates that were read, and that no kind of record is read from any more.
+    fn find_unread_gates(&self, partition: i32, mark: &ContinuityMark) -> Vec<ContinuityFinding> {
+        let Some(configured) = &self.configured_topics else {
+            return Vec::new();
+        };
+        let is_new = |part: &OwnedPartition| {
+            let source = self.group_consumer.find_source(part.source_partition.0);
+            source.is_some_and(|source| {
+                configured.gates.contains(&source.unprefixed_name)
+                    && !mark.sources.contains_key(&source.unprefixed_name)
+            })
+        };
+        let has_new_gate = self.group_consumer.owned_with_number(partition).any(is_new);
+        unread_gates(&mark.sources, configured, has_new_gate)
+            .map(|(topic, progress)| ContinuityFinding {
+                subject: format!("{}{topic}", self.settings.topic_prefix),
+                partition,
+                kind: FindingKind::GateNotRead,
+                detail: format!("it was read as a gate up to offset {}", progress.next),
+            })
+            .collect()
     }
 
     /// Returns the progress of each source, or `None` for one that the mark does not have.

@@ -83,7 +83,9 @@ use super::{
     AssignedPartition, LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal,
     Transport,
 };
-use crate::message::continuity::{ContinuityFinding, ContinuityMark, Fingerprinter, MarkPositions};
+use crate::message::continuity::{
+    ConfiguredTopics, ContinuityFinding, ContinuityMark, Fingerprinter, MarkPositions,
+};
 use crate::message::{
     AbortReason, Cause, Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output,
     OutputId, Payload, SourceId,
@@ -145,6 +147,8 @@ pub struct KafkaTransport {
     forget_offset_totals: Vec<i64>,
     /// As [`LanePlan::known_former_topics`].
     known_former_topics: BTreeSet<String>,
+    /// As [`LanePlan::configured_topics`].
+    configured_topics: Option<ConfiguredTopics>,
     maintained_at: Option<Instant>,
     /// Repaired misplaced records, as of the last load.
     repaired_records: RepairedRecords,
@@ -207,6 +211,7 @@ impl KafkaTransport {
             fingerprinter: plan.fingerprinter,
             forget_offset_totals: plan.forget_offset_totals.clone(),
             known_former_topics: plan.known_former_topics.clone(),
+            configured_topics: plan.configured_topics.clone(),
             maintained_at: None,
             repaired_records: RepairedRecords::default(),
             group_id: settings.group_id(&plan.name),

@@ -1,6 +1,9 @@
 //! Topics that lost something, or were made anew: no start and no running
 //! process goes on.
 
+use std::fs;
+use std::path::Path;
+
 use super::ContinuityFixture;
 use super::fixture::{PATRON_COUNT, granted_consent};
 use crate::harness::{ConsumedMessage, ProducerRecord, eventually};
@@ -225,4 +228,23 @@ fn state_topic_recreated_stops_a_running_process() {
         return;
     };
     fixture.expect_running_process_stops(|fixture| fixture.recreate_topic("zeef.state.main"));
+}
+
+/// Whichever gate it is: also `patron`, whose mark has no hash.
+#[test]
+fn gate_that_the_config_reads_no_more_stops_a_start() {
+    for gate in ["objection", "consent", "patron"] {
+        let test = format!("renamed-{gate}");
+        let Some(fixture) = ContinuityFixture::with_records_read(&test) else {
+            return;
+        };
+        let path = Path::new(fixture.0.config_path()).join(format!("records/{gate}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap();
+        fs::write(&path, text.replacen(topic, "topic = \"renamed\"", 1)).unwrap();
+        fixture.run_command(&["topics", "--apply"], 0);
+        fixture.expect_next_start_stops(&["read no more", gate]);
+        fs::write(&path, text).unwrap();
+        fixture.run_until_end();
+    }
 }
