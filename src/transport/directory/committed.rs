@@ -18,8 +18,10 @@ use crate::message::continuity::{Fingerprinter, KeyFingerprint, SourceProgress, 
 use crate::transport::file::FileError;
 
 /// The format version of the files in `.zeef`.
-pub(super) const FORMAT: u32 = 3;
-/// The previous format: outputs lay in `out` itself, and nothing was sealed.
+pub(super) const FORMAT: u32 = 4;
+/// The oldest format that is sealed, and read as the current one: the log of runs was not in it.
+pub(super) const OLDEST_SEALED_FORMAT: u32 = 3;
+/// A format in which outputs lay in `out` itself, and nothing was sealed.
 pub(super) const PREVIOUS_FORMAT: u32 = 2;
 /// The name of the state's own key in [`DirectoryCommit::keys`].
 pub(super) const STATE_KEY_NAME: &str = "zeef.state";
@@ -41,6 +43,10 @@ pub(super) struct DirectoryCommit {
     pub(super) lanes: BTreeMap<String, BTreeMap<String, SourceProgress>>,
     /// The keys behind outputs and state, by recipient.
     pub(super) keys: BTreeMap<String, KeyFingerprint>,
+    /// The log of runs; `None` in a mark of an older version. What lies behind it was written
+    /// since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) runs: Option<CommittedStateFile>,
 }
 
 /// What is committed of a lane's state.
@@ -83,6 +89,7 @@ impl Default for DirectoryCommit {
             taken_back: false,
             lanes: BTreeMap::new(),
             keys: BTreeMap::new(),
+            runs: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::committed::{CommittedFile, CommittedStateFile, DirectoryCommit};
@@ -14,7 +15,7 @@ use super::layout::{Layout, file_length};
 use super::ledger_files::is_ledger_file;
 use super::line_reader::LineReader;
 use super::read_files::ReadFiles;
-use super::run_log::RunLog;
+use super::run_log::{RunLog, lock_run_log};
 use super::source;
 use super::store::{Store, read_state_file};
 use super::{DirectorySettings, to_fault};
@@ -49,9 +50,11 @@ enum AcceptedChange {
     Everything,
     /// A lane reads a source from its beginning.
     Source(String, String),
-    Key(String),
     /// A lane forgets a source.
     UnreadGate(String, String),
+    Key(String),
+    /// The log of runs is as it is there.
+    Runs(CommittedStateFile),
 }
 
 const INPUT_CHANGED: &str = "An input may only grow: what it had was decided, and what it does not have any \
@@ -80,6 +83,11 @@ const MARK_AND_STATE_MISSING: &str = "Nobody knows what was read and what recipi
 const RUNS_LOST: &str = "It says which lines came before an erasure, and which after it: without it what \
     was granted before one may count again. Restore in, out and .zeef together; `zeef forget LANE` \
     begins anew on purpose, and what recipients have can then never be taken back";
+const RUNS_CHANGED: &str = "It says which lines came before an erasure, and which after it: with other times \
+    what was granted before one may count again. Restore in, out and .zeef together. Accepted, the \
+    times that stand there count from now on";
+const RUNS_NOT_OWN: &str = "What this process has in memory is not what stands there. Start again: what \
+    was read since the last commit is read again";
 const KEY_CHANGED: &str = "A recipient would have two pseudonyms for one patron, and no way to see it. Put \
     back the key that is missing. Accepted, outputs get their new keys as their records change";
 
@@ -181,7 +189,11 @@ impl Store {
         };
         let is_new = other.is_none();
         let other = other.unwrap_or_default();
-        let findings = self.comparison((&other, is_new), &mut ReadFiles::new()).find_all()?.1;
+        let mut read_files = ReadFiles::new();
+        let mut comparison = self.comparison((&other, is_new), &mut read_files);
+        // As the next start would compare it.
+        comparison.run_log = None;
+        let findings = comparison.find_all()?.1;
         if !findings.is_empty() {
             return Err(self.stop_on_findings(&findings));
         }
@@ -217,7 +229,14 @@ impl Store {
         (committed, is_new): (&'a DirectoryCommit, bool),
         read_files: &'a mut ReadFiles,
     ) -> Comparison<'a> {
-        Comparison { settings: &self.settings, layout: &self.layout, committed, is_new, read_files }
+        Comparison {
+            settings: &self.settings,
+            layout: &self.layout,
+            committed,
+            is_new,
+            run_log: self.run_log.as_deref(),
+            read_files,
+        }
     }
 
     fn stop_on_findings(&self, findings: &[DirectoryFinding]) -> Fault {
@@ -263,6 +282,12 @@ impl Store {
                     };
                 }
             }
+            AcceptedChange::UnreadGate(lane, topic) => {
+                if let Some(trails) = committed.lanes.get_mut(&lane) {
+                    trails.remove(&topic);
+                }
+            }
+            AcceptedChange::Runs(runs) => committed.runs = Some(runs),
             AcceptedChange::Key(name) => {
                 if let Some(print) = self.settings.key_fingerprints.get(&name) {
                     committed.keys.insert(name, print.clone());
@@ -287,6 +312,8 @@ struct Comparison<'a> {
     committed: &'a DirectoryCommit,
     /// There is no mark.
     is_new: bool,
+    /// The log of the current run.
+    run_log: Option<&'a Mutex<RunLog>>,
     read_files: &'a mut ReadFiles,
 }
 
@@ -317,6 +344,7 @@ impl Comparison<'_> {
         let mut found = self.output_differences()?;
         found.extend(self.state_differences()?);
         found.extend(self.source_differences()?);
+        found.extend(self.unread_gate_differences());
         found.extend(self.run_log_difference()?);
         found.extend(self.key_differences());
         Ok(found)
@@ -344,7 +372,6 @@ impl Comparison<'_> {
             subject: self.layout.display_path(&path),
             detail: format!(
                 "it is missing, and files were written before: {count}, the first {first} ({sum} \
-        found.extend(self.unread_gate_differences());
                  bytes, {rows} rows)"
             ),
             consequence: if usable { MARK_MISSING } else { MARK_AND_STATE_MISSING },
@@ -445,33 +472,6 @@ impl Comparison<'_> {
         Ok(found)
     }
 
-    /// Returns what is wrong with a source, if anything.
-    fn describe_source_change(
-        &mut self,
-        topic: &str,
-        progress: &SourceProgress,
-    ) -> Result<Option<String>, FileError> {
-        let path = self.layout.source_path(topic);
-        let read = source::consumed_bytes(progress);
-        let length = file_length(&path)?;
-        if length < read {
-            return Ok(Some(format!(
-                "it was read up to byte {read}, and now it is {length} bytes long"
-            )));
-        }
-        let DirectorySettings { max_line_bytes, fingerprinter, .. } = self.settings;
-        let reader = || LineReader::new(path.clone(), *max_line_bytes, 0);
-        let mut now = None;
-        if !source::has_anchors(&mut reader(), progress, fingerprinter)? {
-            now = Some(0);
-        } else if let Some(log) = progress.log {
-            let again = self.read_files.find_gate_log((&path, read), || {
-                let mut reader = reader();
-                reader.open()?;
-                Ok(source::read_progress(&mut reader, true, read, fingerprinter)?.log)
-            })?;
-            now = again.filter(|again| *again != log);
-        }
     /// Finds gates that were read, and that no kind of record is read from any more.
     fn unread_gate_differences(&self) -> Vec<Difference> {
         let Some(configured) = &self.settings.configured_topics else {
@@ -499,6 +499,33 @@ impl Comparison<'_> {
         found
     }
 
+    /// Returns what is wrong with a source, if anything.
+    fn describe_source_change(
+        &mut self,
+        topic: &str,
+        progress: &SourceProgress,
+    ) -> Result<Option<String>, FileError> {
+        let path = self.layout.source_path(topic);
+        let read = source::consumed_bytes(progress);
+        let length = file_length(&path)?;
+        if length < read {
+            return Ok(Some(format!(
+                "it was read up to byte {read}, and now it is {length} bytes long"
+            )));
+        }
+        let DirectorySettings { max_line_bytes, fingerprinter, .. } = self.settings;
+        let reader = || LineReader::new(path.clone(), *max_line_bytes, 0);
+        let mut now = None;
+        if !source::has_anchors(&mut reader(), progress, fingerprinter)? {
+            now = Some(0);
+        } else if let Some(log) = progress.log {
+            let again = self.read_files.find_gate_log((&path, read), || {
+                let mut reader = reader();
+                reader.open()?;
+                Ok(source::read_progress(&mut reader, true, read, fingerprinter)?.log)
+            })?;
+            now = again.filter(|again| *again != log);
+        }
         Ok(now.map(|log| {
             format!(
                 "it was read up to byte {read}, and what stands there now is something else \
@@ -507,11 +534,49 @@ impl Comparison<'_> {
         }))
     }
 
-    /// Finds a log of runs that does not know all that was read: each run writes how far its
-    /// sources extend before it hands out a line.
-    fn run_log_difference(&self) -> Result<Option<Difference>, FileError> {
+    /// Finds a log of runs that does not know all that was read, as each run writes how far its
+    /// sources extend before it hands out a line; or one with other lines than zeef wrote.
+    fn run_log_difference(&mut self) -> Result<Option<Difference>, FileError> {
         let path = self.layout.run_log_path();
+        let run_log = self.run_log;
+        let run_log = run_log.map(lock_run_log).filter(|_| !self.read_files.is_full);
+        if let Some(run_log) = run_log
+            && run_log.is_as_written()?
+        {
+            return Ok(self.unknown_end_difference(&path, &run_log.ends()));
+        }
+        let stamp = self.read_files.settled_stamp(&path)?;
         let known_ends = RunLog::read_ends(&path)?;
+        self.read_files.read_count += 1;
+        if let Some(lost) = self.unknown_end_difference(&path, &known_ends) {
+            return Ok(Some(lost));
+        }
+        if let Some(changed) = self.changed_run_difference(&path)? {
+            return Ok(Some(changed));
+        }
+        if let Some(run_log) = self.run_log {
+            let mut run_log = lock_run_log(run_log);
+            let written = run_log.written();
+            let now = self.read_run_log(&path, written.length)?;
+            if now != Some(written) || file_length(&path)? != written.length {
+                return Ok(Some(Difference {
+                    subject: self.layout.display_path(&path),
+                    detail: "somebody else wrote to it while this process runs".to_owned(),
+                    consequence: RUNS_NOT_OWN,
+                    accepted_change: None,
+                }));
+            }
+            run_log.set_compared(stamp);
+        }
+        Ok(None)
+    }
+
+    /// Finds a log of runs that does not know all that was read.
+    fn unknown_end_difference(
+        &self,
+        path: &Path,
+        known_ends: &BTreeMap<String, u64>,
+    ) -> Option<Difference> {
         let mut lost = BTreeMap::new();
         for (topic, progress) in self.committed.lanes.values().flatten() {
             let read = source::consumed_bytes(progress);
@@ -527,12 +592,44 @@ impl Comparison<'_> {
                 format!("it knows {topic} up to byte {known}, and that was read up to byte {read}")
             })
             .collect();
-        Ok((!details.is_empty()).then(|| Difference {
-            subject: self.layout.display_path(&path),
+        (!details.is_empty()).then(|| Difference {
+            subject: self.layout.display_path(path),
             detail: details.join("; "),
             consequence: RUNS_LOST,
             accepted_change: None,
+        })
+    }
+
+    /// Finds a log of runs whose lines before the end in the mark are others.
+    fn changed_run_difference(&self, path: &Path) -> Result<Option<Difference>, FileError> {
+        let Some(left) = self.committed.runs else {
+            return Ok(None);
+        };
+        let now = self.read_run_log(path, left.length)?;
+        if now == Some(left) {
+            return Ok(None);
+        }
+        let length = file_length(path)?;
+        let all = self.read_run_log(path, length)?;
+        let detail = format!(
+            "its lines up to byte {} are not those that zeef wrote ({length} bytes, {:08x})",
+            left.length,
+            all.map_or(0, |all| all.hash)
+        );
+        Ok(Some(Difference {
+            subject: self.layout.display_path(path),
+            detail,
+            consequence: RUNS_CHANGED,
+            accepted_change: all.map(AcceptedChange::Runs),
         }))
+    }
+
+    fn read_run_log(
+        &self,
+        path: &Path,
+        length: u64,
+    ) -> Result<Option<CommittedStateFile>, FileError> {
+        read_state_file(path, length, &self.settings.fingerprinter)
     }
 
     fn key_differences(&self) -> Vec<Difference> {

@@ -60,6 +60,9 @@ pub fn forget_lane(
     let mut committed = store.next_commit();
     committed.lanes.remove(lane);
     committed.state.remove(state);
+    if committed.lanes.is_empty() {
+        committed.runs = None;
+    }
     if mark {
         adopt_outputs(&layout, &mut committed).map_err(to_fault)?;
     }

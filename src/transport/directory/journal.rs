@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::committed::{DirectoryCommit, FORMAT};
+use super::committed::{DirectoryCommit, FORMAT, OLDEST_SEALED_FORMAT};
 
 /// What a batch appends to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +136,12 @@ impl<'a> Journal<'a> {
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, JournalError> {
         let (head, rest) = split_checked(bytes).ok_or(JournalError::Damaged)?;
         match serde_json::from_slice::<VersionHeader>(head) {
-            Ok(found) if found.format != FORMAT => Err(JournalError::OtherVersion {
-                format: found.format,
-                commit: found.committed.commit,
-            }),
+            Ok(found) if !(OLDEST_SEALED_FORMAT..=FORMAT).contains(&found.format) => {
+                Err(JournalError::OtherVersion {
+                    format: found.format,
+                    commit: found.committed.commit,
+                })
+            }
             _ => Self::parse(head, rest).ok_or(JournalError::Damaged),
         }
     }

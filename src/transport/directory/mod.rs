@@ -84,14 +84,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use committed::DirectoryCommit;
 use disk::{Disk, RealDisk};
 use layout::Layout;
 use line_reader::LineReader;
-use run_log::{ArrivalTimes, RunLog};
+use run_log::{ArrivalTimes, RunLog, lock_run_log};
 use state_rows::read_last_mark;
 use store::Store;
 
@@ -174,7 +174,7 @@ struct DirectoryInner {
     settings: Arc<DirectorySettings>,
     layout: Layout,
     store: Mutex<Store>,
-    run_log: Mutex<RunLog>,
+    run_log: Arc<Mutex<RunLog>>,
     /// Locked while it is open.
     _lock: File,
 }
@@ -217,17 +217,13 @@ impl Directory {
             ensure_folder(layout.folder(state), layout.folder_mode(state)).map_err(to_fault)?;
         }
         let lock = lock_directory(&layout.lock_path(), &settings.root)?;
-        let store = Store::open(Arc::clone(&settings), layout.clone(), disk)?;
+        let mut store = Store::open(Arc::clone(&settings), layout.clone(), disk)?;
+        let run = (now_ms, settings.follow);
+        let run_log = RunLog::open(&layout.run_log_path(), settings.fingerprinter, run);
+        let run_log = Arc::new(Mutex::new(run_log.map_err(to_fault)?));
+        store.run_log = Some(Arc::clone(&run_log));
         let store = Mutex::new(store);
-        let run_log =
-            RunLog::open(&layout.run_log_path(), now_ms, settings.follow).map_err(to_fault)?;
-        Ok(Self(Arc::new(DirectoryInner {
-            settings,
-            layout,
-            store,
-            run_log: Mutex::new(run_log),
-            _lock: lock,
-        })))
+        Ok(Self(Arc::new(DirectoryInner { settings, layout, store, run_log, _lock: lock })))
     }
 
     /// Creates the transport of one lane at its committed positions.
@@ -309,7 +305,6 @@ impl Directory {
         let max_age = self.0.settings.check_interval / 2;
         if self.lock_store().verify_if_due(max_age)? {
             let layout = &self.0.layout;
-            RunLog::open_read_only(&layout.run_log_path(), now_ms()).map_err(to_fault)?;
             read_commands(layout)?;
         }
         Ok(())
@@ -531,13 +526,11 @@ impl Directory {
     /// when its lines arrived.
     fn record_source_end(&self, topic: &str, end: u64) -> Result<ArrivalTimes, Fault> {
         let now_ms = now_ms();
-        let mut run_log = self.0.run_log.lock().unwrap_or_else(PoisonError::into_inner);
-        run_log.record_end(topic, end, now_ms).map_err(to_fault)
+        lock_run_log(&self.0.run_log).record_end(topic, end, now_ms).map_err(to_fault)
     }
 
     fn arrival_times(&self, topic: &str) -> ArrivalTimes {
-        let run_log = self.0.run_log.lock().unwrap_or_else(PoisonError::into_inner);
-        run_log.arrival_times(topic)
+        lock_run_log(&self.0.run_log).arrival_times(topic)
     }
 
     /// Locks the store. A lane that panicked with it may have left a commit half done, so

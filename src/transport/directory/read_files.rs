@@ -21,7 +21,7 @@ pub(super) const FULL_READ_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// What tells one content of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
+pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     length: u64,
@@ -31,7 +31,7 @@ struct FileStamp {
 
 impl FileStamp {
     /// Returns the stamp of a file, or `None` if it does not exist.
-    fn read(path: &Path) -> Result<Option<FileStamp>, FileError> {
+    pub(super) fn read(path: &Path) -> Result<Option<FileStamp>, FileError> {
         let Some(found) = find_metadata(path)? else {
             return Ok(None);
         };
@@ -96,6 +96,8 @@ pub(super) struct ReadFiles {
     /// The time of the current comparison.
     now_ns: i128,
     last_full_read: Option<Instant>,
+    /// The current comparison takes nothing as known.
+    pub(super) is_full: bool,
     /// How many files the current comparison has read.
     pub(super) read_count: usize,
 }
@@ -107,14 +109,21 @@ impl ReadFiles {
             gate_logs: FoundInFiles::default(),
             now_ns: 0,
             last_full_read: None,
+            is_full: true,
             read_count: 0,
         }
+    }
+
+    /// Returns the stamp of a file that is about to be read, if a later change will have another.
+    pub(super) fn settled_stamp(&self, path: &Path) -> Result<Option<FileStamp>, FileError> {
+        Ok(FileStamp::read(path)?.filter(|stamp| stamp.is_settled(self.now_ns)))
     }
 
     /// Begins a comparison. Forgets everything if that was not done for
     /// [`FULL_READ_INTERVAL`].
     pub(super) fn begin_comparison(&mut self, now_ns: i128) {
-        if self.last_full_read.is_none_or(|last| last.elapsed() >= FULL_READ_INTERVAL) {
+        self.is_full = self.last_full_read.is_none_or(|last| last.elapsed() >= FULL_READ_INTERVAL);
+        if self.is_full {
             *self = ReadFiles::new();
             self.last_full_read = Some(Instant::now());
         }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::committed::{CommittedFile, CommittedStateFile, DirectoryCommit, damaged_fault};
+use super::committed::{CommittedFile, CommittedStateFile, DirectoryCommit, FORMAT, damaged_fault};
 use super::disk::Disk;
 use super::journal::{FileAppend, FileReplacement, Journal, JournalError};
 use super::layout::{Layout, file_length};
@@ -19,6 +19,7 @@ use super::ledger_files::blocks_file_year;
 use super::line_reader::LineReader;
 use super::output_files::OutputLines;
 use super::read_files::ReadFiles;
+use super::run_log::{RunLog, lock_run_log};
 use super::state_rows::StateRows;
 use super::{DirectorySettings, abort_fault, to_fault};
 use crate::message::continuity::{Fingerprinter, SourceProgress, merge_earliest};
@@ -41,6 +42,8 @@ pub(super) struct Store {
     /// What a comparison since then found.
     pub(super) stopped_by: Option<Fault>,
     pub(super) read_files: ReadFiles,
+    /// The log of the current run; `None` for commands that begin none.
+    pub(super) run_log: Option<Arc<Mutex<RunLog>>>,
     /// A commit may have passed its point of no return without being finished.
     has_unfinished_commit: bool,
 }
@@ -66,6 +69,7 @@ impl Store {
             must_verify: false,
             stopped_by: None,
             read_files: ReadFiles::new(),
+            run_log: None,
             has_unfinished_commit: true,
         };
         store.recover()?;
@@ -268,8 +272,12 @@ impl Store {
     pub(super) fn next_commit(&self) -> DirectoryCommit {
         let mut committed = self.committed.clone();
         committed.commit += 1;
+        committed.format = FORMAT;
         for (name, print) in &self.settings.key_fingerprints {
             committed.keys.entry(name.clone()).or_insert_with(|| print.clone());
+        }
+        if let Some(run_log) = &self.run_log {
+            committed.runs = Some(lock_run_log(run_log).written());
         }
         committed
     }

@@ -80,7 +80,9 @@ impl Store {
             });
         }
         let run_log_path = self.layout.run_log_path();
-        let mut run_log = RunLog::open(&run_log_path, now_ms(), false).map_err(to_fault)?;
+        let mut run_log =
+            RunLog::open(&run_log_path, self.settings.fingerprinter, (now_ms(), false))
+                .map_err(to_fault)?;
         for (lane, positions) in &older.lanes {
             let progress_by_topic = self.read_all_progress(positions)?;
             for (topic, position) in positions {

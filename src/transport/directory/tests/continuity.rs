@@ -64,11 +64,12 @@ impl TestDirectory {
 type DirectoryChange = fn(&TestDirectory);
 
 const STATE_FILE: &str = ".zeef/zeef.state.main.ndjson";
+const RUNS_FILE: &str = ".zeef/runs";
 const MARK_FILE: &str = ".zeef/committed.json";
 const OUTPUT_FILE: &str = "out/main/main.all.ndjson";
 
 /// What is changed, what the message says, and how many findings can be accepted.
-const CHANGES: [(&str, DirectoryChange, &[&str], usize); 21] = [
+const CHANGES: [(&str, DirectoryChange, &[&str], usize); 22] = [
     (
         "an input is shorter",
         |world| world.truncate_lines("in/loan.ndjson", 299),
@@ -140,6 +141,12 @@ const CHANGES: [(&str, DirectoryChange, &[&str], usize); 21] = [
         |world| world.truncate_lines(".zeef/runs", 1),
         &[".zeef/runs", "before an erasure"],
         0,
+    ),
+    (
+        "a time in the runs is another one",
+        |world| world.replace_text(".zeef/runs", "\"ms\":1", "\"ms\":2"),
+        &[".zeef/runs", "not those that zeef wrote", "before an erasure"],
+        1,
     ),
     (
         "the mark is gone",
@@ -255,8 +262,8 @@ const UNREADABLE: [(&str, DirectoryChange, &[&str]); 6] = [
     ),
     (
         "the mark is of a newer version",
-        |world| world.write_text(MARK_FILE, "{\"format\":4,\"more\":1}"),
-        &["committed.json", "format 4"],
+        |world| world.write_text(MARK_FILE, "{\"format\":5,\"more\":1}"),
+        &["committed.json", "format 5"],
     ),
     (
         "a journal is damaged",
@@ -413,6 +420,108 @@ fn directory_running_comparison_reads_only_what_changed() {
     assert_eq!([compare(), compare()], [1, 1]);
     thread::sleep(Duration::from_millis(2_100));
     assert_eq!([compare(), compare()], [1, 0]);
+}
+
+/// The log of runs grows for years. A comparison does not read what this process wrote there,
+/// however long it is, and finds what somebody else changes in between.
+#[test]
+fn directory_running_comparison_reads_runs_only_if_somebody_else_changed_them() {
+    for keeps_time in [false, true] {
+        let mut world = copied_after_run();
+        thread::sleep(Duration::from_millis(2_100));
+        let (directory, mut lane) = world.follow_after_run(Duration::ZERO);
+        let read_count = || directory.lock_store().read_files.read_count;
+        let length = || fs::metadata(world.path(RUNS_FILE)).unwrap().len();
+        for _ in 0..3 {
+            let before = length();
+            world.append_text("loan", "{\"key\":\"more\",\"value\":3}\n");
+            assert_eq!(poll_once(&mut lane, 9).0.len(), 1);
+            assert!(length() > before);
+            lane.find_changes().unwrap();
+            assert_eq!(read_count(), 0);
+        }
+        // In place, and then this process writes there again.
+        let modified = fs::metadata(world.path(RUNS_FILE)).unwrap().modified().unwrap();
+        world.replace_text(RUNS_FILE, "\"ms\":1", "\"ms\":2");
+        if keeps_time {
+            let file = fs::File::options().write(true).open(world.path(RUNS_FILE)).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        world.append_text("loan", "{\"key\":\"more\",\"value\":3}\n");
+        assert_eq!(poll_once(&mut lane, 9).0.len(), 1);
+        assert_stops(lane.find_changes(), &[".zeef/runs", "not those that zeef wrote"]);
+        assert_stops(lane.commit(), &[".zeef/runs"]);
+    }
+}
+
+/// A mark of an older version says nothing of the runs; the next commit does.
+#[test]
+fn directory_mark_without_runs_gets_them_with_the_next_commit() {
+    let world = copied_after_run();
+    let old = DirectoryCommit { format: 3, runs: None, ..world.read_committed() };
+    world.write_text(MARK_FILE, old.encode(&fingerprinter()));
+    world.append_text("loan", "{\"key\":\"new\",\"value\":3}\n");
+    copy_to_end(&mut world.open_lane().unwrap(), 9).unwrap();
+    let committed = world.read_committed();
+    assert_eq!(committed.format, committed::FORMAT);
+    let runs = committed.runs.unwrap();
+    assert_eq!(runs.length, fs::metadata(world.path(RUNS_FILE)).unwrap().len());
+}
+
+/// A gate whose topic no kind has any more stops a start, and is forgotten once that is accepted.
+#[test]
+fn directory_gate_that_is_read_no_more_stops_until_accepted() {
+    let world = copied_after_run();
+    let mut settings = world.settings();
+    settings.configured_topics = Some(ConfiguredTopics {
+        gates: BTreeSet::from(["member".to_owned()]),
+        others: BTreeSet::from(["loan".to_owned(), "patron".to_owned()]),
+    });
+    let mut plan = lane_plan("main");
+    for source in plan.sources.iter_mut().filter(|source| source.is_gate()) {
+        "member".clone_into(&mut source.topic);
+    }
+    let open = || DirectoryTransport::open(settings.clone(), &plan, StopSignal::default());
+    let before = world.read_written_files();
+    assert_stops(open(), &["in/patron.ndjson", "read as a gate", "accepted"]);
+    assert_eq!(world.read_written_files(), before);
+    let directory = Directory::open(settings.clone()).unwrap();
+    let code = directory.findings().unwrap()[0].code.clone().unwrap();
+    directory.accept_finding(&code, "a test").unwrap().unwrap();
+    drop(directory);
+    open().unwrap();
+    assert!(!world.read_committed().lanes["main"].contains_key("patron"));
+}
+
+/// What lies among the inputs and is no source stops a run as it stops a start, and so does a
+/// source whose file is gone, also one that never had a line.
+#[test]
+fn directory_followed_run_stops_at_files_that_a_start_refuses() {
+    let ordinary = [".hidden.ndjson", "loan.ndjson.tmp", "notes.txt", "loans.csv"];
+    let refused: [(&str, &[&str]); 3] = [
+        ("loans.ndjson", &["in/loans.ndjson is no source", "did you mean in/loan.ndjson"]),
+        ("Patron.ndjson", &["in/Patron.ndjson is no source", "did you mean in/patron.ndjson"]),
+        ("other-things.ndjson", &["in/other-things.ndjson is no source", "expected one of loan"]),
+    ];
+    for (name, words) in refused {
+        let mut world = copied_after_run();
+        let (_directory, mut lane) = world.follow_after_run(Duration::ZERO);
+        for name in ordinary {
+            world.write_text(&format!("in/{name}"), "x");
+        }
+        lane.find_changes().unwrap();
+        world.write_text(&format!("in/{name}"), "");
+        assert_stops(lane.find_changes(), words);
+        assert_stops(lane.commit(), words);
+    }
+    let world = TestDirectory { check_interval: Duration::ZERO, ..TestDirectory::new_following() };
+    for name in ["in/loan.ndjson", "in/patron.ndjson"] {
+        world.write_text(name, "");
+    }
+    let mut lane = world.open_lane().unwrap();
+    lane.find_changes().unwrap();
+    world.remove_file("in/patron.ndjson");
+    assert_stops(lane.find_changes(), &["in/patron.ndjson is missing"]);
 }
 
 #[test]
@@ -719,7 +828,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn directory_any_changed_or_lost_byte_is_found(
-        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE]),
+        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE, RUNS_FILE]),
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
         cut in any::<bool>(),
@@ -746,7 +855,7 @@ proptest! {
     /// Also where the editor sets back the time of the last modification.
     #[test]
     fn directory_any_changed_byte_stops_a_running_process(
-        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE]),
+        file in prop::sample::select(vec!["in/patron.ndjson", MARK_FILE, STATE_FILE, RUNS_FILE]),
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
         keeps_time in any::<bool>(),
