@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use super::config;
 use super::exit::CliFailure;
 use super::key_lookup;
+use crate::config::LoadedConfig;
 use crate::config::keyring::{KeyRing, STATE_KEY_NAME};
-use crate::config::{LoadedConfig, nearest_spelling};
 use crate::daemon::run::{LaneSetup, directory_settings};
 use crate::policy::Policy;
-use crate::transport::directory::{Directory, DirectorySettings};
+use crate::transport::directory::{Directory, DirectorySettings, InputFiles};
 
 pub(super) const SOURCE_FILE_SUFFIX: &str = ".ndjson";
 
@@ -113,63 +113,18 @@ pub(super) fn check_source_files(
         // What was read is no longer known.
         read.clone_from(&wanted);
     }
-    let mut mistakes = Vec::new();
-    let mut strays = Vec::new();
-    for file in &files {
-        match file.strip_suffix(SOURCE_FILE_SUFFIX) {
-            // A lane still knows records of a kind that the config no longer has.
-            Some(topic) if topics.contains(&topic) || read.contains(topic) => {}
-            Some(topic) => mistakes.push(unknown_file_text(("in", file), topic, &topics)),
-            None => strays.push(file.as_str()),
-        }
-    }
-    let there =
-        |topic: &str| files.iter().any(|file| file.strip_suffix(SOURCE_FILE_SUFFIX) == Some(topic));
-    for topic in read.iter().filter(|topic| !there(topic)) {
-        mistakes.push(format!(
-            "in/{topic}{SOURCE_FILE_SUFFIX} is missing, and a run has read it: put it back as it was"
-        ));
-    }
+    let inputs = InputFiles { files: &files, topics: &topics, read: &read };
     let new: Vec<&str> = wanted
         .iter()
         .map(String::as_str)
-        .filter(|topic| !there(topic) && !read.contains(*topic))
+        .filter(|topic| !inputs.has_file(topic) && !read.contains(*topic))
         .collect();
-    for stray in strays {
-        let stem = stray.split('.').next().unwrap_or(stray);
-        if let Some(topic) = nearest_topic(stem, &new) {
-            mistakes.push(format!(
-                "in/{stray} is no source: did you mean in/{topic}{SOURCE_FILE_SUFFIX}?"
-            ));
-        }
-    }
+    let mistakes = inputs.mistakes(&new);
     if !mistakes.is_empty() {
         return Err(CliFailure::Config(mistakes.join("\n")).into());
     }
-    Ok(new.into_iter().map(str::to_owned).collect())
-}
-
-/// Describes a file of a folder that is no source.
-pub(super) fn unknown_file_text(
-    (folder, file): (&str, &str),
-    topic: &str,
-    topics: &[&str],
-) -> String {
-    match nearest_topic(topic, topics) {
-        Some(meant) => {
-            format!(
-                "{folder}/{file} is no source: did you mean {folder}/{meant}{SOURCE_FILE_SUFFIX}?"
-            )
-        }
-        None => format!(
-            "in/{file} is no source: expected one of {}, each with {SOURCE_FILE_SUFFIX} behind it; move away what \
-             zeef is not to read",
-            topics.join(", ")
-        ),
+    for topic in read.iter().filter(|topic| !topics.contains(&topic.as_str())) {
+        tracing::warn!("no kind of record is read from in/{topic}{SOURCE_FILE_SUFFIX} any more");
     }
-}
-
-/// Returns the topic that a mistyped one is near to, ignoring case.
-fn nearest_topic<'a>(word: &str, topics: &[&'a str]) -> Option<&'a str> {
-    nearest_spelling(word, topics.iter().copied())
+    Ok(new.into_iter().map(str::to_owned).collect())
 }

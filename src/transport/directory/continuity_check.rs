@@ -163,7 +163,7 @@ impl Store {
         self.require_own_mark()?;
         let (_, findings) = self.compare_with_mark()?;
         match findings.is_empty() {
-            true => Ok(()),
+            true => self.require_input_files(),
             false => Err(self.stop_on_findings(&findings)),
         }
     }

@@ -65,6 +65,7 @@ mod continuity_check;
 mod current_outputs;
 mod disk;
 mod forget;
+mod input_files;
 mod journal;
 mod lane_transport;
 mod layout;
@@ -101,6 +102,7 @@ pub use compaction::CompactedFile;
 pub use continuity_check::DirectoryFinding;
 pub use current_outputs::read_current_outputs;
 pub use forget::{ForgetOutcome, forget_lane};
+pub use input_files::{InputFiles, unknown_file_text};
 pub use lane_transport::DirectoryTransport;
 pub use ledger_files::{
     LedgerFileDifference, LedgerPart, LedgerPosition, TakeLedgerLine, read_ledger, read_ledger_from,
@@ -468,14 +470,7 @@ impl Directory {
     ///
     /// [`Fault::Stop`] if the folder cannot be read.
     pub fn list_inputs(&self) -> Result<Vec<String>, Fault> {
-        let found = layout::list_folder(&self.0.layout.input_folder).map_err(to_fault)?;
-        let mut names = Vec::new();
-        for (name, path) in found {
-            if !name.starts_with('.') && !file::is_folder(&path).map_err(to_fault)? {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        input_files::list_input_files(&self.0.layout)
     }
 
     /// Creates an empty file for a source that was never read.
