@@ -422,10 +422,6 @@ pub struct ContinuityFinding {
     pub detail: String,
 }
 
-/// What follows if nobody reads a gate any more.
-pub const GATE_NOT_READ: &str = "give its kind of record that topic and role again; accepted, \
-    whatever it said (an erasure, an objection, a withdrawal, a payment) counts for nothing from now on";
-
 /// The sources that a config has, whichever of them a lane reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfiguredTopics {
@@ -581,7 +577,10 @@ impl FindingKind {
                  counts for whoever has the id now, and gate records that could not be read stop \
                  nothing"
             }
-            FindingKind::GateNotRead => GATE_NOT_READ,
+            FindingKind::GateNotRead => {
+                "give its kind of record that topic and role again; accepted, whatever it said (an \
+                 erasure, an objection, a withdrawal, a payment) counts for nothing from now on"
+            }
         }
     }
 }

@@ -253,8 +253,8 @@ impl<T: Transport> Worker<T> {
             tracing::debug!(%fault, "while leaving the group");
         }
         Fault::stop(format!(
-            "a consent, an objection or a patron lies in another partition than its patron, where \
-             it would not count: {}; nothing of this batch was committed. Have its producer use the partitioner \
+            "a record of a gate (a patron, consent, objection, settlement) lies in another partition \
+             than its patron, where it would not count: {}; nothing of this batch was committed. Have its producer use the partitioner \
              of `[kafka] partitioner`, and run `zeef gates repair --dry-run`, then `zeef gates \
              repair --apply`",
             named.join("; ")

@@ -20,7 +20,7 @@ use super::source;
 use super::store::{Store, read_state_file};
 use super::{DirectorySettings, to_fault};
 use crate::message::Fault;
-use crate::message::continuity::{GATE_NOT_READ, SourceProgress, format_code, unread_gates};
+use crate::message::continuity::{SourceProgress, format_code, unread_gates};
 use crate::transport::file::{FileError, is_file};
 
 /// A difference from what zeef left.
@@ -88,6 +88,9 @@ const RUNS_CHANGED: &str = "It says which lines came before an erasure, and whic
     times that stand there count from now on";
 const RUNS_NOT_OWN: &str = "What this process has in memory is not what stands there. Start again: what \
     was read since the last commit is read again";
+const GATE_FILE_NOT_READ: &str = "Give its kind of record that topic and role again. Accepted, whatever it said (an \
+    erasure, an objection, a withdrawal, a payment) counts for nothing from now on; move the file out of \
+    `in` then";
 const KEY_CHANGED: &str = "A recipient would have two pseudonyms for one patron, and no way to see it. Put \
     back the key that is missing. Accepted, outputs get their new keys as their records change";
 
@@ -488,7 +491,7 @@ impl Comparison<'_> {
                         "it was read as a gate up to byte {read}, and no kind of record is read \
                          from it as one any more"
                     ),
-                    consequence: GATE_NOT_READ,
+                    consequence: GATE_FILE_NOT_READ,
                     accepted_change: Some(AcceptedChange::UnreadGate(
                         lane.clone(),
                         topic.to_owned(),

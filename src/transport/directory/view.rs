@@ -19,7 +19,7 @@ use crate::transport::file::is_there;
 pub struct DirectoryView {
     layout: Layout,
     committed: DirectoryCommit,
-    run_log: RunLog,
+    run_log: Box<RunLog>,
     max_line_bytes: usize,
 }
 
@@ -34,9 +34,10 @@ impl DirectoryView {
     pub fn open(root: &Path, max_line_bytes: usize) -> Result<Self, Fault> {
         let layout = Layout::new(root, false);
         layout.require_input_folder()?;
+        let run_log = RunLog::open_read_only(&layout.run_log_path(), now_ms());
         Ok(Self {
             committed: read_committed(&layout)?,
-            run_log: RunLog::open_read_only(&layout.run_log_path(), now_ms()).map_err(to_fault)?,
+            run_log: Box::new(run_log.map_err(to_fault)?),
             layout,
             max_line_bytes,
         })
