@@ -483,7 +483,7 @@ fn directory_gate_that_is_read_no_more_stops_until_accepted() {
     }
     let open = || DirectoryTransport::open(settings.clone(), &plan, StopSignal::default());
     let before = world.read_written_files();
-    assert_stops(open(), &["in/patron.ndjson", "read as a gate", "accepted"]);
+    assert_stops(open(), &["in/patron.ndjson", "read as a gate", "Accepted"]);
     assert_eq!(world.read_written_files(), before);
     let directory = Directory::open(settings.clone()).unwrap();
     let code = directory.findings().unwrap()[0].code.clone().unwrap();
