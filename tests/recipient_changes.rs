@@ -373,6 +373,41 @@ fn gate_that_the_config_reads_no_more_stops_the_start() {
     fixture.run_directory(0, &[]);
 }
 
+/// Whatever two gates exchange their topics, what each said would be read as the other's.
+#[test]
+fn gates_that_exchange_their_topics_stop_the_start() {
+    let fixture = DirectoryFixture::new();
+    let gates = ["objection", "consent", "settlement", "patron"];
+    for gate in gates {
+        let path = fixture.path(&format!("data/in/{gate}.ndjson"));
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"key\":\"somebody\",\"value\":{}}\n").unwrap();
+    }
+    fixture.run_directory(0, &[]);
+    let before = fixture.outputs();
+    for (at, one) in gates.iter().enumerate() {
+        for other in &gates[at + 1..] {
+            let topics = [one, other].map(|gate| {
+                let path = fixture.path("config").join(format!("records/{gate}.toml"));
+                let text = fs::read_to_string(&path).unwrap();
+                let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
+                (path, text, topic)
+            });
+            let [(path, text, topic), (other_path, other_text, other_topic)] = &topics;
+            fs::write(path, text.replacen(topic, other_topic, 1)).unwrap();
+            fs::write(other_path, other_text.replacen(other_topic, topic, 1)).unwrap();
+            let words = [one, other].map(|gate| format!("in/{gate}.ndjson"));
+            let words = words.iter().map(String::as_str).chain(["it was read as the gate"]);
+            fixture.run_directory(70, &words.collect::<Vec<_>>());
+            assert_eq!(fixture.outputs(), before, "{one} and {other}");
+            for (path, text, _) in &topics {
+                fs::write(path, text).unwrap();
+            }
+        }
+    }
+    fixture.run_directory(0, &[]);
+}
+
 /// Commands that are lost were carried out, or are given again: none is ignored for being fewer.
 #[test]
 fn refill_is_carried_out_after_commands_were_lost() {

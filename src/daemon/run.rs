@@ -44,7 +44,7 @@ use crate::message::commands::CommandLog;
 use crate::message::continuity::{ConfiguredTopics, Fingerprinter, KeyFingerprint};
 use crate::message::{Cause, Fault, LanePlan, ZEEF_OWNER};
 use crate::policy::Policy;
-use crate::policy::catalogue::Role;
+use crate::policy::catalogue::{RecordKind, Role};
 use crate::policy::pseudonym::{HmacKey, PseudonymDomain, Pseudonymiser};
 use crate::schemas::{RegistryError, SchemaRegistry};
 use crate::transport::directory::{self, Directory, DirectorySettings};
@@ -197,12 +197,26 @@ pub fn compile_lanes(
 }
 
 fn configured_topics(policy: &Policy) -> ConfiguredTopics {
-    let topics = |is_gate: bool| {
-        let kinds = policy.record_kinds.iter();
-        let kinds = kinds.filter(move |kind| (kind.role != Role::Record) == is_gate);
-        kinds.map(|kind| kind.topic.clone()).collect()
-    };
-    ConfiguredTopics { gates: topics(true), others: topics(false) }
+    let mut configured = ConfiguredTopics::default();
+    for kind in &policy.record_kinds {
+        let topic = kind.topic.clone();
+        match gate_name(kind) {
+            Some(gate) => drop(configured.gates.insert(topic, gate)),
+            None => drop(configured.others.insert(topic)),
+        }
+    }
+    configured
+}
+
+/// Returns what the records of a kind decide over, whatever the kind is called; `None` if they are
+/// only decided.
+fn gate_name(kind: &RecordKind) -> Option<String> {
+    match (kind.role, &kind.settles) {
+        (Role::Record, _) => None,
+        (Role::Patron, _) => Some("patron".to_owned()),
+        (Role::Gate, Some(settled)) => Some(format!("settlement of {settled}")),
+        (Role::Gate, None) => Some(kind.name.clone()),
+    }
 }
 
 /// Returns how lanes write the ledger; `None` if they do not.

@@ -95,6 +95,10 @@ pub struct SourceProgress {
     /// For a gate log, which is kept whole: the hash of everything read.
     #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
     pub log: Option<u64>,
+    /// Of a gate, what it decides over, as [`ConfiguredTopics`] has it; `None` in a mark of an
+    /// older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     /// How many partitions the source had; 0 in a mark of an older version, and in a directory.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partition_count: i32,
@@ -425,30 +429,56 @@ pub struct ContinuityFinding {
 /// The sources that a config has, whichever of them a lane reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfiguredTopics {
-    pub gates: BTreeSet<String>,
+    /// By topic, with what each decides over: `consent`, `settlement of debt`.
+    pub gates: BTreeMap<String, String>,
     pub others: BTreeSet<String>,
 }
 
+/// A gate of a mark that the config no longer reads as that gate.
+#[derive(Clone, Copy, Debug)]
+pub struct UnreadGate<'a> {
+    pub topic: &'a str,
+    pub progress: &'a SourceProgress,
+    /// As what it is read now, if it is a gate.
+    now: Option<&'a str>,
+}
+
+impl UnreadGate<'_> {
+    /// Returns what was found; `end` is how far the gate was read.
+    #[must_use]
+    pub fn describe(&self, end: &str) -> String {
+        let before = match &self.progress.gate {
+            Some(gate) => format!("it was read as the gate `{gate}` up to {end}"),
+            None => format!("it was read as a gate up to {end}"),
+        };
+        match self.now {
+            Some(now) => format!("{before}, and is read as `{now}` now"),
+            None => format!("{before}, and no kind of record is read from it as one any more"),
+        }
+    }
+}
+
 /// Returns the sources of a mark that stopped something as gates, and that the config no longer
-/// reads as gates: renamed, or without their kind. `has_new_gate`: the lane reads a gate that the
-/// mark does not have.
+/// reads as the same gates: renamed, exchanged, or without their kind. `has_new_gate`: the lane
+/// reads a gate that the mark does not have.
 ///
-/// A compacted gate has no hash in a mark on Kafka; a topic that no kind has counts as one if a
-/// gate is new.
+/// In a mark of an older version a compacted gate cannot be told from another source; a topic that
+/// no kind has counts as one if a gate is new.
 pub fn unread_gates<'a>(
     sources: &'a BTreeMap<String, SourceProgress>,
     configured: &'a ConfiguredTopics,
     has_new_gate: bool,
-) -> impl Iterator<Item = (&'a str, &'a SourceProgress)> {
-    let is_unread = move |(topic, progress): &(&'a String, &'a SourceProgress)| {
-        let is_known = configured.others.contains(*topic);
+) -> impl Iterator<Item = UnreadGate<'a>> {
+    sources.iter().filter_map(move |(topic, progress)| {
+        let may_be_gate = has_new_gate && !configured.others.contains(topic);
         let was_gate = match progress.log {
             Some(hash) => hash != 0,
-            None => has_new_gate && !is_known && progress.next > 0,
+            None => progress.next > 0 && (progress.gate.is_some() || may_be_gate),
         };
-        was_gate && !configured.gates.contains(*topic)
-    };
-    sources.iter().filter(is_unread).map(|(topic, progress)| (topic.as_str(), progress))
+        let now = configured.gates.get(topic).map(String::as_str);
+        let is_same = now.is_some_and(|now| progress.gate.as_deref().is_none_or(|was| was == now));
+        (was_gate && !is_same).then_some(UnreadGate { topic, progress, now })
+    })
 }
 
 /// The kind of loss or change.
@@ -811,13 +841,17 @@ mod tests {
         let source =
             |next: i64, log: Option<u64>| SourceProgress { next, log, ..Default::default() };
         let found = |topic: &str, source: SourceProgress, has_new_gate: bool| {
-            let topics = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let gates = ["objection", "patron"].map(|name| (name.to_owned(), name.to_owned()));
             let configured = ConfiguredTopics {
-                gates: topics(&["objection", "patron"]),
-                others: topics(&["loan"]),
+                gates: BTreeMap::from(gates),
+                others: BTreeSet::from(["loan".to_owned()]),
             };
             let sources = BTreeMap::from([(topic.to_owned(), source)]);
             unread_gates(&sources, &configured, has_new_gate).count() > 0
+        };
+        let gate = |next: i64, log: Option<u64>, gate: &str| SourceProgress {
+            gate: Some(gate.to_owned()),
+            ..source(next, log)
         };
         for has_new_gate in [false, true] {
             // Renamed, without its kind, or of a kind that is a gate no more.
@@ -830,6 +864,16 @@ mod tests {
             assert!(!found("members", source(0, None), has_new_gate));
             // A compacted gate has no hash: it may be the one that has another name now.
             assert_eq!(found("members", source(5, None), has_new_gate), has_new_gate);
+            // A newer mark says what it was.
+            assert!(found("members", gate(5, None, "patron"), has_new_gate));
+            assert!(found("loan", gate(5, None, "patron"), has_new_gate));
+            assert!(!found("members", gate(0, None, "patron"), has_new_gate));
+            assert!(!found("patron", gate(5, None, "patron"), has_new_gate));
+            assert!(!found("objection", gate(5, Some(7), "objection"), has_new_gate));
+            // Exchanged with another gate.
+            assert!(found("objection", gate(5, Some(7), "consent"), has_new_gate));
+            assert!(found("objection", gate(5, None, "patron"), has_new_gate));
+            assert!(!found("objection", gate(0, Some(0), "consent"), has_new_gate));
         }
     }
 

@@ -281,6 +281,7 @@ impl Store {
                         start: progress.next,
                         anchors: Vec::new(),
                         log: progress.log.map(|_| 0),
+                        gate: progress.gate.clone(),
                         partition_count: progress.partition_count,
                     };
                 }
@@ -475,26 +476,23 @@ impl Comparison<'_> {
         Ok(found)
     }
 
-    /// Finds gates that were read, and that no kind of record is read from any more.
+    /// Finds gates that were read, and are not read as those any more.
     fn unread_gate_differences(&self) -> Vec<Difference> {
         let Some(configured) = &self.settings.configured_topics else {
             return Vec::new();
         };
         let mut found = Vec::new();
         for (lane, trails) in &self.committed.lanes {
-            for (topic, progress) in unread_gates(trails, configured, false) {
-                let path = self.layout.source_path(topic);
-                let read = source::consumed_bytes(progress);
+            for gate in unread_gates(trails, configured, false) {
+                let path = self.layout.source_path(gate.topic);
+                let read = source::consumed_bytes(gate.progress);
                 found.push(Difference {
                     subject: format!("{} (lane {lane})", self.layout.display_path(&path)),
-                    detail: format!(
-                        "it was read as a gate up to byte {read}, and no kind of record is read \
-                         from it as one any more"
-                    ),
+                    detail: gate.describe(&format!("byte {read}")),
                     consequence: GATE_FILE_NOT_READ,
                     accepted_change: Some(AcceptedChange::UnreadGate(
                         lane.clone(),
-                        topic.to_owned(),
+                        gate.topic.to_owned(),
                     )),
                 });
             }

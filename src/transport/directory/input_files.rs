@@ -101,7 +101,7 @@ impl Store {
         let Some(configured) = &self.settings.configured_topics else {
             return Ok(());
         };
-        let topics = configured.gates.union(&configured.others);
+        let topics = configured.gates.keys().chain(&configured.others);
         let topics: Vec<&str> = topics.map(String::as_str).collect();
         let lanes = self.committed.lanes.values();
         let read: BTreeSet<String> = lanes.flat_map(|lane| lane.keys().cloned()).collect();

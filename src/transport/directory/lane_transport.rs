@@ -69,8 +69,9 @@ impl DirectoryTransport {
         stop: StopSignal,
     ) -> Result<Self, Fault> {
         let sources = (0_u16..).map(SourceId).zip(&plan.sources).map(|(id, source)| {
-            let committed = positions.get(&source.topic).cloned();
-            let offset = committed.as_ref().map_or(0, consumed_bytes);
+            let mut committed = positions.get(&source.topic).cloned().unwrap_or_default();
+            committed.gate = directory.0.settings.gate_of(&source.topic);
+            let offset = consumed_bytes(&committed);
             let reader = directory.source_reader(&source.topic, offset);
             let prints = directory.0.settings.fingerprinter;
             DirectorySource::new(id, (source, plan.has_ledger()), (reader, prints), committed)

@@ -164,6 +164,11 @@ impl DirectorySettings {
             check_interval: Duration::from_secs(60),
         }
     }
+
+    /// Returns what the source of a topic decides over, if it is a gate.
+    fn gate_of(&self, topic: &str) -> Option<String> {
+        self.configured_topics.as_ref()?.gates.get(topic).cloned()
+    }
 }
 
 /// A directory that belongs to this process until the last clone is dropped.

@@ -37,10 +37,9 @@ impl DirectorySource {
         id: SourceId,
         (plan, reads_trace_parents): (&SourcePlan, bool),
         (mut reader, fingerprinter): (LineReader, Fingerprinter),
-        committed: Option<SourceProgress>,
+        mut committed: SourceProgress,
     ) -> Self {
         reader.set_fingerprinter(fingerprinter);
-        let mut committed = committed.unwrap_or_default();
         if plan.is_gate() && committed.next == committed.start {
             committed.log.get_or_insert(0);
         }

@@ -103,7 +103,7 @@ impl TestDirectory {
     fn settings(&self) -> DirectorySettings {
         DirectorySettings {
             configured_topics: Some(ConfiguredTopics {
-                gates: BTreeSet::from(["patron".to_owned()]),
+                gates: BTreeMap::from([("patron".to_owned(), "patron".to_owned())]),
                 others: BTreeSet::from(["loan".to_owned()]),
             }),
             output_owners: BTreeMap::from([

@@ -121,7 +121,7 @@ impl Store {
             let mut reader = LineReader::new(path, self.settings.max_line_bytes, 0);
             reader.open().map_err(to_fault)?;
             let configured = self.settings.configured_topics.as_ref();
-            let gate = configured.is_some_and(|topics| topics.gates.contains(topic));
+            let gate = configured.is_some_and(|topics| topics.gates.contains_key(topic));
             let progress =
                 source::read_progress(&mut reader, gate, position.offset, &self.fingerprinter());
             progress_by_topic.insert(topic.clone(), progress.map_err(to_fault)?);

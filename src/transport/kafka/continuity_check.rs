@@ -234,7 +234,7 @@ impl KafkaTransport {
         }]
     }
 
-    /// Finds gates that were read, and that no kind of record is read from any more.
+    /// Finds gates that were read, and are not read as those any more.
     fn find_unread_gates(&self, partition: i32, mark: &ContinuityMark) -> Vec<ContinuityFinding> {
         let Some(configured) = &self.configured_topics else {
             return Vec::new();
@@ -242,17 +242,17 @@ impl KafkaTransport {
         let is_new = |part: &OwnedPartition| {
             let source = self.group_consumer.find_source(part.source_partition.0);
             source.is_some_and(|source| {
-                configured.gates.contains(&source.unprefixed_name)
+                configured.gates.contains_key(&source.unprefixed_name)
                     && !mark.sources.contains_key(&source.unprefixed_name)
             })
         };
         let has_new_gate = self.group_consumer.owned_with_number(partition).any(is_new);
         unread_gates(&mark.sources, configured, has_new_gate)
-            .map(|(topic, progress)| ContinuityFinding {
-                subject: format!("{}{topic}", self.settings.topic_prefix),
+            .map(|gate| ContinuityFinding {
+                subject: format!("{}{}", self.settings.topic_prefix, gate.topic),
                 partition,
                 kind: FindingKind::GateNotRead,
-                detail: format!("it was read as a gate up to offset {}", progress.next),
+                detail: gate.describe(&format!("offset {}", gate.progress.next)),
             })
             .collect()
     }
@@ -279,12 +279,19 @@ impl KafkaTransport {
         }
     }
 
+    /// Returns what a source decides over, if it is a gate.
+    fn gate_of(&self, source_partition: SourcePartition) -> Option<String> {
+        let source = self.group_consumer.find_source(source_partition.0)?;
+        self.configured_topics.as_ref()?.gates.get(&source.unprefixed_name).cloned()
+    }
+
     fn set_position(
         &mut self,
         source_partition: SourcePartition,
-        progress: SourceProgress,
+        mut progress: SourceProgress,
         group: Option<GroupOffset>,
     ) {
+        progress.gate = self.gate_of(source_partition);
         if is_moved_back(&progress, group) {
             let topic =
                 self.group_consumer.find_source(source_partition.0).map(|source| &*source.topic);

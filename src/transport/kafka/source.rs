@@ -47,6 +47,7 @@ impl KafkaSource {
             start,
             anchors: Vec::new(),
             log: (self.retention == SourceRetention::Forever).then_some(0),
+            gate: None,
             partition_count: self.partition_count,
         }
     }

@@ -106,6 +106,7 @@ fn fetch_first_positions(
         start,
         anchors: Vec::new(),
         log: (source.retention == SourceRetention::Forever).then_some(0),
+        gate: None,
         partition_count: source.partition_count,
     };
     Ok(starts.into_iter().map(progress).collect())

@@ -248,3 +248,27 @@ fn gate_that_the_config_reads_no_more_stops_a_start() {
         fixture.run_until_end();
     }
 }
+
+#[test]
+fn gates_that_exchange_their_topics_stop_a_start() {
+    let Some(fixture) = ContinuityFixture::with_records_read("exchanged-gates") else {
+        return;
+    };
+    let kinds = Path::new(fixture.0.config_path()).join("records");
+    for (one, other) in [("objection", "consent"), ("patron", "consent")] {
+        let read = |gate: &str| {
+            let path = kinds.join(format!("{gate}.toml"));
+            let text = fs::read_to_string(&path).unwrap();
+            let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
+            (path, text, topic)
+        };
+        let (path, text, topic) = read(one);
+        let (other_path, other_text, other_topic) = read(other);
+        fs::write(&path, text.replacen(&topic, &other_topic, 1)).unwrap();
+        fs::write(&other_path, other_text.replacen(&other_topic, &topic, 1)).unwrap();
+        fixture.expect_next_start_stops(&["read as the gate", "read no more", other]);
+        fs::write(&path, text).unwrap();
+        fs::write(&other_path, other_text).unwrap();
+        fixture.run_until_end();
+    }
+}

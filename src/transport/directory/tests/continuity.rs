@@ -474,7 +474,7 @@ fn directory_gate_that_is_read_no_more_stops_until_accepted() {
     let world = copied_after_run();
     let mut settings = world.settings();
     settings.configured_topics = Some(ConfiguredTopics {
-        gates: BTreeSet::from(["member".to_owned()]),
+        gates: BTreeMap::from([("member".to_owned(), "patron".to_owned())]),
         others: BTreeSet::from(["loan".to_owned(), "patron".to_owned()]),
     });
     let mut plan = lane_plan("main");
@@ -483,7 +483,7 @@ fn directory_gate_that_is_read_no_more_stops_until_accepted() {
     }
     let open = || DirectoryTransport::open(settings.clone(), &plan, StopSignal::default());
     let before = world.read_written_files();
-    assert_stops(open(), &["in/patron.ndjson", "read as a gate", "Accepted"]);
+    assert_stops(open(), &["in/patron.ndjson", "read as the gate `patron`", "Accepted"]);
     assert_eq!(world.read_written_files(), before);
     let directory = Directory::open(settings.clone()).unwrap();
     let code = directory.findings().unwrap()[0].code.clone().unwrap();
