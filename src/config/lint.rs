@@ -256,7 +256,7 @@ consent = { purpose = "newsletter" }"#,
     },
     LintDef {
         name: "pseudonymised",
-        forbids: "a readable personal field in a recipient that is called pseudonymised",
+        forbids: "a readable personal field, or letters or digits of one, in a recipient that is called pseudonymised",
         why: "GDPR art. 4(5); F19",
         example: r#"pseudonymised = true
 period = { every = "P1M", of = "loaned_at" }
@@ -614,6 +614,17 @@ impl<'a> LintContext<'a> {
         }
     }
 
+    /// Returns the projections of the output field that has an influence, by itself or by what
+    /// its masks read.
+    fn projections(&self, channel: InfluenceChannel) -> impl Iterator<Item = &FieldProjection> {
+        let index = match channel {
+            InfluenceChannel::OutputField(index) | InfluenceChannel::MaskNeed(index) => Some(index),
+            _ => None,
+        };
+        let field = index.and_then(|index| self.draft.recipient.output_fields.get(index));
+        field.into_iter().flat_map(|field| field.value.projections())
+    }
+
     /// Returns the path as the recipient's file has it.
     fn path_as_written(&self, one: &FieldInfluence<'_>) -> String {
         let prefix = if one.field_ref.is_joined { "patron." } else { "" };
@@ -877,8 +888,10 @@ fn check_marketing(context: &LintContext<'_>) -> Vec<Violation> {
 }
 
 fn check_pseudonymised(context: &LintContext<'_>) -> Vec<Violation> {
-    let readable = pseudonymised_influences(context, false).filter(|one| identifies_person(one));
-    let expected = "a mask that hides it, or no such field";
+    let readable = pseudonymised_influences(context, false)
+        .filter(|one| identifies_person(one) || shows_characters(context, one));
+    let expected = "a mask that hides it (`age_band`, `postcode_area`, a pseudonym by month), or no \
+                    such field";
     context.violations(readable, "in a pseudonymised recipient readable", expected)
 }
 
@@ -887,6 +900,15 @@ fn identifies_person(one: &FieldInfluence<'_>) -> bool {
     let birth = one.field.is_birth_date();
     let whole = one.exposure == Exposure::Full && one.field.is_personal_data();
     whole || (birth && one.exposure >= Exposure::Date)
+}
+
+/// Returns whether some letters or digits of what points at a person are visible: they are the same
+/// in all of its outputs, and join them.
+fn shows_characters(context: &LintContext<'_>, one: &FieldInfluence<'_>) -> bool {
+    let is_general = |mask: &Mask| matches!(mask, Mask::AgeBand(_) | Mask::PostcodeArea(_));
+    let mut masks = context.projections(one.channel).filter_map(|one| one.mask.as_ref());
+    let is_part = one.exposure == Exposure::Part && one.field.is_personal_data();
+    is_part && masks.any(|mask| !is_general(mask))
 }
 
 fn check_pseudonymised_condition(context: &LintContext<'_>) -> Vec<Violation> {
@@ -1029,10 +1051,12 @@ fn check_without_patron(context: &LintContext<'_>) -> Vec<Violation> {
         || recipient.is_marketing
         || recipient.stops_on_objection
         || recipient.is_loan_history
+        || recipient.is_for_own_borrowers
         || recipient.authorisation.is_some();
     let mut violations = Vec::new();
     if asks_patron {
-        let expected = "no `consent`, `marketing`, `objections`, `loan_history` or `authorisation`";
+        let expected = "no `consent`, `marketing`, `objections`, `loan_history`, `own_borrowers` or \
+                        `authorisation`";
         violations.push(violation(line, "`without_patron` beside what asks the patron", expected));
     }
     let is_of_patrons = context.source.role == Role::Patron || !context.source.is_keyed_by_patron;
@@ -1050,9 +1074,10 @@ fn check_without_patron(context: &LintContext<'_>) -> Vec<Violation> {
         let expected = "a source without a national number";
         violations.push(violation(line, "`without_patron` beside a national number", expected));
     }
-    let shown = context.influences.iter().filter(|one| {
-        one.field_ref.is_joined || (is_shown(one.channel) && names_patron(one.field))
-    });
+    let shown = context
+        .influences
+        .iter()
+        .filter(|one| one.field_ref.is_joined || (is_shown(one) && names_patron(one.field)));
     let expected = "nothing of a patron in a recipient with `without_patron`";
     violations.extend(context.violations(shown, "of the patron", expected));
     violations
@@ -1126,11 +1151,16 @@ fn check_confidential(context: &LintContext<'_>, all: &[RecipientDraft]) -> Vec<
     violations
 }
 
-fn is_shown(channel: InfluenceChannel) -> bool {
-    matches!(
-        channel,
-        InfluenceChannel::OutputField(_) | InfluenceChannel::MaskNeed(_) | InfluenceChannel::Topic
-    )
+/// Returns whether an output shows something of a field. That there is an output shows what a
+/// condition asks, if that is more than whether there is a value.
+fn is_shown(one: &FieldInfluence<'_>) -> bool {
+    match one.channel {
+        InfluenceChannel::OutputField(_)
+        | InfluenceChannel::MaskNeed(_)
+        | InfluenceChannel::Topic => true,
+        InfluenceChannel::Condition(_) => one.exposure > Exposure::OneBit,
+        _ => false,
+    }
 }
 
 fn names_patron(field: &CatalogueField) -> bool {

@@ -15,6 +15,7 @@ pub enum SensitiveName {
 /// Matched as whole words only, as other words contain them.
 const WHOLE_WORD_NAMES: &[(&str, SensitiveName)] = &[
     ("bsn", SensitiveName::Bsn),
+    ("sofi", SensitiveName::Bsn),
     ("rrn", SensitiveName::Rijksregisternummer),
     ("insz", SensitiveName::Rijksregisternummer),
     ("inss", SensitiveName::Rijksregisternummer),
@@ -25,11 +26,16 @@ const WHOLE_WORD_NAMES: &[(&str, SensitiveName)] = &[
 /// Suffixes of [`WHOLE_WORD_NAMES`] without a separator.
 const WHOLE_WORD_SUFFIXES: &[&str] = &["", "s", "number", "nummer", "nr", "no", "code", "hash"];
 
+/// Matched at the end of a word too, as in `klantbsn`: no other word ends so.
+const WORD_ENDINGS: &[(&str, SensitiveName)] = &[("bsn", SensitiveName::Bsn)];
+
 /// Matched anywhere in a name.
 const SUBSTRING_NAMES: &[(&str, SensitiveName)] = &[
-    ("burgerservicenummer", SensitiveName::Bsn),
-    ("sofinummer", SensitiveName::Bsn),
-    ("rijksregister", SensitiveName::Rijksregisternummer),
+    ("burgerservice", SensitiveName::Bsn),
+    ("citizenservice", SensitiveName::Bsn),
+    ("rijksreg", SensitiveName::Rijksregisternummer),
+    ("nationaalnummer", SensitiveName::Rijksregisternummer),
+    ("registrenational", SensitiveName::Rijksregisternummer),
     ("password", SensitiveName::Secret),
     ("passwd", SensitiveName::Secret),
     ("passphrase", SensitiveName::Secret),
@@ -49,11 +55,15 @@ pub fn sensitive_name(path: &str) -> Option<SensitiveName> {
             };
             words.iter().any(is_name).then_some(*named)
         };
+        let by_ending = |(ending, named): &(&str, SensitiveName)| {
+            words.iter().any(|word| word.ends_with(ending)).then_some(*named)
+        };
         let by_part =
             |(name, named): &(&str, SensitiveName)| joined_words.contains(name).then_some(*named);
         WHOLE_WORD_NAMES
             .iter()
             .find_map(by_word)
+            .or_else(|| WORD_ENDINGS.iter().find_map(by_ending))
             .or_else(|| SUBSTRING_NAMES.iter().find_map(by_part))
     })
 }
@@ -153,6 +163,13 @@ mod tests {
                 "burger_service_nummer",
                 "burgerServiceNummer",
                 "oud_burgerservicenummer",
+                "burgerservicenr",
+                "burger_service_nr",
+                "citizen_service_number",
+                "klantbsn",
+                "sofi",
+                "sofinr",
+                "sofi_nummer",
             ],
         );
         check(
@@ -166,6 +183,9 @@ mod tests {
                 "rijksregisternummers[]",
                 "person.insz",
                 "nissNumber",
+                "rijksreg_nr",
+                "nationaal_nummer",
+                "registre_national",
             ],
         );
         check(
@@ -196,6 +216,8 @@ mod tests {
                 "card_number",
                 "item.isbn",
                 "mission",
+                "sofia",
+                "nationality",
                 "pass",
             ],
         );

@@ -431,6 +431,10 @@ impl<'a> InfluenceCollector<'a> {
             self.add_path(is_joined, "birth_date", Exposure::Date, InfluenceChannel::Gate);
         }
         self.add_channels(recipient, InfluenceChannel::Channel);
+        // An output goes out again when it changes.
+        if let Some(field) = &recipient.told_unless {
+            self.add(field, Exposure::OneBit, InfluenceChannel::Gate);
+        }
         self.add_path(false, "library", Exposure::OneBit, InfluenceChannel::Gate);
         if let Some(path) = &self.source.gone_path {
             self.add_path(false, path, Exposure::OneBit, InfluenceChannel::Gate);

@@ -497,7 +497,9 @@ impl<'a> RecipientGenerator<'a> {
             text += &format!("period = {{ every = \"P1M\", of = \"{of}\" }}\n");
         }
         text += &self.libraries_toml();
-        text += self.rng.pick_str(&["", "", "", "own_borrowers = true\n"]);
+        if !self.ignores_patron {
+            text += self.rng.pick_str(&["", "", "", "own_borrowers = true\n"]);
+        }
         text += &self.topic_toml(name);
         text += &basis;
         if self.ignores_patron {
@@ -992,14 +994,17 @@ impl<'a> RecipientGenerator<'a> {
             _ if self.source.fields.iter().any(|field| field.path == "at") => "at",
             _ => "due_on",
         };
-        // The first of them hide nothing.
-        let readable = ["birth_date\", mask = \"year\"", "surname\", mask = \"full_name\""];
-        let hidden = [
+        // The first of them hide too little for a pseudonymised recipient.
+        let readable = [
+            "birth_date\", mask = \"year\"",
+            "surname\", mask = \"full_name\"",
             "surname\", mask = \"first_letters\"",
             "surname\", mask = \"first_letters\", count = 3, surname_key = \"full\"",
             "initials\", mask = \"initial\"",
             "surname\", mask = \"shelf_name\"",
             "surname\", mask = \"shelf_name\", surname_key = \"kernwoord\", ij_initial = \"I\"",
+        ];
+        let hidden = [
             "address.postcode\", mask = \"postcode_area\"",
             "birth_date\", mask = \"age_band\", at = \"DUE\"",
         ];

@@ -18,6 +18,7 @@ use crate::config::lint;
 use crate::config::settings::MaskDefaults;
 use crate::policy::catalogue::{CatalogueField, DataClass, FieldType, RecordKind, Role};
 use crate::policy::detect::{CustomDetectors, WordList};
+use crate::policy::flow::FLOWS;
 use crate::policy::form::TextFormat;
 use crate::policy::influence::InfluenceChannel;
 use crate::policy::name::{ISIL_CODE, KEBAB_CASE_NAME, TOPIC_NAME};
@@ -971,7 +972,7 @@ fn read_special_words(
     }
     let found = found?;
     let is_text = matches!(found.shape, PathShape::Scalar(_))
-        && found.field_matches(|field| matches!(field.field_type, FieldType::Text(_)));
+        && found.field_matches(|field| field.field_type == FieldType::Text(None));
     if found.field_ref.is_joined || !is_text {
         let text = format!("`special_words` in `{}`", path.value);
         inner.report_mistake(path.line, text, "a text of the record itself");
@@ -1201,11 +1202,11 @@ fn require_monthly(table: &TomlTable<'_>, key: &str, expected: &str) {
 }
 
 fn read_flows(table: &TomlTable<'_>) -> Vec<String> {
-    const EXPECTED: &str = "ids of flows, as F01";
+    const EXPECTED: &str = "ids of flows that `zeef list flows` shows, as F01";
     let texts = table.strings("flows", EXPECTED).map_or_else(Vec::new, |at| at.value);
     for at in &texts {
-        let digits = at.value.strip_prefix('F').unwrap_or_default();
-        if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_known = at.value.starts_with('F') && FLOWS.iter().any(|flow| flow.id == at.value);
+        if !is_known {
             table.report_mistake(at.line, format!("flow \"{}\"", at.value), EXPECTED);
         }
     }

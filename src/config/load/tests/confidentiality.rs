@@ -131,3 +131,16 @@ fn confidentiality_needs_a_legal_obligation_and_all_recipients_of_the_records() 
         "{messages:#?}"
     );
 }
+
+/// A change of the field sends the output once more, so the recipient sees the field change.
+#[test]
+fn confidentiality_by_record_is_an_influence_like_any_other() {
+    for (class, rule) in [("secret", "secret"), ("special", "special-category")] {
+        let folder = ConfigFolder::shipped();
+        let old = "confidential = { type = \"boolean\", class = \"plain\"";
+        let new = old.replace("plain", class);
+        folder.replace_text("records/demand.toml", old, &new);
+        let rules: Vec<_> = folder.mistakes().iter().filter_map(|one| one.rule).collect();
+        assert_eq!(rules, [rule; 2], "{:?}", folder.messages());
+    }
+}

@@ -232,8 +232,10 @@ fn expected_violations(uses: &[FieldUse], flags: RecipientFlags) -> BTreeSet<&'s
         number || (one.is_birth() && one.visibility() >= Date)
     };
     let points = |one: FieldUse| {
-        let whole = one.is_of_a_person() && one.visibility() == Whole;
-        !one.is_condition() && (whole || (one.is_birth() && one.visibility() >= Date))
+        // The masks of the model that show a part show letters or digits.
+        let shown = matches!(one.visibility(), Whole | Part);
+        let characters = one.is_of_a_person() && shown;
+        !one.is_condition() && (characters || (one.is_birth() && one.visibility() >= Date))
     };
     let fine = |one: FieldUse| one.is_moment() && one.visibility() == Whole;
     let asks = |one: FieldUse| {
@@ -778,4 +780,51 @@ fn f09_left_out_national_number_needs_no_authorisation() {
     let all = crate::policy::influence::collect_influences(recipient, &loaded.policy.record_kinds);
     let number = all.iter().find(|one| one.field_ref.path == "rijksregisternummer").unwrap();
     assert_eq!(number.channel.describe(recipient), "left out of card");
+}
+
+/// Letters and digits of a person are the same in every month: they join its outputs.
+#[test]
+fn f19_pseudonymised_recipient_shows_no_characters_of_a_person() {
+    let on = "pseudonymised = true\nperiod = { every = \"P1M\", of = \"loaned_at\" }\n";
+    for (field, is_refused) in [
+        ("from = \"patron.card_number\", mask = \"last_digits\", count = 5, min_hidden = 5", true),
+        ("from = \"patron.surname\", mask = \"first_letters\", count = 1", true),
+        ("from = \"patron.initials\", mask = \"initial\"", true),
+        ("from = \"patron.surname\", mask = \"shelf_name\"", true),
+        (
+            "first = [{ from = \"patron.surname\", mask = \"first_letters\" }, { from = \
+             \"patron.address.postcode\", mask = \"postcode_area\" }]",
+            true,
+        ),
+        ("from = \"patron.address.postcode\", mask = \"postcode_area\"", false),
+        ("from = \"branch\", mask = \"first_letters\", surname_key = \"kernwoord\"", false),
+    ] {
+        let line = format!("fields.part = {{ {field} }}");
+        folder_with_lines(&line).load();
+        let mistakes = folder_with_lines(&format!("{on}{line}")).mistakes();
+        let rules: BTreeSet<&str> = mistakes.iter().filter_map(|one| one.rule).collect();
+        let want = is_refused.then_some("pseudonymised");
+        assert_eq!(rules, want.into_iter().collect(), "{}", format_mistakes(&mistakes));
+    }
+}
+
+/// What an output without patron depends on is never taken back for the patron's sake.
+#[test]
+fn f37_recipient_without_patron_asks_nothing_of_a_person() {
+    let file = "source = \"referral\"\nkey = { pseudonym = \"referral_id\" }\nretention = { term = \
+                \"P1Y\", from = \"at\", after = \"retract\" }\nwithout_patron = \"counted\"\n\
+                fields.branch = { from = \"manner\" }\n";
+    for (line, is_refused) in [
+        ("when = [{ field = \"surname\", is = [\"Jansen\"] }]", true),
+        ("when = [{ field = \"at\", before = \"now-P1M\" }]", true),
+        ("own_borrowers = true\nwhen = [{ field = \"manner\", is = [\"digital\"] }]", true),
+        ("when = [{ field = \"email\", present = true }]", false),
+        ("when = [{ field = \"manner\", is = [\"digital\"] }]", false),
+    ] {
+        let mistakes = folder_with_lines(&format!("{file}{line}")).mistakes();
+        let rules: BTreeSet<&str> = mistakes.iter().filter_map(|one| one.rule).collect();
+        let want = is_refused.then_some("without-patron");
+        assert_eq!(rules, want.into_iter().collect(), "{}", format_mistakes(&mistakes));
+        assert_eq!(mistakes.is_empty(), !is_refused, "{}", format_mistakes(&mistakes));
+    }
 }
