@@ -55,3 +55,28 @@ fn f37_report_depends_on_no_patron() {
 fn f37_each_missing_element_has_a_reason_of_its_own() {
     crate::demands::check_each_element("demand-report");
 }
+
+/// No patron is looked at, so a number is left out whoever it is about.
+#[test]
+fn s01_report_repeats_no_national_number() {
+    for number in
+        ["111222333", "1112.22.333", "zaak 111 222 333 / 7", "１１１222333", "85.07.30-033.28"]
+    {
+        for (field, shown) in [
+            ("authority", r#""authority":"politie","#),
+            ("law_article", r#""law_article":"126nd Sv","#),
+            ("role", r#""decided_by":"directeur","#),
+        ] {
+            let granted = granted();
+            let (before, after) = granted.split_once(&format!("\"{field}\":\"")).unwrap();
+            let (_, after) = after.split_once('"').unwrap();
+            let record = format!("{before}\"{field}\":\"{number}\"{after}");
+            let want = REPORT.replace(shown, "");
+            check_records(&SHIPPED, "demand-report", &[("demand", &record)], &want);
+        }
+    }
+    // What is no such number stays.
+    let record = granted().replace("126nd Sv", "126nd Sv, 2026-11-03, 30-07-1985, 111222334");
+    let want = REPORT.replace("126nd Sv", "126nd Sv, 2026-11-03, 30-07-1985, 111222334");
+    check_records(&SHIPPED, "demand-report", &[("demand", &record)], &want);
+}

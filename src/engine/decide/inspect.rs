@@ -2,12 +2,14 @@
 //!
 //! No string or number of an output has, among all its digits in their order, those of
 //! its patron's BSN, nor of another national number without an authorisation that covers
-//! it, whatever field it came by. Values that have them are omitted. Pseudonyms are not
+//! it, whatever field it came by. Values that have them are omitted. Where the recipient looks
+//! at no patron, any number that the detectors find counts as its patron's. Pseudonyms are not
 //! inspected: they are keyed hashes.
 
 use crate::engine::lane::{Facts, Program};
 use crate::engine::record::national_number::PatronNationalNumbers;
 use crate::engine::record::value::FieldValue;
+use crate::policy::detect::contains_national_number;
 use crate::policy::form::is_national_number_card;
 
 /// The field of an output, and the part of its value, that was omitted.
@@ -39,6 +41,8 @@ pub(in crate::engine) struct ValueInspector<'a> {
     pub(in crate::engine) inspects_copies: bool,
     /// A card number of the library may be a national number by its digits alone.
     has_belgian_cards: bool,
+    /// The patron's numbers are not known: any national number may be one.
+    ignores_patron: bool,
     omitted: &'a mut Vec<OmittedValue>,
 }
 
@@ -53,8 +57,10 @@ impl<'a> ValueInspector<'a> {
             is_authorised: facts.may_have_national_numbers(program),
             may_have_cards: facts.may_have_national_cards(program),
             inspects_copies: facts.has_suspect_copies
+                || program.ignores_patron
                 || (program.releases_national_numbers && facts.national_numbers.is_some()),
             has_belgian_cards: facts.may_show_belgian_card(program),
+            ignores_patron: program.ignores_patron,
             omitted,
         }
     }
@@ -68,7 +74,8 @@ impl<'a> ValueInspector<'a> {
     #[inline]
     pub(in crate::engine) fn must_omit(&mut self, text: &str, omission: OmittedValue) -> bool {
         let found =
-            self.national_numbers.is_some_and(|numbers| numbers.occur_in(text, self.is_authorised));
+            self.national_numbers.is_some_and(|numbers| numbers.occur_in(text, self.is_authorised))
+                || (self.ignores_patron && contains_national_number(text));
         if found && !self.omitted.contains(&omission) {
             self.omitted.push(omission);
         }

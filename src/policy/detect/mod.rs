@@ -25,7 +25,7 @@ use folding::FoldBuffers;
 use own_values::OwnValues;
 use wide::u8x16;
 
-use super::form::simd::{byte_mask, digit_mask, find_byte_in_class};
+use super::form::simd::{byte_mask, digit_mask, find_byte_in_class, may_have_min_digits};
 
 /// A row of [`DETECTORS`].
 #[derive(Debug)]
@@ -59,6 +59,26 @@ enum Detector {
 
 /// How many rows counts by detector have: those of [`DETECTORS`], then those of the config.
 pub const DETECTOR_ROWS: usize = DETECTORS.len() + CUSTOM_DETECTORS_MAX;
+
+/// A text with fewer digits has no national number.
+const NATIONAL_NUMBER_DIGITS_MIN: usize = 8;
+
+/// Returns whether the detectors of national numbers find one in a text, whoever it is about.
+#[must_use]
+pub fn contains_national_number(text: &str) -> bool {
+    if !may_have_min_digits(text.as_bytes(), NATIONAL_NUMBER_DIGITS_MIN) {
+        return false;
+    }
+    let mut detectors = DetectorSet {
+        enabled: [false; DETECTORS.len()],
+        custom: CustomDetectors::default(),
+        custom_enabled: Vec::new(),
+    };
+    for detector in [Detector::Bsn, Detector::Rijksregisternummer] {
+        detectors.enabled[detector as usize] = true;
+    }
+    detectors.finds_any(&mut DetectorBuffers::default(), text)
+}
 
 /// No detector has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use zeef::policy::Policy;
 use zeef::policy::catalogue::{CatalogueField, DataClass, FieldType, RecordKind, Role};
-use zeef::policy::detect::{DETECTOR_ROWS, DetectorSet};
+use zeef::policy::detect::{DETECTOR_ROWS, DetectorSet, contains_national_number};
 use zeef::policy::form::TextFormat;
 use zeef::policy::mask::{Mask, SurnameKey};
 use zeef::policy::recipient::{
@@ -522,9 +522,12 @@ impl RecipientView<'_> {
             return found;
         };
         let mut numbers = self.national_numbers().iter();
-        if !numbers
-            .any(|number| (number.is_bsn || !self.is_authorised()) && number.occurs_in(&text))
-        {
+        let is_of_patron = numbers
+            .any(|number| (number.is_bsn || !self.is_authorised()) && number.occurs_in(&text));
+        // Whose a number is cannot be told without the patron.
+        let may_be_of_patron =
+            self.recipient.without_patron.is_some() && contains_national_number(&text);
+        if !is_of_patron && !may_be_of_patron {
             return found;
         }
         self.removed_fields.borrow_mut().insert(name.to_owned());
