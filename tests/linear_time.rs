@@ -23,7 +23,9 @@ use zeef::engine::memory::deliveries::StateKeys;
 use zeef::engine::pipeline::{BatchTime, Pipeline};
 use zeef::message::{Input, Outbox, Payload, SourceId};
 use zeef::policy::Policy;
-use zeef::policy::detect::{DETECTOR_ROWS, DETECTORS, DetectorSet};
+use zeef::policy::detect::{
+    CustomDetector, CustomDetectors, CustomPattern, DETECTOR_ROWS, DETECTORS, DetectorSet,
+};
 use zeef::policy::mask::{ArgValue, MASKS, Mask, ShortValueCounts, for_each_slip_line};
 use zeef::policy::pseudonym::{HmacKey, Pseudonymiser};
 
@@ -151,6 +153,28 @@ fn detectors_are_linear_in_text_length() {
         for name in ["card_number", "email", "own_values"] {
             check_detectors(&DetectorSet::new([name]).unwrap(), text);
         }
+    }
+}
+
+/// Patterns that read far behind what they find, as far as a config may have them.
+#[test]
+fn custom_detectors_are_linear_in_text_length() {
+    for (pattern, text) in [
+        ("(?:LL){1,99}E|LL", "LL"),
+        ("a{1,500}b|a", "a"),
+        ("[^q]{0,120}q|w", "w"),
+        (r"\bll[- ]?\d{4,9}\b", "ll-1234567890 "),
+        ("[a-z]{1,99}@!|[a-z]", "é"),
+    ] {
+        let detector = CustomDetector {
+            name: "own".to_owned(),
+            description: "Found in a test.".to_owned(),
+            pattern: CustomPattern::new(pattern).unwrap(),
+            hits: Vec::new(),
+            misses: Vec::new(),
+        };
+        let custom: CustomDetectors = vec![detector].into();
+        check_detectors(&DetectorSet::with_custom(["own"], &custom).unwrap(), text);
     }
 }
 

@@ -14,6 +14,10 @@ pub const CUSTOM_DETECTORS_MAX: usize = 16;
 /// The compiled size of one pattern, in bytes; bounds memory and the time per byte.
 const PATTERN_SIZE_MAX: usize = 1 << 20;
 
+/// The longest match of a pattern, in bytes. What comes after a match is read at most so far to
+/// tell where it ends, so that all matches together take time linear in the text.
+const MATCH_BYTES_MAX: usize = 512;
+
 /// A detector of a config.
 #[derive(Debug)]
 pub struct CustomDetector {
@@ -49,6 +53,11 @@ pub enum PatternError {
     TooLarge,
     #[error("it finds the empty text")]
     FindsNothing,
+    #[error(
+        "it may find more than {MATCH_BYTES_MAX} bytes at once (write `{{1,20}}` for `+`, and \
+         `{{0,20}}` for `*`)"
+    )]
+    FindsTooMuch,
 }
 
 /// A regular expression that finds something in time linear in the text.
@@ -63,7 +72,8 @@ impl CustomPattern {
     ///
     /// # Errors
     ///
-    /// It is no regular expression, is too large, or matches the empty text, which is everywhere.
+    /// It is no regular expression, is too large, matches the empty text, which is everywhere, or
+    /// has no longest match within bounds.
     pub fn new(pattern: &str) -> Result<CustomPattern, PatternError> {
         let built = RegexBuilder::new(pattern)
             .case_insensitive(true)
@@ -80,6 +90,9 @@ impl CustomPattern {
         })?;
         if regex.is_match("") {
             return Err(PatternError::FindsNothing);
+        }
+        if match_bytes_max(pattern).is_none_or(|bytes| bytes > MATCH_BYTES_MAX) {
+            return Err(PatternError::FindsTooMuch);
         }
         Ok(CustomPattern(regex))
     }
@@ -103,6 +116,12 @@ impl CustomPattern {
     pub(super) fn find_in_folded(&self, folded: &str) -> impl Iterator<Item = Range<usize>> {
         self.0.find_iter(folded).map(|hit| hit.range()).filter(|range| !range.is_empty())
     }
+}
+
+/// Returns the length of the longest match in bytes; `None` without a bound.
+fn match_bytes_max(pattern: &str) -> Option<usize> {
+    let mut parser = regex_syntax::ParserBuilder::new().case_insensitive(true).build();
+    parser.parse(pattern).ok()?.properties().maximum_len()
 }
 
 /// Returns whether a detector of zeef has this name.
