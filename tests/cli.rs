@@ -946,6 +946,38 @@ fn explain_predicts_start_and_end_of_paper() {
     }
 }
 
+/// A sum, count or list with a condition on time changes when the time comes.
+#[test]
+fn explain_predicts_when_time_changes_a_summary() {
+    let folder = copy_shipped_config();
+    replace_in_file(
+        &folder,
+        "recipients/kb-recognition.toml",
+        "[fields]\n",
+        "[fields]\nlate = { count = \"loan\", where = [{ field = \"status\", is = [\"open\"] }, { field = \
+         \"due_on\", before = \"now\" }] }\nsoon = { list = \"loan\", fields = [\"due_on\"], where = [{ \
+         field = \"status\", is = [\"open\"] }, { field = \"due_on\", not_before = \"now\", before = \
+         \"now+P7D\" }] }\n",
+    );
+    let due = LOAN_LINE.replace("\"branch\"", "\"due_on\":\"2026-01-20\",\"branch\"");
+    let input = format!("{PATRON_LINE}\n{due}\n");
+    let other = "then it is released with other sums, counts or lists";
+    for (time, until) in [
+        ("2026-01-01T12:00:00Z", Some("2026-01-13 00:00")),
+        ("2026-01-13T00:00:00Z", Some("2026-01-20 00:00")),
+        ("2026-01-20T00:00:00Z", Some("2026-01-21 00:00")),
+        ("2026-01-21T00:00:00Z", None),
+    ] {
+        let want = match until {
+            Some(until) => format!("until {until} UTC, {other}"),
+            None => "time alone changes nothing of this".to_owned(),
+        };
+        let words = ["explain", "kb-recognition", "--time", time, "--config", path_str(&folder)];
+        let result = run_with_stdin(&words, input.as_bytes());
+        check_output(&result, 0, &["RELEASED", &want]);
+    }
+}
+
 /// A directory is explained as a run decides it, before the run, after it and beside it.
 #[test]
 fn explain_agrees_with_run_on_a_directory() {

@@ -118,8 +118,12 @@ impl<'a> ExplanationWriter<'a> {
         let Some(change) = explanation.next_change else {
             return "time alone changes nothing of this".to_owned();
         };
-        let VerdictChange { at_ms, withheld_reason: then, is_thinned } = change;
+        let VerdictChange { at_ms, withheld_reason: then, is_thinned, has_other_summaries } =
+            change;
         let next = match then {
+            None if has_other_summaries => {
+                "then it is released with other sums, counts or lists".to_owned()
+            }
             None if is_thinned => "then it is released without some fields".to_owned(),
             None => "then it is released".to_owned(),
             Some(reason) => format!("then it is withheld: {reason}, {}", reason.meaning()),

@@ -8,7 +8,7 @@ use super::admit::{
 use super::check_term;
 use super::project::Projector;
 use crate::engine::lane::gates::{GATES, GateDef, Refusal};
-use crate::engine::lane::{Facts, LaneSource, Program};
+use crate::engine::lane::{Action, Facts, LaneSource, Program, ProjectionStep};
 use crate::engine::tally::ProjectionCounts;
 use crate::policy::reason::Reason;
 use crate::policy::recipient::FieldRef;
@@ -42,6 +42,8 @@ pub struct VerdictChange {
     pub withheld_reason: Option<Reason>,
     /// The output is thinned then.
     pub is_thinned: bool,
+    /// The output goes on with other sums, counts or lists then.
+    pub has_other_summaries: bool,
 }
 
 /// The answer of each gate, also of those behind the one that decided.
@@ -121,9 +123,13 @@ pub(in crate::engine) fn explain_record(
     let output_problem = key.is_none().then_some(Reason::KeyMissing);
     let output_problem = output_problem.or_else(|| too_large.then_some(Reason::TooLarge));
     let (verdict, change) = find_next_change(facts.now_ms, |now_ms| {
-        let (verdict, recheck_due_ms) = verdict_at(facts, explained, now_ms);
-        let withheld_reason = verdict.withheld_reason.or(output_problem);
-        (ExplainedVerdict { withheld_reason, ..verdict }, recheck_due_ms)
+        let (mut verdict, recheck_due_ms) = verdict_at(facts, explained, now_ms);
+        verdict.withheld_reason = verdict.withheld_reason.or(output_problem);
+        if verdict.withheld_reason.is_none() {
+            let facts = Facts { now_ms, ..*facts };
+            verdict.summaries = project_summaries(&facts, program, projector);
+        }
+        (verdict, recheck_due_ms)
     });
     let retention = program.gates.retention;
     let start = facts.value(retention.from);
@@ -140,11 +146,28 @@ pub(in crate::engine) fn explain_record(
 }
 
 /// A verdict, as far as time may change it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct ExplainedVerdict {
     withheld_reason: Option<Reason>,
     /// Of an output that is released.
     is_thinned: bool,
+    /// Its sums, counts and lists, whose conditions may be on time.
+    summaries: Vec<Option<Vec<u8>>>,
+}
+
+/// Returns the sums, counts and lists of an output.
+fn project_summaries(
+    facts: &Facts<'_>,
+    program: &Program,
+    projector: &mut Projector,
+) -> Vec<Option<Vec<u8>>> {
+    let is_summary = |step: &ProjectionStep| matches!(step.action, Action::Summary(_));
+    if !program.steps.iter().any(is_summary) {
+        return Vec::new();
+    }
+    let fields = projector.project_each_field(facts, program, None).into_iter();
+    let of_steps = program.steps.iter().zip(fields).filter(|(step, _)| is_summary(step));
+    of_steps.map(|(_, (value, _))| value).collect()
 }
 
 /// Returns the verdict at `now_ms`, and when time alone may change it.
@@ -169,14 +192,14 @@ fn verdict_at(
     if !is_thinned {
         recheck_due_ms = recheck_due_ms.min(start_ms);
     }
-    (ExplainedVerdict { withheld_reason, is_thinned }, recheck_due_ms)
+    (ExplainedVerdict { withheld_reason, is_thinned, summaries: Vec::new() }, recheck_due_ms)
 }
 
 /// Returns the verdict at `now_ms` and the next one that differs. `verdict_at` returns the
 /// verdict at a time, and when to ask again.
 fn find_next_change(
     now_ms: i64,
-    verdict_at: impl Fn(i64) -> (ExplainedVerdict, i64),
+    mut verdict_at: impl FnMut(i64) -> (ExplainedVerdict, i64),
 ) -> (ExplainedVerdict, Option<VerdictChange>) {
     /// More than the documents, terms and dates that one verdict depends on, but for patrons
     /// with very many consents.
@@ -190,8 +213,11 @@ fn find_next_change(
         checked_ms = recheck_due_ms;
         let (later, next_ms) = verdict_at(checked_ms);
         if later != verdict {
-            let ExplainedVerdict { withheld_reason, is_thinned } = later;
-            let change = VerdictChange { at_ms: checked_ms, withheld_reason, is_thinned };
+            let ExplainedVerdict { withheld_reason, is_thinned, .. } = later;
+            let has_other_summaries =
+                (withheld_reason, is_thinned) == (verdict.withheld_reason, verdict.is_thinned);
+            let at_ms = checked_ms;
+            let change = VerdictChange { at_ms, withheld_reason, is_thinned, has_other_summaries };
             return (verdict, Some(change));
         }
         recheck_due_ms = next_ms;
