@@ -4,6 +4,7 @@
 //! Pure: outputs in, bytes out. Reads no clock, file or topic. An error names fields and
 //! numbers, never a value.
 
+mod characters;
 mod dutch;
 pub mod json;
 pub mod pain008;

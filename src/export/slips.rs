@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthChar as _;
 
+use super::characters::turns_direction;
 use super::profile::{ExportProfile, FieldShape};
 use super::record::{ExportError, ExportRecord, FieldValue};
 
@@ -91,9 +92,8 @@ fn char_columns(c: char) -> usize {
 
 /// Controls, line ends, and marks that turn the direction of text become spaces.
 fn printable_char(c: char) -> char {
-    let is_format = matches!(c,
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    if c.is_control() || is_format { ' ' } else { c }
+    let ends_line = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    if c.is_control() || ends_line || turns_direction(c) { ' ' } else { c }
 }
 
 #[cfg(test)]

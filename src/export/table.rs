@@ -6,8 +6,10 @@
 
 use std::io::{self, Write};
 
+use super::characters::without_control;
 use super::profile::{ExportProfile, FieldShape, LeafField, ValueType};
 use super::record::{ExportRecord, FieldValue};
+use crate::policy::text::is_format_char;
 
 /// Between the elements of a list.
 const ELEMENT_SEPARATOR: &str = " | ";
@@ -111,13 +113,23 @@ fn join_elements<'a>(elements: impl Iterator<Item = Option<&'a str>>) -> String 
     cell
 }
 
-/// Puts an apostrophe before text that a spreadsheet would run as a formula.
+/// Puts an apostrophe before text that a spreadsheet may run as a formula, and replaces controls.
 fn guard(value_type: ValueType, cell: String) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     match value_type {
-        ValueType::Text if is_formula => format!("'{cell}"),
+        ValueType::Text if begins_as_formula(&cell) => {
+            std::iter::once('\'').chain(cell.chars().map(without_control)).collect()
+        }
+        _ if cell.chars().any(char::is_control) => cell.chars().map(without_control).collect(),
         _ => cell,
     }
+}
+
+/// White space and invisible characters before a formula are skipped, and signs of full width
+/// count, as some spreadsheets have it.
+fn begins_as_formula(cell: &str) -> bool {
+    let is_skipped = |c: char| c.is_whitespace() || c.is_control() || is_format_char(c);
+    let signs = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    cell.starts_with(['\t', '\r']) || cell.trim_start_matches(is_skipped).starts_with(signs)
 }
 
 #[cfg(test)]
@@ -185,8 +197,35 @@ mod tests {
     }
 
     #[test]
+    fn csv_cell_holds_no_control_but_tabs_and_line_ends() {
+        check_row(
+            r#"{"name":"a\u0000b\u001b[2Jc","address":{"street":"x\u009by","house_number":"\u0007"},
+                "interests":["p\u0085q","r\ns\tt"]}"#,
+            "a\u{fffd}b\u{fffd}[2Jc,x\u{fffd}y,\u{fffd},,,\"p\u{fffd}q | r\ns\tt\",",
+        );
+    }
+
+    #[test]
     fn csv_cell_is_never_a_formula() {
-        for begin in ["=", "+", "-", "@", "\\t", "\\r"] {
+        for begin in [
+            "=",
+            "+",
+            "-",
+            "@",
+            "\\t",
+            "\\r",
+            "\\n=",
+            " =",
+            "\u{a0}+",
+            "\u{200b}-",
+            "\u{feff}@",
+            "\u{ff1d}",
+            "\u{ff0b}",
+            "\u{ff0d}",
+            "\u{ff20}",
+            " \u{202e}\u{3000}=",
+            "\\u0000=",
+        ] {
             let json = format!(r#"{{"name":"{begin}A1","interests":["{begin}A1","=b"]}}"#);
             let profile = profile();
             let record = super::super::read_record(&profile, 1, json.as_bytes()).unwrap();

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::characters::turns_direction;
 use super::super::dutch;
 use super::super::profile::{ExportProfile, FieldShape, LeafField, ValueType};
 use super::super::record::{ExportError, ExportRecord, FieldValue};
+use super::fonts::{LEFT_TO_RIGHT_MARK, is_right_to_left};
 use super::layout::Cell;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -120,7 +122,8 @@ fn object_lines(leaves: &[LeafField], values: &[Option<String>], currency: &str)
     lines
 }
 
-/// Returns a value as a Dutch reader expects it, without controls.
+/// Returns a value as a Dutch reader expects it, without controls. What is beside a value that is
+/// read from right to left keeps its own direction.
 fn display(value_type: ValueType, text: &str, currency: &str) -> String {
     let shown = match value_type {
         ValueType::Date | ValueType::Instant => dutch::format_date(text),
@@ -133,7 +136,12 @@ fn display(value_type: ValueType, text: &str, currency: &str) -> String {
         ValueType::Text | ValueType::NestedText | ValueType::Integer => text.to_owned(),
     };
     // Composed letters: a font has those rather than letters with marks.
-    shown.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let composed = shown.nfc().filter(|c| !turns_direction(*c));
+    let mut shown: String = composed.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.chars().any(is_right_to_left) {
+        shown.push(LEFT_TO_RIGHT_MARK);
+    }
+    shown
 }
 
 /// Returns the last row: the sum of each column of amounts, one per currency; `None` if there

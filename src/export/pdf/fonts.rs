@@ -10,13 +10,22 @@ use std::ops::Range;
 use harfrust::{Buffer, Direction, Feature, Font, ShapeOptions, ShaperFont, Tag};
 use pdf_writer::{Chunk, Filter, Finish as _, Name, Rect, Ref, Str, types};
 use subsetter::GlyphRemapper;
-use unicode_bidi::{BidiInfo, Level};
+use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
 
 use super::super::record::ExportError;
+use crate::policy::text::is_format_char;
 
 const REGULAR: &[u8] = include_bytes!("../fonts/DejaVuSansCondensed.ttf");
 const BOLD: &[u8] = include_bytes!("../fonts/DejaVuSansCondensed-Bold.ttf");
 const EAST_ASIAN: &[u8] = include_bytes!("../fonts/wqy-microhei.ttc");
+
+/// Begins text from left to right, and is not shown.
+pub(super) const LEFT_TO_RIGHT_MARK: char = '\u{200e}';
+
+/// Returns whether a character is read from right to left, or its place depends on that.
+pub(super) fn is_right_to_left(c: char) -> bool {
+    matches!(bidi_class(c), BidiClass::R | BidiClass::AL | BidiClass::AN)
+}
 
 /// What stands for a character that no font has.
 const MISSING: char = '\u{fffd}';
@@ -122,6 +131,9 @@ impl FontSet {
             TextStyle::Bold => BOLD_FONT,
         };
         let advance = |font: FontIndex, c: char| self.faces[font.0].advance_of(c);
+        if self.replaced(c).is_none() {
+            return (own, 0.0);
+        }
         let found = [own, EAST_ASIAN_FONT]
             .into_iter()
             .find_map(|font| Some((font, advance(font, c)?)))
@@ -129,6 +141,19 @@ impl FontSet {
             .unwrap_or((own, 0.0));
         self.known.insert((c, style), found);
         found
+    }
+
+    /// Returns the character that is shown: U+FFFD for one that no font has; `None` for a mark that
+    /// is never shown.
+    fn replaced(&self, c: char) -> Option<char> {
+        let has_glyph = || self.faces.iter().any(|face| face.glyph_of(c).is_some());
+        match c {
+            LEFT_TO_RIGHT_MARK => None,
+            _ if has_glyph() => Some(c),
+            '\u{fe00}'..='\u{fe0f}' => None,
+            _ if is_format_char(c) => None,
+            _ => Some(MISSING),
+        }
     }
 
     /// Returns a line as glyphs from left to right.
@@ -145,8 +170,8 @@ impl FontSet {
             let (levels, ranges) = info.visual_runs(paragraph, paragraph.range.clone());
             for range in ranges {
                 let is_rtl = levels[range.start].is_rtl();
-                let part = &line[range];
-                let mut fonts = self.font_ranges(part, style);
+                let part: String = line[range].chars().filter_map(|c| self.replaced(c)).collect();
+                let mut fonts = self.font_ranges(&part, style);
                 if is_rtl {
                     fonts.reverse();
                 }

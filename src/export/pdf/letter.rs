@@ -3,6 +3,7 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::super::characters::turns_direction;
 use super::super::record::ExportError;
 use super::canvas::{Canvas, DocumentTexts, LEADING, PageSize};
 use super::fonts::{FontSet, TextStyle};
@@ -136,7 +137,7 @@ fn push_to_last(cells: &mut [String], c: char) {
 
 /// Returns a text without the marks of code, and without controls, in composed letters.
 fn plain(text: &str) -> String {
-    let kept = text.nfc().filter(|c| *c != '`');
+    let kept = text.nfc().filter(|c| *c != '`' && !turns_direction(*c));
     kept.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

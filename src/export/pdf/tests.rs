@@ -182,3 +182,46 @@ fn pdf_amounts_of_two_currencies_have_two_sums() {
     let Some(text) = text_of(&pdf) else { return };
     assert!(text.contains("€ 4,00") && text.contains("USD 2,00"), "{text}");
 }
+
+/// Returns the text of a page with one record: a title, and what stands beside it.
+fn text_beside(title: &str) -> Option<String> {
+    let profile = profile();
+    let item = format!(r#"{{"title":"{title}","due_on":"2026-01-12","amount_cents":34}}"#);
+    let json = format!(
+        r#"{{"name":"A","address":{{"street":"{title}","house_number":"17"}},"items":[{item}]}}"#
+    );
+    let record = read_record(&profile, 1, json.as_bytes()).unwrap();
+    text_of(&render_pdf(&profile, &heading(), &[&record], &mut || {}).unwrap())
+}
+
+/// A title could otherwise show another amount, or another day.
+#[test]
+fn pdf_value_turns_nothing_beside_it() {
+    let titles = [
+        "\u{202e}kwaad",
+        "\u{2067}kwaad",
+        "\u{202b}kwaad",
+        "שלום עולם",
+        "محمد الفارسي",
+        "٣٤",
+        "a\u{200f}",
+    ];
+    for title in titles {
+        let Some(text) = text_beside(title) else { return };
+        assert!(text.contains("12 januari 2026, € 0,34"), "{title:?}: {text}");
+        assert!(text.contains("17"), "{title:?}: {text}");
+    }
+}
+
+#[test]
+fn pdf_shows_what_no_font_has_as_replacement() {
+    for (title, want) in
+        [("नमस्ते", "\u{fffd}"), ("ไทย", "\u{fffd}"), ("\u{1f469}\u{200d}", "\u{fffd}")]
+    {
+        let Some(text) = text_beside(title) else { return };
+        assert!(text.contains(want), "{title}: {text}");
+    }
+    // Marks that are never shown are not.
+    let Some(text) = text_beside("a\u{fe0f}b\u{200b}c\u{2060}d") else { return };
+    assert!(!text.contains('\u{fffd}'), "{text}");
+}
