@@ -978,6 +978,29 @@ fn explain_predicts_when_time_changes_a_summary() {
     }
 }
 
+/// A patron of whom one value is left out was read, unlike one whose record cannot be.
+#[test]
+fn run_tells_gate_records_that_were_not_read_from_values_left_out() {
+    let folder = copy_shipped_config();
+    let with = |words: &[&str]| run_zeef(&[words, &["--config", path_str(&folder)]].concat());
+    check_output(&with(&["keys", "new", "--all"]), 0, &[]);
+    let unknown = "its content is unknown";
+    let left_out = PATRON_LINE
+        .replace("\"M1\"", "\"111222333\"")
+        .replace("\"surname\"", "\"bsn\":\"111222333\",\"surname\"");
+    let unread = PATRON_LINE.replace("\"NL-AmrBKW\"", "5");
+    for (number, line, is_told) in [(1, left_out, false), (2, unread, true)] {
+        let work = folder.path().join(format!("work{number}"));
+        fs::create_dir_all(work.join("in")).unwrap();
+        let line = line.replace("\"source\":\"patron\",", "");
+        fs::write(work.join("in/patron.ndjson"), format!("{line}\n")).unwrap();
+        let result = with(&["run", "--directory", work.to_str().unwrap()]);
+        check_output(&result, 0, &[]);
+        assert!(result.stderr.contains("dead letter"), "{}", result.stderr);
+        assert_eq!(result.stderr.contains(unknown), is_told, "{}", result.stderr);
+    }
+}
+
 /// A directory is explained as a run decides it, before the run, after it and beside it.
 #[test]
 fn explain_agrees_with_run_on_a_directory() {

@@ -166,7 +166,9 @@ impl Batch<'_> {
         };
         let source_index = usize::from(source.index);
         let position = DeadLetterPosition { source_index, partition, offset, reason };
-        self.tally.count_dead_letter(position, source.kind.role != Role::Record);
+        // One that names a recipient is of a record that was read: a value was left out, or malformed.
+        let is_unread_gate = source.kind.role != Role::Record && scope.recipient.is_none();
+        self.tally.count_dead_letter(position, is_unread_gate);
         let dead_letter = DeadLetter {
             lane: &self.lane.name,
             topic: &source.topic,

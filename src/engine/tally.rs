@@ -308,14 +308,15 @@ impl Tally {
         &mut self.former_recipients[index]
     }
 
-    /// Counts a dead letter, and keeps its position if it is of a gate source.
-    pub fn count_dead_letter(&mut self, position: DeadLetterPosition, is_gate: bool) {
+    /// Counts a dead letter, and keeps its position if it is of a record of a gate source that was
+    /// not read.
+    pub fn count_dead_letter(&mut self, position: DeadLetterPosition, is_unread_gate: bool) {
         let reason = position.reason as usize;
         self.dead_letters[reason] += 1;
         if let Some(source) = self.sources.get_mut(position.source_index) {
             source.dead_letters[reason] += 1;
         }
-        if is_gate && self.gate_dead_letters.len() < GATE_DEAD_LETTERS_MAX {
+        if is_unread_gate && self.gate_dead_letters.len() < GATE_DEAD_LETTERS_MAX {
             self.gate_dead_letters.push(position);
         }
     }
