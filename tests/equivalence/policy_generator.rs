@@ -497,7 +497,7 @@ impl<'a> RecipientGenerator<'a> {
             text += &format!("period = {{ every = \"P1M\", of = \"{of}\" }}\n");
         }
         text += &self.libraries_toml();
-        if !self.ignores_patron {
+        if !self.ignores_patron && self.source.is_keyed {
             text += self.rng.pick_str(&["", "", "", "own_borrowers = true\n"]);
         }
         text += &self.topic_toml(name);

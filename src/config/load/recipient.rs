@@ -181,7 +181,7 @@ pub(crate) fn read_recipient(
         controller: required_string(table, "controller", "who answers for it (GDPR art. 30)"),
         register: read_register(table),
         libraries: read_libraries(table),
-        is_for_own_borrowers: read_own_borrowers(table),
+        is_for_own_borrowers: read_own_borrowers(table, &resolver),
         output_key_field: read_output_key(table, &resolver),
         conditions: conditions.when,
         stages,
@@ -242,9 +242,15 @@ fn read_value_format(table: &TomlTable<'_>) -> ValueFormat {
     format.map_or_else(ValueFormat::default, |at| at.value)
 }
 
-fn read_own_borrowers(table: &TomlTable<'_>) -> bool {
+fn read_own_borrowers(table: &TomlTable<'_>, resolver: &FieldResolver<'_>) -> bool {
     const EXPECTED: &str = "whether it gets only records of their patron's own library";
-    table.boolean_or("own_borrowers", false, EXPECTED)
+    let is_set = table.boolean_or("own_borrowers", false, EXPECTED);
+    if is_set && resolver.source.is_some_and(|kind| !kind.is_keyed_by_patron) {
+        let line = table.line_of_key("own_borrowers");
+        let expected = "a source whose records belong to patrons: it says nothing here";
+        table.report_mistake(line, "`own_borrowers` of records without patrons", expected);
+    }
+    is_set
 }
 
 /// The word that leaves out card numbers that are national numbers.

@@ -128,6 +128,18 @@ fn s03_special_words_are_looked_for_in_plain_texts_alone() {
 }
 
 #[test]
+fn f07_own_borrowers_needs_records_of_patrons() {
+    let question = "source = \"question\"\nkey = { pseudonym = \"question_id\" }\nwhen = [{ field = \
+                    \"category\", present = true }]\nretention = { term = \"P1Y\", from = \"date\", after = \
+                    \"retract\" }\nfields.branch = { from = \"place\" }\n";
+    folder_with_lines(question).load();
+    folder_with_lines("own_borrowers = true").load();
+    let messages = folder_with_lines(&format!("{question}own_borrowers = true")).messages();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].contains("`own_borrowers` of records without patrons"), "{messages:?}");
+}
+
+#[test]
 fn f29_record_that_is_a_consent_is_checked() {
     let given = "by_record = { at = \"at\", given_by = \"given_by\", adult = \"adult\" }";
     for (by_record, want) in [
