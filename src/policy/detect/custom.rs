@@ -14,9 +14,13 @@ pub const CUSTOM_DETECTORS_MAX: usize = 16;
 /// The compiled size of one pattern, in bytes; bounds memory and the time per byte.
 const PATTERN_SIZE_MAX: usize = 1 << 20;
 
-/// The longest match of a pattern, in bytes. What comes after a match is read at most so far to
-/// tell where it ends, so that all matches together take time linear in the text.
+/// A pattern whose longest match has so many bytes reads at most so far behind a match to tell
+/// where it ends: all its matches together take time linear in the text.
 const MATCH_BYTES_MAX: usize = 512;
+
+/// A pattern without a longest match may read to the end of the text for each match. So many are
+/// looked for; the last one takes in all that follows it.
+const UNBOUNDED_MATCHES_MAX: usize = 64;
 
 /// A detector of a config.
 #[derive(Debug)]
@@ -53,11 +57,6 @@ pub enum PatternError {
     TooLarge,
     #[error("it finds the empty text")]
     FindsNothing,
-    #[error(
-        "it may find more than {MATCH_BYTES_MAX} bytes at once (write `{{1,20}}` for `+`, and \
-         `{{0,20}}` for `*`)"
-    )]
-    FindsTooMuch,
 }
 
 /// A regular expression that finds something in time linear in the text.
@@ -65,15 +64,18 @@ pub enum PatternError {
 /// Case is ignored. The text is folded first: digits, spaces, dashes and apostrophes of every
 /// script are ASCII, and letters have no marks.
 #[derive(Debug)]
-pub struct CustomPattern(Regex);
+pub struct CustomPattern {
+    regex: Regex,
+    /// The match with this number takes in the rest of the text.
+    matches_max: usize,
+}
 
 impl CustomPattern {
     /// Compiles a pattern.
     ///
     /// # Errors
     ///
-    /// It is no regular expression, is too large, matches the empty text, which is everywhere, or
-    /// has no longest match within bounds.
+    /// It is no regular expression, is too large, or matches the empty text, which is everywhere.
     pub fn new(pattern: &str) -> Result<CustomPattern, PatternError> {
         let built = RegexBuilder::new(pattern)
             .case_insensitive(true)
@@ -91,30 +93,34 @@ impl CustomPattern {
         if regex.is_match("") {
             return Err(PatternError::FindsNothing);
         }
-        if match_bytes_max(pattern).is_none_or(|bytes| bytes > MATCH_BYTES_MAX) {
-            return Err(PatternError::FindsTooMuch);
-        }
-        Ok(CustomPattern(regex))
+        let is_bounded = match_bytes_max(pattern).is_some_and(|bytes| bytes <= MATCH_BYTES_MAX);
+        let matches_max = if is_bounded { usize::MAX } else { UNBOUNDED_MATCHES_MAX };
+        Ok(CustomPattern { regex, matches_max })
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.regex.as_str()
     }
 
     /// Returns whether it finds something in `text`.
     #[must_use]
     pub fn finds_any(&self, text: &str) -> bool {
-        self.0.is_match(FoldBuffers::default().fold_text(text).text())
+        self.regex.is_match(FoldBuffers::default().fold_text(text).text())
     }
 
     pub(super) fn finds_any_in_folded(&self, folded: &str) -> bool {
-        self.0.is_match(folded)
+        self.regex.is_match(folded)
     }
 
     /// Yields the ranges found in a folded text; none is empty.
     pub(super) fn find_in_folded(&self, folded: &str) -> impl Iterator<Item = Range<usize>> {
-        self.0.find_iter(folded).map(|hit| hit.range()).filter(|range| !range.is_empty())
+        let ranges = self.regex.find_iter(folded).map(|hit| hit.range());
+        let ranges = ranges.filter(|range| !range.is_empty()).take(self.matches_max);
+        ranges.enumerate().map(|(at, range)| match at + 1 == self.matches_max {
+            true => range.start..folded.len(),
+            false => range,
+        })
     }
 }
 

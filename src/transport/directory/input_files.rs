@@ -102,7 +102,8 @@ impl Store {
             return Ok(());
         };
         let topics = configured.gates.keys().chain(&configured.others);
-        let topics: Vec<&str> = topics.map(String::as_str).collect();
+        let mut topics: Vec<&str> = topics.map(String::as_str).collect();
+        topics.sort_unstable();
         let lanes = self.committed.lanes.values();
         let read: BTreeSet<String> = lanes.flat_map(|lane| lane.keys().cloned()).collect();
         let files = list_input_files(&self.layout)?;
