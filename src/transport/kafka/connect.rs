@@ -95,6 +95,7 @@ impl Connection<'_> {
         }
         // State rows are partitioned like the sources, so every source is joined.
         let has_state = plan.outputs.iter().any(|output| output.is_state());
+        let gates = plan.configured_topics.as_ref().map(|topics| &topics.gates);
         let mut sources = Vec::new();
         for (index, source) in plan.sources.iter().enumerate() {
             let topic = self.settings.topic_name(&source.topic);
@@ -113,6 +114,7 @@ impl Connection<'_> {
                 unprefixed_name: source.topic.clone(),
                 topic,
                 gate_rank: source.gate_rank,
+                gate: gates.and_then(|gates| gates.get(&source.topic)).cloned(),
                 retention: source.retention,
                 is_joined: source.is_joined || has_state,
                 has_keys: source.is_joined,
@@ -144,6 +146,7 @@ impl Connection<'_> {
                 unprefixed_name: topic.to_owned(),
                 topic: topic.to_owned(),
                 gate_rank: is_gate.then_some(0),
+                gate: None,
                 retention: SourceRetention::Limited,
                 is_joined: false,
                 has_keys: true,

@@ -597,6 +597,7 @@ impl GroupConsumer {
     ) {
         let source = self.find_source(source_partition.0);
         progress.partition_count = source.map_or(0, |source| source.partition_count);
+        progress.gate = source.and_then(|source| source.gate.clone());
         if let Some(part) =
             self.owned.iter_mut().find(|part| part.source_partition == source_partition)
         {

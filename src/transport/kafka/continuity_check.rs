@@ -279,19 +279,12 @@ impl KafkaTransport {
         }
     }
 
-    /// Returns what a source decides over, if it is a gate.
-    fn gate_of(&self, source_partition: SourcePartition) -> Option<String> {
-        let source = self.group_consumer.find_source(source_partition.0)?;
-        self.configured_topics.as_ref()?.gates.get(&source.unprefixed_name).cloned()
-    }
-
     fn set_position(
         &mut self,
         source_partition: SourcePartition,
-        mut progress: SourceProgress,
+        progress: SourceProgress,
         group: Option<GroupOffset>,
     ) {
-        progress.gate = self.gate_of(source_partition);
         if is_moved_back(&progress, group) {
             let topic =
                 self.group_consumer.find_source(source_partition.0).map(|source| &*source.topic);

@@ -170,6 +170,7 @@ mod tests {
                 id: SourceId(id),
                 topic: topic.to_owned(),
                 gate_rank: gate.then_some(0),
+                gate: None,
                 is_joined: true,
                 is_raw: false,
                 has_schema_headers: false,

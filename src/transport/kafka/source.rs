@@ -18,6 +18,8 @@ pub(super) struct KafkaSource {
     pub topic: String,
     /// As [`SourcePlan::gate_rank`](crate::message::SourcePlan::gate_rank).
     pub gate_rank: Option<u8>,
+    /// As [`ConfiguredTopics::gates`](crate::message::continuity::ConfiguredTopics::gates).
+    pub gate: Option<String>,
     pub retention: SourceRetention,
     /// Whether the worker owns the same partitions of it as of the other joined sources.
     pub is_joined: bool,
@@ -47,7 +49,7 @@ impl KafkaSource {
             start,
             anchors: Vec::new(),
             log: (self.retention == SourceRetention::Forever).then_some(0),
-            gate: None,
+            gate: self.gate.clone(),
             partition_count: self.partition_count,
         }
     }

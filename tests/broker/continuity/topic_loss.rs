@@ -255,20 +255,18 @@ fn gates_that_exchange_their_topics_stop_a_start() {
         return;
     };
     let kinds = Path::new(fixture.0.config_path()).join("records");
-    for (one, other) in [("objection", "consent"), ("patron", "consent")] {
-        let read = |gate: &str| {
-            let path = kinds.join(format!("{gate}.toml"));
-            let text = fs::read_to_string(&path).unwrap();
-            let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
-            (path, text, topic)
-        };
-        let (path, text, topic) = read(one);
-        let (other_path, other_text, other_topic) = read(other);
-        fs::write(&path, text.replacen(&topic, &other_topic, 1)).unwrap();
-        fs::write(&other_path, other_text.replacen(&other_topic, &topic, 1)).unwrap();
-        fixture.expect_next_start_stops(&["read as the gate", "read no more", other]);
-        fs::write(&path, text).unwrap();
-        fs::write(&other_path, other_text).unwrap();
-        fixture.run_until_end();
-    }
+    let read = |gate: &str| {
+        let path = kinds.join(format!("{gate}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
+        (path, text, topic)
+    };
+    let (path, text, topic) = read("objection");
+    let (other_path, other_text, other_topic) = read("consent");
+    fs::write(&path, text.replacen(&topic, &other_topic, 1)).unwrap();
+    fs::write(&other_path, other_text.replacen(&other_topic, &topic, 1)).unwrap();
+    fixture.expect_next_start_stops(&["read no more", "as the gate `consent`", "`objection` now"]);
+    fs::write(&path, text).unwrap();
+    fs::write(&other_path, other_text).unwrap();
+    fixture.run_until_end();
 }
