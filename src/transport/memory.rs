@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::{AssignedPartition, PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport};
+use super::{
+    AssignedPartition, LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport,
+};
 use crate::ledger::LEDGER_TOPIC;
 use crate::ledger::block::digest_hex;
 use crate::message::continuity::{
@@ -777,6 +779,14 @@ impl Transport for MemoryTransport {
             behind: to_offset(partition.messages.len() - partition.committed_offset),
         };
         self.partitions().map(lag).collect()
+    }
+
+    fn is_caught_up(&mut self) -> Result<bool, Fault> {
+        Ok(self.lag().iter().all(|lag| lag.behind == 0))
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        None
     }
 
     fn close(&mut self, _leave: bool) -> Result<(), Fault> {

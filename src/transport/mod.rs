@@ -279,14 +279,10 @@ pub trait Transport {
 
     /// Returns whether everything was handed out that lay in the worker's partitions when
     /// this was first called after their assignment. To be called while no batch is open.
-    fn is_caught_up(&mut self) -> Result<bool, Fault> {
-        Ok(self.lag().iter().all(|lag| lag.behind == 0))
-    }
+    fn is_caught_up(&mut self) -> Result<bool, Fault>;
 
     /// Returns the gate source that has been late for longest, if any.
-    fn late_gate(&self) -> Option<LateGate> {
-        None
-    }
+    fn late_gate(&self) -> Option<LateGate>;
 
     /// Shuts down. With `leave` the group is left for good (a bounded run); without, a
     /// static member keeps its place.

@@ -22,7 +22,9 @@ use zeef::message::{
 use zeef::policy::reason::Reason;
 use zeef::sample::{SampleLibrary, SampleSource};
 use zeef::transport::kafka::KafkaTransport;
-use zeef::transport::{PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal, Transport};
+use zeef::transport::{
+    LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal, Transport,
+};
 
 use crate::harness::{
     Broker, BrokerOptions, ConfigTweaks, DeadLetterPointer, Deployment, ExpectedResult,
@@ -583,6 +585,14 @@ impl Transport for AbortingTransport {
 
     fn lag(&mut self) -> Vec<PartitionLag> {
         self.inner.lag()
+    }
+
+    fn is_caught_up(&mut self) -> Result<bool, Fault> {
+        self.inner.is_caught_up()
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        self.inner.late_gate()
     }
 
     fn close(&mut self, leave: bool) -> Result<(), Fault> {

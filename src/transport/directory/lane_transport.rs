@@ -16,7 +16,8 @@ use crate::message::{
     Coordinates, Fault, Input, LanePlan, MisplacedRecord, Outbox, Output, OutputId, SourceId,
 };
 use crate::transport::{
-    AssignedPartition, PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal, Transport,
+    AssignedPartition, LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, StopSignal,
+    Transport,
 };
 
 /// How long to wait between two looks at the files.
@@ -453,6 +454,14 @@ impl Transport for DirectoryTransport {
 
     /// Drops what is not committed. The directory is free for another process once its last
     /// transport is dropped.
+    fn is_caught_up(&mut self) -> Result<bool, Fault> {
+        Ok(self.lag().iter().all(|lag| lag.behind == 0))
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        None
+    }
+
     fn close(&mut self, _leave: bool) -> Result<(), Fault> {
         self.stage = LaneStage::Assigned;
         self.rewind()

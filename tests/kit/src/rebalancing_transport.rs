@@ -9,7 +9,7 @@ use zeef::message::{
     Coordinates, Fault, Input, MisplacedRecord, Outbox, Output, OutputId, SourceId,
 };
 use zeef::transport::memory::MemoryTransport;
-use zeef::transport::{PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport};
+use zeef::transport::{LateGate, PartitionLag, PollFlow, PollOutcome, ReadOutcome, Transport};
 
 #[derive(Clone, Debug)]
 pub struct RebalancingTransport {
@@ -204,6 +204,14 @@ impl Transport for RebalancingTransport {
     }
 
     /// Stays as it is: more may come.
+    fn is_caught_up(&mut self) -> Result<bool, Fault> {
+        self.inner.is_caught_up()
+    }
+
+    fn late_gate(&self) -> Option<LateGate> {
+        self.inner.late_gate()
+    }
+
     fn close(&mut self, _leave: bool) -> Result<(), Fault> {
         Ok(())
     }
