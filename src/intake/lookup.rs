@@ -4,7 +4,6 @@
 //! They are read to their end before what needs them. Their memory has a bound.
 
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 
@@ -70,13 +69,10 @@ fn refuse(column: &str, fault: Fault) -> LookupFault {
 type Row = Box<[u8]>;
 
 /// The rows of a lookup, by id.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LookupRows {
     rows: HashTable<Row>,
     hasher: foldhash::fast::RandomState,
-    /// The bucket of the row that was found last: the fields of a record mostly ask for the same
-    /// row, and records for the same branch.
-    last_bucket: AtomicUsize,
 }
 
 impl LookupRows {
@@ -86,17 +82,8 @@ impl LookupRows {
 
     /// Returns the columns of a row.
     fn find(&self, id: &str) -> Option<&[u8]> {
-        let is_wanted = |row: &Row| row_id(row) == id.as_bytes();
-        let last = self.rows.get_bucket(self.last_bucket.load(Ordering::Relaxed));
-        let row = match last.filter(|row| is_wanted(row)) {
-            Some(row) => row,
-            None => {
-                let hash = self.hasher.hash_one(id.as_bytes());
-                let bucket = self.rows.find_bucket_index(hash, is_wanted)?;
-                self.last_bucket.store(bucket, Ordering::Relaxed);
-                self.rows.get_bucket(bucket)?
-            }
-        };
+        let hash = self.hasher.hash_one(id.as_bytes());
+        let row = self.rows.find(hash, |row| row_id(row) == id.as_bytes())?;
         split_row(row).map(|(_, columns)| columns)
     }
 
@@ -135,8 +122,7 @@ pub struct LookupTables {
 
 impl LookupTables {
     pub(super) fn new(count: usize, bound: MemoryBound) -> LookupTables {
-        let tables = (0..count).map(|_| LookupRows::default()).collect();
-        LookupTables { tables, bytes: 0, bound }
+        LookupTables { tables: vec![LookupRows::default(); count], bytes: 0, bound }
     }
 
     /// The memory of all rows, in bytes.
@@ -346,36 +332,5 @@ mod tests {
             assert_eq!(found, (at % 2 == 1).then(|| Scalar::text(id.as_str())), "{id}");
         }
         assert_eq!(rows.len(), 1_000);
-    }
-
-    #[test]
-    fn row_found_last_is_found_again_only_while_it_is_there() {
-        let mut rows = LookupRows::default();
-        let row = |id: &str, column: &str| {
-            let mut row = begin_row(id);
-            encode_column(&mut row, Some(Scalar::text(column)));
-            row.into_boxed_slice()
-        };
-        let title_of = |rows: &LookupRows, id: &str| {
-            let title = rows.find(id).and_then(|columns| decode_column(columns, 0));
-            title.map(|title| title.to_text().into_owned())
-        };
-        assert_eq!(title_of(&rows, "1"), None);
-        rows.insert(row("1", "Hoogwater"));
-        rows.insert(row("2", "Laagwater"));
-        for _ in 0..2 {
-            assert_eq!(title_of(&rows, "1").as_deref(), Some("Hoogwater"));
-            assert_eq!(title_of(&rows, "2").as_deref(), Some("Laagwater"));
-            assert_eq!(title_of(&rows, "2").as_deref(), Some("Laagwater"));
-        }
-        rows.remove("2");
-        assert_eq!(title_of(&rows, "2"), None);
-        rows.insert(row("2", "Springtij"));
-        assert_eq!(title_of(&rows, "2").as_deref(), Some("Springtij"));
-        // A table that grew has its rows elsewhere.
-        for number in 3..2_000 {
-            rows.insert(row(&number.to_string(), "Doodtij"));
-            assert_eq!(title_of(&rows, "2").as_deref(), Some("Springtij"));
-        }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::refusal::{Fault, Refusal};
-use super::value::{JsonValue, MemberPosition};
+use super::value::JsonValue;
 
 /// What Debezium writes in place of a column that it did not get.
 pub(super) const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -56,7 +56,7 @@ enum PathRoot {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PathStep {
-    Member(String, MemberPosition),
+    Member(String),
     /// The first item of a list whose member has that value as text.
     Item {
         member: String,
@@ -106,7 +106,7 @@ impl RowPath {
             if !is_member_name(name) {
                 return None;
             }
-            steps.push(PathStep::Member(name.to_owned(), MemberPosition::default()));
+            steps.push(PathStep::Member(name.to_owned()));
             let mut after = after;
             if let Some(filter) = after.strip_prefix('[') {
                 let (inside, behind) = filter.split_once(']')?;
@@ -143,7 +143,7 @@ impl RowPath {
     /// The member in which it starts: a column, of a path into a row.
     pub(super) fn first_member(&self) -> Option<&str> {
         match self.steps.first()? {
-            PathStep::Member(name, _) => Some(name),
+            PathStep::Member(name) => Some(name),
             PathStep::Item { .. } => None,
         }
     }
@@ -157,7 +157,7 @@ impl RowPath {
             (PathRoot::Record, RowBody::Unreadable(_)) => return None,
         };
         self.steps.iter().try_fold(root, |value, step| match step {
-            PathStep::Member(name, position) => value.member_near(name, position),
+            PathStep::Member(name) => value.member(name),
             PathStep::Item { member, value: wanted } => find_item(value, member, wanted),
         })
     }
@@ -183,7 +183,7 @@ impl RowPath {
         let mut value = root;
         for (at, step) in self.steps.iter().enumerate() {
             let found = match step {
-                PathStep::Member(name, position) => value.member_near(name, position),
+                PathStep::Member(name) => value.member(name),
                 PathStep::Item { member, value: wanted } => find_item(value, member, wanted),
             };
             match found {
@@ -268,27 +268,6 @@ mod tests {
         check_path("envelope.source.table", Ok(Some("issues")));
         check_path("envelope.source.schema", Ok(None));
         check_path("text.below", Ok(None));
-    }
-
-    #[test]
-    fn path_finds_its_member_wherever_it_stands() {
-        let limits = ValueLimits { bytes: 1 << 16, keys: 100 };
-        let path = RowPath::parse("b.c").expect("a path");
-        for (row, want) in [
-            (r#"{"a":{"c":1},"b":{"c":2}}"#, Some("2")),
-            (r#"{"b":{"x":9,"c":3},"a":{"c":1}}"#, Some("3")),
-            (r#"{"a":{"c":1}}"#, None),
-            (r#"{"x":0,"y":0,"a":{"c":1},"b":{"c":4}}"#, Some("4")),
-            (r#"{"b":{}}"#, None),
-            (r#"{"b":5}"#, None),
-            (r#"{"a":{"c":1},"b":{"c":2}}"#, Some("2")),
-        ] {
-            let row = parse_text(row, limits).unwrap();
-            let body = RowBody::Parsed(&row);
-            let scope = RowScope { envelope: &row, row: &row, body, has_all_columns: false };
-            let found = path.find(&scope).unwrap();
-            assert_eq!(found.as_ref().map(Scalar::to_text).as_deref(), want);
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! another reader would take the other one.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::json::scan::{ScanError, Scanner, StringToken, decode_string};
 
@@ -32,25 +31,6 @@ impl<'a> JsonValue<'a> {
         members.iter().find(|(member, _)| member == name).map(|(_, value)| value)
     }
 
-    /// As [`member`](Self::member), where `position` is looked at first, and keeps the place: rows
-    /// of a table have one order.
-    pub(super) fn member_near(
-        &self,
-        name: &str,
-        position: &MemberPosition,
-    ) -> Option<&JsonValue<'a>> {
-        let JsonValue::Object(members) = self else {
-            return None;
-        };
-        let is_wanted = |(member, _): &&(Cow<'_, str>, _)| member == name;
-        if let Some((_, value)) = members.get(position.get()).filter(is_wanted) {
-            return Some(value);
-        }
-        let at = members.iter().position(|member| is_wanted(&member))?;
-        position.set(at);
-        members.get(at).map(|(_, value)| value)
-    }
-
     /// The text, where this is one.
     pub(super) fn as_text(&self) -> Option<&str> {
         match self {
@@ -64,34 +44,6 @@ impl<'a> JsonValue<'a> {
     }
 }
 
-/// Where a member stood when it was found last. It is a hint, and no part of what a path is.
-#[derive(Debug, Default)]
-pub(super) struct MemberPosition(AtomicUsize);
-
-impl MemberPosition {
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, at: usize) {
-        self.0.store(at, Ordering::Relaxed);
-    }
-}
-
-impl Clone for MemberPosition {
-    fn clone(&self) -> MemberPosition {
-        MemberPosition(AtomicUsize::new(self.get()))
-    }
-}
-
-impl PartialEq for MemberPosition {
-    fn eq(&self, _: &MemberPosition) -> bool {
-        true
-    }
-}
-
-impl Eq for MemberPosition {}
-
 /// How large a text may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ValueLimits {
@@ -102,7 +54,7 @@ pub(super) struct ValueLimits {
 
 /// Of so many members each name is compared with each, which needs no list of them.
 const COMPARED_MEMBERS_MAX: usize = 32;
-/// Room for the members of the first object; of another, as many as the one before had.
+/// An object has some members, or none.
 const MEMBERS_CAPACITY: usize = 8;
 
 /// Objects and lists inside each other.
@@ -136,8 +88,7 @@ pub(super) fn parse_text(text: &str, limits: ValueLimits) -> Result<JsonValue<'_
         return Err(Refusal::TooLarge);
     }
     let scanner = Scanner::new(text, DEPTH_MAX);
-    let mut parser =
-        TreeParser { text, scanner, keys_left: limits.keys, capacity: MEMBERS_CAPACITY };
+    let mut parser = TreeParser { text, scanner, keys_left: limits.keys };
     let (value, after) = parser.parse_value(scanner.skip_whitespace(0), 0)?;
     scanner.expect_end(after).map_err(refusal_of)?;
     Ok(value)
@@ -154,8 +105,6 @@ struct TreeParser<'a> {
     text: &'a str,
     scanner: Scanner<'a>,
     keys_left: u32,
-    /// How many members the last object had: the row before is as wide as the row after.
-    capacity: usize,
 }
 
 impl<'a> TreeParser<'a> {
@@ -197,7 +146,7 @@ impl<'a> TreeParser<'a> {
         if scanner.byte_at(next) == b'}' {
             return Ok((JsonValue::Object(Vec::new()), next + 1));
         }
-        let mut members = Vec::with_capacity(self.capacity);
+        let mut members = Vec::with_capacity(MEMBERS_CAPACITY);
         loop {
             let (key, start) = scanner.read_key(next, &mut self.keys_left).map_err(refusal_of)?;
             let JsonValue::Text(name) = self.decode(key) else {
@@ -209,10 +158,7 @@ impl<'a> TreeParser<'a> {
             match scanner.byte_at(after) {
                 b',' => next = scanner.skip_whitespace(after + 1),
                 b'}' if has_duplicate(&members) => return Err(Refusal::DuplicateMember),
-                b'}' => {
-                    self.capacity = members.len();
-                    return Ok((JsonValue::Object(members), after + 1));
-                }
+                b'}' => return Ok((JsonValue::Object(members), after + 1)),
                 _ => return Err(Refusal::NotJson),
             }
         }

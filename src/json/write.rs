@@ -3,8 +3,6 @@
 //! Equal content is equal bytes: only `"`, `\` and U+0000 to U+001F are
 //! escaped, as serde_json does it.
 
-use super::scan::Scanner;
-
 /// Appends `text` as a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -22,10 +20,6 @@ pub fn plain_string(out: &mut Vec<u8>, text: &str) {
 /// Appends the inside of a JSON string.
 pub fn string_content(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    if Scanner::is_plain(text) {
-        out.extend_from_slice(bytes);
-        return;
-    }
     let mut from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
