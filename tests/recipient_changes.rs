@@ -59,6 +59,21 @@ impl DirectoryFixture {
         fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
 
+    /// Adds a record that nobody understands, so that the gate has one.
+    fn append_gate_record(&self, gate: &str) {
+        let path = self.path(&format!("data/in/{gate}.ndjson"));
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"key\":\"somebody\",\"value\":{}}\n").unwrap();
+    }
+
+    /// The file of a kind of record, its text, and the line of its topic.
+    fn read_kind(&self, kind: &str) -> (PathBuf, String, String) {
+        let path = self.path("config").join(format!("records/{kind}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
+        (path, text, topic)
+    }
+
     fn append_settings(&self, lines: &str) {
         let path = self.path("config/zeef.toml");
         let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
@@ -347,18 +362,13 @@ fn gate_that_the_config_reads_no_more_stops_the_start() {
     let fixture = DirectoryFixture::new();
     // So few patrons object and pay so little that there may be no record of it.
     for gate in ["objection", "settlement"] {
-        let path = fixture.path(&format!("data/in/{gate}.ndjson"));
-        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
-        file.write_all(b"{\"key\":\"somebody\",\"value\":{}}\n").unwrap();
+        fixture.append_gate_record(gate);
     }
     fixture.run_directory(0, &[]);
     let before = fixture.outputs();
     for gate in ["objection", "consent", "settlement", "patron"] {
-        let file = format!("records/{gate}.toml");
-        let path = fixture.path("config").join(&file);
-        let text = fs::read_to_string(&path).unwrap();
-        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap();
-        fixture.replace_in_file(&file, topic, "topic = \"renamed\"");
+        let (path, text, topic) = fixture.read_kind(gate);
+        fs::write(&path, text.replacen(&topic, "topic = \"renamed\"", 1)).unwrap();
         let words = [format!("in/{gate}.ndjson"), "counts for nothing from now on".to_owned()];
         let words = words.each_ref().map(String::as_str);
         fixture.run_directory(70, &words);
@@ -379,20 +389,13 @@ fn gates_that_exchange_their_topics_stop_the_start() {
     let fixture = DirectoryFixture::new();
     let gates = ["objection", "consent", "settlement", "patron"];
     for gate in gates {
-        let path = fixture.path(&format!("data/in/{gate}.ndjson"));
-        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
-        file.write_all(b"{\"key\":\"somebody\",\"value\":{}}\n").unwrap();
+        fixture.append_gate_record(gate);
     }
     fixture.run_directory(0, &[]);
     let before = fixture.outputs();
     for (at, one) in gates.iter().enumerate() {
         for other in &gates[at + 1..] {
-            let topics = [one, other].map(|gate| {
-                let path = fixture.path("config").join(format!("records/{gate}.toml"));
-                let text = fs::read_to_string(&path).unwrap();
-                let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
-                (path, text, topic)
-            });
+            let topics = [one, other].map(|gate| fixture.read_kind(gate));
             let [(path, text, topic), (other_path, other_text, other_topic)] = &topics;
             fs::write(path, text.replacen(topic, other_topic, 1)).unwrap();
             fs::write(other_path, other_text.replacen(other_topic, topic, 1)).unwrap();

@@ -12,9 +12,7 @@ use crate::config::LoadedConfig;
 use crate::config::keyring::{KeyRing, STATE_KEY_NAME};
 use crate::daemon::run::{LaneSetup, directory_settings};
 use crate::policy::Policy;
-use crate::transport::directory::{Directory, DirectorySettings, InputFiles};
-
-pub(super) const SOURCE_FILE_SUFFIX: &str = ".ndjson";
+use crate::transport::directory::{Directory, DirectorySettings, InputFiles, SOURCE_FILE_SUFFIX};
 
 /// Returns the directory settings of a command that decides nothing and needs only the
 /// state's key.

@@ -30,13 +30,13 @@ use super::version_file::{read_versions, write_versions};
 use super::{
     MessageReader, ONE_PARTITION, RawInput, convert_inputs, convert_newer_inputs, open_inputs,
 };
-use crate::cli::directory::SOURCE_FILE_SUFFIX;
 use crate::cli::exit::CliFailure;
 use crate::daemon::intake::IntakeSetup;
 use crate::intake::{MemoryFull, RecordVersions};
 use crate::ledger::block::digest_hex;
 use crate::message::Fault;
 use crate::policy::catalogue::{RecordKind, Role};
+use crate::transport::directory::SOURCE_FILE_SUFFIX;
 use crate::transport::file::{
     FileError, FileMode, create_folder, ensure_folder, is_there, open_file, replace_file,
     sync_folder,

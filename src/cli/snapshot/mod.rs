@@ -15,14 +15,13 @@ use std::io::{BufRead as _, BufReader, BufWriter, ErrorKind, Seek as _, SeekFrom
 use std::path::{Path, PathBuf};
 
 use self::known_records::{KnownRecords, LineChange, RecordIdentity, RecordLine};
-use super::directory::SOURCE_FILE_SUFFIX;
 use super::exit::CliFailure;
 use super::screen::{self, NoteKind};
 use super::table::format_thousands;
 use crate::message::Fault;
 use crate::policy::Policy;
 use crate::policy::catalogue::{RecordKind, Role};
-use crate::transport::directory::unknown_file_text;
+use crate::transport::directory::{SOURCE_FILE_SUFFIX, unknown_file_text};
 use crate::transport::file::{FileError, FileMode, is_there, open_file};
 
 /// Below this number of removed records no share of them is looked at, unless they are all.

@@ -9,7 +9,8 @@ use crate::config::nearest_spelling;
 use crate::message::Fault;
 use crate::transport::file::is_folder;
 
-const SOURCE_FILE_SUFFIX: &str = ".ndjson";
+/// What stands behind a source in the name of its file.
+pub const SOURCE_FILE_SUFFIX: &str = ".ndjson";
 
 /// The files among the inputs, and the sources that should be there.
 pub struct InputFiles<'a> {

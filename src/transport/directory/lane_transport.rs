@@ -452,8 +452,6 @@ impl Transport for DirectoryTransport {
         sources.collect()
     }
 
-    /// Drops what is not committed. The directory is free for another process once its last
-    /// transport is dropped.
     fn is_caught_up(&mut self) -> Result<bool, Fault> {
         Ok(self.lag().iter().all(|lag| lag.behind == 0))
     }
@@ -462,6 +460,8 @@ impl Transport for DirectoryTransport {
         None
     }
 
+    /// Drops what is not committed. The directory is free for another process once its last
+    /// transport is dropped.
     fn close(&mut self, _leave: bool) -> Result<(), Fault> {
         self.stage = LaneStage::Assigned;
         self.rewind()

@@ -102,7 +102,7 @@ pub use compaction::CompactedFile;
 pub use continuity_check::DirectoryFinding;
 pub use current_outputs::read_current_outputs;
 pub use forget::{ForgetOutcome, forget_lane};
-pub use input_files::{InputFiles, unknown_file_text};
+pub use input_files::{InputFiles, SOURCE_FILE_SUFFIX, unknown_file_text};
 pub use lane_transport::DirectoryTransport;
 pub use ledger_files::{
     LedgerFileDifference, LedgerPart, LedgerPosition, TakeLedgerLine, read_ledger, read_ledger_from,

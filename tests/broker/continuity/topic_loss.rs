@@ -2,7 +2,7 @@
 //! process goes on.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ContinuityFixture;
 use super::fixture::{PATRON_COUNT, granted_consent};
@@ -230,6 +230,14 @@ fn state_topic_recreated_stops_a_running_process() {
     fixture.expect_running_process_stops(|fixture| fixture.recreate_topic("zeef.state.main"));
 }
 
+/// The file of a kind of record, its text, and the line of its topic.
+fn read_kind(fixture: &ContinuityFixture, kind: &str) -> (PathBuf, String, String) {
+    let path = Path::new(fixture.0.config_path()).join(format!("records/{kind}.toml"));
+    let text = fs::read_to_string(&path).unwrap();
+    let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
+    (path, text, topic)
+}
+
 /// Whichever gate it is: also `patron`, whose mark has no hash.
 #[test]
 fn gate_that_the_config_reads_no_more_stops_a_start() {
@@ -238,10 +246,8 @@ fn gate_that_the_config_reads_no_more_stops_a_start() {
         let Some(fixture) = ContinuityFixture::with_records_read(&test) else {
             return;
         };
-        let path = Path::new(fixture.0.config_path()).join(format!("records/{gate}.toml"));
-        let text = fs::read_to_string(&path).unwrap();
-        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap();
-        fs::write(&path, text.replacen(topic, "topic = \"renamed\"", 1)).unwrap();
+        let (path, text, topic) = read_kind(&fixture, gate);
+        fs::write(&path, text.replacen(&topic, "topic = \"renamed\"", 1)).unwrap();
         fixture.run_command(&["topics", "--apply"], 0);
         fixture.expect_next_start_stops(&["read no more", gate]);
         fs::write(&path, text).unwrap();
@@ -254,15 +260,8 @@ fn gates_that_exchange_their_topics_stop_a_start() {
     let Some(fixture) = ContinuityFixture::with_records_read("exchanged-gates") else {
         return;
     };
-    let kinds = Path::new(fixture.0.config_path()).join("records");
-    let read = |gate: &str| {
-        let path = kinds.join(format!("{gate}.toml"));
-        let text = fs::read_to_string(&path).unwrap();
-        let topic = text.lines().find(|line| line.starts_with("topic")).unwrap().to_owned();
-        (path, text, topic)
-    };
-    let (path, text, topic) = read("objection");
-    let (other_path, other_text, other_topic) = read("consent");
+    let (path, text, topic) = read_kind(&fixture, "objection");
+    let (other_path, other_text, other_topic) = read_kind(&fixture, "consent");
     fs::write(&path, text.replacen(&topic, &other_topic, 1)).unwrap();
     fs::write(&other_path, other_text.replacen(&other_topic, &topic, 1)).unwrap();
     fixture.expect_next_start_stops(&["read no more", "as the gate `consent`", "`objection` now"]);

@@ -203,7 +203,6 @@ impl Transport for RebalancingTransport {
         self.inner.lag()
     }
 
-    /// Stays as it is: more may come.
     fn is_caught_up(&mut self) -> Result<bool, Fault> {
         self.inner.is_caught_up()
     }
@@ -212,6 +211,7 @@ impl Transport for RebalancingTransport {
         self.inner.late_gate()
     }
 
+    /// Stays as it is: more may come.
     fn close(&mut self, _leave: bool) -> Result<(), Fault> {
         Ok(())
     }
